@@ -1,0 +1,75 @@
+# Each target works alone on a fresh clone; `make` lists them. All that is needed: Python 3.11+, make and git.
+
+export PYTHON ?= python3
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+SERVERS := $(PY) -m tests.servers run --
+
+RUNS ?= ../shared/taubench/recorded
+DOMAIN ?= retail
+FAULTS ?=
+LIMIT ?=
+API ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help init build test test-all run release tear-down check lock replay crash bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+init: $(READY) ## .venv from the lock, every package by its hash
+$(READY): requirements.txt pyproject.toml tools/init
+	@tools/init
+	@touch $@
+
+build: $(READY) ## wheel and sdist into dist/
+	@rm -rf dist
+	$(VENV)/bin/uv build --no-build-isolation --python $(PY) --out-dir dist
+
+test: $(READY) ## the tests, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
+	$(SERVERS) $(PY) -m pytest $(ARGS)
+
+test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model
+	$(SERVERS) $(PY) -m pytest -m "" $(ARGS)
+
+run: $(READY) ## a chat on the embedded database; without a terminal, a sample conversation
+	@if [ -t 0 ]; then exec $(VENV)/bin/twelvefold chat; else exec $(VENV)/bin/twelvefold chat --sample; fi
+
+release: $(READY) ## check, test, build, and tag this commit (PUSH=1 pushes the tag)
+	@MAKE="$(MAKE)" tools/release
+
+tear-down: ## stop the private MariaDB, remove all that was made here (FORCE=1: twelvefold.db too)
+	@$(PYTHON) -B -m tests.servers wipe
+	rm -rf $(VENV) dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+	@if [ -e twelvefold.db ]; then \
+		answer=n; \
+		if [ "$(FORCE)" = 1 ]; then answer=y; \
+		elif [ -t 0 ]; then printf 'Remove twelvefold.db, your embedded database? [y/N] '; read -r answer; \
+		else echo "twelvefold.db is kept; FORCE=1 removes it"; fi; \
+		case $$answer in [yY]*) rm -f twelvefold.db twelvefold.db-* ;; esac; \
+	fi
+
+check: $(READY) ## format, lint, types, import contracts, every branch of core and engine
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine
+
+lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --group dev --quiet \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
+
+replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API DATABASE_URL)
+	$(SERVERS) $(PY) -m tests.acceptance.replay --runs "$(RUNS)" --domain "$(DOMAIN)" \
+		$(if $(FAULTS),--faults "$(FAULTS)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(API),--api "$(API)") $(ARGS)
+
+crash: $(READY) ## kill real processes at every journal boundary; nothing lost, nothing doubled
+	$(SERVERS) $(PY) -m tests.acceptance.crash $(ARGS)
+
+bench: $(READY) ## runs a second, latency, memory, beside loops without durability
+	$(SERVERS) $(PY) -m bench $(ARGS)

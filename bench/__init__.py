@@ -1,0 +1,1 @@
+"""How fast Twelvefold is, beside loops that keep nothing: `python -m bench`, or `make bench`."""

@@ -1,0 +1,47 @@
+"""Agentic workflows as twelve-factor processes on the MySQL you already have.
+
+What a workflow's author imports; everything else is reached by its module.
+"""
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # as in typing, whose import would be a fifth of what `--help` costs
+if TYPE_CHECKING:
+    from twelvefold.boot import open_services
+    from twelvefold.config import Settings
+    from twelvefold.core.ports import CallKey, Principal, ReadOnly, Transaction
+    from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
+    from twelvefold.errors import DuplicateRow, ToolRefused
+
+__version__ = "0.1.0"
+__all__ = [
+    "BadCall",
+    "CallKey",
+    "DuplicateRow",
+    "Principal",
+    "ReadOnly",
+    "Settings",
+    "Tool",
+    "ToolRefused",
+    "Transaction",
+    "Workflow",
+    "open_services",
+    "tool",
+]
+_HOMES = {
+    "twelvefold.boot": ("open_services",),
+    "twelvefold.config": ("Settings",),
+    "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
+    "twelvefold.core.workflow": ("BadCall", "Tool", "Workflow", "tool"),
+    "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # On first use only: the command line imports this package before it knows what is wanted.
+    for home, names in _HOMES.items():
+        if name in names:
+            found: object = getattr(import_module(home), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

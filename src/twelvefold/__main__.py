@@ -1,0 +1,8 @@
+"""`python -m twelvefold`, the same as the console script."""
+
+import sys
+
+from twelvefold.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Look at everything that is attached, and say what is fit, what is doubtful and what is not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Literal
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from twelvefold.boot import SCHEMA, embedded_file
+from twelvefold.config import Settings
+from twelvefold.core.workflow import Workflow
+from twelvefold.engine.services import Services
+from twelvefold.errors import ServiceFault
+
+Level = Literal["ok", "warn", "fail"]
+VARIABLES = (
+    *("version", "version_comment", "sql_mode", "transaction_isolation", "tx_isolation"),
+    *("character_set_connection", "max_allowed_packet", "innodb_flush_log_at_trx_commit"),
+    *("wsrep_on", "ssl_cipher"),
+)
+MODEL_S = 10.0
+"""How long the model's endpoint may take to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    what: str
+    found: str
+
+
+async def examine(settings: Settings, services: Services) -> AsyncIterator[Finding]:
+    """Everything that can be looked at, one after the other; nothing is changed."""
+    for workflow in services.workflows.values():
+        yield _workflow(workflow)
+    async for finding in _database(settings, services):
+        yield finding
+    yield await _model(settings)
+
+
+def _workflow(workflow: Workflow) -> Finding:
+    what = f"workflow {workflow.name}"
+    try:
+        names = [tool.spec.name for tool in workflow.tools]
+    except Exception as error:  # the author's types may be anything
+        return Finding("fail", what, f"a tool's parameters make no JSON Schema: {error}")
+    if not names:
+        return Finding("warn", what, "it has no tools, so it can only talk")
+    return Finding("ok", what, f"{len(names)} tools: {', '.join(names)}")
+
+
+async def _database(settings: Settings, services: Services) -> AsyncIterator[Finding]:
+    file = embedded_file(settings)
+    if file and not file.exists():
+        # To look at it would make it.
+        yield Finding("warn", "database", f"{file} is not there yet; chat and run make it")
+        return
+    try:
+        problems = await services.store.check()
+        version = await services.store.schema_version()
+        facts = [fact async for fact in _server(settings, services)]
+    except ServiceFault as error:
+        yield Finding("fail", "database", str(error))
+        return
+    for fact in facts:
+        yield fact
+    for problem in problems:
+        yield Finding("fail", "database", problem)
+    yield _schema(version)
+
+
+def _schema(version: str | None) -> Finding:
+    if version == SCHEMA:
+        return Finding("ok", "schema", f"at {version}")
+    found = f"at {version}" if version else "missing"
+    return Finding("fail", "schema", f"{found}, this release needs {SCHEMA}: twelvefold migrate")
+
+
+async def _server(settings: Settings, services: Services) -> AsyncIterator[Finding]:
+    if file := embedded_file(settings):
+        async with services.store.read() as db:
+            row = await db.fetch_one("SELECT sqlite_version() AS version")
+        version = row["version"] if row else "?"
+        yield Finding("ok", "database", f"SQLite {version}, {file}")
+        yield Finding(
+            "warn", "parity", "SQLite is for a first try: run services on MySQL or MariaDB"
+        )
+        return
+    names = ", ".join(f"'{name}'" for name in VARIABLES)
+    async with services.store.read() as db:
+        rows = await db.fetch_all(f"SHOW VARIABLES WHERE Variable_name IN ({names})")
+    for finding in _server_facts({row["Variable_name"]: str(row["Value"]) for row in rows}):
+        yield finding
+
+
+def _server_facts(of: dict[str, str]) -> Iterator[Finding]:
+    kind = "MariaDB" if "mariadb" in of["version"].lower() else "MySQL"
+    yield Finding("ok", "database", f"{kind} {of['version']} ({of.get('version_comment', '')})")
+    yield Finding("ok", "sql_mode", of["sql_mode"])
+    isolation = of.get("transaction_isolation") or of.get("tx_isolation", "")
+    fit = isolation == "READ-COMMITTED"
+    yield Finding("ok" if fit else "fail", "isolation", f"{isolation} in our sessions")
+    yield Finding("ok", "charset", of["character_set_connection"])
+    yield Finding("ok", "max_allowed_packet", f"{int(of['max_allowed_packet']) >> 20} MiB")
+    flush = of.get("innodb_flush_log_at_trx_commit")
+    yield Finding(
+        "ok" if flush == "1" else "warn",
+        "durability",
+        f"innodb_flush_log_at_trx_commit is {flush}; at 1 no commit is lost when the host dies",
+    )
+    if of.get("wsrep_on") == "ON":
+        yield Finding("ok", "cluster", "Galera: reads wait for what other nodes have committed")
+
+
+async def _model(settings: Settings) -> Finding:
+    base_url = settings.model_base_url
+    if not base_url:
+        return Finding(
+            "warn", "model", "the built-in demo model: set OPENAI_API_KEY for a real one"
+        )
+    return await asyncio.to_thread(_asked, base_url, settings.openai_api_key, settings.openai_model)
+
+
+def _asked(base_url: str, key: str, model: str) -> Finding:
+    """Ask for the list of models, which costs nothing."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = Request(f"{base_url}/models", headers=headers)  # noqa: S310 - http or https, says Settings
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=MODEL_S) as answer:
+            known = _model_names(json.load(answer))
+    except HTTPError as error:
+        return _refused(base_url, error.code)
+    except (OSError, ValueError, HTTPException) as error:
+        return Finding("fail", "model", f"{base_url}: {getattr(error, 'reason', error)}")
+    if known and model not in known:
+        return Finding("warn", "model", f"{base_url} answers, but does not list {model!r}")
+    return Finding("ok", "model", f"{base_url} answers; {model}")
+
+
+def _refused(base_url: str, status: int) -> Finding:
+    if status in (401, 403):
+        return Finding("fail", "model", f"{base_url}: OPENAI_API_KEY is refused (HTTP {status})")
+    if status in (404, 405, 501):
+        return Finding("warn", "model", f"{base_url} answers, but lists no models (HTTP {status})")
+    return Finding("fail", "model", f"{base_url}: HTTP {status}")
+
+
+def _model_names(answer: Any) -> set[str]:
+    models = answer.get("data") if isinstance(answer, dict) else None
+    return {str(one.get("id")) for one in models or [] if isinstance(one, dict)}

@@ -1,0 +1,80 @@
+"""Bring a database to this release's schema: the journal's migrations, then the workflows' tables.
+
+On a server this is a command of its own. The embedded file belongs to whoever runs `chat` or
+`run`, so those bring it up to date themselves.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from twelvefold.admin.seed import seed
+from twelvefold.boot import SCHEMA, check_database, embedded_file, migrate_journal
+from twelvefold.config import Settings
+from twelvefold.engine.services import Services
+from twelvefold.errors import SettingsError
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+
+
+async def migrate(settings: Settings, services: Services) -> list[str]:
+    """Apply what is missing; returns the journal's revisions and the workflows whose schema ran."""
+    applied = await migrate_journal(settings.database_url)
+    for revision in applied:
+        log.info("schema_migrated", revision=revision)
+    with_schema = [one for one in services.workflows.values() if one.schema]
+    for workflow in with_schema:
+        await services.store.run_script(workflow.schema)
+    return applied + [f"workflow {one.name}" for one in with_schema]
+
+
+async def prepare(settings: Settings, services: Services) -> None:
+    """Make sure of a database that this release can work on. Raises SettingsError if it is none.
+
+    An embedded file is brought up to date; one that is new gets the workflows' own records.
+    """
+    file = embedded_file(settings)
+    if file is not None:
+        await _prepare_file(settings, services, file)
+    await check_database(services.store)
+
+
+async def _prepare_file(settings: Settings, services: Services, file: Path) -> None:
+    if not file.parent.is_dir():
+        raise SettingsError(f"DATABASE_URL: there is no directory {file.parent}")
+    if await services.store.schema_version() == SCHEMA:
+        for workflow in services.workflows.values():
+            await services.store.run_script(workflow.schema)
+        return
+    with _alone_in(file.parent):
+        # Another process may have been quicker.
+        version = await services.store.schema_version()
+        if version is None or version < SCHEMA:
+            await migrate(settings, services)
+        if version is None:
+            await _seed_all(services)
+
+
+async def _seed_all(services: Services) -> None:
+    for workflow in services.workflows.values():
+        if workflow.seed is not None:
+            records = await seed(services.store, workflow)
+            log.info("workflow_seeded", workflow=workflow.name, records=records)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Wait until no other process prepares a file there.
+
+    The lock is on the directory: to open and close the file itself would end SQLite's own locks.
+    Source: "How To Corrupt An SQLite Database File", section 2.2.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,12 @@
+"""Remove conversations that have been over for long."""
+
+from twelvefold.boot import now_us
+from twelvefold.core.ports import Store
+
+
+async def prune(store: Store, older_than_s: float) -> int:
+    """Remove the threads whose last run was over so long ago; returns how many.
+
+    A thread that others were forked from stays as long as they do.
+    """
+    return await store.prune(before_us=now_us() - round(older_than_s * 1_000_000))

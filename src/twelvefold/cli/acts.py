@@ -1,0 +1,85 @@
+"""`twelvefold runs`, the commands that act on one: cancel, resume, approve, settle."""
+
+from twelvefold.cli.output import tell
+from twelvefold.cli.process import DONE, FAILED, Desk, command
+from twelvefold.cli.run import drive_to_rest
+from twelvefold.cli.runs import find_run
+from twelvefold.core.events import Settlement
+from twelvefold.core.ids import CallId, RunId
+from twelvefold.core.ports import OVER
+from twelvefold.engine.commands import answer, cancel, settle, take
+
+
+@command()
+async def cancel_run(desk: Desk, *, run_id: str) -> int:
+    """End a run; one that another process drives ends as soon as that process sees it."""
+    run = await find_run(desk.services.store, run_id)
+    status = await cancel(desk.services, run)
+    if status == "cancelled":
+        print(f"{run} cancelled")
+        return DONE
+    if status in OVER:
+        tell(f"run {run} is over already: {status}")
+        return FAILED
+    print(f"{run} is in another process's hands, which ends it; it commits nothing more")
+    return DONE
+
+
+@command(with_model=True)
+async def resume(desk: Desk, *, run_id: str) -> int:
+    """Take up a run that nobody drives, and print what it comes to."""
+    return await _go_on(desk, await find_run(desk.services.store, run_id), detach=False)
+
+
+@command(with_model=True)
+async def approve(
+    desk: Desk,
+    *,
+    run_id: str,
+    deny: bool,
+    reason: str,
+    call: str | None,
+    detach: bool,
+    principal: str,
+) -> int:
+    """Allow a call that waits, or not, and go on with its run."""
+    run = await find_run(desk.services.store, run_id)
+    await answer(
+        desk.services,
+        run,
+        approved=not deny,
+        by=principal,
+        reason=reason,
+        call=CallId(call) if call else None,
+    )
+    return await _go_on(desk, run, detach=detach)
+
+
+@command(with_model=True)
+async def settle_call(
+    desk: Desk,
+    *,
+    run_id: str,
+    settled: Settlement,
+    result: str,
+    call: str | None,
+    detach: bool,
+    principal: str,
+) -> int:
+    """Say what became of a call that nobody knew about, and go on with its run."""
+    run = await find_run(desk.services.store, run_id)
+    await settle(
+        desk.services,
+        run,
+        settled=settled,
+        by=principal,
+        result=result,
+        call=CallId(call) if call else None,
+    )
+    return await _go_on(desk, run, detach=detach)
+
+
+async def _go_on(desk: Desk, run: RunId, *, detach: bool) -> int:
+    if detach:
+        return DONE
+    return await drive_to_rest(desk.services, await take(desk.services, run))

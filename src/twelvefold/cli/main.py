@@ -1,0 +1,50 @@
+"""The console script: which command is meant, and what its end means to the shell.
+
+Imports as little as it can: `--help` must be quick, so the rest is imported by `process`.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+
+from twelvefold.cli.arguments import build_parser
+
+GC_OBJECTS = 100_000
+CLOSED_PIPE = 141
+"""As if the signal SIGPIPE had ended the process, which is what a shell expects."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What a terminal cannot show is no reason to fail.
+            stream.reconfigure(errors="replace")
+    try:
+        status = _called(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has read enough; the interpreter must not try to flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return status
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = vars(build_parser().parse_args(argv))
+    except SystemExit as stop:  # after --help, and after bad usage
+        return int(stop.code or 0)
+    handler, parser = arguments.pop("handler"), arguments.pop("parser")
+    if handler is None:
+        parser.print_help(sys.stderr)
+        return 2
+
+    # Hundreds of modules are all kept: to look for garbage among them every 700 objects, the
+    # default, is a sixth of what a start costs.
+    gc.set_threshold(GC_OBJECTS)
+    from twelvefold.cli.process import call
+
+    return call(handler, arguments)

@@ -1,0 +1,88 @@
+"""How things are put for a reader: text made safe for a terminal, lines kept short, tables."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from twelvefold.core.events import Item
+
+Style = Literal["", "dim", "bold", "good", "bad", "tool"]
+Write = Callable[[str, Style], None]
+"""Writes text as it is, without a line's end of its own."""
+
+LINE = 160
+"""Characters of a call's arguments or result that are shown."""
+_COLOURS: dict[Style, str] = {"dim": "2", "bold": "1", "good": "32", "bad": "31", "tool": "36"}
+# What moves the cursor or turns the writing around: a model's text must not draw on the terminal.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """The text without characters that command a terminal."""
+    return _CONTROL.sub("", text)
+
+
+def shortened(text: str, length: int = LINE) -> str:
+    """The text on one line, cut with a note of how long it was."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= length else f"{line[: length - 1]}… ({len(line)} characters)"
+
+
+def writer(*, colour: bool) -> Write:
+    """Writes to standard output."""
+
+    def write(text: str, style: Style = "") -> None:
+        code = _COLOURS.get(style, "") if colour else ""
+        sys.stdout.write(f"\x1b[{code}m{text}\x1b[0m" if code else text)
+        sys.stdout.flush()
+
+    return write
+
+
+def tell(sentence: str) -> None:
+    """Say something beside the answer: on standard error."""
+    print(f"twelvefold: {sentence}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(value, default=str))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last is not filled up."""
+    cells = [list(heads), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    widths[-1] = 0
+    for row in cells:
+        print(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def when(at_us: int | None) -> str:
+    """A time in UTC, to the second."""
+    if at_us is None:
+        return ""
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def item_text(item: Item) -> str:
+    """What a message item says; a refusal is said, too.
+
+    Source: the content parts of a message in the Responses API; content may be plain text.
+    """
+    content = item.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+
+
+def said(items: Iterable[Item]) -> str:
+    """All that the messages among the items say."""
+    messages = (item_text(item) for item in items if item.get("type", "message") == "message")
+    return "\n".join(text for text in messages if text)

@@ -1,0 +1,156 @@
+"""What every command has in common: settings and logs at its start, signals, errors at its end."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TextIO
+
+from twelvefold.admin.migrate import prepare
+from twelvefold.boot import environment, open_services, release_of
+from twelvefold.cli.dotenv import read_dotenv
+from twelvefold.cli.output import tell
+from twelvefold.config import Settings
+from twelvefold.engine.services import Services
+from twelvefold.errors import (
+    Conflict,
+    ModelUnavailable,
+    RequestError,
+    SettingsError,
+    StaleRun,
+    StoreUnavailable,
+    TwelvefoldError,
+    WorkflowError,
+)
+from twelvefold.observe.log import LogLevel, get_logger, start_logging
+
+log = get_logger(__name__)
+P = ParamSpec("P")
+DONE, FAILED, BAD_USAGE, TRY_AGAIN, INTERRUPTED = 0, 1, 2, 75, 130
+_STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
+    (StaleRun, TRY_AGAIN),
+    (StoreUnavailable, TRY_AGAIN),
+    (ModelUnavailable, TRY_AGAIN),
+    (Conflict, TRY_AGAIN),
+    (SettingsError, BAD_USAGE),
+    (WorkflowError, BAD_USAGE),
+    (RequestError, BAD_USAGE),
+)
+
+
+def call(handler: str, arguments: Mapping[str, Any]) -> int:
+    """Call a command's function; what it raises becomes a sentence and an exit status."""
+    try:
+        environ = {**read_dotenv(Path(".env")), **environment()}
+        module, _, name = handler.partition(":")
+        status = int(getattr(import_module(module), name)(environ, **arguments))
+    except TwelvefoldError as error:
+        status, sentences = complaint(error)
+        for sentence in sentences:
+            tell(sentence)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception:
+        log.exception("unexpected_error")
+        return FAILED
+    return status
+
+
+def complaint(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:
+    """The exit status that an error means, and what to tell of it: a sentence a problem."""
+    status = next((status for kind, status in _STATUS_OF if isinstance(error, kind)), FAILED)
+    return status, error.problems if isinstance(error, SettingsError) else (str(error),)
+
+
+def begin(environ: Mapping[str, str], *, level: LogLevel | None = None) -> Settings:
+    """Read the settings and send the log to standard error. Raises SettingsError.
+
+    `level` keeps what is said below it out of a conversation, unless LOG_LEVEL asks for it.
+    """
+    settings = Settings.from_environ(environ)
+    start_logging(
+        sys.stderr,
+        format=settings.log_format or ("text" if sys.stderr.isatty() else "json"),
+        level=settings.log_level if level is None or environ.get("LOG_LEVEL") else level,
+        release=release_of(settings),
+        colour=has_colour(sys.stderr, environ),
+    )
+    return settings
+
+
+def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether colour is wanted there. Source: no-color.org."""
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+@asynccontextmanager
+async def ready_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
+    """The services, the database being fit for them. Raises SettingsError if it is not."""
+    async with open_services(settings, with_model=with_model) as services:
+        await prepare(settings, services)
+        yield services
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with."""
+
+    environ: Mapping[str, str]
+    settings: Settings
+    services: Services
+
+
+Work = Callable[Concatenate[Desk, P], Coroutine[Any, Any, int]]
+
+
+def command(
+    *, with_model: bool = False, prepared: bool = True
+) -> Callable[[Work[P]], Callable[Concatenate[Mapping[str, str], P], int]]:
+    """Make a command of an async function: open the services for it, and wait for its end.
+
+    Unless `prepared`, nobody looks whether the database is fit. What asks no model logs only
+    warnings: its output is its answer.
+    """
+
+    def made(function: Work[P]) -> Callable[Concatenate[Mapping[str, str], P], int]:
+        def called(environ: Mapping[str, str], /, *args: P.args, **kwargs: P.kwargs) -> int:
+            settings = begin(environ, level=None if with_model else "warning")
+
+            async def work() -> int:
+                opened = ready_services if prepared else open_services
+                async with opened(settings, with_model=with_model) as services:
+                    return await function(Desk(environ, settings, services), *args, **kwargs)
+
+            return run_async(work())
+
+        return called
+
+    return made
+
+
+def run_async(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command that waits for services; SIGTERM and SIGINT cancel it, once."""
+    with asyncio.Runner() as runner:
+        return runner.run(_until_sigterm(work))
+
+
+async def _until_sigterm(work: Coroutine[Any, Any, int]) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        # The next one ends the process as it would any other, which is safe.
+        loop.remove_signal_handler(signal.SIGTERM)
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await work
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -1,0 +1,150 @@
+"""`twelvefold run`: one turn, the answer on standard output. Also how any run is driven to rest."""
+
+import asyncio
+import sys
+from typing import Any
+
+from twelvefold.cli.output import print_json, printable, said, tell
+from twelvefold.cli.process import DONE, FAILED, TRY_AGAIN, Desk, command
+from twelvefold.core.events import Item, ModelReplied
+from twelvefold.core.ids import ThreadId, parse_thread_id
+from twelvefold.core.ports import OVER, Principal, Silence
+from twelvefold.core.thread import Thread
+from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import start_run
+from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import RequestError
+
+
+@command(with_model=True)
+async def run(
+    desk: Desk,
+    *,
+    text: str,
+    workflow: str | None,
+    thread: str | None,
+    principal: str,
+    as_json: bool,
+) -> int:
+    """Say something to a workflow and print what it answers."""
+    items = [message(_read_input() if text == "-" else text)]
+    thread_id = parse_thread_id(thread) if thread else None
+    driven = await start_run(
+        desk.services,
+        workflow=workflow or await _workflow_of(desk.services, thread_id),
+        principal=Principal(principal),
+        items=items,
+        thread=thread_id,
+    )
+    return await drive_to_rest(desk.services, driven, as_json=as_json)
+
+
+async def _workflow_of(services: Services, thread: ThreadId | None) -> str:
+    if thread is None or len(services.workflows) == 1:
+        return default_workflow(services)
+    return (await services.store.load(thread)).workflow
+
+
+def message(text: str) -> Item:
+    """What a user says, in the Responses API's shape. Raises RequestError for nothing at all."""
+    if not text.strip():
+        raise RequestError("nothing was said; give a text, or - to read standard input")
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def default_workflow(services: Services) -> str:
+    """The first of WORKFLOWS."""
+    return next(iter(services.workflows))
+
+
+async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = False) -> int:
+    """Drive a run as far as it goes, print its answer, and return the exit status it means.
+
+    When the process is told to stop, the run is given back and can be resumed.
+    """
+    try:
+        outcome = await drive(services, driven, Silence())
+    except asyncio.CancelledError:
+        tell(f"stopped; go on with: twelvefold runs resume {driven.run}")
+        return TRY_AGAIN
+    if as_json:
+        print_json(_as_json(outcome))
+    elif outcome.status in OVER and (answer := answer_of(outcome.thread)):
+        print(printable(answer))
+    if said_beside := _remark(outcome):
+        tell(said_beside)
+    return status_of(outcome)
+
+
+def status_of(outcome: Outcome) -> int:
+    """The exit status that an outcome means."""
+    if outcome.status in ("queued", "waiting"):
+        return TRY_AGAIN
+    return DONE if outcome.status == "completed" else FAILED
+
+
+def answer_of(thread: Thread) -> str:
+    """What the model said last in the thread's latest run."""
+    for entry in reversed(thread.entries):
+        if entry.run != thread.run:
+            break
+        if isinstance(entry.event, ModelReplied):
+            return said(entry.event.items)
+    return ""
+
+
+def waiting_for(thread: Thread, run: object) -> str:
+    """What a person has to do before the run can go on."""
+    call = thread.pending[0]
+    what = f"{call.tool} {call.arguments}"
+    if call.state == "unknown":
+        return (
+            f"nobody knows whether this has happened: {what}; look, and say so with: "
+            f"twelvefold runs settle {run} --done | --retry | --failed"
+        )
+    return (
+        f"waits for somebody to allow {what}; answer with: twelvefold runs approve {run} [--deny]"
+    )
+
+
+def _remark(outcome: Outcome) -> str:
+    match outcome.status:
+        case "completed":
+            return ""
+        case "waiting":
+            return waiting_for(outcome.thread, outcome.run)
+        case "queued":
+            return f"{outcome.error}; go on with: twelvefold runs resume {outcome.run}"
+        case _:
+            return (
+                f"run {outcome.run} is {outcome.status}: {outcome.error or outcome.thread.reason}"
+            )
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    usage = outcome.thread.usage
+    return {
+        "run": str(outcome.run),
+        "thread": f"conv_{outcome.run.thread}",
+        "status": outcome.status,
+        "answer": answer_of(outcome.thread),
+        "error": outcome.error,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+        "waiting": [
+            {"call": call.id, "tool": call.tool, "arguments": call.arguments, "for": call.state}
+            for call in outcome.thread.pending
+            if call.state in ("asked", "unknown")
+        ],
+    }
+
+
+def _read_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"standard input is no UTF-8 at byte {error.start}") from error

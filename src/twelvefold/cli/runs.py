@@ -1,0 +1,148 @@
+"""`twelvefold runs`: look at runs. Nothing here changes one; `fork` begins a thread beside it."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twelvefold.admin.export import export_lines
+from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
+from twelvefold.cli.process import DONE, Desk, command, has_colour
+from twelvefold.cli.transcript import Transcript
+from twelvefold.core.events import Entry
+from twelvefold.core.ids import RunId, parse_thread_id
+from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store
+from twelvefold.errors import NotFound, RequestError
+
+FOLLOW_S = 0.5
+"""How long a follower waits between two looks at the journal."""
+
+
+async def find_run(store: Store, text: str) -> RunId:
+    """The run of this id, or the last run of the conversation of this id. Raises NotFound."""
+    if text.startswith("resp_"):
+        return RunId.parse(text)
+    record = await store.load(parse_thread_id(text))
+    if record.head == record.forked_at:
+        raise NotFound(f"thread conv_{record.id} has no run of its own yet")
+    return RunId(record.id, record.entries[-1].run)
+
+
+@command()
+async def list_runs(desk: Desk, *, status: RunStatus | None, limit: int, as_json: bool) -> int:
+    """Print the newest runs."""
+    records = await desk.services.store.runs(limit=limit, status=status)
+    if as_json:
+        for record in records:
+            print_json(_run_json(record))
+    else:
+        heads = ("RUN", "STATUS", "WORKFLOW", "FOR", "BEGUN (UTC)", "TOKENS", "ERROR")
+        print_table(heads, map(_run_cells, records))
+    return DONE
+
+
+def _run_cells(record: RunRecord) -> Sequence[str]:
+    return (
+        str(record.run),
+        _status_text(record),
+        record.workflow,
+        record.principal,
+        when(record.created_at_us),
+        str(record.usage.total_tokens),
+        shortened(record.error, 60),
+    )
+
+
+def _status_text(record: RunRecord) -> str:
+    if record.status in OVER:
+        return record.status
+    notes = [
+        note for note, holds in (("held", record.leased), ("to end", record.cancel_asked)) if holds
+    ]
+    return f"{record.status} ({', '.join(notes)})" if notes else record.status
+
+
+def _run_json(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run": str(record.run),
+        "thread": f"conv_{record.run.thread}",
+        "status": record.status,
+        "workflow": record.workflow,
+        "principal": record.principal,
+        "release": record.release,
+        "input_tokens": record.usage.input_tokens,
+        "output_tokens": record.usage.output_tokens,
+        "error": record.error,
+        "created_at_us": record.created_at_us,
+        "finished_at_us": record.finished_at_us,
+        "leased": record.leased,
+        "cancel_asked": record.cancel_asked,
+    }
+
+
+@command()
+async def show(desk: Desk, *, run_id: str) -> int:
+    """Print what is known of a run, then what was said and done in it."""
+    store = desk.services.store
+    record = await store.run(await find_run(store, run_id))
+    facts = {**_run_json(record), "status": _status_text(record)}
+    facts |= {"begun": when(record.created_at_us), "over": when(record.finished_at_us)}
+    for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
+        if facts[name]:
+            print(f"{name + ':':<11}{facts[name]}")
+    print(f"{'begun:':<11}{facts['begun']}\n{'over:':<11}{facts['over']}".rstrip())
+    print(f"{'tokens:':<11}{record.usage.input_tokens} in, {record.usage.output_tokens} out")
+    transcript = Transcript(writer(colour=has_colour(sys.stdout, desk.environ)))
+    for entry in await _entries(store, record.run):
+        transcript.recorded(entry)
+    return DONE
+
+
+async def _entries(store: Store, run: RunId) -> list[Entry]:
+    """Those of the run's own thread; one that was forked begins with another's."""
+    record = await store.load(run.thread)
+    own = (entry for entry in record.entries if entry.position > record.forked_at)
+    return [entry for entry in own if entry.run == run.ordinal]
+
+
+@command()
+async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
+    """Print a run's journal, and go on printing until it is over."""
+    store = desk.services.store
+    run = await find_run(store, run_id)
+    printed = 0
+    while True:
+        # Before the entries: what is written after the last look belongs to a run not yet over.
+        over = (await store.run(run)).status in OVER
+        entries = await _entries(store, run)
+        for line in export_lines(entries[printed:]):
+            print(line, flush=True)
+        printed = len(entries)
+        if over or not follow:
+            return DONE
+        await asyncio.sleep(FOLLOW_S)
+
+
+@command()
+async def export(desk: Desk, *, run_id: str) -> int:
+    """Write the journal of a run's whole conversation as JSON Lines."""
+    store = desk.services.store
+    run = await find_run(store, run_id)
+    record = await store.load(run.thread)
+    for line in export_lines(record.entries):
+        print(line)
+    return DONE
+
+
+@command()
+async def fork(desk: Desk, *, place: str) -> int:
+    """Begin a conversation that goes on from an entry of another, and print its id."""
+    where, at, number = place.rpartition("@")
+    if not at or not number.isdecimal():
+        raise RequestError(f"{place!r}: write ID@N, N being an entry's number in `runs events ID`")
+    store, new = desk.services.store, desk.services.ids.thread()
+    run = await find_run(store, where)
+    await store.fork(run.thread, int(number), new)
+    print(f"conv_{new}")
+    tell(f"go on with: twelvefold chat --thread conv_{new}")
+    return DONE

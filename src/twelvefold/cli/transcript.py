@@ -1,0 +1,98 @@
+"""A conversation as lines on a screen, while it happens or from the journal."""
+
+from typing import assert_never
+
+from twelvefold.cli.output import Write, printable, said, shortened
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Entry,
+    ModelReplied,
+    OutcomeSettled,
+    OutcomeUnknown,
+    RunFinished,
+    RunStarted,
+    ToolFailed,
+    ToolSucceeded,
+)
+from twelvefold.core.ids import CallId, call_id
+
+Called = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
+
+
+class Transcript:
+    """Obeys `twelvefold.core.ports.Listener`; text appears as it comes in."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._arguments: dict[CallId, str] = {}
+        self._streamed = False
+        self._mid_line = False
+
+    def text(self, delta: str) -> None:
+        shown = printable(delta)
+        if not shown:
+            return
+        self._streamed = True
+        self._mid_line = not shown.endswith("\n")
+        self._write(shown, "")
+
+    def restarted(self, why: str) -> None:
+        self.end_line()
+        self._streamed = False
+        self._write(f"(the reply is asked for again: {shortened(why)})\n", "dim")
+
+    def end_line(self) -> None:
+        """What is shown next is no part of the reply that came in so far."""
+        if self._mid_line:
+            self._write("\n", "")
+            self._mid_line = False
+
+    def recorded(self, entry: Entry) -> None:
+        self.end_line()
+        event = entry.event
+        match event:
+            case RunStarted(items=items):
+                self._write(f"\n> {printable(said(items))}\n", "bold")
+            case ModelReplied():
+                self._replied(entry.position, event)
+            case ToolSucceeded() | ToolFailed() | ApprovalAsked() | OutcomeUnknown():
+                self._called(event)
+            case ApprovalAnswered(by=by, approved=approved, reason=reason):
+                word = "allowed" if approved else "not allowed"
+                self._write(f"  {word} by {_because(by, reason)}\n", "good" if approved else "bad")
+            case OutcomeSettled(by=by, settled=settled, result=result):
+                self._write(f"  {settled}, says {_because(by, result)}\n", "bold")
+            case RunFinished(status=status, reason=reason):
+                if status != "completed":
+                    self._write(f"({_because(status, reason.removeprefix(status))})\n", "bad")
+            case _:
+                assert_never(event)
+
+    def _replied(self, position: int, event: ModelReplied) -> None:
+        text = said(event.items)
+        if text and not self._streamed:
+            self._write(f"{printable(text)}\n", "")
+        self._streamed = False
+        calls = [item for item in event.items if item.get("type") == "function_call"]
+        for index, item in enumerate(calls):
+            self._arguments[call_id(position, index)] = str(item.get("arguments", ""))
+
+    def _called(self, event: Called) -> None:
+        """What became of a call; the call itself in front, the first time."""
+        arguments = self._arguments.pop(event.call, None)
+        if arguments is not None:
+            self._write(f"→ {shortened(event.tool)} {shortened(arguments)}\n", "tool")
+        match event:
+            case ToolSucceeded(result=result):
+                self._write(f"  {shortened(result)}\n", "dim")
+            case ToolFailed(message=message):
+                self._write(f"  {shortened(message)}\n", "bad")
+            case ApprovalAsked():
+                self._write("  waits for somebody to allow it\n", "bold")
+            case OutcomeUnknown():
+                self._write("  nobody knows whether this has happened\n", "bold")
+
+
+def _because(what: str, reason: str) -> str:
+    return f"{shortened(what)}: {shortened(reason)}" if reason else shortened(what)

@@ -1,0 +1,236 @@
+"""Every setting, parsed once and documented once; the class `Settings` is the table.
+
+A field's annotation has its type, how its variable is read, and what it means. Nothing below
+`boot` asks for a setting: it is handed a value. Why this is not pydantic-settings stands in
+docs/decisions/010-settings.md.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
+
+from twelvefold.config.parse import (
+    Parse,
+    database,
+    header,
+    import_paths,
+    masked,
+    number,
+    one_of,
+    text,
+    url,
+    whole,
+)
+from twelvefold.errors import SettingsError
+from twelvefold.observe.log import LogFormat, LogLevel
+
+SECRET = "secret"  # noqa: S105 - a mark in the table, not one of them
+BUILT_IN = "twelvefold.workflows.enrolment.workflow:workflow"
+OPENAI = "https://api.openai.com/v1"
+OF_THE_TESTS = {"TWELVEFOLD_SERVICES", "TWELVEFOLD_SHARED"}
+"""Read by `make` and the tests alone; no other variable may begin with our name."""
+
+Api = Literal["responses", "chat"]
+ToolItems = Literal["mcp_call", "function", "hidden"]
+ToolOutputs = Literal["full", "summary", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. A variable that is empty counts as not set."""
+
+    database_url: Annotated[
+        str, database, "mysql://user:password@host:3306/database or sqlite:///file.db", SECRET
+    ] = "sqlite:///twelvefold.db"
+    database_pool_size: Annotated[
+        int, whole(1, 10_000), "connections to MySQL that one process may hold"
+    ] = 10
+
+    openai_api_key: Annotated[
+        str, header, "not set, nor OPENAI_BASE_URL: the built-in demo model answers", SECRET
+    ] = ""
+    openai_base_url: Annotated[str, url("https", "http"), f"not set: {OPENAI}", SECRET] = ""
+    openai_model: Annotated[str, text, "the model to ask"] = "gpt-5-mini"
+    openai_api: Annotated[
+        Api, one_of(Api), "responses, or chat where only Chat Completions are served"
+    ] = "responses"
+    openai_temperature: Annotated[
+        float | None, number(0, 2), "0 to 2; not set: the model's own"
+    ] = None
+    openai_max_output_tokens: Annotated[
+        int | None, whole(1), "bounds one reply; not set: the model's own"
+    ] = None
+    openai_context_tokens: Annotated[
+        int | None, whole(1_000), "the model's window; not set: a known model's own, else 128000"
+    ] = None
+    model_timeout_s: Annotated[
+        float, number(0.1, 3_600), "seconds of the model's silence before it is asked again"
+    ] = 120.0
+
+    workflows: Annotated[
+        tuple[str, ...], import_paths, "module:object, commas between; the first is the default"
+    ] = (BUILT_IN,)
+    max_steps: Annotated[int, whole(1, 100_000), "replies of the model in one run"] = 50
+    run_deadline_s: Annotated[
+        float, number(1, 86_400), "seconds that one process may drive a run"
+    ] = 600.0
+    run_budget_tokens: Annotated[
+        int | None, whole(1), "tokens that a run may use, in and out; not set: no limit"
+    ] = None
+    run_budget_usd: Annotated[
+        float | None, number(0.0001, 1_000_000), "what a run may cost; not set: no limit"
+    ] = None
+
+    lease_s: Annotated[
+        float, number(1, 3_600), "seconds until a dead process's run may be taken over"
+    ] = 30.0
+    max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
+    grace_s: Annotated[
+        float, number(0, 3_600), "seconds that a step in hand may go on after SIGTERM"
+    ] = 20.0
+
+    host: Annotated[str, text, "the address at which web listens"] = "127.0.0.1"
+    port: Annotated[int, whole(1, 65_535), "the port at which web listens"] = 8000
+    max_body_bytes: Annotated[int, whole(1_024), "the longest request that web takes"] = 4_194_304
+    tool_items: Annotated[
+        ToolItems, one_of(ToolItems), "tool calls in web's answers: mcp_call, function or hidden"
+    ] = "mcp_call"
+    tool_outputs: Annotated[
+        ToolOutputs, one_of(ToolOutputs), "tool results in web's answers: full, summary or none"
+    ] = "full"
+    broker_url: Annotated[
+        str, url("amqp", "amqps"), "RabbitMQ that wakes workers; not set: the table does", SECRET
+    ] = ""
+    smtp_url: Annotated[
+        str, url("smtp", "smtps"), "who sends mail; not set: it stays in the outbox", SECRET
+    ] = ""
+    mail_from: Annotated[str, text, "the sender of mail"] = ""
+
+    log_level: Annotated[LogLevel, one_of(LogLevel), "debug, info, warning or error"] = "info"
+    log_format: Annotated[
+        LogFormat | None, one_of(LogFormat), "json or text; not set: text on a terminal, else json"
+    ] = None
+    release_id: Annotated[
+        str, text, "stands in every run and log line; not set: the package's version"
+    ] = ""
+
+    @property
+    def model_base_url(self) -> str:
+        """Where the model answers; "" means the built-in demo model."""
+        return self.openai_base_url or (OPENAI if self.openai_api_key else "")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Read every variable. Raises SettingsError with a line for each that is wrong."""
+        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        reading = _Reading(given)
+        values = {v.field: reading.value(v) for v in variables() if v.name in given and v.field}
+        if MYSQL_NAMES & given.keys():
+            values["database_url"] = reading.database_url()
+        reading.refuse_unknown()
+        settings = cls(**{field: value for field, value in values.items() if value != BAD})
+        reading.refuse_unpriced(settings)
+        if reading.problems:
+            raise SettingsError(*reading.problems)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A line of the table. `field` is "" for a part of DATABASE_URL."""
+
+    name: str
+    parse: Parse
+    meaning: str
+    default: str = ""
+    secret: bool = False
+    field: str = ""
+
+
+MYSQL = (
+    Variable("MYSQL_HOST", text, "in place of DATABASE_URL: the server", "127.0.0.1"),
+    Variable("MYSQL_PORT", whole(1, 65_535), "… its port", "3306"),
+    Variable("MYSQL_USER", text, "… the user"),
+    Variable("MYSQL_PASSWORD", str, "… the password", secret=True),
+    Variable("MYSQL_DATABASE", text, "… the database"),
+    Variable("MYSQL_CHARSET", text, "… the connection's character set", "utf8mb4"),
+)
+MYSQL_NAMES = {variable.name for variable in MYSQL}
+
+
+def variables() -> Iterator[Variable]:
+    """Every variable that is read, in the order of the table."""
+    for field in fields(Settings):
+        parse, meaning, *marks = Settings.__annotations__[field.name].__metadata__
+        default = _shown(field.default)
+        yield Variable(field.name.upper(), parse, meaning, default, SECRET in marks, field.name)
+        if field.name == "database_url":
+            yield from MYSQL
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default or "")
+
+
+BAD = ""
+"""In place of a value that could not be read; no variable that is set has it."""
+
+
+class _Reading:
+    """One look at the environment, which goes on after a problem."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self.problems: list[str] = []
+
+    def value(self, variable: Variable) -> Any:
+        found = self._given.get(variable.name, variable.default)
+        try:
+            return variable.parse(found)
+        except ValueError as error:
+            shown = masked(found) if variable.secret else found
+            self.problems.append(f"{variable.name}: {shown!r}: {error}")
+            return BAD
+
+    def database_url(self) -> str:
+        both = sorted(MYSQL_NAMES & self._given.keys())
+        if "DATABASE_URL" in self._given:
+            self.problems.append(f"DATABASE_URL and {', '.join(both)}: both are set; unset either")
+            return BAD
+        for name in ("MYSQL_USER", "MYSQL_DATABASE"):
+            if name not in self._given:
+                self.problems.append(f"{name}: is not set, though {both[0]} is")
+        parts = {one.name: quote(str(self.value(one)), safe="") for one in MYSQL}
+        host = parts["MYSQL_HOST"].replace("%3A", ":")
+        whose = f"{parts['MYSQL_USER']}:{parts['MYSQL_PASSWORD']}"
+        where = f"{f'[{host}]' if ':' in host else host}:{parts['MYSQL_PORT']}"
+        charset = parts["MYSQL_CHARSET"]
+        return f"mysql://{whose}@{where}/{parts['MYSQL_DATABASE']}?charset={charset}"
+
+    def refuse_unknown(self) -> None:
+        known = [variable.name for variable in variables()]
+        for name in sorted(self._given.keys() - OF_THE_TESTS):
+            if name.startswith("TWELVEFOLD_"):
+                self.problems.append(f"{name}: is not known{_meant(name, known)}")
+
+    def refuse_unpriced(self, settings: Settings) -> None:
+        """A limit in dollars needs a price; the demo model costs nothing."""
+        if settings.run_budget_usd is None or not settings.model_base_url:
+            return
+        from twelvefold.services.model.prices import price_of
+
+        if price_of(settings.openai_model) is None:
+            self.problems.append(
+                f"RUN_BUDGET_USD: what OPENAI_MODEL {settings.openai_model!r} costs is not known; "
+                "use RUN_BUDGET_TOKENS"
+            )
+
+
+def _meant(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.removeprefix("TWELVEFOLD_"), known, n=1)
+    return f"; {close[0]} is meant?" if close else "; `twelvefold settings` lists what is"

@@ -1,0 +1,120 @@
+"""How a setting's text is read; what is wrong is told with what would be right.
+
+Each of these raises ValueError, whose text goes behind the variable's name and value.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+from urllib.parse import SplitResult, urlsplit
+
+TEXT_LENGTH = 128
+
+Parse = Callable[[str], Any]
+
+
+def one_of(words: Any) -> Parse:
+    """One of a Literal's words, in any case."""
+    known: tuple[str, ...] = get_args(words)
+
+    def parse(text: str) -> str:
+        if text.lower() not in known:
+            raise ValueError(f"use {' or '.join(known)}")
+        return text.lower()
+
+    return parse
+
+
+def whole(lowest: int, highest: int = 10**12) -> Parse:
+    return _within(int, "a whole number", lowest, highest)
+
+
+def number(lowest: float, highest: float) -> Parse:
+    return _within(float, "a number", lowest, highest)
+
+
+def _within(kind: type[int] | type[float], what: str, lowest: float, highest: float) -> Parse:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest:
+            raise ValueError(f"use {what}, {lowest} to {highest}")
+        return value
+
+    return parse
+
+
+def text(value: str) -> str:
+    if not value.isprintable() or len(value) > TEXT_LENGTH:
+        raise ValueError(f"use at most {TEXT_LENGTH} printable characters")
+    return value
+
+
+def header(value: str) -> str:
+    if not re.fullmatch("[!-~]+", value):
+        raise ValueError("it holds a character that an HTTP header cannot")
+    return value
+
+
+def url(*schemes: str) -> Parse:
+    def parse(text: str) -> str:
+        parts = _split(text)
+        if parts.scheme not in schemes:
+            raise ValueError(f"use {' or '.join(f'{scheme}://host' for scheme in schemes)}")
+        if not parts.hostname:
+            raise ValueError(f"it names no host; {parts.scheme}://host does")
+        return text.rstrip("/")
+
+    return parse
+
+
+def database(text: str) -> str:
+    parts = _split(text)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme == "sqlite" and parts.netloc:
+        raise ValueError("three slashes come before the file, as in sqlite:///twelvefold.db")
+    if scheme not in ("sqlite", "mysql", "mariadb"):
+        raise ValueError("use mysql://user:password@host:3306/database or sqlite:///file.db")
+    if scheme == "sqlite" and parts.path in ("", "/", "/:memory:"):
+        raise ValueError("it names no file; sqlite:///twelvefold.db does")
+    if scheme != "sqlite" and not parts.path.strip("/"):
+        raise ValueError("it names no database; mysql://user:password@host:3306/database does")
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("it is no URL; within a password write [ as %5B and ] as %5D") from None
+    if parts.fragment:
+        raise ValueError("a # ends a URL; within a password write %23")
+    try:
+        no_port = parts.port == 0
+    except ValueError:
+        # From None, because the error's text may be half of a password.
+        raise ValueError("its port is no number; within a password write / as %2F") from None
+    if no_port:
+        raise ValueError("there is no port 0")
+    return parts
+
+
+def import_paths(text: str) -> tuple[str, ...]:
+    paths = tuple(path.strip() for path in text.split(",") if path.strip())
+    for path in paths:
+        if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", path):
+            raise ValueError(f"{path!r} is no import path; write module:object")
+    return paths or import_paths("nothing")
+
+
+def masked(value: str) -> str:
+    """A secret as it may be shown: nothing of it, or a URL without its passwords."""
+    parts = re.fullmatch(r"([\w+.-]+://)(.*@)?([^@]*)", value)
+    if not parts:
+        return "****" if value else ""
+    scheme, whose, rest = parts.groups()
+    hidden = re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*", r"\1****", rest)
+    return f"{scheme}{re.sub(':.*@', ':****@', whose or '')}{hidden}"

@@ -1,0 +1,59 @@
+"""Tokens and money: what a run has cost, and what it may."""
+
+from dataclasses import dataclass
+
+from twelvefold.core.events import Usage
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Micro-dollars per million tokens; cached input has a price of its own."""
+
+    input: int
+    cached_input: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far one run may go. None means: no limit.
+
+    `deadline_s` is from the moment a process takes the run. `context_tokens` is the model's
+    window; a request is kept below it. `result_chars` bounds one tool's result.
+    """
+
+    max_steps: int = 50
+    deadline_s: float = 600.0
+    lease_s: float = 30.0
+    run_tokens: int | None = None
+    run_micro_usd: int | None = None
+    price: Price | None = None
+    context_tokens: int = 128_000
+    result_chars: int = 65_536
+    faults_in_a_row: int = 3
+
+
+def cost_micro_usd(usage: Usage, price: Price) -> int:
+    """What the replies cost, rounded up to a whole micro-dollar.
+
+    Source: the `usage` object of the Responses API; `input_tokens` includes the cached ones.
+    """
+    # Some servers leave the cached ones out; they are not to make the rest cheaper.
+    fresh = max(usage.input_tokens - usage.cached_tokens, 0)
+    cost = (
+        fresh * price.input
+        + usage.cached_tokens * price.cached_input
+        + usage.output_tokens * price.output
+    )
+    return -(-cost // _MILLION)
+
+
+def overspent(usage: Usage, limits: Limits) -> str | None:
+    """Which budget is used up, as the reason a run stops with; None if none is."""
+    if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
+        return "token_budget"
+    if limits.run_micro_usd is None or limits.price is None:
+        return None
+    return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None

@@ -1,0 +1,191 @@
+"""What can have happened in a thread, and its form as versioned JSON.
+
+Facts in the past tense, never code positions or class paths: a newer release reads what an
+older one wrote. `type` and `version` stand in columns of their own, the rest is `body`.
+Structs of msgspec, not dataclasses: read and written in a third of the time, defaults left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import msgspec
+
+from twelvefold.core.ids import CallId
+from twelvefold.errors import StoreRefused
+
+Item = dict[str, Any]
+"""One item in the Responses API's own shape: message, function_call, reasoning, …
+
+Source: the `input` and `output` unions of the OpenAI Responses API.
+"""
+
+FinalStatus = Literal["completed", "incomplete", "failed", "cancelled"]
+ReplyEnd = Literal["completed", "max_output_tokens", "content_filter"]
+Failure = Literal[
+    "arguments", "unknown_tool", "not_open", "repeated", "refused", "denied", "fault", "settled"
+]
+Settlement = Literal["done", "retry", "failed"]
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one or more replies; `input_tokens` includes the cached ones.
+
+    Source: the `usage` object of the Responses API.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A caller asked for a turn; `items` is what was said."""
+
+    items: tuple[Item, ...]
+    principal: str
+    workflow: str
+    release: str
+
+
+class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A whole reply; `request_hash` is the SHA-256 of the body it answered, in hex."""
+
+    items: tuple[Item, ...]
+    usage: Usage
+    model: str
+    request_hash: str
+    ended: ReplyEnd = "completed"
+
+
+class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The tool ran and `result` is the text that the model reads."""
+
+    call: CallId
+    tool: str
+    result: str
+
+
+class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The tool did not run, or left nothing behind; `message` is what the model reads."""
+
+    call: CallId
+    tool: str
+    failure: Failure
+    message: str
+
+
+class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call waits for a person."""
+
+    call: CallId
+    tool: str
+
+
+class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person allowed the call or did not."""
+
+    call: CallId
+    approved: bool
+    by: str
+    reason: str = ""
+
+
+class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An unsafe call may or may not have happened when its process died."""
+
+    call: CallId
+    tool: str
+
+
+class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person looked: it is `done` (with this result), to `retry`, or `failed`."""
+
+    call: CallId
+    settled: Settlement
+    by: str
+    result: str = ""
+
+
+class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The turn is over; `reason` says why where the status alone does not."""
+
+    status: FinalStatus
+    reason: str = ""
+
+
+Event = (
+    RunStarted
+    | ModelReplied
+    | ToolSucceeded
+    | ToolFailed
+    | ApprovalAsked
+    | ApprovalAnswered
+    | OutcomeUnknown
+    | OutcomeSettled
+    | RunFinished
+)
+KINDS: dict[tuple[str, int], Any] = {
+    (kind.__name__, 1): kind
+    for kind in (
+        RunStarted,
+        ModelReplied,
+        ToolSucceeded,
+        ToolFailed,
+        ApprovalAsked,
+        ApprovalAnswered,
+        OutcomeUnknown,
+        OutcomeSettled,
+        RunFinished,
+    )
+}
+_DECODERS: dict[tuple[str, int], Callable[[str], object]] = {
+    name: msgspec.json.Decoder(kind).decode for name, kind in KINDS.items()
+}
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal. `position` counts from 1 along the thread, without gaps.
+
+    `size` is the length of the body in characters; `at_us` is microseconds since 1970, by the
+    clock of the process that wrote it.
+    """
+
+    position: int
+    run: int
+    event: Event
+    size: int
+    at_us: int = 0
+
+
+def encode(event: Event) -> tuple[str, int, str]:
+    """The event as (type, version, body), body being JSON text that we never rewrite."""
+    return type(event).__name__, 1, _ENCODER.encode(event).decode()
+
+
+def decode(type: str, version: int, body: str) -> Event:
+    """Read an event back. Raises StoreRefused for one that this release does not know."""
+    try:
+        return cast("Event", _DECODERS[type, version](body))
+    except KeyError:
+        raise StoreRefused(
+            f"the journal holds {type} version {version}, which this release does not know; "
+            "run a release that does"
+        ) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise StoreRefused(f"the journal holds a {type} that cannot be read: {error}") from error

@@ -1,0 +1,65 @@
+"""Which tools are open now; asked when they are listed and again when a call runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twelvefold.core.schema import BadArguments
+from twelvefold.core.thread import Call, Thread
+from twelvefold.core.workflow import BadCall, Tool, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that may run, with the arguments as its tool takes them."""
+
+    call: Call
+    tool: Tool
+    arguments: Mapping[str, Any]
+
+
+def open_tools(thread: Thread, workflow: Workflow) -> tuple[Tool, ...]:
+    """The tools to offer the model, in the workflow's order."""
+    return tuple(tool for tool in workflow.tools if why_closed(thread, tool) is None)
+
+
+def why_closed(thread: Thread, tool: Tool) -> str | None:
+    """Why the tool may not be called now, for the model to read; None if it may."""
+    for needed in tool.requires:
+        if not thread.succeeded.get(needed):
+            return f"{tool.name} can be called only after {needed} succeeded"
+    if tool.after_refusal and not any(thread.refused.get(one) for one in tool.after_refusal):
+        return f"{tool.name} can be called only after {' or '.join(tool.after_refusal)} refused"
+    if tool.once and thread.succeeded.get(tool.name):
+        return f"{tool.name} has succeeded already and can be called only once"
+    if tool.max_calls is not None and thread.called.get(tool.name, 0) >= tool.max_calls:
+        return f"{tool.name} has been called {tool.max_calls} times already, which is all it may be"
+    return None
+
+
+def admit(thread: Thread, workflow: Workflow, call: Call) -> Admitted | BadCall:
+    """Check a call as if nobody had looked at it before."""
+    tool = workflow.by_name.get(call.tool)
+    if tool is None:
+        offered = tuple(one.name for one in open_tools(thread, workflow))
+        problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
+        return BadCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
+    if call.repeated:
+        problem = f"call id {call.wire_id!r} came twice in one reply; only the first call was run"
+        return BadCall("repeated", call.tool, call.arguments, (problem,))
+    if closed := why_closed(thread, tool):
+        return BadCall("not_open", call.tool, call.arguments, (closed,))
+    try:
+        return Admitted(call, tool, tool.parameters.parse(call.arguments))
+    except BadArguments as error:
+        return BadCall("arguments", call.tool, call.arguments, error.problems)
+
+
+def needs_approval(admitted: Admitted) -> bool:
+    """Whether a person must allow the call. A predicate that raises asks for one."""
+    if not callable(admitted.tool.approval):
+        return admitted.tool.approval
+    try:
+        return bool(admitted.tool.approval(admitted.arguments))
+    except Exception:
+        return True

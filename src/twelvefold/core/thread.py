@@ -1,0 +1,244 @@
+"""The state of a thread as a fold of its journal; nothing else is ever consulted.
+
+Knows what has happened, not what to do next: that is `twelvefold.core.decide`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, assert_never
+
+from twelvefold.core.conversation import Turn, turns_of
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Entry,
+    Failure,
+    FinalStatus,
+    ModelReplied,
+    OutcomeSettled,
+    OutcomeUnknown,
+    ReplyEnd,
+    RunFinished,
+    RunStarted,
+    ToolFailed,
+    ToolSucceeded,
+    Usage,
+)
+from twelvefold.core.ids import CallId, call_id
+
+CallState = Literal["open", "asked", "cleared", "unknown"]
+_AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
+"""How a call may have failed that did reach its tool."""
+_AfterStart = (
+    ModelReplied
+    | ToolSucceeded
+    | ToolFailed
+    | ApprovalAsked
+    | ApprovalAnswered
+    | OutcomeUnknown
+    | OutcomeSettled
+    | RunFinished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that the model asked for and that has no result yet.
+
+    `wire_id` is the model's own name for it, which it may use again in a later reply; `repeated`
+    says that it did so within this one. `cleared` means that a person has allowed the call, or
+    has said that it may be tried again.
+    """
+
+    id: CallId
+    tool: str
+    arguments: str
+    wire_id: str
+    state: CallState = "open"
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation and its latest run.
+
+    `succeeded` and `refused` count by tool over the whole thread, `called` the calls that reached
+    their tool in the latest run.
+    `interrupted` is set by whoever takes the run over from a process that did not let go of it,
+    until the next event: what that process was doing outside the database is not known.
+    """
+
+    past: "Past" = field(default_factory=lambda: Past(()))
+    latest: tuple[Entry, ...] = ()
+    run: int = 0
+    status: FinalStatus | Literal["none", "active"] = "none"
+    reason: str = ""
+    principal: str = ""
+    workflow: str = ""
+    pending: tuple[Call, ...] = ()
+    reply_ended: ReplyEnd | None = None
+    steps: int = 0
+    faults_in_a_row: int = 0
+    usage: Usage = field(default_factory=Usage)
+    succeeded: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    called: Mapping[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.past.entries + self.latest
+
+    @property
+    def head(self) -> int:
+        entries = self.latest or self.past.entries
+        return entries[-1].position if entries else 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has to say something before the run can go on."""
+        return bool(self.pending) and self.pending[0].state in ("asked", "unknown")
+
+    def after(self, *entries: Entry) -> "Thread":
+        """The thread once these have happened too."""
+        thread = self
+        for entry in entries:
+            thread = replace(_applied(thread, entry), interrupted=False)
+        return thread
+
+
+@dataclass(frozen=True)
+class Past:
+    """What happened before the latest run; its conversation is made once and then kept."""
+
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        return turns_of(self.entries)
+
+
+def fold(entries: Iterable[Entry], *, interrupted: bool = False) -> Thread:
+    """The thread that these entries, in order, have made."""
+    told = tuple(entries)
+    # Of the runs before the latest only the counts matter: folding them whole would make a
+    # thread's two-hundredth turn pay for all of its steps again.
+    latest = max((i for i, e in enumerate(told) if type(e.event) is RunStarted), default=0)
+    past = told[:latest]
+    thread = Thread(
+        past=Past(past),
+        succeeded=Counter(e.event.tool for e in past if type(e.event) is ToolSucceeded),
+        refused=Counter(_refusals(past)),
+    )
+    for entry in told[latest:]:
+        thread = _applied(thread, entry)
+    return replace(thread, interrupted=interrupted)
+
+
+def _refusals(entries: Iterable[Entry]) -> Iterable[str]:
+    for entry in entries:
+        if isinstance(entry.event, ToolFailed) and entry.event.failure == "refused":
+            yield entry.event.tool
+
+
+def _applied(thread: Thread, entry: Entry) -> Thread:
+    if isinstance(entry.event, RunStarted):
+        return _started(thread, entry, entry.event)
+    told = _told(thread, entry.position, entry.event)
+    return replace(told, latest=(*thread.latest, entry))
+
+
+def _started(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
+    return Thread(
+        past=Past(thread.entries) if thread.latest else thread.past,
+        latest=(entry,),
+        run=entry.run,
+        status="active",
+        principal=event.principal,
+        workflow=event.workflow,
+        succeeded=thread.succeeded,
+        refused=thread.refused,
+    )
+
+
+def _told(thread: Thread, position: int, event: _AfterStart) -> Thread:
+    match event:
+        case ModelReplied():
+            return _replied(thread, position, event)
+        case ToolSucceeded():
+            return replace(
+                _answered(thread, event.call),
+                faults_in_a_row=0,
+                succeeded=_counted(thread.succeeded, event.tool),
+                called=_counted(thread.called, event.tool),
+            )
+        case ToolFailed():
+            return _failed(thread, event)
+        case ApprovalAsked():
+            return _in_state(thread, event.call, "asked")
+        case ApprovalAnswered():
+            # Denied, it waits for the ToolFailed behind this entry, and never runs.
+            return _in_state(thread, event.call, "cleared" if event.approved else "asked")
+        case OutcomeUnknown():
+            return _in_state(thread, event.call, "unknown")
+        case OutcomeSettled():
+            retry = event.settled == "retry"
+            return _in_state(thread, event.call, "cleared" if retry else "unknown")
+        case RunFinished():
+            return replace(thread, status=event.status, reason=event.reason, pending=())
+        case _:
+            assert_never(event)
+
+
+def _replied(thread: Thread, position: int, event: ModelReplied) -> Thread:
+    asked = [item for item in event.items if item.get("type") == "function_call"]
+    wire_ids = [str(item.get("call_id", "")) for item in asked]
+    calls = tuple(
+        Call(
+            id=call_id(position, index),
+            tool=str(item.get("name", "")),
+            arguments=str(item.get("arguments", "")),
+            wire_id=wire_ids[index],
+            repeated=wire_ids[index] in wire_ids[:index],
+        )
+        for index, item in enumerate(asked)
+    )
+    return replace(
+        thread,
+        # Calls of a reply that was cut short may lack half of their arguments: none of them runs.
+        pending=calls if event.ended == "completed" else (),
+        reply_ended=event.ended,
+        steps=thread.steps + 1,
+        usage=thread.usage + event.usage,
+    )
+
+
+def _failed(thread: Thread, event: ToolFailed) -> Thread:
+    refused, called = thread.refused, thread.called
+    if event.failure == "refused":
+        refused = _counted(refused, event.tool)
+    if event.failure in _AFTER_RUNNING:
+        called = _counted(called, event.tool)
+    faults = thread.faults_in_a_row + 1 if event.failure == "fault" else 0
+    answered = _answered(thread, event.call)
+    return replace(answered, faults_in_a_row=faults, refused=refused, called=called)
+
+
+def _answered(thread: Thread, call: CallId) -> Thread:
+    return replace(
+        thread,
+        pending=tuple(one for one in thread.pending if one.id != call),
+        # All calls answered: the model's word is wanted again.
+        reply_ended=None if all(one.id == call for one in thread.pending) else thread.reply_ended,
+    )
+
+
+def _in_state(thread: Thread, call: CallId, state: CallState) -> Thread:
+    pending = tuple(replace(one, state=state) if one.id == call else one for one in thread.pending)
+    return replace(thread, pending=pending)
+
+
+def _counted(counts: Mapping[str, int], name: str) -> Mapping[str, int]:
+    return {**counts, name: counts.get(name, 0) + 1}

@@ -1,0 +1,242 @@
+"""How a workflow and its tools are declared: a function's signature says what it may do.
+
+| takes | effect | after a crash in mid-call |
+|---|---|---|
+| `Transaction` | transactional | rolled back, run again: exactly once |
+| `ReadOnly` | readonly | run again |
+| `CallKey` | idempotent | run again with the same key |
+| none of them | `effect="pure"` or `"unsafe"` must be said | run again · a person decides |
+"""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints, overload
+
+from twelvefold.core.events import Failure
+from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
+from twelvefold.core.schema import Parameters
+from twelvefold.errors import WorkflowError
+
+Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
+Approval = bool | Callable[[Mapping[str, Any]], bool]
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""Source: `tools[].name` of the Responses API."""
+HANDED_IN = (Transaction, ReadOnly, Principal, CallKey)
+_EFFECT_OF: tuple[tuple[type, Effect], ...] = (
+    (Transaction, "transactional"),
+    (ReadOnly, "readonly"),
+    (CallKey, "idempotent"),
+)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call; made by `tool`.
+
+    `handed_in` are the parameters that the engine fills, by name. The gates are described at
+    `tool`.
+    """
+
+    name: str
+    description: str
+    effect: Effect
+    function: Callable[..., Awaitable[object]]
+    handed_in: Mapping[str, type]
+    model_parameters: Mapping[str, inspect.Parameter]
+    requires: tuple[str, ...] = ()
+    after_refusal: tuple[str, ...] = ()
+    once: bool = False
+    max_calls: int | None = None
+    approval: Approval = False
+    timeout_s: float = 60.0
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What the model fills in; built on first use, since Pydantic is slow to start."""
+        return Parameters(self.name, self.model_parameters)
+
+    @cached_property
+    def spec(self) -> ToolSpec:
+        return ToolSpec(self.name, self.description, self.parameters.schema, self.parameters.strict)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> object:
+        """Call the function itself, as a test of it would."""
+        return await self.function(*args, **kwargs)
+
+
+@overload
+def tool(function: Callable[..., Awaitable[object]], /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str = "",
+    effect: Literal["pure", "unsafe"] | None = None,
+    requires: str | tuple[str, ...] = (),
+    after_refusal: str | tuple[str, ...] = (),
+    once: bool = False,
+    max_calls: int | None = None,
+    approval: Approval = False,
+    timeout_s: float = 60.0,
+) -> Callable[[Callable[..., Awaitable[object]]], Tool]: ...
+def tool(
+    function: Callable[..., Awaitable[object]] | None = None,
+    /,
+    *,
+    name: str = "",
+    effect: Literal["pure", "unsafe"] | None = None,
+    requires: str | tuple[str, ...] = (),
+    after_refusal: str | tuple[str, ...] = (),
+    once: bool = False,
+    max_calls: int | None = None,
+    approval: Approval = False,
+    timeout_s: float = 60.0,
+) -> Tool | Callable[[Callable[..., Awaitable[object]]], Tool]:
+    """Declare an async function as a tool; its docstring is what the model reads.
+
+    `requires`: offered, and accepted, only after each of these tools succeeded in the thread.
+    `after_refusal`: only after one of these refused. `once`: not again after it succeeded in the
+    thread. `max_calls`: so often in a run. `approval`: a person must allow the call; a function
+    of the arguments says which. Raises WorkflowError if the signature does not say its effect.
+    """
+
+    def declared(function: Callable[..., Awaitable[object]]) -> Tool:
+        tool_name = name or getattr(function, "__name__", "")
+        if not _TOOL_NAME.fullmatch(tool_name):
+            raise WorkflowError(
+                f"tool {tool_name!r}: a name has 1 to 64 letters, digits, _ or -; give it by name="
+            )
+        handed_in, model_parameters = _split_parameters(tool_name, function)
+        return Tool(
+            name=tool_name,
+            description=inspect.getdoc(function) or "",
+            effect=_effect_of(tool_name, handed_in, effect),
+            function=function,
+            handed_in=handed_in,
+            model_parameters=model_parameters,
+            requires=(requires,) if isinstance(requires, str) else tuple(requires),
+            after_refusal=(after_refusal,)
+            if isinstance(after_refusal, str)
+            else tuple(after_refusal),
+            once=once,
+            max_calls=max_calls,
+            approval=approval,
+            timeout_s=timeout_s,
+        )
+
+    return declared if function is None else declared(function)
+
+
+def _split_parameters(
+    name: str, function: Callable[..., Awaitable[object]]
+) -> tuple[dict[str, type], dict[str, inspect.Parameter]]:
+    if not inspect.iscoroutinefunction(function):
+        raise WorkflowError(f"tool {name}: must be an async function")
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, SyntaxError) as error:
+        raise WorkflowError(f"tool {name}: its types cannot be read: {error}") from error
+    handed_in: dict[str, type] = {}
+    model_parameters: dict[str, inspect.Parameter] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.POSITIONAL_ONLY,
+        ):
+            raise WorkflowError(f"tool {name}: {parameter} has no name that the model could use")
+        hint = hints.get(parameter.name)
+        if hint is None:
+            raise WorkflowError(f"tool {name}: parameter {parameter.name!r} needs a type")
+        if type(parameter.default).__name__ == "FieldInfo":
+            raise WorkflowError(
+                f"tool {name}: parameter {parameter.name!r} has a Field as its default; "
+                "write Annotated[type, Field(…)]"
+            )
+        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        if plain in HANDED_IN:
+            handed_in[parameter.name] = cast("type", plain)
+        else:
+            model_parameters[parameter.name] = parameter.replace(annotation=hint)
+    return handed_in, model_parameters
+
+
+def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) -> Effect:
+    if {ReadOnly, CallKey} <= set(handed_in.values()):
+        raise WorkflowError(
+            f"tool {name}: takes ReadOnly and CallKey; no connection is held while a call leaves "
+            "the database, so make it two tools"
+        )
+    for kind, effect in _EFFECT_OF:
+        if kind in handed_in.values():
+            if said is not None:
+                raise WorkflowError(
+                    f"tool {name}: takes {kind.__name__}, so its effect is {effect}, not {said}"
+                )
+            return effect
+    if said is None:
+        raise WorkflowError(
+            f"tool {name}: takes none of Transaction, ReadOnly, CallKey; "
+            'say effect="pure" if it changes nothing anywhere, else effect="unsafe"'
+        )
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class BadCall:
+    """A call that never reached its tool; `arguments` is the text that the model wrote."""
+
+    failure: Failure
+    tool: str
+    arguments: str
+    problems: tuple[str, ...]
+    offered: tuple[str, ...] = ()
+
+
+def explain(bad: BadCall) -> str:
+    """What the model reads about a call that never reached its tool."""
+    return "Error: " + "; ".join(bad.problems)
+
+
+Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[int]]
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Instructions plus typed tools.
+
+    `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
+    exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
+    records of a file or, given None, with the workflow's own. `explain` words what the model
+    reads about a call that never reached its tool. Raises WorkflowError if a gate names a tool
+    that is not there.
+    """
+
+    name: str
+    instructions: str
+    tools: tuple[Tool, ...]
+    schema: str = ""
+    seed: Seeder | None = None
+    explain: Callable[[BadCall], str] = explain
+    by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tools = tuple(self.tools)
+        given: tuple[object, ...] = tools
+        for one in given:
+            if not isinstance(one, Tool):
+                named = getattr(one, "__name__", repr(one))
+                raise WorkflowError(f"workflow {self.name}: {named} is no tool; put @tool above it")
+        by_name = {one.name: one for one in tools}
+        if len(by_name) < len(tools):
+            raise WorkflowError(f"workflow {self.name}: two tools have the same name")
+        for one in tools:
+            for needed in (*one.requires, *one.after_refusal):
+                if needed not in by_name:
+                    raise WorkflowError(
+                        f"workflow {self.name}: {one.name} waits for {needed!r}, which it has not"
+                    )
+        object.__setattr__(self, "tools", tools)
+        object.__setattr__(self, "by_name", by_name)

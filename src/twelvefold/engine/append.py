@@ -1,0 +1,177 @@
+"""One step's transaction, whole: tried until it is through, told once it is.
+
+A commit whose answer was lost may have happened; the journal says whether it did.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from twelvefold.core.events import (
+    KINDS,
+    Entry,
+    Event,
+    ModelReplied,
+    RunFinished,
+    RunStarted,
+    ToolFailed,
+    encode,
+)
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Append, Lease, Listener, RunStatus, StepTransaction
+from twelvefold.core.thread import Thread
+from twelvefold.engine.lease import unbroken
+from twelvefold.engine.patience import patiently
+from twelvefold.engine.services import Services
+from twelvefold.errors import StaleRun
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
+"""What a step does inside its transaction; it returns the entries that were announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """A run in this process's hands: what has happened, and the right to go on."""
+
+    run: RunId
+    thread: Thread
+    lease: Lease
+    status: RunStatus = "running"
+
+
+async def write(
+    services: Services,
+    driven: Driven,
+    listener: Listener,
+    events: Sequence[Event],
+    status: RunStatus = "running",
+    *,
+    error: str = "",
+    patience_s: float = math.inf,
+) -> Driven:
+    """Append entries that are known already, and what they make of the run.
+
+    Raises as `append` does, and StoreUnavailable when the database is away for longer than
+    `patience_s`.
+    """
+
+    async def body(_: StepTransaction) -> Sequence[Event]:
+        return events
+
+    replies = (event.usage for event in events if isinstance(event, ModelReplied))
+    usage = sum(replies, start=driven.thread.usage)
+    change = Append(driven.lease, driven.thread.head, len(events), status, usage, error)
+    return await _appended(services, driven, listener, change, body, patience_s)
+
+
+async def append(
+    services: Services, driven: Driven, listener: Listener, adds: int, body: Body
+) -> Driven:
+    """Run a step's body in its transaction, commit, and tell the listener; the run goes on.
+
+    Goes on trying while the database asks for it or is away; the run's deadline ends that. Raises
+    StaleRun, LeaseLost, CancelAsked and what the body raises; nothing is written then.
+    """
+    change = Append(driven.lease, driven.thread.head, adds)
+    return await _appended(services, driven, listener, change, body, math.inf)
+
+
+async def caught_up(services: Services, driven: Driven, listener: Listener) -> Driven:
+    """The run as the journal has it: a step that was cut off may have been committed after all."""
+    record = await patiently(lambda: services.store.load(driven.run.thread), math.inf)
+    missed = [
+        entry
+        for entry in record.entries
+        if entry.position > driven.thread.head and entry.run == driven.run.ordinal
+    ]
+    return tell(driven, listener, missed)
+
+
+async def _appended(
+    services: Services,
+    driven: Driven,
+    listener: Listener,
+    change: Append,
+    body: Body,
+    patience_s: float,
+) -> Driven:
+    tried: list[Sequence[Event]] = []
+    entries = await patiently(lambda: _committed(services, change, body, tried), patience_s)
+    return replace(tell(driven, listener, entries), status=change.status)
+
+
+async def _committed(
+    services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
+) -> Sequence[Entry]:
+    try:
+        return await unbroken(_commit(services, change, body, tried))
+    except StaleRun:
+        entries = await _went_through(services, change, tried)
+        if not entries:
+            raise
+        return entries
+
+
+async def _commit(
+    services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
+) -> Sequence[Entry]:
+    """One try at the transaction; `tried` gets what it may have committed, whatever we hear."""
+    async with services.store.append(change) as tx:
+        events = await body(tx)
+        entries = await tx.record(events)
+        tried.append(events)
+    return entries
+
+
+async def _went_through(
+    services: Services, change: Append, tried: Sequence[Sequence[Event]]
+) -> Sequence[Entry]:
+    """The entries of an earlier try that was cut off at its COMMIT, if it was done after all."""
+    if not tried:
+        return ()
+    record = await services.store.load(change.lease.run.thread)
+    entries = [entry for entry in record.entries if entry.position > change.head]
+    found = [encode(entry.event) for entry in entries]
+    return entries if any(found == [encode(one) for one in events] for events in tried) else ()
+
+
+def tell(driven: Driven, listener: Listener, entries: Sequence[Entry]) -> Driven:
+    """The run once the journal has these too; the log and the listener hear of them."""
+    for entry in entries:
+        log.info(
+            _NAMES[type(entry.event)],
+            run=str(driven.run),
+            position=entry.position,
+            **_facts(entry.event),
+        )
+        listener.recorded(entry)
+    return replace(driven, thread=driven.thread.after(*entries))
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+_NAMES = {kind: _snake(name) for (name, _), kind in KINDS.items()}
+
+
+def _facts(event: Event) -> dict[str, object]:
+    """What the log says of an entry: never what was said, asked or answered."""
+    match event:
+        case RunStarted(workflow=workflow):
+            return {"workflow": workflow}
+        case ModelReplied(usage=usage, model=model):
+            return {
+                "model": model,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+            }
+        case ToolFailed(tool=tool, failure=failure):
+            return {"tool": tool, "failure": failure}
+        case RunFinished(status=status, reason=reason):
+            return {"status": status, "reason": reason}
+        case _:
+            tool = getattr(event, "tool", "")
+            return {"tool": tool} if tool else {}

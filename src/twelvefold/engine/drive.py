@@ -1,0 +1,165 @@
+"""Steps until the run rests: under a lease, a deadline, and a cancel that acts between steps."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from twelvefold.core.decide import in_doubt
+from twelvefold.core.events import Event, FinalStatus, OutcomeUnknown, RunFinished
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import OVER, Listener, RunStatus
+from twelvefold.core.thread import Call, Thread
+from twelvefold.core.workflow import Workflow
+from twelvefold.engine.append import Driven, caught_up, write
+from twelvefold.engine.lease import Renewed, unbroken
+from twelvefold.engine.services import Services
+from twelvefold.engine.step import step
+from twelvefold.errors import (
+    CancelAsked,
+    ModelRejected,
+    ModelUnavailable,
+    NotFound,
+    RequestError,
+    ServiceFault,
+    StaleRun,
+    StoreUnavailable,
+)
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+RELEASE_S = 5.0
+"""How long a process that stops tries to give its run back; then the lease runs out by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a run came to rest. `error` is a sentence, where there is something to say.
+
+    "queued" means that a service failed and that any process may go on with the run.
+    """
+
+    run: RunId
+    status: RunStatus
+    thread: Thread
+    error: str = ""
+
+
+class _Drive:
+    """One run in hand; `driven` is always what the journal says."""
+
+    def __init__(
+        self, services: Services, driven: Driven, workflow: Workflow, listener: Listener
+    ) -> None:
+        self.services = services
+        self.driven = driven
+        self.workflow = workflow
+        self.listener = listener
+
+    async def steps(self) -> Outcome:
+        while self.driven.status == "running":
+            self.driven = await step(self.services, self.driven, self.workflow, self.listener)
+        return self.outcome()
+
+    async def end(self, status: FinalStatus, reason: str, error: str = "") -> Outcome:
+        """Finish the run from outside.
+
+        An unsafe call that was under way is left to a person, unless the run is cancelled: then
+        the journal says that its outcome is unknown, and nobody is asked.
+        """
+        doubtful = await self.catch_up()
+        if self.driven.status != "running":
+            return self.outcome()
+        events: tuple[Event, ...] = (RunFinished(status, reason),)
+        resting: RunStatus = status
+        if doubtful:
+            unknown = OutcomeUnknown(doubtful.id, doubtful.tool)
+            events = (unknown, *events) if status == "cancelled" else (unknown,)
+            resting = status if status == "cancelled" else "waiting"
+        try:
+            self.driven = await write(
+                self.services, self.driven, self.listener, events, resting, error=error
+            )
+        except CancelAsked:
+            return await self.end("cancelled", "cancelled")
+        return self.outcome(error)
+
+    async def let_go(self, error: str) -> Outcome:
+        """Give the run back as it is, for any process to go on with."""
+        with suppress(ServiceFault, TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                doubtful = await self.catch_up()
+                if self.driven.status != "running":
+                    return self.outcome()
+                release = self.services.store.release
+                await unbroken(release(self.driven.lease, in_doubt=doubtful is not None))
+        return Outcome(self.driven.run, "queued", self.driven.thread, error)
+
+    async def catch_up(self) -> Call | None:
+        """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
+        call = in_doubt(self.driven.thread, self.workflow, self.services.limits)
+        driven = await caught_up(self.services, self.driven, self.listener)
+        self.driven = replace(driven, status=_status_of(driven.thread))
+        return next((one for one in driven.thread.pending if call and one.id == call.id), None)
+
+    def outcome(self, error: str = "") -> Outcome:
+        thread = self.driven.thread
+        return Outcome(self.driven.run, self.driven.status, thread, error or thread.reason)
+
+
+def _status_of(thread: Thread) -> RunStatus:
+    if thread.status in OVER:
+        return thread.status
+    return "waiting" if thread.waits else "running"
+
+
+async def drive(services: Services, driven: Driven, listener: Listener) -> Outcome:
+    """Take a run as far as it goes now.
+
+    Raises StaleRun if another process has the run. When cancelled, gives the run back first.
+    """
+    workflow = services.workflows.get(driven.thread.workflow)
+    if workflow is None:
+        await services.store.release(driven.lease, in_doubt=driven.thread.interrupted)
+        raise NotFound(
+            f"run {driven.run} is of workflow {driven.thread.workflow!r}, "
+            "which WORKFLOWS does not name"
+        )
+    hand = _Drive(services, driven, workflow, listener)
+    try:
+        return await _until_rest(hand)
+    except (ModelUnavailable, StoreUnavailable) as error:
+        log.warning("run_let_go", run=str(driven.run), error=str(error))
+        return await hand.let_go(str(error))
+    except StaleRun as error:
+        log.warning("run_taken_over", run=str(driven.run), error=str(error))
+        raise
+    except BaseException:
+        await hand.let_go("")
+        raise
+
+
+async def _until_rest(hand: _Drive) -> Outcome:
+    limits = hand.services.limits
+    try:
+        async with (
+            asyncio.timeout(limits.deadline_s) as deadline,
+            Renewed(hand.services.store, hand.driven.lease, limits.lease_s),
+        ):
+            return await hand.steps()
+    except CancelAsked:
+        return await _ended(hand, "cancelled", "cancelled")
+    except (ModelRejected, RequestError) as error:
+        return await _ended(hand, "failed", "rejected", str(error))
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        return await _ended(hand, "incomplete", "deadline")
+
+
+async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = "") -> Outcome:
+    """Write the end, if the database is there to take it within a moment."""
+    try:
+        async with asyncio.timeout(RELEASE_S):
+            return await hand.end(status, reason, error)
+    except TimeoutError as late:
+        raise StoreUnavailable("the database did not take the end of the run in time") from late

@@ -1,0 +1,183 @@
+"""A tool call, by its effect: what it may touch, and what the model reads of it."""
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
+from twelvefold.core.gates import Admitted
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import CallKey, Principal, ReadOnly, StepTransaction, Transaction
+from twelvefold.core.thread import Call
+from twelvefold.core.workflow import BadCall, Workflow, explain
+from twelvefold.engine.patience import patiently
+from twelvefold.engine.services import Services
+from twelvefold.errors import CancelAsked, StaleRun, StoreUnavailable, ToolRefused
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+FAULT = (
+    "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
+)
+UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
+Told = ToolSucceeded | ToolFailed | OutcomeUnknown
+"""What came of a call."""
+
+
+class Undo(Exception):
+    """Ends a step's transaction without a commit, because a tool in it said no."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(type(told).__name__)
+        self.told = told
+
+
+async def run_call(
+    services: Services,
+    run: RunId,
+    principal: str,
+    call: Admitted,
+    db: ReadOnly | None = None,
+) -> Told:
+    """Call one tool and tell what came of it.
+
+    Whatever the tool raises becomes a ToolFailed, except what says that the database or the run
+    is not ours to use now.
+    """
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    limit = asyncio.timeout(call.tool.timeout_s)
+    try:
+        async with limit:
+            result = await call.tool.function(
+                **_handed_in(call, run, principal, db), **call.arguments
+            )
+    except (StoreUnavailable, StaleRun, CancelAsked):
+        raise
+    except ToolRefused as refusal:
+        message = _readable(f"Error: {refusal}", services)
+        return ToolFailed(call.call.id, call.tool.name, "refused", message)
+    except (Exception, asyncio.CancelledError) as error:
+        if task.cancelling():
+            # Whatever the tool makes of it: it is this task that is to end.
+            raise asyncio.CancelledError from error
+        log.exception("tool_raised", run=str(run), tool=call.tool.name, call=call.call.id)
+        if limit.expired() and call.tool.effect == "unsafe":
+            # It was we who stopped it: nobody knows how far it had come.
+            return OutcomeUnknown(call.call.id, call.tool.name)
+        return ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
+    return ToolSucceeded(call.call.id, call.tool.name, _shown(result, services, run, call))
+
+
+async def run_in_step(
+    services: Services, run: RunId, principal: str, call: Admitted, tx: StepTransaction
+) -> Event:
+    """Call a tool inside the step's transaction. Raises Undo if what it wrote must not stay."""
+    db = tx if call.tool.effect == "transactional" else tx.reading()
+    told = await run_call(services, run, principal, call, db)
+    if not isinstance(told, ToolSucceeded):
+        raise Undo(told)
+    return told
+
+
+async def run_group(
+    services: Services, workflow: Workflow, run: RunId, principal: str, calls: "Calls"
+) -> tuple[Event, ...]:
+    """Answer calls that leave no trace, side by side, in their order."""
+    answers = await asyncio.gather(
+        *(_answered(services, workflow, run, principal, *one) for one in calls),
+        return_exceptions=True,
+    )
+    told: list[Event] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        told.append(answer)
+    return tuple(told)
+
+
+Calls = Sequence[tuple[Admitted | BadCall, Call]]
+
+
+async def _answered(
+    services: Services,
+    workflow: Workflow,
+    run: RunId,
+    principal: str,
+    admitted: Admitted | BadCall,
+    call: Call,
+) -> Told:
+    if isinstance(admitted, BadCall):
+        return bad_call(services, workflow, admitted, call)
+    if admitted.tool.effect != "readonly":
+        return await run_call(services, run, principal, admitted)
+
+    async def read() -> Told:
+        async with services.store.read() as db:
+            return await run_call(services, run, principal, admitted, db)
+
+    return await patiently(read, math.inf)
+
+
+def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -> ToolFailed:
+    """What the model reads about a call that never reached its tool."""
+    try:
+        message = workflow.explain(bad)
+    except Exception:
+        log.exception("explain_raised", workflow=workflow.name, failure=bad.failure)
+        message = explain(bad)
+    return ToolFailed(call.id, call.tool, bad.failure, _readable(message, services))
+
+
+def _handed_in(call: Admitted, run: RunId, principal: str, db: object) -> dict[str, Any]:
+    values = {
+        Transaction: db,
+        ReadOnly: db,
+        Principal: Principal(principal),
+        CallKey: CallKey(f"{run.thread}:{call.call.id}"),
+    }
+    return {name: values[kind] for name, kind in call.tool.handed_in.items()}
+
+
+def _shown(result: object, services: Services, run: RunId, call: Admitted) -> str:
+    """What the model reads of a result. The tool has done its work, whatever it returned."""
+    try:
+        return _readable(_text(result), services)
+    except Exception:
+        log.exception("result_unreadable", run=str(run), tool=call.tool.name, call=call.call.id)
+        return UNREADABLE
+
+
+def _text(result: object) -> str:
+    if result is None:
+        return ""
+    if isinstance(result, str):
+        return result
+    try:
+        return msgspec.json.encode(result, enc_hook=_plain).decode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair is written as its escape.
+        return json.dumps(msgspec.to_builtins(result, enc_hook=_plain))
+
+
+def _plain(value: object) -> object:
+    # Pydantic's models, without importing Pydantic for those who have none.
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(mode="json")
+    raise TypeError(f"a tool returned a {type(value).__name__}, which has no form as JSON")
+
+
+def _readable(text: str, services: Services) -> str:
+    """The text as UTF-8 can carry it, no longer than allowed.
+
+    Half of a surrogate pair is shown as what it is.
+    """
+    limit = services.limits.result_chars
+    clean = text.encode("utf-8", "backslashreplace").decode()
+    if len(clean) <= limit:
+        return clean
+    return f"{clean[:limit]}\n[cut here, after {limit} of {len(clean)} characters]"

@@ -1,0 +1,145 @@
+"""One step of a run: decide, carry it out, write it down. There is no second loop anywhere.
+
+A commit a step: what was decided, what a tool did and what it answered stand in the journal
+together or not at all.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from twelvefold.core.context import build_request
+from twelvefold.core.decide import (
+    AskApproval,
+    AskOutcome,
+    CallModel,
+    Decision,
+    Finish,
+    Rest,
+    RunTools,
+    Stop,
+    decide,
+)
+from twelvefold.core.events import (
+    ApprovalAsked,
+    Entry,
+    Event,
+    ModelReplied,
+    OutcomeUnknown,
+    RunFinished,
+)
+from twelvefold.core.gates import Admitted
+from twelvefold.core.ports import Listener, RunStatus, StepTransaction
+from twelvefold.core.workflow import BadCall, Workflow
+from twelvefold.engine.append import Driven, append, write
+from twelvefold.engine.lease import unbroken
+from twelvefold.engine.patience import patiently
+from twelvefold.engine.perform import Undo, run_call, run_group, run_in_step
+from twelvefold.engine.services import Services
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+IN_STEP = ("transactional", "readonly")
+"""Effects whose calls run inside the step's own transaction when they are alone."""
+
+
+async def step(
+    services: Services, driven: Driven, workflow: Workflow, listener: Listener
+) -> Driven:
+    """Do the next thing; the run goes on as long as its status is "running".
+
+    Raises StaleRun or LeaseLost if another process has gone on, CancelAsked, and what the model
+    and the store raise when trying again did not help. Nothing is written then.
+    """
+    decision = decide(driven.thread, workflow, services.limits)
+    match decision:
+        case CallModel():
+            return await _call_model(services, driven, workflow, listener)
+        case RunTools():
+            return await _run_tools(services, driven, workflow, listener, decision)
+        case Rest():
+            release = partial(services.store.release, driven.lease, status="waiting")
+            await patiently(lambda: unbroken(release()), math.inf)
+            return replace(driven, status="waiting")
+        case _:
+            events, status = _closing(decision)
+            return await write(services, driven, listener, events, status)
+
+
+async def _call_model(
+    services: Services, driven: Driven, workflow: Workflow, listener: Listener
+) -> Driven:
+    compacted = build_request(driven.thread, workflow, services.limits)
+    if compacted.results_left_out or compacted.turns_left_out:
+        log.warning(
+            "context_compacted",
+            run=str(driven.run),
+            results_left_out=compacted.results_left_out,
+            turns_left_out=compacted.turns_left_out,
+        )
+    reply = await services.model.reply(compacted.request, listener)
+    replied = ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
+    # What follows from the reply is decided before it is written, so that both are one commit.
+    foreseen = driven.thread.after(Entry(driven.thread.head + 1, driven.run.ordinal, replied, 0))
+    decision = decide(foreseen, workflow, services.limits)
+    if isinstance(decision, RunTools) and _is_one_commit(decision):
+        return await _run_tools(services, driven, workflow, listener, decision, (replied,))
+    # Other calls are the next step's: who finds the reply then knows what was about to happen.
+    events, status = _closing(decision)
+    return await write(services, driven, listener, (replied, *events), status)
+
+
+def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
+    """The entries that a decision is itself, and what becomes of the run."""
+    match decision:
+        case AskApproval(call=call):
+            return (ApprovalAsked(call.id, call.tool),), "waiting"
+        case AskOutcome(call=call):
+            return (OutcomeUnknown(call.id, call.tool),), "waiting"
+        case Finish():
+            return (RunFinished("completed"),), "completed"
+        case Stop(status=status, reason=reason):
+            return (RunFinished(status, reason),), status
+        case _:
+            return (), "running"
+
+
+def _is_one_commit(decision: RunTools) -> bool:
+    """Whether a reply and its answer are: one call, of which nothing is left without a commit."""
+    first = decision.calls[0]
+    redone = isinstance(first, BadCall) or first.tool.effect in (*IN_STEP, "pure")
+    return redone and decision.all_pending and len(decision.calls) == 1
+
+
+async def _run_tools(
+    services: Services,
+    driven: Driven,
+    workflow: Workflow,
+    listener: Listener,
+    decision: RunTools,
+    lead: tuple[Event, ...] = (),
+) -> Driven:
+    """Answer calls; `lead` is their reply, where that is not written yet."""
+    first, who = decision.calls[0], driven.thread.principal
+    if len(decision.calls) > 1 or isinstance(first, BadCall):
+        calls = list(zip(decision.calls, decision.pending, strict=True))
+        told = await run_group(services, workflow, driven.run, who, calls)
+        return await write(services, driven, listener, (*lead, *told))
+    if first.tool.effect in IN_STEP:
+        return await _run_in_step(services, driven, listener, first, lead)
+    outcome = await run_call(services, driven.run, who, first)
+    status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
+    return await write(services, driven, listener, (*lead, outcome), status)
+
+
+async def _run_in_step(
+    services: Services, driven: Driven, listener: Listener, call: Admitted, lead: tuple[Event, ...]
+) -> Driven:
+    async def body(tx: StepTransaction) -> Sequence[Event]:
+        return (*lead, await run_in_step(services, driven.run, driven.thread.principal, call, tx))
+
+    try:
+        return await append(services, driven, listener, len(lead) + 1, body)
+    except Undo as undo:
+        return await write(services, driven, listener, (*lead, undo.told))

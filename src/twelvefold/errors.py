@@ -1,0 +1,90 @@
+"""Every error that Twelvefold raises, as one tree, by who has to read it.
+
+TwelvefoldError
+├── SettingsError          the operator: a variable is wrong; nothing was started
+├── RequestError           the caller: the request is wrong as it stands
+│   ├── NotFound           … it names something that is not there
+│   └── Conflict           … it does not fit the present state; try again later
+├── ToolRefused            the model: the tool says no, and what to try instead
+├── StaleRun               the engine: the run went on elsewhere; nothing was written
+│   └── LeaseLost          … because another process owns it now
+├── CancelAsked            the engine: somebody asked for the run to be cancelled
+├── ServiceFault           the operator: an attached service fails
+│   ├── StoreUnavailable   … the database cannot be reached or asks for a retry
+│   ├── StoreRefused       … the database is not fit, or refuses a statement
+│   │   └── DuplicateRow   … because a row with this key is there already
+│   ├── ModelUnavailable   … the model gave no usable reply this time
+│   └── ModelRejected      … the model will never take this request
+└── WorkflowError          the author: a tool or workflow is declared wrongly
+"""
+
+
+class TwelvefoldError(Exception):
+    """The base of all errors raised on purpose."""
+
+
+class SettingsError(TwelvefoldError):
+    """One or more settings are wrong; `problems` has a line for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class RequestError(TwelvefoldError):
+    """The caller's request is wrong as it stands."""
+
+
+class NotFound(RequestError):
+    """The request names something that is not there, or not the caller's."""
+
+
+class Conflict(RequestError):
+    """The request does not fit the present state of the thread or run."""
+
+
+class ToolRefused(TwelvefoldError):
+    """A tool says no. The message is for the model, so it says what to try instead.
+
+    Raised inside a transactional tool it rolls back what the tool has written.
+    """
+
+
+class StaleRun(TwelvefoldError):
+    """The run has moved on in another process; nothing was written."""
+
+
+class LeaseLost(StaleRun):
+    """Another process owns the run now; nothing was written."""
+
+
+class CancelAsked(TwelvefoldError):
+    """Somebody asked for the run to be cancelled; nothing was written."""
+
+
+class ServiceFault(TwelvefoldError):
+    """An attached service fails; the message says which, and what to look at."""
+
+
+class StoreUnavailable(ServiceFault):
+    """The database cannot be reached, or asks for the transaction to be tried again."""
+
+
+class StoreRefused(ServiceFault):
+    """The database is not fit for the journal, or refuses a statement as it stands."""
+
+
+class DuplicateRow(StoreRefused):
+    """A row with this key is there already; the statement changed nothing."""
+
+
+class ModelUnavailable(ServiceFault):
+    """The model gave no usable reply this time; trying again later may help."""
+
+
+class ModelRejected(ServiceFault):
+    """The model will never take this request: bad key, unknown model, malformed input."""
+
+
+class WorkflowError(TwelvefoldError):
+    """A tool or workflow is declared wrongly; raised on import."""

@@ -1,0 +1,145 @@
+"""Logs: an event's name and fields, one line each, through the standard library's logging.
+
+Whoever runs the process decides what becomes of the lines; nothing here opens a file. Field
+values are facts about the work, never a prompt, a reply, an argument or a key.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LEVELS: dict[LogLevel, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+CHATTY = ("alembic",)
+"""Libraries that tell at info what only their authors want to know."""
+_BOUND: ContextVar[dict[str, object] | None] = ContextVar("twelvefold_log_fields", default=None)
+_COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31"}
+
+
+class Log:
+    """A logger that takes fields by name: `log.info("tool_succeeded", tool=name, took_ms=3)`."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: object) -> None:
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, /, **fields: object) -> None:
+        self._write(logging.ERROR, event, fields)
+
+    def exception(self, event: str, /, **fields: object) -> None:
+        """An error with the traceback of the exception that is being handled."""
+        self._write(logging.ERROR, event, fields, with_traceback=True)
+
+    def _write(
+        self, level: int, event: str, fields: dict[str, object], *, with_traceback: bool = False
+    ) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, exc_info=with_traceback, extra={"fields": fields})
+
+
+def get_logger(name: str) -> Log:
+    """The log of a module: `log = get_logger(__name__)`."""
+    return Log(logging.getLogger(name))
+
+
+@contextmanager
+def bind(**fields: object) -> Iterator[None]:
+    """Put these fields on every line written inside, by this task and those it starts."""
+    token = _BOUND.set({**(_BOUND.get() or {}), **fields})
+    try:
+        yield
+    finally:
+        _BOUND.reset(token)
+
+
+def start_logging(
+    stream: TextIO,
+    *,
+    format: LogFormat = "json",
+    level: LogLevel = "info",
+    release: str = "",
+    colour: bool = False,
+) -> None:
+    """Send every logger's lines, those of other libraries included, to the stream.
+
+    A stream that has been closed at its other end loses lines and stops nothing.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(release) if format == "json" else TextFormatter(colour))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
+    logging.raiseExceptions = False
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `at`, `level`, `event`, `logger`, `release`, then the fields."""
+
+    def __init__(self, release: str = "") -> None:
+        super().__init__()
+        self._release = {"release": release} if release else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        fixed = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+            **self._release,
+        }
+        # Twice: the first gives them their place in the line, the second makes them win.
+        return json.dumps(
+            {**fixed, **_fields(record), **self._traceback(record), **fixed}, default=str
+        )
+
+    def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
+        return {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+
+
+class TextFormatter(logging.Formatter):
+    """A line for a person: the time of day (UTC), level, event and fields."""
+
+    def __init__(self, colour: bool = False) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        level = record.levelname.lower()
+        words = [record.getMessage(), *(f"{k}={_word(v)}" for k, v in _fields(record).items())]
+        line = f"{at} {self._painted(f'{level:<7}', _COLOURS.get(level, ''))} {' '.join(words)}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and colour else text
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {**(_BOUND.get() or {}), **getattr(record, "fields", {})}
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and text and " " not in text else json.dumps(text)

@@ -1,0 +1,141 @@
+"""The demo model: a few rules in the place of a model, over the same wire format as a real one.
+
+`demo_rules` decides what it says; this module is the server that it lacks, in this process.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from twelvefold.core.events import Item
+from twelvefold.services.model.openai import ModelSettings, OpenAIModel
+
+Rules = Callable[[dict[str, Any]], Sequence[Item]]
+"""From the body of a request to the Responses API to the items of its output."""
+
+NAME = "demo"
+_CHARS_PER_TOKEN = 4
+
+
+def open_demo(rules: Rules | None = None) -> OpenAIModel:
+    """The demo model, or one with other rules."""
+    if rules is None:
+        from twelvefold.services.model import demo_rules
+
+        rules = demo_rules.reply
+    settings = ModelSettings(base_url="", api_key="", model=NAME)
+    return OpenAIModel(settings, DemoTransport(rules))
+
+
+class DemoTransport:
+    """Answers every request by the rules."""
+
+    name = "the demo model"
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    @asynccontextmanager
+    async def post(self, path: str, body: bytes) -> AsyncIterator["DemoAnswer"]:
+        items = self._rules(msgspec.json.decode(body))
+        yield DemoAnswer(stream(items, body))
+
+    async def close(self) -> None:
+        pass
+
+
+class DemoAnswer:
+    """A stream with one event a read."""
+
+    status = 200
+    headers: Mapping[str, str] = {"content-type": "text/event-stream"}
+
+    def __init__(self, events: Iterable[bytes]) -> None:
+        self._events = iter(events)
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        return next(self._events, b"")
+
+
+def stream(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
+    """The server-sent events of a reply in the Responses API, text in small pieces."""
+    key = sha256(body).hexdigest()[:32]
+    output = [_output_item(item, f"{key}{index}") for index, item in enumerate(items)]
+    written = msgspec.json.encode(output)
+    response = {
+        "id": f"resp_{key}",
+        "object": "response",
+        "created_at": 0,
+        "model": NAME,
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "output": [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": None,
+    }
+    done = {"status": "completed", "output": output, "usage": _usage(len(body), len(written))}
+    events = [
+        ("response.created", {"response": response}),
+        ("response.in_progress", {"response": response}),
+        *(event for index, item in enumerate(output) for event in _item_events(index, item)),
+        ("response.completed", {"response": response | done}),
+    ]
+    for number, (kind, fields) in enumerate(events):
+        data = msgspec.json.encode({"type": kind, "sequence_number": number, **fields})
+        yield b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+
+
+def _output_item(item: Item, key: str) -> Item:
+    if item["type"] == "message":
+        content = [{"annotations": [], "logprobs": [], **part} for part in item["content"]]
+        return {"id": f"msg_{key}", "status": "completed", **item, "content": content}
+    call_id = item.get("call_id") or f"call_{key}"
+    return {"id": f"fc_{key}", "status": "completed", **item, "call_id": call_id}
+
+
+def _item_events(index: int, item: Item) -> Iterator[tuple[str, dict[str, Any]]]:
+    where = {"item_id": item["id"], "output_index": index}
+    empty: Item = {"content": []} if item["type"] == "message" else {"arguments": ""}
+    begun = {**item, "status": "in_progress", **empty}
+    yield "response.output_item.added", {"output_index": index, "item": begun}
+    if item["type"] == "message":
+        for part_index, part in enumerate(item["content"]):
+            yield from _text_events(part, {**where, "content_index": part_index})
+    else:
+        for piece in _pieces(item["arguments"]):
+            yield "response.function_call_arguments.delta", {**where, "delta": piece}
+        whole = {"name": item["name"], "arguments": item["arguments"]}
+        yield "response.function_call_arguments.done", {**where, **whole}
+    yield "response.output_item.done", {"output_index": index, "item": item}
+
+
+def _text_events(part: Item, where: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "response.content_part.added", {**where, "part": {**part, "text": ""}}
+    for piece in _pieces(part["text"]):
+        yield "response.output_text.delta", {**where, "delta": piece, "logprobs": []}
+    yield "response.output_text.done", {**where, "text": part["text"], "logprobs": []}
+    yield "response.content_part.done", {**where, "part": part}
+
+
+def _pieces(text: str) -> list[str]:
+    return re.findall(r"\s*\S+\s*|\s+", text)
+
+
+def _usage(read: int, written: int) -> dict[str, Any]:
+    tokens_in, tokens_out = read // _CHARS_PER_TOKEN, written // _CHARS_PER_TOKEN
+    return {
+        "input_tokens": tokens_in,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": tokens_out,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": tokens_in + tokens_out,
+    }

@@ -1,0 +1,343 @@
+"""The built-in demo model's rules: a request of the Responses API to the items of a reply.
+
+They drive the enrolment workflow by its tools' names and results, and call another workflow's
+tools where the user's words name one. Pure: the same request has the same reply.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from twelvefold.core.events import Item
+from twelvefold.services.model.demo_talk import Call, Talk, Told, answered, read_talk, rows_of
+from twelvefold.services.model.demo_wishes import WHICH_TO_DROP, Wish, understood, with_seats
+
+NOTICE = (
+    "I am the built-in demo model: a few rules, not a language model. "
+    "Set OPENAI_API_KEY to talk with a real one.\n\n"
+)
+HELP = (
+    "I can find courses, look one up, enrol you, find an alternative when a course is full, drop "
+    'a course and list yours. Try "I want to learn databases", "something cheaper than 200", '
+    '"sign me up for DB-101, or something similar if it is full", or "what am I enrolled in".'
+)
+MOST_SHOWN = 4
+_OURS = {"find_courses", "get_course"}
+_RESULT_CHARS = 600
+_DESCRIPTION_CHARS = 300
+_SMALL = {
+    *("a", "all", "an", "and", "can", "could", "for", "in", "is", "it", "my", "of", "on", "our"),
+    *("please", "that", "the", "then", "to", "with", "would", "you"),
+}
+_ASKS = re.compile(r"\b(show|list|what|which|see|read|all|my|how many)\b|\?")
+
+
+def reply(body: Mapping[str, Any]) -> list[Item]:
+    """The demo model's reply to a request: one message, or one call of a tool on offer."""
+    talk = read_talk(body)
+    answer = _enrolment(talk) if talk.tools.keys() >= _OURS else _anything(talk)
+    if isinstance(answer, Call) and answer.tool not in talk.tools:
+        answer = f"I would call {answer.tool} now, but it is not on offer."
+    if isinstance(answer, str) and not talk.asked:
+        answer = NOTICE + answer
+    return answered(body, answer)
+
+
+# The enrolment workflow
+
+
+def _enrolment(talk: Talk) -> Call | str:
+    wish = understood(talk)
+    if not talk.now:
+        return _first_move(wish)
+    last = talk.now[-1]
+    match last.tool:
+        case "find_courses":
+            return _after_find(wish, last)
+        case "get_course":
+            return _after_get(wish, last)
+        case "enrol":
+            return _after_enrol(talk, last)
+        case "find_alternatives":
+            return _after_alternatives(talk, wish, last)
+        case "send_welcome":
+            return _enrolled(talk, last)
+        case "my_enrolments":
+            return _after_list(wish, last)
+        case "drop":
+            return _after_drop(last)
+        case _:
+            return _told(last)
+
+
+def _first_move(wish: Wish) -> Call | str:
+    match wish.kind:
+        case "enrol" | "details" if wish.code:
+            return Call("get_course", {"course_code": wish.code})
+        case "enrol" | "search":
+            arguments = {"text": wish.words or None, "topic": None}
+            return Call("find_courses", {**arguments, "highest_price_usd": wish.highest_usd})
+        case "drop" if wish.code:
+            return Call("drop", {"course_code": wish.code})
+        case "drop" | "list":
+            return Call("my_enrolments", {})
+        case "which":
+            return "Which course do you mean? Its code will do, such as DB-101."
+        case "no":
+            return "All right, nothing was changed. What else can I do for you?"
+        case "bye":
+            return "You are welcome. Good luck with your courses!"
+        case "greet":
+            return f"Hello! {HELP}"
+        case _:
+            return HELP
+
+
+def _after_find(wish: Wish, found: Told) -> Call | str:
+    if not found.result:
+        return f"I could not search: {found.error}."
+    courses = found.rows("courses")
+    if not courses:
+        topics = ", ".join(str(topic) for topic in found.result.get("topics") or ["nothing yet"])
+        return f"I found no course that fits. There are courses on {topics}."
+    if wish.kind == "enrol":
+        return Call("get_course", {"course_code": courses[0].get("code")})
+    return f"{_lines(courses)}\nTell me a code, and I look it up or sign you up."
+
+
+def _after_get(wish: Wish, looked_up: Told) -> Call | str:
+    course = looked_up.result
+    if not course:
+        return f"{_capital(_reason(looked_up))}. Tell me what you want to learn, and I search."
+    sections = with_seats(course)
+    if wish.kind == "enrol" and (wish.flexible or len(sections) < 2):
+        # Without a seat it is tried all the same: one may have come free since.
+        code = sections[0].get("section") if len(sections) > 1 else wish.code or course.get("code")
+        return Call("enrol", {"course_code": code})
+    shown = _lines(sections or rows_of(course, "sections"))
+    return f"{_description(course)}\n{shown}\n{_question(course, len(sections))}"
+
+
+def _question(course: Mapping[str, Any], choices: int) -> str:
+    if choices > 1:
+        return "Which section do you want?"
+    if choices == 0:
+        return "It has no seat now. Shall I try all the same, and look for something near it?"
+    return f"Shall I sign you up for {course.get('code')}?"
+
+
+def _description(course: Mapping[str, Any]) -> str:
+    needed = rows_of(course, "prerequisites")
+    needs = [f"{one.get('code')} (you: {one.get('student')})" for one in needed]
+    if note := str(course.get("prerequisite_note") or ""):
+        needs.append(note.rstrip("."))
+    required = f" It requires {', '.join(needs)}." if needs else ""
+    about = _cut(str(course.get("description") or "no description"), _DESCRIPTION_CHARS)
+    return f"{course.get('code')}, {course.get('title')}: {about}{required}"
+
+
+def _after_enrol(talk: Talk, tried: Told) -> Call | str:
+    if tried.result:
+        welcome = Call("send_welcome", {"course_code": tried.result.get("course")})
+        return welcome if "send_welcome" in talk.tools else _enrolled(talk, None)
+    looked_before = any(told.tool == "find_alternatives" for told in talk.now)
+    if (
+        "find_alternatives" in tried.error
+        and "find_alternatives" in talk.tools
+        and not looked_before
+    ):
+        return Call("find_alternatives", {"course_code": tried.arguments.get("course_code")})
+    return f"I could not enrol you: {_reason(tried)}."
+
+
+def _after_alternatives(talk: Talk, wish: Wish, found: Told) -> Call | str:
+    refused = "; ".join(_reason(told) for told in talk.now if told.tool == "enrol")
+    alternatives = found.rows("alternatives")
+    if not alternatives:
+        return f"I could not enrol you: {refused}. I found no alternative either."
+    nearest = alternatives[0]
+    if wish.flexible:
+        return Call("enrol", {"course_code": nearest.get("section")})
+    return (
+        f"I could not enrol you: {refused}. These are near it and have seats:\n"
+        f"{_lines(alternatives)}\nShall I take {nearest.get('section')}, {nearest.get('title')}?"
+    )
+
+
+def _reason(refused: Told) -> str:
+    """Why a call was refused; what follows the semicolon is advice to a model."""
+    return refused.error.partition(";")[0].replace("the student is", "you are")
+
+
+def _enrolled(talk: Talk, welcome: Told | None) -> str:
+    tries = [told for told in talk.now if told.tool == "enrol"]
+    said = [f"You are enrolled in {_one_line(told.result)}." for told in tries if told.result]
+    refused = [
+        f"{_capital(_reason(told))}, so I took the nearest." for told in tries if not told.result
+    ]
+    if welcome and welcome.result:
+        said.append(f"A welcome mail is on its way to {welcome.result.get('sent_to')}.")
+    return " ".join(refused + said)
+
+
+def _after_list(wish: Wish, listed: Told) -> Call | str:
+    taken = listed.rows("enrolments")
+    if not taken:
+        return "You are not enrolled in any course."
+    if wish.kind != "drop":
+        return f"You are enrolled in:\n{_lines(taken, most=len(taken))}"
+    if len(taken) == 1:
+        return Call("drop", {"course_code": taken[0].get("course")})
+    return f"{WHICH_TO_DROP}\n{_lines(taken, most=len(taken))}"
+
+
+def _after_drop(dropped: Told) -> str:
+    if not dropped.result:
+        return f"I could not drop it: {_reason(dropped)}."
+    code, title = dropped.result.get("dropped"), dropped.result.get("title")
+    return f"Done: you are no longer enrolled in {code}, {title}."
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], most: int = MOST_SHOWN) -> str:
+    return "\n".join(f"- {_one_line(row)}" for row in rows[:most])
+
+
+def _one_line(row: Mapping[str, Any]) -> str:
+    code = row.get("section") or row.get("code") or row.get("course")
+    said = [
+        f"{code} {row.get('title', '')}",
+        _price(row),
+        f"starts {row.get('starts')}",
+        _seats(row),
+    ]
+    return ", ".join([*filter(None, said), *map(str, row.get("meets") or ())])
+
+
+def _price(row: Mapping[str, Any]) -> str:
+    price = row.get("price_usd")
+    if not isinstance(price, int | float):
+        return ""
+    return f"${price:g}" if price else "free"
+
+
+def _seats(row: Mapping[str, Any]) -> str:
+    if row.get("status") == "closed":
+        return "closed"
+    match row.get("seats_left"):
+        case None:
+            return ""
+        case 0:
+            return "full"
+        case 1:
+            return "1 seat left"
+        case left:
+            return f"{left} seats left"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# Any other workflow
+
+
+def _anything(talk: Talk) -> Call | str:
+    """One call of the tool that the words name best, then what it said."""
+    if talk.now:
+        return _told(talk.now[-1])
+    if not talk.tools:
+        return "This workflow offers me no tool, and my rules know nothing but tools."
+    fitting = [call for name in talk.tools if (call := _fitting(talk, name))]
+    if fitting:
+        return max(fitting, key=lambda ranked: ranked[0])[1]
+    return (
+        "My rules do not know this workflow; I call a tool if your words name it. "
+        f"There are: {', '.join(talk.tools)}."
+    )
+
+
+def _fitting(talk: Talk, name: str) -> tuple[tuple[int, bool], Call] | None:
+    """A call, and how well it fits; of two that fit alike a question wants the one without text."""
+    fit, arguments = _fit(talk.said, talk.tools[name]), _filled(talk.said, talk.tools[name])
+    if not fit or arguments is None:
+        return None
+    asks = _ASKS.search(talk.said.lower()) is not None
+    says = any(value is not None for value in arguments.values())
+    return (fit, asks != says), Call(name, arguments)
+
+
+def _told(told: Told) -> str:
+    return f"{told.tool} says: {_cut(told.text.strip() or 'done', _RESULT_CHARS)}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most].rstrip()} …"
+
+
+def _fit(said: str, tool: Mapping[str, Any]) -> int:
+    """How well a tool fits: what it does by its first word counts most, then words of its name."""
+    name, description = str(tool["name"]).replace("_", " "), str(tool.get("description", ""))
+    # What comes before a colon says what to do, what follows says to what.
+    words = _words(said.partition(":")[0])
+    in_name = set(words) & set(_words(name))
+    in_description = set(words) & set(_words(description)) - in_name
+    does = bool(words) and words[0] in (_verb(name), _verb(description))
+    return 3 * len(in_name) + len(in_description) + 6 * does
+
+
+def _verb(text: str) -> str:
+    return text.lower().partition(" ")[0].removesuffix("s")
+
+
+def _words(text: str) -> list[str]:
+    """The words that say something, each without the s of a plural."""
+    words = re.findall(r"[a-z]+", text.lower())
+    return [word.removesuffix("s") for word in words if word not in _SMALL]
+
+
+def _filled(said: str, tool: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Arguments out of the sentence; None if the tool wants more than one text and one number."""
+    properties = (tool.get("parameters") or {}).get("properties") or {}
+    kinds = {name: _kind(schema) for name, schema in properties.items()}
+    wanted = sorted(kind for kind in kinds.values() if kind != "null")
+    number = re.search(r"-?\d+(\.\d+)?", said)
+    if wanted not in (
+        [],
+        ["string"],
+        ["number"],
+        ["integer"],
+        ["number", "string"],
+        ["integer", "string"],
+    ):
+        return None
+    if number is None and {"number", "integer"} & set(wanted):
+        return None
+    values: dict[str, Any] = {"null": None, "string": _text(said, tool)}
+    if number:
+        values |= {"number": float(number[0]), "integer": int(float(number[0]))}
+    return {name: values[kind] for name, kind in kinds.items()}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """The type that a parameter wants, `null` where that will do."""
+    types: Iterable[Any] = [one.get("type") for one in schema.get("anyOf") or [schema]]
+    flat = {word for one in types for word in (one if isinstance(one, list) else [one])}
+    if "null" in flat:
+        return "null"
+    return "other" if "enum" in schema else str(next(iter(flat), "other"))
+
+
+def _text(said: str, tool: Mapping[str, Any]) -> str:
+    """What is meant as text: in quotes, after a colon, or between the words that name the tool."""
+    if quoted := re.search(r"[\"\u201c]([^\"\u201d]+)[\"\u201d]", said):
+        return quoted[1]
+    if after_colon := said.partition(":")[2].strip():
+        return after_colon
+    known = set(_words(f"{tool['name']} {tool.get('description', '')}".replace("_", " ")))
+    words = said.split()
+    meant = [place for place, word in enumerate(words) if not _names(known, word)]
+    return " ".join(words[meant[0] : meant[-1] + 1]).strip(" .,!?") if meant else said
+
+
+def _names(known: set[str], word: str) -> bool:
+    return known.issuperset(_words(word)) and not re.search(r"\d", word)

@@ -1,0 +1,183 @@
+"""A model behind the OpenAI API: our own client, and the one place that decides to try again.
+
+Always streams. `responses` and `chat` know the two APIs, `transport` the connections, `faults`
+what a refusal means.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal
+
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest
+from twelvefold.errors import ModelUnavailable, ServiceFault
+from twelvefold.observe.log import get_logger
+from twelvefold.services.model.chat import CHAT
+from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
+from twelvefold.services.model.responses import RESPONSES
+from twelvefold.services.model.sse import Events
+from twelvefold.services.model.transport import (
+    Answer,
+    Dropped,
+    HttpTransport,
+    Transport,
+    Unreachable,
+)
+from twelvefold.services.model.wire import ErrorSent, Part, Reply, TryAgain
+
+log = get_logger(__name__)
+Api = Literal["responses", "chat"]
+_WIRES = {"responses": RESPONSES, "chat": CHAT}
+_LONGEST_BACKOFF_S = 8.0
+_UNREACHABLE_ATTEMPTS = 3
+_LONGEST_BODY = 16 << 20
+"""Of an answer that is no stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Where the model is, and how patient to be with it.
+
+    `first_token_timeout_s` bounds the silence of a model that may be thinking,
+    `between_tokens_timeout_s` that of one in the middle of a text or a call.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    api: Api = "responses"
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    connect_timeout_s: float = 10.0
+    first_token_timeout_s: float = 120.0
+    between_tokens_timeout_s: float = 60.0
+    max_attempts: int = 6
+    backoff_s: float = 0.5
+
+
+class OpenAIModel:
+    """A model reached over HTTP, or over whatever transport is given."""
+
+    def __init__(self, settings: ModelSettings, transport: Transport | None = None) -> None:
+        self.name = settings.model
+        self._settings = settings
+        self._wire = _WIRES[settings.api]
+        self._transport = transport or HttpTransport(
+            settings.base_url, settings.api_key, connect_timeout_s=settings.connect_timeout_s
+        )
+        self._asked = Asked(self._transport.name, self._wire.path, settings.api_key, settings.model)
+        self._refused: frozenset[Part] = frozenset()
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        """As `twelvefold.core.ports.Model` says; parts that the server refuses are left out."""
+        without = self._refused
+        while True:
+            names = frozenset(part.name for part in without)
+            body = self._wire.encode(request, self._settings, names)
+            optional = tuple(part for part in self._wire.optional if part not in without)
+            try:
+                reply = await self._insist(body, listener, optional)
+            except _PartRefused as refused:
+                without |= {refused.part}
+            else:
+                self._refused |= {part for part in without if part.always}
+                return reply
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _insist(
+        self, body: bytes, listener: Listener, optional: tuple[Part, ...]
+    ) -> ModelReply:
+        request_hash = sha256(body).hexdigest()
+        attempt = 0
+        while True:
+            attempt += 1
+            reply = self._wire.reply(listener.text)
+            try:
+                await self._receive(body, reply, optional)
+                return reply.whole(request_hash, self._settings.model)
+            except (TryAgain, ServiceFault) as fault:
+                if reply.shown:
+                    listener.restarted(str(fault))
+                if not isinstance(fault, TryAgain):
+                    raise
+                wait_s = self._wait_s(fault, attempt)
+                log.warning("model_asked_again", attempt=attempt, why=fault.why, wait_s=wait_s)
+            await asyncio.sleep(wait_s)
+
+    async def _receive(self, body: bytes, reply: Reply, optional: tuple[Part, ...]) -> None:
+        patience_s = self._settings.connect_timeout_s + self._patience_s(reply)
+        try:
+            async with (
+                asyncio.timeout(patience_s) as silence,
+                self._transport.post(self._wire.path, body) as answer,
+            ):
+                if answer.status != 200:
+                    raise await self._fault(answer, optional)
+                await self._read(answer, reply, silence)
+        except TimeoutError:
+            raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
+        except ErrorSent as sent:
+            raise fault_of(Refusal(200, sent.error, {}), self._asked) from None
+
+    async def _read(self, answer: Answer, reply: Reply, silence: asyncio.Timeout) -> None:
+        kind = answer.headers.get("content-type", "")
+        if kind.startswith("text/html"):
+            raise no_api(self._asked)
+        if kind.startswith("application/json"):
+            # A server that does not stream has sent the whole reply, or an error.
+            reply.add(await _body(answer))
+            return
+        now = asyncio.get_running_loop().time
+        events = Events()
+        while not reply.over:
+            piece = await answer.read()
+            for data in events.feed(piece) if piece else events.end():
+                reply.add(data)
+            if not piece:
+                return
+            silence.reschedule(now() + self._patience_s(reply))
+
+    async def _fault(self, answer: Answer, optional: tuple[Part, ...]) -> Exception:
+        refused = refusal(answer.status, answer.headers, await _body(answer))
+        if answer.status in (400, 422):
+            for part in optional:
+                if refused.mentions(part.words):
+                    return _PartRefused(part)
+        return fault_of(refused, self._asked)
+
+    def _patience_s(self, reply: Reply) -> float:
+        if reply.flowing:
+            return self._settings.between_tokens_timeout_s
+        return self._settings.first_token_timeout_s
+
+    def _wait_s(self, fault: TryAgain, attempt: int) -> float:
+        """How long to wait before the next attempt. Raises ModelUnavailable if there is none."""
+        unreachable = isinstance(fault, Unreachable)
+        attempts = self._settings.max_attempts
+        if attempt >= (min(attempts, _UNREACHABLE_ATTEMPTS) if unreachable else attempts):
+            raise ModelUnavailable(
+                f"{'cannot reach' if unreachable else 'no reply from'} {self._asked.server} "
+                f"in {attempt} attempts: {fault.why}"
+            ) from None
+        if fault.after_s is not None:
+            return fault.after_s
+        if isinstance(fault, Dropped) and attempt == 1:
+            return 0.0
+        backoff_s = min(self._settings.backoff_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S)
+        return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps no secret
+
+
+class _PartRefused(Exception):
+    def __init__(self, part: Part) -> None:
+        super().__init__(part.name)
+        self.part = part
+
+
+async def _body(answer: Answer) -> bytes:
+    body = bytearray()
+    while len(body) < _LONGEST_BODY and (piece := await answer.read()):
+        body += piece
+    return bytes(body)

@@ -1,0 +1,65 @@
+"""Server-sent events out of bytes, however the network has cut them.
+
+Knows the framing and nothing of what is said in it. Source: section 9.2 of the HTML Standard.
+"""
+
+import re
+
+_BOM = b"\xef\xbb\xbf"
+_COMMON = re.compile(rb"(?:event:[^\n]*\n)?data: ([^\n]*)").fullmatch
+
+
+class Events:
+    """Bytes in, the data of each whole event out; names, ids and comments are left aside."""
+
+    def __init__(self) -> None:
+        self._unfinished: list[bytes] = []
+        self._at_start = True
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The data of the events that this piece brings to their end, in order."""
+        if self._after_cr or b"\r" in piece:
+            piece = self._with_newlines(piece)
+        if not piece:
+            return []
+        if self._unfinished:
+            if not self._ends_an_event(piece):
+                self._unfinished.append(piece)
+                return []
+            piece = b"".join((*self._unfinished, piece))
+        *blocks, rest = piece.split(b"\n\n")
+        self._unfinished = [rest] if rest else []
+        if self._at_start and blocks:
+            blocks[0] = blocks[0].removeprefix(_BOM)
+            self._at_start = False
+        return [data for block in blocks if (data := _data_of(block)) is not None]
+
+    def end(self) -> list[bytes]:
+        """What is left when the bytes are over: some servers save the last blank line."""
+        return self.feed(b"\n\n")
+
+    def _with_newlines(self, piece: bytes) -> bytes:
+        if self._after_cr and piece:
+            piece = piece.removeprefix(b"\n")
+            self._after_cr = False
+        self._after_cr = self._after_cr or piece.endswith(b"\r")
+        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _ends_an_event(self, piece: bytes) -> bool:
+        # A long event is looked through once, not again with each of its pieces.
+        return b"\n\n" in piece or (
+            piece.startswith(b"\n") and self._unfinished[-1].endswith(b"\n")
+        )
+
+
+def _data_of(block: bytes) -> bytes | None:
+    """The data lines of an event, joined by newlines; None if it has none."""
+    if common := _COMMON(block):
+        return common[1]
+    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if _is_data(line)]
+    return b"\n".join(lines) if lines else None
+
+
+def _is_data(line: bytes) -> bool:
+    return line.startswith(b"data:") or line == b"data"

@@ -1,0 +1,31 @@
+"""The journal's store, picked by URL scheme: MySQL and MariaDB, or the embedded SQLite."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from twelvefold.errors import SettingsError
+
+if TYPE_CHECKING:
+    from twelvefold.core.ports import Store
+
+MYSQL_SCHEMES = ("mysql", "mariadb")
+
+
+def sqlite_path(url: str) -> str:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; `:memory:` for `sqlite://`."""
+    return unquote(urlsplit(url).path.removeprefix("/")) or ":memory:"
+
+
+async def open_store(url: str, *, pool_size: int = 10) -> "Store":
+    """The store behind a URL; connections are opened on first use. Raises SettingsError."""
+    scheme = urlsplit(url).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        from twelvefold.services.store.sqlite import SQLiteStore
+
+        return SQLiteStore(sqlite_path(url))
+    if scheme in MYSQL_SCHEMES:
+        # The driver costs a tenth of a second to import, which the embedded default need not pay.
+        from twelvefold.services.store.mysql import MySQLStore, connect_arguments
+
+        return MySQLStore(connect_arguments(url), pool_size)
+    raise SettingsError(f"DATABASE_URL: scheme {scheme!r} is not known; use mysql or sqlite")

@@ -1,0 +1,10 @@
+-- What SQLite says in its own way.
+
+-- fence: taken first in a step's transaction, so that a superseded process does nothing at all;
+-- 0 rows mean that the thread has moved on, the lease is lost or the run is to be cancelled.
+UPDATE threads SET head = :new WHERE id = :thread AND head = :head AND EXISTS (
+  SELECT 1 FROM runs WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
+     AND cancel_asked <= :cancels)
+
+-- version_table: 0 rows mean that nothing has been migrated yet
+SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'twelvefold_version'

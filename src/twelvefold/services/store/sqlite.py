@@ -1,0 +1,272 @@
+"""The journal on SQLite: the embedded default for a first try, and the double in tests.
+
+One thread holds the connection that writes, another the one that reads; a transaction has its
+connection to itself from the first statement to the last. In memory there is one for both.
+"""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from twelvefold.core.ports import Row
+from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
+from twelvefold.services.store.journal import SQLStore, wall_clock_us
+from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.transaction import OVER, Answer, as_rows
+
+Result = TypeVar("Result")
+WORDS = {"now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", "lock": ""}
+OLDEST = (3, 38)
+SETTINGS = (
+    "PRAGMA journal_mode = WAL",
+    # A commit survives the loss of power: that is what a journal is for.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+BUSY_S = 5.0
+"""How long to wait for another process that writes."""
+MEMORY = ":memory:"
+_UNIQUE = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+_TRY_AGAIN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR}
+
+
+def fault_of(error: BaseException) -> StoreUnavailable | StoreRefused:
+    """The driver's error as the tree has it."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _TRY_AGAIN:
+        return StoreUnavailable(f"the database asks to try again: {error}")
+    return DuplicateRow(str(error)) if code in _UNIQUE else StoreRefused(f"{error} (SQLite)")
+
+
+class SQLiteFile:
+    """One connection to a database, and the thread that everything on it happens in."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._raw: sqlite3.Connection | None = None
+
+    async def call(self, work: Callable[..., Result], *args: Any) -> Result:
+        """Do something with the connection, its first argument. Errors come out as ours."""
+        try:
+            return await asyncio.wrap_future(self.queue(work, *args))
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise fault_of(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise StoreRefused(f"a value does not fit SQLite: {error}") from error
+
+    def queue(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
+        """The same, behind all that was asked before, without waiting for it."""
+        try:
+            return self._thread.submit(lambda: work(self._opened(), *args))
+        except RuntimeError as error:
+            raise StoreRefused("the store is closed") from error
+
+    async def close(self) -> None:
+        await asyncio.wrap_future(self._thread.submit(self._closed))
+        self._thread.shutdown(wait=False)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._raw is None:
+            try:
+                raw = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+            except sqlite3.OperationalError as error:
+                raise StoreRefused(f"{error}: {self._path} (SQLite)") from error
+            try:
+                for setting in SETTINGS:
+                    raw.execute(setting)
+                raw.create_function("regexp", 2, _regexp, deterministic=True)
+            except BaseException:
+                raw.close()
+                raise
+            self._raw = raw
+        return self._raw
+
+    def _closed(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+            self._raw = None
+
+
+def _regexp(pattern: str, text: str | None) -> bool | None:
+    return None if text is None else re.search(pattern, text) is not None
+
+
+class SQLiteConnection:
+    """Obeys `transaction.Connection`: a file for the length of one transaction."""
+
+    dialect: Dialect = "sqlite"
+    touch = 0
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._over: StoreRefused | None = None
+
+    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
+        answer = await self._ask(_answer, statement, _by_name(values))
+        return as_rows([column[0] for column in answer.description or ()], answer.rows)
+
+    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
+        return (await self._ask(_answer, statement, _by_name(values))).rowcount
+
+    async def ask(self, statement: str, values: Sequence[Any]) -> Answer:
+        return await self._ask(_answer, statement, _in_order(values))
+
+    async def ask_many(self, statement: str, values: Sequence[Sequence[Any]]) -> Answer:
+        return await self._ask(_answer_to_many, statement, [_in_order(row) for row in values])
+
+    async def begin(self, *statements: str) -> None:
+        await self._file.call(_begin, statements)
+
+    async def commit(self) -> None:
+        if self._over:
+            raise self._over
+        await self._file.call(_commit)
+
+    def leave(self) -> None:
+        """Undo what was not committed, and ask nothing more.
+
+        A cancelled statement still runs in its thread; this comes behind it, and before whatever
+        the next transaction does.
+        """
+        self._over = StoreRefused(OVER)
+        with suppress(StoreRefused):
+            self._file.queue(_reset)
+
+    async def _ask(self, work: Callable[..., Answer], *args: Any) -> Answer:
+        if self._over:
+            raise self._over
+        return await self._file.call(_inside, work, *args)
+
+
+def _begin(raw: sqlite3.Connection, statements: Sequence[str]) -> None:
+    for statement in statements:
+        raw.execute(statement)
+
+
+def _commit(raw: sqlite3.Connection) -> None:
+    _refuse_outside(raw)
+    raw.execute("COMMIT")
+
+
+def _reset(raw: sqlite3.Connection) -> None:
+    raw.rollback()
+    raw.execute("PRAGMA query_only = OFF")
+
+
+def _inside(raw: sqlite3.Connection, work: Callable[..., Answer], *args: Any) -> Answer:
+    """What comes after a lost transaction is refused: the fence is lost, too."""
+    _refuse_outside(raw)
+    answer = work(raw, *args)
+    _refuse_outside(raw)
+    return answer
+
+
+def _refuse_outside(raw: sqlite3.Connection) -> None:
+    if not raw.in_transaction:
+        raise StoreUnavailable("the database has undone the transaction")
+
+
+def _answer(raw: sqlite3.Connection, statement: str, values: Any) -> Answer:
+    cursor = raw.execute(statement, values)
+    rows = cursor.fetchall() if cursor.description else ()
+    return Answer(rows, cursor.description, cursor.rowcount, cursor.lastrowid or 0)
+
+
+def _answer_to_many(raw: sqlite3.Connection, statement: str, values: Any) -> Answer:
+    cursor = raw.executemany(statement, values)
+    return Answer((), None, cursor.rowcount, cursor.lastrowid or 0)
+
+
+def _by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _form(value) for name, value in values.items()}
+
+
+def _in_order(values: Sequence[Any]) -> list[Any]:
+    return [_form(value) for value in values]
+
+
+def _form(value: Any) -> Any:
+    form = _FORMS.get(type(value))
+    return form(value) if form else value
+
+
+def _number(value: Decimal) -> int | float:
+    """As a number: a text would be greater than every number."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _duration(value: timedelta) -> str:
+    """As MySQL writes a TIME."""
+    seconds, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    fraction = f".{microseconds:06}" if microseconds else ""
+    return f"{'-' if value < timedelta() else ''}{text}{fraction}"
+
+
+_FORMS: dict[type, Callable[[Any], Any]] = {
+    Decimal: _number,
+    datetime: lambda value: value.isoformat(" "),
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: _duration,
+}
+
+
+class SQLiteStore(SQLStore):
+    """Obeys `twelvefold.core.ports.Store`. `:memory:` is the in-memory store of the tests."""
+
+    def __init__(self, path: str, now_us: Callable[[], int] = wall_clock_us) -> None:
+        super().__init__("sqlite.sql", WORDS, now_us)
+        self._writer = SQLiteFile(path)
+        self._reader = self._writer if path == MEMORY else SQLiteFile(path)
+        self._writing = asyncio.Lock()
+        self._reads = self._writing if path == MEMORY else asyncio.Lock()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[SQLiteConnection]:
+        async with self._writing:
+            db = SQLiteConnection(self._writer)
+            try:
+                # By a write lock: a reader that turns writer could not be made to wait.
+                await db.begin("BEGIN IMMEDIATE")
+                yield db
+                await db.commit()
+            finally:
+                db.leave()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[SQLiteConnection]:
+        async with self._reads:
+            db = SQLiteConnection(self._reader)
+            try:
+                await db.begin("PRAGMA query_only = ON", "BEGIN")
+                yield db
+            finally:
+                db.leave()
+
+    _read_only = _reading
+
+    async def check(self) -> list[str]:
+        if sqlite3.sqlite_version_info >= OLDEST:
+            return []
+        oldest = ".".join(str(number) for number in OLDEST)
+        return [f"the SQLite library is {sqlite3.sqlite_version}: {oldest} or newer is needed"]
+
+    async def run_script(self, script: str) -> None:
+        async with self._writing:
+            try:
+                await self._writer.call(lambda raw: raw.executescript(script))
+            finally:
+                self._writer.queue(_reset)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        if self._reader is not self._writer:
+            await self._reader.close()

@@ -1,0 +1,250 @@
+"""What the assistant can do: find courses, enrol in them, and undo it.
+
+The student is the principal who opened the run, never a name that the model made up. A tool that
+writes holds the student's row first and changes the section's seats last; a refusal undoes it all.
+"""
+
+from collections.abc import Sequence
+
+from twelvefold import DuplicateRow, Principal, ReadOnly, ToolRefused, Transaction, tool
+from twelvefold.workflows.enrolment import wording
+from twelvefold.workflows.enrolment.sql import SQL
+from twelvefold.workflows.enrolment.wording import Json, Row, course_key
+
+
+@tool
+async def find_courses(
+    db: ReadOnly,
+    text: str | None = None,
+    topic: str | None = None,
+    highest_price_usd: float | None = None,
+) -> Json:
+    """Find courses; returns ten at most, those that fit best first.
+
+    text: words to look for in code, title and description, such as "python testing".
+    topic: a department's name or code, such as "Databases" or "DB"; null for all.
+    highest_price_usd: leave out courses that cost more; null for any price.
+    """
+    values = wording.search_values(text or "", topic or "", highest_price_usd)
+    rows = await db.fetch_all(SQL["find_courses"], **values)
+    if not rows:
+        topics = [row["name"] for row in await db.fetch_all(SQL["topics"])]
+        return {"courses": [], "note": "no course fits; ask for less", "topics": topics}
+    # Rows that fit fewer of the words than the first are noise beside it.
+    best = [row for row in rows if row["hits"] == rows[0]["hits"]]
+    return {"courses": [wording.found_course(row) for row in best]}
+
+
+@tool
+async def get_course(db: ReadOnly, who: Principal, course_code: str) -> Json:
+    """Look up a course: price, dates, meeting times, seats left and prerequisites.
+
+    course_code: a code such as "DB-101", or a section's id to see that section alone.
+    """
+    code = course_key(course_code)
+    course = await db.fetch_one(SQL["course"], code=code)
+    if course is None:
+        raise _unknown(code)
+    return wording.whole_course(
+        course,
+        await db.fetch_all(SQL["sections"], code=code),
+        wording.meetings_by_section(await db.fetch_all(SQL["meetings"], code=code)),
+        await db.fetch_all(SQL["prerequisites"], code=course["code"], student=who.id),
+    )
+
+
+@tool(requires="get_course")
+async def enrol(tx: Transaction, who: Principal, course_code: str) -> Json:
+    """Enrol the student in a course, which takes a seat and is binding.
+
+    course_code: the course's code, or the id of one section where several have seats.
+    """
+    code = course_key(course_code)
+    sections = await tx.fetch_all(SQL["sections"], code=code)
+    if not sections:
+        raise _unknown(code)
+    await _hold_student(tx, who)
+    await _refuse_twice(tx, who, sections[0]["course_code"])
+    section = _chosen(sections, code)
+    await _refuse_unprepared(tx, who, section)
+    await _refuse_clash(tx, who, section)
+    await _take_seat(tx, who, section)
+    return wording.enrolled(section)
+
+
+async def _hold_student(tx: Transaction, who: Principal) -> None:
+    """From here on no other call of the same student goes on, and the student is there."""
+    if await tx.execute(SQL["hold_student"], student=who.id, change=1):
+        return
+    email = wording.email_of(who.id)
+    try:
+        await tx.execute(SQL["insert_student"], student=who.id, email=email)
+    except DuplicateRow:
+        # The student's first two calls came at once, and this is the second.
+        await tx.execute(SQL["hold_student"], student=who.id, change=1)
+
+
+async def _refuse_twice(tx: Transaction, who: Principal, code: str) -> None:
+    taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code)
+    if taken:
+        raise ToolRefused(
+            f"the student is already enrolled in {code} (section {taken['section_id']}); "
+            "my_enrolments lists all, drop gives a seat back"
+        )
+
+
+def _chosen(sections: Sequence[Row], code: str) -> Row:
+    """The section that is meant: the only one, or the only one that has seats."""
+    with_seats = [row for row in sections if row["status"] == "open" and row["seats_left"] > 0]
+    if len(with_seats) > 1:
+        ids = ", ".join(row["id"] for row in with_seats)
+        raise ToolRefused(
+            f"several sections of {code} have seats: {ids}; ask the student which one, "
+            "get_course has their times, and call enrol with its id"
+        )
+    if with_seats:
+        return with_seats[0]
+    raise _full(code) if any(row["seats_left"] <= 0 for row in sections) else _closed(code)
+
+
+async def _refuse_unprepared(tx: Transaction, who: Principal, section: Row) -> None:
+    rows = await tx.fetch_all(SQL["prerequisites"], code=section["course_code"], student=who.id)
+    missing = [row["code"] for row in rows if not _met(row, section)]
+    if missing:
+        raise ToolRefused(
+            f"{section['course_code']} requires {' and '.join(missing)}, completed or taken before "
+            f"{section['starts_on']}; get_course and enrol for {missing[0]} first, or "
+            "find_alternatives gives courses without that"
+        )
+
+
+def _met(prerequisite: Row, section: Row) -> bool:
+    until = prerequisite["enrolled_until"]
+    return bool(prerequisite["completed"] or (until and until < section["starts_on"]))
+
+
+async def _refuse_clash(tx: Transaction, who: Principal, section: Row) -> None:
+    clash = await tx.fetch_one(SQL["clash"], student=who.id, section=section["id"])
+    if clash:
+        raise ToolRefused(
+            f"{section['course_code']} meets while the student has {clash['course_code']} "
+            f"({wording.meeting_text(clash)}), a time conflict; find_alternatives gives courses "
+            f"that fit, or drop {clash['course_code']} if the student wants that"
+        )
+
+
+async def _take_seat(tx: Transaction, who: Principal, section: Row) -> None:
+    if not await tx.execute(SQL["take_seat"], section=section["id"]):
+        # There was a seat when the section was read: somebody else has just taken it.
+        raise _full(section["course_code"])
+    try:
+        await tx.execute(
+            SQL["insert_enrolment"],
+            student=who.id,
+            section=section["id"],
+            code=section["course_code"],
+            price_cents=section["price_cents"],
+        )
+    except DuplicateRow:
+        raise ToolRefused(f"the student is already enrolled in {section['course_code']}") from None
+
+
+@tool(after_refusal="enrol")
+async def find_alternatives(db: ReadOnly, who: Principal, course_code: str) -> Json:
+    """After enrol refused: sections with seats that the student could take instead, nearest first.
+
+    course_code: the course or section that enrol refused.
+    """
+    code = course_key(course_code)
+    sections = await db.fetch_all(SQL["sections"], code=code)
+    if not sections:
+        raise _unknown(code)
+    refused = sections[0]
+    rows = await db.fetch_all(
+        SQL["alternatives"],
+        student=who.id,
+        code=refused["course_code"],
+        department=refused["department"],
+        term=refused["term"],
+        price_cents=refused["price_cents"],
+    )
+    if not rows:
+        return {"alternatives": [], "note": "nothing near it fits; find_courses looks further"}
+    alternatives = []
+    for row in rows:
+        meetings = await db.fetch_all(SQL["meetings"], code=row["id"])
+        alternatives.append(wording.offered_section(row, wording.meetings_by_section(meetings)))
+    return {"alternatives": alternatives}
+
+
+@tool
+async def drop(tx: Transaction, who: Principal, course_code: str) -> Json:
+    """Take the student out of a course and give the seat back; ask the student first.
+
+    course_code: the code or section id of a course in which the student is enrolled.
+    """
+    code = course_key(course_code)
+    held = await tx.execute(SQL["hold_student"], student=who.id, change=-1)
+    taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code) if held else None
+    if taken is None:
+        raise _not_enrolled(code)
+    await tx.execute(SQL["delete_enrolment"], student=who.id, section=taken["section_id"])
+    await tx.execute(SQL["give_seat_back"], section=taken["section_id"])
+    return {"dropped": taken["course_code"], "title": taken["title"]}
+
+
+@tool
+async def my_enrolments(db: ReadOnly, who: Principal) -> Json:
+    """List the courses in which the student is enrolled."""
+    rows = await db.fetch_all(SQL["enrolments"], student=who.id)
+    meetings = await db.fetch_all(SQL["enrolled_meetings"], student=who.id)
+    by_section = wording.meetings_by_section(meetings)
+    return {
+        "enrolments": [
+            {**wording.enrolment(row), "meets": by_section.get(row["section_id"], [])}
+            for row in rows
+        ]
+    }
+
+
+@tool(requires="enrol")
+async def send_welcome(tx: Transaction, who: Principal, course_code: str) -> Json:
+    """Send the student the welcome mail of a course, once after enrolling.
+
+    course_code: the code or section id of a course in which the student is enrolled.
+    """
+    code = course_key(course_code)
+    taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code)
+    if taken is None:
+        raise _not_enrolled(code)
+    section = taken["section_id"]
+    if not await tx.execute(SQL["mark_welcomed"], student=who.id, section=section):
+        raise ToolRefused(f"the welcome for {taken['course_code']} was sent before")
+    meets = await tx.fetch_all(SQL["meetings"], code=section)
+    times = ", ".join(wording.meeting_text(row) for row in meets) or "at your own pace"
+    await tx.send_mail(
+        taken["email"],
+        f"Welcome to {taken['title']}",
+        f"You are enrolled in {taken['course_code']}, {taken['title']} (section {section}).\n"
+        f"It runs from {taken['starts_on']} to {taken['ends_on']}: {times}.\n",
+    )
+    return {"sent_to": taken["email"], "course": taken["course_code"], "title": taken["title"]}
+
+
+def _unknown(code: str) -> ToolRefused:
+    return ToolRefused(f"there is no course {code!r}; find_courses gives the codes")
+
+
+def _not_enrolled(code: str) -> ToolRefused:
+    return ToolRefused(f"the student is not enrolled in {code!r}; my_enrolments gives the courses")
+
+
+def _full(code: str) -> ToolRefused:
+    return ToolRefused(f"{code} is full; find_alternatives gives courses with seats")
+
+
+def _closed(code: str) -> ToolRefused:
+    return ToolRefused(f"{code} is closed for enrolment; find_alternatives gives open courses")
+
+
+TOOLS = (find_courses, get_course, enrol, find_alternatives, drop, my_enrolments, send_welcome)

@@ -1,0 +1,162 @@
+"""Between rows and words: codes and searches as people write them, rows as the model reads them.
+
+No SQL. Money leaves in dollars, a time of day as `18:00`, a weekday by name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+Row = Mapping[str, Any]
+Meetings = Mapping[str, list[str]]
+"""When each section meets, by its id."""
+
+WEEKDAYS = ("", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SEARCH_WORDS = 4
+ANY_PRICE_CENTS = 2**31 - 1
+_UNUSED = ":"
+_CODE = re.compile(r"([A-Z/]+)[\s-]*(\d.*)")
+_FILLERS = {
+    *("a", "about", "all", "an", "and", "any", "class", "course", "courses", "for", "i", "in"),
+    *("learn", "learning", "like", "me", "my", "of", "on", "or", "please", "some", "something"),
+    *("the", "to", "want", "with", "would"),
+}
+
+
+def course_key(written: str) -> str:
+    """A course code or section id as the tables have it: `db 101` is DB-101."""
+    bare = "-".join(written.upper().split())
+    match = _CODE.fullmatch(bare)
+    return f"{match[1]}-{match[2]}" if match else bare
+
+
+def search_text(*texts: str) -> str:
+    """What a search looks through: the words in lower case, a blank before each."""
+    return "".join(f" {word}" for word in _words(" ".join(texts)))
+
+
+def search_values(text: str, topic: str, highest_price_usd: float | None) -> Json:
+    """The parameters of `find_courses`. A word fits what begins like it: databases, database."""
+    words = [word for word in _words(text) if word not in _FILLERS][:SEARCH_WORDS]
+    stems = [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words]
+    patterns = [f"% {stem}%" for stem in stems] + [_UNUSED] * (SEARCH_WORDS - len(stems))
+    topic = " ".join(topic.lower().split())
+    return {
+        **{f"word{number}": pattern for number, pattern in enumerate(patterns)},
+        "first": f" {stems[0]}" if stems else "",
+        "words": len(stems),
+        "topic": topic,
+        "topic_like": f"%{topic}%",
+        "highest_cents": _cents(highest_price_usd),
+    }
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _cents(usd: float | None) -> int:
+    # Also what is no number at all: nan is not less than anything.
+    if usd is None or not usd * 100 < ANY_PRICE_CENTS:
+        return ANY_PRICE_CENTS
+    return max(int(usd * 100), -1)
+
+
+def meetings_by_section(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Rows of meetings as `Mon 18:00-19:30`, by section."""
+    by_section: dict[str, list[str]] = {}
+    for row in rows:
+        by_section.setdefault(row["section_id"], []).append(meeting_text(row))
+    return by_section
+
+
+def meeting_text(row: Row) -> str:
+    day = WEEKDAYS[row["weekday"]]
+    return f"{day} {_time_text(row['starts_minute'])}-{_time_text(row['ends_minute'])}"
+
+
+def _time_text(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def found_course(row: Row) -> Json:
+    """A course among others; `price_usd` is that of its cheapest section."""
+    return {
+        "code": row["code"],
+        "title": row["title"],
+        "topic": row["topic"],
+        "price_usd": _usd(row["price_cents"]),
+        "starts": row["starts_on"],
+        "sections": row["sections"],
+        "seats_left": int(row["seats_left"]),  # MySQL sums whole numbers as decimals
+    }
+
+
+def whole_course(
+    course: Row, sections: Iterable[Row], meetings: Meetings, prerequisites: Iterable[Row]
+) -> Json:
+    """A course with its sections and what it asks for."""
+    return {
+        "code": course["code"],
+        "title": course["title"],
+        "topic": course["topic"],
+        "description": course["description"],
+        "credits": course["credit_hundredths"] / 100,
+        "prerequisites": [_prerequisite(row) for row in prerequisites],
+        "prerequisite_note": course["prerequisite_note"],
+        "sections": [offered_section(row, meetings) for row in sections],
+    }
+
+
+def _prerequisite(row: Row) -> Json:
+    if row["completed"]:
+        return {"code": row["code"], "student": "completed it"}
+    if row["enrolled_until"]:
+        return {"code": row["code"], "student": f"takes it until {row['enrolled_until']}"}
+    return {"code": row["code"], "student": "has not taken it"}
+
+
+def offered_section(row: Row, meetings: Meetings) -> Json:
+    """A section on offer."""
+    return {
+        "section": row["id"],
+        "course": row["course_code"],
+        "title": row["title"],
+        "price_usd": _usd(row["price_cents"]),
+        "starts": row["starts_on"],
+        "ends": row["ends_on"],
+        "meets": meetings.get(row["id"], []),
+        "seats_left": row["seats_left"],
+        "capacity": row["capacity"],
+        "status": row["status"],
+    }
+
+
+def enrolled(section: Row) -> Json:
+    """The section that a student has just got a seat in."""
+    return enrolment({**section, "section_id": section["id"]})
+
+
+def enrolment(row: Row) -> Json:
+    """What a student takes."""
+    return {
+        "course": row["course_code"],
+        "section": row["section_id"],
+        "title": row["title"],
+        "price_usd": _usd(row["price_cents"]),
+        "starts": row["starts_on"],
+        "ends": row["ends_on"],
+    }
+
+
+def _usd(cents: int) -> float:
+    return cents / 100
+
+
+def email_of(student: str) -> str:
+    """Where a new student's mail goes: the id if it is an address, else one that reaches nobody."""
+    if re.fullmatch(r"[^@\s]+@[^@\s]+", student):
+        return student
+    local = re.sub(r"[^a-z0-9.]+", "-", student.lower()).strip("-.")
+    return f"{local or 'student'}@students.example"

@@ -1,0 +1,98 @@
+"""The database goes away under runs that are under way, and comes back."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.academy import Place, judge
+from tests.acceptance.crash import Arena, arena
+from tests.acceptance.crash_model import Client, journal_of
+from tests.servers import PrivateMariaDB
+from twelvefold.boot import RandomIds
+from twelvefold.core.budget import Limits
+from twelvefold.core.events import Entry
+from twelvefold.core.ports import Principal, Silence
+from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.drive import drive
+from twelvefold.engine.services import Services
+from twelvefold.services.model import open_model
+from twelvefold.workflows.enrolment.workflow import workflow
+
+PLACES = [Place(number) for number in range(1, 21)]
+WHOLE_RUN = journal_of("in_turn")
+PACE_MS = 150
+
+
+class Counted(Silence):
+    """Counts the entries of all runs, and says when so many are there."""
+
+    def __init__(self, wanted: int) -> None:
+        self.reached = asyncio.Event()
+        self._left = wanted
+
+    def recorded(self, entry: Entry) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self.reached.set()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> PrivateMariaDB:
+    return PrivateMariaDB(tmp_path / "server")
+
+
+async def test_twenty_runs_outlive_a_restart_and_a_crash_of_their_database(
+    server: PrivateMariaDB,
+) -> None:
+    with server:
+        async with arena(server.url, PLACES) as stage:
+            async with asyncio.TaskGroup() as tasks:
+                third, half = Counted(3 * len(PLACES)), Counted(5 * len(PLACES))
+                tasks.create_task(_when(third, lambda: _restarted(server, server.stop)))
+                tasks.create_task(_when(half, lambda: _restarted(server, server.kill)))
+                for place in PLACES:
+                    tasks.create_task(_driven_to_the_end(stage, place, third, half))
+            verdicts = [await judge(stage.store, place, WHOLE_RUN) for place in PLACES]
+
+    assert [reason for one in verdicts for reason in one.why] == []
+
+
+async def _when(counted: Counted, do: Callable[[], None]) -> None:
+    await counted.reached.wait()
+    await asyncio.to_thread(do)
+
+
+def _restarted(server: PrivateMariaDB, end: Callable[[], None]) -> None:
+    end()
+    server.start()
+
+
+async def _driven_to_the_end(stage: Arena, place: Place, *counted: Counted) -> None:
+    """Drive a new run; one that came to rest without the database is taken up again."""
+    model = open_model(
+        base_url=stage.model.base_url(Client(place.student, pace_ms=PACE_MS)),
+        api_key="",
+        model="mock",
+    )
+    services = Services(
+        stage.store, model, {workflow.name: workflow}, RandomIds(), Limits(), "restart"
+    )
+    said = {"type": "message", "role": "user", "content": place.wish}
+    driven = await start_run(
+        services, workflow=workflow.name, principal=Principal(place.student), items=[said]
+    )
+    outcome = await drive(services, driven, _Both(counted))
+    while outcome.status == "queued":
+        outcome = await drive(services, await take(services, outcome.run), _Both(counted))
+    await model.close()
+
+
+class _Both(Silence):
+    def __init__(self, counted: tuple[Counted, ...]) -> None:
+        self._counted = counted
+
+    def recorded(self, entry: Entry) -> None:
+        for one in self._counted:
+            one.recorded(entry)

@@ -1,0 +1,148 @@
+"""What the doctor finds fit, doubtful and unfit."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.services.model.mock_server import Behaviour, MockServer, answers
+from twelvefold import Settings, Workflow, open_services, tool
+from twelvefold.admin.doctor import Finding, examine
+from twelvefold.admin.migrate import migrate, prepare
+
+
+async def found(settings: Settings, *more: Workflow) -> dict[str, Finding]:
+    async with open_services(settings, with_model=False) as services:
+        for workflow in more:
+            services.workflows[workflow.name] = workflow  # type: ignore[index] # the services' own dict
+        return {one.what: one async for one in examine(settings, services)}
+
+
+async def test_a_prepared_file_is_fit_but_not_parity(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+
+    findings = await found(settings)
+
+    assert {what: one.level for what, one in findings.items()} == {
+        "workflow enrolment": "ok",
+        "database": "ok",
+        "parity": "warn",
+        "schema": "ok",
+        "model": "warn",
+    }
+    assert "7 tools: find_courses" in findings["workflow enrolment"].found
+    assert "SQLite 3." in findings["database"].found
+    assert "OPENAI_API_KEY" in findings["model"].found
+
+
+async def test_to_look_at_a_file_does_not_make_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+
+    findings = await found(Settings(database_url=f"sqlite:///{path}"))
+
+    assert findings["database"].level == "warn"
+    assert not path.exists()
+
+
+async def test_a_file_without_tables_is_not_fit(tmp_path: Path) -> None:
+    (tmp_path / "a.db").touch()
+
+    findings = await found(Settings(database_url=f"sqlite:///{tmp_path}/a.db"))
+
+    assert findings["schema"].level == "fail"
+    assert "twelvefold migrate" in findings["schema"].found
+
+
+async def test_a_workflow_is_judged_by_its_tools(tmp_path: Path) -> None:
+    @tool(effect="pure")
+    async def odd(what: asyncio.Event) -> str:
+        return str(what)
+
+    findings = await found(
+        Settings(database_url=f"sqlite:///{tmp_path}/a.db"),
+        Workflow("talker", "", ()),
+        Workflow("odd", "", (odd,)),
+    )
+
+    assert findings["workflow talker"].level == "warn"
+    assert findings["workflow odd"].level == "fail"
+
+
+MODELS = b'{"data": [{"id": "gpt-5-mini"}, {"id": "other"}]}'
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "level", "said"),
+    [
+        (answers(200, MODELS), "ok", "answers; gpt-5-mini"),
+        (answers(200, b'{"data": [{"id": "x"}]}'), "warn", "does not list 'gpt-5-mini'"),
+        (answers(200, b"[]"), "ok", "answers; gpt-5-mini"),
+        (answers(200, b"<html>"), "fail", "Expecting value"),
+        (answers(401, b"{}"), "fail", "OPENAI_API_KEY is refused (HTTP 401)"),
+        (answers(404, b"{}"), "warn", "lists no models (HTTP 404)"),
+        (answers(500, b"{}"), "fail", "HTTP 500"),
+    ],
+)
+async def test_the_model_is_asked_for_its_names(
+    tmp_path: Path, behaviour: Behaviour, level: str, said: str
+) -> None:
+    async with MockServer() as server:
+        server.will(behaviour)
+        findings = await found(
+            Settings(
+                database_url=f"sqlite:///{tmp_path}/a.db",
+                openai_base_url=server.url,
+                openai_api_key="k",
+            )
+        )
+
+        assert server.calls[0].path == "/v1/models"
+        assert server.calls[0].headers["authorization"] == "Bearer k"
+    assert findings["model"].level == level
+    assert said in findings["model"].found
+
+
+async def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    findings = await found(
+        Settings(database_url=f"sqlite:///{tmp_path}/a.db", openai_base_url="http://127.0.0.1:9/v1")
+    )
+
+    assert findings["model"].level == "fail"
+    assert "Connection refused" in findings["model"].found
+
+
+@pytest.mark.mysql
+def test_a_server_tells_what_it_is(mysql_url: str) -> None:
+    settings = Settings(database_url=mysql_url)
+
+    async def story() -> dict[str, Finding]:
+        async with open_services(settings, with_model=False) as services:
+            await migrate(settings, services)
+        return await found(settings)
+
+    findings = asyncio.run(story())
+
+    facts = ("sql_mode", "isolation", "charset", "max_allowed_packet", "schema")
+    assert {findings[what].level for what in facts} == {"ok"}
+    assert findings["isolation"].found == "READ-COMMITTED in our sessions"
+    assert findings["charset"].found == "utf8mb4"
+    assert "parity" not in findings
+
+
+@pytest.mark.mysql
+def test_a_wrong_password_is_a_finding(mysql_url: str) -> None:
+    wrong = mysql_url.replace("@", "wrong@")
+
+    findings = asyncio.run(found(Settings(database_url=wrong)))
+
+    assert findings["database"].level == "fail"
+    assert "Access denied" in findings["database"].found
+
+
+async def test_a_server_that_is_not_there_is_a_finding() -> None:
+    findings = await found(Settings(database_url="mysql://a:b@127.0.0.1:9/c"))
+
+    assert findings["database"].level == "fail"
+    assert "cannot be reached" in findings["database"].found

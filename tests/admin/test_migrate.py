@@ -1,0 +1,118 @@
+"""Databases are brought up to date: a server's on demand, the embedded file by itself."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from twelvefold import Settings, Workflow, open_services
+from twelvefold.admin.migrate import migrate, prepare
+from twelvefold.boot import SCHEMA
+from twelvefold.core.ports import Store
+from twelvefold.errors import SettingsError
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+async def sections(store: Store) -> int:
+    async with store.read() as db:
+        row = await db.fetch_one("select count(*) as found from sections")
+    return int(row["found"]) if row else 0
+
+
+def settings_for(path: Path) -> Settings:
+    return Settings(database_url=f"sqlite:///{path}")
+
+
+async def test_a_new_file_gets_tables_and_the_workflows_own_records(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+
+        assert await services.store.schema_version() == SCHEMA
+        assert await sections(services.store) > 10
+
+
+async def test_a_file_that_is_there_is_not_seeded_again(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        async with services.store.write() as tx:
+            await tx.execute("delete from meetings")
+            await tx.execute("delete from sections")
+
+        await prepare(settings, services)
+
+        assert await sections(services.store) == 0
+
+
+async def test_a_workflow_that_comes_later_gets_its_tables(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        later = Workflow("later", "", (), schema="create table if not exists late (a int);")
+        services.workflows["later"] = later  # type: ignore[index] # the services' own dict
+
+        await prepare(settings, services)
+
+        async with services.store.read() as db:
+            assert await db.fetch_all("select * from late") == []
+
+
+def test_of_many_that_start_on_a_new_file_one_prepares_it(tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(SOURCE),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/a.db",
+    }
+    command = [sys.executable, "-m", "twelvefold", "runs", "list"]
+    processes = [
+        subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, cwd=tmp_path)
+        for _ in range(4)
+    ]
+
+    for process in processes:
+        _, err = process.communicate(timeout=60)
+
+        assert (process.returncode, err) == (0, b"")
+
+
+async def test_a_file_without_a_directory_is_refused(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "none" / "a.db")
+
+    async with open_services(settings, with_model=False) as services:
+        with pytest.raises(SettingsError, match=f"there is no directory {tmp_path}/none"):
+            await prepare(settings, services)
+
+
+async def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        async with services.store.write() as tx:
+            await tx.execute("update twelvefold_version set version_num = '9999'")
+
+        with pytest.raises(SettingsError, match="the schema is at 9999"):
+            await prepare(settings, services)
+
+
+@pytest.mark.mysql
+def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
+    settings = Settings(database_url=mysql_url)
+
+    async def story() -> None:
+        async with open_services(settings, with_model=False) as services:
+            with pytest.raises(SettingsError, match="run `twelvefold migrate`"):
+                await prepare(settings, services)
+
+            assert await migrate(settings, services) == [SCHEMA, "workflow enrolment"]
+            assert await migrate(settings, services) == ["workflow enrolment"]
+            await prepare(settings, services)
+
+            assert await sections(services.store) == 0
+
+    asyncio.run(story())

@@ -1,0 +1,151 @@
+"""Seeding from a file: what is read, and how bad lines are told."""
+
+import gzip
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twelvefold import Transaction, Workflow
+from twelvefold.admin.seed import seed
+from twelvefold.core.ports import Store
+from twelvefold.errors import RequestError, ToolRefused
+from twelvefold.services.store import open_store
+
+
+async def seeder(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None) -> int:
+    """Trips over a record without a name, as an author's code does."""
+    count = 0
+    for record in [{"name": "own"}] if records is None else records:
+        if record["name"] == "refused":
+            raise ToolRefused("no such name")
+        await tx.execute("insert into named values (:name)", name=record["name"])
+        count += 1
+    return count
+
+
+async def seeder_that_reads_first(
+    tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None
+) -> int:
+    """Looks at all records before it writes any."""
+    bad = [n for n, record in enumerate(records or [], start=1) if not record.get("name")]
+    if bad:
+        raise ValueError("\n".join(f"record {n}: has no name" for n in bad))
+    return 0
+
+
+FLOW = Workflow("flow", "", (), seed=seeder)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Any:
+    store = await open_store(f"sqlite:///{tmp_path}/a.db")
+    await store.run_script("create table named (name varchar(20) not null);")
+    yield store
+    await store.close()
+
+
+async def names(store: Store) -> list[str]:
+    async with store.read() as db:
+        return [row["name"] for row in await db.fetch_all("select name from named")]
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+async def test_without_a_file_the_workflow_has_its_own_records(store: Store) -> None:
+    assert await seed(store, FLOW) == 1
+
+    assert await names(store) == ["own"]
+
+
+async def test_a_file_is_read_line_by_line_and_progress_is_told(
+    store: Store, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.jsonl", '{"name": "a"}\n\n{"name": "b"}\n')
+    told: list[tuple[int, int]] = []
+
+    count = await seed(store, FLOW, path, lambda done, total: told.append((done, total)))
+
+    assert (count, await names(store), told) == (2, ["a", "b"], [(1, 2), (2, 2)])
+
+
+async def test_a_file_may_be_packed_whatever_it_is_called(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(gzip.compress(b'{"name": "a"}\n'))
+
+    assert await seed(store, FLOW, path) == 1
+
+
+async def test_every_bad_line_is_told_and_nothing_is_written(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"name": "a"}\n\n{"name":}\n[1]\n"\xff"\n')
+
+    with pytest.raises(RequestError) as caught:
+        await seed(store, FLOW, path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}, line 3: is no JSON: Expecting value at column 9",
+        f"{path}, line 4: is a list, not an object",
+        f"{path}, line 5: is no UTF-8",
+        "nothing was written",
+    ]
+    assert await names(store) == []
+
+
+async def test_of_many_bad_lines_the_first_are_told(store: Store, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", "x\n" * 100)
+
+    with pytest.raises(RequestError) as caught:
+        await seed(store, FLOW, path)
+
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-2]) == (22, "… and 80 more")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [('{"nome": "b"}', "KeyError('name')"), ('{"name": "refused"}', "no such name")],
+)
+async def test_a_record_that_the_workflow_trips_over_is_told_by_its_line(
+    store: Store, tmp_path: Path, line: str, said: str
+) -> None:
+    path = written(tmp_path / "a.jsonl", f'{{"name": "a"}}\n\n{line}\n{{"name": "c"}}\n')
+
+    with pytest.raises(RequestError) as caught:
+        await seed(store, FLOW, path)
+
+    assert str(caught.value) == f"{path}, line 3: {said}\nnothing was written"
+    assert await names(store) == []
+
+
+async def test_records_that_the_workflow_counts_are_told_by_their_lines(
+    store: Store, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.jsonl", '\n{}\n{"name": "a"}\n\n{"name": ""}\n')
+
+    with pytest.raises(RequestError) as caught:
+        await seed(store, Workflow("flow", "", (), seed=seeder_that_reads_first), path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}, line 2: has no name",
+        f"{path}, line 5: has no name",
+        "nothing was written",
+    ]
+
+
+async def test_a_file_that_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(b'{"name": "a"}\n' * 1000)[:40])
+
+    for path in (tmp_path / "none", tmp_path, cut):
+        with pytest.raises(RequestError, match="cannot be read"):
+            await seed(store, FLOW, path)
+
+
+async def test_a_workflow_may_have_no_seed(store: Store) -> None:
+    with pytest.raises(RequestError, match="workflow 'bare' declares no seed"):
+        await seed(store, Workflow("bare", "", ()))

@@ -1,0 +1,34 @@
+"""The table of settings, as the operator sees it."""
+
+from twelvefold.admin.settings import SettingRow, setting_rows
+
+
+def rows(**environ: str) -> dict[str, SettingRow]:
+    return {row.name: row for row in setting_rows(environ)}
+
+
+def test_a_value_that_is_given_stands_in_place_of_the_default() -> None:
+    table = rows(MAX_STEPS=" 7 ", PORT="")
+
+    assert (table["MAX_STEPS"].value, table["MAX_STEPS"].given) == ("7", True)
+    assert (table["PORT"].value, table["PORT"].given) == ("8000", False)
+    assert all(row.meaning for row in table.values())
+
+
+def test_secrets_are_masked() -> None:
+    table = rows(
+        OPENAI_API_KEY="sk-hush",
+        DATABASE_URL="mysql://app:hush@db/shop",
+        MYSQL_PASSWORD="hush",
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=hush",
+        OTEL_EXPORTER_OTLP_ENDPOINT="https://app:hush@collector",
+    )
+
+    assert "hush" not in "".join(row.value for row in table.values())
+    assert table["DATABASE_URL"].value == "mysql://app:****@db/shop"
+    assert table["OTEL_EXPORTER_OTLP_ENDPOINT"].value == "https://app:****@collector"
+
+
+def test_what_opentelemetry_reads_is_listed_when_it_is_set() -> None:
+    assert "OTEL_SERVICE_NAME" not in rows()
+    assert rows(OTEL_SERVICE_NAME="desk")["OTEL_SERVICE_NAME"].value == "desk"

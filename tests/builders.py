@@ -1,0 +1,131 @@
+"""Builders that keep the stories of the tests short: what happened, and the threads it made.
+
+    thread(asked("enrol me"), called("enrol", id="c1"), succeeded("2.0"))
+
+A call's id is the position of its reply and its index there, so `2.0` is the first call of the
+second entry.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Entry,
+    Event,
+    Failure,
+    FinalStatus,
+    Item,
+    ModelReplied,
+    OutcomeSettled,
+    OutcomeUnknown,
+    ReplyEnd,
+    RunFinished,
+    RunStarted,
+    Settlement,
+    ToolFailed,
+    ToolSucceeded,
+    Usage,
+    encode,
+)
+from twelvefold.core.ids import CallId
+from twelvefold.core.thread import Call, Thread, fold
+
+SPENT = Usage(input_tokens=100, output_tokens=10)
+HASH = "ab" * 32
+
+
+def entries(*events: Event) -> tuple[Entry, ...]:
+    """The events as a journal would number them; each start opens a run."""
+    return tuple(_numbered(events))
+
+
+def _numbered(events: Iterable[Event]) -> Iterable[Entry]:
+    run = 0
+    for position, event in enumerate(events, start=1):
+        run += isinstance(event, RunStarted)
+        yield Entry(position, run, event, size=len(encode(event)[2]))
+
+
+def thread(*events: Event, interrupted: bool = False) -> Thread:
+    return fold(entries(*events), interrupted=interrupted)
+
+
+def user(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": text}
+
+
+def assistant(text: str) -> Item:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    return {"type": "message", "role": "assistant", "content": content}
+
+
+def function_call(tool: str, id: str = "c1", arguments: str = "{}") -> Item:
+    return {"type": "function_call", "call_id": id, "name": tool, "arguments": arguments}
+
+
+def output(id: str, text: str) -> Item:
+    return {"type": "function_call_output", "call_id": id, "output": text}
+
+
+def asked(text: str = "enrol me", *, principal: str = "ann") -> RunStarted:
+    return RunStarted((user(text),), principal, "academy", "1.0")
+
+
+def replied(*items: Item, ended: ReplyEnd = "completed", usage: Usage = SPENT) -> ModelReplied:
+    return ModelReplied(items, usage, "m-1", HASH, ended)
+
+
+def said(text: str = "You are in.") -> ModelReplied:
+    return replied(assistant(text))
+
+
+def called(*tools: str, id: str = "c1", **arguments: Any) -> ModelReplied:
+    """A reply that calls these tools, the second with `id` and a number, and so on."""
+    ids = [id, *(f"{id}-{number}" for number in range(2, len(tools) + 1))]
+    written = json.dumps(arguments)
+    return replied(*map(function_call, tools, ids, [written] * len(tools)))
+
+
+def succeeded(call: str = "2.0", tool: str = "enrol", result: str = "done") -> ToolSucceeded:
+    return ToolSucceeded(CallId(call), tool, result)
+
+
+def failed(
+    call: str = "2.0", tool: str = "enrol", failure: Failure = "fault", message: str = "Error: no"
+) -> ToolFailed:
+    return ToolFailed(CallId(call), tool, failure, message)
+
+
+def refused(call: str = "2.0", tool: str = "enrol") -> ToolFailed:
+    return failed(call, tool, "refused")
+
+
+def approval_asked(call: str = "2.0", tool: str = "enrol") -> ApprovalAsked:
+    return ApprovalAsked(CallId(call), tool)
+
+
+def allowed(call: str = "2.0") -> ApprovalAnswered:
+    return ApprovalAnswered(CallId(call), approved=True, by="bob")
+
+
+def denied(call: str = "2.0") -> ApprovalAnswered:
+    return ApprovalAnswered(CallId(call), approved=False, by="bob", reason="too dear")
+
+
+def outcome_unknown(call: str = "2.0", tool: str = "enrol") -> OutcomeUnknown:
+    return OutcomeUnknown(CallId(call), tool)
+
+
+def settled(call: str = "2.0", how: Settlement = "retry") -> OutcomeSettled:
+    return OutcomeSettled(CallId(call), how, by="bob")
+
+
+def finished(status: FinalStatus = "completed", reason: str = "") -> RunFinished:
+    return RunFinished(status, reason)
+
+
+def open_call(tool: str, *, id: str = "2.0", wire_id: str = "c1", arguments: str = "{}") -> Call:
+    return Call(CallId(id), tool, arguments, wire_id)

@@ -1,0 +1,249 @@
+"""Commands run as a user runs them, in a directory of their own, on a model that does as told.
+
+`shop.py` in that directory is the workflow. The model says `said: …`; told `call NAME {…}` it calls
+that tool, and then says what came of it.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.model.mock_server import Behaviour, Call, MockServer, streams
+from tests.services.model.streams import Said, responses_events
+from twelvefold.boot import environment, migrate_journal
+from twelvefold.cli.main import main
+from twelvefold.config import variables
+
+SHOP = '''
+"""A workflow as a user would write it."""
+
+from twelvefold import Principal, ToolRefused, Transaction, Workflow, tool
+
+
+@tool
+async def buy(tx: Transaction, who: Principal, what: str) -> str:
+    """Buy something."""
+    if what == "moon":
+        raise ToolRefused("the moon is not for sale")
+    await tx.execute("insert into bought (who, what) values (:who, :what)", who=who.id, what=what)
+    return f"bought {what}"
+
+
+@tool(approval=True)
+async def pay(tx: Transaction, cents: int) -> str:
+    """Pay."""
+    return f"paid {cents}"
+
+
+@tool(effect="unsafe")
+async def shout(what: str) -> str:
+    """Shout, which cannot be taken back."""
+    import asyncio
+
+    print("shouting", flush=True)
+    await asyncio.sleep(60)
+    return "shouted"
+
+
+async def seed(tx, records=None):
+    count = 0
+    for record in records if records is not None else [{"what": "first"}]:
+        await tx.execute("insert into bought values ('seed', :what)", what=record["what"])
+        count += 1
+    return count
+
+
+workflow = Workflow(
+    "shop",
+    "You sell things.",
+    (buy, pay, shout),
+    schema="create table if not exists bought (who varchar(80), what varchar(80));",
+    seed=seed,
+)
+'''
+
+
+@dataclass
+class Result:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+Twelvefold = Callable[..., Result]
+
+
+def replies(body: dict[str, Any]) -> Said:
+    """The model's rules."""
+    last = body["input"][-1]
+    if last["type"] == "function_call_output":
+        return Said(f"result: {last['output']}")
+    text = last["content"][0]["text"]
+    if text.startswith("call "):
+        _, name, arguments = text.split(" ", 2)
+        return Said("", [(f"call_{len(body['input'])}", name, arguments)])
+    return Said(f"said: {text}")
+
+
+async def by_the_rules(call: Call) -> None:
+    await streams(responses_events(replies(call.body)))(call)
+
+
+class ModelServer:
+    """The mock server in a thread with a loop of its own, since a command has one, too."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._stack = AsyncExitStack()
+        self._server = MockServer()
+        self._server.will(by_the_rules)
+
+    def __enter__(self) -> "ModelServer":
+        self._thread.start()
+        self._wait(self._stack.enter_async_context(self._server))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def calls(self) -> list[Call]:
+        return self._server.calls
+
+    def will(self, *behaviours: Behaviour) -> None:
+        self._server.will(*behaviours)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with `shop.py`, and an environment without settings."""
+    for variable in variables():
+        monkeypatch.delenv(variable.name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _process_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command does to the process it is, as a test must not leave it."""
+    root, threshold = logging.getLogger(), gc.get_threshold()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    yield
+    root.handlers[:], logging.raiseExceptions = handlers, raises
+    root.setLevel(level)
+    gc.set_threshold(*threshold)
+    for name in ("desk", "shop"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded database to copy: to make one takes half a second."""
+    path = tmp_path_factory.mktemp("cli") / "twelvefold.db"
+    asyncio.run(migrate_journal(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def shop(
+    here: Path, model: ModelServer, migrated_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> ModelServer:
+    """The workflow and its model; the settings name both."""
+    shutil.copy(migrated_file, here)
+    monkeypatch.setenv("WORKFLOWS", "shop:workflow")
+    monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+    return model
+
+
+@pytest.fixture
+def tw(capfd: pytest.CaptureFixture[str]) -> Twelvefold:
+    """Run a command: `tw("runs", "list").out`."""
+
+    def run(*arguments: str) -> Result:
+        capfd.readouterr()
+        status = main(arguments)
+        captured = capfd.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return run
+
+
+def child_environ(**changes: str) -> dict[str, str]:
+    """The environment for a command in a process of its own."""
+    source = Path(__file__).resolve().parents[2] / "src"
+    return {**environment(), "PYTHONPATH": os.fspath(source), **changes}
+
+
+def child(here: Path, *arguments: str, said: str = "", **environ: str) -> Result:
+    """A command in a process of its own, with something on standard input."""
+    done = subprocess.run(
+        [sys.executable, "-m", "twelvefold", *arguments],
+        env=child_environ(**environ),
+        cwd=here,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def stopped_while_shouting(here: Path, number: signal.Signals) -> Result:
+    """A run that gets a signal in the middle of a call that cannot be taken back."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twelvefold", "run", 'call shout {"what": "hi"}'],
+        env=child_environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=here,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "shouting\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    return Result(process.returncode, out, err)

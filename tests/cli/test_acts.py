@@ -1,0 +1,105 @@
+"""`twelvefold runs`, the commands that act on a run."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Twelvefold, stopped_while_shouting
+
+pytestmark = pytest.mark.usefixtures("shop")
+
+
+@pytest.fixture
+def waiting(tw: Twelvefold) -> str:
+    return str(tw("run", "--json", 'call pay {"cents": 3}').json["run"])
+
+
+def test_an_allowed_call_runs_and_the_run_goes_on(tw: Twelvefold, waiting: str) -> None:
+    done = tw("runs", "approve", waiting)
+
+    assert (done.status, done.out) == (0, "result: paid 3\n")
+
+
+def test_the_model_reads_why_a_call_was_not_allowed(tw: Twelvefold, waiting: str) -> None:
+    done = tw("runs", "approve", waiting, "--deny", "--reason", "too dear", "--as", "ann")
+
+    assert (done.status, done.out) == (0, "result: Error: not allowed by ann: too dear\n")
+
+
+def test_an_answer_alone_leaves_the_run_to_somebody_else(tw: Twelvefold, waiting: str) -> None:
+    assert tw("runs", "approve", waiting, "--detach").out == ""
+    assert json.loads(tw("runs", "list", "--json").out)["status"] == "queued"
+
+    assert tw("runs", "resume", waiting).out == "result: paid 3\n"
+
+
+def test_a_call_is_answered_once(tw: Twelvefold, waiting: str) -> None:
+    tw("runs", "approve", waiting)
+
+    done = tw("runs", "approve", waiting)
+
+    assert done.status == 75
+    assert f"run {waiting} is completed" in done.err
+
+
+def test_another_call_than_the_one_that_waits_is_refused(tw: Twelvefold, waiting: str) -> None:
+    done = tw("runs", "approve", waiting, "--call", "9.9")
+
+    assert done.status == 75
+    assert "no call that waits for approval" in done.err
+
+
+def test_a_run_that_waits_can_be_resumed_only_to_wait(tw: Twelvefold, waiting: str) -> None:
+    done = tw("runs", "resume", waiting)
+
+    assert (done.status, done.out) == (75, "")
+    assert f"twelvefold runs approve {waiting}" in done.err
+
+
+def test_a_run_can_be_ended(tw: Twelvefold, waiting: str) -> None:
+    assert tw("runs", "cancel", waiting).out == f"{waiting} cancelled\n"
+
+    shown = tw("runs", "show", waiting).lines
+    assert "status:    cancelled" in shown
+    assert shown[-1] == "(cancelled)"
+
+
+def test_a_run_that_is_over_cannot_be_ended(tw: Twelvefold) -> None:
+    run = tw("run", "--json", "hi").json["run"]
+
+    done = tw("runs", "cancel", run)
+
+    assert (done.status, done.out) == (1, "")
+    assert f"run {run} is over already: completed" in done.err
+
+
+def test_there_is_nothing_to_settle_where_nothing_is_unknown(tw: Twelvefold, waiting: str) -> None:
+    done = tw("runs", "settle", waiting, "--done")
+
+    assert done.status == 75
+    assert "no call that waits for settling" in done.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (["--done", "--result", "it was loud"], "result: it was loud"),
+        (["--failed", "--result", "no voice"], "result: Error: the call failed: no voice"),
+    ],
+)
+def test_the_model_reads_what_became_of_a_call(
+    tw: Twelvefold, here: Path, answer: list[str], said: str
+) -> None:
+    run = stopped_while_shouting(here, signal.SIGTERM).err.split()[-1]
+    assert tw("runs", "resume", run).status == 75
+
+    done = tw("runs", "settle", run, *answer)
+
+    assert (done.status, done.out) == (0, f"{said}\n")
+
+
+def test_one_thing_became_of_a_call(tw: Twelvefold) -> None:
+    assert tw("runs", "settle", "resp_1").status == 2
+    assert tw("runs", "settle", "resp_1", "--done", "--retry").status == 2

@@ -1,0 +1,190 @@
+"""The one-off commands, as they are typed."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.admin.conftest import private_mysql
+from tests.cli.conftest import Twelvefold, child
+
+
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    with private_mysql() as url:
+        yield url
+
+
+def test_settings_are_listed_with_where_they_come_from(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://app:hush@db/shop")
+    (here / ".env").write_text("MAX_STEPS=7\n")
+
+    done = tw("settings")
+
+    assert done.status == 0
+    assert done.lines[0].split() == ["NAME", "VALUE", "FROM", "MEANING"]
+    cells = {line.split()[0]: line.split()[1:3] for line in done.lines[1:]}
+    assert cells["DATABASE_URL"] == ["mysql://app:****@db/shop", "environment"]
+    assert cells["MAX_STEPS"] == ["7", ".env"]
+    assert cells["PORT"] == ["8000", "default"]
+
+
+def test_settings_that_are_wrong_are_listed_and_told(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "x")
+
+    done = tw("settings", "--json")
+
+    assert done.status == 2
+    rows = [json.loads(line) for line in done.lines]
+    assert {"name": "PORT", "value": "x", "from": "environment"}.items() <= next(
+        row.items() for row in rows if row["name"] == "PORT"
+    )
+    assert done.err == "twelvefold: PORT: 'x': use a whole number, 1 to 65535\n"
+
+
+@pytest.mark.usefixtures("shop")
+def test_seed_writes_the_workflows_own_records(tw: Twelvefold) -> None:
+    done = tw("seed")
+
+    assert (done.status, done.out) == (0, "1 records are new in the tables of shop\n")
+
+
+@pytest.mark.usefixtures("shop")
+def test_seed_reads_a_file(here: Path, tw: Twelvefold) -> None:
+    (here / "a.gz").write_bytes(gzip.compress(b'{"what": "a"}\n{"what": "b"}\n'))
+
+    assert tw("seed", "--workflow", "shop", "--file", "a.gz").out.startswith("2 records")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workflow", "nope"], "no workflow 'nope'; there are shop"),
+        (["--file", "none"], "none: cannot be read"),
+        (["--file", "bad"], "bad, line 1: is no JSON"),
+    ],
+)
+def test_a_seed_that_cannot_be_done_is_told(
+    here: Path, tw: Twelvefold, arguments: list[str], said: str
+) -> None:
+    (here / "bad").write_text("x\n")
+
+    done = tw("seed", *arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_migrate_says_what_it_did(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKFLOWS", "shop:workflow")
+
+    assert tw("migrate").lines == ["applied 0001", "applied workflow shop"]
+    assert tw("migrate").lines == ["applied workflow shop"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_migrate_can_print_what_it_would_do(here: Path, tw: Twelvefold) -> None:
+    done = tw("migrate", "--sql")
+
+    assert done.status == 0
+    assert "CREATE TABLE" in done.out
+    assert "create table if not exists bought" in done.out
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_doctor_passes_what_works(tw: Twelvefold) -> None:
+    tw("migrate")
+
+    lines = [line.split()[:2] for line in tw("doctor").lines]
+
+    assert ["ok", "database"] in lines
+    assert ["warn", "parity"] in lines
+    assert ["ok", "schema"] in lines
+
+
+def test_the_doctor_fails_what_does_not(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+
+    done = tw("doctor", "--json")
+
+    assert done.status == 1
+    findings = {row["what"]: row for row in map(json.loads, done.lines)}
+    assert findings["model"]["level"] == "fail"
+
+
+@pytest.mark.usefixtures("shop")
+def test_prune_removes_what_is_over_and_old(tw: Twelvefold) -> None:
+    tw("run", "over")
+    tw("run", 'call pay {"cents": 3}')
+
+    assert tw("prune", "--older-than", "1d").out == "0 conversations removed\n"
+    assert tw("prune", "--older-than", "0s").out == "1 conversations removed\n"
+    assert len(tw("runs", "list").lines) == 2
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_shell_reads_statements_and_awaits(here: Path) -> None:
+    said = "len(workflows)\nawait store.schema_version()\nundefined\nexit()\n"
+
+    done = child(here, "shell", said=said)
+
+    assert done.status == 0
+    assert "1" in done.out
+    assert "'0001'" in done.out
+    assert "NameError: name 'undefined' is not defined" in done.err
+    assert "services, store, workflows are at hand" in done.err
+
+
+@pytest.mark.mysql
+@pytest.mark.usefixtures("shop")
+def test_a_server_is_migrated_only_when_told(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch, mysql_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", mysql_url)
+
+    for command in (["run", "hi"], ["chat"], ["runs", "list"], ["seed"]):
+        done = tw(*command)
+        assert (done.status, done.out) == (2, "")
+        assert "run `twelvefold migrate`" in done.err
+
+    assert tw("migrate").status == 0
+    bought = tw("run", 'call buy {"what": "pear"}')
+    assert (bought.status, bought.out) == (0, "result: bought pear\n")
+
+
+@pytest.mark.mysql
+@pytest.mark.usefixtures("shop")
+def test_a_wrong_password_is_one_sentence(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch, mysql_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", mysql_url.replace("@", "wrong@"))
+
+    done = tw("run", "hi")
+
+    assert (done.status, done.out) == (2, "")
+    assert "twelvefold: DATABASE_URL: Access denied" in done.err
+    assert "wrong" not in done.err
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_server_that_is_away_may_be_tried_again(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://a:b@127.0.0.1:9/c")
+
+    done = tw("run", "hi")
+
+    assert (done.status, done.out) == (75, "")
+    assert "twelvefold: the database cannot be reached" in done.err

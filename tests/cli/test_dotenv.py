@@ -1,0 +1,63 @@
+"""What `.env` may look like."""
+
+from pathlib import Path
+
+import pytest
+
+from twelvefold.cli.dotenv import read_dotenv
+from twelvefold.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY=value", "value"),
+        ("  export KEY = value  ", "value"),
+        ("KEY=", ""),
+        ("KEY=   # nothing", ""),
+        ("KEY=two words", "two words"),
+        ("KEY=a#b", "a#b"),
+        ("KEY=a # b", "a"),
+        ("KEY=mysql://a:b@c/d?e=f", "mysql://a:b@c/d?e=f"),
+        ("KEY='it # is $HOME \\n'", "it # is $HOME \\n"),
+        ('KEY="two\\nlines \\"quoted\\" \\\\ \\x" # why', 'two\nlines "quoted" \\ \\x'),
+        ("KEY=it's", "it's"),
+        ("KEY=''", ""),
+    ],
+)
+def test_a_line_sets_a_value(tmp_path: Path, line: str, value: str) -> None:
+    (tmp_path / ".env").write_text(f"# first\n\n{line}\n")
+
+    assert read_dotenv(tmp_path / ".env") == {"KEY": value}
+
+
+def test_the_last_of_two_lines_wins_and_a_byte_order_mark_is_no_part_of_a_name(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfA=1\r\nA=2\r\n")
+
+    assert read_dotenv(tmp_path / ".env") == {"A": "2"}
+
+
+def test_without_a_file_nothing_is_set(tmp_path: Path) -> None:
+    assert read_dotenv(tmp_path / ".env") == {}
+
+
+def test_every_bad_line_is_told_by_its_number_and_none_by_its_text(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\nsecret\n1B=2\nC='half\n")
+
+    with pytest.raises(SettingsError) as caught:
+        read_dotenv(path)
+
+    assert caught.value.problems == tuple(
+        f"{path}, line {number}: is not KEY=VALUE" for number in (2, 3, 4)
+    )
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"A=\xff")
+
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_dotenv(path)

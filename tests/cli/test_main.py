@@ -1,0 +1,185 @@
+"""The console script: help that is quick, and what errors mean to the shell."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Twelvefold, child, child_environ
+from twelvefold import __version__
+from twelvefold.cli.process import complaint
+from twelvefold.errors import (
+    Conflict,
+    LeaseLost,
+    ModelRejected,
+    ModelUnavailable,
+    NotFound,
+    SettingsError,
+    StoreRefused,
+    StoreUnavailable,
+    TwelvefoldError,
+    WorkflowError,
+)
+
+HEAVY = "asyncio", "pydantic", "aiohttp", "msgspec", "logging", "typing", "dataclasses"
+COMMANDS = (
+    [],
+    *(["chat"], ["run"], ["migrate"], ["seed"], ["settings"], ["doctor"], ["prune"], ["shell"]),
+    ["runs"],
+    *(["runs", word] for word in ("list", "show", "events", "export", "fork")),
+    *(["runs", word] for word in ("cancel", "resume", "approve", "settle")),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(tw: Twelvefold, command: list[str]) -> None:
+    done = tw(*command, "--help")
+
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(" ".join(["usage: twelvefold", *command]))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from twelvefold.cli.main import main; status = main(['--help']); "
+        f"print([name for name in {HEAVY} if name in sys.modules]); sys.exit(status)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=child_environ(), capture_output=True, text=True
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_costs_at_most_four_times_what_python_costs() -> None:
+    def cpu_s(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, env=child_environ(), capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    helped = "from twelvefold.cli.main import main; main(['--help'])"
+    pairs = [(cpu_s(helped), cpu_s("pass")) for _ in range(7)]
+
+    assert min(ours for ours, _ in pairs) <= 4 * min(bare for _, bare in pairs)
+
+
+def test_the_version_is_that_of_the_package(tw: Twelvefold) -> None:
+    assert tw("--version").out == f"twelvefold {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rnu"], "twelvefold: there is no command 'rnu'; did you mean 'run'?"),
+        (["xyzzy"], "twelvefold: there is no command 'xyzzy'; there are chat, run, runs,"),
+        (["runs", "lsit"], "twelvefold runs: there is no command 'lsit'; did you mean 'list'?"),
+        (["run"], "twelvefold run: the following arguments are required: TEXT"),
+        (["runs", "list", "--limit", "0"], "'0': use a whole number, 1 to 10000"),
+        (["prune", "--older-than", "soon"], "'soon': use a number and s, m, h, d or w, as in 30d"),
+        (["run", "hi", "--as", ""], "'': use 1 to 255 printable characters"),
+    ],
+)
+def test_bad_usage_says_what_would_be_right(
+    tw: Twelvefold, arguments: list[str], said: str
+) -> None:
+    done = tw(*arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_without_a_command_there_is_help(tw: Twelvefold) -> None:
+    for command in ([], ["runs"]):
+        done = tw(*command)
+
+        assert (done.status, done.out) == (2, "")
+        assert "commands:" in done.err
+
+
+def test_all_bad_settings_are_told_at_once(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_STEPS", "x")
+    (here / ".env").write_text("TWELVEFOLD_PROT=1\nOPENAI_API=soap\n")
+
+    done = tw("run", "hello")
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        "twelvefold: OPENAI_API: 'soap': use responses or chat",
+        "twelvefold: MAX_STEPS: 'x': use a whole number, 1 to 100000",
+        "twelvefold: TWELVEFOLD_PROT: is not known; PORT is meant?",
+    ]
+
+
+def test_the_environment_wins_over_the_file(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_STEPS", "7")
+    (here / ".env").write_text("MAX_STEPS=x\nMAX_RUNS=x\n")
+
+    assert tw("run", "hello").err == "twelvefold: MAX_RUNS: 'x': use a whole number, 1 to 100000\n"
+
+
+def test_a_bad_file_is_told_by_its_lines(here: Path, tw: Twelvefold) -> None:
+    (here / ".env").write_text("secret\n")
+
+    done = tw("settings")
+
+    assert (done.status, done.err) == (2, "twelvefold: .env, line 1: is not KEY=VALUE\n")
+
+
+def test_what_nobody_expected_is_logged_with_its_traceback(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("twelvefold.cli.process.open_services", broken)
+
+    done = tw("runs", "list")
+
+    assert (done.status, done.out) == (1, "")
+    assert '"event": "unexpected_error"' in done.err
+    assert "RuntimeError: a bug" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SettingsError("a", "b"), 2),
+        (WorkflowError("a"), 2),
+        (NotFound("a"), 2),
+        (Conflict("a"), 75),
+        (LeaseLost("a"), 75),
+        (StoreUnavailable("a"), 75),
+        (ModelUnavailable("a"), 75),
+        (StoreRefused("a"), 1),
+        (ModelRejected("a"), 1),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_status(error: TwelvefoldError, status: int) -> None:
+    assert complaint(error)[0] == status
+
+
+def test_a_reader_who_leaves_ends_the_command_quietly(here: Path) -> None:
+    command = f"{sys.executable} -m twelvefold settings | true; exit ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(
+        ["bash", "-c", command], env=child_environ(), capture_output=True, text=True, cwd=here
+    )
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_terminal_without_utf8_is_no_reason_to_fail(here: Path) -> None:
+    done = child(here, "runs", "show", "--help", PYTHONIOENCODING="ascii")
+
+    assert (done.status, done.err) == (0, "")
+    assert "resp_?, or conv_? for its last run" in done.out

@@ -1,0 +1,150 @@
+"""Text made fit for a terminal, and conversations as lines."""
+
+import pytest
+
+from tests.builders import (
+    allowed,
+    approval_asked,
+    asked,
+    called,
+    denied,
+    entries,
+    failed,
+    finished,
+    outcome_unknown,
+    said,
+    settled,
+    succeeded,
+)
+from twelvefold.cli.output import Style, item_text, print_table, printable, shortened, when, writer
+from twelvefold.cli.transcript import Transcript
+from twelvefold.core.events import Event
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\ttext\nünïcode 🙂", "plain\ttext\nünïcode 🙂"),
+        ("\x1b]0;title\x07\x1b[31mred", "]0;title[31mred"),
+        ("a\rb\x00c\x9bd\x7f", "abcd"),
+        ("\u202eback\u2066", "back"),
+    ],
+)
+def test_text_cannot_command_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_a_long_line_is_cut_with_a_note() -> None:
+    assert shortened(" a \n b ") == "a b"
+    assert shortened("x" * 11, 10) == "xxxxxxxxx… (11 characters)"
+
+
+def test_a_message_may_be_text_or_parts() -> None:
+    assert item_text({"content": "hi"}) == "hi"
+    parts = [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
+    assert item_text({"content": parts}) == "ab"
+    assert item_text({"type": "reasoning"}) == ""
+
+
+def test_a_table_has_columns_as_wide_as_they_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A", "LONGER", "C"), [("123", "4", ""), ("1", "2", "3\x1b")])
+
+    assert capsys.readouterr().out == "A    LONGER  C\n123  4\n1    2       3\n"
+
+
+def test_a_time_is_told_in_utc() -> None:
+    assert when(1_700_000_000_000_000) == "2023-11-14 22:13:20"
+    assert when(None) == ""
+
+
+def test_colour_is_written_only_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    writer(colour=True)("a", "bad")
+    writer(colour=False)("a", "bad")
+
+    assert capsys.readouterr().out == "\x1b[31ma\x1b[0ma"
+
+
+class Page:
+    """What was written, and in which style."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.styles: list[Style] = []
+
+    def write(self, text: str, style: Style = "") -> None:
+        self.text += text
+        self.styles.append(style)
+
+
+def told(*events: Event) -> str:
+    page = Page()
+    transcript = Transcript(page.write)
+    for entry in entries(*events):
+        transcript.recorded(entry)
+    return page.text
+
+
+def test_a_conversation_is_told_from_its_journal() -> None:
+    text = told(
+        asked("enrol me"),
+        called("enrol", "pay", code="DB-1"),
+        succeeded("2.0", result='{"seat": 3}'),
+        failed("2.1", "pay"),
+        said("You are in."),
+        finished(),
+    )
+
+    lines = text.splitlines()
+    assert lines[:4] == ["", "> enrol me", '→ enrol {"code": "DB-1"}', '  {"seat": 3}']
+    assert lines[4].startswith("→ pay ")
+    assert lines[-1] == "You are in."
+
+
+def test_what_people_said_of_a_call_is_told() -> None:
+    text = told(
+        asked(),
+        called("pay", "shout"),
+        approval_asked("2.0", "pay"),
+        allowed("2.0"),
+        succeeded("2.0", "pay"),
+        outcome_unknown("2.1", "shout"),
+        settled("2.1", "retry"),
+        denied("2.1"),
+        finished("cancelled", "cancelled"),
+    )
+
+    assert [line.strip() for line in text.splitlines() if not line.startswith("→")][2:] == [
+        "waits for somebody to allow it",
+        "allowed by bob",
+        "done",
+        "nobody knows whether this has happened",
+        "retry, says bob",
+        "not allowed by bob: too dear",
+        "(cancelled)",
+    ]
+
+
+def test_text_that_came_in_is_not_told_twice() -> None:
+    page = Page()
+    transcript = Transcript(page.write)
+    started, reply = entries(asked(), said("You are in."))
+
+    transcript.recorded(started)
+    for piece in ("You ", "are", " in."):
+        transcript.text(piece)
+    transcript.recorded(reply)
+
+    assert page.text.endswith("\nYou are in.\n")
+    assert page.text.count("You") == 1
+
+
+def test_a_reply_that_is_void_is_said_to_be() -> None:
+    page = Page()
+    transcript = Transcript(page.write)
+
+    transcript.text("You a")
+    transcript.restarted("the stream was cut")
+    transcript.text("You are in.")
+    transcript.recorded(entries(asked(), said("You are in."))[1])
+
+    assert page.text == ("You a\n(the reply is asked for again: the stream was cut)\nYou are in.\n")

@@ -1,0 +1,184 @@
+"""`twelvefold run`: one turn, and what becomes of it."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
+from tests.services.model.mock_server import drops, refuses
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_answer_is_on_standard_output_and_nothing_else(tw: Twelvefold) -> None:
+    done = tw("run", "hello")
+
+    assert (done.status, done.out) == (0, "said: hello\n")
+    assert '"event": "run_finished"' in done.err
+
+
+@pytest.mark.usefixtures("shop")
+def test_json_tells_everything_about_the_outcome(tw: Twelvefold) -> None:
+    done = tw("run", "--json", 'call buy {"what": "pear"}')
+
+    told = done.json
+    thread = told["thread"].removeprefix("conv_")
+    assert told == {
+        "run": f"resp_{thread}1",
+        "thread": f"conv_{thread}",
+        "status": "completed",
+        "answer": "result: bought pear",
+        "error": "",
+        "usage": {"input_tokens": 200, "output_tokens": 40, "cached_tokens": 60},
+        "waiting": [],
+    }
+
+
+def test_a_thread_goes_on(shop: ModelServer, tw: Twelvefold) -> None:
+    thread = tw("run", "--json", "one").json["thread"]
+
+    assert tw("run", "--thread", thread, "two").out == "said: two\n"
+
+    said = json.dumps(shop.calls[-1].body["input"])
+    assert said.index('"one"') < said.index('"said: one"') < said.index('"two"')
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_thread_goes_on_with_its_own_workflow(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "desk.py").write_text(
+        "from twelvefold import Workflow\nworkflow = Workflow('desk', 'Talk.', ())\n"
+    )
+    thread = tw("run", "--json", "one").json["thread"]
+    monkeypatch.setenv("WORKFLOWS", "desk:workflow,shop:workflow")
+
+    assert tw("run", "--thread", thread, "two").out == "said: two\n"
+    refused = tw("run", "--workflow", "desk", "--thread", thread, "three")
+    assert refused.status == 2
+    assert "is of workflow 'shop', not 'desk'" in refused.err
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_text_may_come_from_standard_input(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("grüße\n".encode())))
+
+    assert tw("run", "-").out == "said: grüße\n\n"
+
+
+@pytest.mark.usefixtures("shop")
+def test_standard_input_that_is_no_text_is_refused(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\xff")))
+
+    done = tw("run", "-")
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith("twelvefold: standard input is no UTF-8 at byte 2\n")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["  "], "nothing was said"),
+        (["hi", "--workflow", "nope"], "no workflow 'nope'; there are shop"),
+        (["hi", "--thread", "conv_12"], "no thread 'conv_12'"),
+        (["hi", "--thread", "0" * 44], f"no thread conv_{'0' * 44}"),
+        (["\udcff"], "cannot be kept"),
+    ],
+)
+def test_a_bad_request_is_one_sentence(tw: Twelvefold, arguments: list[str], said: str) -> None:
+    done = tw("run", *arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("shop")
+def test_another_principals_thread_is_not_there(tw: Twelvefold) -> None:
+    thread = tw("run", "--json", "--as", "ann", "one").json["thread"]
+
+    done = tw("run", "--as", "bob", "--thread", thread, "two")
+
+    assert done.status == 2
+    assert f"no thread {thread}" in done.err
+
+
+def test_a_refused_key_fails_the_run_with_a_sentence(shop: ModelServer, tw: Twelvefold) -> None:
+    shop.will(refuses(401, {"message": "Incorrect API key", "code": "invalid_api_key"}))
+
+    done = tw("run", "hello")
+
+    assert (done.status, done.out) == (1, "")
+    assert "is failed: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
+    shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twelvefold.services.model.openai._LONGEST_BACKOFF_S", 0.01)
+    shop.will(drops())
+
+    stopped = tw("run", "hello")
+
+    assert (stopped.status, stopped.out) == (75, "")
+    command = stopped.err.strip().rpartition("go on with: twelvefold ")[2].split()
+    monkeypatch.setenv("LOG_LEVEL", "error")
+    with ModelServer() as back:
+        monkeypatch.setenv("OPENAI_BASE_URL", back.url)
+        assert tw(*command).out == "said: hello\n"
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_call_that_needs_a_person_leaves_the_run_waiting(tw: Twelvefold) -> None:
+    done = tw("run", "--json", 'call pay {"cents": 3}')
+
+    assert done.status == 75
+    assert done.json["status"] == "waiting"
+    assert done.json["waiting"] == [
+        {"call": "2.0", "tool": "pay", "arguments": '{"cents": 3}', "for": "asked"}
+    ]
+    assert f"twelvefold runs approve {done.json['run']}" in done.err
+
+
+def test_the_model_cannot_command_the_terminal(shop: ModelServer, tw: Twelvefold) -> None:
+    done = tw("run", "\x1b[2Jred \u202e")
+
+    assert done.out == "said: [2Jred \n"
+    assert shop.calls[-1].body["input"][0]["content"][0]["text"] == "\x1b[2Jred \u202e"
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_told_to_stop_gives_the_run_back(
+    tw: Twelvefold, here: Path, number: signal.Signals
+) -> None:
+    stopped = stopped_while_shouting(here, number)
+
+    assert (stopped.status, stopped.out) == (75, "")
+    assert "stopped; go on with: twelvefold runs resume resp_" in stopped.err
+    resumed = tw("runs", "resume", stopped.err.split()[-1])
+    assert resumed.status == 75
+    assert "nobody knows whether this has happened: shout" in resumed.err
+
+
+def test_a_closed_pipe_is_survived(shop: ModelServer, here: Path) -> None:
+    command = f"{sys.executable} -m twelvefold run hello | true; exit ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(
+        ["bash", "-c", command], env=child_environ(), capture_output=True, text=True, cwd=here
+    )
+
+    assert done.returncode in (0, 141)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

@@ -1,0 +1,191 @@
+"""Journals for properties: such as the engine writes, and such as nobody ever would.
+
+Each is made from a string of bytes, taken as dice: cheap to draw, and a failure shrinks well.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from tests.builders import (
+    allowed,
+    approval_asked,
+    asked,
+    assistant,
+    called,
+    denied,
+    failed,
+    finished,
+    function_call,
+    outcome_unknown,
+    refused,
+    replied,
+    said,
+    settled,
+    succeeded,
+    thread,
+)
+from twelvefold.core.budget import Limits
+from twelvefold.core.decide import (
+    AskApproval,
+    AskOutcome,
+    CallModel,
+    Finish,
+    Rest,
+    RunTools,
+    Stop,
+    decide,
+)
+from twelvefold.core.events import Event, ReplyEnd
+from twelvefold.core.gates import Admitted
+from twelvefold.core.ports import ReadOnly, Transaction
+from twelvefold.core.thread import Call, Thread
+from twelvefold.core.workflow import BadCall, Workflow, tool
+
+T = TypeVar("T")
+LIMITS = Limits(max_steps=4)
+
+
+@tool
+async def look(db: ReadOnly, code: str) -> str:
+    """Look a course up."""
+    return code
+
+
+@tool(effect="pure")
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool(requires="look", once=True)
+async def enrol(tx: Transaction, code: str) -> str:
+    """Enrol in a course."""
+    return code
+
+
+@tool(after_refusal="enrol", max_calls=2)
+async def advise(db: ReadOnly) -> str:
+    """Find another course."""
+    return ""
+
+
+@tool(effect="unsafe")
+async def pay(amount: int) -> str:
+    """Pay for it."""
+    return str(amount)
+
+
+@tool(approval=lambda arguments: arguments["amount"] > 1)
+async def refund(tx: Transaction, amount: int) -> str:
+    """Pay it back."""
+    return str(amount)
+
+
+WORKFLOW = Workflow("academy", "Help.", (look, add, enrol, advise, pay, refund))
+CALLED = ("look",) * 4 + ("add", "enrol", "enrol", "advise", "pay", "pay", "refund", "nothing")
+GOOD = {"look": '{"code":"A"}', "add": '{"a":1,"b":2}', "enrol": '{"code":"A"}', "advise": ""}
+AMOUNTS = ('{"amount":1}', '{"amount":2}')
+BAD = ("{", "[]", '{"code":1}')
+ENDS: tuple[ReplyEnd, ...] = ("completed",) * 6 + ("max_output_tokens", "content_filter")
+
+
+class Dice:
+    """Numbers from a string of bytes, and 0 when it is used up."""
+
+    def __init__(self, thrown: bytes) -> None:
+        self._thrown = iter(thrown)
+
+    def one_of(self, options: Sequence[T]) -> T:
+        return options[next(self._thrown, 0) % len(options)]
+
+
+def _written(thrown: bytes) -> list[Event]:
+    dice = Dice(thrown)
+    events: list[Event] = []
+    length = 1 + dice.one_of(range(14))
+    while len(events) < length:
+        happened = thread(*events, interrupted=dice.one_of((False, False, True)))
+        events += _said_of(happened, dice) if happened.waits else _next(happened, dice)
+    return events[:length]
+
+
+def _scrambled(thrown: bytes) -> list[Event]:
+    dice = Dice(thrown)
+    return [dice.one_of(ANYTHING)(dice) for _ in range(dice.one_of(range(10)))]
+
+
+journals = st.binary(max_size=80).map(_written)
+"""What the engine could have written, up to any of its entries."""
+scrambled = st.binary(max_size=40).map(_scrambled)
+"""Events in an order that makes no sense."""
+
+
+def _next(happened: Thread, dice: Dice) -> Sequence[Event]:
+    match decide(happened, WORKFLOW, LIMITS):
+        case CallModel():
+            return [_reply(dice)]
+        case RunTools(calls=calls, pending=pending):
+            return [_answer(*one, dice) for one in zip(calls, pending, strict=True)]
+        case AskApproval(call=call):
+            return [approval_asked(call.id, call.tool)]
+        case AskOutcome(call=call):
+            return [outcome_unknown(call.id, call.tool)]
+        case Finish():
+            return [finished()]
+        case Stop(status=status, reason=reason):
+            return [finished(status, reason)]
+        case Rest():
+            return [asked("and " + "now " * dice.one_of((1, 9, 90)))]
+
+
+def _reply(dice: Dice) -> Event:
+    calls = [_call(dice) for _ in range(dice.one_of((0, 1, 1, 2, 3)))]
+    return replied(assistant("well, " * dice.one_of((0, 1, 40))), *calls, ended=dice.one_of(ENDS))
+
+
+def _call(dice: Dice) -> dict[str, object]:
+    name = dice.one_of(CALLED)
+    good = (GOOD[name],) if name in GOOD else AMOUNTS
+    return function_call(
+        name, dice.one_of(("c1", "c2", "c3", "c4", "c5")), dice.one_of((*good * 3, *BAD))
+    )
+
+
+def _answer(admitted: Admitted | BadCall, call: Call, dice: Dice) -> Event:
+    if isinstance(admitted, BadCall):
+        return failed(call.id, call.tool, admitted.failure)
+    good = succeeded(call.id, call.tool, "so it is. " * dice.one_of((0, 1, 100)))
+    bad: tuple[Event, ...] = (refused(call.id, call.tool), failed(call.id, call.tool))
+    return dice.one_of((good, good, good, *bad))
+
+
+def _said_of(happened: Thread, dice: Dice) -> Sequence[Event]:
+    call = happened.pending[0]
+    said: Sequence[Sequence[Event]] = (
+        [settled(call.id)],
+        [settled(call.id, "done"), succeeded(call.id, call.tool)],
+        [settled(call.id, "failed"), failed(call.id, call.tool, "settled")],
+    )
+    if call.state == "asked":
+        said = ([allowed(call.id)], [denied(call.id), failed(call.id, call.tool, "denied")])
+    return dice.one_of(said)
+
+
+IDS = ("2.0", "2.1", "3.0")
+ANYTHING: tuple[Callable[[Dice], Event], ...] = (
+    lambda dice: asked(),
+    _reply,
+    lambda dice: called(dice.one_of(CALLED)),
+    lambda dice: said(),
+    lambda dice: succeeded(dice.one_of(IDS), dice.one_of(CALLED)),
+    lambda dice: failed(dice.one_of(IDS), dice.one_of(CALLED)),
+    lambda dice: refused(dice.one_of(IDS), dice.one_of(CALLED)),
+    lambda dice: approval_asked(dice.one_of(IDS)),
+    lambda dice: allowed(dice.one_of(IDS)),
+    lambda dice: denied(dice.one_of(IDS)),
+    lambda dice: outcome_unknown(dice.one_of(IDS)),
+    lambda dice: settled(dice.one_of(IDS), dice.one_of(("done", "retry", "failed"))),
+    lambda dice: finished(),
+)

@@ -1,0 +1,223 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import (
+    asked,
+    assistant,
+    called,
+    finished,
+    function_call,
+    output,
+    said,
+    succeeded,
+    thread,
+    user,
+)
+from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
+from tests.core.journals import journals, scrambled
+from twelvefold.core.budget import Limits
+from twelvefold.core.context import CHARS_PER_TOKEN, Compacted, build_request
+from twelvefold.core.conversation import RESULT
+from twelvefold.core.events import Event, Item, RunStarted
+from twelvefold.core.ports import ModelRequest, ReadOnly
+from twelvefold.core.thread import Thread
+from twelvefold.core.workflow import Workflow, tool
+from twelvefold.errors import RequestError
+
+
+@tool
+async def look(db: ReadOnly) -> str:
+    """Look."""
+    return ""
+
+
+@tool(requires="look")
+async def enrol(db: ReadOnly) -> str:
+    """Enrol."""
+    return ""
+
+
+WORKFLOW = Workflow("academy", "Help people.", (look, enrol))
+BARE = Workflow("academy", "", ())
+LIMITS = Limits()
+LONG = "seats " * 200
+
+
+def turn(first: int = 1) -> Sequence[Event]:
+    """A turn with a long result, from this position on."""
+    result = succeeded(f"{first + 1}.0", "look", LONG)
+    return asked("which seats are left"), called("look", id="c1"), result, said(), finished()
+
+
+def left_out(length: int) -> str:
+    return f"[a result of {length} characters was left out to save room]"
+
+
+def room_for(told: Thread, less: int = 0) -> Limits:
+    """A window that the whole thread would just fill, but for so many characters."""
+    characters = sum(entry.size for entry in told.entries) - less
+    tokens = next(n for n in range(10**6) if int(n * 0.9) * CHARS_PER_TOKEN >= characters)
+    return Limits(context_tokens=tokens)
+
+
+def test_a_request_is_the_instructions_the_conversation_and_the_open_tools() -> None:
+    told = thread(asked("hello"), said("hi"), finished(), asked("look"))
+
+    assert build_request(told, WORKFLOW, LIMITS) == Compacted(
+        ModelRequest("Help people.", (user("hello"), assistant("hi"), user("look")), (look.spec,))
+    )
+
+
+def test_a_tool_is_offered_once_it_is_open() -> None:
+    told = thread(asked(), called("look"), succeeded("2.0", "look"))
+
+    assert build_request(told, WORKFLOW, LIMITS).request.tools == (look.spec, enrol.spec)
+
+
+def test_a_conversation_that_fits_is_sent_whole() -> None:
+    told = thread(*turn(), asked())
+
+    compacted = build_request(told, BARE, room_for(told))
+
+    assert (compacted.results_left_out, compacted.turns_left_out) == (0, 0)
+
+
+def test_of_one_that_does_not_the_oldest_results_go_first() -> None:
+    told = thread(*turn(), *turn(6), asked())
+
+    compacted = build_request(told, BARE, room_for(told, less=100))
+
+    results = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
+    assert results == [left_out(len(LONG)), LONG]
+    assert (compacted.results_left_out, compacted.turns_left_out) == (1, 0)
+
+
+def test_no_more_results_go_than_must() -> None:
+    looked: list[Event] = [called("look", id="c1"), succeeded("2.0", "look", LONG)]
+    looked_again: list[Event] = [called("look", id="c2"), succeeded("4.0", "look", LONG)]
+    told = thread(asked(), *looked, *looked_again, said())
+
+    compacted = build_request(told, BARE, room_for(told, less=100))
+
+    results = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
+    assert results == [left_out(len(LONG)), LONG]
+
+
+def test_then_the_oldest_turns_go() -> None:
+    told = thread(*turn(), *turn(6), asked("and now"))
+
+    compacted = build_request(told, BARE, Limits(context_tokens=500))
+
+    assert compacted.request.items[0] == user("which seats are left")
+    assert compacted.request.items[-1] == user("and now")
+    assert len(compacted.request.items) == 5
+    assert (compacted.results_left_out, compacted.turns_left_out) == (2, 1)
+
+
+def test_results_that_the_model_has_not_seen_stay() -> None:
+    told = thread(
+        asked(),
+        called("look", id="c1"),
+        succeeded("2.0", "look", LONG),
+        called("look", id="c2"),
+        succeeded("4.0", "look", LONG),
+    )
+
+    compacted = build_request(told, BARE, room_for(told, less=10))
+
+    results = [item for item in compacted.request.items if item["type"] == RESULT]
+    assert results == [output("c1", left_out(len(LONG))), output("c2", LONG)]
+    with pytest.raises(RequestError, match="say it shorter"):
+        build_request(told, BARE, room_for(told, less=1500))
+
+
+def test_a_result_that_is_shorter_than_its_note_stays() -> None:
+    short: list[Event] = [
+        asked(LONG),
+        called("look"),
+        succeeded("2.0", "look", "ok"),
+        said(),
+        finished(),
+    ]
+    told = thread(*short, asked("more"))
+
+    compacted = build_request(told, BARE, room_for(told, less=10))
+
+    assert (compacted.results_left_out, compacted.turns_left_out) == (0, 1)
+
+
+@pytest.mark.parametrize("parts", [[{"type": "input_text", "text": LONG}], LONG, None])
+def test_results_that_a_caller_brought_along_may_have_any_shape(parts: object) -> None:
+    brought = [function_call("look"), {"type": RESULT, "call_id": "c1", "output": parts}]
+    start = RunStarted((*brought, user("go on")), "ann", "academy", "1.0")
+    told = thread(start)
+
+    compacted = build_request(told, BARE, room_for(told, less=10 if parts else 0))
+
+    kept = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
+    assert kept == [left_out(len(str(parts))) if parts else None]
+
+
+def test_the_instructions_and_the_tools_take_room_too() -> None:
+    told = thread(*turn(), asked())
+    wordy = Workflow("academy", "Help. " * 100, (replace(look, description="Look. " * 100),))
+
+    compacted = build_request(told, wordy, room_for(told))
+
+    assert compacted.results_left_out == 1
+
+
+def test_a_turn_that_alone_is_longer_than_the_window_is_refused_with_what_there_is() -> None:
+    told = thread(*turn(), asked("x" * 3000))
+
+    with pytest.raises(RequestError) as refused:
+        build_request(told, BARE, Limits(context_tokens=1000))
+
+    assert str(refused.value) == (
+        "this turn is about 1037 tokens long, more than the model's window leaves room for (900); "
+        "say it shorter"
+    )
+
+
+def test_instructions_that_are_longer_than_the_window_leave_no_room() -> None:
+    with pytest.raises(RequestError, match=r"leaves room for \(0\)"):
+        build_request(thread(asked()), Workflow("a", "x" * 9000, ()), Limits(context_tokens=1000))
+
+
+@settings(max_examples=30)
+@given(st.one_of(journals, scrambled), st.integers(300, 3000))
+def test_a_request_keeps_its_calls_together_and_to_the_window(
+    events: Sequence[Event], window: int
+) -> None:
+    told, limits = thread(*events), Limits(context_tokens=window)
+    assume(told.latest)
+
+    try:
+        compacted = build_request(told, JOURNAL_WORKFLOW, limits)
+    except RequestError:
+        return
+    items = compacted.request.items
+    newest = told.latest[0].event
+    assert len(json.dumps(items)) <= window * CHARS_PER_TOKEN
+    assert _calls_and_results_match(items)
+    assert not isinstance(newest, RunStarted) or newest.items[0] in items
+    assert compacted == build_request(thread(*events), JOURNAL_WORKFLOW, limits)
+
+
+def _calls_and_results_match(items: Sequence[Item]) -> bool:
+    """Whether the calls of each reply are followed by their results, in the same order."""
+    waiting: list[object] = []
+    for item in items:
+        if item["type"] == "function_call":
+            waiting.append(item["call_id"])
+        elif item["type"] == RESULT:
+            if not waiting or item["call_id"] != waiting.pop(0):
+                return False
+        elif waiting:
+            return False
+    return not waiting

@@ -1,0 +1,390 @@
+from collections.abc import Sequence
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+
+from tests.builders import (
+    allowed,
+    approval_asked,
+    asked,
+    called,
+    denied,
+    entries,
+    failed,
+    finished,
+    function_call,
+    open_call,
+    outcome_unknown,
+    refused,
+    replied,
+    said,
+    settled,
+    succeeded,
+    thread,
+)
+from tests.core.journals import LIMITS as JOURNAL_LIMITS
+from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
+from tests.core.journals import journals, scrambled
+from twelvefold.core.budget import Limits
+from twelvefold.core.decide import (
+    AskApproval,
+    AskOutcome,
+    CallModel,
+    Decision,
+    Finish,
+    Rest,
+    RunTools,
+    Stop,
+    decide,
+    in_doubt,
+)
+from twelvefold.core.events import Event, ReplyEnd, ToolFailed, ToolSucceeded
+from twelvefold.core.gates import Admitted
+from twelvefold.core.ports import CallKey, ReadOnly, Transaction
+from twelvefold.core.thread import fold
+from twelvefold.core.workflow import BadCall, Workflow, tool
+
+LIMITS = Limits()
+
+
+@tool
+async def look(db: ReadOnly) -> str:
+    """Look."""
+    return ""
+
+
+@tool(effect="pure")
+async def add() -> str:
+    """Add."""
+    return ""
+
+
+@tool(requires="look")
+async def enrol(tx: Transaction) -> str:
+    """Enrol."""
+    return ""
+
+
+@tool(effect="unsafe")
+async def pay() -> str:
+    """Pay."""
+    return ""
+
+
+@tool
+async def notify(key: CallKey) -> str:
+    """Notify."""
+    return ""
+
+
+@tool(approval=True)
+async def refund(tx: Transaction) -> str:
+    """Refund."""
+    return ""
+
+
+@tool(effect="unsafe", approval=True)
+async def wire() -> str:
+    """Wire."""
+    return ""
+
+
+@tool(max_calls=1)
+async def peek(db: ReadOnly) -> str:
+    """Peek."""
+    return ""
+
+
+@tool(once=True)
+async def glance(db: ReadOnly) -> str:
+    """Glance."""
+    return ""
+
+
+@tool(approval=True)
+async def spy(db: ReadOnly) -> str:
+    """Spy."""
+    return ""
+
+
+WORKFLOW = Workflow(
+    "academy", "Help.", (look, add, enrol, pay, notify, refund, wire, peek, glance, spy)
+)
+
+
+def decision(*events: Event, limits: Limits = LIMITS, interrupted: bool = False) -> Decision:
+    return decide(thread(*events, interrupted=interrupted), WORKFLOW, limits)
+
+
+def tools_run(*events: Event, interrupted: bool = False) -> list[str]:
+    """The tools that are run next, in order; those that are refused with what is wrong."""
+    found = decision(*events, interrupted=interrupted)
+    assert isinstance(found, RunTools)
+    return [
+        one.tool.name if isinstance(one, Admitted) else f"{one.tool}: {one.failure}"
+        for one in found.calls
+    ]
+
+
+def test_a_new_run_asks_the_model() -> None:
+    assert decision(asked()) == CallModel()
+
+
+def test_a_thread_without_a_run_rests() -> None:
+    assert decision() == Rest()
+
+
+def test_a_run_that_is_over_rests() -> None:
+    assert decision(asked(), said(), finished()) == Rest()
+
+
+def test_a_reply_without_calls_is_the_last_word() -> None:
+    assert decision(asked(), said()) == Finish()
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+def test_a_reply_that_was_cut_short_ends_the_run_and_runs_no_call(ended: ReplyEnd) -> None:
+    cut = replied(function_call("pay"), function_call("look", "c2"), ended=ended)
+
+    assert decision(asked(), cut) == Stop("incomplete", ended)
+
+
+def test_a_call_is_run() -> None:
+    call = open_call("look")
+
+    assert decision(asked(), called("look")) == RunTools(
+        (Admitted(call, look, {}),), (call,), all_pending=True
+    )
+
+
+def test_a_call_already_answered_is_not_run_again() -> None:
+    assert decision(asked(), called("look"), succeeded("2.0", "look")) == CallModel()
+
+
+def test_calls_that_leave_no_trace_run_side_by_side() -> None:
+    assert tools_run(asked(), called("look", "add", "look")) == ["look", "add", "look"]
+
+
+def test_calls_with_an_effect_run_one_by_one_in_their_order() -> None:
+    story: list[Event] = [asked(), called("pay", "notify", "look", "look", "pay")]
+
+    assert tools_run(*story) == ["pay"]
+    story += [succeeded("2.0", "pay")]
+    assert tools_run(*story) == ["notify"]
+    story += [succeeded("2.1", "notify")]
+    assert tools_run(*story) == ["look", "look"]
+    story += [succeeded("2.2", "look"), succeeded("2.3", "look")]
+    assert tools_run(*story) == ["pay"]
+
+
+def test_a_decision_says_whether_calls_wait_behind_it() -> None:
+    group = decision(asked(), called("look", "pay"))
+
+    assert isinstance(group, RunTools)
+    assert not group.all_pending
+    assert [call.tool for call in group.pending] == ["look"]
+
+
+def test_a_call_that_the_one_before_may_open_waits_for_it() -> None:
+    story: list[Event] = [asked(), called("look", "enrol")]
+
+    assert tools_run(*story) == ["look"]
+    assert tools_run(*story, succeeded("2.0", "look")) == ["enrol"]
+    assert tools_run(*story, refused("2.0", "look")) == ["enrol: not_open"]
+
+
+@pytest.mark.parametrize("name", ["peek", "glance"])
+def test_a_call_with_a_limit_runs_alone(name: str) -> None:
+    assert tools_run(asked(), called(name, "look")) == [name]
+    assert tools_run(asked(), called("look", name)) == ["look"]
+
+
+def test_a_call_that_needs_approval_is_not_run_beside_another() -> None:
+    assert tools_run(asked(), called("look", "spy")) == ["look"]
+
+
+def test_a_call_that_was_allowed_out_of_turn_is_not_run_beside_another() -> None:
+    assert tools_run(asked(), called("look", "look"), allowed("2.1")) == ["look"]
+
+
+def test_bad_calls_are_answered_side_by_side_with_those_that_leave_no_trace() -> None:
+    twice = replied(function_call("look", "c1"), function_call("look", "c1"), function_call("no"))
+
+    assert tools_run(asked(), twice) == ["look", "look: repeated", "no: unknown_tool"]
+    assert tools_run(asked(), called("no", "look", "pay")) == ["no: unknown_tool", "look"]
+
+
+def test_arguments_that_do_not_fit_are_an_answer_not_a_call() -> None:
+    found = decision(asked(), called("look", code=1))
+
+    assert isinstance(found, RunTools)
+    (bad,) = found.calls
+    assert isinstance(bad, BadCall)
+    assert (bad.failure, bad.problems) == ("arguments", ("code: Extra inputs are not permitted",))
+
+
+def test_a_call_that_needs_approval_is_asked_about_once() -> None:
+    story: list[Event] = [asked(), called("refund")]
+
+    assert decision(*story) == AskApproval(open_call("refund"))
+    assert decision(*story, approval_asked(tool="refund")) == Rest()
+    assert tools_run(*story, approval_asked(tool="refund"), allowed()) == ["refund"]
+
+
+def test_a_call_that_was_denied_is_never_run() -> None:
+    story: list[Event] = [asked(), called("refund"), approval_asked(tool="refund"), denied()]
+
+    assert decision(*story) == Rest()
+    assert decision(*story, failed("2.0", "refund", "denied")) == CallModel()
+
+
+def test_calls_behind_one_that_waits_wait_too() -> None:
+    assert decision(asked(), called("refund", "look"), approval_asked(tool="refund")) == Rest()
+
+
+def test_an_unsafe_call_of_a_process_that_died_is_asked_about() -> None:
+    story: list[Event] = [asked(), called("pay")]
+
+    assert decision(*story, interrupted=True) == AskOutcome(open_call("pay"))
+    assert decision(*story, outcome_unknown(tool="pay")) == Rest()
+    assert decision(*story, outcome_unknown(tool="pay"), interrupted=True) == Rest()
+
+
+def test_an_unsafe_call_of_a_process_that_let_go_is_run() -> None:
+    assert tools_run(asked(), called("pay")) == ["pay"]
+
+
+def test_an_unsafe_call_that_may_be_tried_again_is_run_and_asked_about_again() -> None:
+    story: list[Event] = [asked(), called("pay"), outcome_unknown(tool="pay"), settled()]
+
+    assert tools_run(*story) == ["pay"]
+    assert isinstance(decision(*story, interrupted=True), AskOutcome)
+
+
+def test_only_the_first_call_can_have_been_under_way() -> None:
+    story: list[Event] = [asked(), called("notify", "pay")]
+
+    assert tools_run(*story, interrupted=True) == ["notify"]
+    assert tools_run(*story, succeeded("2.0", "notify")) == ["pay"]
+
+
+@pytest.mark.parametrize("name", ["look", "add", "notify"])
+def test_any_other_call_of_a_process_that_died_is_run_again(name: str) -> None:
+    assert tools_run(asked(), called(name), interrupted=True) == [name]
+
+
+def test_an_unsafe_call_that_never_reached_its_tool_is_not_asked_about() -> None:
+    assert tools_run(asked(), called("pay", amount=1), interrupted=True) == ["pay: arguments"]
+
+
+def test_a_run_stops_at_its_last_step() -> None:
+    story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
+
+    assert decision(*story, limits=Limits(max_steps=1)) == Stop("incomplete", "max_steps")
+    assert decision(*story, limits=Limits(max_steps=2)) == CallModel()
+
+
+def test_the_calls_of_the_last_step_are_still_run() -> None:
+    found = decision(asked(), called("look"), limits=Limits(max_steps=1))
+
+    assert isinstance(found, RunTools)
+
+
+def test_a_last_word_at_the_last_step_completes_the_run() -> None:
+    assert decision(asked(), said(), limits=Limits(max_steps=1, run_tokens=1)) == Finish()
+
+
+def test_a_run_stops_when_its_budget_is_used_up() -> None:
+    story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
+
+    assert decision(*story, limits=Limits(run_tokens=110)) == Stop("incomplete", "token_budget")
+
+
+def test_three_faults_in_a_row_end_the_run() -> None:
+    story: list[Event] = [asked(), called("look", "look", "look", "pay")]
+    story += [failed("2.0", "look"), failed("2.1", "look")]
+
+    assert tools_run(*story) == ["look"]
+    assert decision(*story, failed("2.2", "look")) == Stop("failed", "tool_faults")
+
+
+@pytest.mark.parametrize(
+    ("name", "interrupted", "doubtful"),
+    [
+        ("pay", False, True),
+        ("pay", True, True),
+        ("notify", True, False),
+        ("look", True, False),
+        ("wire", False, False),
+        ("wire", True, True),
+    ],
+)
+def test_a_call_is_in_doubt_only_if_it_is_unsafe_and_may_have_begun(
+    name: str, interrupted: bool, doubtful: bool
+) -> None:
+    told = thread(asked(), called(name), interrupted=interrupted)
+
+    assert in_doubt(told, WORKFLOW, LIMITS) == (told.pending[0] if doubtful else None)
+
+
+def test_no_call_is_in_doubt_where_the_model_has_the_word() -> None:
+    assert in_doubt(thread(asked()), WORKFLOW, LIMITS) is None
+
+
+@settings(max_examples=30)
+@given(journals)
+def test_any_prefix_of_a_journal_has_one_decision(events: list[Event]) -> None:
+    journal = entries(*events)
+
+    for cut in range(len(journal) + 1):
+        told = fold(journal[:cut])
+        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        assert type(found) in get_args(Decision)
+        assert found == decide(fold(journal[:cut]), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        assert told == fold(journal[:cut])
+
+
+@settings(max_examples=30)
+@given(scrambled)
+def test_entries_in_any_order_have_one_decision(events: list[Event]) -> None:
+    for interrupted in (False, True):
+        told = thread(*events, interrupted=interrupted)
+        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        assert type(found) in get_args(Decision)
+        assert found == decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+
+
+@settings(max_examples=30)
+@given(journals)
+def test_a_run_rests_only_when_it_is_over_or_waits_for_a_person(events: list[Event]) -> None:
+    told = thread(*events)
+
+    rests = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
+
+    assert rests == (told.status != "active" or told.waits)
+
+
+@settings(max_examples=30)
+@given(journals)
+def test_no_call_is_run_that_has_an_answer(events: Sequence[Event]) -> None:
+    answered = {one.call for one in events if isinstance(one, ToolSucceeded | ToolFailed)}
+
+    found = decide(thread(*events), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+
+    assert not isinstance(found, RunTools) or answered.isdisjoint(one.id for one in found.pending)
+
+
+@settings(max_examples=30)
+@given(journals)
+def test_calls_are_run_from_the_first_that_is_pending(events: Sequence[Event]) -> None:
+    told = thread(*events)
+    found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+
+    if isinstance(found, RunTools):
+        count = len(found.calls)
+        assert found.pending == told.pending[:count]
+        assert found.all_pending == (count == len(told.pending))
+        traceless = {"readonly", "pure"}
+        effects = [one.tool.effect for one in found.calls if isinstance(one, Admitted)]
+        assert count == 1 or traceless.issuperset(effects)

@@ -1,0 +1,207 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    asked,
+    called,
+    finished,
+    open_call,
+    outcome_unknown,
+    refused,
+    succeeded,
+    thread,
+)
+from twelvefold.core.events import Event
+from twelvefold.core.gates import Admitted, admit, needs_approval, open_tools, why_closed
+from twelvefold.core.ports import ReadOnly, Transaction
+from twelvefold.core.thread import Call
+from twelvefold.core.workflow import Approval, BadCall, Tool, Workflow, tool
+
+
+@tool
+async def look(db: ReadOnly, code: str) -> str:
+    """Look."""
+    return code
+
+
+@tool
+async def pay(tx: Transaction) -> str:
+    """Pay."""
+    return ""
+
+
+@tool(requires=("look", "pay"))
+async def enrol(tx: Transaction) -> str:
+    """Enrol."""
+    return ""
+
+
+@tool(after_refusal=("enrol", "pay"))
+async def advise(db: ReadOnly) -> str:
+    """Advise."""
+    return ""
+
+
+@tool(once=True)
+async def welcome(tx: Transaction) -> str:
+    """Welcome."""
+    return ""
+
+
+@tool(max_calls=2)
+async def guess(db: ReadOnly) -> str:
+    """Guess."""
+    return ""
+
+
+WORKFLOW = Workflow("academy", "Help.", (look, pay, enrol, advise, welcome, guess))
+
+
+def offered(*events: Event) -> list[str]:
+    return [one.name for one in open_tools(thread(asked(), *events), WORKFLOW)]
+
+
+def admitted(call: Call, *events: Event) -> Admitted | BadCall:
+    return admit(thread(asked(), *events), WORKFLOW, call)
+
+
+def closed(tool: Tool, *events: Event) -> BadCall:
+    """What admitting a call of a tool says that is closed, listed or not."""
+    told = thread(asked(), *events)
+    assert tool not in open_tools(told, WORKFLOW)
+    bad = admit(told, WORKFLOW, open_call(tool.name))
+    assert isinstance(bad, BadCall)
+    assert bad.failure == "not_open"
+    assert bad.problems == (why_closed(told, tool),)
+    return bad
+
+
+def test_at_first_only_tools_without_conditions_are_offered() -> None:
+    assert offered() == ["look", "pay", "welcome", "guess"]
+
+
+def test_a_tool_is_open_after_all_that_it_requires_succeeded() -> None:
+    looked, paid = succeeded("2.0", "look"), succeeded("2.1", "pay")
+
+    assert closed(enrol).problems == ("enrol can be called only after look succeeded",)
+    assert closed(enrol, looked).problems == ("enrol can be called only after pay succeeded",)
+    assert "enrol" in offered(looked, paid)
+    assert isinstance(admitted(open_call("enrol"), looked, paid), Admitted)
+
+
+def test_what_succeeded_in_an_earlier_run_opens_a_tool_too() -> None:
+    earlier: list[Event] = [succeeded("2.0", "look"), succeeded("2.1", "pay"), finished()]
+
+    assert "enrol" in offered(*earlier, asked())
+
+
+def test_a_refusal_does_not_open_what_requires_a_success() -> None:
+    assert closed(enrol, refused("2.0", "look"), succeeded("2.1", "pay"))
+
+
+def test_a_tool_is_open_after_one_of_its_refusals() -> None:
+    assert closed(advise).problems == ("advise can be called only after enrol or pay refused",)
+    assert closed(advise, succeeded("2.0", "pay"))
+    assert "advise" in offered(refused("2.0", "pay"))
+    assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), Admitted)
+
+
+def test_a_tool_that_may_succeed_once_closes_when_it_did() -> None:
+    again = closed(welcome, succeeded("2.0", "welcome"), finished(), asked())
+
+    assert again.problems == ("welcome has succeeded already and can be called only once",)
+    assert "welcome" in offered(refused("2.0", "welcome"))
+
+
+def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
+    twice: list[Event] = [succeeded("2.0", "guess"), refused("2.1", "guess")]
+
+    assert "guess" in offered(twice[0])
+    assert closed(guess, *twice).problems == (
+        "guess has been called 2 times already, which is all it may be",
+    )
+    assert "guess" in offered(*twice, finished(), asked())
+
+
+def test_an_outcome_that_nobody_knows_opens_nothing() -> None:
+    story: list[Event] = [called("look", "pay"), outcome_unknown("2.0", "look")]
+
+    assert closed(enrol, *story)
+
+
+def test_a_call_is_admitted_with_its_arguments() -> None:
+    call = open_call("look", arguments='{"code":"CR-1"}')
+
+    assert admitted(call) == Admitted(call, look, {"code": "CR-1"})
+
+
+def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
+    assert admitted(open_call("lok")) == BadCall(
+        "unknown_tool",
+        "lok",
+        "{}",
+        ("there is no tool 'lok'; there are look, pay, welcome, guess",),
+        ("look", "pay", "welcome", "guess"),
+    )
+
+
+def test_a_workflow_without_tools_has_none_to_offer() -> None:
+    bad = admit(thread(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
+
+    assert isinstance(bad, BadCall)
+    assert bad.problems == ("there is no tool 'look'; there are none now",)
+
+
+def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
+    again = Call(open_call("look").id, "look", '{"code":"A"}', "c1", repeated=True)
+
+    bad = admitted(again)
+
+    assert isinstance(bad, BadCall)
+    assert (bad.failure, bad.arguments) == ("repeated", '{"code":"A"}')
+    assert bad.problems == ("call id 'c1' came twice in one reply; only the first call was run",)
+
+
+def test_arguments_that_do_not_fit_are_told_all_at_once() -> None:
+    bad = admitted(open_call("look", arguments='{"cod":"CR-1","x":1}'))
+
+    assert isinstance(bad, BadCall)
+    assert bad.failure == "arguments"
+    assert bad.problems == (
+        "code: Field required",
+        "cod: Extra inputs are not permitted",
+        "x: Extra inputs are not permitted",
+    )
+
+
+def big(arguments: Mapping[str, Any]) -> bool:
+    return bool(arguments["amount"] > 10)
+
+
+def broken(arguments: Mapping[str, Any]) -> bool:
+    raise KeyError("amount")
+
+
+@pytest.mark.parametrize(
+    ("approval", "amount", "asks"),
+    [
+        (False, 99, False),
+        (True, 1, True),
+        (big, 10, False),
+        (big, 11, True),
+        (broken, 1, True),
+    ],
+)
+def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
+    approval: Approval, amount: int, asks: bool
+) -> None:
+    @tool(approval=approval)
+    async def refund(tx: Transaction, amount: int) -> str:
+        """Pay it back."""
+        return ""
+
+    call = Admitted(open_call("refund"), refund, {"amount": amount})
+
+    assert needs_approval(call) is asks

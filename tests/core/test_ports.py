@@ -1,0 +1,18 @@
+from tests.builders import asked, entries
+from twelvefold.core.ports import CallKey, Listener, Silence, ToolSpec
+
+
+def test_silence_hears_everything_and_does_nothing() -> None:
+    silence: Listener = Silence()
+
+    silence.text("hello")
+    silence.restarted("the reply was cut off")
+    silence.recorded(*entries(asked()))
+
+
+def test_a_call_key_is_text() -> None:
+    assert CallKey("t:2.0") == "t:2.0"
+
+
+def test_a_schema_is_about_as_long_as_its_json() -> None:
+    assert ToolSpec("look", "Look.", {"type": 1}).parameters_size == len('{"type": 1}')

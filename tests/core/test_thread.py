@@ -1,0 +1,231 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.builders import (
+    SPENT,
+    allowed,
+    approval_asked,
+    asked,
+    called,
+    denied,
+    entries,
+    failed,
+    finished,
+    function_call,
+    open_call,
+    outcome_unknown,
+    refused,
+    replied,
+    said,
+    settled,
+    succeeded,
+    thread,
+)
+from tests.core.journals import journals, scrambled
+from twelvefold.core.events import Event, Failure, ReplyEnd
+from twelvefold.core.ids import CallId
+from twelvefold.core.thread import Call, CallState, Thread, fold
+
+ONE_RUN: tuple[Event, ...] = (
+    asked(),
+    called("look", "enrol"),
+    succeeded("2.0", "look"),
+    refused("2.1", "enrol"),
+    finished(),
+)
+
+
+def the_call(*events: Event) -> Call:
+    """The only call of the reply that these events follow."""
+    (call,) = thread(asked(), called("enrol", id="c1"), *events).pending
+    return call
+
+
+def test_nothing_has_happened_in_a_new_thread() -> None:
+    empty = thread()
+
+    assert empty == Thread()
+    assert (empty.status, empty.run, empty.head, empty.entries) == ("none", 0, 0, ())
+
+
+def test_a_run_that_was_asked_for_is_active() -> None:
+    started = thread(asked("hello", principal="ann"))
+
+    assert (started.status, started.run, started.head) == ("active", 1, 1)
+    assert (started.principal, started.workflow) == ("ann", "academy")
+
+
+def test_a_reply_leaves_its_calls_open() -> None:
+    replied_to = thread(asked(), called("look", "enrol", code="CR-1"))
+
+    written = '{"code": "CR-1"}'
+    assert replied_to.pending == (
+        open_call("look", id="2.0", wire_id="c1", arguments=written),
+        open_call("enrol", id="2.1", wire_id="c1-2", arguments=written),
+    )
+    assert (replied_to.steps, replied_to.usage) == (1, SPENT)
+
+
+def test_a_call_with_a_result_is_no_longer_pending() -> None:
+    answered = thread(asked(), called("look", "enrol"), succeeded("2.0", "look"))
+
+    assert [call.id for call in answered.pending] == ["2.1"]
+    assert answered.reply_ended == "completed"
+
+
+def test_once_all_calls_are_answered_the_model_has_the_word() -> None:
+    answered = thread(asked(), called("look", "enrol"), succeeded("2.0", "look"), failed("2.1"))
+
+    assert answered.pending == ()
+    assert answered.reply_ended is None
+
+
+def test_the_same_call_id_twice_in_one_reply_is_a_repetition() -> None:
+    twice = thread(asked(), replied(*[function_call("enrol", "c1")] * 2))
+
+    assert [(call.id, call.repeated) for call in twice.pending] == [("2.0", False), ("2.1", True)]
+
+
+def test_the_same_call_id_in_a_later_reply_is_another_call() -> None:
+    again = thread(asked(), called("enrol", id="c1"), succeeded("2.0"), called("enrol", id="c1"))
+
+    assert [(call.id, call.repeated) for call in again.pending] == [("4.0", False)]
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+def test_a_reply_that_was_cut_short_leaves_no_call(ended: ReplyEnd) -> None:
+    cut = thread(asked(), replied(function_call("enrol", "c1", '{"co'), ended=ended))
+
+    assert cut.pending == ()
+    assert cut.reply_ended == ended
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([], "open"),
+        ([approval_asked()], "asked"),
+        ([approval_asked(), allowed()], "cleared"),
+        ([approval_asked(), denied()], "asked"),
+        ([outcome_unknown()], "unknown"),
+        ([outcome_unknown(), settled(how="retry")], "cleared"),
+        ([outcome_unknown(), settled(how="done")], "unknown"),
+        ([outcome_unknown(), settled(how="failed")], "unknown"),
+    ],
+)
+def test_what_a_person_says_of_a_call_is_its_state(
+    events: Sequence[Event], state: CallState
+) -> None:
+    assert the_call(*events).state == state
+
+
+@pytest.mark.parametrize("state", [approval_asked(), outcome_unknown()])
+def test_a_run_waits_for_a_person_who_was_asked(state: Event) -> None:
+    assert thread(asked(), called("enrol"), state).waits
+    assert not thread(asked(), called("enrol")).waits
+    assert not thread(asked(), called("enrol"), state, finished("cancelled")).waits
+
+
+def test_a_finished_run_has_no_pending_calls() -> None:
+    over = thread(asked(), called("enrol"), finished("cancelled", "cancelled"))
+
+    assert over.pending == ()
+    assert (over.status, over.reason) == ("cancelled", "cancelled")
+
+
+def test_success_and_refusal_are_counted_over_the_whole_thread() -> None:
+    later = thread(*ONE_RUN, *ONE_RUN)
+
+    assert later.succeeded == {"look": 2}
+    assert later.refused == {"enrol": 2}
+
+
+def test_calls_and_steps_and_tokens_are_counted_by_run() -> None:
+    later = thread(*ONE_RUN, *ONE_RUN)
+
+    assert later.called == {"look": 1, "enrol": 1}
+    assert (later.steps, later.usage) == (1, SPENT)
+
+
+@pytest.mark.parametrize("failure", ["arguments", "unknown_tool", "not_open", "repeated", "denied"])
+def test_a_call_that_never_reached_its_tool_does_not_count_as_one(failure: Failure) -> None:
+    assert thread(asked(), called("enrol"), failed(failure=failure)).called == {}
+
+
+@pytest.mark.parametrize("failure", ["refused", "fault", "settled"])
+def test_a_call_that_failed_in_its_tool_counts_as_one(failure: Failure) -> None:
+    assert thread(asked(), called("enrol"), failed(failure=failure)).called == {"enrol": 1}
+
+
+def test_faults_are_counted_until_a_call_does_not_fault() -> None:
+    faults: list[Event] = [asked(), called("look", "look", "look"), failed("2.0"), failed("2.1")]
+
+    assert thread(*faults).faults_in_a_row == 2
+    assert thread(*faults, succeeded("2.2")).faults_in_a_row == 0
+    assert thread(*faults, refused("2.2")).faults_in_a_row == 0
+
+
+def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
+    journal = entries(asked("one"), said(), finished(), asked("two"), said())
+
+    told = fold(journal)
+
+    assert told.past.entries == journal[:3]
+    assert told.latest == journal[3:]
+    assert told.entries == journal
+    assert (told.run, told.head) == (2, 5)
+
+
+def test_the_past_tells_its_turns_once() -> None:
+    told = thread(asked("one"), said(), finished(), asked("two"))
+
+    assert [turn.items[0]["content"] for turn in told.past.turns] == ["one"]
+    assert told.past.turns is told.past.turns
+
+
+def test_whoever_takes_a_run_over_does_not_know_until_the_next_entry() -> None:
+    taken = thread(asked(), called("enrol"), interrupted=True)
+    *_, entry = entries(asked(), called("enrol"), outcome_unknown())
+
+    assert taken.interrupted
+    assert not taken.after(entry).interrupted
+
+
+def test_an_answer_to_a_call_that_is_not_there_changes_no_call() -> None:
+    told = thread(asked(), called("enrol"), approval_asked("9.9"), allowed("7.0"))
+
+    assert [(call.id, call.state) for call in told.pending] == [(CallId("2.0"), "open")]
+
+
+@settings(max_examples=30)
+@given(st.one_of(journals, scrambled), st.data())
+def test_a_journal_read_in_two_parts_is_the_journal_read_at_once(
+    events: Sequence[Event], data: st.DataObject
+) -> None:
+    journal = entries(*events)
+    cut = data.draw(st.integers(0, len(journal)))
+
+    assert fold(journal[:cut]).after(*journal[cut:]) == fold(journal)
+
+
+@settings(max_examples=30)
+@given(st.one_of(journals, scrambled))
+def test_counting_the_earlier_runs_comes_to_the_same_as_folding_them(
+    events: Sequence[Event],
+) -> None:
+    journal = entries(*events)
+
+    assert fold(journal) == Thread().after(*journal)
+
+
+@settings(max_examples=30)
+@given(st.one_of(journals, scrambled))
+def test_folding_changes_nothing_and_gives_the_same_again(events: Sequence[Event]) -> None:
+    journal = entries(*events)
+    copy = entries(*events)
+
+    assert fold(journal) == fold(journal)
+    assert journal == copy

@@ -1,0 +1,376 @@
+"""Where the engine's stories play: a shop, its database, and processes that come and go.
+
+A process is `Services` over a connection of its own. What it reaches on its way is told to its
+`Trouble`, which lets something happen at one of those places.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.builders import user
+from twelvefold.core.budget import Limits
+from twelvefold.core.events import Entry, Event, RunStarted
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import (
+    Append,
+    CallKey,
+    Lease,
+    Listener,
+    Model,
+    ModelReply,
+    ModelRequest,
+    Principal,
+    ReadOnly,
+    RunRecord,
+    Silence,
+    StepTransaction,
+    ThreadRecord,
+    Transaction,
+)
+from twelvefold.core.workflow import Workflow, tool
+from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import StoreUnavailable, ToolRefused
+from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
+from twelvefold.services.store.sqlite import SQLiteStore
+
+SCHEMA = "create table bought (item text not null, who text not null);"
+LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
+ANN = Principal("ann")
+
+
+class Crash(BaseException):
+    """The process is gone: nothing after this has any effect."""
+
+
+class Trouble:
+    """Lets something happen at the n-th place that a process reaches, or at certain places."""
+
+    def __init__(
+        self,
+        happens: Callable[[], None] = lambda: None,
+        *,
+        at: int = 0,
+        places: Collection[str] = (),
+        times: int = 1,
+    ) -> None:
+        self._happens = happens
+        self._at = at
+        self._places = places
+        self._times = times
+        self._passed = 0
+        self._dead = False
+
+    def reach(self, place: str) -> None:
+        self._passed += 1
+        if self._dead:
+            raise Crash(place)
+        if self._passed == self._at or place in self._places:
+            self._strike()
+
+    def _strike(self) -> None:
+        self._times -= 1
+        if self._times < 0:
+            return
+        try:
+            self._happens()
+        except Crash:
+            self._dead = True
+            raise
+
+
+def kill() -> None:
+    raise Crash
+
+
+def cut_off() -> None:
+    raise StoreUnavailable("the database cannot be reached")
+
+
+@dataclass
+class World:
+    """What is outside the database."""
+
+    shipped: list[str] = field(default_factory=list)
+    notified: list[tuple[CallKey, str]] = field(default_factory=list)
+    trouble: Trouble = field(default_factory=Trouble)
+
+    def begin_anew(self) -> None:
+        self.shipped, self.notified, self.trouble = [], [], Trouble()
+
+    async def reach(self, place: str) -> None:
+        self.trouble.reach(place)
+        await asyncio.sleep(0)  # where a process that is told to stop does
+
+
+world = World()
+
+
+@tool
+async def look(db: ReadOnly, item: str) -> dict[str, object]:
+    """Look at an item."""
+    await world.reach("a reading tool")
+    row = await db.fetch_one("select count(*) as sold from bought where item = :item", item=item)
+    assert row is not None
+    return {"item": item, **row}
+
+
+@tool(effect="pure")
+async def weigh(item: str) -> int:
+    """Weigh an item."""
+    await world.reach("a pure tool")
+    return len(item)
+
+
+@tool
+async def buy(tx: Transaction, who: Principal, item: str) -> str:
+    """Buy an item."""
+    insert = "insert into bought (item, who) values (:item, :who)"
+    await world.reach("a transaction, before its rows")
+    await tx.execute(insert, item=item, who=who.id)
+    await world.reach("a transaction, after its rows")
+    if item == "a dragon":
+        raise ToolRefused("there are no dragons; look at the lamps")
+    if item == "a curse":
+        raise RuntimeError("cursed")
+    return f"bought {item}"
+
+
+@tool(effect="unsafe")
+async def ship(item: str) -> str:
+    """Ship an item."""
+    await world.reach("an unsafe tool, before it acts")
+    world.shipped.append(item)
+    await world.reach("an unsafe tool, after it acted")
+    return f"shipped {item}"
+
+
+@tool
+async def notify(key: CallKey, item: str) -> str:
+    """Tell the owner of an item."""
+    await world.reach("an idempotent tool, before it acts")
+    world.notified.append((key, item))
+    await world.reach("an idempotent tool, after it acted")
+    return f"told {item}"
+
+
+@tool(approval=True)
+async def refund(tx: Transaction, who: Principal, item: str) -> str:
+    """Give the money back."""
+    await tx.execute("delete from bought where item = :item and who = :who", item=item, who=who.id)
+    return f"refunded {item}"
+
+
+SHOP = Workflow("shop", "Sell.", (look, weigh, buy, ship, notify, refund))
+
+
+class TroubledStore(SQLiteStore):
+    """The store of a process that may meet trouble around every use of its database."""
+
+    def __init__(self, path: str, trouble: Trouble) -> None:
+        super().__init__(path)
+        self._trouble = trouble
+
+    def append(self, change: Append) -> Any:
+        return self._append(change)
+
+    @asynccontextmanager
+    async def _append(self, change: Append) -> AsyncIterator[StepTransaction]:
+        self._trouble.reach("before a step's transaction")
+        async with super().append(change) as tx:
+            self._trouble.reach("behind the fence")
+            yield tx
+            self._trouble.reach("before a step's commit")
+        self._trouble.reach("after a step's commit")
+
+    async def claim(self, run: RunId, lease_s: float) -> tuple[Lease, bool] | None:
+        self._trouble.reach("before a claim")
+        claimed = await super().claim(run, lease_s)
+        self._trouble.reach("after a claim")
+        return claimed
+
+    async def load(self, thread: ThreadId) -> ThreadRecord:
+        self._trouble.reach("before a load")
+        return await super().load(thread)
+
+    async def release(
+        self, lease: Lease, *, status: str = "queued", in_doubt: bool = False
+    ) -> None:
+        self._trouble.reach("before a release")
+        await super().release(lease, status=status, in_doubt=in_doubt)  # type: ignore[arg-type]
+        self._trouble.reach("after a release")
+
+
+class TroubledModel:
+    """A model whose process may meet trouble before, amid and after a reply."""
+
+    def __init__(self, model: Model, trouble: Trouble, requests: list[ModelRequest]) -> None:
+        self._model = model
+        self._trouble = trouble
+        self._requests = requests
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        self._requests.append(request)
+        self._trouble.reach("before a reply")
+        reply = await self._model.reply(request, listener)
+        self._trouble.reach("amid a reply")
+        return reply
+
+    async def close(self) -> None:
+        await self._model.close()
+
+
+class FixedIds:
+    """The same ids every time."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def thread(self) -> ThreadId:
+        self._made += 1
+        return ThreadId(f"{self._made:044x}")
+
+
+@dataclass
+class Heard:
+    """A listener that remembers."""
+
+    entries: list[Entry] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def text(self, delta: str) -> None:
+        self.said.append(delta)
+
+    def restarted(self, why: str) -> None:
+        self.said.clear()
+
+    def recorded(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+class Stage:
+    """One database, and the processes on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.requests: list[ModelRequest] = []
+        self._stores: list[SQLiteStore] = []
+        self._ids = FixedIds()
+
+    def process(
+        self,
+        *replies: Scripted,
+        model: Model | None = None,
+        limits: Limits = LIMITS,
+        workflow: Workflow = SHOP,
+        trouble: Trouble | None = None,
+    ) -> Services:
+        """A process of its own; its model says these replies, each as often as it is asked."""
+        trouble = trouble or Trouble()
+        store = TroubledStore(str(self.path), trouble)
+        self._stores.append(store)
+        asked = TroubledModel(model or ScriptedModel(rehearsed(*replies)), trouble, self.requests)
+        return Services(store, asked, {workflow.name: workflow}, self._ids, limits, "1.0")
+
+    async def entries(self, run: RunId) -> tuple[Entry, ...]:
+        return (await self._store.load(run.thread)).entries
+
+    async def journal(self, run: RunId) -> list[Event]:
+        return [entry.event for entry in await self.entries(run)]
+
+    async def record(self, run: RunId) -> RunRecord:
+        return await self._store.run(run)
+
+    async def bought(self) -> list[str]:
+        async with self._store.read() as db:
+            return [row["item"] for row in await db.fetch_all("select item from bought order by 1")]
+
+    async def let_leases_run_out(self) -> None:
+        async with self._store.write() as tx:
+            await tx.execute("update runs set lease_until = 0")
+
+    async def end(self, process: Services) -> None:
+        """A process is over, and its connections with it."""
+        self._stores = [store for store in self._stores if store is not process.store]
+        await process.store.close()
+
+    async def close(self) -> None:
+        for store in self._stores:
+            await store.close()
+
+    @cached_property
+    def _store(self) -> SQLiteStore:
+        store = SQLiteStore(str(self.path))
+        self._stores.append(store)
+        return store
+
+
+def rehearsed(*replies: Scripted) -> Script:
+    """A script that says the reply that is not in the conversation yet."""
+
+    def script(request: ModelRequest) -> Scripted:
+        own = sum(_is_the_models(item) for item in request.items)
+        for reply in replies:
+            if not own or isinstance(reply, Exception):
+                return reply
+            own -= len(reply.items if isinstance(reply, ModelReply) else reply)
+        raise AssertionError("the model was asked for more than was rehearsed")
+
+    return script
+
+
+def _is_the_models(item: dict[str, object]) -> bool:
+    return item.get("role") == "assistant" or item["type"] == "function_call"
+
+
+async def start(
+    services: Services, text: str = "a lamp, please", thread: ThreadId | None = None
+) -> Driven:
+    return await start_run(
+        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread
+    )
+
+
+async def driven(services: Services, listener: Listener | None = None) -> Outcome:
+    """A new run, driven to rest."""
+    return await drive(services, await start(services), listener or Silence())
+
+
+async def resumed(services: Services, run: RunId) -> Outcome:
+    """A run that another process left, driven to rest."""
+    return await drive(services, await take(services, run), Silence())
+
+
+def after_start(events: Sequence[Event]) -> list[Event]:
+    """A journal without the entries that start its runs."""
+    return [event for event in events if not isinstance(event, RunStarted)]
+
+
+@contextmanager
+def fast_directory() -> Iterator[Path]:
+    """A directory in memory where there is one: these databases need not survive a power cut."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
+        yield Path(made)
+
+
+@asynccontextmanager
+async def staged(template: Path) -> AsyncIterator[Stage]:
+    """A stage with a database of its own, and a world in which nothing has happened."""
+    world.begin_anew()
+    with fast_directory() as directory:
+        stage = Stage(Path(shutil.copy(template, directory)))
+        try:
+            yield stage
+        finally:
+            await stage.close()

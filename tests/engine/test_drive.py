@@ -1,0 +1,499 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from tests.engine.stage import (
+    LIMITS,
+    Heard,
+    Stage,
+    Trouble,
+    after_start,
+    cut_off,
+    driven,
+    resumed,
+    start,
+    world,
+)
+from twelvefold.core.budget import Limits
+from twelvefold.core.events import (
+    Event,
+    ModelReplied,
+    OutcomeUnknown,
+    RunFinished,
+    ToolFailed,
+    ToolSucceeded,
+)
+from twelvefold.core.ids import CallId
+from twelvefold.core.ports import (
+    Append,
+    Listener,
+    ModelReply,
+    ModelRequest,
+    Silence,
+    StepTransaction,
+    Transaction,
+)
+from twelvefold.core.workflow import Workflow, tool
+from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import cancel, take
+from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import (
+    LeaseLost,
+    ModelRejected,
+    ModelUnavailable,
+    NotFound,
+    StaleRun,
+    StoreRefused,
+)
+from twelvefold.services.model.scripted import calls, says
+
+LAMP = {"item": "a lamp"}
+SOON = replace(LIMITS, deadline_s=0.05)
+UNKNOWN = OutcomeUnknown(CallId("2.0"), "ship")
+CANCELLED = RunFinished("cancelled", "cancelled")
+
+
+class Silent:
+    """A model that is asked and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        self.asked.set()
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits that long")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def answers(stage: Stage, outcome: Outcome | Driven) -> list[Event]:
+    """The journal of a run without its starts and its replies."""
+    events = after_start(await stage.journal(outcome.run))
+    return [event for event in events if not isinstance(event, ModelReplied)]
+
+
+def in_the_background(services: Services, run: Driven) -> asyncio.Task[Outcome]:
+    return asyncio.ensure_future(drive(services, run, Silence()))
+
+
+def stop(task: asyncio.Task[Outcome]) -> None:
+    task.cancel()
+
+
+async def stopped(task: asyncio.Task[Outcome]) -> None:
+    """A driver whose process was told to stop, and did."""
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+# --- to its end
+
+
+async def test_a_run_is_driven_to_its_end(stage: Stage) -> None:
+    services, heard = stage.process(calls(("buy", LAMP)), says("It is yours.")), Heard()
+
+    outcome = await driven(services, heard)
+
+    assert (outcome.status, outcome.error) == ("completed", "")
+    assert outcome.thread.entries == await stage.entries(outcome.run)
+    assert heard.entries == list(outcome.thread.latest[1:])
+    assert heard.said == ["It is yours."]
+    assert await answers(stage, outcome) == [
+        ToolSucceeded(CallId("2.0"), "buy", "bought a lamp"),
+        RunFinished("completed"),
+    ]
+    record = await stage.record(outcome.run)
+    assert (record.status, record.leased, record.usage) == (
+        "completed",
+        False,
+        outcome.thread.usage,
+    )
+
+
+async def test_a_run_that_waits_for_a_person_says_so(stage: Stage) -> None:
+    outcome = await driven(stage.process(calls(("refund", LAMP))))
+
+    assert (outcome.status, outcome.error) == ("waiting", "")
+
+
+async def test_three_faults_in_a_row_end_the_run(stage: Stage) -> None:
+    curse = calls(("buy", {"item": "a curse"}))
+
+    outcome = await driven(stage.process(curse, curse, curse, says("Sorry.")))
+
+    assert (outcome.status, outcome.error) == ("failed", "tool_faults")
+    assert [type(one) for one in await answers(stage, outcome)] == [*[ToolFailed] * 3, RunFinished]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (replace(LIMITS, max_steps=2), "max_steps"),
+        (replace(LIMITS, run_tokens=1), "token_budget"),
+    ],
+)
+async def test_a_run_that_may_go_no_further_is_incomplete(
+    stage: Stage, limits: Limits, reason: str
+) -> None:
+    look = calls(("look", LAMP))
+
+    outcome = await driven(stage.process(look, look, look, limits=limits))
+
+    assert (outcome.status, outcome.error) == ("incomplete", reason)
+
+
+async def test_a_model_that_will_never_take_the_request_fails_the_run(stage: Stage) -> None:
+    outcome = await driven(stage.process(ModelRejected("no model 'm-1'; the key may use m-2")))
+
+    assert (outcome.status, outcome.error) == ("failed", "no model 'm-1'; the key may use m-2")
+    record = await stage.record(outcome.run)
+    assert (record.status, record.error) == ("failed", outcome.error)
+    assert await answers(stage, outcome) == [RunFinished("failed", "rejected")]
+
+
+async def test_a_turn_that_is_too_long_fails_the_run_with_a_sentence(stage: Stage) -> None:
+    services = stage.process(says("Hello."), limits=replace(LIMITS, context_tokens=1000))
+    outcome = await drive(services, await start(services, "x" * 5000), Silence())
+
+    assert outcome.status == "failed"
+    assert outcome.error.endswith("say it shorter")
+
+
+# --- to be gone on with
+
+
+async def test_a_model_that_gives_no_reply_leaves_the_run_to_anyone(stage: Stage) -> None:
+    outcome = await driven(stage.process(ModelUnavailable("no reply from the model: 503")))
+
+    assert (outcome.status, outcome.error) == ("queued", "no reply from the model: 503")
+    record = await stage.record(outcome.run)
+    assert (record.status, record.leased) == ("queued", False)
+    assert (await resumed(stage.process(says("Hello.")), outcome.run)).status == "completed"
+
+
+async def test_a_process_that_is_told_to_stop_gives_its_run_back(stage: Stage) -> None:
+    model = Silent()
+    services = stage.process(model=model)
+    task = in_the_background(services, run := await start(services))
+    await model.asked.wait()
+
+    await stopped(task)
+
+    record = await stage.record(run.run)
+    assert (record.status, record.leased) == ("queued", False)
+    assert not (await take(stage.process(), run.run)).thread.interrupted
+
+
+async def test_a_fault_of_our_own_gives_the_run_back_and_is_raised(stage: Stage) -> None:
+    services = stage.process(TimeoutError("not the run's deadline"))
+
+    with pytest.raises(TimeoutError, match="not the run's deadline"):
+        await drive(services, run := await start(services), Silence())
+
+    assert (await stage.record(run.run)).status == "queued"
+
+
+async def test_a_run_of_a_workflow_that_is_not_there_is_given_back(stage: Stage) -> None:
+    left = await start(stage.process())
+    await stage.let_leases_run_out()
+    elsewhere = stage.process(workflow=Workflow("bank", "Lend.", ()))
+
+    with pytest.raises(NotFound, match="is of workflow 'shop', which WORKFLOWS does not name"):
+        await resumed(elsewhere, left.run)
+
+    assert (await stage.record(left.run)).status == "queued"
+    assert (await take(stage.process(), left.run)).thread.interrupted
+
+
+async def test_an_unsafe_call_that_was_under_way_leaves_a_doubt(stage: Stage) -> None:
+    services = stage.process(calls(("ship", LAMP)), says("Bye."))
+    task = in_the_background(services, run := await start(services))
+    world.trouble = Trouble(lambda: stop(task), places=["an unsafe tool, after it acted"])
+
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert (await stage.record(run.run)).status == "queued"
+    assert (await resumed(stage.process(), run.run)).status == "waiting"
+    assert await answers(stage, run) == [UNKNOWN]
+    assert world.shipped == ["a lamp"]
+
+
+async def test_an_unsafe_call_whose_result_is_being_written_leaves_none(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(calls(("ship", LAMP)), says("Bye."))
+    task = in_the_background(services, run := await start(services))
+    slow_commits(monkeypatch, services, lambda: world.shipped and task.cancel())
+
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert not (await take(stage.process(), run.run)).thread.interrupted
+    assert await answers(stage, run) == [ToolSucceeded(CallId("2.0"), "ship", "shipped a lamp")]
+
+
+async def test_an_unsafe_call_that_had_not_begun_leaves_none_either(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(calls(("ship", LAMP)), says("Bye."))
+    task = in_the_background(services, run := await start(services))
+    slow_commits(monkeypatch, services, task.cancel)
+
+    await asyncio.wait([task])
+
+    assert world.shipped == []
+    assert (await resumed(stage.process(calls(("ship", LAMP)), says("Bye.")), run.run)).status == (
+        "completed"
+    )
+    assert world.shipped == ["a lamp"]
+
+
+async def test_a_tool_that_was_in_its_transaction_is_finished_first(stage: Stage) -> None:
+    services = stage.process(calls(("buy", LAMP)), says("Bye."))
+    task = in_the_background(services, run := await start(services))
+    world.trouble = Trouble(lambda: stop(task), places=["a transaction, after its rows"])
+
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert await stage.bought() == ["a lamp"]
+    assert await answers(stage, run) == [ToolSucceeded(CallId("2.0"), "buy", "bought a lamp")]
+    assert (await stage.record(run.run)).status == "queued"
+
+
+def slow_commits(
+    monkeypatch: pytest.MonkeyPatch,
+    services: Services,
+    amid: Callable[[], object] = lambda: None,
+    *,
+    take_s: float = 0.01,
+) -> None:
+    """Lets something happen while a step is about to commit, and the loop hear of it."""
+    append_here = services.store.append
+
+    @asynccontextmanager
+    async def slowly(change: Append) -> AsyncIterator[StepTransaction]:
+        async with append_here(change) as tx:
+            yield tx
+            amid()
+            await asyncio.sleep(take_s)
+
+    monkeypatch.setattr(services.store, "append", slowly)
+
+
+# --- while the database is away
+
+
+async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
+    stage: Stage,
+) -> None:
+    trouble = Trouble(cut_off, places=["behind the fence", "before a release"], times=10**6)
+    services = stage.process(calls(("buy", LAMP)), says("Bye."), limits=SOON, trouble=trouble)
+
+    outcome = await driven(services)
+
+    assert outcome.status == "queued"
+    assert outcome.error == "the database did not take the end of the run in time"
+    await stage.let_leases_run_out()
+    other = stage.process(calls(("buy", LAMP)), says("Bye."))
+    assert (await resumed(other, outcome.run)).status == "completed"
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage) -> None:
+    places = ["before a step's transaction", "before a load", "before a release"]
+    trouble = Trouble(cut_off, places=places, times=10**6)
+
+    outcome = await driven(stage.process(says("Bye."), limits=SOON, trouble=trouble))
+
+    assert outcome.status == "queued"
+    assert after_start(await stage.journal(outcome.run)) == []
+
+
+async def test_an_end_that_was_written_late_is_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(model=Silent(), limits=SOON)
+    slow_commits(monkeypatch, services, take_s=0.4)
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("incomplete", "deadline")
+    assert (await stage.record(outcome.run)).status == "incomplete"
+
+
+async def test_a_database_that_refuses_the_journal_is_the_operators_to_mend(stage: Stage) -> None:
+    def refuse() -> None:
+        raise StoreRefused("the table events is read-only")
+
+    services = stage.process(says("Bye."), trouble=Trouble(refuse, places=["behind the fence"]))
+
+    with pytest.raises(StoreRefused, match="the table events is read-only"):
+        await drive(services, run := await start(services), Silence())
+
+    assert (await stage.record(run.run)).status == "queued"
+
+
+# --- the deadline
+
+
+async def test_a_run_ends_at_its_deadline(stage: Stage) -> None:
+    outcome = await driven(stage.process(model=Silent(), limits=SOON))
+
+    assert (outcome.status, outcome.error) == ("incomplete", "deadline")
+    assert await answers(stage, outcome) == [RunFinished("incomplete", "deadline")]
+
+
+async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(stage: Stage) -> None:
+    @tool(name="buy")
+    async def buy_slowly(tx: Transaction, item: str) -> str:
+        """Buy it."""
+        await tx.execute("insert into bought (item, who) values (:item, 'ann')", item=item)
+        await asyncio.sleep(0.1)
+        return "bought"
+
+    workflow, heard = Workflow("shop", "Sell.", (buy_slowly,)), Heard()
+    services = stage.process(calls(("buy", LAMP)), limits=SOON, workflow=workflow)
+
+    outcome = await driven(services, heard)
+
+    assert await stage.bought() == ["a lamp"]
+    assert (await answers(stage, outcome))[1:] == [RunFinished("incomplete", "deadline")]
+    assert heard.entries == list(outcome.thread.latest[1:])
+
+
+async def test_a_last_word_that_is_being_written_at_the_deadline_is_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(says("Bye."), limits=replace(SOON, deadline_s=0.001))
+    slow_commits(monkeypatch, services)
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("completed", "")
+
+
+async def test_an_unsafe_call_that_is_under_way_at_the_deadline_is_left_to_a_person(
+    stage: Stage,
+) -> None:
+    outcome = await driven(slow_shipper(stage, SOON))
+
+    assert outcome.status == (await stage.record(outcome.run)).status == "waiting"
+    assert await answers(stage, outcome) == [UNKNOWN]
+
+
+def slow_shipper(stage: Stage, limits: Limits) -> Services:
+    """A process that is shipping for a long time."""
+
+    @tool(effect="unsafe")
+    async def ship(item: str) -> None:
+        """Ship it."""
+        world.shipped.append(item)
+        await asyncio.sleep(60)
+
+    workflow = Workflow("shop", "Sell.", (ship,))
+    return stage.process(calls(("ship", LAMP)), limits=limits, workflow=workflow)
+
+
+# --- cancelled
+
+
+@pytest.mark.usefixtures("frequent_renewals")
+async def test_a_run_that_waits_for_its_model_hears_that_it_is_cancelled(stage: Stage) -> None:
+    model = Silent()
+    services = stage.process(model=model)
+    task = in_the_background(services, run := await start(services))
+    await model.asked.wait()
+
+    assert await cancel(stage.process(), run.run) == "running"
+
+    outcome = await task
+    assert (outcome.status, outcome.error) == ("cancelled", "cancelled")
+    assert await answers(stage, run) == [CANCELLED]
+
+
+async def test_a_cancelled_run_commits_no_tool_that_was_on_its_way(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("buy", LAMP)))
+    run = await start(services)
+    await services.store.ask_cancel(run.run)
+
+    outcome = await drive(services, run, Silence())
+
+    assert outcome.status == "cancelled"
+    assert await stage.bought() == []
+    assert after_start(await stage.journal(run.run)) == [CANCELLED]
+
+
+@pytest.mark.usefixtures("frequent_renewals")
+async def test_an_unsafe_call_of_a_cancelled_run_is_in_the_journal_and_nobody_is_asked(
+    stage: Stage,
+) -> None:
+    services = slow_shipper(stage, LIMITS)
+    task = in_the_background(services, run := await start(services))
+    while not world.shipped:
+        await asyncio.sleep(0.001)
+
+    await cancel(stage.process(), run.run)
+
+    assert (await task).status == (await stage.record(run.run)).status == "cancelled"
+    assert await answers(stage, run) == [UNKNOWN, CANCELLED]
+
+
+async def test_a_run_that_is_cancelled_at_its_deadline_is_cancelled(stage: Stage) -> None:
+    services = stage.process(model=Silent(), limits=SOON)
+    run = await start(services)
+    await services.store.ask_cancel(run.run)
+
+    outcome = await drive(services, run, Silence())
+
+    assert outcome.status == "cancelled"
+    assert await answers(stage, run) == [CANCELLED]
+
+
+# --- somebody else has it
+
+
+@pytest.mark.usefixtures("frequent_renewals")
+async def test_a_run_that_was_taken_over_is_let_alone(stage: Stage) -> None:
+    model = Silent()
+    services = stage.process(model=model)
+    task = in_the_background(services, run := await start(services))
+    await model.asked.wait()
+    await stage.let_leases_run_out()
+    theirs = await take(stage.process(), run.run)
+
+    with pytest.raises(LeaseLost, match="another process has taken it over"):
+        await task
+
+    assert (await stage.record(run.run)).leased
+    mine = stage.process(says("Bye."))
+    assert (await drive(mine, theirs, Silence())).status == "completed"
+
+
+async def test_of_two_drivers_one_goes_on_and_the_other_stops(stage: Stage) -> None:
+    script = calls(("buy", LAMP)), calls(("ship", LAMP)), says("Bye.")
+    one = stage.process(*script)
+    run = await start(one)
+
+    outcomes = await asyncio.gather(
+        drive(one, run, Silence()),
+        drive(stage.process(*script), run, Silence()),
+        return_exceptions=True,
+    )
+
+    lost, won = sorted(outcomes, key=lambda outcome: isinstance(outcome, Outcome))
+    assert isinstance(lost, StaleRun)
+    assert isinstance(won, Outcome)
+    assert won.status == "completed"
+    assert won.thread.entries == await stage.entries(run.run)
+    assert await stage.bought() == ["a lamp"]

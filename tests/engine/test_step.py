@@ -1,0 +1,327 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.builders import HASH, SPENT, assistant, function_call, output, user
+from tests.engine.stage import SHOP, Heard, Stage, Trouble, after_start, buy, cut_off, start, world
+from twelvefold.core.budget import Limits
+from twelvefold.core.events import (
+    ApprovalAsked,
+    Event,
+    Failure,
+    ModelReplied,
+    OutcomeUnknown,
+    ReplyEnd,
+    RunFinished,
+    ToolFailed,
+    ToolSucceeded,
+)
+from twelvefold.core.ids import CallId
+from twelvefold.core.ports import ModelReply, ReadOnly, RunStatus, Silence
+from twelvefold.core.workflow import Workflow, tool
+from twelvefold.engine.append import Driven
+from twelvefold.engine.perform import FAULT
+from twelvefold.engine.services import Services
+from twelvefold.engine.step import step
+from twelvefold.errors import RequestError
+from twelvefold.services.model.scripted import calls, says
+
+LAMP = {"item": "a lamp"}
+
+
+def cut_short(ended: ReplyEnd) -> ModelReply:
+    items = (assistant("I will"), function_call("buy", "c1", '{"item": "a l'))
+    return ModelReply(items, SPENT, "m-1", HASH, ended)
+
+
+async def stepped(services: Services, times: int = 1) -> Driven:
+    """A new run after so many steps."""
+    driven = await start(services)
+    for _ in range(times):
+        driven = await step(services, driven, SHOP, Silence())
+    return driven
+
+
+async def story(stage: Stage, driven: Driven) -> list[Event]:
+    """What the journal has of a run, which is what its driver has."""
+    assert await stage.entries(driven.run) == driven.thread.entries
+    return after_start(await stage.journal(driven.run))
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+async def test_the_model_is_asked_with_the_conversation_and_the_open_tools(stage: Stage) -> None:
+    asked = stage.process(says("Which one?"))
+    heard = Heard()
+
+    driven = await step(asked, await start(asked, "a lamp"), SHOP, heard)
+
+    reply, _ = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert reply.items == tuple(says("Which one?"))
+    assert heard.said == ["Which one?"]
+    assert [entry.event for entry in heard.entries] == [reply, RunFinished("completed")]
+
+
+async def test_a_last_word_and_the_end_of_the_run_are_one_commit(stage: Stage) -> None:
+    driven = await stepped(stage.process(says("Good bye.")))
+
+    assert kinds(await story(stage, driven)) == ["ModelReplied", "RunFinished"]
+    assert driven.status == (await stage.record(driven.run)).status == "completed"
+
+
+@pytest.mark.parametrize("name", ["buy", "look", "weigh", "fly"])
+async def test_a_reply_and_its_only_call_are_one_commit(stage: Stage, name: str) -> None:
+    driven = await stepped(stage.process(calls((name, LAMP))))
+
+    reply, answer = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert isinstance(answer, ToolSucceeded | ToolFailed)
+    assert (answer.call, answer.tool) == (CallId("2.0"), name)
+
+
+@pytest.mark.parametrize("names", [("ship",), ("notify",), ("look", "look"), ("buy", "look")])
+async def test_any_other_reply_is_in_the_journal_before_its_calls_run(
+    stage: Stage, names: Sequence[str]
+) -> None:
+    driven = await stepped(stage.process(calls(*((name, LAMP) for name in names))))
+
+    assert kinds(await story(stage, driven)) == ["ModelReplied"]
+    assert (await stage.bought(), world.shipped, world.notified) == ([], [], [])
+
+
+async def test_a_transactional_tool_commits_with_its_entry(stage: Stage) -> None:
+    driven = await stepped(stage.process(calls(("buy", LAMP))))
+
+    assert (await story(stage, driven))[-1] == ToolSucceeded(CallId("2.0"), "buy", "bought a lamp")
+    assert await stage.bought() == ["a lamp"]
+
+
+@pytest.mark.parametrize(
+    ("item", "failure", "message"),
+    [
+        ("a dragon", "refused", "Error: there are no dragons; look at the lamps"),
+        ("a curse", "fault", FAULT),
+    ],
+)
+async def test_a_tool_that_says_no_leaves_nothing_behind_but_its_answer(
+    stage: Stage, item: str, failure: Failure, message: str
+) -> None:
+    driven = await stepped(stage.process(calls(("buy", {"item": item}))))
+
+    reply, answer = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert answer == ToolFailed(CallId("2.0"), "buy", failure, message)
+    assert await stage.bought() == []
+
+
+async def test_calls_with_an_effect_run_one_a_step_in_their_order(stage: Stage) -> None:
+    services = stage.process(calls(("buy", LAMP), ("ship", LAMP), ("notify", LAMP)))
+
+    driven = await stepped(services, times=4)
+
+    _, *answers = await story(stage, driven)
+    assert answers == [
+        ToolSucceeded(CallId("2.0"), "buy", "bought a lamp"),
+        ToolSucceeded(CallId("2.1"), "ship", "shipped a lamp"),
+        ToolSucceeded(CallId("2.2"), "notify", "told a lamp"),
+    ]
+    assert await stage.bought() == world.shipped == ["a lamp"]
+    assert world.notified == [(f"{driven.run.thread}:2.2", "a lamp")]
+
+
+async def test_calls_that_leave_no_trace_are_one_step(stage: Stage) -> None:
+    services = stage.process(calls(("look", LAMP), ("fly", LAMP), ("weigh", LAMP)))
+
+    driven = await stepped(services, times=2)
+
+    _, *answers = await story(stage, driven)
+    assert answers == [
+        ToolSucceeded(CallId("2.0"), "look", '{"item":"a lamp","sold":0}'),
+        ToolFailed(
+            CallId("2.1"),
+            "fly",
+            "unknown_tool",
+            "Error: there is no tool 'fly'; there are look, weigh, buy, ship, notify, refund",
+        ),
+        ToolSucceeded(CallId("2.2"), "weigh", "6"),
+    ]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_tool_that_only_reads_cannot_write(stage: Stage, times: int) -> None:
+    @tool
+    async def steal(db: ReadOnly) -> object:
+        """Take it."""
+        return await db.fetch_all("delete from bought")
+
+    workflow = Workflow("shop", "Sell.", (buy, steal))
+    services = stage.process(calls(("buy", LAMP)), calls(*[("steal", {})] * times))
+    driven = await start(services)
+    for _ in range(1 + times):
+        driven = await step(services, driven, workflow, Silence())
+
+    assert (await story(stage, driven))[-1] == ToolFailed(
+        CallId(f"4.{times - 1}"), "steal", "fault", FAULT
+    )
+    assert await stage.bought() == ["a lamp"]
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+async def test_a_reply_that_was_cut_short_runs_none_of_its_calls(
+    stage: Stage, ended: ReplyEnd
+) -> None:
+    driven = await stepped(stage.process(cut_short(ended)))
+
+    reply, end = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert end == RunFinished("incomplete", ended)
+    assert await stage.bought() == []
+
+
+async def test_the_same_call_id_twice_in_a_reply_is_done_once(stage: Stage) -> None:
+    twice = [function_call("buy", "c1", '{"item":"a lamp"}')] * 2
+
+    driven = await stepped(stage.process(twice), times=3)
+
+    _, first, second = await story(stage, driven)
+    assert isinstance(first, ToolSucceeded)
+    assert isinstance(second, ToolFailed)
+    assert (second.call, second.failure) == (CallId("2.1"), "repeated")
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_the_same_call_id_in_a_later_reply_is_another_call(stage: Stage) -> None:
+    again = [function_call("buy", "c1", '{"item":"a lamp"}')]
+
+    driven = await stepped(stage.process(again, again), times=2)
+
+    assert kinds(await story(stage, driven)) == ["ModelReplied", "ToolSucceeded"] * 2
+    assert await stage.bought() == ["a lamp", "a lamp"]
+
+
+async def test_a_call_that_a_person_must_allow_rests_the_run(stage: Stage) -> None:
+    driven = await stepped(stage.process(calls(("refund", LAMP))))
+
+    assert (await story(stage, driven))[-1] == ApprovalAsked(CallId("2.0"), "refund")
+    record = await stage.record(driven.run)
+    assert (driven.status, record.status, record.leased) == ("waiting", "waiting", False)
+
+
+async def test_a_run_that_waits_goes_on_waiting(stage: Stage) -> None:
+    services = stage.process(calls(("refund", LAMP)))
+    before = await stepped(services)
+    claimed = await services.store.claim(before.run, 20.0)
+    assert claimed is not None
+
+    after = await step(services, Driven(before.run, before.thread, claimed[0]), SHOP, Silence())
+
+    record = await stage.record(before.run)
+    assert (after.status, record.status, record.leased) == ("waiting", "waiting", False)
+    assert after.thread == before.thread
+
+
+async def test_a_run_that_waits_lets_go_once_the_database_is_back(stage: Stage) -> None:
+    trouble = Trouble(cut_off, places=["before a release", "after a release"], times=3)
+    services = stage.process(calls(("refund", LAMP)), trouble=trouble)
+    before = await stepped(services)
+    claimed = await services.store.claim(before.run, 20.0)
+    assert claimed is not None
+
+    after = await step(services, Driven(before.run, before.thread, claimed[0]), SHOP, Silence())
+
+    assert after.status == (await stage.record(before.run)).status == "waiting"
+
+
+async def test_an_unsafe_call_that_takes_too_long_rests_the_run(stage: Stage) -> None:
+    @tool(effect="unsafe", timeout_s=0.01)
+    async def ship(item: str) -> None:
+        """Ship it, slowly."""
+        world.shipped.append(item)
+        await asyncio.sleep(20)
+
+    workflow = Workflow("shop", "Sell.", (ship,))
+    services = stage.process(calls(("ship", LAMP)), workflow=workflow)
+    driven = await step(services, await start(services), workflow, Silence())
+
+    driven = await step(services, driven, workflow, Silence())
+
+    assert (await story(stage, driven))[-1] == OutcomeUnknown(CallId("2.0"), "ship")
+    assert driven.status == (await stage.record(driven.run)).status == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "reason"),
+    [
+        (Limits(max_steps=0), "incomplete", "max_steps"),
+        (Limits(run_tokens=0), "incomplete", "token_budget"),
+    ],
+)
+async def test_a_run_that_may_go_no_further_ends(
+    stage: Stage, limits: Limits, status: RunStatus, reason: str
+) -> None:
+    driven = await stepped(stage.process(limits=limits))
+
+    assert (driven.status, driven.thread.reason) == (status, reason)
+
+
+async def test_a_conversation_over_the_window_is_compacted_and_the_log_says_so(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tool(effect="pure")
+    async def read() -> str:
+        """Read a long text."""
+        return "so it is written " * 100
+
+    workflow = Workflow("shop", "Sell.", (read,))
+    services = stage.process(
+        calls(("read", {})),
+        calls(("read", {})),
+        says("Done."),
+        workflow=workflow,
+        limits=Limits(context_tokens=1200),
+    )
+    driven = await start(services)
+
+    while driven.status == "running":
+        driven = await step(services, driven, workflow, Silence())
+
+    (line,) = [line for line in caplog.records if line.message == "context_compacted"]
+    left_out = {"results_left_out": 1, "turns_left_out": 0}
+    assert vars(line)["fields"] == {"run": str(driven.run), **left_out}
+    assert driven.status == "completed"
+
+
+async def test_a_turn_over_the_window_is_refused_and_nothing_is_written(stage: Stage) -> None:
+    services = stage.process(says("Hello."), limits=Limits(context_tokens=1000))
+    driven = await start(services, "x" * 5000)
+
+    with pytest.raises(RequestError, match="say it shorter"):
+        await step(services, driven, SHOP, Silence())
+
+    assert await story(stage, driven) == []
+
+
+async def test_a_later_turn_is_asked_with_what_was_said_before(stage: Stage) -> None:
+    services = stage.process(calls(("look", LAMP)), says("There are two."), says("Good bye."))
+    driven = await start(services, "lamps?")
+    while driven.status == "running":
+        driven = await step(services, driven, SHOP, Silence())
+
+    later = await start(services, "thanks", thread=driven.run.thread)
+    await step(services, later, SHOP, Silence())
+
+    (request,) = stage.requests[-1:]
+    call = request.items[1]
+    assert request.items == (
+        user("lamps?"),
+        call,
+        output(call["call_id"], '{"item":"a lamp","sold":0}'),
+        *says("There are two."),
+        user("thanks"),
+    )
+    assert request.instructions == "Sell."
+    assert [spec.name for spec in request.tools] == [one.name for one in SHOP.tools]

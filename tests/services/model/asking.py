@@ -1,0 +1,87 @@
+"""Builders that keep the stories of these tests short."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twelvefold.core.events import Entry, Item
+from twelvefold.core.ports import ModelReply, ModelRequest, ToolSpec
+from twelvefold.services.model.openai import ModelSettings
+from twelvefold.services.model.sse import Events
+from twelvefold.services.model.wire import Wire
+
+HASH = "ab" * 32
+ENROL = ToolSpec(
+    "enrol",
+    "Enrol the caller in a course.",
+    {
+        "type": "object",
+        "properties": {"course": {"type": "string"}},
+        "required": ["course"],
+        "additionalProperties": False,
+    },
+)
+
+
+@dataclass
+class Heard:
+    """A listener that remembers. `text_now` is what a reader sees after everything."""
+
+    deltas: list[str] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
+    text_now: str = ""
+
+    def text(self, delta: str) -> None:
+        self.deltas.append(delta)
+        self.text_now += delta
+
+    def restarted(self, why: str) -> None:
+        self.restarts.append(why)
+        self.text_now = ""
+
+    def recorded(self, entry: Entry) -> None:
+        raise AssertionError(entry)
+
+
+def user(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": text}
+
+
+def output(call_id: str, text: str) -> Item:
+    return {"type": "function_call_output", "call_id": call_id, "output": text}
+
+
+def asking(*items: Item, instructions: str = "Be brief.") -> ModelRequest:
+    return ModelRequest(instructions, items or (user("hello"),), (ENROL,))
+
+
+def patient_as_a_test(url: str, **changes: Any) -> ModelSettings:
+    """Settings whose waits a test can sit out."""
+    base: dict[str, Any] = {
+        "base_url": url,
+        "api_key": "sk-secret",
+        "model": "gpt-test",
+        "connect_timeout_s": 1.0,
+        "first_token_timeout_s": 5.0,
+        "between_tokens_timeout_s": 5.0,
+        "backoff_s": 0.001,
+    }
+    return ModelSettings(**base | changes)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What goes into every request."""
+
+    model: str = "gpt-test"
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+
+
+def received(wire: Wire, *events: bytes) -> tuple[ModelReply, Heard]:
+    """The reply out of these server-sent events, and what a listener heard of it."""
+    heard = Heard()
+    reply = wire.reply(heard.text)
+    for event in events:
+        for data in Events().feed(event):
+            reply.add(data)
+    return reply.whole(HASH, "gpt-asked"), heard

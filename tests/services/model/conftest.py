@@ -1,0 +1,44 @@
+"""No test of a model talks to anything but this machine."""
+
+import ipaddress
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.services.model.mock_server import MockServer
+
+_guarded = False
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if not _guarded or event not in ("socket.connect", "socket.getaddrinfo"):
+        return
+    target = args[1] if event == "socket.connect" else args
+    if isinstance(target, tuple) and not _is_here(target[0]):
+        raise RuntimeError(f"a test tried to reach {target[0]}; tests talk to loopback only")
+
+
+def _is_here(host: Any) -> bool:
+    try:
+        return host in (None, "", "localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback() -> Iterator[None]:
+    global _guarded
+    _guarded = True
+    yield
+    _guarded = False
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MockServer]:
+    async with MockServer() as server:
+        yield server

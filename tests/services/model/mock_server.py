@@ -1,0 +1,225 @@
+"""A model's server that does as it is told: what to answer, or how to break off.
+
+    async with MockServer() as server:
+        server.will(refuses(503), streams(events))
+
+Each request is answered by the next behaviour; the last one stays.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Self
+
+SSE = "text/event-stream; charset=utf-8"
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Call:
+    """One request, and the connection to answer it on."""
+
+    def __init__(
+        self, path: str, headers: Mapping[str, str], body: bytes, writer: asyncio.StreamWriter
+    ) -> None:
+        self.path = path
+        self.headers = headers
+        self.raw = body
+        self.gone = asyncio.Event()
+        self._writer = writer
+
+    @property
+    def body(self) -> dict[str, Any]:
+        decoded: dict[str, Any] = json.loads(self.raw)
+        return decoded
+
+    async def head(self, status: int, headers: Mapping[str, str]) -> None:
+        lines = [f"HTTP/1.1 {status} Whatever", *(f"{k}: {v}" for k, v in headers.items())]
+        await self._write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+    async def chunk(self, piece: bytes) -> None:
+        await self._write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+    async def raw_bytes(self, piece: bytes) -> None:
+        await self._write(piece)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def reset(self) -> None:
+        """Close as a server does that has crashed."""
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._writer.transport.abort()
+
+    async def _write(self, piece: bytes) -> None:
+        self._writer.write(piece)
+        await self._writer.drain()
+
+
+Behaviour = Callable[[Call], Awaitable[None]]
+
+
+class MockServer:
+    """Listens on loopback. `calls` are the requests so far, `open` the connections now."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.connections = 0
+        self.open = 0
+        self._behaviours: list[Behaviour] = []
+        self._server: asyncio.Server | None = None
+
+    def will(self, *behaviours: Behaviour) -> None:
+        self._behaviours = list(behaviours)
+        self.calls.clear()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for call in self.calls:
+            call.close()
+        async with asyncio.timeout(5):
+            while self.open:
+                await asyncio.sleep(0.005)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            while call := await _read_call(reader, writer):
+                self.calls.append(call)
+                behaviours = self._behaviours
+                behaviour = behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
+                await _answer(behaviour, call, reader)
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = [line.partition(":") for line in lines if line]
+        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    return Call(first.split(" ")[1], headers, body, writer)
+
+
+async def _answer(behaviour: Behaviour, call: Call, reader: asyncio.StreamReader) -> None:
+    """Answer until done, or until the client has gone."""
+    answering = asyncio.ensure_future(behaviour(call))
+    leaving = asyncio.ensure_future(_left(reader))
+    await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+    if leaving.done():
+        call.gone.set()
+    for task in (answering, leaving):
+        task.cancel()
+        with suppress(asyncio.CancelledError, ConnectionError):
+            await task
+
+
+async def _left(reader: asyncio.StreamReader) -> None:
+    while not reader.at_eof() and reader.exception() is None:
+        await asyncio.sleep(0.005)
+
+
+def streams(
+    events: Iterable[bytes],
+    *,
+    pause_s: float = 0.0,
+    headers: Mapping[str, str] | None = None,
+    whole: bool = True,
+) -> Behaviour:
+    """Send these pieces as a stream, and its end unless `whole` is False."""
+
+    async def behave(call: Call) -> None:
+        await call.head(
+            200, {"content-type": SSE, "transfer-encoding": "chunked", **(headers or {})}
+        )
+        for event in events:
+            await call.chunk(event)
+            await asyncio.sleep(pause_s)
+        if whole:
+            await call.raw_bytes(b"0\r\n\r\n")
+
+    return behave
+
+
+def cuts(events: Iterable[bytes]) -> Behaviour:
+    """Send these pieces, then close the connection."""
+    return _then(streams(events, whole=False), Call.close)
+
+
+def resets(events: Iterable[bytes]) -> Behaviour:
+    """Send these pieces, then break the connection."""
+    return _then(streams(events, whole=False), Call.reset)
+
+
+def stalls(events: Iterable[bytes] = ()) -> Behaviour:
+    """Send these pieces, then nothing, for ever."""
+    begin = streams(events, whole=False)
+
+    async def behave(call: Call) -> None:
+        if events:
+            await begin(call)
+        await asyncio.sleep(3600)
+
+    return behave
+
+
+def drops() -> Behaviour:
+    """Close the connection in place of an answer."""
+
+    async def behave(call: Call) -> None:
+        call.close()
+
+    return behave
+
+
+def refuses(
+    status: int, error: object = None, *, headers: Mapping[str, str] | None = None
+) -> Behaviour:
+    """Answer with a status and OpenAI's error object."""
+    body = json.dumps({"error": error or {"message": "Not today"}}).encode()
+    return answers(status, body, headers=headers)
+
+
+def answers(
+    status: int,
+    body: bytes,
+    *,
+    kind: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Behaviour:
+    """Answer with this body in one piece."""
+
+    async def behave(call: Call) -> None:
+        length = {"content-type": kind, "content-length": str(len(body))}
+        await call.head(status, {**length, **(headers or {})})
+        await call.raw_bytes(body)
+
+    return behave
+
+
+def _then(begin: Behaviour, end: Callable[[Call], None]) -> Behaviour:
+    async def behave(call: Call) -> None:
+        await begin(call)
+        await asyncio.sleep(0.02)  # what was sent arrives first
+        end(call)
+
+    return behave

@@ -1,0 +1,99 @@
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from tests.services.model.asking import Heard, asking, output, user
+from twelvefold.core.events import (
+    Event,
+    Item,
+    ModelReplied,
+    ReplyEnd,
+    RunFinished,
+    RunStarted,
+    ToolSucceeded,
+    Usage,
+    encode,
+)
+from twelvefold.core.ids import CallId
+from twelvefold.errors import ModelRejected
+from twelvefold.services.model.cassette import CassetteModel
+from twelvefold.services.model.scripted import calls, says
+
+CALL = [item | {"call_id": "c1"} for item in calls(("enrol", {"course": "x"}))]
+
+
+def replied(items: Sequence[Item], ended: ReplyEnd = "completed") -> ModelReplied:
+    return ModelReplied(tuple(items), Usage(7, 3), "gpt-test", "ab" * 32, ended)
+
+
+def export(*events: Event) -> list[str]:
+    lines = []
+    for position, event in enumerate(events, 1):
+        kind, version, body = encode(event)
+        line = {"position": position, "run": 1, "type": kind, "version": version, "at_us": 1}
+        lines.append(json.dumps({**line, "body": json.loads(body)}))
+    return lines
+
+
+TAPE = export(
+    RunStarted((user("enrol me"),), "ann", "enrolment", "1"),
+    replied(CALL),
+    ToolSucceeded(CallId("2.0"), "enrol", "ok"),
+    replied(says("You are in.")),
+    RunFinished("completed"),
+)
+
+
+async def test_an_exported_journal_is_played_in_order() -> None:
+    model = CassetteModel.from_export([*TAPE, ""])
+    heard = Heard()
+
+    first = await model.reply(asking(user("enrol me")), heard)
+    second = await model.reply(asking(user("enrol me"), *CALL, output("c1", "ok")), heard)
+
+    assert (first.items, second.items) == (tuple(CALL), tuple(says("You are in.")))
+    assert second.usage == Usage(7, 3)
+    assert heard.deltas == ["You are in."]
+
+
+async def test_a_request_at_another_point_of_the_conversation_is_rejected() -> None:
+    model = CassetteModel.from_export(TAPE)
+    await model.reply(asking(user("enrol me")), Heard())
+
+    with pytest.raises(
+        ModelRejected, match="before its reply 2 of 2 come 1 tool outputs, the request has 0"
+    ):
+        await model.reply(asking(user("enrol me")), Heard())
+
+
+async def test_the_check_can_be_left_out() -> None:
+    model = CassetteModel.from_export(TAPE, check=False)
+
+    await model.reply(asking(), Heard())
+    await model.reply(asking(), Heard())
+
+
+async def test_calls_of_a_reply_that_was_cut_off_lead_to_no_outputs() -> None:
+    model = CassetteModel.from_export(
+        export(replied(CALL, "max_output_tokens"), replied(says("hi")))
+    )
+
+    await model.reply(asking(user("a")), Heard())
+    await model.reply(asking(user("a"), user("b")), Heard())
+
+
+async def test_a_tape_that_is_over_says_so() -> None:
+    model = CassetteModel.from_export(export(replied(says("hi"))))
+    await model.reply(asking(), Heard())
+
+    with pytest.raises(ModelRejected, match="the cassette is over: it has 1 replies"):
+        await model.reply(asking(), Heard())
+
+
+@pytest.mark.parametrize(
+    "line", ["{", '{"position": 1}', TAPE[0].replace("RunStarted", "RunDreamt")]
+)
+def test_a_line_that_cannot_be_read_is_named(line: str) -> None:
+    with pytest.raises(ModelRejected, match="the cassette's line 2 cannot be read"):
+        CassetteModel.from_export([TAPE[0], line])

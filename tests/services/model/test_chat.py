@@ -1,0 +1,388 @@
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from pydantic import TypeAdapter
+
+from tests.services.model.asking import ENROL, HASH, Asked, asking, output, received, user
+from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
+from twelvefold.core.events import Item, Usage
+from twelvefold.core.ports import ModelRequest
+from twelvefold.services.model.chat import CHAT
+from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+
+DONE = sse("[DONE]")
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
+def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(CHAT.encode(request, asked or Asked(), frozenset(without)))
+    return body
+
+
+def messages(*items: Item) -> list[Item]:
+    everything: list[Item] = sent(asking(*items))["messages"]
+    assert everything[0] == SYSTEM
+    return everything[1:]
+
+
+def tool_call(call_id: str, arguments: str = "{}", name: str = "enrol") -> Item:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def calls(*deltas: Item) -> list[bytes]:
+    return [*(chunk({"tool_calls": [delta]}) for delta in deltas), chunk({}, "tool_calls"), DONE]
+
+
+def test_a_request_is_a_streamed_one_that_counts_its_tokens() -> None:
+    assert sent(asking(user("hello"))) == {
+        "model": "gpt-test",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "messages": [SYSTEM, {"role": "user", "content": "hello"}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "enrol",
+                    "description": "Enrol the caller in a course.",
+                    "parameters": ENROL.parameters,
+                    "strict": True,
+                },
+            }
+        ],
+    }
+
+
+def test_text_and_calls_of_one_reply_are_one_message() -> None:
+    assert messages(
+        user("enrol me"),
+        message("Let me see."),
+        function_call("a", "enrol", "{}"),
+        function_call("b", "enrol", "{}"),
+        output("a", "ok"),
+        output("b", "full"),
+        message("Done."),
+    ) == [
+        {"role": "user", "content": "enrol me"},
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [tool_call("a"), tool_call("b")],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "ok"},
+        {"role": "tool", "tool_call_id": "b", "content": "full"},
+        {"role": "assistant", "content": "Done."},
+    ]
+
+
+def test_text_behind_calls_comes_before_their_results() -> None:
+    assert messages(
+        function_call("a", "enrol", "{}"), message("One moment."), output("a", "ok")
+    ) == [
+        {"role": "assistant", "content": "One moment.", "tool_calls": [tool_call("a")]},
+        {"role": "tool", "tool_call_id": "a", "content": "ok"},
+    ]
+
+
+def test_calls_without_text_have_no_content() -> None:
+    assert messages(function_call("a", "enrol", "{}"), output("a", "ok"))[0]["content"] is None
+
+
+def test_two_texts_in_a_row_stay_two_messages() -> None:
+    assert messages(message("One."), message("Two."), function_call("a", "enrol", "{}")) == [
+        {"role": "assistant", "content": "One."},
+        {"role": "assistant", "content": "Two.", "tool_calls": [tool_call("a")]},
+    ]
+
+
+def test_replies_with_calls_stay_apart() -> None:
+    first, second = function_call("a", "enrol", "{}"), function_call("a", "enrol", "{}")
+
+    roles = [m["role"] for m in messages(first, output("a", "1"), second, output("a", "2"))]
+
+    assert roles == ["assistant", "tool", "assistant", "tool"]
+
+
+def test_reasoning_and_other_items_of_the_responses_api_are_not_sent() -> None:
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+
+    assert messages(reasoning, message("Hi"), {"type": "mcp_call", "id": "m"}) == [
+        {"role": "assistant", "content": "Hi"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("hello", "hello"),
+        ([{"type": "input_text", "text": "hello"}], "hello"),
+        (
+            [
+                {"type": "input_text", "text": "what is"},
+                {"type": "input_image", "image_url": "data:x", "detail": "low"},
+                {"type": "input_image", "image_url": "data:y", "detail": None},
+            ],
+            [
+                {"type": "text", "text": "what is"},
+                {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": "data:y"}},
+            ],
+        ),
+        (
+            [{"type": "text", "text": "a"}, {"type": "new"}],
+            [{"type": "text", "text": "a"}, {"type": "new"}],
+        ),
+    ],
+)
+def test_what_a_user_says_may_have_parts(content: Any, expected: Any) -> None:
+    said = {"type": "message", "role": "user", "content": content}
+
+    assert messages(said) == [{"role": "user", "content": expected}]
+
+
+def test_a_developer_is_the_system_to_most_servers() -> None:
+    assert messages({"role": "developer", "content": "x"}) == [{"role": "system", "content": "x"}]
+
+
+def test_openais_own_types_take_the_request() -> None:
+    items = (user("a"), message("b"), function_call("c", "enrol", "{}"), output("c", "d"))
+    body = sent(asking(*items))
+
+    for item in body["messages"]:
+        TypeAdapter(ChatCompletionMessageParam).validate_python(item)
+    for tool in body["tools"]:
+        TypeAdapter(ChatCompletionToolParam).validate_python(tool)
+
+
+def test_settings_of_the_operator_are_passed_on() -> None:
+    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+
+    assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("o3", 0.0, 100)
+
+
+def test_what_a_server_does_not_know_is_said_otherwise_or_not_at_all() -> None:
+    asked = Asked(max_output_tokens=100)
+
+    body = sent(asking(), asked, "stream_options", "max_completion_tokens")
+
+    assert "stream_options" not in body
+    assert "max_completion_tokens" not in body
+    assert body["max_tokens"] == 100
+
+
+def test_a_reply_tells_its_model_and_usage() -> None:
+    reply, _ = received(CHAT, *chat_events(Said("Hi", usage=(100, 20, 30, 5))))
+
+    assert reply.usage == Usage(100, 20, 30, 5)
+    assert (reply.model, reply.request_hash, reply.ended) == ("gpt-test-2026", HASH, "completed")
+
+
+def test_usage_may_come_with_the_last_choice_and_without_details() -> None:
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None}
+
+    reply, _ = received(CHAT, chunk({"content": "Hi"}), sse({**last, "usage": usage}), DONE)
+
+    assert reply.usage == Usage(3, 2)
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+def test_an_early_end_is_a_reply_with_its_reason(ended: Any) -> None:
+    reply, heard = received(CHAT, *chat_events(Said("So far", ended=ended)))
+
+    assert reply.ended == ended
+    assert heard.text_now == "So far"
+
+
+def test_a_refusal_is_shown_and_kept_as_one() -> None:
+    reply, heard = received(
+        CHAT, chunk({"refusal": "I can"}), chunk({"refusal": "not."}), chunk({}, "stop"), DONE
+    )
+
+    assert reply.items == (message("", refusal="I cannot."),)
+    assert heard.text_now == "I cannot."
+
+
+def test_reasoning_content_is_said_to_nobody() -> None:
+    reply, heard = received(
+        CHAT, chunk({"reasoning_content": "hm"}), chunk({"content": "Hi"}), chunk({}, "stop"), DONE
+    )
+
+    assert reply.items == (message("Hi"),)
+    assert heard.text_now == "Hi"
+
+
+def test_content_may_have_parts() -> None:
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "Hi"}]
+
+    reply, _ = received(CHAT, chunk({"content": parts}), chunk({}, "stop"))
+
+    assert reply.items == (message("Hi"),)
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        # as OpenAI sends them
+        [
+            {"index": 0, **tool_call("a", "")},
+            {"index": 0, "function": {"arguments": '{"x"'}},
+            {"index": 0, "function": {"arguments": ": 1}"}},
+            {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
+        ],
+        # in turns
+        [
+            {"index": 0, **tool_call("a", '{"x"')},
+            {"index": 1, **tool_call("b", '{"y"', "drop")},
+            {"index": 0, "function": {"arguments": ": 1}"}},
+            {"index": 1, "function": {"arguments": ": 2}"}},
+        ],
+        # without an index
+        [
+            tool_call("a", '{"x"'),
+            {"function": {"arguments": ": 1}"}},
+            tool_call("b", '{"y": 2}', "drop"),
+        ],
+        # all with the same index
+        [
+            {"index": 0, **tool_call("a", '{"x": 1}')},
+            {"index": 0, **tool_call("b", '{"y": 2}', "drop")},
+        ],
+        # the name in pieces, the id with each of them
+        [
+            {"index": 0, **tool_call("a", "", "en")},
+            {"index": 0, **tool_call("a", "", "rol")},
+            {"index": 0, "id": "a", "function": {"name": None, "arguments": '{"x": 1}'}},
+            {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
+        ],
+        # the name again with each piece
+        [
+            {"index": 0, **tool_call("a", '{"x"')},
+            {"index": 0, **tool_call("a", ": 1}")},
+            {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
+        ],
+        # arguments as an object
+        [
+            {"index": 0, "id": "a", "function": {"name": "enrol", "arguments": {"x": 1}}},
+            {"index": 1, "id": "b", "function": {"name": "drop", "arguments": {"y": 2}}},
+        ],
+        # with nothing in some
+        [
+            {"index": 0, **tool_call("a", '{"x": 1}')},
+            {"index": 0},
+            {"index": 0, "function": None},
+            {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
+        ],
+    ],
+)
+def test_calls_are_put_together_however_they_come(deltas: list[Item]) -> None:
+    reply, _ = received(CHAT, *calls(*deltas))
+
+    assert reply.items == (
+        function_call("a", "enrol", '{"x": 1}'),
+        function_call("b", "drop", '{"y": 2}'),
+    )
+
+
+def test_a_call_without_id_gets_one_and_without_arguments_none() -> None:
+    bare = {"function": {"name": "enrol", "arguments": ""}}
+
+    reply, _ = received(CHAT, *calls({"index": 0, **bare}, {"index": 1, **bare, "id": ""}))
+
+    assert reply.items == (
+        function_call(f"call_{HASH[:24]}0", "enrol", "{}"),
+        function_call(f"call_{HASH[:24]}1", "enrol", "{}"),
+    )
+
+
+def test_whole_calls_without_index_and_id_are_as_many_as_they_are() -> None:
+    bare = {"function": {"name": "enrol", "arguments": {"x": 1}}}
+
+    reply, _ = received(CHAT, *calls(bare, bare))
+
+    assert [item["arguments"] for item in reply.items] == ['{"x": 1}', '{"x": 1}']
+
+
+def test_one_id_for_two_calls_is_kept_as_it_is() -> None:
+    reply, _ = received(
+        CHAT, *calls({"index": 0, **tool_call("a", "{}")}, {"index": 1, **tool_call("a", "{}")})
+    )
+
+    assert [item["call_id"] for item in reply.items] == ["a", "a"]
+
+
+def test_a_character_split_over_two_chunks_is_put_together() -> None:
+    halves = [b"a\\ud83d", b"\\ude00b", b"\\ud83dc", b"d\\ud83d"]
+    chunks = [b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % half for half in halves]
+
+    reply, heard = received(CHAT, *chunks, chunk({}, "stop"), DONE)
+
+    assert heard.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
+    assert reply.items == (message("a😀b\ufffdcd\ufffd"),)
+
+
+def test_a_character_split_within_arguments_is_put_together() -> None:
+    halves = [b'{\\"x\\": \\"\\ud83d', b'\\ude00\\"}']
+    begin = (
+        b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"enrol",'
+    )
+    chunks = [begin + b'"arguments":"%s"}}]}}]}\n\n' % half for half in halves]
+
+    reply, _ = received(CHAT, *chunks, chunk({}, "tool_calls"))
+
+    assert reply.items == (function_call("a", "enrol", '{"x": "😀"}'),)
+
+
+def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
+    said = {"role": "assistant", "content": "Hi", "tool_calls": [tool_call("a")]}
+    whole = chat_chunk([{"index": 0, "message": said, "finish_reason": "tool_calls"}])
+
+    reply, heard = received(CHAT, sse(whole))
+
+    assert reply.items == (message("Hi"), function_call("a", "enrol", "{}"))
+    assert heard.text_now == "Hi"
+
+
+@pytest.mark.parametrize("end", [[chunk({}, "stop")], [DONE]])
+def test_either_a_reason_or_the_last_word_ends_a_reply(end: list[bytes]) -> None:
+    reply, _ = received(CHAT, chunk({"content": "Hi"}), *end)
+
+    assert reply.items == (message("Hi"),)
+
+
+@pytest.mark.parametrize("events", [[], [chunk({"content": "Hi"})], [DONE]])
+def test_without_either_or_without_anything_it_is_void(events: list[bytes]) -> None:
+    with pytest.raises(TryAgain, match="the stream ended before the reply did"):
+        received(CHAT, *events)
+
+
+def test_an_empty_reply_is_an_empty_message() -> None:
+    reply, heard = received(CHAT, chunk({"role": "assistant", "content": ""}), chunk({}, "stop"))
+
+    assert reply.items == (message(""),)
+    assert heard.deltas == []
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [({"error": {"code": 502}}, {"code": 502}), ({"error": "bad"}, {"message": "bad"})],
+)
+def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item) -> None:
+    with pytest.raises(ErrorSent) as caught:
+        received(CHAT, chunk({"content": "Hi"}), sse(event))
+
+    assert caught.value.error == error
+
+
+def test_a_reply_that_the_server_broke_off_is_void() -> None:
+    with pytest.raises(TryAgain, match="the server broke off the reply"):
+        received(CHAT, chunk({"content": "Hi"}), chunk({}, "error"))
+
+
+@pytest.mark.parametrize("data", ['{"choices": [', "[1]", '{"choices": 7}', "[" * 100_000])
+def test_what_is_no_chunk_is_void(data: str) -> None:
+    with pytest.raises(TryAgain, match=r"malformed JSON|is no chunk"):
+        received(CHAT, f"data: {data}\n\n".encode())

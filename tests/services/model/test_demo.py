@@ -1,0 +1,71 @@
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+
+from tests.services.model.asking import Heard, asking, user
+from tests.services.model.mock_server import MockServer, streams
+from twelvefold.core.events import Item
+from twelvefold.services.model import open_model
+from twelvefold.services.model.demo import open_demo, stream
+from twelvefold.services.model.scripted import calls, says
+
+BOTH = says("Let me see what there is.\n\n  Two spaces. ") + calls(("enrol", {"course": "CS 101"}))
+
+
+async def test_the_rules_get_the_request_as_a_server_would() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def rules(body: dict[str, Any]) -> list[Item]:
+        bodies.append(body)
+        return says("Hi")
+
+    await open_demo(rules).reply(asking(user("hello")), Heard())
+
+    [body] = bodies
+    assert body["input"] == [user("hello")]
+    assert body["instructions"] == "Be brief."
+    assert [tool["name"] for tool in body["tools"]] == ["enrol"]
+
+
+async def test_text_comes_in_small_pieces_and_the_rest_whole() -> None:
+    heard = Heard()
+
+    reply = await open_demo(lambda _: BOTH).reply(asking(), heard)
+
+    assert len(heard.deltas) == 8
+    assert heard.text_now == "Let me see what there is.\n\n  Two spaces. "
+    assert reply.items[0] == BOTH[0]
+    assert reply.items[1] == {**BOTH[1], "call_id": reply.items[1]["call_id"]}
+    assert reply.model == "demo"
+
+
+async def test_a_call_gets_an_id_that_depends_on_the_request_alone() -> None:
+    model = open_demo(lambda _: BOTH)
+
+    first, again, other = [
+        (await model.reply(asking(user(text)), Heard())).items[1]["call_id"] for text in "aab"
+    ]
+
+    assert first == again != other
+
+
+@pytest.mark.parametrize("items", [says("Hello, you there."), says(""), BOTH])
+async def test_openais_own_client_takes_the_stream(server: MockServer, items: list[Item]) -> None:
+    server.will(streams(stream(items, b"{}")))
+    async with (
+        AsyncOpenAI(
+            api_key="any", base_url=server.url, max_retries=0, _strict_response_validation=True
+        ) as client,
+        client.responses.stream(model="demo", input="hello") as events,
+    ):
+        response = await events.get_final_response()
+
+    assert [item.type for item in response.output] == [item["type"] for item in items]
+    assert response.output_text == "".join(
+        item["content"][0]["text"] for item in items if item["type"] == "message"
+    )
+
+
+def test_the_demo_stands_in_where_no_server_is_named() -> None:
+    assert open_model(base_url="", api_key="", model="gpt-5").name == "demo"

@@ -1,0 +1,385 @@
+"""What the demo model says and calls, from requests as the Responses API has them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twelvefold.core.events import Item
+from twelvefold.services.model.demo_rules import HELP, NOTICE, reply
+from twelvefold.services.model.wire import text_of
+
+OPEN = ("find_courses", "get_course", "my_enrolments", "drop")
+ALL = (*OPEN, "enrol", "find_alternatives", "send_welcome")
+DB_101 = {"code": "DB-101", "title": "Relational Databases", "price_usd": 240.0, "seats_left": 0}
+DB_102 = {"code": "DB-102", "title": "Practical SQL", "price_usd": 190.0, "seats_left": 3}
+FOUND = {"courses": [DB_101, DB_102]}
+FULL = "Error: DB-101 is full; find_alternatives gives courses with seats"
+
+
+def section(id: str, **more: object) -> dict[str, Any]:
+    told = {"section": id, "course": id[:-2], "title": "Practical SQL", "price_usd": 190.0}
+    return {**told, "seats_left": 3, "status": "open", "starts": "2027-01-04", **more}
+
+
+def course(*sections: dict[str, Any]) -> dict[str, Any]:
+    code = sections[0]["course"]
+    return {"code": code, "title": "Practical SQL", "description": "SQL.", "sections": sections}
+
+
+def user(text: str) -> list[Item]:
+    return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
+
+
+def assistant(text: str) -> list[Item]:
+    return [{"type": "message", "role": "assistant", "content": text}]
+
+
+def told(tool: str, arguments: Mapping[str, Any], output: object) -> list[Item]:
+    text = output if isinstance(output, str) else json.dumps(output)
+    call = {"call_id": f"c{text}", "name": tool, "arguments": json.dumps(arguments)}
+    return [
+        {"type": "function_call", **call},
+        {"type": "function_call_output", "call_id": call["call_id"], "output": text},
+    ]
+
+
+def asked(items: Sequence[Item], tools: Sequence[str] = ALL) -> Item:
+    offered = [{"type": "function", "name": name, "parameters": {}} for name in tools]
+    (item,) = reply({"model": "demo", "input": list(items), "tools": offered})
+    return item
+
+
+def call(items: Sequence[Item], tools: Sequence[str] = ALL) -> tuple[str, dict[str, Any]]:
+    """What the model calls now, with its arguments."""
+    item = asked(items, tools)
+    assert item["type"] == "function_call", text_of(item.get("content"))
+    return item["name"], json.loads(item["arguments"])
+
+
+def words(items: Sequence[Item], tools: Sequence[str] = ALL) -> str:
+    """What the model says now."""
+    item = asked(items, tools)
+    assert item["type"] == "message", item
+    return text_of(item["content"])
+
+
+# What is said
+
+
+def test_the_first_words_of_a_conversation_tell_what_it_is() -> None:
+    first = words(user("hello"))
+
+    assert first == f"{NOTICE}Hello! {HELP}"
+    assert "OPENAI_API_KEY" in NOTICE
+    assert words([*user("hello"), *assistant(first), *user("what can you do?")]) == HELP
+
+
+def test_the_first_words_tell_it_after_tools_were_called_too() -> None:
+    said = words([*user("What am I enrolled in?"), *told("my_enrolments", {}, {"enrolments": []})])
+
+    assert said == f"{NOTICE}You are not enrolled in any course."
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        ("I want to learn databases", {"text": "databases", "highest_price_usd": None}),
+        ("Something on machine learning?", {"text": "machine learning", "highest_price_usd": None}),
+        ("python for less than $200 please", {"text": "python", "highest_price_usd": 200.0}),
+        ("sign me up for a SQL course under 99.5", {"text": "sql", "highest_price_usd": 99.5}),
+        ("Spanish, 150 dollars or less", {"text": "spanish", "highest_price_usd": 150.0}),
+    ],
+)
+def test_a_topic_is_searched(said: str, arguments: dict[str, Any]) -> None:
+    assert call(user(said)) == ("find_courses", {"topic": None, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("said", "highest"), [("something cheaper than 200", 200.0), ("anything cheaper?", 189.0)]
+)
+def test_a_price_alone_narrows_the_last_search(said: str, highest: float) -> None:
+    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+
+    name, arguments = call([*before, *assistant("…"), *user(said)])
+
+    assert name == "find_courses"
+    assert arguments == {"text": "databases", "topic": None, "highest_price_usd": highest}
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("sign me up for DB-101", "DB-101"),
+        ("enrol me in db 101, if it costs under 200", "DB-101"),
+        ("Tell me about PY101", "PY-101"),
+        ("MATH-101-B", "MATH-101-B"),
+        ("what is 0000148988?", "0000148988"),
+        ("put me into practical sql", "DB-102"),
+        ("tell me more about the second one", "DB-102"),
+        ("the cheapest", "DB-102"),
+    ],
+)
+def test_a_course_is_looked_up(said: str, code: str) -> None:
+    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+
+    assert call([*before, *assistant("…"), *user(said)]) == ("get_course", {"course_code": code})
+
+
+@pytest.mark.parametrize("said", ["What am I enrolled in?", "show my courses", "my schedule"])
+def test_enrolments_are_listed(said: str) -> None:
+    assert call(user(said)) == ("my_enrolments", {})
+
+
+@pytest.mark.parametrize(
+    "said", ["hi", "", "help", "?!", "who are you", "thanks!", "no", "ok", "\ud800", "x" * 100_000]
+)
+def test_whatever_is_said_has_an_answer(said: str) -> None:
+    assert asked(user(said))
+
+
+# Enrolling
+
+
+def test_a_looked_up_course_is_taken_when_that_was_the_wish() -> None:
+    looked_up = told("get_course", {"course_code": "DB-102"}, course(section("DB-102-A")))
+
+    assert call([*user("sign me up for DB-102"), *looked_up]) == (
+        "enrol",
+        {"course_code": "DB-102"},
+    )
+    assert "Shall I sign you up for DB-102?" in words([*user("how much is DB-102"), *looked_up])
+
+
+def test_which_of_several_sections_is_asked_and_the_answer_taken() -> None:
+    both = course(section("DB-102-A"), section("DB-102-B"))
+    looked_up = told("get_course", {"course_code": "DB-102"}, both)
+    question = words([*user("sign me up for DB-102"), *looked_up])
+    one = told("get_course", {"course_code": "DB-102-B"}, course(section("DB-102-B")))
+    answer = [*user("sign me up"), *looked_up, *assistant(question), *user("the second"), *one]
+
+    assert question.endswith("Which section do you want?")
+    assert call(answer) == ("enrol", {"course_code": "DB-102-B"})
+
+
+def test_after_enrolling_comes_the_welcome_and_then_a_summary() -> None:
+    enrolled = [*user("enrol me in DB-102"), *told("enrol", {}, section("DB-102-A"))]
+    welcomed = told("send_welcome", {}, {"sent_to": "you@students.example"})
+
+    assert call(enrolled) == ("send_welcome", {"course_code": "DB-102"})
+    said = words([*enrolled, *welcomed])
+    assert said.endswith("A welcome mail is on its way to you@students.example.")
+    assert "You are enrolled in DB-102-A Practical SQL, $190, starts 2027-01-04" in said
+
+
+FULL_TURN = (
+    *told("get_course", {"course_code": "DB-101"}, course(section("DB-101-A", seats_left=0))),
+    *told("enrol", {"course_code": "DB-101"}, FULL),
+)
+ALTERNATIVES = told(
+    "find_alternatives", {"course_code": "DB-101"}, {"alternatives": [section("DB-102-A")]}
+)
+
+
+def test_a_full_course_is_tried_and_then_something_near_it_is_looked_for() -> None:
+    turn = [*user("sign me up for DB-101"), *FULL_TURN]
+
+    assert call(turn[:3]) == ("enrol", {"course_code": "DB-101"})
+    assert call(turn) == ("find_alternatives", {"course_code": "DB-101"})
+
+
+def test_an_alternative_is_offered_and_a_yes_takes_it() -> None:
+    turn = [*user("sign me up for DB-101"), *FULL_TURN, *ALTERNATIVES]
+    offer = words(turn)
+
+    assert "DB-101 is full" in offer
+    assert offer.endswith("Shall I take DB-102-A, Practical SQL?")
+    yes = [*turn, *assistant(offer), *user("Yes, please!")]
+    assert call(yes) == ("get_course", {"course_code": "DB-102-A"})
+
+
+@pytest.mark.parametrize(
+    "permission",
+    ["if it is full, take whatever is closest", "or something similar", "otherwise SQL"],
+)
+def test_an_alternative_is_taken_at_once_if_the_user_said_so(permission: str) -> None:
+    turn = [*user(f"sign me up for DB-101, {permission}"), *FULL_TURN, *ALTERNATIVES]
+    taken = told("enrol", {"course_code": "DB-102-A"}, section("DB-102-A"))
+    welcomed = told("send_welcome", {}, {"sent_to": "you@students.example"})
+
+    assert call(turn) == ("enrol", {"course_code": "DB-102-A"})
+    said = words([*turn, *taken, *welcomed])
+    assert "DB-101 is full, so I took the nearest. You are enrolled in DB-102-A" in said
+
+
+def test_a_second_refusal_is_told_and_not_tried_for_ever() -> None:
+    refused_again = told("enrol", {"course_code": "DB-102-A"}, FULL.replace("101", "102"))
+    turn = [*user("DB-101, or something similar"), *FULL_TURN, *ALTERNATIVES, *refused_again]
+
+    assert words(turn).endswith("I could not enrol you: DB-102 is full.")
+
+
+def test_an_unknown_course_is_told_without_the_advice_for_models() -> None:
+    refused = told(
+        "get_course", {}, "Error: there is no course 'XX-9'; find_courses gives the codes"
+    )
+
+    said = words([*user("enrol me in XX-900"), *refused])
+
+    assert said.endswith("There is no course 'XX-9'. Tell me what you want to learn, and I search.")
+
+
+def test_a_yes_to_a_list_asks_which() -> None:
+    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+
+    assert words([*before, *assistant("…"), *user("yes")]).startswith("Which course do you mean?")
+
+
+# Dropping
+
+
+def test_it_is_dropped_where_it_is_the_last_that_was_taken() -> None:
+    before = [*user("enrol me in DB-102"), *told("enrol", {}, section("DB-102-A"))]
+
+    assert call([*before, *assistant("…"), *user("drop it")]) == ("drop", {"course_code": "DB-102"})
+
+
+def test_the_only_course_is_dropped_and_of_several_it_asks_which() -> None:
+    one = told("my_enrolments", {}, {"enrolments": [{"course": "DB-102"}]})
+    two = told("my_enrolments", {}, {"enrolments": [{"course": "DB-102"}, {"course": "PY-101"}]})
+    start = user("drop my course, whichever")
+
+    assert call(start) == ("my_enrolments", {})
+    assert call([*start, *one]) == ("drop", {"course_code": "DB-102"})
+    question = words([*start, *two]).removeprefix(NOTICE)
+    assert question.startswith("Which of these shall I drop?")
+    answer = [*start, *two, *assistant(question), *user("PY-101")]
+    assert call(answer) == ("drop", {"course_code": "PY-101"})
+
+
+# What holds always
+
+
+def test_a_tool_that_is_not_on_offer_is_not_called() -> None:
+    turn = [*user("sign me up for DB-101"), *FULL_TURN[:2]]
+
+    assert "I would call enrol now, but it is not on offer." in words(turn, OPEN)
+
+
+def test_the_same_request_has_the_same_reply_and_another_has_another_call_id() -> None:
+    one, same, other = (asked(user(said)) for said in ("databases", "databases", "python"))
+
+    assert one == same
+    assert one["call_id"] != other["call_id"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "courses",
+                    "alternatives",
+                    "enrolments",
+                    "sections",
+                    "section",
+                    "code",
+                    "price_usd",
+                ]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+)
+
+
+@given(
+    said=st.sampled_from(
+        ["yes", "drop it", "cheaper", "databases", "enrol me in DB-101", "the second"]
+    ),
+    again=st.sampled_from(["", "yes", "drop it", "anything cheaper?", "tell me more about it"]),
+    calls=st.lists(st.tuples(st.sampled_from(ALL), JSON), max_size=4),
+)
+def test_whatever_the_tools_return_there_is_an_answer(
+    said: str, again: str, calls: list[tuple[str, Any]]
+) -> None:
+    answered = [item for tool, output in calls for item in told(tool, {}, output)]
+    later = [*assistant("…"), *user(again)] if again else []
+
+    assert asked([*user(said), *answered, *later])
+
+
+# Another workflow's tools
+
+
+def text_of_schema(*names: str, kind: str = "string") -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": kind} for name in names}}
+
+
+NOTES = [
+    {"name": "add_note", "description": "Write a note down.", "parameters": text_of_schema("text")},
+    {"name": "list_notes", "description": "All notes.", "parameters": text_of_schema()},
+    {
+        "name": "roll",
+        "description": "Roll a die.",
+        "parameters": {
+            "properties": {
+                "sides": {"type": "integer"},
+                "label": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            }
+        },
+    },
+    {"name": "send", "description": "Send a letter.", "parameters": text_of_schema("to", "text")},
+]
+
+
+def other(*items: Item) -> Item:
+    (item,) = reply({"input": list(items), "tools": NOTES})
+    return item
+
+
+@pytest.mark.parametrize(
+    ("said", "tool", "arguments"),
+    [
+        ("Add a note: buy milk", "add_note", {"text": "buy milk"}),
+        ('write down "call Bob"', "add_note", {"text": "call Bob"}),
+        ("please note that I like tea", "add_note", {"text": "I like tea"}),
+        ("Write buy more tea down, please.", "add_note", {"text": "buy more tea"}),
+        ("Write 2 eggs down", "add_note", {"text": "2 eggs"}),
+        ("write", "add_note", {"text": "write"}),
+        ("show my notes", "list_notes", {}),
+        ("roll a die with 6 sides", "roll", {"sides": 6, "label": None}),
+    ],
+)
+def test_the_tool_that_the_words_name_is_called(
+    said: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    item = other(*user(said))
+
+    assert (item["name"], json.loads(item["arguments"])) == (tool, arguments)
+
+
+@pytest.mark.parametrize("said", ["hello", "send a letter", "roll a die", ""])
+def test_it_says_so_when_its_rules_do_not_know_what_to_do(said: str) -> None:
+    said_back = text_of(other(*user(said))["content"])
+
+    assert said_back.startswith(NOTICE)
+    assert "There are: add_note, list_notes, roll, send." in said_back
+
+
+def test_another_tools_result_is_passed_on() -> None:
+    said = text_of(other(*user("show my notes"), *told("list_notes", {}, '["tea"]'))["content"])
+
+    assert said.endswith('list_notes says: ["tea"]')
+
+
+def test_a_request_without_tools_has_an_answer() -> None:
+    (item,) = reply({"input": "hello"})
+
+    assert "no tool" in text_of(item["content"])

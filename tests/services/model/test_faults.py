@@ -1,0 +1,43 @@
+import pytest
+
+from twelvefold.services.model.faults import Asked, Refusal, fault_of
+from twelvefold.services.model.wire import TryAgain
+
+ASKED = Asked("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
+DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "after_s"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "7"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after": " 0.25 "}, 0.25),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "9999"}, 120.0),
+        ({"retry-after": DATE, "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 30.0),
+        ({"retry-after": DATE, "date": "Wed, 21 Oct 2015 07:29:00 GMT"}, 0.0),
+        ({"retry-after": DATE, "date": "yesterday"}, None),
+        ({"retry-after": DATE}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_the_servers_word_on_when_to_come_back(
+    headers: dict[str, str], after_s: float | None
+) -> None:
+    fault = fault_of(Refusal(429, {}, headers), ASKED)
+
+    assert isinstance(fault, TryAgain)
+    assert fault.after_s == after_s
+
+
+def test_a_servers_words_are_one_short_line_without_the_key() -> None:
+    said = "key sk-secret\nis\x1b[1m bad \ud83d " + "x" * 1_000
+
+    quoted = ASKED.quoted(said)
+
+    assert quoted.startswith("key … is\ufffd[1m bad \ufffd xxx")
+    assert len(quoted) == 300
+    assert quoted.endswith("x…")

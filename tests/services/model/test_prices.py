@@ -1,0 +1,32 @@
+import pytest
+
+from twelvefold.core.budget import Price
+from twelvefold.services.model.prices import _read, price_of, window_of
+
+
+def test_a_known_model_has_a_price_and_a_window() -> None:
+    assert price_of("gpt-4o-mini") == Price(150_000, 75_000, 600_000)
+    assert window_of("gpt-4.1") == 1_047_576
+
+
+def test_a_dated_name_is_the_model_it_dates() -> None:
+    assert price_of("gpt-5-mini-2025-08-07") == price_of("gpt-5-mini")
+    assert window_of("o3-2025-04-16") == 200_000
+
+
+def test_a_dated_name_may_have_a_price_of_its_own() -> None:
+    assert price_of("gpt-4o-2024-05-13") == Price(5_000_000, 5_000_000, 15_000_000)
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-5.1", "gpt-5-pro", "o3-mini", "gpt-4o-audio-preview", "llama", ""]
+)
+def test_a_name_that_only_begins_like_a_known_one_has_no_price(model: str) -> None:
+    assert price_of(model) is None
+    assert window_of(model) is None
+
+
+def test_every_price_is_whole() -> None:
+    for name, known in _read().items():
+        assert set(known) == {"input", "cached_input", "output", "window"}, name
+        assert 0 < known["cached_input"] <= known["input"] <= known["output"], name

@@ -1,0 +1,310 @@
+import json
+from typing import Any
+
+import pytest
+from openai.types.responses import FunctionToolParam, ResponseInputItemParam
+from pydantic import TypeAdapter
+
+from tests.services.model.asking import (
+    ENROL,
+    HASH,
+    Asked,
+    asking,
+    output,
+    received,
+    user,
+)
+from tests.services.model.streams import Said, response, responses_events, sse, typed
+from twelvefold.core.events import Item, Usage
+from twelvefold.core.ports import ModelRequest
+from twelvefold.services.model.responses import RESPONSES
+from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+
+REASONING: Item = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "encrypted_content": "gAAA",
+    "new_field": {"deep": [1]},
+}
+CONVERSATION = (
+    user("enrol me"),
+    REASONING,
+    {**message("Let me see."), "phase": "commentary"},
+    function_call("call_1", "enrol", '{"course": "x"}'),
+    output("call_1", "Error: full"),
+    message("", refusal="I cannot."),
+    user("why?"),
+)
+
+
+def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(
+        RESPONSES.encode(request, asked or Asked(), frozenset(without))
+    )
+    return body
+
+
+def items_done(*items: Item, **fields: Any) -> list[bytes]:
+    done = [{"type": "response.output_item.done", "output_index": 0, "item": i} for i in items]
+    whole = response(status="completed", **fields)
+    return typed(*done, {"type": "response.completed", "response": whole})
+
+
+def test_a_request_is_a_streamed_one_that_the_server_does_not_store() -> None:
+    assert sent(asking(user("hello"))) == {
+        "model": "gpt-test",
+        "stream": True,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "instructions": "Be brief.",
+        "input": [user("hello")],
+        "tools": [
+            {
+                "type": "function",
+                "name": "enrol",
+                "description": "Enrol the caller in a course.",
+                "parameters": ENROL.parameters,
+                "strict": True,
+            }
+        ],
+    }
+
+
+def test_a_conversation_goes_back_in_forms_that_need_no_server_state() -> None:
+    assert sent(asking(*CONVERSATION))["input"] == [
+        user("enrol me"),
+        REASONING,
+        {"type": "message", "role": "assistant", "content": "Let me see.", "phase": "commentary"},
+        function_call("call_1", "enrol", '{"course": "x"}'),
+        output("call_1", "Error: full"),
+        {"type": "message", "role": "assistant", "content": "I cannot."},
+        user("why?"),
+    ]
+
+
+def test_openais_own_types_take_the_request() -> None:
+    body = sent(asking(*CONVERSATION))
+
+    for item in body["input"]:
+        TypeAdapter(ResponseInputItemParam).validate_python(item)
+    for tool in body["tools"]:
+        TypeAdapter(FunctionToolParam).validate_python(tool)
+
+
+def test_settings_of_the_operator_are_passed_on() -> None:
+    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+
+    assert (body["model"], body["temperature"], body["max_output_tokens"]) == ("o3", 0.0, 100)
+
+
+def test_what_a_server_refuses_is_left_out() -> None:
+    body = sent(asking(*CONVERSATION), None, "include", "reasoning")
+
+    assert "include" not in body
+    assert REASONING not in body["input"]
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "is_sent"),
+    [
+        ({"type": "reasoning", "id": "rs_1", "summary": []}, False),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"text": "hm"}]}, True),
+    ],
+)
+def test_reasoning_with_nothing_in_it_is_not_sent(reasoning: Item, is_sent: bool) -> None:
+    assert (reasoning in sent(asking(user("hi"), reasoning))["input"]) == is_sent
+
+
+def test_no_tools_and_no_instructions_are_not_mentioned() -> None:
+    body = sent(ModelRequest("", (user("hi"),)))
+
+    assert not {"tools", "instructions"} & set(body)
+
+
+def test_a_reply_is_kept_small_but_whole() -> None:
+    text = {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}
+    items = [
+        {**REASONING, "content": None, "status": "completed"},
+        {
+            "id": "msg_1",
+            "type": "message",
+            "status": "completed",
+            "role": "assistant",
+            "phase": "final_answer",
+            "content": [text, {"type": "new_kind", "x": 1}],
+        },
+        {"id": "fc_1", "status": "completed", **function_call("c1", "enrol", "{}"), "new": 1},
+        {"type": "mcp_call", "id": "mcp_1", "status": "completed", "name": "x", "error": None},
+    ]
+
+    reply, _ = received(RESPONSES, *items_done(*items))
+
+    assert reply.items == (
+        REASONING,
+        {
+            "type": "message",
+            "role": "assistant",
+            "phase": "final_answer",
+            "content": [
+                {"type": "output_text", "text": "Hi", "annotations": []},
+                {"type": "new_kind", "x": 1},
+            ],
+        },
+        {**function_call("c1", "enrol", "{}"), "new": 1},
+        {"type": "mcp_call", "id": "mcp_1", "name": "x"},
+    )
+
+
+def test_a_reply_tells_its_model_and_usage() -> None:
+    reply, _ = received(RESPONSES, *responses_events(Said("Hi", usage=(100, 20, 30, 5))))
+
+    assert reply.usage == Usage(100, 20, 30, 5)
+    assert (reply.model, reply.request_hash, reply.ended) == ("gpt-test-2026", HASH, "completed")
+
+
+def test_a_server_may_be_silent_about_model_and_usage() -> None:
+    reply, _ = received(RESPONSES, *items_done(message("Hi"), usage=None, model=None))
+
+    assert (reply.usage, reply.model) == (Usage(), "gpt-asked")
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+def test_an_early_end_is_a_reply_with_its_reason(ended: Any) -> None:
+    reply, heard = received(RESPONSES, *responses_events(Said("So far", ended=ended)))
+
+    assert reply.ended == ended
+    assert heard.text_now == "So far"
+
+
+def test_a_refusal_is_shown_and_kept_as_one() -> None:
+    refusal = {"type": "refusal", "refusal": "I cannot."}
+    item = {**message(""), "content": [refusal]}
+
+    reply, heard = received(
+        RESPONSES,
+        *typed({"type": "response.refusal.delta", "delta": "I cannot."}),
+        *items_done(item),
+    )
+
+    assert reply.items == (item,)
+    assert heard.text_now == "I cannot."
+
+
+def test_unknown_events_are_left_aside() -> None:
+    events = [*typed({"type": "response.brand_new", "delta": "?"}), sse({}), sse({"ping": 1})]
+
+    reply, heard = received(RESPONSES, *events, *items_done(message("Hi")), sse("[DONE]"))
+
+    assert reply.items == (message("Hi"),)
+    assert heard.deltas == []
+
+
+def test_content_may_be_a_text() -> None:
+    reply, _ = received(RESPONSES, *items_done({**message(""), "content": "Hi"}))
+
+    assert reply.items == (message("Hi"),)
+
+
+def test_items_may_come_with_the_last_event_only() -> None:
+    reply, _ = received(RESPONSES, *items_done(output=[message("Hi")]))
+
+    assert reply.items == (message("Hi"),)
+
+
+def test_a_call_without_id_gets_one_and_arguments_become_text() -> None:
+    bare = {"type": "function_call", "name": "enrol"}
+
+    reply, _ = received(RESPONSES, *items_done({**bare, "arguments": {"a": 1}}, bare))
+
+    ids = [item["call_id"] for item in reply.items]
+    assert [item["arguments"] for item in reply.items] == ['{"a": 1}', "{}"]
+    assert ids == [f"call_{HASH[:24]}0", f"call_{HASH[:24]}1"]
+
+
+def test_a_character_split_over_two_events_is_put_together() -> None:
+    deltas = ['"a\\ud83d"', '"\\ude00b"', '"\\ud83dc"', '"d\\ud83d"']
+    events = [f'data: {{"type":"response.output_text.delta","delta":{d}}}\n\n' for d in deltas]
+    whole = '{"type":"output_text","text":"a\\ud83d\\ude00b\\ud83dcd\\ud83d","annotations":[]}'
+    done = '{"type":"response.output_item.done","item":{"type":"message","role":"assistant",'
+
+    reply, heard = received(
+        RESPONSES,
+        *(event.encode() for event in events),
+        f'data: {done}"content":[{whole}]}}}}\n\n'.encode(),
+        *items_done(),
+    )
+
+    assert heard.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
+    assert reply.items == (message("a😀b\ufffdcd\ufffd"),)
+
+
+def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
+    call = function_call("c1", "enrol", "{}")
+    whole = response(status="completed", output=[message("Hi"), call])
+
+    reply, heard = received(RESPONSES, sse(whole))
+
+    assert reply.items == (message("Hi"), call)
+    assert heard.text_now == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (
+            {"type": "response.failed", "response": response(status="failed", error={"code": "x"})},
+            {"code": "x"},
+        ),
+        (
+            {"type": "response.completed", "response": response(status="cancelled")},
+            {"message": "the reply is cancelled"},
+        ),
+        ({"type": "error", "code": "x", "message": "y"}, None),
+        ({"type": "error", "error": {"code": "x"}}, {"code": "x"}),
+        ({"error": {"code": "x"}}, {"code": "x"}),
+    ],
+)
+def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item | None) -> None:
+    with pytest.raises(ErrorSent) as caught:
+        received(RESPONSES, sse(event))
+
+    assert caught.value.error == (error or event)
+
+
+def test_a_stream_without_its_last_event_is_void() -> None:
+    *events, _ = responses_events(Said("Hi"))
+
+    with pytest.raises(TryAgain, match="the stream ended before the reply did"):
+        received(RESPONSES, *events)
+
+
+DEEP = "[" * 100_000
+DEEP_ITEM = f'{{"type": "response.output_item.done", "item": {DEEP}{DEEP.replace("[", "]")}}}'
+
+
+ITEM_7 = '{"type": "response.output_item.done", "item": 7}'
+
+
+@pytest.mark.parametrize(
+    "data", ['{"type": "resp', "[1]", ITEM_7, "null", '"\\ud83d"', DEEP, DEEP_ITEM]
+)
+def test_what_is_no_event_is_void(data: str) -> None:
+    with pytest.raises(TryAgain, match=r"malformed JSON|is no object"):
+        received(RESPONSES, f"data: {data}\n\n".encode(), *items_done())
+
+
+def test_bytes_that_are_no_text_are_void() -> None:
+    item = b'data: {"type":"response.output_item.done","item":{"type":"message","role":"\xff"}}\n\n'
+
+    with pytest.raises(TryAgain, match="malformed JSON"):
+        received(RESPONSES, item, *items_done())
+
+
+def test_fields_of_a_wrong_type_do_no_harm() -> None:
+    odd = [{"type": 7}, {"type": "response.output_text.delta", "delta": {"text": "?"}}]
+
+    reply, heard = received(RESPONSES, *map(sse, odd), *items_done(message("Hi")))
+
+    assert reply.items == (message("Hi"),)
+    assert heard.deltas == []

@@ -1,0 +1,44 @@
+"""The mock server's streams are what OpenAI's own client takes for a reply."""
+
+import pytest
+from openai import AsyncOpenAI
+
+from tests.services.model.mock_server import MockServer, streams
+from tests.services.model.streams import Said, chat_events, responses_events
+
+SAID = [Said("Hello 😀"), Said("Wait.", [("c1", "enrol", '{"a": 1}'), ("c2", "drop", "{}")])]
+
+
+def client_of(server: MockServer) -> AsyncOpenAI:
+    return AsyncOpenAI(api_key="any", base_url=server.url, max_retries=0)
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_of_the_responses_api(server: MockServer, said: Said) -> None:
+    server.will(streams(responses_events(said)))
+    async with (
+        client_of(server) as client,
+        client.responses.stream(model="m", input="hello") as events,
+    ):
+        response = await events.get_final_response()
+
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert response.output_text == said.text
+    assert [(c.call_id, c.name, c.arguments) for c in calls] == list(said.calls)
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_of_chat_completions(server: MockServer, said: Said) -> None:
+    server.will(streams(chat_events(said)))
+    async with (
+        client_of(server) as client,
+        client.chat.completions.stream(
+            model="m", messages=[{"role": "user", "content": "hello"}]
+        ) as events,
+    ):
+        completion = await events.get_final_completion()
+
+    message = completion.choices[0].message
+    calls = [(c.id, c.function.name, c.function.arguments) for c in message.tool_calls or ()]
+    assert message.content == said.text
+    assert calls == list(said.calls)

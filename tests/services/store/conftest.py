@@ -1,0 +1,91 @@
+"""The store behind its port, on every database that it supports."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests import servers
+from tests.services.store.stories import SCHEMA, emptied, made, on_server
+from twelvefold.core.ports import Store
+from twelvefold.services.store import open_store
+from twelvefold.services.store.migrate import offline_sql
+
+MEMORY = "sqlite://"
+BACKENDS = [
+    "sqlite",
+    "memory",
+    pytest.param("mariadb", marks=pytest.mark.mysql),
+    pytest.param("mysql9", marks=[pytest.mark.mysql, pytest.mark.slow]),
+]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database of the tests' own; the one in memory is migrated by who opens it."""
+    match request.param:
+        case "memory":
+            yield MEMORY
+        case "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('store')}/journal.db"
+            asyncio.run(made(url))
+            yield url
+        case "mariadb":
+            yield request.getfixturevalue("mariadb_url")
+        case _:
+            yield from _private(servers.mysql9())
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """A migrated database on the server of DATABASE_URL."""
+    server = os.environ.get("DATABASE_URL", "")
+    if not server.startswith(("mysql", "mariadb")):
+        pytest.fail("DATABASE_URL names no MySQL; run `make test`, which starts one and sets it")
+    yield from _private(server)
+
+
+def _private(server: str) -> Iterator[str]:
+    name = f"store_{secrets.token_hex(6)}"
+    asyncio.run(on_server(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
+    try:
+        url = urlsplit(server)._replace(path=f"/{name}").geturl()
+        asyncio.run(made(url))
+        yield url
+    finally:
+        asyncio.run(on_server(server, f"DROP DATABASE {name}"))
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """An empty journal, and beside it a workflow's tables, as empty."""
+    store = await open_store(url, pool_size=25)
+    if url == MEMORY:
+        await store.run_script(offline_sql(MEMORY) + SCHEMA)
+    else:
+        await emptied(store)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def rival(url: str, store: Store) -> AsyncIterator[Store]:
+    """The same database as another process has it; in memory there is no other."""
+    if url == MEMORY:
+        yield store
+        return
+    rival = await open_store(url, pool_size=25)
+    yield rival
+    await rival.close()
+
+
+@pytest.fixture
+async def mariadb(mariadb_url: str) -> AsyncIterator[Store]:
+    """For what SQLite has none of: deadlocks, lost connections, servers that end."""
+    store = await open_store(mariadb_url)
+    await emptied(store)
+    yield store
+    await store.close()

@@ -1,0 +1,172 @@
+"""Threads, forks and their end, on every database."""
+
+import pytest
+
+from tests.builders import asked, finished, said
+from tests.services.store.stories import (
+    FAR_US,
+    LONG_S,
+    append,
+    journal,
+    leased,
+    new_run,
+    new_thread,
+    rows,
+)
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import Append, Store, ThreadRecord
+from twelvefold.errors import NotFound, TwelvefoldError
+
+
+async def ended(store: Store) -> ThreadId:
+    """A thread of three entries, whose only run is over."""
+    lease = await leased(store)
+    await append(store, lease, 1, said(), finished(), status="completed")
+    return lease.run.thread
+
+
+async def forked(store: Store, thread: ThreadId, position: int) -> ThreadId:
+    fork = new_thread()
+    await store.fork(thread, position, fork)
+    return fork
+
+
+async def threads(store: Store) -> set[str]:
+    return {row["id"] for row in await rows(store, "SELECT id FROM threads")}
+
+
+async def test_a_thread_is_loaded_with_its_whole_journal(store: Store) -> None:
+    thread = await ended(store)
+
+    record = await store.load(thread)
+
+    assert record == ThreadRecord(thread, "ann", "academy", 3, 0, record.entries)
+    assert [entry.position for entry in record.entries] == [1, 2, 3]
+    assert [entry.event for entry in record.entries] == [asked(), said(), finished()]
+
+
+async def test_a_thread_that_is_not_there_is_not_found(store: Store) -> None:
+    thread = new_thread()
+
+    with pytest.raises(NotFound, match=f"no thread conv_{thread}"):
+        await store.load(thread)
+    with pytest.raises(NotFound):
+        await store.fork(thread, 1, new_thread())
+
+
+async def test_a_fork_begins_with_what_was_before_it(store: Store) -> None:
+    thread = await ended(store)
+
+    fork = await forked(store, thread, 2)
+
+    record = await store.load(fork)
+    assert (record.head, record.forked_at) == (2, 2)
+    assert record.entries == (await store.load(thread)).entries[:2]
+    assert (record.principal, record.workflow) == ("ann", "academy")
+
+
+async def test_a_fork_and_its_origin_go_on_apart(store: Store) -> None:
+    thread = await ended(store)
+    fork = await forked(store, thread, 3)
+
+    await store.start(new_run(fork, head=3), asked("here"), LONG_S)
+    await store.start(new_run(thread, ordinal=2, head=3), asked("there"), LONG_S)
+
+    before = [asked(), said(), finished()]
+    assert await journal(store, fork) == [*before, asked("here")]
+    assert await journal(store, thread) == [*before, asked("there")]
+
+
+async def test_a_fork_of_a_fork_has_the_whole_lineage(store: Store) -> None:
+    thread = await ended(store)
+    fork = await forked(store, thread, 3)
+    _, lease = await store.start(new_run(fork, head=3), asked("here"), LONG_S)
+    assert lease is not None
+    await append(store, lease, 4, said("here"), finished(), status="completed")
+
+    second = await forked(store, fork, 5)
+
+    record = await store.load(second)
+    assert (record.head, record.forked_at) == (5, 5)
+    assert record.entries == (await store.load(fork)).entries[:5]
+    assert [entry.position for entry in record.entries] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("position", [-1, 0, 4])
+async def test_a_fork_needs_an_entry_to_go_on_from(store: Store, position: int) -> None:
+    thread = await ended(store)
+
+    with pytest.raises(NotFound, match=f"no entry {position}; it has 1 to 3"):
+        await store.fork(thread, position, new_thread())
+
+
+async def test_an_entry_before_a_fork_is_forked_where_it_was_written(store: Store) -> None:
+    thread = await ended(store)
+    fork = await forked(store, thread, 2)
+
+    with pytest.raises(NotFound, match=f"that of thread conv_{thread}; fork that one"):
+        await store.fork(fork, 2, new_thread())
+
+
+async def test_a_thread_is_not_forked_onto_another(store: Store) -> None:
+    thread, other = await ended(store), await ended(store)
+
+    with pytest.raises(TwelvefoldError):
+        await store.fork(thread, 1, other)
+
+    assert (await store.load(other)).forked_at == 0
+
+
+async def test_what_is_over_is_pruned_with_all_that_hangs_on_it(store: Store) -> None:
+    thread = await ended(store)
+
+    assert await store.prune(before_us=1) == 0
+    assert await store.prune(before_us=FAR_US) == 1
+
+    for table in ("threads", "runs", "events"):
+        assert await rows(store, f"SELECT * FROM {table}") == []
+    with pytest.raises(NotFound):
+        await store.load(thread)
+
+
+async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store) -> None:
+    thread = await ended(store)
+    for _ in range(110):
+        await forked(store, thread, 1)
+
+    assert await store.prune(before_us=FAR_US) == 111
+
+
+async def test_a_thread_whose_run_goes_on_is_kept(store: Store) -> None:
+    lease = await leased(store)
+
+    assert await store.prune(before_us=FAR_US) == 0
+    await append(store, lease, 1, said())
+
+
+async def test_a_thread_is_kept_as_long_as_its_forks(store: Store) -> None:
+    thread = await ended(store)
+    fork = await forked(store, thread, 2)
+    _, lease = await store.start(new_run(fork, head=2), asked("here"), LONG_S)
+    assert lease is not None
+
+    assert await store.prune(before_us=FAR_US) == 0
+    assert await threads(store) == {thread, fork}
+
+    await append(store, lease, 3, finished(), status="completed")
+    assert await store.prune(before_us=FAR_US) == 2
+    assert await threads(store) == set()
+
+
+async def test_a_thread_is_kept_until_its_mail_has_left(store: Store) -> None:
+    lease = await leased(store)
+    async with store.append(Append(lease, 1, 1, "completed")) as tx:
+        await tx.send_mail("ann@example.org", "You are in", "Welcome.")
+        await tx.record([finished()])
+
+    assert await store.prune(before_us=FAR_US) == 0
+
+    async with store.write() as tx:
+        await tx.execute("UPDATE outbox SET sent_at = 1")
+    assert await store.prune(before_us=FAR_US) == 1
+    assert await rows(store, "SELECT * FROM outbox") == []

@@ -1,0 +1,241 @@
+"""What only a server does: deadlocks, lost connections, restarts, and settings that do not fit."""
+# ruff: noqa: PT012 - what has to fail is a whole transaction
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.builders import asked, finished, said
+from tests.servers import PrivateMariaDB
+from tests.services.store.stories import (
+    FAR_US,
+    LONG_S,
+    append,
+    emptied,
+    journal,
+    leased,
+    made,
+    on_server,
+    queued,
+    rows,
+    seats,
+)
+from twelvefold.core.ports import Append, Lease, Store
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store import open_store
+
+pytestmark = pytest.mark.mysql
+TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
+    with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
+        asyncio.run(made(server.url))
+        yield server
+
+
+@pytest.fixture
+async def own(server: PrivateMariaDB) -> AsyncIterator[Store]:
+    """A store on a server that the test may end."""
+    store = await open_store(server.url, pool_size=3)
+    await emptied(store)
+    yield store
+    await store.close()
+
+
+async def two_rows(store: Store) -> None:
+    async with store.write() as tx:
+        await tx.execute("INSERT INTO seats (id, taken) VALUES (1, 0), (2, 0)")
+
+
+async def test_a_deadlock_undoes_all_of_it_though_the_tool_swallows_it(mariadb: Store) -> None:
+    await two_rows(mariadb)
+    leases = [await leased(mariadb), await leased(mariadb)]
+    both = asyncio.Barrier(2)
+
+    async def step(lease: Lease, first: int, second: int) -> None:
+        async with mariadb.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(TAKE, id=first)
+            await both.wait()
+            with suppress(StoreUnavailable):
+                await tx.execute(TAKE, id=second)
+            await tx.record([said()])
+
+    ended = await asyncio.gather(
+        step(leases[0], 1, 2), step(leases[1], 2, 1), return_exceptions=True
+    )
+
+    (fault,) = [one for one in ended if one is not None]
+    assert isinstance(fault, StoreUnavailable)
+    assert "1213" in str(fault)
+    assert await seats(mariadb) == {1: 1, 2: 1}
+    lost = leases[ended.index(fault)]
+    assert await journal(mariadb, lost.run.thread) == [asked()]
+    await append(mariadb, lost, 1, said())
+
+
+async def test_who_waits_too_long_for_a_row_is_undone(mariadb: Store) -> None:
+    await two_rows(mariadb)
+    lease = await leased(mariadb)
+
+    async with mariadb.write() as tx:
+        await tx.execute(TAKE, id=1)
+        with pytest.raises(StoreUnavailable, match="1205"):
+            async with mariadb.append(Append(lease, 1, 1)) as step:
+                await step.execute(TAKE, id=2)
+                with suppress(StoreUnavailable):
+                    await step.execute(TAKE, id=1)
+                await step.record([said()])
+
+    assert await seats(mariadb) == {1: 1, 2: 0}
+    await append(mariadb, lease, 1, said())
+
+
+async def test_a_killed_connection_loses_its_transaction_alone(
+    mariadb: Store, mariadb_url: str
+) -> None:
+    await two_rows(mariadb)
+    lease = await leased(mariadb)
+
+    with pytest.raises(StoreUnavailable):
+        async with mariadb.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(TAKE, id=1)
+            row = await tx.fetch_one("SELECT CONNECTION_ID() AS id")
+            assert row is not None
+            await on_server(mariadb_url, f"KILL {row['id']}")
+            with suppress(StoreUnavailable):
+                await tx.execute(TAKE, id=2)
+            await tx.record([said()])
+
+    assert await seats(mariadb) == {1: 0, 2: 0}
+    await append(mariadb, lease, 1, said())
+
+
+async def test_cancelled_writes_leave_no_half_transaction(mariadb: Store) -> None:
+    chance = random.Random(12)
+    insert = "INSERT INTO seats (id, taken) VALUES (:id, :pair)"
+    done: set[int] = set()
+
+    async def write(pair: int) -> None:
+        async with mariadb.write() as tx:
+            await tx.execute(insert, id=2 * pair, pair=pair)
+            await tx.execute(insert, id=2 * pair + 1, pair=pair)
+        done.add(pair)
+
+    async def cut(pair: int) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(0, 0.01)):
+                await write(pair)
+
+    for first in range(0, 300, 10):
+        async with asyncio.TaskGroup() as group:
+            for pair in range(first, first + 10):
+                group.create_task(cut(pair))
+    await write(300)
+
+    ids = set(await seats(mariadb))
+    assert {id ^ 1 for id in ids} == ids
+    assert {id // 2 for id in ids} >= done
+
+
+async def again(store: Store) -> Lease:
+    """Start a run as the engine would: again after each fault that says so."""
+    for _ in range(4):
+        with suppress(StoreUnavailable):
+            return await leased(store)
+    return await leased(store)
+
+
+async def test_a_server_started_anew_between_transactions_is_found_again(
+    own: Store, server: PrivateMariaDB
+) -> None:
+    lease = await leased(own)
+    server.stop()
+    with pytest.raises(StoreUnavailable):
+        await leased(own)
+    server.start()
+
+    await again(own)
+
+    await append(own, lease, 1, said())
+
+
+async def test_a_server_killed_in_mid_transaction_keeps_none_of_it(
+    own: Store, server: PrivateMariaDB
+) -> None:
+    await two_rows(own)
+    lease = await leased(own)
+
+    with pytest.raises(StoreUnavailable):
+        async with own.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(TAKE, id=1)
+            server.kill()
+            await tx.record([said()])
+    server.start()
+    await again(own)
+
+    assert await seats(own) == {1: 0, 2: 0}
+    await append(own, lease, 1, said())
+
+
+async def test_a_fit_server_has_no_problems(mariadb: Store) -> None:
+    assert await mariadb.check() == []
+
+
+async def test_what_makes_a_server_unfit_is_told_with_its_cure(server: PrivateMariaDB) -> None:
+    await on_server(
+        server.url,
+        "SET GLOBAL sql_mode = ''",
+        "SET GLOBAL max_allowed_packet = 1048576",
+        "ALTER TABLE outbox ENGINE = MyISAM",
+    )
+    store = await open_store(server.url)
+    try:
+        told = "\n".join(await store.check())
+    finally:
+        await store.close()
+        await on_server(
+            server.url,
+            "SET GLOBAL sql_mode = DEFAULT",
+            "SET GLOBAL max_allowed_packet = DEFAULT",
+            "ALTER TABLE outbox ENGINE = InnoDB",
+        )
+
+    assert "add STRICT_TRANS_TABLES" in told
+    assert "ALTER TABLE outbox ENGINE=InnoDB" in told
+    assert "max_allowed_packet is 1048576: set it to 16777216" in told
+
+
+async def test_a_user_who_may_not_change_tables_does_a_whole_run(server: PrivateMariaDB) -> None:
+    await on_server(
+        server.url,
+        "CREATE USER IF NOT EXISTS clerk@'%' IDENTIFIED BY 'clerk'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON twelvefold.* TO clerk@'%'",
+    )
+    parts = urlsplit(server.url)
+    url = parts._replace(netloc=f"clerk:clerk@{parts.hostname}:{parts.port}").geturl()
+    store = await open_store(url)
+
+    try:
+        await emptied(store)
+        claimed = await store.claim(await queued(store), LONG_S)
+        assert claimed is not None
+        lease = claimed[0]
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.send_mail("ann@example.org", "You are in", "Welcome.")
+            await tx.record([said()])
+        await store.renew(lease, LONG_S)
+        await append(store, lease, 2, finished(), status="completed")
+
+        assert await journal(store, lease.run.thread) == [asked(), said(), finished()]
+        assert await store.check() == []
+        assert await store.schema_version() is not None
+        assert await rows(store, "SELECT sent_at FROM outbox") == [{"sent_at": None}]
+        assert await store.prune(before_us=FAR_US) == 0
+    finally:
+        await store.close()

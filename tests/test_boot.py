@@ -1,0 +1,201 @@
+"""What boot makes of the settings, and what it says when it cannot."""
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from twelvefold import Settings, __version__, open_services
+from twelvefold.boot import (
+    SCHEMA,
+    RandomIds,
+    check_database,
+    embedded_file,
+    journal_sql,
+    load_workflows,
+    migrate_journal,
+    now_us,
+)
+from twelvefold.core.budget import Limits, Price
+from twelvefold.core.ids import parse_thread_id
+from twelvefold.core.ports import ModelRequest, Silence
+from twelvefold.errors import ModelUnavailable, SettingsError
+from twelvefold.services.store import open_store
+
+FLOW = "from twelvefold import Workflow\n{name} = Workflow({called!r}, 'Talk.', ())\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory whose modules are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def problems_of(*paths: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load_workflows(paths)
+    return caught.value.problems
+
+
+def test_workflows_are_found_in_the_working_directory_in_their_order(here: Path) -> None:
+    (here / "desk.py").write_text(FLOW.format(name="flow", called="desk"))
+    (here / "shop.py").write_text(FLOW.format(name="flow", called="shop"))
+
+    assert list(load_workflows(["shop:flow", "desk:flow"])) == ["shop", "desk"]
+
+
+def test_the_built_in_workflow_needs_no_path(here: Path) -> None:
+    before = sys.path[:]
+
+    assert list(load_workflows(Settings().workflows)) == ["enrolment"]
+    assert sys.path == before
+
+
+def test_every_wrong_path_says_what_was_found(here: Path) -> None:
+    (here / "shop.py").write_text(FLOW.format(name="flow", called="shop") + "number = 3\n")
+    (here / "broken.py").write_text("\n1 / 0\n")
+    (here / "halves.py").write_text("def (\n")
+    (here / "needy.py").write_text("import not_there\n")
+
+    problems = problems_of(
+        "shop:workflow",
+        "shop:number",
+        "nowhere:flow",
+        "shop.deeper:flow",
+        "broken:flow",
+        "halves:flow",
+        "needy:flow",
+        "json:loads",
+    )
+
+    shop = here / "shop.py"
+    assert problems[:6] == (
+        f"WORKFLOWS: shop:workflow: has no 'workflow'; it has flow ({shop})",
+        f"WORKFLOWS: shop:number: number is of type int; it has flow ({shop})",
+        f"WORKFLOWS: nowhere:flow: no module 'nowhere' in {here} or installed",
+        f"WORKFLOWS: shop.deeper:flow: no module 'shop.deeper' in {here} or installed",
+        f"WORKFLOWS: broken:flow: ZeroDivisionError: division by zero ({here}/broken.py, line 2)",
+        f"WORKFLOWS: halves:flow: SyntaxError: invalid syntax (halves.py, line 1) "
+        f"({here}/halves.py, line 1)",
+    )
+    assert problems[6].startswith(
+        "WORKFLOWS: needy:flow: ModuleNotFoundError: No module named 'not_"
+    )
+    assert problems[7].startswith(
+        "WORKFLOWS: json:loads: loads is of type function; it has no Workflow"
+    )
+
+
+def test_two_workflows_need_two_names(here: Path) -> None:
+    text = FLOW.format(name="flow", called="shop") + FLOW.format(name="other", called="shop")
+    (here / "shop.py").write_text(text)
+
+    assert problems_of("shop:flow", "shop:other") == (
+        "WORKFLOWS: shop:other: there is a workflow 'shop' already",
+    )
+
+
+async def test_the_services_are_what_the_settings_say(here: Path) -> None:
+    settings = Settings(
+        openai_api_key="k",
+        openai_model="gpt-5-mini",
+        max_steps=7,
+        run_deadline_s=60.0,
+        lease_s=5.0,
+        run_budget_tokens=1000,
+        run_budget_usd=0.5,
+        release_id="r7",
+    )
+
+    async with open_services(settings) as services:
+        assert services.release == "r7"
+        assert list(services.workflows) == ["enrolment"]
+        assert services.limits == Limits(
+            max_steps=7,
+            deadline_s=60.0,
+            lease_s=5.0,
+            run_tokens=1000,
+            run_micro_usd=500_000,
+            price=Price(250_000, 25_000, 2_000_000),
+            context_tokens=272_000,
+        )
+
+
+async def test_without_settings_the_database_is_a_file_and_the_model_the_demo(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async with open_services(Settings()) as services:
+        assert services.release == __version__
+        assert services.limits.context_tokens == 272_000
+
+    assert embedded_file(Settings()) == here / "twelvefold.db"
+    told = {record.getMessage(): getattr(record, "fields", {}) for record in caplog.records}
+    assert told["embedded_database"] == {"file": str(here / "twelvefold.db")}
+    assert "OPENAI_API_KEY" in told["demo_model"]["why"]
+
+
+async def test_an_unknown_model_has_a_window_that_most_have(here: Path) -> None:
+    async with open_services(Settings(openai_model="mine")) as services:
+        assert services.limits.context_tokens == 128_000
+    async with open_services(Settings(openai_context_tokens=8_192)) as services:
+        assert services.limits.context_tokens == 8_192
+
+
+async def test_who_asks_no_model_gets_none(here: Path) -> None:
+    async with open_services(Settings(), with_model=False) as services:
+        with pytest.raises(ModelUnavailable):
+            await services.model.reply(ModelRequest("", ()), Silence())
+
+
+def test_a_new_threads_id_can_be_read_and_sorts_by_its_time() -> None:
+    ids = RandomIds()
+
+    first = ids.thread()
+    time.sleep(0.002)
+    second = ids.thread()
+
+    assert parse_thread_id(first) == first
+    assert first < second
+    assert abs(int(first[:12], 16) * 1000 - now_us()) < 5_000_000
+
+
+async def test_a_database_that_is_behind_is_refused(here: Path) -> None:
+    store = await open_store("sqlite:///a.db")
+    with pytest.raises(SettingsError, match="the schema is missing, this release needs"):
+        await check_database(store)
+
+    await migrate_journal("sqlite:///a.db")
+    await check_database(store)
+
+    async with store.write() as tx:
+        await tx.execute("update twelvefold_version set version_num = '0000'")
+    with pytest.raises(SettingsError) as caught:
+        await check_database(store)
+    assert caught.value.problems == (
+        f"DATABASE_URL: the schema is at 0000, this release needs {SCHEMA}; "
+        "run `twelvefold migrate`",
+    )
+    async with store.write() as tx:
+        await tx.execute("update twelvefold_version set version_num = '9999'")
+    with pytest.raises(SettingsError, match="run the release that brought it there"):
+        await check_database(store)
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a.db", "mysql://a:b@localhost/c"])
+def test_the_schema_can_be_had_as_sql(url: str) -> None:
+    sql = journal_sql(url)
+
+    assert re.search(r"CREATE TABLE (IF NOT EXISTS )?events", sql)
+    assert SCHEMA in sql

@@ -1,0 +1,254 @@
+"""How the environment is read, and what is said of what is wrong with it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from twelvefold.config import MYSQL, Settings, variables
+from twelvefold.config.parse import masked
+from twelvefold.errors import SettingsError
+
+
+def problems_of(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(environ)
+    return caught.value.problems
+
+
+def test_nothing_need_be_set() -> None:
+    assert Settings.from_environ({"PATH": "/bin", "HOME": "/"}) == Settings()
+
+
+def test_every_variable_is_read_into_its_type() -> None:
+    settings = Settings.from_environ(
+        {
+            "DATABASE_URL": "mysql://app:pw@db:3306/shop",
+            "DATABASE_POOL_SIZE": "20",
+            "OPENAI_API_KEY": "sk-1",
+            "OPENAI_BASE_URL": "http://127.0.0.1:8080/v1/",
+            "OPENAI_MODEL": "llama-3",
+            "OPENAI_API": "Chat",
+            "OPENAI_TEMPERATURE": "0",
+            "OPENAI_MAX_OUTPUT_TOKENS": "512",
+            "OPENAI_CONTEXT_TOKENS": "8192",
+            "MODEL_TIMEOUT_S": "2.5",
+            "WORKFLOWS": "shop.flow:workflow, desk:flow",
+            "MAX_STEPS": "7",
+            "RUN_DEADLINE_S": "60",
+            "RUN_BUDGET_TOKENS": "1000",
+            "LEASE_S": "5",
+            "MAX_RUNS": "2",
+            "GRACE_S": "1",
+            "HOST": "::1",
+            "PORT": "80",
+            "MAX_BODY_BYTES": "2048",
+            "TOOL_ITEMS": "function",
+            "TOOL_OUTPUTS": "none",
+            "BROKER_URL": "amqp://q",
+            "SMTP_URL": "smtps://mail:465",
+            "MAIL_FROM": "Desk <desk@example.com>",
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": "text",
+            "RELEASE_ID": "abc",
+        }
+    )
+
+    assert settings == Settings(
+        database_url="mysql://app:pw@db:3306/shop",
+        database_pool_size=20,
+        openai_api_key="sk-1",
+        openai_base_url="http://127.0.0.1:8080/v1",
+        openai_model="llama-3",
+        openai_api="chat",
+        openai_temperature=0.0,
+        openai_max_output_tokens=512,
+        openai_context_tokens=8192,
+        model_timeout_s=2.5,
+        workflows=("shop.flow:workflow", "desk:flow"),
+        max_steps=7,
+        run_deadline_s=60.0,
+        run_budget_tokens=1000,
+        lease_s=5.0,
+        max_runs=2,
+        grace_s=1.0,
+        host="::1",
+        port=80,
+        max_body_bytes=2048,
+        tool_items="function",
+        tool_outputs="none",
+        broker_url="amqp://q",
+        smtp_url="smtps://mail:465",
+        mail_from="Desk <desk@example.com>",
+        log_level="debug",
+        log_format="text",
+        release_id="abc",
+    )
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environ({"OPENAI_API_KEY": "", "MAX_STEPS": " "}) == Settings()
+
+
+def test_space_around_a_value_is_no_part_of_it() -> None:
+    assert Settings.from_environ({"OPENAI_API_KEY": "sk-1\n"}).openai_api_key == "sk-1"
+
+
+def test_all_bad_variables_are_told_together() -> None:
+    problems = problems_of(MAX_STEPS="many", PORT="70000", OPENAI_API="soap", TWELVEFOLD_PORT="1")
+
+    assert problems == (
+        "OPENAI_API: 'soap': use responses or chat",
+        "MAX_STEPS: 'many': use a whole number, 1 to 100000",
+        "PORT: '70000': use a whole number, 1 to 65535",
+        "TWELVEFOLD_PORT: is not known; PORT is meant?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MAX_STEPS", "1.5", "a whole number"),
+        ("MAX_STEPS", "0", "1 to"),
+        ("LEASE_S", "nan", "a number"),
+        ("LEASE_S", "inf", "a number"),
+        ("RUN_BUDGET_USD", "-1", "a number"),
+        ("OPENAI_TEMPERATURE", "3", "0 to 2"),
+        ("OPENAI_BASE_URL", "api.openai.com", "use https://host or http://host"),
+        ("OPENAI_BASE_URL", "https://", "names no host"),
+        ("OPENAI_BASE_URL", "https://a:port", "its port is no number"),
+        ("OPENAI_BASE_URL", "https://a:0", "there is no port 0"),
+        ("OPENAI_BASE_URL", "https://[a", "it is no URL"),
+        ("OPENAI_MODEL", "a\x07b", "printable"),
+        ("RELEASE_ID", "a" * 129, "at most 128"),
+        ("WORKFLOWS", "shop", "'shop' is no import path"),
+        ("WORKFLOWS", ",", "no import path"),
+        ("DATABASE_URL", "postgres://a/b", "use mysql://"),
+        ("DATABASE_URL", "mysql://a", "names no database"),
+        ("DATABASE_URL", "sqlite://file.db", "three slashes"),
+        ("DATABASE_URL", "sqlite://", "names no file"),
+        ("DATABASE_URL", "mysql://a:b#c@d/e", "%23"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_would_be_right(name: str, value: str, said: str) -> None:
+    (problem,) = problems_of(**{name: value})
+
+    assert problem.startswith(f"{name}: ")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_API_KEY", "hush hush"),
+        ("DATABASE_URL", "mysql://app:hush@db"),
+        ("DATABASE_URL", "mysql://app:hush/hush@db/shop"),
+        ("DATABASE_URL", "mysql://app:hu[sh@db/shop"),
+        ("BROKER_URL", "http://app:hush@db"),
+    ],
+)
+def test_a_secret_is_in_no_error(name: str, value: str) -> None:
+    (problem,) = problems_of(**{name: value})
+
+    assert "hu" not in problem
+
+
+def test_an_unknown_variable_of_ours_is_an_error_even_if_nothing_is_like_it() -> None:
+    assert problems_of(TWELVEFOLD_XYZZY="1") == (
+        "TWELVEFOLD_XYZZY: is not known; `twelvefold settings` lists what is",
+    )
+
+
+def test_what_the_tests_read_is_none_of_its_business() -> None:
+    assert Settings.from_environ({"TWELVEFOLD_SHARED": "../shared"}) == Settings()
+
+
+def test_mysql_may_come_in_parts() -> None:
+    settings = Settings.from_environ(
+        {"MYSQL_USER": "a:b", "MYSQL_PASSWORD": "p@/:#", "MYSQL_DATABASE": "shop"}
+    )
+
+    assert settings.database_url == (
+        "mysql://a%3Ab:p%40%2F%3A%23@127.0.0.1:3306/shop?charset=utf8mb4"
+    )
+
+
+def test_a_server_may_have_an_ipv6_address() -> None:
+    settings = Settings.from_environ(
+        {"MYSQL_HOST": "::1", "MYSQL_USER": "a", "MYSQL_DATABASE": "shop", "MYSQL_PORT": "1"}
+    )
+
+    assert settings.database_url == "mysql://a:@[::1]:1/shop?charset=utf8mb4"
+
+
+def test_parts_and_a_url_together_are_an_error_that_names_both() -> None:
+    problems = problems_of(DATABASE_URL="mysql://a/b", MYSQL_HOST="c", MYSQL_USER="d")
+
+    assert problems == ("DATABASE_URL and MYSQL_HOST, MYSQL_USER: both are set; unset either",)
+
+
+def test_parts_that_lack_something_are_told_together() -> None:
+    assert problems_of(MYSQL_PORT="x") == (
+        "MYSQL_USER: is not set, though MYSQL_PORT is",
+        "MYSQL_DATABASE: is not set, though MYSQL_PORT is",
+        "MYSQL_PORT: 'x': use a whole number, 1 to 65535",
+    )
+
+
+def test_a_limit_in_dollars_needs_a_price() -> None:
+    unknown = {"RUN_BUDGET_USD": "0.5", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "my-own"}
+
+    assert problems_of(**unknown, MAX_STEPS="x") == (
+        "MAX_STEPS: 'x': use a whole number, 1 to 100000",
+        "RUN_BUDGET_USD: what OPENAI_MODEL 'my-own' costs is not known; use RUN_BUDGET_TOKENS",
+    )
+    assert Settings.from_environ(unknown | {"OPENAI_MODEL": "gpt-5"}).run_budget_usd == 0.5
+    assert Settings.from_environ({"RUN_BUDGET_USD": "0.5"}).model_base_url == ""
+
+
+def test_a_key_alone_means_openai() -> None:
+    settings = Settings.from_environ({"OPENAI_API_KEY": "k"})
+
+    assert settings.model_base_url == "https://api.openai.com/v1"
+
+
+def test_the_table_has_every_variable_once_with_a_meaning() -> None:
+    table = list(variables())
+
+    names = [variable.name for variable in table]
+    assert len(names) == len(set(names))
+    assert all(variable.meaning for variable in table)
+    assert {variable.name for variable in MYSQL} < set(names)
+
+
+def test_every_default_is_a_value_that_may_be_set() -> None:
+    environ = {v.name: v.default for v in variables() if v.field}
+
+    assert Settings.from_environ(environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", ""),
+        ("sk-123", "****"),
+        (
+            "mysql://app:p@ss@db:3306/shop?charset=utf8mb4",
+            "mysql://app:****@db:3306/shop?charset=utf8mb4",
+        ),
+        ("mysql://app@db/shop", "mysql://app@db/shop"),
+        ("https://host/v1?api_key=1&b=2", "https://host/v1?api_key=****&b=2"),
+        ("sqlite:///twelvefold.db", "sqlite:///twelvefold.db"),
+    ],
+)
+def test_a_secret_is_masked(value: str, shown: str) -> None:
+    assert masked(value) == shown
+
+
+def test_the_example_file_has_every_variable() -> None:
+    text = (Path(__file__).resolve().parent.parent / ".env.example").read_text()
+    shown = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))
+
+    assert {variable.name for variable in variables()} == {
+        name for name in shown if not name.startswith("OTEL_")
+    }

@@ -1,0 +1,38 @@
+"""What the pages say is so: their links lead somewhere, and their Python runs."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_python_block_runs(page: Path) -> None:
+    for block in PYTHON.findall(page.read_text()):
+        exec(compile(block, str(page), "exec"), {"__name__": "page"})
+
+
+def test_the_readme_shows_the_workflow_that_the_examples_have() -> None:
+    (shown,) = PYTHON.findall((ROOT / "README.md").read_text())
+    kept = (ROOT / "examples" / "shopping.py").read_text()
+
+    assert ast.dump(_without_docstring(shown)) == ast.dump(_without_docstring(kept))
+
+
+def _without_docstring(code: str) -> ast.Module:
+    module = ast.parse(code)
+    return ast.Module(module.body[1:], [])

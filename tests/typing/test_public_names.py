@@ -1,0 +1,100 @@
+"""What a type checker tells the author of a workflow; the proof is that mypy accepts this file."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, assert_type
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from twelvefold import (
+    BadCall,
+    CallKey,
+    Principal,
+    ReadOnly,
+    Tool,
+    ToolRefused,
+    Transaction,
+    Workflow,
+    tool,
+)
+from twelvefold.core.ports import StepTransaction
+
+Declared = Callable[[Callable[..., Awaitable[object]]], Tool]
+
+
+@tool
+async def look(db: ReadOnly, code: str) -> dict[str, Any]:
+    """Look it up."""
+    return await db.fetch_one("select 1 as one") or {}
+
+
+@tool(requires="look", once=True, max_calls=2, approval=lambda arguments: bool(arguments["code"]))
+async def enrol(tx: Transaction, who: Principal, code: str) -> str:
+    """Enrol the caller."""
+    if not await tx.execute("update courses set seats = seats - 1 where code = :code", code=code):
+        raise ToolRefused("the course is full")
+    return who.id
+
+
+@tool(effect="unsafe", after_refusal=("enrol", "look"), timeout_s=5)
+async def pay(amount: int) -> None:
+    """Pay for it."""
+
+
+def explain(bad: BadCall) -> str:
+    return f"{assert_type(bad.tool, str)}: {', '.join(assert_type(bad.problems, tuple[str, ...]))}"
+
+
+def test_a_decorated_function_is_a_tool() -> None:
+    assert_type(look, Tool)
+    assert_type(enrol, Tool)
+    assert_type(tool(effect="pure"), Declared)
+
+
+def test_a_workflow_is_made_of_tools() -> None:
+    workflow = Workflow(
+        name="academy", instructions="Help.", tools=(look, enrol, pay), explain=explain
+    )
+
+    assert_type(workflow.tools, tuple[Tool, ...])
+    assert_type(workflow.tools[0].name, str)
+
+
+def test_a_call_key_is_text_and_a_principal_has_an_id() -> None:
+    assert_type(CallKey("k"), CallKey)
+    text: str = CallKey("k")
+    assert_type(Principal("ann").id, str)
+    assert text == "k"
+
+
+async def a_transaction(tx: Transaction) -> None:
+    """What a tool does with its transaction."""
+    assert_type(await tx.fetch_one("select 1"), dict[str, Any] | None)
+    assert_type(await tx.fetch_all("select :one", one=1), list[dict[str, Any]])
+    assert_type(await tx.fetch_all(select(1)), list[dict[str, Any]])
+    assert_type(await tx.execute("delete from courses"), int)
+    assert_type(await tx.orm_session(), AsyncSession)
+    await tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
+
+
+async def a_reader(db: ReadOnly) -> None:
+    """A tool that only reads cannot even say that it writes."""
+    assert_type(await db.fetch_one("select 1"), dict[str, Any] | None)
+    await db.execute("delete from courses")  # type: ignore[attr-defined]  # the point
+    takes_reader(db)
+
+
+def takes_reader(db: ReadOnly) -> ReadOnly:
+    return db
+
+
+def a_transaction_reads_too(tx: Transaction, step: StepTransaction) -> None:
+    assert_type(takes_reader(tx), ReadOnly)
+    takes_reader(step)
+
+
+def wrongly() -> None:
+    """What mypy refuses, so that nobody has to start the program to learn it."""
+    tool(effect="transactional")  # type: ignore[call-overload]  # the signature says that
+    tool(explain)  # type: ignore[arg-type]  # not async
+    Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # no tool
