@@ -1,12 +1,14 @@
 import inspect
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +142,40 @@ def test_a_tool_without_parameters_has_a_closed_object() -> None:
     }
     assert parameters().strict
     assert parameters().parse("") == parameters().parse("{}") == {}
+
+
+PLAIN = [str, int, float, bool]
+NULLABLE = [kind | None for kind in PLAIN] + [Union[None, kind] for kind in PLAIN]  # noqa: UP007
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*PLAIN, *NULLABLE, int | str, int | str | None, None, Annotated[int, Field(ge=0)] | None],
+    ids=str,
+)
+@pytest.mark.parametrize("default", [False, True])
+def test_plain_types_are_described_as_they_are_beside_others(kind: Any, default: bool) -> None:
+    taken = (kind, None) if default else kind
+
+    alone = parameters(taken=taken).schema
+    beside = parameters(taken=taken, other=list[int]).schema
+
+    assert alone["properties"]["taken"] == beside["properties"]["taken"]
+    assert {**alone, "properties": {}, "required": []} == {
+        **beside,
+        "properties": {},
+        "required": [],
+    }
+
+
+def test_plain_types_are_described_without_pydantic() -> None:
+    script = (
+        "import sys; from twelvefold import ReadOnly, tool\n"
+        "async def look(db: ReadOnly, code: str, seats: int | None, more: bool = False): 'Look.'\n"
+        "tool(look).spec; assert 'pydantic' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_parameters_may_have_the_names_of_keywords() -> None:

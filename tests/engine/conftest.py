@@ -42,5 +42,10 @@ def frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("twelvefold.engine.patience.FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr("twelvefold.engine.patience.LONGEST_PAUSE_S", 0.002)
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For stories in which the database stays away."""
     monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
-    monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.2)
+    monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.05)

@@ -367,6 +367,7 @@ async def test_an_answer_to_a_run_that_is_to_be_cancelled_comes_too_late(stage: 
     assert (record.status, record.leased) == ("waiting", False)
 
 
+@pytest.mark.usefixtures("little_patience")
 async def test_an_answer_waits_a_little_for_a_database_that_is_away_and_no_longer(
     stage: Stage,
 ) -> None:

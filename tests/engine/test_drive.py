@@ -52,7 +52,7 @@ from twelvefold.errors import (
 from twelvefold.services.model.scripted import calls, says
 
 LAMP = {"item": "a lamp"}
-SOON = replace(LIMITS, deadline_s=0.05)
+SOON = replace(LIMITS, deadline_s=0.2)
 UNKNOWN = OutcomeUnknown(CallId("2.0"), "ship")
 CANCELLED = RunFinished("cancelled", "cancelled")
 
@@ -231,7 +231,7 @@ async def test_an_unsafe_call_whose_result_is_being_written_leaves_none(
 ) -> None:
     services = stage.process(calls(("ship", LAMP)), says("Bye."))
     task = in_the_background(services, run := await start(services))
-    slow_commits(monkeypatch, services, lambda: world.shipped and task.cancel())
+    stop_amid_commit(monkeypatch, services, lambda: world.shipped and task.cancel())
 
     await asyncio.wait([task])
 
@@ -245,7 +245,7 @@ async def test_an_unsafe_call_that_had_not_begun_leaves_none_either(
 ) -> None:
     services = stage.process(calls(("ship", LAMP)), says("Bye."))
     task = in_the_background(services, run := await start(services))
-    slow_commits(monkeypatch, services, task.cancel)
+    stop_amid_commit(monkeypatch, services, task.cancel)
 
     await asyncio.wait([task])
 
@@ -269,12 +269,8 @@ async def test_a_tool_that_was_in_its_transaction_is_finished_first(stage: Stage
     assert (await stage.record(run.run)).status == "queued"
 
 
-def slow_commits(
-    monkeypatch: pytest.MonkeyPatch,
-    services: Services,
-    amid: Callable[[], object] = lambda: None,
-    *,
-    take_s: float = 0.01,
+def stop_amid_commit(
+    monkeypatch: pytest.MonkeyPatch, services: Services, stop: Callable[[], object]
 ) -> None:
     """Lets something happen while a step is about to commit, and the loop hear of it."""
     append_here = services.store.append
@@ -283,8 +279,24 @@ def slow_commits(
     async def slowly(change: Append) -> AsyncIterator[StepTransaction]:
         async with append_here(change) as tx:
             yield tx
-            amid()
-            await asyncio.sleep(take_s)
+            stop()
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(services.store, "append", slowly)
+
+
+def commit_when_stopped(
+    monkeypatch: pytest.MonkeyPatch, services: Services, task: asyncio.Task[Outcome]
+) -> None:
+    """Keeps a step from its commit until its driver has been told to stop."""
+    append_here = services.store.append
+
+    @asynccontextmanager
+    async def slowly(change: Append) -> AsyncIterator[StepTransaction]:
+        async with append_here(change) as tx:
+            yield tx
+            while not task.cancelling():
+                await asyncio.sleep(0.001)
 
     monkeypatch.setattr(services.store, "append", slowly)
 
@@ -292,6 +304,7 @@ def slow_commits(
 # --- while the database is away
 
 
+@pytest.mark.usefixtures("little_patience")
 async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     stage: Stage,
 ) -> None:
@@ -308,6 +321,7 @@ async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     assert await stage.bought() == ["a lamp"]
 
 
+@pytest.mark.usefixtures("little_patience")
 async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage) -> None:
     places = ["before a step's transaction", "before a load", "before a release"]
     trouble = Trouble(cut_off, places=places, times=10**6)
@@ -321,10 +335,12 @@ async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage)
 async def test_an_end_that_was_written_late_is_the_end(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.5)
     services = stage.process(model=Silent(), limits=SOON)
-    slow_commits(monkeypatch, services, take_s=0.4)
+    task = in_the_background(services, await start(services))
+    commit_when_stopped(monkeypatch, services, task)
 
-    outcome = await driven(services)
+    outcome = await task
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")
     assert (await stage.record(outcome.run)).status == "incomplete"
@@ -357,13 +373,15 @@ async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(sta
     async def buy_slowly(tx: Transaction, item: str) -> str:
         """Buy it."""
         await tx.execute("insert into bought (item, who) values (:item, 'ann')", item=item)
-        await asyncio.sleep(0.1)
+        while not task.cancelling():
+            await asyncio.sleep(0.001)
         return "bought"
 
     workflow, heard = Workflow("shop", "Sell.", (buy_slowly,)), Heard()
     services = stage.process(calls(("buy", LAMP)), limits=SOON, workflow=workflow)
+    task = asyncio.ensure_future(driven(services, heard))
 
-    outcome = await driven(services, heard)
+    outcome = await task
 
     assert await stage.bought() == ["a lamp"]
     assert (await answers(stage, outcome))[1:] == [RunFinished("incomplete", "deadline")]
@@ -373,10 +391,11 @@ async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(sta
 async def test_a_last_word_that_is_being_written_at_the_deadline_is_the_end(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services = stage.process(says("Bye."), limits=replace(SOON, deadline_s=0.001))
-    slow_commits(monkeypatch, services)
+    services = stage.process(says("Bye."), limits=SOON)
+    task = in_the_background(services, await start(services))
+    commit_when_stopped(monkeypatch, services, task)
 
-    outcome = await driven(services)
+    outcome = await task
 
     assert (outcome.status, outcome.error) == ("completed", "")
 
