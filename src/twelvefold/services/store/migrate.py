@@ -31,13 +31,14 @@ async def migrate(url: str, *, revision: str = "head") -> list[str]:
     Returns the revisions that were applied or undone, in order. Raises StoreUnavailable or
     StoreRefused; to run it again after that is safe.
     """
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
     moved = _moved_sqlite if _is_sqlite(url) else _moved_mysql
     try:
         return await moved(url, revision)
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise StoreRefused(f"the migration failed: {error}") from error
     except DBAPIError as error:
         raise _fault_of(error.orig) from error
@@ -118,6 +119,11 @@ def _moved(connection: "Connection", revision: str) -> list[str]:
     version_table = {"version_table": VERSION_TABLE}
     before = MigrationContext.configure(connection, opts=version_table).get_current_revision()
     connection.rollback()
+    if before and before not in {one.revision for one in script.walk_revisions()}:
+        raise StoreRefused(
+            f"the database is at revision {before}, which this release does not know; "
+            "run a newer one"
+        )
     behind = _between(script, before, None)
     target = script.as_revision_number(revision)
     config.attributes["connection"] = connection

@@ -1,0 +1,204 @@
+"""Migrations: from nothing, again, back, and after a crash in the middle of one."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from tests.builders import finished
+from tests.services.store.stories import append, leased, on_server
+from twelvefold.errors import StoreRefused, StoreUnavailable
+from twelvefold.services.store import open_store
+from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
+from twelvefold.services.store.statements import split_script
+
+TABLES = ["events", "outbox", "runs", "threads"]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mysql)])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without a table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/{quote('100 % of what?.db')}"
+    else:
+        yield from new_database(request.getfixturevalue("mariadb_url"))
+
+
+@pytest.fixture
+def empty_mariadb(mariadb_url: str) -> Iterator[str]:
+    yield from new_database(mariadb_url)
+
+
+def new_database(server: str) -> Iterator[str]:
+    name = f"migrated_{secrets.token_hex(6)}"
+    asyncio.run(on_server(server, f"CREATE DATABASE {name}"))
+    yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    asyncio.run(on_server(server, f"DROP DATABASE {name}"))
+
+
+async def tables(url: str) -> list[str]:
+    listing = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    if not url.startswith("sqlite"):
+        listing = "SELECT table_name AS name FROM information_schema.tables "
+        listing += "WHERE table_schema = DATABASE()"
+    store = await open_store(url)
+    async with store.read() as db:
+        found = await db.fetch_all(listing)
+    await store.close()
+    return sorted(row["name"] for row in found)
+
+
+async def version(url: str) -> str | None:
+    store = await open_store(url)
+    try:
+        return await store.schema_version()
+    finally:
+        await store.close()
+
+
+async def run(url: str, script: str) -> None:
+    store = await open_store(url)
+    await store.run_script(script)
+    await store.close()
+
+
+async def is_fit(url: str) -> bool:
+    """Whether a whole run goes through."""
+    store = await open_store(url)
+    lease = await leased(store)
+    await append(store, lease, 1, finished(), status="completed")
+    loaded = await store.load(lease.run.thread)
+    await store.close()
+    return loaded.head == 2
+
+
+async def test_an_empty_database_gets_every_table(empty: str) -> None:
+    assert await version(empty) is None
+
+    assert await migrate(empty) == [HEAD]
+
+    assert await version(empty) == HEAD
+    assert await tables(empty) == [*TABLES, "twelvefold_version"]
+    assert await is_fit(empty)
+
+
+async def test_to_migrate_again_is_to_do_nothing(empty: str) -> None:
+    await migrate(empty)
+
+    assert await migrate(empty) == []
+
+    assert await is_fit(empty)
+
+
+async def test_the_way_back_leads_to_an_empty_database(empty: str) -> None:
+    await migrate(empty)
+
+    assert await migrate(empty, revision="base") == [HEAD]
+
+    assert await version(empty) is None
+    assert await tables(empty) == ["twelvefold_version"]
+    assert await migrate(empty, revision="base") == []
+    assert await migrate(empty, revision=HEAD) == [HEAD]
+    assert await is_fit(empty)
+
+
+async def test_the_sql_for_a_dba_does_the_same(empty: str) -> None:
+    await run(empty, offline_sql(empty))
+
+    assert await version(empty) == HEAD
+    assert await migrate(empty) == []
+    assert await is_fit(empty)
+
+
+@pytest.mark.parametrize("done", range(1, 6))
+async def test_a_migration_that_was_cut_off_is_run_again(empty: str, done: int) -> None:
+    statements = split_script(offline_sql(empty))
+    await run(empty, ";\n".join(statements[:done]))
+
+    assert await migrate(empty) == [HEAD]
+
+    assert await is_fit(empty)
+
+
+async def test_a_table_of_somebody_else_s_is_not_taken_for_ours(empty: str) -> None:
+    await run(empty, "CREATE TABLE events (id INT, title TEXT)")
+
+    with pytest.raises(StoreRefused, match=r"table events is there already.*rename it"):
+        await migrate(empty)
+
+    assert "threads" not in await tables(empty)
+
+
+async def test_another_s_migrations_in_the_same_database_are_left_alone(empty: str) -> None:
+    await run(
+        empty,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL);"
+        "INSERT INTO alembic_version VALUES ('their-own')",
+    )
+
+    assert await migrate(empty) == [HEAD]
+
+    assert await migrate(empty) == []
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
+    await migrate(empty)
+    await run(empty, "UPDATE twelvefold_version SET version_num = '9999'")
+
+    with pytest.raises(StoreRefused, match=r"at revision 9999.*run a newer one"):
+        await migrate(empty)
+
+    assert await version(empty) == "9999"
+
+
+@pytest.mark.mysql
+async def test_two_that_migrate_at_once_both_succeed(empty_mariadb: str) -> None:
+    applied = await asyncio.gather(migrate(empty_mariadb), migrate(empty_mariadb))
+
+    assert sorted(applied) == [[], [HEAD]]
+
+
+async def test_nothing_is_logged_that_only_the_libraries_care_about(
+    empty: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await migrate(empty)
+        await migrate(empty)
+
+    assert caplog.records == []
+
+
+async def test_a_revision_that_there_is_none_of_is_refused(empty: str) -> None:
+    with pytest.raises(StoreRefused, match=r"the migration failed: .*nonsense"):
+        await migrate(empty, revision="nonsense")
+
+
+async def test_a_database_in_memory_cannot_be_migrated_from_outside() -> None:
+    with pytest.raises(StoreRefused, match="have its store run `offline_sql`"):
+        await migrate("sqlite://")
+
+
+async def test_a_server_that_is_not_there_may_be_there_later() -> None:
+    with pytest.raises(StoreUnavailable, match=r"the migration failed: .*cannot be reached"):
+        await migrate("mysql://nobody@127.0.0.1:1/nothing")
+
+
+@pytest.mark.mysql
+async def test_a_user_who_may_not_make_tables_is_told_so(mariadb_url: str) -> None:
+    parts = urlsplit(mariadb_url)
+    await on_server(
+        mariadb_url,
+        "CREATE OR REPLACE USER reader@'%' IDENTIFIED BY 'reader'",
+        f"GRANT SELECT ON {parts.path[1:]}.* TO reader@'%'",
+    )
+    url = parts._replace(netloc=f"reader:reader@{parts.hostname}:{parts.port}").geturl()
+
+    assert await migrate(url) == []
+    with pytest.raises(StoreRefused, match="the migration failed: DROP command denied"):
+        await migrate(url, revision="base")
+
+    await on_server(mariadb_url, "DROP USER reader@'%'")
