@@ -152,13 +152,17 @@ def test_a_type_that_has_no_schema_is_refused_when_the_tool_is_described() -> No
             declared.parameters.parse("{}")
 
 
-async def test_a_tool_can_be_called_as_the_function_that_it_is() -> None:
+def test_a_tool_can_be_called_as_the_function_that_it_is() -> None:
     @tool(effect="pure")
     async def add(a: int, b: int = 1) -> int:
         """Add."""
         return a + b
 
-    assert await add(1, b=2) == 3
+    called = add(1, b=2)
+
+    with pytest.raises(StopIteration) as returned:
+        called.send(None)
+    assert returned.value.value == 3
 
 
 def test_a_workflow_knows_its_tools_by_name() -> None:

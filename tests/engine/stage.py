@@ -299,11 +299,6 @@ class Stage:
         async with self._store.write() as tx:
             await tx.execute("update runs set lease_until = 0")
 
-    async def end(self, process: Services) -> None:
-        """A process is over, and its connections with it."""
-        self._stores = [store for store in self._stores if store is not process.store]
-        await process.store.close()
-
     async def close(self) -> None:
         for store in self._stores:
             await store.close()

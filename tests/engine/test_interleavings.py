@@ -68,7 +68,6 @@ async def _process(stage: Stage, run: RunId, script: Script, kind: str, at: int)
     services = stage.process(*script, says("Good bye."), trouble=world.trouble)
     task = asyncio.ensure_future(resumed(services, run))
     await asyncio.wait([task])
-    await stage.end(services)
     error = None if task.cancelled() else task.exception()
     assert isinstance(error, Crash | Conflict | None)
 

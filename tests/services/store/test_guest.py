@@ -1,8 +1,10 @@
 """SQLAlchemy inside a step: Core statements and an ORM session, on every database."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
+import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.builders import asked, said
 from tests.services.store.stories import journal, leased, rows
 from twelvefold.core.ports import Append, Lease, Store
-from twelvefold.errors import DuplicateRow, StoreRefused, ToolRefused
+from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable, ToolRefused
 
 SCHEMA = """
 DROP TABLE IF EXISTS guest_courses;
@@ -276,6 +278,35 @@ async def test_a_seed_has_a_session_too(store: Store, lease: Lease) -> None:
         (await tx.orm_session()).add(Course(code="seeded"))
 
     assert await codes(store) == ["seeded"]
+
+
+@pytest.mark.mysql
+async def test_a_deadlock_in_a_session_undoes_the_step_though_the_tool_swallows_it(
+    mariadb: Store,
+) -> None:
+    await mariadb.run_script(SCHEMA.format(serial="AUTO_INCREMENT", json="JSON"))
+    async with mariadb.write() as tx:
+        (await tx.orm_session()).add_all([Course(id=1, code="a"), Course(id=2, code="b")])
+    leases = [await leased(mariadb), await leased(mariadb)]
+    both = asyncio.Barrier(2)
+
+    async def step(lease: Lease, first: int, second: int) -> None:
+        async with mariadb.append(Append(lease, 1, 1)) as tx:
+            session = await tx.orm_session()
+            await session.execute(update(Course).where(Course.id == first).values(price=1))
+            await both.wait()
+            with suppress(StoreUnavailable):
+                await session.execute(update(Course).where(Course.id == second).values(price=2))
+            await tx.record([said()])
+
+    ended = await asyncio.gather(
+        step(leases[0], 1, 2), step(leases[1], 2, 1), return_exceptions=True
+    )
+
+    (fault,) = [one for one in ended if one is not None]
+    assert isinstance(fault, StoreUnavailable)
+    lost = leases[ended.index(fault)]
+    assert await journal(mariadb, lost.run.thread) == [asked()]
 
 
 def test_who_does_not_use_sqlalchemy_does_not_import_it() -> None:

@@ -36,6 +36,7 @@ from twelvefold.errors import (
     LeaseLost,
     NotFound,
     StaleRun,
+    StoreUnavailable,
 )
 from twelvefold.services.store.statements import load
 from twelvefold.services.store.transaction import (
@@ -208,7 +209,9 @@ class SQLStore(ABC):
             raise LeaseLost(f"run {run}: another process has taken it over")
         if rows[0]["head"] != change.head:
             raise StaleRun(f"run {run}: expected entry {change.head}, found {rows[0]['head']}")
-        raise CancelAsked(f"run {run} is to be cancelled")
+        if rows[0]["cancel_asked"] > values["cancels"]:
+            raise CancelAsked(f"run {run} is to be cancelled")
+        raise StoreUnavailable(f"run {run}: the database did not know yet what it knows now")
 
     async def end_step(self, db: Connection, change: Append) -> None:
         """Write down what has become of the run."""

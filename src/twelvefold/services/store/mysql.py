@@ -195,8 +195,9 @@ async def _is_galera(db: MySQLConnection) -> bool:
     rows = await db.fetch("SHOW VARIABLES LIKE 'wsrep_on'", {})
     if not rows or rows[0]["Value"] != "ON":
         return False
-    # A read on this node waits for what other nodes have committed.
-    await db.execute("SET SESSION wsrep_sync_wait = 1", {})
+    # SELECT, UPDATE and DELETE wait for what other nodes have committed: who finds no row to
+    # update would take a lease for lost that another node has just granted.
+    await db.execute("SET SESSION wsrep_sync_wait = 3", {})
     return True
 
 

@@ -1,0 +1,59 @@
+"""Where two processes meet in ways that one statement cannot settle."""
+
+import asyncio
+
+import pytest
+
+from tests.builders import asked, finished, said
+from tests.services.store.stories import FAR_US, append, journal, leased, new_thread
+from twelvefold.core.ports import Store
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store.journal import SQLStore
+
+
+async def test_a_fence_that_fails_for_no_reason_is_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of a cluster may learn between two statements what the first should have known."""
+    assert isinstance(store, SQLStore)
+    lease = await leased(store)
+    stale = store._sql | {"fence": store._sql["fence"].replace("WHERE", "WHERE 1 = 0 AND", 1)}
+    monkeypatch.setattr(store, "_sql", stale)
+
+    with pytest.raises(StoreUnavailable, match="did not know yet"):
+        await append(store, lease, 1, said())
+
+    monkeypatch.undo()
+    await append(store, lease, 1, said())
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "UPDATE runs SET finished_at = NULL WHERE thread_id = :thread",
+        "INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at)"
+        " SELECT :fork, principal, workflow, 1, id, 1, :far FROM threads WHERE id = :thread",
+    ],
+    ids=["a run", "a fork"],
+)
+async def test_a_thread_that_somebody_goes_on_with_is_not_pruned_under_his_hands(
+    store: Store, rival: Store, meanwhile: str
+) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, finished(), status="completed")
+    thread, fork = lease.run.thread, new_thread()
+
+    async with asyncio.TaskGroup() as group:
+        async with rival.write() as tx:
+            # As whoever starts a run or makes a fork does first.
+            await tx.execute("UPDATE threads SET head = head WHERE id = :thread", thread=thread)
+            pruning = group.create_task(store.prune(before_us=FAR_US - 1))
+            await asyncio.sleep(0.1)
+            await tx.execute(meanwhile, thread=thread, fork=fork, far=FAR_US)
+        pruned = await pruning
+
+    assert await journal(store, thread) == [asked(), finished()]
+    if "fork" in meanwhile:
+        assert await journal(store, fork) == [asked()]
+    assert pruned == 0

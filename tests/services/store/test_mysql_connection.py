@@ -1,0 +1,287 @@
+"""A connection for one transaction: which error means what, and when nothing more is asked."""
+# ruff: noqa: PT012 - what has to fail is a whole transaction
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from asyncmy.errors import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+
+from tests.builders import asked, said
+from tests.servers import PrivateMariaDB
+from tests.services.store.stories import append, journal, leased, made, rows, seats
+from twelvefold.core.ports import Append, ReadOnly, Store
+from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
+from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store.mysql_connection import MySQLConnection, fault_of
+
+INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OperationalError(1213, "Deadlock found"), StoreUnavailable),
+        (OperationalError(1205, "Lock wait timeout exceeded"), StoreUnavailable),
+        (OperationalError(1412, "Table definition has changed"), StoreUnavailable),
+        (OperationalError(2003, "Can't connect"), StoreUnavailable),
+        (OperationalError(2013, "Lost connection"), StoreUnavailable),
+        (OperationalError(4031, "disconnected because of inactivity"), StoreUnavailable),
+        (OperationalError(1290, "running with the --read-only option"), StoreUnavailable),
+        (OperationalError(1836, "Running in read-only mode"), StoreUnavailable),
+        (OperationalError(1290, "running with the --secure-file-priv option"), StoreRefused),
+        (InterfaceError(0, "Not connected"), StoreUnavailable),
+        (InternalError("Packet sequence number wrong"), StoreUnavailable),
+        (ConnectionResetError("reset"), StoreUnavailable),
+        (EOFError(), StoreUnavailable),
+        (IntegrityError(1062, "Duplicate entry"), DuplicateRow),
+        (IntegrityError(1452, "a foreign key constraint fails"), StoreRefused),
+        (ProgrammingError(1064, "You have an error in your SQL syntax"), StoreRefused),
+        (ProgrammingError("inf can not be used with MySQL"), StoreRefused),
+        (OperationalError(1045, "Access denied"), StoreRefused),
+        (OperationalError(1153, "Got a packet bigger than max_allowed_packet"), StoreRefused),
+    ],
+)
+def test_an_error_says_whether_to_try_again(error: Exception, kind: type) -> None:
+    assert type(fault_of(error)) is kind
+
+
+@pytest.mark.mysql
+async def test_a_statement_beside_another_is_refused(mariadb: Store) -> None:
+    async with mariadb.write() as tx:
+        first, second = await asyncio.gather(
+            tx.fetch_one("SELECT SLEEP(0.1) AS slept"),
+            tx.fetch_one("SELECT 1 AS one"),
+            return_exceptions=True,
+        )
+
+    assert first == {"slept": 0}
+    assert isinstance(second, StoreRefused)
+    assert "wait for it before the next" in str(second)
+
+
+@pytest.mark.mysql
+async def test_a_statement_left_under_way_ends_the_step_without_a_commit(mariadb: Store) -> None:
+    lease = await leased(mariadb)
+
+    async def left(tx: ReadOnly) -> None:
+        with pytest.raises(StoreUnavailable):
+            await tx.fetch_one("SELECT SLEEP(5)")
+
+    async with asyncio.TaskGroup() as group:
+        with pytest.raises(StoreRefused, match="still under way"):
+            async with mariadb.append(Append(lease, 1, 1)) as tx:
+                await tx.execute(INSERT, id=1)
+                group.create_task(left(tx))
+                await asyncio.sleep(0.05)
+                await tx.record([said()])
+
+    assert await seats(mariadb) == {}
+    await append(mariadb, lease, 1, said())
+
+
+class Driver:
+    """A driver's connection that fails as it is told."""
+
+    def __init__(self, *faults: Exception | None, is_open: bool = True) -> None:
+        self.connected = True
+        self._faults = list(faults)
+        self._is_open = is_open
+        self.asked: list[str] = []
+
+    def cursor(self) -> "Driver":
+        return self
+
+    rowcount = 1
+
+    async def execute(self, statement: str, values: object = None) -> None:
+        self.asked.append(statement)
+        if self._faults and (fault := self._faults.pop(0)):
+            raise fault
+
+    async def ping(self, *, reconnect: bool) -> None:
+        self.asked.append("PING")
+
+    async def commit(self) -> None:
+        await self.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        await self.execute("ROLLBACK")
+
+    def get_transaction_status(self) -> bool:
+        return self._is_open if "PING" in self.asked else True
+
+    def close(self) -> None:
+        self.connected = False
+
+
+REFUSED = OperationalError(1364, "Field has no default value")
+
+
+async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> None:
+    driver = Driver(None, REFUSED)
+    db = MySQLConnection(driver, touch=0)
+    await db.execute("FENCE", {})
+
+    with pytest.raises(StoreRefused, match=r"no default value \(MySQL error 1364\)"):
+        await db.execute("INSERT", {})
+    await db.execute("SELECT", {})
+
+    assert driver.asked == ["FENCE", "INSERT", "PING", "SELECT"]
+
+
+async def test_an_error_that_undoes_the_transaction_is_the_end_of_it() -> None:
+    driver = Driver(None, REFUSED, is_open=False)
+    db = MySQLConnection(driver, touch=0)
+    await db.execute("FENCE", {})
+    with pytest.raises(StoreRefused):
+        await db.execute("INSERT", {})
+
+    for go_on in (db.execute("SELECT", {}), db.fetch("SELECT", {}), db.commit()):
+        with pytest.raises(StoreUnavailable, match="the database has undone the transaction"):
+            await go_on
+
+    assert driver.asked == ["FENCE", "INSERT", "PING", "ROLLBACK"]
+    assert driver.connected
+
+
+@pytest.mark.parametrize(
+    ("fault", "stays"),
+    [
+        (OperationalError(1213, "Deadlock found"), True),
+        (OperationalError(2013, "Lost connection"), False),
+        (OperationalError(1290, "running with the --read-only option"), False),
+        (InternalError("Packet sequence number wrong"), False),
+        (ValueError("the driver stumbles over what it reads"), False),
+    ],
+)
+async def test_a_connection_that_may_be_out_of_step_is_closed(
+    fault: Exception, stays: bool
+) -> None:
+    driver = Driver(fault)
+    db = MySQLConnection(driver, touch=0)
+
+    with pytest.raises((StoreUnavailable, ValueError)):
+        await db.execute("SELECT", {})
+    await db.rollback()
+
+    assert driver.connected is stays
+    assert driver.asked == (["SELECT", "ROLLBACK"] if stays else ["SELECT"])
+
+
+async def test_nothing_is_asked_after_the_transaction() -> None:
+    driver = Driver()
+    db = MySQLConnection(driver, touch=0)
+    await db.commit()
+
+    db.leave()
+
+    with pytest.raises(StoreRefused, match="the transaction is over"):
+        await db.execute("SELECT", {})
+    assert driver.asked == ["COMMIT"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
+    with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
+        asyncio.run(made(server.url))
+        yield server
+
+
+@pytest.mark.mysql
+async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
+    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "ANSWER_S", 0.2)
+    monkeypatch.setattr(mysql, "LOOK_S", 0.05)
+    monkeypatch.setattr(mysql, "WAIT_S", 0.3)
+    store = await open_store(server.url, pool_size=1)
+    lease = await leased(store)
+
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await append(store, lease, 1, said())
+        with pytest.raises(StoreUnavailable, match="no connection to the database within"):
+            await append(store, lease, 1, said())
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+    assert await journal(store, lease.run.thread) == [asked()]
+    await append(store, lease, 1, said())
+    await store.close()
+
+
+@pytest.mark.mysql
+async def test_who_waits_for_a_connection_is_told_when_there_is_none(
+    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "WAIT_S", 0.1)
+    store = await open_store(mariadb_url, pool_size=1)
+
+    async with store.read():
+        with pytest.raises(StoreUnavailable, match=r"no connection .* within 0\.1 s"):
+            await store.schema_version()
+
+    assert await store.schema_version() is not None
+    await store.close()
+
+
+@pytest.mark.mysql
+async def test_a_script_s_settings_stay_its_own(mariadb: Store) -> None:
+    await mariadb.run_script(
+        "SET SESSION sql_mode = ''; SET @mine = 1; INSERT INTO seats VALUES (1, 1)"
+    )
+
+    assert await rows(mariadb, "SELECT @mine AS mine") == [{"mine": None}]
+    assert await mariadb.check() == []
+    assert await seats(mariadb) == {1: 1}
+
+
+@pytest.mark.mysql
+async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
+    store = await open_store(mariadb_url)
+    await store.close()
+
+    with pytest.raises(StoreRefused, match="the store is closed"):
+        await store.schema_version()
+
+
+@pytest.mark.mysql
+async def test_a_store_is_closed_in_time_whatever_is_under_way(
+    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "CONNECT_S", 0.1)
+    store = await open_store(mariadb_url)
+
+    with pytest.raises(StoreUnavailable):
+        async with store.read() as db:
+            await store.close()
+            await db.fetch_one("SELECT 1")
+
+
+@pytest.mark.mysql
+async def test_warnings_are_neither_asked_for_nor_logged(
+    mariadb: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with mariadb.read() as db:
+        before = await _questions(db)
+        await db.fetch_one("SELECT CAST('a secret' AS SIGNED) AS number")
+        after = await _questions(db)
+
+    assert after - before == 2
+    assert "secret" not in caplog.text
+
+
+async def _questions(db: ReadOnly) -> int:
+    row = await db.fetch_one("SHOW SESSION STATUS LIKE 'Questions'")
+    assert row is not None
+    return int(row["Value"])

@@ -1,0 +1,107 @@
+"""The store that a URL names, and URLs that name none."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twelvefold.errors import SettingsError
+from twelvefold.services.store import open_store, sqlite_path
+from twelvefold.services.store.mysql import MySQLStore, connect_arguments
+from twelvefold.services.store.sqlite import SQLiteStore
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("mysql://u:p@host/db", MySQLStore),
+        ("mysql+asyncmy://u:p@host/db", MySQLStore),
+        ("mariadb://u:p@host/db", MySQLStore),
+        ("sqlite:///file.db", SQLiteStore),
+        ("sqlite://", SQLiteStore),
+    ],
+)
+async def test_the_scheme_chooses_the_store(url: str, kind: type) -> None:
+    store = await open_store(url)
+
+    assert isinstance(store, kind)
+    await store.close()
+
+
+async def test_an_unknown_scheme_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: scheme 'postgres' is not known; use"):
+        await open_store("postgres://u:p@host/db")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite://", ":memory:"),
+        ("sqlite:///a.db", "a.db"),
+        ("sqlite:////tmp/a.db", "/tmp/a.db"),
+        ("sqlite:///a%20b%3F.db", "a b?.db"),
+    ],
+)
+def test_a_file_is_named_relative_or_absolute(url: str, path: str) -> None:
+    assert sqlite_path(url) == path
+
+
+def arguments(url: str) -> dict[str, Any]:
+    names = ("host", "port", "user", "password", "database", "charset", "unix_socket")
+    return {name: value for name, value in connect_arguments(url).items() if name in names}
+
+
+def test_what_the_url_does_not_say_has_a_default() -> None:
+    assert arguments("mysql:///db") == {
+        "host": "127.0.0.1",
+        "port": 3306,
+        "user": "",
+        "password": b"",
+        "database": "db",
+        "charset": "utf8mb4",
+    }
+
+
+def test_every_part_of_the_url_is_read_and_decoded() -> None:
+    url = "mysql://us%40er:p%2F%3Aß@[::1]:3307/my%20db?charset=utf8&unix_socket=/run/my.sock"
+
+    assert arguments(url) == {
+        "host": "::1",
+        "port": 3307,
+        "user": "us@er",
+        "password": "p/:ß".encode(),
+        "database": "my db",
+        "charset": "utf8",
+        "unix_socket": "/run/my.sock",
+    }
+
+
+def test_tls_is_used_when_the_url_asks_for_it() -> None:
+    assert "ssl" not in connect_arguments("mysql://u@h/db?ssl=false")
+    context = connect_arguments("mysql://u@h/db?ssl=true")["ssl"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("mysql://u:p@host", "names no database"),
+        ("mysql://u:p@host:many/db", "Port could not be cast"),
+        ("mysql://u:p@host/db?ssl=maybe", "ssl=maybe is not known; use ssl=true or ssl=false"),
+        ("mysql://u:p@host/db?ssl_ca=/no/such/file", "ssl_ca=/no/such/file cannot be read"),
+        ("mysql://u:p@host/db?sslmode=on&x=1", "sslmode, x is not known; use charset"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=f"^DATABASE_URL: .*{why}") as caught:
+        connect_arguments(url)
+
+    assert ":p@" not in str(caught.value)
+
+
+async def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
+    for url in ("mysql://nobody@127.0.0.1:1/nothing", f"sqlite:///{tmp_path}/no/such/folder.db"):
+        store = await open_store(url)
+
+        await store.close()

@@ -1,0 +1,172 @@
+"""What is SQLite's alone: files, other processes, and forms that it has no types for."""
+# ruff: noqa: PT012 - what has to fail is a whole transaction
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import asked, said
+from tests.services.store.stories import append, journal, leased, made, rows, seats
+from twelvefold.core.ports import Append, Store
+from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
+from twelvefold.services.store import open_store, sqlite
+
+INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    await made(url)
+    return url
+
+
+@pytest.fixture
+async def store(url: str) -> Any:
+    store = await open_store(url)
+    yield store
+    await store.close()
+
+
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/nowhere/journal.db")
+
+    with pytest.raises(StoreRefused, match=r"unable to open database file: .*/nowhere/journal.db"):
+        await store.schema_version()
+
+    await store.close()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.db").write_bytes(b"Dear Sir or Madam, " * 100)
+    store = await open_store(f"sqlite:///{tmp_path}/letter.db")
+
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match="not a database"):
+            await store.schema_version()
+
+    await store.close()
+
+
+async def test_who_finds_the_file_locked_waits_and_is_told_to_try_again(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = await leased(store)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
+    rival = await open_store(url)
+
+    async with store.write() as tx:
+        await tx.execute(INSERT, id=1)
+        with pytest.raises(StoreUnavailable, match=r"the database asks to try again: .*locked"):
+            await append(rival, lease, 1, said())
+        assert await journal(rival, lease.run.thread) == [asked()]
+
+    await append(rival, lease, 1, said())
+    await rival.close()
+
+
+async def test_a_commit_survives_the_loss_of_power(store: Store) -> None:
+    async with store.write() as tx:
+        mode = await tx.fetch_one("SELECT * FROM pragma_journal_mode, pragma_synchronous")
+
+    assert mode == {"journal_mode": "wal", "synchronous": 2}
+
+
+async def test_a_statement_that_rolls_back_by_itself_ends_the_step(store: Store) -> None:
+    lease = await leased(store)
+    async with store.write() as tx:
+        await tx.execute(INSERT, id=1)
+
+    with pytest.raises(StoreUnavailable, match="the database has undone the transaction"):
+        async with store.append(Append(lease, 1, 1)) as step:
+            await step.execute(INSERT, id=2)
+            with pytest.raises(DuplicateRow):
+                await step.execute("INSERT OR ROLLBACK INTO seats (id, taken) VALUES (1, 0)")
+            await step.record([said()])
+
+    assert await seats(store) == {1: 0}
+    assert await journal(store, lease.run.thread) == [asked()]
+
+
+async def test_begin_cut_off_leaves_no_transaction(store: Store) -> None:
+    for _ in range(50):
+        stepping = asyncio.ensure_future(leased(store))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        stepping.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await stepping
+
+    assert await leased(store)
+
+
+async def test_the_database_itself_refuses_a_write_by_who_reads(store: Store) -> None:
+    async with store.read() as db:
+        with pytest.raises(StoreRefused, match="readonly database"):
+            await db._connection.execute("DELETE FROM seats", {})  # type: ignore[attr-defined]
+
+    async with store.write() as tx:
+        await tx.execute(INSERT, id=1)
+    assert await seats(store) == {1: 0}
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (Decimal("12.50"), 12.5),
+        (Decimal("-3"), -3),
+        (Decimal("1E+3"), 1000),
+        (timedelta(hours=30, minutes=5), "30:05:00"),
+        (timedelta(seconds=-1, microseconds=-250), "-00:00:01.000250"),
+    ],
+)
+async def test_a_type_that_sqlite_lacks_has_a_form_that_compares(
+    store: Store, value: object, form: object
+) -> None:
+    assert await rows(store, "SELECT :value AS value", value=value) == [{"value": form}]
+
+
+async def test_a_sum_is_compared_with_a_decimal_as_a_number(store: Store) -> None:
+    statement = "SELECT 1 AS yes WHERE (SELECT 9.5 + 1) > :price"
+
+    assert await rows(store, statement, price=Decimal("9.99")) == [{"yes": 1}]
+    assert await rows(store, statement, price=Decimal("10.51")) == []
+
+
+async def test_a_whole_number_past_64_bits_is_refused(store: Store) -> None:
+    with pytest.raises(StoreRefused, match="does not fit SQLite"):
+        await rows(store, "SELECT :big AS big", big=2**63)
+
+
+async def test_a_pattern_matches_as_in_mysql(store: Store) -> None:
+    statement = "SELECT :text REGEXP :pattern AS found"
+
+    assert await rows(store, statement, text="CS101", pattern="^[A-Z]+[0-9]") == [{"found": 1}]
+    assert await rows(store, statement, text="cs", pattern="^[A-Z]+[0-9]") == [{"found": 0}]
+    assert await rows(store, statement, text=None, pattern="x") == [{"found": None}]
+
+
+async def test_an_old_library_is_a_problem(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await store.check() == []
+
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+
+    (problem,) = await store.check()
+    assert problem.endswith("3.38 or newer is needed")
+
+
+async def test_a_store_that_is_closed_says_so(url: str) -> None:
+    store = await open_store(url)
+
+    async with store.read() as db:
+        await store.close()
+        with pytest.raises(StoreRefused, match="the store is closed"):
+            await db.fetch_one("SELECT 1")
+    with pytest.raises(StoreRefused, match="the store is closed"):
+        await store.schema_version()
