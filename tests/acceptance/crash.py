@@ -289,6 +289,25 @@ async def run_length_s(arena: Arena, place: Place) -> float:
 
 
 Results = Mapping[str, Sequence[Verdict]]
+Trial = asyncio.Task[Verdict]
+
+
+class Progress:
+    """Says on standard error how far the trials are, since all of them take minutes."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+
+    def of(self, trial: Trial) -> Trial:
+        """Count the trial once it is over."""
+        trial.add_done_callback(self._count)
+        return trial
+
+    def _count(self, _: Trial) -> None:
+        self._done += 1
+        if self._done % 50 == 0:
+            print(f"crash: {self._done} of {self._total} trials", file=sys.stderr, flush=True)
 
 
 async def crash(
@@ -304,17 +323,21 @@ async def crash(
     `apart` takes an engine that commits a tool's rows before the journal, to see it fail.
     """
     chance = random.Random(seed)
+    told = Progress(len(boundaries) + randoms)
     places = [Place(number) for number in range(1, len(boundaries) + randoms + 2)]
     async with arena(database_url, places, apart=apart) as stage:
         async with asyncio.TaskGroup() as tasks:
             at_boundaries = [
-                (one.place, tasks.create_task(trial(stage, one, place)))
+                (one.place, told.of(tasks.create_task(trial(stage, one, place))))
                 for one, place in zip(boundaries, places, strict=False)
             ]
         length_s = await run_length_s(stage, places[-1]) if randoms else 0.0
         async with asyncio.TaskGroup() as tasks:
             at_random = [
-                (AT_RANDOM, tasks.create_task(random_trial(stage, place, length_s, chance)))
+                (
+                    AT_RANDOM,
+                    told.of(tasks.create_task(random_trial(stage, place, length_s, chance))),
+                )
                 for place in places[len(boundaries) : -1]
             ]
     results: dict[str, list[Verdict]] = {}
