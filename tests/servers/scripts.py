@@ -1,0 +1,35 @@
+"""Servers that a script of `TWELVEFOLD_SHARED` starts; they are left running."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.servers.home import ROOT, ServersError
+
+
+def mysql9() -> str:
+    """The URL of a real MySQL 9, started when it is not running yet; it is left running."""
+    return _shared_service("mysql")[-1]
+
+
+def galera() -> list[str]:
+    """The URLs of a Galera cluster's three nodes, started when it is not running yet."""
+    return _shared_service("galera")
+
+
+def llm() -> str:
+    """The base URL of a tiny real model, started when it is not running yet; it is left running."""
+    return _shared_service("llm")[-1]
+
+
+def _shared_service(name: str) -> list[str]:
+    shared = Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
+    script = shared / "services" / name
+    if not script.exists():
+        raise ServersError(
+            f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
+        )
+    started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
+    if started.returncode != 0:
+        raise ServersError(f"{script} start: exit {started.returncode}")
+    return started.stdout.split()
