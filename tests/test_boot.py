@@ -145,6 +145,11 @@ async def test_without_settings_the_database_is_a_file_and_the_model_the_demo(
     assert "OPENAI_API_KEY" in told["demo_model"]["why"]
 
 
+async def test_the_demo_model_costs_nothing(here: Path) -> None:
+    async with open_services(Settings(run_budget_usd=0.5)) as services:
+        assert services.limits.price is None
+
+
 async def test_an_unknown_model_has_a_window_that_most_have(here: Path) -> None:
     async with open_services(Settings(openai_model="mine")) as services:
         assert services.limits.context_tokens == 128_000

@@ -245,6 +245,15 @@ def test_a_secret_is_masked(value: str, shown: str) -> None:
     assert masked(value) == shown
 
 
+def test_settings_can_be_printed_without_their_secrets() -> None:
+    shown = repr(Settings(database_url="mysql://app:p@ss@db/shop", openai_api_key="sk-123"))
+
+    assert shown.startswith(
+        "Settings(database_url='mysql://app:****@db/shop', database_pool_size=10"
+    )
+    assert "sk-123" not in shown
+
+
 def test_the_example_file_has_every_variable() -> None:
     text = (Path(__file__).resolve().parent.parent / ".env.example").read_text()
     shown = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))

@@ -109,7 +109,8 @@ def _limits(settings: Settings) -> Limits:
         lease_s=settings.lease_s,
         run_tokens=settings.run_budget_tokens,
         run_micro_usd=None if usd is None else round(usd * 1_000_000),
-        price=None if usd is None else price_of(model),
+        # The demo model costs nothing, whatever OPENAI_MODEL says.
+        price=price_of(model) if usd is not None and settings.model_base_url else None,
         context_tokens=settings.openai_context_tokens or window_of(model) or WINDOW_TOKENS,
     )
 

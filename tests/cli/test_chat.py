@@ -22,6 +22,8 @@ from tests.cli.conftest import (
 )
 from tests.services.model.mock_server import refuses, stalls, streams
 from tests.services.model.streams import Said, responses_events
+from twelvefold.cli.chat import _welcome
+from twelvefold.config import Settings
 
 PROMPT = "\x1b[?2004h"
 """What prompt_toolkit sends when it begins to read: pasted text is to come in brackets."""
@@ -199,6 +201,12 @@ def test_at_a_terminal_one_talks_approves_and_leaves(here: Path) -> None:
         screen.type("\x04")
         screen.until("go on with: twelvefold chat --thread conv_")
         assert screen.process.wait(timeout=10) == 0
+
+
+def test_the_first_line_tells_no_password() -> None:
+    settings = Settings(database_url="mysql://u:p@ss@h/db")
+
+    assert "mysql://u:****@h/db" in _welcome(settings, "shop")
 
 
 def test_ctrl_c_ends_the_turn_and_keeps_the_conversation(

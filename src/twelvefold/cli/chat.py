@@ -19,6 +19,7 @@ from twelvefold.cli.run import default_workflow
 from twelvefold.cli.screen import Screen, open_screen
 from twelvefold.cli.talk import Talk
 from twelvefold.config import Settings
+from twelvefold.config.parse import masked
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import Principal
 from twelvefold.engine.services import Services
@@ -78,8 +79,7 @@ def _welcome(settings: Settings, workflow: str) -> str:
         if settings.model_base_url
         else "the demo model (OPENAI_API_KEY is not set)"
     )
-    database = settings.database_url.partition("@")[2] or settings.database_url
-    return f"{workflow} · {model} · {database} · /help\n"
+    return f"{workflow} · {model} · {masked(settings.database_url)} · /help\n"
 
 
 class _Chat:

@@ -115,6 +115,12 @@ class Settings:
         str, text, "stands in every run and log line; not set: the package's version"
     ] = ""
 
+    def __repr__(self) -> str:
+        """As a dataclass has it, secrets masked."""
+        values = ((one, getattr(self, one.field)) for one in variables() if one.field)
+        shown = (f"{v.field}={masked(value) if v.secret else value!r}" for v, value in values)
+        return f"Settings({', '.join(shown)})"
+
     @property
     def model_base_url(self) -> str:
         """Where the model answers; "" means the built-in demo model."""

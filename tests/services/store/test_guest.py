@@ -158,6 +158,16 @@ async def test_a_session_s_duplicate_is_sqlalchemy_s_error_and_can_be_survived(
     assert await codes(store) == ["a", "b"]
 
 
+async def test_a_fault_in_a_session_tells_no_values(store: Store, lease: Lease) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        async with store.append(Append(lease, 1, 1)) as tx:
+            session = await tx.orm_session()
+            session.add_all([Course(code="a"), Course(code="a", notes={"born": "1999-12-31"})])
+            await session.flush()
+
+    assert "1999" not in str(caught.value)
+
+
 async def test_a_core_statement_s_duplicate_is_ours(store: Store, lease: Lease) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
         await tx.execute(insert(Course).values(code="a"))

@@ -8,6 +8,7 @@ the step begins and ends its transaction, nobody else does.
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,14 +50,16 @@ class Guest:
 
 
 def _engine(dialect: Dialect) -> AsyncEngine:
+    # A fault's text goes to the log, where the values of a statement do not belong.
+    make = partial(
+        create_async_engine, poolclass=NullPool, async_creator=_driver, hide_parameters=True
+    )
     if dialect == "mysql":
-        return create_async_engine("mysql+asyncmy://", poolclass=NullPool, async_creator=_driver)
+        return make("mysql+asyncmy://")
     # The adapter of aiosqlite asks no more of its driver than `_Driver` has, and of its module
     # only the errors, which are sqlite3's own: there is no need for aiosqlite itself.
     module = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3)
-    return create_async_engine(
-        "sqlite+aiosqlite://", poolclass=NullPool, async_creator=_driver, module=module
-    )
+    return make("sqlite+aiosqlite://", module=module)
 
 
 async def _driver() -> Any:
