@@ -1,6 +1,8 @@
 """What the doctor finds fit, doubtful and unfit."""
 
 import asyncio
+from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,23 @@ async def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
 
     assert findings["model"].level == "fail"
     assert "Connection refused" in findings["model"].found
+
+
+async def test_a_user_in_the_models_url_is_sent_and_never_shown(tmp_path: Path) -> None:
+    async with MockServer() as server:
+        server.will(answers(200, MODELS))
+        shown, url = server.url, server.url.replace("://", "://user:s3cr%40et@")
+        settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db", openai_base_url=url)
+
+        findings = await found(settings)
+        both = await found(replace(settings, openai_api_key="k"))
+
+        sent = server.calls[0].headers["authorization"]
+    assert sent == f"Basic {b64encode(b'user:s3cr@et').decode()}"
+    assert findings["model"] == Finding("ok", "model", f"{shown} answers; gpt-5-mini")
+    assert both["model"].level == "fail"
+    assert "unset either" in both["model"].found
+    assert "s3cr" not in both["model"].found
 
 
 @pytest.mark.mysql

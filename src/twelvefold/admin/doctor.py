@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Literal
 from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from twelvefold.boot import SCHEMA, embedded_file
@@ -126,9 +128,13 @@ async def _model(settings: Settings) -> Finding:
     return await asyncio.to_thread(_asked, base_url, settings.openai_api_key, settings.openai_model)
 
 
-def _asked(base_url: str, key: str, model: str) -> Finding:
+def _asked(url: str, key: str, model: str) -> Finding:
     """Ask for the list of models, which costs nothing."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    base_url, user = _without_user(url)
+    if key and user:
+        found = f"{base_url}: OPENAI_BASE_URL names a user and OPENAI_API_KEY is set; unset either"
+        return Finding("fail", "model", found)
+    headers = {"Authorization": f"Bearer {key}" if key else user} if key or user else {}
     request = Request(f"{base_url}/models", headers=headers)  # noqa: S310 - http or https, says Settings
     try:
         with build_opener(ProxyHandler({})).open(request, timeout=MODEL_S) as answer:
@@ -140,6 +146,15 @@ def _asked(base_url: str, key: str, model: str) -> Finding:
     if known and model not in known:
         return Finding("warn", "model", f"{base_url} answers, but does not list {model!r}")
     return Finding("ok", "model", f"{base_url} answers; {model}")
+
+
+def _without_user(url: str) -> tuple[str, str]:
+    """The URL as it may be shown, and its user and password as the client sends them."""
+    parts = urlsplit(url)
+    whose, _, host = parts.netloc.rpartition("@")
+    name, _, password = whose.partition(":")
+    basic = b64encode(f"{unquote(name)}:{unquote(password)}".encode("latin-1", "replace"))
+    return parts._replace(netloc=host).geturl(), f"Basic {basic.decode()}" if whose else ""
 
 
 def _refused(base_url: str, status: int) -> Finding:
