@@ -4,11 +4,13 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from twelvefold import Settings, Workflow, open_services
+from twelvefold import Settings, Transaction, Workflow, open_services
 from twelvefold.admin.migrate import migrate, prepare
 from twelvefold.boot import SCHEMA
 from twelvefold.core.ports import Store
@@ -61,6 +63,62 @@ async def test_a_workflow_that_comes_later_gets_its_tables(tmp_path: Path) -> No
 
         async with services.store.read() as db:
             assert await db.fetch_all("select * from late") == []
+
+
+async def test_a_workflow_that_comes_later_gets_its_records(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        other = Workflow("other", "", ())
+        await prepare(settings, replace(services, workflows={"other": other}))
+
+        await prepare(settings, services)
+
+        assert await sections(services.store) > 10
+
+
+async def test_a_process_that_dies_before_the_records_leaves_them_to_the_next(
+    tmp_path: Path,
+) -> None:
+    async def dies(tx: Transaction, records: object = None) -> int:
+        await tx.execute("insert into late values (1)")
+        raise KeyboardInterrupt
+
+    async def seeds(tx: Transaction, records: object = None) -> int:
+        return await tx.execute("insert into late values (2)")
+
+    settings = settings_for(tmp_path / "a.db")
+    table = "create table if not exists late (a int);"
+    async with open_services(settings, with_model=False) as services:
+        for seed in (dies, seeds, seeds):
+            late = Workflow("late", "", (), schema=table, seed=seed)
+            with suppress(KeyboardInterrupt):
+                await prepare(settings, replace(services, workflows={"late": late}))
+
+        async with services.store.read() as db:
+            assert await db.fetch_all("select a from late") == [{"a": 2}]
+
+
+async def test_who_comes_second_waits_for_the_records(tmp_path: Path) -> None:
+    begun, order = asyncio.Event(), []
+
+    async def seeds(tx: Transaction, records: object = None) -> int:
+        begun.set()
+        await asyncio.sleep(0.3)
+        order.append("seeded")
+        return 0
+
+    async def prepared() -> None:
+        settings, slow = settings_for(tmp_path / "a.db"), Workflow("slow", "", (), seed=seeds)
+        async with open_services(settings, with_model=False) as services:
+            await prepare(settings, replace(services, workflows={"slow": slow}))
+            order.append("prepared")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(prepared())
+        await begun.wait()
+        await asyncio.to_thread(asyncio.run, prepared())
+
+    assert order == ["seeded", "prepared", "prepared"]
 
 
 def test_of_many_that_start_on_a_new_file_one_prepares_it(tmp_path: Path) -> None:

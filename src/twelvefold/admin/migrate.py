@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twelvefold.admin.seed import seed
 from twelvefold.boot import SCHEMA, check_database, embedded_file, migrate_journal
 from twelvefold.config import Settings
+from twelvefold.core.ports import Store
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
+# In embedded files alone, so it is no migration of the journal's.
+SEEDED = "CREATE TABLE IF NOT EXISTS twelvefold_seeded (workflow TEXT PRIMARY KEY);\n"
+IS_SEEDED = "SELECT workflow FROM twelvefold_seeded WHERE workflow = :name"
+NOTE_SEEDED = "INSERT INTO twelvefold_seeded (workflow) VALUES (:name)"
 
 
 async def migrate(settings: Settings, services: Services) -> list[str]:
@@ -34,7 +39,7 @@ async def migrate(settings: Settings, services: Services) -> list[str]:
 async def prepare(settings: Settings, services: Services) -> None:
     """Make sure of a database that this release can work on. Raises SettingsError if it is none.
 
-    An embedded file is brought up to date; one that is new gets the workflows' own records.
+    An embedded file is brought up to date; each workflow that is new to it gets its own records.
     """
     file = embedded_file(settings)
     if file is not None:
@@ -45,24 +50,32 @@ async def prepare(settings: Settings, services: Services) -> None:
 async def _prepare_file(settings: Settings, services: Services, file: Path) -> None:
     if not file.parent.is_dir():
         raise SettingsError(f"DATABASE_URL: there is no directory {file.parent}")
-    if await services.store.schema_version() == SCHEMA:
-        for workflow in services.workflows.values():
-            await services.store.run_script(workflow.schema)
-        return
     with _alone_in(file.parent):
-        # Another process may have been quicker.
+        # Only now: another process may be at it, or may have died half-way.
         version = await services.store.schema_version()
         if version is None or version < SCHEMA:
             await migrate(settings, services)
-        if version is None:
-            await _seed_all(services)
+        elif version > SCHEMA:
+            return
+        for workflow in services.workflows.values():
+            await _prepare_workflow(services.store, workflow)
 
 
-async def _seed_all(services: Services) -> None:
-    for workflow in services.workflows.values():
-        if workflow.seed is not None:
-            records = await seed(services.store, workflow)
-            log.info("workflow_seeded", workflow=workflow.name, records=records)
+async def _prepare_workflow(store: Store, workflow: Workflow) -> None:
+    """Its tables, and once its own records, which commit together with the note that they did.
+
+    The journal's version would not tell: it is there before the records, and other workflows
+    come later.
+    """
+    await store.run_script(SEEDED + workflow.schema)
+    name = workflow.name
+    async with store.read() as db:
+        if workflow.seed is None or await db.fetch_one(IS_SEEDED, name=name):
+            return
+    async with store.write() as tx:
+        await tx.execute(NOTE_SEEDED, name=name)
+        records = await workflow.seed(tx, None)
+    log.info("workflow_seeded", workflow=name, records=records)
 
 
 @contextmanager
