@@ -44,7 +44,7 @@ async def buy(tx: Transaction, who: Principal, what: str) -> str:
 
 
 @tool(approval=True)
-async def pay(tx: Transaction, cents: int) -> str:
+async def pay(tx: Transaction, cents: int, note: str = "") -> str:
     """Pay."""
     return f"paid {cents}"
 

@@ -54,12 +54,13 @@ def test_an_approval_is_asked_and_answered_inline(here: Path) -> None:
     done = child(here, "chat", said='call pay {"cents": 3}\nperhaps\nn too dear\n')
 
     assert done.status == 0
-    assert done.lines[-6:] == [
+    assert done.lines[-7:] == [
         "  waits for somebody to allow it",
+        'allow pay {"cents": 3}?',
         "",
-        "allow it? y, or n and why: perhaps",
+        "y, or n and why: perhaps",
         "",
-        "allow it? y, or n and why: n too dear",
+        "y, or n and why: n too dear",
         "result: Error: not allowed by you: too dear",
     ]
 
@@ -79,6 +80,16 @@ def test_an_approval_that_nobody_answers_can_be_answered_later(here: Path) -> No
 
 
 @pytest.mark.usefixtures("shop")
+def test_what_is_to_be_judged_is_shown_whole(here: Path) -> None:
+    arguments = json.dumps({"note": "x" * 300, "cents": 3})
+
+    done = child(here, "chat", said=f"call pay {arguments}\n")
+
+    assert f"→ pay {arguments}" in done.lines
+    assert f"allow pay {arguments}?" in done.lines
+
+
+@pytest.mark.usefixtures("shop")
 def test_what_became_of_a_call_is_asked_inline(here: Path) -> None:
     run = stopped_while_shouting(here, signal.SIGTERM).err.split()[-1]
     thread = run.replace("resp_", "conv_")[: len("conv_") + 44]
@@ -86,7 +97,8 @@ def test_what_became_of_a_call_is_asked_inline(here: Path) -> None:
     done = child(here, "chat", "--thread", thread, said="maybe\ndone it was loud\n")
 
     assert done.status == 0
-    assert done.out.count("what became of it? done, retry or failed") == 2
+    assert 'what became of shout {"what": "hi"}?' in done.lines
+    assert done.out.count("done, retry or failed") == 2
     assert done.lines[-1] == "result: it was loud"
 
 
@@ -194,7 +206,7 @@ def test_at_a_terminal_one_talks_approves_and_leaves(here: Path) -> None:
         screen.type("hello\r")
         screen.until("said: hello")
         screen.type('call pay {"cents": 3}\r')
-        screen.until("allow it?")
+        screen.until('allow pay {"cents": 3}?')
         screen.type("y\r")
         screen.until("result: paid 3")
         screen.until(PROMPT)

@@ -16,7 +16,16 @@ from tests.builders import (
     settled,
     succeeded,
 )
-from twelvefold.cli.output import Style, item_text, print_table, printable, shortened, when, writer
+from twelvefold.cli.output import (
+    Style,
+    item_text,
+    print_table,
+    printable,
+    shortened,
+    when,
+    whole,
+    writer,
+)
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Event
 
@@ -62,6 +71,11 @@ def test_colour_is_written_only_where_it_is_wanted(capsys: pytest.CaptureFixture
     writer(colour=False)("a", "bad")
 
     assert capsys.readouterr().out == "\x1b[31ma\x1b[0ma"
+
+
+def test_what_is_judged_is_whole_on_one_line_with_nothing_unseen() -> None:
+    assert whole("a  b\n" + "ü" * 300) == r"a  b\n" + "ü" * 300
+    assert whole("\x1b[2J\u202e\u200b\ud800") == r"\x1b[2J\u202e\u200b\ud800"
 
 
 class Page:

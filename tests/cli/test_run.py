@@ -148,7 +148,7 @@ def test_a_call_that_needs_a_person_leaves_the_run_waiting(tw: Twelvefold) -> No
     assert done.json["waiting"] == [
         {"call": "2.0", "tool": "pay", "arguments": '{"cents": 3}', "for": "asked"}
     ]
-    assert f"twelvefold runs approve {done.json['run']}" in done.err
+    assert f"twelvefold runs approve {done.json['run']} --call 2.0" in done.err
 
 
 def test_the_model_cannot_command_the_terminal(shop: ModelServer, tw: Twelvefold) -> None:

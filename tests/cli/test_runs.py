@@ -60,6 +60,20 @@ def test_a_run_is_shown_with_what_was_said_and_done(tw: Twelvefold) -> None:
     ]
 
 
+def test_a_run_that_waits_is_shown_with_all_that_is_to_be_judged(tw: Twelvefold) -> None:
+    arguments = json.dumps({"cents": 3, "note": "x" * 300 + "\u202eyxorp"}, ensure_ascii=False)
+    run = started(tw, f"call pay {arguments}")
+
+    shown = tw("runs", "show", run)
+
+    call = "pay " + arguments.replace("\u202e", "\\u202e")
+    assert f"→ {call}" in shown.lines
+    assert shown.err == (
+        f"twelvefold: waits for somebody to allow {call}; "
+        f"answer with: twelvefold runs approve {run} --call 2.0 [--deny]\n"
+    )
+
+
 def test_a_conversation_stands_for_its_last_run(tw: Twelvefold) -> None:
     told = tw("run", "--json", "one").json
     second = tw("run", "--json", "--thread", told["thread"], "two").json["run"]
@@ -94,7 +108,7 @@ def test_a_follower_sees_the_end_that_another_process_makes(tw: Twelvefold, here
     seen = [process.stdout.readline() for _ in range(3)]
     assert "ApprovalAsked" in seen[-1]
 
-    tw("runs", "approve", run)
+    tw("runs", "approve", run, "--call", "2.0")
 
     rest, _ = process.communicate(timeout=30)
     types = [json.loads(line)["type"] for line in rest.splitlines()]

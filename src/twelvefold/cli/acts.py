@@ -38,7 +38,7 @@ async def approve(
     run_id: str,
     deny: bool,
     reason: str,
-    call: str | None,
+    call: str,
     detach: bool,
     principal: str,
 ) -> int:
@@ -50,7 +50,7 @@ async def approve(
         approved=not deny,
         by=principal,
         reason=reason,
-        call=CallId(call) if call else None,
+        call=CallId(call),
     )
     return await _go_on(desk, run, detach=detach)
 
@@ -62,7 +62,7 @@ async def settle_call(
     run_id: str,
     settled: Settlement,
     result: str,
-    call: str | None,
+    call: str,
     detach: bool,
     principal: str,
 ) -> int:
@@ -74,7 +74,7 @@ async def settle_call(
         settled=settled,
         by=principal,
         result=result,
-        call=CallId(call) if call else None,
+        call=CallId(call),
     )
     return await _go_on(desk, run, detach=detach)
 

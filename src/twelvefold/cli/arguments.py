@@ -42,9 +42,12 @@ input is no terminal, each of its lines is a turn.
 """
 SETTLE_EPILOG = """\
 A call that cannot be undone was under way when its process died. Find out whether it happened:
-  twelvefold runs settle resp_… --done --result "sent at 10:02"
-  twelvefold runs settle resp_… --retry
-  twelvefold runs settle resp_… --failed --result "the printer was off"
+  twelvefold runs settle resp_… --call 12.0 --done --result "sent at 10:02"
+  twelvefold runs settle resp_… --call 12.0 --retry
+  twelvefold runs settle resp_… --call 12.0 --failed --result "the printer was off"
+"""
+APPROVE_EPILOG = """\
+`twelvefold runs show ID` has the call and its arguments whole, and the line to answer with.
 """
 WIDTH = 100
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -172,7 +175,8 @@ def _fill_runs(parser: Parser) -> None:
     home = "twelvefold.cli.acts"
     runs.add("cancel", f"{home}:cancel_run", "end a run now", _fill_id)
     runs.add("resume", f"{home}:resume", "go on with a run that nobody drives", _fill_id)
-    runs.add("approve", f"{home}:approve", "answer a call that waits for a person", _fill_approve)
+    approve = "answer a call that waits for a person"
+    runs.add("approve", f"{home}:approve", approve, _fill_approve, APPROVE_EPILOG)
     settle = "say what became of a call"
     runs.add("settle", f"{home}:settle_call", settle, _fill_settle, SETTLE_EPILOG)
 
@@ -217,7 +221,8 @@ def _fill_settle(command: Parser) -> None:
 
 
 def _fill_act(command: Parser) -> None:
-    command.add_argument("--call", metavar="C", help="which, as in 12.0; default: the first")
+    # Always: by the time of the answer another call may wait, which nobody has looked at.
+    command.add_argument("--call", required=True, metavar="C", help="which, as in 12.0")
     command.add_argument("--detach", action="store_true", help="do not go on with the run here")
     _fill_principal(command, "who says so")
 

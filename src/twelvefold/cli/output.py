@@ -31,6 +31,15 @@ def shortened(text: str, length: int = LINE) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}… ({len(line)} characters)"
 
 
+def whole(text: str) -> str:
+    """All of the text on one line, for who has to judge it; the invisible is shown escaped."""
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def writer(*, colour: bool) -> Write:
     """Writes to standard output."""
 

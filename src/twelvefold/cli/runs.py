@@ -8,10 +8,12 @@ from typing import Any
 from twelvefold.admin.export import export_lines
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
 from twelvefold.cli.process import DONE, Desk, command, has_colour
+from twelvefold.cli.run import waiting_for
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Entry
 from twelvefold.core.ids import RunId, parse_thread_id
-from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store
+from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
+from twelvefold.core.thread import fold
 from twelvefold.errors import NotFound, RequestError
 
 FOLLOW_S = 0.5
@@ -84,7 +86,8 @@ def _run_json(record: RunRecord) -> dict[str, Any]:
 async def show(desk: Desk, *, run_id: str) -> int:
     """Print what is known of a run, then what was said and done in it."""
     store = desk.services.store
-    record = await store.run(await find_run(store, run_id))
+    run = await find_run(store, run_id)
+    record, journal = await store.run(run), await store.load(run.thread)
     facts = {**_run_json(record), "status": _status_text(record)}
     facts |= {"begun": when(record.created_at_us), "over": when(record.finished_at_us)}
     for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
@@ -93,15 +96,17 @@ async def show(desk: Desk, *, run_id: str) -> int:
     print(f"{'begun:':<11}{facts['begun']}\n{'over:':<11}{facts['over']}".rstrip())
     print(f"{'tokens:':<11}{record.usage.input_tokens} in, {record.usage.output_tokens} out")
     transcript = Transcript(writer(colour=has_colour(sys.stdout, desk.environ)))
-    for entry in await _entries(store, record.run):
+    for entry in _entries_of(journal, run):
         transcript.recorded(entry)
+    thread = fold(journal.entries)
+    if thread.waits and thread.run == run.ordinal:
+        tell(waiting_for(thread, run))
     return DONE
 
 
-async def _entries(store: Store, run: RunId) -> list[Entry]:
+def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:
     """Those of the run's own thread; one that was forked begins with another's."""
-    record = await store.load(run.thread)
-    own = (entry for entry in record.entries if entry.position > record.forked_at)
+    own = (entry for entry in journal.entries if entry.position > journal.forked_at)
     return [entry for entry in own if entry.run == run.ordinal]
 
 
@@ -114,7 +119,7 @@ async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
     while True:
         # Before the entries: what is written after the last look belongs to a run not yet over.
         over = (await store.run(run)).status in OVER
-        entries = await _entries(store, run)
+        entries = _entries_of(await store.load(run.thread), run)
         for line in export_lines(entries[printed:]):
             print(line, flush=True)
         printed = len(entries)

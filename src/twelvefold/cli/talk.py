@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from twelvefold.cli.output import said
 from twelvefold.cli.process import DONE
-from twelvefold.cli.run import message, status_of, waiting_for
+from twelvefold.cli.run import described, message, status_of, waiting_for
 from twelvefold.cli.screen import Screen
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import RunStarted, Settlement
@@ -126,7 +126,8 @@ class Talk:
             return False
 
     async def _asked_approval(self, run: RunId, call: Call) -> bool:
-        while (line := await self._screen.ask("allow it? y, or n and why: ")) is not None:
+        self._screen.write(f"allow {described(call)}?\n", "bold")
+        while (line := await self._screen.ask("y, or n and why: ")) is not None:
             word, _, reason = line.strip().partition(" ")
             if word.lower().rstrip(",:") in ("y", "yes", "n", "no"):
                 approved = word.lower().startswith("y")
@@ -142,7 +143,8 @@ class Talk:
         return False
 
     async def _asked_outcome(self, run: RunId, call: Call) -> bool:
-        prompt = "what became of it? done, retry or failed, and what the model shall read: "
+        self._screen.write(f"what became of {described(call)}?\n", "bold")
+        prompt = "done, retry or failed, and what the model shall read: "
         while (line := await self._screen.ask(prompt)) is not None:
             word, _, result = line.strip().partition(" ")
             settled = SETTLED.get(word.lower().rstrip(",:"))

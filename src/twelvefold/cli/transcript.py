@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from twelvefold.cli.output import Write, printable, said, shortened
+from twelvefold.cli.output import Write, printable, said, shortened, whole
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -82,7 +82,10 @@ class Transcript:
         """What became of a call; the call itself in front, the first time."""
         arguments = self._arguments.pop(event.call, None)
         if arguments is not None:
-            self._write(f"→ {shortened(event.tool)} {shortened(arguments)}\n", "tool")
+            # Of what a person is to judge nothing may be left out.
+            judged = isinstance(event, ApprovalAsked | OutcomeUnknown)
+            shown = whole(arguments) if judged else shortened(arguments)
+            self._write(f"→ {shortened(event.tool)} {shown}\n", "tool")
         match event:
             case ToolSucceeded(result=result):
                 self._write(f"  {shortened(result)}\n", "dim")
