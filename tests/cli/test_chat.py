@@ -154,6 +154,18 @@ def test_the_sample_conversation_shows_the_rows_that_changed(here: Path) -> None
     assert [line for line in done.err.splitlines() if '"demo_model"' in line]
 
 
+@pytest.mark.usefixtures("shop")
+def test_what_nobody_expected_tells_how_to_go_on(here: Path) -> None:
+    with (here / "shop.py").open("a") as file:
+        file.write("import twelvefold.engine.drive as drive\ndrive.step = None\n")
+
+    done = child(here, "chat", said="hello\n")
+
+    assert done.status == 1
+    assert "stopped; go on with: twelvefold chat --thread conv_" in done.err
+    assert '"event": "unexpected_error"' in done.err
+
+
 class Terminal:
     """A chat on a pseudo-terminal."""
 

@@ -1,5 +1,6 @@
 """The console script: help that is quick, and what errors mean to the shell."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 
 from tests.cli.conftest import Twelvefold, child, child_environ
 from twelvefold import __version__
-from twelvefold.cli.process import complaint
+from twelvefold.cli.main import CLOSED_PIPE
+from twelvefold.cli.process import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, complaint
 from twelvefold.errors import (
     Conflict,
     LeaseLost,
@@ -39,6 +41,14 @@ def test_every_command_has_help(tw: Twelvefold, command: list[str]) -> None:
 
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(" ".join(["usage: twelvefold", *command]))
+
+
+def test_every_exit_status_is_in_the_help(tw: Twelvefold) -> None:
+    told = tw("--help").out.partition("exit status:")[2]
+
+    assert set(re.findall(r"\d+", told)) == {
+        str(status) for status in (DONE, FAILED, BAD_USAGE, TRY_AGAIN, INTERRUPTED, CLOSED_PIPE)
+    }
 
 
 def test_help_imports_nothing_heavy() -> None:

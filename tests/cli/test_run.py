@@ -5,12 +5,34 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
 from tests.services.model.mock_server import drops, refuses
+
+DEAF = '''
+"""A workflow whose tool does not hear that it is to stop."""
+
+import asyncio
+from contextlib import suppress
+
+from twelvefold import Transaction, Workflow, tool
+
+
+@tool
+async def dig(tx: Transaction) -> str:
+    """Dig."""
+    print("digging", flush=True)
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+workflow = Workflow("shop", "You dig.", (dig,))
+'''
 
 
 @pytest.mark.usefixtures("shop")
@@ -170,6 +192,48 @@ def test_a_process_told_to_stop_gives_the_run_back(
     resumed = tw("runs", "resume", stopped.err.split()[-1])
     assert resumed.status == 75
     assert "nobody knows whether this has happened: shout" in resumed.err
+
+
+def test_what_nobody_expected_tells_how_to_go_on(
+    shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("twelvefold.engine.drive.step", broken)
+        done = tw("run", "hello")
+
+    assert (done.status, done.out) == (1, "")
+    (told,) = [line for line in done.err.splitlines() if line.startswith("twelvefold: ")]
+    assert told.startswith("twelvefold: broken off; go on with: twelvefold runs resume resp_")
+    assert tw("runs", "resume", told.split()[-1]).out == "said: hello\n"
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(("grace_s", "signals"), [("0.2", 1), ("60", 2)], ids=["grace", "second"])
+def test_a_process_that_does_not_stop_ends_like_a_crash(
+    here: Path, grace_s: str, signals: int
+) -> None:
+    (here / "shop.py").write_text(DEAF)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twelvefold", "run", "call dig {}"],
+        env=child_environ(GRACE_S=grace_s),
+        stdout=subprocess.PIPE,
+        cwd=here,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "digging\n"
+    for _ in range(signals):
+        process.terminate()
+        time.sleep(0.5)
+    try:
+        process.communicate(timeout=10)
+    finally:
+        process.kill()
+
+    assert process.returncode == -(signal.SIGALRM if signals == 1 else signal.SIGTERM)
 
 
 def test_a_closed_pipe_is_survived(shop: ModelServer, here: Path) -> None:

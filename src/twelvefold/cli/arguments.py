@@ -26,7 +26,8 @@ examples:
 Settings are environment variables; `twelvefold settings` lists them. For local work a file .env
 in the working directory is read, which never overrides the environment.
 
-exit status: 0 done, 1 failed, 2 bad usage or settings, 75 not over yet or try again
+exit status: 0 done, 1 failed, 2 bad usage or settings, 75 not over yet or try again, 130 ended by
+Ctrl-C, 141 whoever read the output has left
 """
 RUN_EPILOG = """\
 examples:

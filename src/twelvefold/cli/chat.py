@@ -46,9 +46,11 @@ def chat(
     """Talk with a workflow until the input ends."""
     screen = open_screen(environ)
     if sample:
-        return run_async(_play_sample(begin(environ, level="warning"), screen))
+        settings = begin(environ, level="warning")
+        return run_async(_play_sample(settings, screen), grace_s=settings.grace_s)
     settings = begin(environ, level="error" if screen.interactive else None)
-    return run_async(_chat(settings, screen, workflow, thread, Principal(principal)))
+    talking = _chat(settings, screen, workflow, thread, Principal(principal))
+    return run_async(talking, grace_s=settings.grace_s)
 
 
 async def _chat(
@@ -71,6 +73,9 @@ async def _chat(
             return await chat.lines()
         except asyncio.CancelledError:
             return chat.stopped()
+        except Exception:
+            chat.stopped()
+            raise
 
 
 def _welcome(settings: Settings, workflow: str) -> str:
@@ -153,7 +158,7 @@ class _Chat:
         return DONE if self._screen.interactive and not self.talk.unfinished else self._status
 
     def stopped(self) -> int:
-        """The process was told to stop; the run under way has been given back."""
+        """The process is to end; the run under way has been given back."""
         if not self.talk.unfinished:
             return self._left()
         tell(f"stopped; go on with: twelvefold chat --thread conv_{self.talk.thread}")

@@ -127,25 +127,30 @@ def command(
                 async with opened(settings, with_model=with_model) as services:
                     return await function(Desk(environ, settings, services), *args, **kwargs)
 
-            return run_async(work())
+            return run_async(work(), grace_s=settings.grace_s)
 
         return called
 
     return made
 
 
-def run_async(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command that waits for services; SIGTERM and SIGINT cancel it, once."""
+def run_async(work: Coroutine[Any, Any, int], *, grace_s: float) -> int:
+    """Run a command that waits for services; SIGTERM and SIGINT cancel it, once.
+
+    After a SIGTERM it has `grace_s` to end. A second one, or the end of that, ends the process at
+    once, like a crash.
+    """
     with asyncio.Runner() as runner:
-        return runner.run(_until_sigterm(work))
+        return runner.run(_until_sigterm(work, grace_s))
 
 
-async def _until_sigterm(work: Coroutine[Any, Any, int]) -> int:
+async def _until_sigterm(work: Coroutine[Any, Any, int], grace_s: float) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
-        # The next one ends the process as it would any other, which is safe.
         loop.remove_signal_handler(signal.SIGTERM)
+        # Not by the loop, which a tool may hold up; and 0 would be no alarm at all.
+        signal.setitimer(signal.ITIMER_REAL, grace_s or 0.001)
         if task is not None:
             task.cancel()
 

@@ -14,7 +14,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
-from twelvefold.errors import RequestError
+from twelvefold.errors import RequestError, StaleRun
 
 
 @command(with_model=True)
@@ -61,13 +61,19 @@ def default_workflow(services: Services) -> str:
 async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = False) -> int:
     """Drive a run as far as it goes, print its answer, and return the exit status it means.
 
-    When the process is told to stop, the run is given back and can be resumed.
+    When the process is told to stop, the run is given back and can be resumed; so it is when
+    something unexpected ends it.
     """
     try:
         outcome = await drive(services, driven, Silence())
     except asyncio.CancelledError:
         tell(f"stopped; go on with: twelvefold runs resume {driven.run}")
         return TRY_AGAIN
+    except StaleRun:  # another process goes on with it
+        raise
+    except Exception:
+        tell(f"broken off; go on with: twelvefold runs resume {driven.run}")
+        raise
     if as_json:
         print_json(_as_json(outcome))
     elif outcome.status in OVER and (answer := answer_of(outcome.thread)):
