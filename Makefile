@@ -29,7 +29,7 @@ build: $(READY) ## wheel and sdist into dist/
 	@rm -rf dist
 	$(VENV)/bin/uv build --no-build-isolation --python $(PY) --out-dir dist
 
-test: $(READY) ## the tests, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
+test: $(READY) ## all tests but the slow, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
 	$(SERVERS) $(PY) -m pytest $(ARGS)
 
 test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model

@@ -3,8 +3,11 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from twelvefold import Principal, ToolRefused
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -24,6 +27,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_python_block_runs(page: Path) -> None:
     for block in PYTHON.findall(page.read_text()):
         exec(compile(block, str(page), "exec"), {"__name__": "page"})
+
+
+async def test_a_full_course_of_the_gates_example_can_be_tried_again() -> None:
+    class Full:
+        async def execute(self, *_: object, **__: object) -> int:
+            return 0
+
+    (gates,) = PYTHON.findall((ROOT / "docs" / "howto" / "tools.md").read_text())
+    page: dict[str, Any] = {}
+    exec(gates, page)
+
+    with pytest.raises(ToolRefused):
+        await page["enrol"](Full(), Principal("ann"), "DB-101")
 
 
 def test_the_readme_shows_the_workflow_that_the_examples_have() -> None:

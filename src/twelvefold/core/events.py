@@ -80,7 +80,10 @@ class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The tool did not run, or left nothing behind; `message` is what the model reads."""
+    """The call did not succeed; `message` is what the model reads.
+
+    A transactional tool left nothing behind; what an idempotent or unsafe one did may stand.
+    """
 
     call: CallId
     tool: str
