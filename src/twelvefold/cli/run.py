@@ -4,12 +4,13 @@ import asyncio
 import sys
 from typing import Any
 
-from twelvefold.cli.output import print_json, printable, said, tell, whole
+from twelvefold.cli.output import print_json, printable, said, tell
 from twelvefold.cli.process import DONE, FAILED, TRY_AGAIN, Desk, command
+from twelvefold.cli.transcript import waiting_for
 from twelvefold.core.events import Item, ModelReplied
 from twelvefold.core.ids import ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, Principal, Silence
-from twelvefold.core.thread import Call, Thread
+from twelvefold.core.thread import Thread
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import Outcome, drive
@@ -98,26 +99,6 @@ def answer_of(thread: Thread) -> str:
         if isinstance(entry.event, ModelReplied):
             return said(entry.event.items)
     return ""
-
-
-def waiting_for(thread: Thread, run: object) -> str:
-    """What a person has to do before the run can go on."""
-    call = thread.pending[0]
-    which = f"{run} --call {call.id}"
-    if call.state == "unknown":
-        return (
-            f"nobody knows whether this has happened: {described(call)}; look, and say so with: "
-            f"twelvefold runs settle {which} --done | --retry | --failed"
-        )
-    return (
-        f"waits for somebody to allow {described(call)}; "
-        f"answer with: twelvefold runs approve {which} [--deny]"
-    )
-
-
-def described(call: Call) -> str:
-    """A call that a person has to judge, with nothing left out."""
-    return f"{whole(call.tool)} {whole(call.arguments)}"
 
 
 def _remark(outcome: Outcome) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 from twelvefold.admin.export import export_lines
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
 from twelvefold.cli.process import DONE, Desk, command, has_colour
-from twelvefold.cli.run import waiting_for
-from twelvefold.cli.transcript import Transcript
+from twelvefold.cli.transcript import Transcript, waiting_for
 from twelvefold.core.events import Entry
 from twelvefold.core.ids import RunId, parse_thread_id
 from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord

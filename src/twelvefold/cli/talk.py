@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 from twelvefold.cli.output import said
 from twelvefold.cli.process import DONE
-from twelvefold.cli.run import described, message, status_of, waiting_for
+from twelvefold.cli.run import message, status_of
 from twelvefold.cli.screen import Screen
-from twelvefold.cli.transcript import Transcript
+from twelvefold.cli.transcript import Transcript, described, waiting_for
 from twelvefold.core.events import RunStarted, Settlement
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Principal

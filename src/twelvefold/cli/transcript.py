@@ -1,4 +1,4 @@
-"""A conversation as lines on a screen, while it happens or from the journal."""
+"""A conversation as lines on a screen, while it happens or from the journal; what it waits for."""
 
 from typing import assert_never
 
@@ -15,7 +15,8 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.ids import CallId, call_id
+from twelvefold.core.ids import CallId, RunId, call_id
+from twelvefold.core.thread import Call, Thread
 
 Called = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
 
@@ -99,3 +100,23 @@ class Transcript:
 
 def _because(what: str, reason: str) -> str:
     return f"{shortened(what)}: {shortened(reason)}" if reason else shortened(what)
+
+
+def waiting_for(thread: Thread, run: RunId) -> str:
+    """What a person has to do before the run can go on."""
+    call = thread.pending[0]
+    which = f"{run} --call {call.id}"
+    if call.state == "unknown":
+        return (
+            f"nobody knows whether this has happened: {described(call)}; look, and say so with: "
+            f"twelvefold runs settle {which} --done | --retry | --failed"
+        )
+    return (
+        f"waits for somebody to allow {described(call)}; "
+        f"answer with: twelvefold runs approve {which} [--deny]"
+    )
+
+
+def described(call: Call) -> str:
+    """A call that a person has to judge, with nothing left out."""
+    return f"{whole(call.tool)} {whole(call.arguments)}"
