@@ -12,10 +12,12 @@ DOMAIN ?= retail
 FAULTS ?=
 LIMIT ?=
 API ?=
+VIA ?=
+LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-all run release tear-down check lock replay crash bench
+.PHONY: help init build test test-page test-all run web worker release tear-down check lock replay crash bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +34,20 @@ build: $(READY) ## wheel and sdist into dist/
 test: $(READY) ## all tests but the slow, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
 	$(SERVERS) $(PY) -m pytest $(ARGS)
 
+test-page: $(READY) ## the page in a real browser, which it installs on Debian (PICTURES=docs/images)
+	$(PY) -m pytest -m browser tests/acceptance/page $(ARGS)
+
 test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model
 	$(SERVERS) $(PY) -m pytest -m "" $(ARGS)
 
 run: $(READY) ## a chat on the embedded database; without a terminal, a sample conversation
 	@if [ -t 0 ]; then exec $(VENV)/bin/twelvefold chat; else exec $(VENV)/bin/twelvefold chat --sample; fi
+
+web: $(READY) ## the API and the page at http://127.0.0.1:8000, on DATABASE_URL or the embedded database
+	@exec $(VENV)/bin/twelvefold web $(ARGS)
+
+worker: $(READY) ## drive background runs and send mail, on DATABASE_URL or the embedded database
+	@exec $(VENV)/bin/twelvefold worker $(ARGS)
 
 release: $(READY) ## check, test, build, and tag this commit (PUSH=1 pushes the tag)
 	@MAKE="$(MAKE)" tools/release
@@ -64,9 +75,10 @@ lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --group dev --quiet \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
 
-replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API DATABASE_URL)
+replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API VIA=http LANES DATABASE_URL)
 	$(SERVERS) $(PY) -m tests.acceptance.replay --runs "$(RUNS)" --domain "$(DOMAIN)" \
-		$(if $(FAULTS),--faults "$(FAULTS)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(API),--api "$(API)") $(ARGS)
+		$(if $(FAULTS),--faults "$(FAULTS)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(API),--api "$(API)") \
+		$(if $(VIA),--via "$(VIA)") $(if $(LANES),--lanes "$(LANES)") $(ARGS)
 
 crash: $(READY) ## kill real processes at every journal boundary; nothing lost, nothing doubled
 	$(SERVERS) $(PY) -m tests.acceptance.crash $(ARGS)

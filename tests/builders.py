@@ -11,13 +11,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from twelvefold.core.events import (
+    PLAIN,
     ApprovalAnswered,
     ApprovalAsked,
+    Asked,
     Entry,
     Event,
     Failure,
     FinalStatus,
     Item,
+    ItemRemoved,
+    ItemsAdded,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
@@ -29,6 +33,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
     Usage,
     encode,
+    size_of,
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, Thread, fold
@@ -46,7 +51,7 @@ def _numbered(events: Iterable[Event]) -> Iterable[Entry]:
     run = 0
     for position, event in enumerate(events, start=1):
         run += isinstance(event, RunStarted)
-        yield Entry(position, run, event, size=len(encode(event)[2]))
+        yield Entry(position, run, event, size=size_of(encode(event)[2]))
 
 
 def thread(*events: Event, interrupted: bool = False) -> Thread:
@@ -70,8 +75,25 @@ def output(id: str, text: str) -> Item:
     return {"type": "function_call_output", "call_id": id, "output": text}
 
 
-def asked(text: str = "enrol me", *, principal: str = "ann") -> RunStarted:
-    return RunStarted((user(text),), principal, "academy", "1.0")
+def asked(text: str = "enrol me", *more: Item, principal: str = "ann", **wishes: Any) -> RunStarted:
+    """A run's start, with more items than the text, and what was asked for beside them."""
+    return RunStarted(
+        (user(text), *more), principal, "academy", "1.0", Asked(**wishes) if wishes else PLAIN
+    )
+
+
+def own_tool(name: str, **more: Any) -> Item:
+    """A tool of the caller's own, as it comes in a request."""
+    return {"type": "function", "name": name, **more}
+
+
+def added(*items: Item) -> ItemsAdded:
+    return ItemsAdded(items)
+
+
+def removed(place: str, prefix: str = "msg") -> ItemRemoved:
+    """An item taken out, by its id on some thread."""
+    return ItemRemoved(f"{prefix}_{'0' * 44}{place}")
 
 
 def replied(*items: Item, ended: ReplyEnd = "completed", usage: Usage = SPENT) -> ModelReplied:

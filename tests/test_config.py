@@ -42,7 +42,12 @@ def test_every_variable_is_read_into_its_type() -> None:
             "GRACE_S": "1",
             "HOST": "::1",
             "PORT": "80",
+            "TLS_CERT": "/etc/tls/cert.pem",
+            "TLS_KEY": "/etc/tls/key.pem",
+            "TRUSTED_PROXIES": "10.0.0.1, 2001:db8::/32",
+            "WEB_DRIVES": "background",
             "MAX_BODY_BYTES": "2048",
+            "RATE_PER_MINUTE": "600",
             "TOOL_ITEMS": "function",
             "TOOL_OUTPUTS": "none",
             "BROKER_URL": "amqp://q",
@@ -74,7 +79,12 @@ def test_every_variable_is_read_into_its_type() -> None:
         grace_s=1.0,
         host="::1",
         port=80,
+        tls_cert="/etc/tls/cert.pem",
+        tls_key="/etc/tls/key.pem",
+        trusted_proxies=("10.0.0.1", "2001:db8::/32"),
+        web_drives="background",
         max_body_bytes=2048,
+        rate_per_minute=600,
         tool_items="function",
         tool_outputs="none",
         broker_url="amqp://q",
@@ -121,6 +131,11 @@ def test_all_bad_variables_are_told_together() -> None:
         ("OPENAI_BASE_URL", "https://[a", "it is no URL"),
         ("OPENAI_MODEL", "a\x07b", "printable"),
         ("RELEASE_ID", "a" * 129, "at most 128"),
+        ("TRUSTED_PROXIES", "10.0.0.1,proxy", "'proxy' does not appear"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "has host bits set; use addresses or networks"),
+        ("TRUSTED_PROXIES", "*", "use addresses or networks"),
+        ("TLS_CERT", "a\x07b", "no path should"),
+        ("TLS_KEY", "key.pem", "is set, though TLS_CERT is not"),
         ("WORKFLOWS", "shop", "'shop' is no import path"),
         ("WORKFLOWS", ",", "no import path"),
         ("DATABASE_URL", "postgres://a/b", "use mysql://"),
@@ -193,6 +208,15 @@ def test_parts_that_lack_something_are_told_together() -> None:
         "MYSQL_DATABASE: is not set, though MYSQL_PORT is",
         "MYSQL_PORT: 'x': use a whole number, 1 to 65535",
     )
+
+
+def test_web_is_a_worker_too_where_the_database_is_embedded_or_it_is_told() -> None:
+    mysql = "mysql://app@db/shop"
+
+    assert Settings().web_is_worker
+    assert not Settings(web_drives="foreground").web_is_worker
+    assert not Settings(database_url=mysql).web_is_worker
+    assert Settings(database_url=mysql, web_drives="background").web_is_worker
 
 
 def test_a_limit_in_dollars_needs_a_price() -> None:

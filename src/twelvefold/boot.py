@@ -17,11 +17,12 @@ from twelvefold import __version__
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Ids, Listener, Model, ModelReply, ModelRequest, Store
+from twelvefold.core.ports import Ids, Listener, Mailer, Model, ModelReply, ModelRequest, Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import ModelUnavailable, SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
+from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import migrate as migrations
@@ -101,6 +102,22 @@ def _open_model(settings: Settings) -> Model:
     )
 
 
+@asynccontextmanager
+async def open_mailer(settings: Settings) -> AsyncIterator[Mailer | None]:
+    """Who takes mail away, closed at the end; None where it stays in the outbox.
+
+    Raises SettingsError.
+    """
+    if not settings.smtp_url:
+        yield None
+        return
+    mailer: Mailer = mails.open_mailer(smtp_url=settings.smtp_url, mail_from=settings.mail_from)
+    try:
+        yield mailer
+    finally:
+        await mailer.close()
+
+
 def _limits(settings: Settings) -> Limits:
     usd, model = settings.run_budget_usd, settings.openai_model
     return Limits(
@@ -149,9 +166,12 @@ async def migrate_journal(database_url: str) -> list[str]:
     return await migrations.migrate(database_url)
 
 
-def journal_sql(database_url: str) -> str:
-    """The migrations as SQL, for a DBA to run."""
-    return migrations.offline_sql(database_url)
+def journal_sql(database_url: str, since: str = "base") -> str:
+    """The migrations behind a revision ("base": all of them) as SQL, for a DBA to run.
+
+    Raises StoreRefused if there is no such revision.
+    """
+    return migrations.offline_sql(database_url, since=since)
 
 
 def load_workflows(paths: Sequence[str]) -> dict[str, Workflow]:

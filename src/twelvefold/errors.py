@@ -5,6 +5,7 @@ TwelvefoldError
 ├── RequestError           the caller: the request is wrong as it stands
 │   ├── NotFound           … it names something that is not there
 │   └── Conflict           … it does not fit the present state; try again later
+│       └── Repeated       … it was made before, under this very key
 ├── ToolRefused            the model: the tool says no, and what to try instead
 ├── StaleRun               the engine: the run went on elsewhere; nothing was written
 │   └── LeaseLost          … because another process owns it now
@@ -14,7 +15,9 @@ TwelvefoldError
 │   ├── StoreRefused       … the database is not fit, or refuses a statement
 │   │   └── DuplicateRow   … because a row with this key is there already
 │   ├── ModelUnavailable   … the model gave no usable reply this time
-│   └── ModelRejected      … the model will never take this request
+│   ├── ModelRejected      … the model will never take this request
+│   ├── MailUnavailable    … the mail server did not take a mail this time
+│   └── MailRejected       … the mail server will never take this mail
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -41,6 +44,15 @@ class NotFound(RequestError):
 
 class Conflict(RequestError):
     """The request does not fit the present state of the thread or run."""
+
+
+class Repeated(Conflict):
+    """A request with this key was made before; `run` (its id as text) is what came of it."""
+
+    def __init__(self, run: str, body_hash: str) -> None:
+        super().__init__(f"the key was used before, for {run}")
+        self.run = run
+        self.body_hash = body_hash
 
 
 class ToolRefused(TwelvefoldError):
@@ -84,6 +96,14 @@ class ModelUnavailable(ServiceFault):
 
 class ModelRejected(ServiceFault):
     """The model will never take this request: bad key, unknown model, malformed input."""
+
+
+class MailUnavailable(ServiceFault):
+    """The mail server did not take a mail this time; trying again later may help."""
+
+
+class MailRejected(ServiceFault):
+    """The mail server will never take this mail: unknown recipient, malformed address."""
 
 
 class WorkflowError(TwelvefoldError):

@@ -22,6 +22,7 @@ from twelvefold.core.events import Entry, Event
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import (
     Append,
+    Claim,
     Lease,
     Listener,
     ModelReply,
@@ -177,7 +178,7 @@ class HaltingStore(MySQLStore):
         self._halt.reach("start_done")
         return entry_and_lease
 
-    async def claim(self, run: RunId, lease_s: float) -> tuple[Lease, bool] | None:
+    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         claimed = await super().claim(run, lease_s)
         self._halt.reach("claimed")
         return claimed

@@ -1,6 +1,7 @@
 """Recorded conversations, played back through the real engine, model client and database.
 
     python -m tests.acceptance.replay --runs DIR [--limit N] [--faults SPEC] [--api chat|responses]
+                                      [--via engine|http]
 
 A server stands in for the recorded model, and says what the recorded user said; each conversation
 has a database state of its own, and several go on at once. Every tool output and every final state
@@ -9,7 +10,6 @@ is compared with the expected one. Exit 1 if any differs.
 
 import argparse
 import asyncio
-import gzip
 import json
 import logging
 import operator
@@ -17,13 +17,12 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import aiohttp
@@ -31,6 +30,8 @@ import uvloop
 
 from examples.retail.load import taubench
 from examples.retail.workflow import workflow
+from tests.acceptance.recordings import Recording, recordings_in
+from tests.acceptance.replay_http import Counter, counter, outputs_told
 from tests.acceptance.shop import DocumentKey, Initial, Shop, open_shop
 from twelvefold import Principal
 from twelvefold.core.budget import Limits
@@ -44,6 +45,7 @@ from twelvefold.errors import TwelvefoldError
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
 from twelvefold.services.model.transport import HttpTransport
 
+Via = Literal["engine", "http"]
 DONE = "###DONE###"
 """What the replay server says in the model's place once the recording is over."""
 WHO = Principal("replay")
@@ -54,20 +56,6 @@ DIFFERENCES_SHOWN = 5
 
 class CannotReplay(Exception):
     """Nothing was played; the message says what is in the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A conversation: what its tools should answer, and the hash of what should have changed.
-
-    A recording without expected data has no hash, and its own outputs are those expected.
-    """
-
-    run_id: str
-    flags: frozenset[str]
-    outputs: tuple[str, ...]
-    diff_sha256: str | None
-    changed_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +72,6 @@ class Result:
     problems: tuple[str, ...]
 
 
-def recordings_in(folder: Path, domain: str) -> list[Recording]:
-    """The domain's recordings, in an order that mixes their sources and is always the same."""
-    files = [*folder.glob("*.jsonl.gz"), *folder.glob("*.jsonl")]
-    lines = (
-        line for file in sorted(files) if not file.name.startswith("index") for line in _lines(file)
-    )
-    runs = (json.loads(line) for line in lines)
-    found = {run["run_id"]: _recording(run) for run in runs if run["domain"] == domain}
-    return sorted(found.values(), key=lambda one: sha256(one.run_id.encode()).digest())
-
-
-def _lines(file: Path) -> list[str]:
-    content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    # Not splitlines: a text may hold a U+2028 as it is.
-    return [line for line in content.decode().split("\n") if line.strip()]
-
-
-def _recording(run: dict[str, Any]) -> Recording:
-    recorded = [message["content"] for message in run["messages"] if message["role"] == "tool"]
-    expected = run.get("expected") or {}
-    return Recording(
-        run_id=run["run_id"],
-        flags=frozenset(run.get("flags", ())),
-        # None: the expected output is the one that was recorded.
-        outputs=tuple(
-            was if should is None else should
-            for was, should in zip_longest(recorded, expected.get("outputs", ()))
-        ),
-        diff_sha256=expected.get("diff_sha256"),
-        changed_ids=frozenset(change["id"] for change in expected.get("diff", ())),
-    )
-
-
 async def replay(
     recordings: Sequence[Recording],
     folder: Path,
@@ -124,6 +79,7 @@ async def replay(
     *,
     api: Api = "responses",
     faults: str = "",
+    via: Via = "engine",
     lanes: int = 8,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Result]:
@@ -132,9 +88,10 @@ async def replay(
     results: list[Result] = []
 
     async def lane(shop: Shop) -> None:
-        for recording in waiting:
-            results.append(await play(recording, shop, peer, api))
-            progress(len(results))
+        async with _talk(via, shop, peer, api) as talk:
+            for recording in waiting:
+                results.append(await play(recording, shop, talk))
+                progress(len(results))
 
     async with AsyncExitStack() as stack:
         peer = await stack.enter_async_context(replay_server(folder, faults))
@@ -154,9 +111,22 @@ async def _open_shops(stack: AsyncExitStack, database_url: str, count: int) -> l
     ]
 
 
-async def play(recording: Recording, shop: Shop, peer: "Peer", api: Api) -> Result:
+Talk = Callable[[str], Awaitable[tuple[str, tuple[Entry, ...]]]]
+"""Talks until the recorded user or model is done: why it ended early, and the whole journal."""
+
+
+@asynccontextmanager
+async def _talk(via: Via, shop: Shop, peer: "Peer", api: Api) -> AsyncIterator[Talk]:
+    if via == "engine":
+        yield lambda run_id: converse(run_id, shop, peer, api)
+        return
+    async with counter(shop, workflow, RandomIds(), LIMITS) as serving:
+        yield lambda run_id: converse_over_http(run_id, serving, peer, api)
+
+
+async def play(recording: Recording, shop: Shop, talk: Talk) -> Result:
     """Play one recording on a shop in its initial state, and leave it in that."""
-    ended, entries = await converse(recording.run_id, shop, peer, api)
+    ended, entries = await talk(recording.run_id)
     outputs = outputs_of(entries)
     problems = [f"ended early: {ended}"] if ended else []
     problems += differences(outputs, recording.outputs)
@@ -193,7 +163,7 @@ def diff_of(changed: Mapping[DocumentKey, Any], initial: Initial) -> str:
 async def converse(
     run_id: str, shop: Shop, peer: "Peer", api: Api
 ) -> tuple[str, tuple[Entry, ...]]:
-    """Talk until the recorded user or model is done: why it ended early, and the whole journal."""
+    """As `Talk` says, on the engine itself."""
     services = Services(
         store=shop.store,
         model=peer.model(run_id, api),
@@ -216,6 +186,28 @@ async def converse(
         thread, entries = outcome.run.thread, outcome.thread.entries
         if outcome.status != "completed":
             return f"{outcome.status} {outcome.error}", entries
+        if said_last(entries) == DONE:
+            break
+    return "", entries
+
+
+async def converse_over_http(
+    run_id: str, serving: Counter, peer: "Peer", api: Api
+) -> tuple[str, tuple[Entry, ...]]:
+    """The same through the service; what it tells of the tools has to be what the journal has."""
+    serving.model.now = peer.model(run_id, api)
+    told: list[str] = []
+    entries: tuple[Entry, ...] = ()
+    previous = ""
+    while (said := await peer.user_says(run_id, replies_in(entries))) is not None:
+        stream = len(entries) % 2 == 0
+        response = await serving.turn(workflow.name, said, previous, stream=stream)
+        previous, entries = response["id"], await serving.entries(response)
+        told += outputs_told(response)
+        if response["status"] != "completed":
+            return f"{response['status']} {response['error']}", entries
+        if told != outputs_of(entries):
+            return "the response tells of other outputs than the journal", entries
         if said_last(entries) == DONE:
             break
     return "", entries
@@ -367,6 +359,7 @@ def arguments_of(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--api", default="responses", type=_or("responses"), choices=["responses", "chat"]
     )
+    parser.add_argument("--via", default="engine", type=_or("engine"), choices=["engine", "http"])
     parser.add_argument("--lanes", default=8, type=_or(8, int), help="so many at once")
     parser.add_argument("--database", default=os.environ.get("DATABASE_URL"), type=_or(None))
     return parser.parse_args(words)
@@ -400,6 +393,7 @@ async def _play_all(arguments: argparse.Namespace) -> list[Result]:
         arguments.database or "sqlite://",
         api=arguments.api,
         faults=arguments.faults,
+        via=arguments.via,
         lanes=max(1, arguments.lanes),
         progress=_show_progress if sys.stderr.isatty() else lambda done: None,
     )

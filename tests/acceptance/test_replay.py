@@ -11,12 +11,14 @@ from tests.servers import mysql9
 if not taubench().is_dir():
     pytest.skip(f"no recordings in {taubench()}", allow_module_level=True)
 
-from tests.acceptance.replay import Recording, Result, recordings_in, replay, report
+from tests.acceptance.recordings import Recording, recordings_in
+from tests.acceptance.replay import Result, replay, report
 
 RECORDED = taubench() / "recorded"
 FAULTS = "429=0.05,reset=0.05,cut=0.05,500=0.05,seed=1"
 CHOSEN = 60
 OF_EACH_FLAG = 8
+OVER_HTTP = 20
 
 
 def chosen(recordings: Sequence[Recording]) -> list[Recording]:
@@ -62,6 +64,17 @@ async def test_sixty_recordings_come_out_as_expected_on_mysql() -> None:
     results = await replay(recordings, RECORDED, database_url(), faults=FAULTS, lanes=4)
 
     assert len(results) == CHOSEN
+    assert_all_as_expected(results, recordings)
+
+
+@pytest.mark.mysql
+@pytest.mark.timeout(300)
+async def test_recordings_come_out_as_expected_over_http() -> None:
+    recordings = chosen(recordings_in(RECORDED, "retail"))[:OVER_HTTP]
+
+    results = await replay(recordings, RECORDED, database_url(), faults=FAULTS, via="http", lanes=4)
+
+    assert len(results) == OVER_HTTP
     assert_all_as_expected(results, recordings)
 
 

@@ -167,7 +167,7 @@ def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
             with pytest.raises(SettingsError, match="run `twelvefold migrate`"):
                 await prepare(settings, services)
 
-            assert await migrate(settings, services) == [SCHEMA, "workflow enrolment"]
+            assert await migrate(settings, services) == ["0001", SCHEMA, "workflow enrolment"]
             assert await migrate(settings, services) == ["workflow enrolment"]
             await prepare(settings, services)
 

@@ -88,7 +88,8 @@ def test_migrate_says_what_it_did(
 ) -> None:
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
 
-    assert tw("migrate").lines == ["applied 0001", "applied workflow shop"]
+    revisions = ["applied 0001", "applied 0002"]
+    assert tw("migrate").lines == [*revisions, "applied workflow shop"]
     assert tw("migrate").lines == ["applied workflow shop"]
 
 
@@ -99,6 +100,16 @@ def test_migrate_can_print_what_it_would_do(here: Path, tw: Twelvefold) -> None:
     assert done.status == 0
     assert "CREATE TABLE" in done.out
     assert "create table if not exists bought" in done.out
+
+
+@pytest.mark.usefixtures("shop")
+def test_migrate_can_print_what_is_missing_since_a_revision(here: Path, tw: Twelvefold) -> None:
+    done = tw("migrate", "--sql", "--since", "0001")
+
+    assert done.status == 0
+    assert "CREATE TABLE IF NOT EXISTS deltas" in done.out
+    assert "CREATE TABLE IF NOT EXISTS events" not in done.out
+    assert tw("migrate", "--sql", "--since", "none").status == 1
 
 
 @pytest.mark.usefixtures("shop")
@@ -142,7 +153,7 @@ def test_the_shell_reads_statements_and_awaits(here: Path) -> None:
 
     assert done.status == 0
     assert "1" in done.out
-    assert "'0001'" in done.out
+    assert "'0002'" in done.out
     assert "NameError: name 'undefined' is not defined" in done.err
     assert "services, store, workflows are at hand" in done.err
 

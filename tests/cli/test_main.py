@@ -28,7 +28,8 @@ from twelvefold.errors import (
 HEAVY = "asyncio", "pydantic", "aiohttp", "msgspec", "logging", "typing", "dataclasses"
 COMMANDS = (
     [],
-    *(["chat"], ["run"], ["migrate"], ["seed"], ["settings"], ["doctor"], ["prune"], ["shell"]),
+    *(["chat"], ["run"], ["web"], ["worker"], ["migrate"], ["seed"], ["settings"], ["doctor"]),
+    *(["prune"], ["shell"]),
     ["runs"],
     *(["runs", word] for word in ("list", "show", "events", "export", "fork")),
     *(["runs", word] for word in ("cancel", "resume", "approve", "settle")),
@@ -87,7 +88,7 @@ def test_the_version_is_that_of_the_package(tw: Twelvefold) -> None:
     ("arguments", "said"),
     [
         (["rnu"], "twelvefold: there is no command 'rnu'; did you mean 'run'?"),
-        (["xyzzy"], "twelvefold: there is no command 'xyzzy'; there are chat, run, runs,"),
+        (["xyzzy"], "twelvefold: there is no command 'xyzzy'; there are chat, run, web, worker,"),
         (["runs", "lsit"], "twelvefold runs: there is no command 'lsit'; did you mean 'list'?"),
         (["run"], "twelvefold run: the following arguments are required: TEXT"),
         (["runs", "list", "--limit", "0"], "'0': use a whole number, 1 to 10000"),

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.builders import (
+    added,
     allowed,
     approval_asked,
     asked,
@@ -12,9 +13,11 @@ from tests.builders import (
     failed,
     finished,
     outcome_unknown,
+    removed,
     said,
     settled,
     succeeded,
+    user,
 )
 from twelvefold.cli.output import (
     Style,
@@ -136,6 +139,20 @@ def test_what_people_said_of_a_call_is_told() -> None:
         "not allowed by bob: too dear",
         "(cancelled)",
     ]
+
+
+def test_what_was_put_in_and_taken_out_between_turns_is_told() -> None:
+    text = told(asked("enrol me"), said(), finished(), added(user("I am Ann.")), removed("2"))
+
+    assert text.endswith(f"\n> I am Ann.\n(msg_{'0' * 44}2 was taken out)\n")
+
+
+def test_what_others_can_read_now_is_there_already() -> None:
+    page = Page()
+
+    Transcript(page.write).shown()
+
+    assert page.text == ""
 
 
 def test_text_that_came_in_is_not_told_twice() -> None:

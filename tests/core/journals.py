@@ -4,11 +4,12 @@ Each is made from a string of bytes, taken as dice: cheap to draw, and a failure
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from tests.builders import (
+    added,
     allowed,
     approval_asked,
     asked,
@@ -19,7 +20,9 @@ from tests.builders import (
     finished,
     function_call,
     outcome_unknown,
+    own_tool,
     refused,
+    removed,
     replied,
     said,
     settled,
@@ -87,6 +90,14 @@ WORKFLOW = Workflow("academy", "Help.", (look, add, enrol, advise, pay, refund))
 CALLED = ("look",) * 4 + ("add", "enrol", "enrol", "advise", "pay", "pay", "refund", "nothing")
 GOOD = {"look": '{"code":"A"}', "add": '{"a":1,"b":2}', "enrol": '{"code":"A"}', "advise": ""}
 AMOUNTS = ('{"amount":1}', '{"amount":2}')
+OWN = own_tool("nothing", description="Do nothing.")
+WISHES: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"tools": (OWN,)},
+    {"max_tool_calls": 1},
+    {"tool_choice": "none"},
+)
 BAD = ("{", "[]", '{"code":1}')
 ENDS: tuple[ReplyEnd, ...] = ("completed",) * 6 + ("max_output_tokens", "content_filter")
 
@@ -137,7 +148,11 @@ def _next(happened: Thread, dice: Dice) -> Sequence[Event]:
         case Stop(status=status, reason=reason):
             return [finished(status, reason)]
         case Rest():
-            return [asked("and " + "now " * dice.one_of((1, 9, 90)))]
+            return [_start(dice)]
+
+
+def _start(dice: Dice) -> Event:
+    return asked("and " + "now " * dice.one_of((1, 9, 90)), **dice.one_of(WISHES))
 
 
 def _reply(dice: Dice) -> Event:
@@ -176,6 +191,9 @@ def _said_of(happened: Thread, dice: Dice) -> Sequence[Event]:
 IDS = ("2.0", "2.1", "3.0")
 ANYTHING: tuple[Callable[[Dice], Event], ...] = (
     lambda dice: asked(),
+    lambda dice: asked(tools=(OWN,)),
+    lambda dice: added(assistant("by the way")),
+    lambda dice: removed(dice.one_of(("1i0", "2", "2.0", "3_1"))),
     _reply,
     lambda dice: called(dice.one_of(CALLED)),
     lambda dice: said(),

@@ -1,7 +1,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,8 @@ from tests.builders import (
     finished,
     function_call,
     output,
+    own_tool,
+    replied,
     said,
     succeeded,
     thread,
@@ -21,11 +25,12 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import CHARS_PER_TOKEN, Compacted, build_request
+from twelvefold.core.context import BYTES_PER_TOKEN, WINDOW_SHARE, Compacted, build_request
 from twelvefold.core.conversation import RESULT
 from twelvefold.core.events import Event, Item, RunStarted
-from twelvefold.core.ports import ModelRequest, ReadOnly
+from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
 from twelvefold.core.thread import Thread
+from twelvefold.core.wishes import NO_PARAMETERS
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import RequestError
 
@@ -61,7 +66,7 @@ def left_out(length: int) -> str:
 def room_for(told: Thread, less: int = 0) -> Limits:
     """A window that the whole thread would just fill, but for so many characters."""
     characters = sum(entry.size for entry in told.entries) - less
-    tokens = next(n for n in range(10**6) if int(n * 0.9) * CHARS_PER_TOKEN >= characters)
+    tokens = next(n for n in range(10**6) if int(n * 0.9) * BYTES_PER_TOKEN >= characters)
     return Limits(context_tokens=tokens)
 
 
@@ -121,7 +126,7 @@ def test_then_the_oldest_turns_go() -> None:
 
 def test_results_that_the_model_has_not_seen_stay() -> None:
     told = thread(
-        asked(),
+        asked("w" * 2000),
         called("look", id="c1"),
         succeeded("2.0", "look", LONG),
         called("look", id="c2"),
@@ -132,8 +137,70 @@ def test_results_that_the_model_has_not_seen_stay() -> None:
 
     results = [item for item in compacted.request.items if item["type"] == RESULT]
     assert results == [output("c1", left_out(len(LONG))), output("c2", LONG)]
-    with pytest.raises(RequestError, match="say it shorter"):
-        build_request(told, BARE, room_for(told, less=1500))
+
+
+def results_of(told: Thread, limits: Limits) -> list[str]:
+    compacted = build_request(told, BARE, limits)
+    results = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
+    assert compacted.results_cut == sum("[cut here" in result for result in results)
+    size = len(msgspec.json.encode(compacted.request.items))
+    assert size <= int(limits.context_tokens * WINDOW_SHARE) * BYTES_PER_TOKEN
+    return results
+
+
+@pytest.mark.parametrize(
+    "text", ["seats " * 4000, "座位" * 4000, '{"a":"\n"}' * 2000, "\x01" * 9999]
+)
+def test_a_result_that_is_longer_than_the_window_is_cut_with_a_note(text: str) -> None:
+    told = thread(asked(), called("look"), succeeded("2.0", "look", text))
+
+    (result,) = results_of(told, Limits(context_tokens=3000))
+
+    kept, note = result.rsplit("\n", 1)
+    assert text.startswith(kept)
+    assert note == f"[cut here, after {len(kept)} of {len(text)} characters]"
+    assert 2000 < len(msgspec.json.encode(result)) <= 2700
+
+
+def test_of_the_results_of_one_reply_only_the_long_ones_are_cut() -> None:
+    long, short = "seats " * 2000, "seats " * 10
+    answers = [
+        succeeded(f"2.{index}", "look", text) for index, text in enumerate([long, short, long])
+    ]
+    told = thread(asked(), called("look", "look", "look"), *answers)
+
+    first, second, third = results_of(told, Limits(context_tokens=3000))
+
+    assert second == short
+    assert first == third
+    assert len(first) + len(second) + len(third) <= 2700
+
+
+def test_the_results_of_many_calls_are_cut_to_their_notes_and_no_further() -> None:
+    answers = [succeeded(f"2.{index}", "look", LONG) for index in range(20)]
+    told = thread(asked(), called(*["look"] * 20), *answers)
+
+    results = results_of(told, Limits(context_tokens=2000))
+
+    assert all(result.startswith("seats") for result in results)
+    assert len(results) == 20
+
+
+def test_a_conversation_in_chinese_is_as_long_as_its_tokens() -> None:
+    told = thread(*turn(), asked("课" * 900))
+
+    compacted = build_request(told, BARE, Limits(context_tokens=1100))
+
+    assert compacted.turns_left_out == 1
+
+
+def test_a_turn_that_the_model_has_made_too_long_is_no_fault_of_the_users() -> None:
+    told = thread(asked(), *[replied(assistant("so " * 500), function_call("x"))] * 3)
+
+    with pytest.raises(RequestError) as refused:
+        build_request(told, BARE, Limits(context_tokens=1000))
+
+    assert str(refused.value).endswith("leaves room for (900)")
 
 
 def test_a_result_that_is_shorter_than_its_note_stays() -> None:
@@ -189,6 +256,35 @@ def test_instructions_that_are_longer_than_the_window_leave_no_room() -> None:
         build_request(thread(asked()), Workflow("a", "x" * 9000, ()), Limits(context_tokens=1000))
 
 
+def test_what_the_caller_wants_goes_into_the_request() -> None:
+    weather = own_tool("get_weather")
+    wishes: dict[str, Any] = {"tools": (weather,), "temperature": 0.5, "hops": 2}
+    start = asked("hello", instructions="Be brief.", tool_choice="required", **wishes)
+
+    request = build_request(thread(start), WORKFLOW, LIMITS).request
+
+    assert request == ModelRequest(
+        "Help people.\n\nBe brief.",
+        (user("hello"),),
+        (look.spec, ToolSpec("get_weather", "", NO_PARAMETERS, strict=False)),
+        {"temperature": 0.5, "tool_choice": "required"},
+        hops=2,
+    )
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("Help.", ""), ("", "Help.")])
+def test_instructions_of_one_side_alone_are_all(ours: str, theirs: str) -> None:
+    told = thread(asked(instructions=theirs))
+
+    assert build_request(told, Workflow("a", ours, ()), LIMITS).request.instructions == "Help."
+
+
+def test_a_call_is_demanded_only_of_the_first_reply() -> None:
+    told = thread(asked(tool_choice="required"), called("look"), succeeded("2.0", "look"))
+
+    assert build_request(told, WORKFLOW, LIMITS).request.options == {}
+
+
 @settings(max_examples=30)
 @given(st.one_of(journals, scrambled), st.integers(300, 3000))
 def test_a_request_keeps_its_calls_together_and_to_the_window(
@@ -203,7 +299,7 @@ def test_a_request_keeps_its_calls_together_and_to_the_window(
         return
     items = compacted.request.items
     newest = told.latest[0].event
-    assert len(json.dumps(items)) <= window * CHARS_PER_TOKEN
+    assert len(json.dumps(items)) <= window * BYTES_PER_TOKEN
     assert _calls_and_results_match(items)
     assert not isinstance(newest, RunStarted) or newest.items[0] in items
     assert compacted == build_request(thread(*events), JOURNAL_WORKFLOW, limits)

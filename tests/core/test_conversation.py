@@ -1,6 +1,8 @@
+import msgspec
 import pytest
 
 from tests.builders import (
+    added,
     asked,
     assistant,
     called,
@@ -8,22 +10,28 @@ from tests.builders import (
     failed,
     finished,
     function_call,
+    outcome_unknown,
     output,
+    own_tool,
+    removed,
     replied,
     said,
     succeeded,
+    thread,
     user,
 )
-from twelvefold.core.conversation import NOT_RUN, Turn, turns_of
-from twelvefold.core.events import Event, ReplyEnd
+from twelvefold.core.answers import UNKNOWN
+from twelvefold.core.conversation import NOT_RUN, Turn
+from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted, encode
+from twelvefold.core.thread import fold
 
 
 def turns(*events: Event) -> list[Turn]:
-    return list(turns_of(entries(*events)))
+    return list(thread(*events).turns)
 
 
 def test_nothing_has_happened_in_an_empty_journal() -> None:
-    assert turns_of(()) == ()
+    assert thread().turns == ()
 
 
 def test_a_run_is_a_turn() -> None:
@@ -36,7 +44,7 @@ def test_a_run_is_a_turn() -> None:
 def test_a_turn_is_as_long_as_its_entries_are_in_the_journal() -> None:
     journal = entries(asked("hello"), said("hi"), finished(), asked("more"))
 
-    assert [turn.size for turn in turns_of(journal)] == [
+    assert [turn.size for turn in fold(journal).turns] == [
         sum(entry.size for entry in journal[:3]),
         journal[3].size,
     ]
@@ -63,6 +71,18 @@ def test_a_call_that_has_no_result_yet_is_told_so() -> None:
     (turn,) = turns(asked(), called("look", "enrol"), succeeded("2.0", "look"), finished("failed"))
 
     assert turn.items[-1] == output("c1-2", NOT_RUN)
+
+
+def test_a_call_that_may_have_happened_is_not_told_as_one_that_was_not_run() -> None:
+    story: list[Event] = [asked(), called("pay", "look"), outcome_unknown("2.0", "pay")]
+
+    (cancelled,) = turns(*story, finished("cancelled"))
+    (known,) = turns(*story, succeeded("2.0", "pay", "paid"))
+    (lost,) = turns(*story, failed("2.0", "pay", message="Error: lost"))
+
+    assert cancelled.items[-2:] == (output("c1", UNKNOWN), output("c1-2", NOT_RUN))
+    assert known.items[-2] == output("c1", "paid")
+    assert lost.items[-2] == output("c1", "Error: lost")
 
 
 def test_a_call_id_that_comes_again_in_a_later_reply_has_its_own_result() -> None:
@@ -108,3 +128,198 @@ def test_a_call_without_an_id_has_a_result_without_one() -> None:
     (turn,) = turns(asked(), replied(call), succeeded("2.0", "look", "there"))
 
     assert turn.items[1:] == (call, output("", "there"))
+
+
+# --- tools of the caller's own
+
+WEATHER = own_tool("get_weather")
+
+
+def all_items(*events: Event) -> list[Item]:
+    return [item for turn in turns(*events) for item in turn.items]
+
+
+def answered(*items: Item) -> RunStarted:
+    """A run's start that brings results along."""
+    return RunStarted(items, "ann", "academy", "1.0")
+
+
+def weather(*calls: Item) -> list[Event]:
+    """A run that ends with calls of the caller's own tool."""
+    return [asked("and now?", tools=(WEATHER,)), replied(*calls), finished()]
+
+
+def test_a_callers_own_call_is_followed_by_what_the_caller_brings_along() -> None:
+    story = weather(function_call("get_weather", "c1"))
+
+    assert all_items(*story, asked("so?", output("c1", "sunny"))) == [
+        user("and now?"),
+        function_call("get_weather", "c1"),
+        output("c1", "sunny"),
+        user("so?"),
+    ]
+
+
+def test_it_may_be_brought_along_by_a_run_that_is_over_or_between_two_runs() -> None:
+    story = weather(function_call("get_weather", "c1"))
+    expected = [function_call("get_weather", "c1"), output("c1", "sunny")]
+
+    later: list[Event] = [asked("hm", output("c1", "sunny")), said(), finished(), asked()]
+    between: list[Event] = [added(output("c1", "sunny")), asked()]
+
+    assert all_items(*story, *later)[1:3] == all_items(*story, *between)[1:3] == expected
+
+
+def test_a_callers_own_call_without_a_result_was_not_run() -> None:
+    story = weather(function_call("get_weather", "c1"))
+
+    assert all_items(*story, asked("never mind", output("c2", "?")))[2:] == [
+        output("c1", NOT_RUN),
+        user("never mind"),
+        output("c2", "?"),
+    ]
+
+
+def test_the_results_of_several_calls_stand_in_the_order_of_the_calls() -> None:
+    calls = [function_call("get_weather", id) for id in ("c1", "c2", "c1")]
+    brought = answered(output("c2", "two"), output("c1", "one"), user("so?"))
+
+    assert all_items(*weather(*calls), brought)[4:] == [
+        output("c1", "one"),
+        output("c2", "two"),
+        output("c1", "one"),
+        user("so?"),
+    ]
+
+
+def test_a_call_beside_those_of_the_server_has_a_result_of_its_own() -> None:
+    calls = replied(function_call("get_weather", "c1"), function_call("look", "c2"))
+    story: list[Event] = [asked(tools=(WEATHER,)), calls, succeeded("2.1", "look", "3"), finished()]
+
+    assert all_items(*story, answered(output("c1", "sunny"), output("c2", "forged")))[3:] == [
+        output("c1", "sunny"),
+        output("c2", "3"),
+        output("c2", "forged"),
+    ]
+
+
+def test_a_result_that_comes_with_a_call_of_its_own_belongs_to_that() -> None:
+    story = weather(function_call("get_weather", "c1"))
+    replayed = (function_call("get_weather", "c1"), output("c1", "rain"))
+
+    assert all_items(*story, answered(*replayed))[2:] == [output("c1", NOT_RUN), *replayed]
+
+
+def test_a_result_answers_the_newest_call_of_its_id() -> None:
+    story = weather(function_call("get_weather", "c1")) * 2
+
+    items = all_items(*story, answered(output("c1", "sunny")))
+
+    assert [item["output"] for item in items if "output" in item] == [NOT_RUN, "sunny"]
+
+
+def test_a_call_that_was_cut_short_waits_for_nothing() -> None:
+    half = replied(function_call("get_weather", "c1", "{"), ended="max_output_tokens")
+    story: list[Event] = [asked(tools=(WEATHER,)), half, finished("incomplete")]
+
+    assert all_items(*story, answered(output("c1", "?")))[1:] == [output("c1", "?")]
+
+
+def test_a_result_may_be_a_list_of_parts() -> None:
+    brought = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image"}]}
+
+    items = all_items(*weather(function_call("get_weather", "c1")), answered(brought))
+
+    assert items[2]["output"] == [{"type": "input_text", "text": "[image]"}]
+
+
+def test_a_callers_tools_are_no_part_of_the_conversation() -> None:
+    with_tools = asked(tools=(own_tool("x", description="long " * 100),), metadata={"a": "b"})
+
+    assert turns(with_tools)[0].size < len(encode(asked())[2]) + 100
+
+
+# --- items put in and taken out
+
+
+def test_what_was_put_in_between_runs_is_a_turn_of_its_own() -> None:
+    first, between, last = turns(asked("a"), said("b"), finished(), added(user("c")), asked("d"))
+
+    assert (first.items[1:], between.items, last.items) == (
+        (assistant("b"),),
+        (user("c"),),
+        (user("d"),),
+    )
+
+
+def test_a_conversation_may_begin_with_what_was_put_in() -> None:
+    assert all_items(added(user("a")), added(user("b")), asked("c")) == [
+        user("a"),
+        user("b"),
+        user("c"),
+    ]
+
+
+STORY: list[Event] = [
+    asked("one", user("two")),
+    replied(assistant("hm"), assistant("well"), function_call("look", "c1")),
+    succeeded("2.0", "look", "3"),
+    said("three"),
+    finished(),
+    added(user("four"), user("five")),
+]
+WHOLE = all_items(*STORY, asked())
+
+
+@pytest.mark.parametrize(
+    ("place", "gone"),
+    [
+        ("1i0", [0]),
+        ("1i1", [1]),
+        ("2", [2]),
+        ("2_1", [3]),
+        ("2.0", [4, 5]),
+        ("4", [6]),
+        ("6i1", [8]),
+        ("4x2", []),
+        ("4_1", []),
+    ],
+)
+def test_what_was_taken_out_is_not_said_again(place: str, gone: list[int]) -> None:
+    left = all_items(*STORY, removed(place), asked())
+
+    assert left == [item for index, item in enumerate(WHOLE) if index not in gone]
+
+
+def test_a_message_that_was_shown_as_it_came_is_taken_out_by_its_first_piece() -> None:
+    shown = msgspec.structs.replace(said("Hello."), first_delta=3)
+    story: list[Event] = [asked("hi"), shown, finished()]
+
+    assert all_items(*story, removed("2x3"), asked("so?")) == [user("hi"), user("so?")]
+    assert len(all_items(*story, removed("2"), removed("2x1"), asked("so?"))) == 3
+
+
+def test_a_request_for_approval_is_not_what_the_model_reads() -> None:
+    assert all_items(*STORY, removed("2.0", "mcpr"), asked()) == WHOLE
+
+
+def test_reasoning_goes_with_what_it_led_to() -> None:
+    reasoning: Item = {"type": "reasoning", "id": "rs_1"}
+    story: list[Event] = [asked("hi"), replied(reasoning, assistant("a"), assistant("b"))]
+
+    assert all_items(*story, finished(), removed("2"), asked("so?")) == [
+        user("hi"),
+        assistant("b"),
+        user("so?"),
+    ]
+
+
+def test_a_result_that_was_taken_out_is_a_result_no_more() -> None:
+    story = weather(function_call("get_weather", "c1"))
+    story += [answered(output("c1", "secret")), said("I see."), finished()]
+
+    left = all_items(*story, removed("4i0"), asked())
+    other = all_items(*story, removed("1i0"), asked())
+
+    assert left[2] == output("c1", NOT_RUN)
+    assert other[1] == output("c1", "secret")

@@ -16,6 +16,7 @@ from tests.builders import (
     function_call,
     open_call,
     outcome_unknown,
+    own_tool,
     refused,
     replied,
     said,
@@ -251,6 +252,14 @@ def test_an_unsafe_call_of_a_process_that_died_is_asked_about() -> None:
     assert decision(*story, outcome_unknown(tool="pay"), interrupted=True) == Rest()
 
 
+def test_a_call_that_nobody_has_allowed_yet_cannot_have_happened() -> None:
+    story: list[Event] = [asked(), called("wire")]
+
+    assert decision(*story, interrupted=True) == AskApproval(open_call("wire"))
+    allowed_story = [*story, approval_asked(tool="wire"), allowed()]
+    assert isinstance(decision(*allowed_story, interrupted=True), AskOutcome)
+
+
 def test_an_unsafe_call_of_a_process_that_let_go_is_run() -> None:
     assert tools_run(asked(), called("pay")) == ["pay"]
 
@@ -314,13 +323,14 @@ def test_three_faults_in_a_row_end_the_run() -> None:
     [
         ("pay", False, True),
         ("pay", True, True),
-        ("notify", True, False),
+        ("notify", False, True),
+        ("notify", True, True),
         ("look", True, False),
         ("wire", False, False),
-        ("wire", True, True),
+        ("wire", True, False),
     ],
 )
-def test_a_call_is_in_doubt_only_if_it_is_unsafe_and_may_have_begun(
+def test_a_call_is_in_doubt_only_if_it_leaves_the_database_and_may_have_begun(
     name: str, interrupted: bool, doubtful: bool
 ) -> None:
     told = thread(asked(), called(name), interrupted=interrupted)
@@ -388,3 +398,43 @@ def test_calls_are_run_from_the_first_that_is_pending(events: Sequence[Event]) -
         traceless = {"readonly", "pure"}
         effects = [one.tool.effect for one in found.calls if isinstance(one, Admitted)]
         assert count == 1 or traceless.issuperset(effects)
+
+
+# --- what the caller wants
+
+
+WEATHER = own_tool("get_weather")
+
+
+def test_a_run_ends_with_calls_that_are_the_callers_to_run() -> None:
+    assert decision(asked(tools=(WEATHER,)), called("get_weather")) == Finish()
+
+
+def test_the_servers_own_calls_come_first() -> None:
+    story: list[Event] = [asked(tools=(WEATHER,)), called("get_weather", "look", "get_weather")]
+
+    assert tools_run(*story) == ["look"]
+    assert decision(*story, succeeded("2.1", "look")) == Finish()
+
+
+def test_a_call_of_the_callers_waits_behind_a_decision() -> None:
+    told = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
+
+    assert isinstance(told, RunTools)
+    assert not told.all_pending
+
+
+def test_no_call_of_the_callers_is_in_doubt() -> None:
+    told = thread(asked(tools=(WEATHER,)), called("get_weather"), interrupted=True)
+
+    assert in_doubt(told, WORKFLOW, LIMITS) is None
+
+
+def test_a_limit_of_calls_is_looked_at_before_each() -> None:
+    story: list[Event] = [asked(max_tool_calls=1), called("look", "look")]
+
+    assert tools_run(*story) == ["look"]
+    told = decision(*story, succeeded("2.0", "look"))
+    assert isinstance(told, RunTools)
+    assert isinstance(told.calls[0], BadCall)
+    assert told.calls[0].failure == "not_open"

@@ -67,3 +67,17 @@ def test_usage_adds_up() -> None:
 @given(st.text())
 def test_any_text_that_utf_8_can_carry_comes_back(text: str) -> None:
     assert decode(*encode(succeeded(result=text))) == succeeded(result=text)
+
+
+def test_a_run_that_asks_for_nothing_else_stores_nothing_else() -> None:
+    assert '"asked"' not in encode(asked())[2]
+    assert decode(*encode(asked())) == asked()
+
+
+def test_what_a_caller_asks_for_is_kept() -> None:
+    started = asked(stream=True, tool_choice={"type": "function", "name": "x"}, metadata={"a": "b"})
+
+    assert decode(*encode(started)) == started
+    assert (
+        '"asked":{"tool_choice":{"type":"function","name":"x"},"stream":true,' in encode(started)[2]
+    )

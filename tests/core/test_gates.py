@@ -9,6 +9,7 @@ from tests.builders import (
     finished,
     open_call,
     outcome_unknown,
+    own_tool,
     refused,
     succeeded,
     thread,
@@ -205,3 +206,44 @@ def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
     call = Admitted(open_call("refund"), refund, {"amount": amount})
 
     assert needs_approval(call) is asks
+
+
+def wanted(**wishes: Any) -> tuple[list[str], Admitted | BadCall]:
+    """What is offered in a run with these wishes, and what comes of calling `pay` in it."""
+    told = thread(asked(**wishes))
+    offered = [one.name for one in open_tools(told, WORKFLOW)]
+    return offered, admit(told, WORKFLOW, open_call("pay"))
+
+
+def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
+    only_look = {"type": "allowed_tools", "tools": [{"type": "function", "name": "look"}]}
+
+    for choice, names in ((only_look, ["look"]), ("none", [])):
+        offered, bad = wanted(tool_choice=choice)
+        assert offered == names
+        assert isinstance(bad, BadCall)
+        assert (bad.failure, bad.problems) == (
+            "not_open",
+            ("pay cannot be called in this turn; the caller has not allowed it",),
+        )
+
+
+def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
+    told = thread(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
+
+    bad = admit(told, WORKFLOW, open_call("pay"))
+
+    assert open_tools(told, WORKFLOW) == ()
+    assert isinstance(bad, BadCall)
+    assert bad.problems == (
+        "2 tools have been called in this turn already, which is all that may be",
+    )
+    assert wanted(max_tool_calls=0)[0] == []
+    assert isinstance(wanted(max_tool_calls=1)[1], Admitted)
+
+
+def test_tools_of_the_callers_own_are_there_too() -> None:
+    bad = admit(thread(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time"))
+
+    assert isinstance(bad, BadCall)
+    assert bad.offered == ("look", "pay", "welcome", "guess", "get_time")

@@ -15,4 +15,4 @@ def test_a_call_key_is_text() -> None:
 
 
 def test_a_schema_is_about_as_long_as_its_json() -> None:
-    assert ToolSpec("look", "Look.", {"type": 1}).parameters_size == len('{"type": 1}')
+    assert ToolSpec("look", "Look.", {"type": 1}).size == len('Look.{"type": 1}')

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.builders import (
     SPENT,
+    added,
     allowed,
     approval_asked,
     asked,
@@ -17,7 +18,9 @@ from tests.builders import (
     function_call,
     open_call,
     outcome_unknown,
+    own_tool,
     refused,
+    removed,
     replied,
     said,
     settled,
@@ -229,3 +232,49 @@ def test_folding_changes_nothing_and_gives_the_same_again(events: Sequence[Event
 
     assert fold(journal) == fold(journal)
     assert journal == copy
+
+
+# --- what the caller wants, and what happens between runs
+
+
+def test_calls_of_the_callers_own_tools_wait_behind_all_others() -> None:
+    told = thread(
+        asked(tools=(own_tool("get_time"),)), called("get_time", "look", "get_time", "enrol")
+    )
+
+    assert [(call.id, call.state) for call in told.pending] == [
+        ("2.1", "open"),
+        ("2.3", "open"),
+        ("2.0", "client"),
+        ("2.2", "client"),
+    ]
+
+
+def test_a_caller_has_its_tools_for_one_run() -> None:
+    told = thread(asked(tools=(own_tool("get_time"),)), said(), finished(), asked())
+
+    assert told.asked == asked().asked
+
+
+def test_a_callers_tool_that_it_does_not_allow_is_not_left_to_it() -> None:
+    (call,) = thread(
+        asked(tools=(own_tool("get_time"),), tool_choice="none"), called("get_time")
+    ).pending
+
+    assert call.state == "open"
+
+
+def test_what_is_put_in_and_taken_out_changes_no_run() -> None:
+    over = thread(*ONE_RUN)
+
+    changed = thread(*ONE_RUN, added(), removed("2"))
+
+    assert (changed.status, changed.run, changed.head) == (over.status, over.run, over.head + 2)
+    assert thread(*ONE_RUN, added(), removed("2"), asked()).past.entries == changed.entries
+
+
+def test_a_thread_that_begins_with_what_was_put_in_has_no_run() -> None:
+    told = thread(added())
+
+    assert (told.status, told.run, told.head) == ("none", 0, 1)
+    assert thread(added(), asked()).run == 1

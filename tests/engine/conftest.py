@@ -49,3 +49,10 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For stories in which the database stays away."""
     monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
     monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.05)
+
+
+@pytest.fixture
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For stories of replies that are read while they come in."""
+    monkeypatch.setattr("twelvefold.engine.draft.PIECE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.draft.AGAIN_S", 0.001)

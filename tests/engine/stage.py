@@ -17,11 +17,13 @@ from typing import Any
 
 from tests.builders import user
 from twelvefold.core.budget import Limits
-from twelvefold.core.events import Entry, Event, RunStarted
+from twelvefold.core.events import PLAIN, Asked, Entry, Event, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import (
     Append,
     CallKey,
+    Claim,
+    Delta,
     Lease,
     Listener,
     Model,
@@ -77,6 +79,11 @@ class Trouble:
             raise Crash(place)
         if self._passed == self._at or place in self._places:
             self._strike()
+
+    def die(self) -> None:
+        """The process is gone from here on."""
+        self._dead = True
+        raise Crash
 
     def _strike(self) -> None:
         self._times -= 1
@@ -193,7 +200,12 @@ class TroubledStore(SQLiteStore):
             self._trouble.reach("before a step's commit")
         self._trouble.reach("after a step's commit")
 
-    async def claim(self, run: RunId, lease_s: float) -> tuple[Lease, bool] | None:
+    async def add_delta(self, thread: ThreadId, delta: Delta) -> None:
+        self._trouble.reach("before a delta")
+        await super().add_delta(thread, delta)
+        self._trouble.reach("after a delta")
+
+    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         self._trouble.reach("before a claim")
         claimed = await super().claim(run, lease_s)
         self._trouble.reach("after a claim")
@@ -243,10 +255,11 @@ class FixedIds:
 
 @dataclass
 class Heard:
-    """A listener that remembers."""
+    """A listener that remembers. `rings` counts how often there was something new to read."""
 
     entries: list[Entry] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    rings: int = 0
 
     def text(self, delta: str) -> None:
         self.said.append(delta)
@@ -256,6 +269,9 @@ class Heard:
 
     def recorded(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+    def shown(self) -> None:
+        self.rings += 1
 
 
 class Stage:
@@ -329,10 +345,13 @@ def _is_the_models(item: dict[str, object]) -> bool:
 
 
 async def start(
-    services: Services, text: str = "a lamp, please", thread: ThreadId | None = None
+    services: Services,
+    text: str = "a lamp, please",
+    thread: ThreadId | None = None,
+    asked: Asked = PLAIN,
 ) -> Driven:
     return await start_run(
-        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread
+        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, asked=asked
     )
 
 

@@ -64,6 +64,16 @@ async def test_a_run_is_stored_with_what_it_cost_and_why_it_failed(stage: Stage)
     assert record.usage.input_tokens == 200
 
 
+async def test_what_a_run_has_cost_is_stored_with_each_reply(stage: Stage) -> None:
+    services = stage.process()
+
+    driven = await wrote(services, await start(services), called("look"))
+    await wrote(services, driven, succeeded("2.0", "look"))
+
+    record = await stage.record(driven.run)
+    assert (record.status, record.usage) == ("running", driven.thread.usage)
+
+
 @pytest.mark.parametrize(
     "places",
     [

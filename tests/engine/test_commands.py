@@ -22,7 +22,9 @@ from tests.engine.stage import (
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
+    Asked,
     Event,
+    ItemsAdded,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
@@ -36,7 +38,17 @@ from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Principal, Silence
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, write
-from twelvefold.engine.commands import INPUT_BYTES, answer, cancel, settle, start_run, take
+from twelvefold.engine.commands import (
+    INPUT_BYTES,
+    answer,
+    cancel,
+    enqueue_run,
+    fork_at,
+    give_up,
+    settle,
+    start_run,
+    take,
+)
 from twelvefold.engine.drive import drive
 from twelvefold.engine.step import step
 from twelvefold.errors import (
@@ -102,6 +114,18 @@ async def test_a_later_run_goes_on_with_its_thread(stage: Stage) -> None:
     assert second.thread.past.entries == first.thread.entries
 
 
+async def test_a_run_that_is_to_follow_an_entry_is_not_begun_behind_another(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    first = await driven(services)
+    follow: dict[str, Any] = {"workflow": "shop", "principal": ANN, "thread": first.run.thread}
+
+    with pytest.raises(Conflict, match="is at 3, not at 2 any more"):
+        await start_run(services, items=[user("and?")], behind=2, **follow)
+    second = await start_run(services, items=[user("and?")], behind=3, **follow)
+
+    assert second.thread.head == 4
+
+
 async def test_a_thread_that_was_forked_amid_a_run_can_be_gone_on_with(stage: Stage) -> None:
     services = stage.process(calls(("refund", LAMP)))
     waiting = await driven(services)
@@ -114,6 +138,123 @@ async def test_a_thread_that_was_forked_amid_a_run_can_be_gone_on_with(stage: St
     assert started.thread.past.entries == waiting.thread.entries[:2]
     with pytest.raises(Conflict, match=f"run {started.run} of this thread is not over"):
         await start(services, thread=ThreadId(fork))
+
+
+async def test_what_a_caller_asks_for_beside_the_input_is_kept(stage: Stage) -> None:
+    asked = Asked(instructions="Be brief.", stream=True)
+
+    started = await start(stage.process(), asked=asked)
+
+    (event,) = await stage.journal(started.run)
+    assert isinstance(event, RunStarted)
+    assert event.asked == started.thread.asked == asked
+    assert not started.claimed
+
+
+async def test_a_conversation_that_has_no_run_yet_can_be_gone_on_with(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    empty, begun = services.ids.thread(), services.ids.thread()
+    await services.store.new_thread(empty, "ann", "shop", {})
+    await services.store.new_thread(begun, "ann", "", {})
+    await services.store.add_items(begun, 0, 0, ItemsAdded((user("I am Ann."),)))
+
+    first = await start(services, thread=empty)
+    second = await start(services, thread=begun)
+    await drive(services, second, Silence())
+
+    assert first.run == RunId(empty, 1)
+    assert second.run == RunId(begun, 1)
+    assert stage.requests[0].items == (user("I am Ann."), user("a lamp, please"))
+
+
+# --- enqueue_run
+
+
+async def test_a_run_that_was_queued_is_there_for_any_process(stage: Stage) -> None:
+    run = await enqueue_run(stage.process(), workflow="shop", principal=ANN, items=[user("a lamp")])
+
+    record = await stage.record(run)
+    assert (record.status, record.leased, record.background) == ("queued", False, True)
+    outcome = await resumed(stage.process(says("Hello.")), run)
+    assert outcome.status == "completed"
+
+
+async def test_a_run_is_queued_behind_the_last_one_of_its_thread(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    first = await driven(services)
+    behind: dict[str, Any] = {"workflow": "shop", "principal": ANN, "thread": first.run.thread}
+
+    run = await enqueue_run(services, items=[user("and?")], **behind)
+
+    assert run == RunId(first.run.thread, 2)
+    with pytest.raises(Conflict, match="is not over"):
+        await enqueue_run(services, items=[user("so?")], **behind)
+
+
+async def test_a_run_that_cannot_be_is_not_queued(stage: Stage) -> None:
+    with pytest.raises(RequestError, match="no workflow 'bank'; there are shop"):
+        await enqueue_run(stage.process(), workflow="bank", principal=ANN, items=[])
+
+
+# --- fork_at
+
+
+async def test_a_fork_goes_on_from_an_entry(stage: Stage) -> None:
+    services = stage.process(says("Hello."), says("Well?"))
+    first = await driven(services)
+
+    by_run = await fork_at(services, first.run, 2)
+    by_thread = await fork_at(services, first.run.thread, 3, principal=ANN)
+
+    forked = await start(services, "hm", thread=by_run)
+    assert forked.run == RunId(by_run, 2)
+    assert forked.thread.past.entries == first.thread.entries[:2]
+    assert (await services.store.thread(by_thread)).forked_at == 3
+
+
+async def test_an_entry_of_a_fork_may_be_that_of_the_thread_it_came_from(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    first = await driven(services)
+    second = await fork_at(services, await fork_at(services, first.run, 3), 3)
+
+    third = await fork_at(services, second, 2)
+
+    head = await services.store.thread(third)
+    assert (head.forked_from, head.forked_at) == (first.run.thread, 2)
+
+
+async def test_a_fork_is_made_once_however_often_the_database_is_away(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(says("Hello."))
+    first = await driven(services)
+    fork_here, tries = services.store.fork, iter(range(1))
+
+    async def fork_there(*args: Any) -> None:
+        await fork_here(*args)
+        if next(tries, None) is not None:
+            cut_off()
+
+    monkeypatch.setattr(services.store, "fork", fork_there)
+
+    fork = await fork_at(services, first.run, 2)
+
+    assert (await services.store.thread(fork)).forked_at == 2
+
+
+async def test_what_is_not_there_or_not_ones_own_cannot_be_forked(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    first = await driven(services)
+
+    with pytest.raises(NotFound):
+        await fork_at(services, NOBODY, 1)
+    with pytest.raises(NotFound):
+        await fork_at(services, first.run, 9)
+    with pytest.raises(NotFound, match=f"no thread conv_{first.run.thread}"):
+        await fork_at(services, first.run, 1, principal=Principal("bob"))
+
+
+# --- what is refused
 
 
 async def test_a_workflow_that_is_not_there_is_refused_with_those_that_are(stage: Stage) -> None:
@@ -408,6 +549,7 @@ async def of_unknown_outcome(stage: Stage) -> RunId:
 
 
 UNKNOWN = OutcomeUnknown(CallId("2.0"), "ship")
+NEVER_KNOWN = OutcomeUnknown(CallId("2.0"), "ship", final=True)
 
 
 @pytest.mark.parametrize(
@@ -502,7 +644,7 @@ async def test_a_cancelled_run_keeps_that_a_call_may_have_happened(stage: Stage)
 
     assert await cancel(stage.process(), run) == "cancelled"
 
-    assert await answers(stage, run) == [UNKNOWN, RunFinished("cancelled", "cancelled")]
+    assert await answers(stage, run) == [NEVER_KNOWN, RunFinished("cancelled", "cancelled")]
 
 
 async def test_a_run_of_a_workflow_that_is_gone_can_still_be_cancelled(stage: Stage) -> None:
@@ -523,3 +665,36 @@ async def test_a_run_whose_driver_let_go_is_cancelled_without_a_doubt(stage: Sta
 
     assert [call.tool for call in held.thread.pending] == ["ship"]
     assert await answers(stage, held.run) == [RunFinished("cancelled", "cancelled")]
+
+
+# --- given up, for whoever waits for it
+
+
+async def test_a_run_that_a_service_has_stopped_fails_with_a_sentence(stage: Stage) -> None:
+    services = stage.process()
+    held = await start(services)
+    await services.store.release(held.lease)
+
+    await give_up(services, held.run, "no reply from the model")
+
+    record = await stage.record(held.run)
+    assert (record.status, record.error) == ("failed", "no reply from the model")
+    assert await answers(stage, held.run) == [RunFinished("failed", "unavailable")]
+
+
+async def test_a_call_that_may_have_happened_is_not_given_up(stage: Stage) -> None:
+    run = await left_amid(stage, "an unsafe tool, after it acted")
+
+    await give_up(stage.process(), run, "no reply from the model")
+
+    assert (await stage.record(run)).status == "waiting"
+    assert await answers(stage, run) == [UNKNOWN]
+
+
+async def test_a_run_that_waits_for_a_person_is_not_given_up(stage: Stage) -> None:
+    run = await waiting_for_approval(stage)
+
+    with pytest.raises(Conflict, match="waits for a person"):
+        await give_up(stage.process(), run, "no reply from the model")
+
+    assert (await stage.record(run)).status == "waiting"

@@ -7,6 +7,7 @@ import pytest
 
 from tests.engine.stage import (
     LIMITS,
+    SHOP,
     Heard,
     Stage,
     Trouble,
@@ -17,6 +18,7 @@ from tests.engine.stage import (
     start,
     world,
 )
+from twelvefold.core.answers import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     Event,
@@ -29,6 +31,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import (
     Append,
+    CallKey,
     Listener,
     ModelReply,
     ModelRequest,
@@ -38,9 +41,10 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.append import Driven
-from twelvefold.engine.commands import cancel, take
+from twelvefold.engine.commands import cancel, settle, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
+from twelvefold.engine.step import step
 from twelvefold.errors import (
     LeaseLost,
     ModelRejected,
@@ -54,6 +58,7 @@ from twelvefold.services.model.scripted import calls, says
 LAMP = {"item": "a lamp"}
 SOON = replace(LIMITS, deadline_s=0.2)
 UNKNOWN = OutcomeUnknown(CallId("2.0"), "ship")
+NEVER_KNOWN = OutcomeUnknown(CallId("2.0"), "ship", final=True)
 CANCELLED = RunFinished("cancelled", "cancelled")
 
 
@@ -409,6 +414,30 @@ async def test_an_unsafe_call_that_is_under_way_at_the_deadline_is_left_to_a_per
     assert await answers(stage, outcome) == [UNKNOWN]
 
 
+async def test_a_call_with_a_key_keeps_it_over_the_deadline(stage: Stage) -> None:
+    outcome = await driven(slow_teller(stage, SOON))
+
+    assert outcome.status == (await stage.record(outcome.run)).status == "waiting"
+    assert await answers(stage, outcome) == [OutcomeUnknown(CallId("2.0"), "notify")]
+    services = stage.process(calls(("notify", LAMP)), says("Bye."))
+    await settle(services, outcome.run, settled="retry", by="bob")
+    assert (await resumed(services, outcome.run)).status == "completed"
+    assert world.notified == [(CallKey(f"{outcome.run.thread}:2.0"), "a lamp")] * 2
+
+
+def slow_teller(stage: Stage, limits: Limits) -> Services:
+    """A process that is telling somebody for a long time."""
+
+    @tool
+    async def notify(key: CallKey, item: str) -> None:
+        """Tell the owner."""
+        world.notified.append((key, item))
+        await asyncio.sleep(60)
+
+    workflow = Workflow("shop", "Sell.", (notify,))
+    return stage.process(calls(("notify", LAMP)), limits=limits, workflow=workflow)
+
+
 def slow_shipper(stage: Stage, limits: Limits) -> Services:
     """A process that is shipping for a long time."""
 
@@ -465,7 +494,86 @@ async def test_an_unsafe_call_of_a_cancelled_run_is_in_the_journal_and_nobody_is
     await cancel(stage.process(), run.run)
 
     assert (await task).status == (await stage.record(run.run)).status == "cancelled"
-    assert await answers(stage, run) == [UNKNOWN, CANCELLED]
+    assert await answers(stage, run) == [NEVER_KNOWN, CANCELLED]
+
+
+@pytest.mark.usefixtures("frequent_renewals")
+async def test_the_model_is_told_not_to_repeat_a_call_with_a_key_that_was_cancelled(
+    stage: Stage,
+) -> None:
+    services = slow_teller(stage, LIMITS)
+    task = in_the_background(services, run := await start(services))
+    while not world.notified:
+        await asyncio.sleep(0.001)
+
+    await cancel(stage.process(), run.run)
+    await task
+    later = stage.process(calls(("notify", LAMP)), says("Did it arrive?"))
+    await drive(later, await start(later, "and?", run.run.thread), Silence())
+
+    unknown = OutcomeUnknown(CallId("2.0"), "notify", final=True)
+    assert (await answers(stage, run))[:2] == [unknown, CANCELLED]
+    assert stage.requests[-1].items[2]["output"] == UNKNOWN_TO_THE_MODEL
+
+
+async def test_a_call_with_a_key_of_a_process_that_stops_is_run_again_under_its_key(
+    stage: Stage,
+) -> None:
+    services = slow_teller(stage, LIMITS)
+    task = in_the_background(services, run := await start(services))
+    while not world.notified:
+        await asyncio.sleep(0.001)
+
+    await stopped(task)
+
+    assert (await take(services, run.run)).thread.interrupted
+    await stage.let_leases_run_out()
+    other = stage.process(calls(("notify", LAMP)), says("Bye."))
+    assert (await resumed(other, run.run)).status == "completed"
+    assert world.notified == [(CallKey(f"{run.run.thread}:2.0"), "a lamp")] * 2
+
+
+@pytest.mark.parametrize("name", ["buy", "ship", "refund"])
+async def test_whoever_takes_up_a_run_that_is_to_be_cancelled_ends_it_before_anything_else(
+    stage: Stage, name: str
+) -> None:
+    services = stage.process(calls((name, LAMP)), says("Bye."))
+    run = (await start(services)).run
+    await services.store.ask_cancel(run)
+    await stage.let_leases_run_out()
+
+    outcome = await resumed(services, run)
+
+    assert outcome.status == (await stage.record(run)).status == "cancelled"
+    assert await answers(stage, outcome) == [CANCELLED]
+    assert stage.requests == []
+
+
+async def test_a_run_that_waits_and_is_to_be_cancelled_is_ended_by_whoever_takes_it_up(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("refund", LAMP)))
+    run = (await driven(services)).run
+    await services.store.ask_cancel(run)
+
+    outcome = await resumed(services, run)
+
+    record = await stage.record(run)
+    assert (outcome.status, record.status, record.leased) == ("cancelled", "cancelled", False)
+
+
+async def test_a_call_of_a_process_that_died_is_in_doubt_when_its_run_is_cancelled(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("ship", LAMP)))
+    run = (await step(services, await start(services), SHOP, Silence())).run
+    await services.store.ask_cancel(run)
+    await stage.let_leases_run_out()
+
+    outcome = await resumed(services, run)
+
+    assert outcome.status == "cancelled"
+    assert await answers(stage, outcome) == [NEVER_KNOWN, CANCELLED]
 
 
 async def test_a_run_that_is_cancelled_at_its_deadline_is_cancelled(stage: Stage) -> None:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +19,7 @@ from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
 from twelvefold.engine.perform import (
     FAULT,
+    KEYED_TRIES,
     UNREADABLE,
     Told,
     bad_call,
@@ -192,6 +193,38 @@ async def test_nobody_knows_how_far_an_unsafe_tool_came_that_was_stopped(
     told = await told_by(services, slow("unsafe", stubborn=stubborn))
 
     assert told == OutcomeUnknown(CallId("2.0"), "wait")
+
+
+def notifying(seconds: Sequence[float]) -> tuple[Tool, list[CallKey]]:
+    """A tool that takes so long at each try, and the keys that it was called with."""
+    keys: list[CallKey] = []
+
+    @tool(name="tell", timeout_s=0.01)
+    async def tell(key: CallKey) -> str:
+        """Tell."""
+        keys.append(key)
+        await asyncio.sleep(seconds[len(keys) - 1])
+        return "told"
+
+    return tell, keys
+
+
+async def test_a_call_with_a_key_that_takes_too_long_is_run_again_under_its_key(
+    services: Services,
+) -> None:
+    tell, keys = notifying([20, 0])
+
+    assert await told_by(services, tell) == ToolSucceeded(CallId("2.0"), "tell", "told")
+    assert keys == [CallKey(f"{RUN.thread}:2.0")] * 2
+
+
+async def test_nobody_knows_how_far_a_call_with_a_key_came_that_always_takes_too_long(
+    services: Services,
+) -> None:
+    tell, keys = notifying([20] * KEYED_TRIES)
+
+    assert await told_by(services, tell) == OutcomeUnknown(CallId("2.0"), "tell")
+    assert len(keys) == KEYED_TRIES
 
 
 @pytest.mark.parametrize("stubborn", [False, True])

@@ -2,12 +2,14 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tests.builders import HASH, SPENT, assistant, function_call, output, user
+from tests.builders import HASH, SPENT, assistant, function_call, output, own_tool, user
 from tests.engine.stage import SHOP, Heard, Stage, Trouble, after_start, buy, cut_off, start, world
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     ApprovalAsked,
+    Asked,
     Event,
     Failure,
     ModelReplied,
@@ -18,9 +20,10 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId
-from twelvefold.core.ports import ModelReply, ReadOnly, RunStatus, Silence
+from twelvefold.core.ports import ModelReply, ReadOnly, RunStatus, Silence, Transaction
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import take
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -116,6 +119,63 @@ async def test_a_tool_that_says_no_leaves_nothing_behind_but_its_answer(
     assert isinstance(reply, ModelReplied)
     assert answer == ToolFailed(CallId("2.0"), "buy", failure, message)
     assert await stage.bought() == []
+
+
+class Base(DeclarativeBase):
+    """What a user's own models derive from."""
+
+
+class Bought(Base):
+    __tablename__ = "bought"
+
+    item: Mapped[str] = mapped_column(primary_key=True)
+    who: Mapped[str | None]
+
+
+@pytest.mark.parametrize(("who", "kept"), [("ann", ["a lamp"]), (None, [])])
+async def test_what_an_orm_tool_leaves_to_be_flushed_is_part_of_its_call(
+    stage: Stage, who: str | None, kept: list[str]
+) -> None:
+    @tool
+    async def buy(tx: Transaction, item: str) -> str:
+        """Buy it, with SQLAlchemy."""
+        (await tx.orm_session()).add(Bought(item=item, who=who))
+        return "bought"
+
+    workflow = Workflow("shop", "Sell.", (buy,))
+    services = stage.process(calls(("buy", LAMP)), workflow=workflow)
+
+    driven = await step(services, await start(services), workflow, Silence())
+
+    answer = (await story(stage, driven))[-1]
+    assert isinstance(answer, ToolSucceeded if kept else ToolFailed)
+    assert answer.call == CallId("2.0")
+    assert await stage.bought() == kept
+
+
+async def test_what_a_tool_leaves_that_cannot_be_committed_is_its_fault(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tool
+    async def adopt(tx: Transaction) -> str:
+        """Adopt a child, whose parent is looked for only at the commit."""
+        await tx.execute("insert into children (parent) values (7)")
+        return "adopted"
+
+    workflow = Workflow("shop", "Sell.", (adopt,))
+    services = stage.process(calls(("adopt", {})), workflow=workflow)
+    await services.store.run_script(
+        "create table parents (id integer primary key);"
+        "create table children (parent integer references parents deferrable initially deferred);"
+    )
+
+    driven = await step(services, await start(services), workflow, Silence())
+
+    reply, answer = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert answer == ToolFailed(CallId("2.0"), "adopt", "fault", FAULT)
+    assert [line.message for line in caplog.records] == ["tool_raised"]
+    assert driven.status == "running"
 
 
 async def test_calls_with_an_effect_run_one_a_step_in_their_order(stage: Stage) -> None:
@@ -282,16 +342,16 @@ async def test_a_conversation_over_the_window_is_compacted_and_the_log_says_so(
         calls(("read", {})),
         says("Done."),
         workflow=workflow,
-        limits=Limits(context_tokens=1200),
+        limits=Limits(context_tokens=2000),
     )
-    driven = await start(services)
+    driven = await start(services, "a lamp" * 400)
 
     while driven.status == "running":
         driven = await step(services, driven, workflow, Silence())
 
     (line,) = [line for line in caplog.records if line.message == "context_compacted"]
-    left_out = {"results_left_out": 1, "turns_left_out": 0}
-    assert vars(line)["fields"] == {"run": str(driven.run), **left_out}
+    left_out = {"results_cut": 0, "results_left_out": 1, "turns_left_out": 0}
+    assert vars(line)["fields"] == left_out
     assert driven.status == "completed"
 
 
@@ -325,3 +385,60 @@ async def test_a_later_turn_is_asked_with_what_was_said_before(stage: Stage) -> 
     )
     assert request.instructions == "Sell."
     assert [spec.name for spec in request.tools] == [one.name for one in SHOP.tools]
+
+
+# --- what the caller wants
+
+
+WEATHER = own_tool("get_weather")
+
+
+async def test_a_run_that_calls_its_callers_tool_is_over_until_the_caller_goes_on(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("get_weather", {})), says("Sunny."))
+    driven = await start(services, asked=Asked(tools=(WEATHER,)))
+
+    over = await step(services, driven, SHOP, Silence())
+
+    assert kinds(await story(stage, over)) == ["ModelReplied", "RunFinished"]
+    assert over.status == "completed"
+    assert stage.requests[0].tools[-1].name == "get_weather"
+
+
+async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_own(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("get_weather", {}), ("buy", LAMP)))
+    driven = await start(services, asked=Asked(tools=(WEATHER,)))
+
+    for _ in range(3):
+        driven = await step(services, driven, SHOP, Silence())
+
+    assert kinds(await story(stage, driven)) == ["ModelReplied", "ToolSucceeded", "RunFinished"]
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_a_streamed_reply_and_its_only_call_are_one_commit_too(stage: Stage) -> None:
+    services = stage.process(says("I buy it.") + calls(("buy", LAMP)))
+
+    driven = await start(services, asked=Asked(stream=True))
+    driven = await step(services, driven, SHOP, Silence())
+
+    reply, answer = await story(stage, driven)
+    assert isinstance(reply, ModelReplied)
+    assert isinstance(answer, ToolSucceeded)
+    assert (reply.first_delta, reply.cuts) == (1, (len("I buy it."),))
+    heard = await services.store.follow(driven.run.thread, after=0, deltas_after=(0, 0))
+    assert heard.deltas == ()
+
+
+async def test_whoever_goes_on_with_a_run_is_careful_until_its_first_commit(stage: Stage) -> None:
+    services = stage.process(calls(("buy", LAMP)), says("There."))
+    run = (await start(services)).run
+    await stage.let_leases_run_out()
+
+    taken = await take(services, run)
+    after = await step(services, taken, SHOP, Silence())
+
+    assert (taken.claimed, after.claimed) == (True, False)

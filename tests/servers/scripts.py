@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.servers.home import ROOT, ServersError
@@ -20,6 +21,12 @@ def galera() -> list[str]:
 def llm() -> str:
     """The base URL of a tiny real model, started when it is not running yet; it is left running."""
     return _shared_service("llm")[-1]
+
+
+def smtp() -> tuple[str, Path]:
+    """The URL of a mail server, started when it is not running yet, and the maildir it fills."""
+    home = os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services"
+    return _shared_service("smtp")[-1], Path(home) / "smtp" / "maildir"
 
 
 def _shared_service(name: str) -> list[str]:

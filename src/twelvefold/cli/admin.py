@@ -20,10 +20,10 @@ BAR = 30
 
 
 @command(prepared=False)
-async def migrate(desk: Desk, *, sql: bool) -> int:
+async def migrate(desk: Desk, *, sql: bool, since: str) -> int:
     """Bring the database to this release's schema, or print the SQL that would."""
     if sql:
-        print(journal_sql(desk.settings.database_url).rstrip())
+        print(journal_sql(desk.settings.database_url, since).rstrip())
         for workflow in desk.services.workflows.values():
             print(f"\n-- workflow {workflow.name}\n{workflow.schema.strip()}")
         return DONE

@@ -37,6 +37,19 @@ examples:
 
 exit status: 0 completed, 1 failed, 75 waits for a person, or can be resumed
 """
+WEB_EPILOG = """\
+HOST and PORT say where (http://127.0.0.1:8000), TLS_CERT and TLS_KEY make it https. Whoever can
+reach it from elsewhere needs a key: twelvefold keys create NAME. SIGTERM ends it in good order.
+"""
+WORKER_EPILOG = """\
+As many workers as you like may share a database. SMTP_URL and MAIL_FROM say how mail leaves.
+SIGTERM: takes nothing new, finishes the steps in hand within GRACE_S, gives its runs back.
+"""
+OUTBOX_EPILOG = """\
+examples:
+  twelvefold outbox list --state dead         what nobody tries again by itself
+  twelvefold outbox retry ID                  try it again now
+"""
 CHAT_EPILOG = """\
 Ctrl-C stops the run and keeps the conversation; /help lists what else can be typed. Where standard
 input is no terminal, each of its lines is a turn.
@@ -50,9 +63,22 @@ A call that cannot be undone was under way when its process died. Find out wheth
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` has the call and its arguments whole, and the line to answer with.
 """
+KEYS_EPILOG = """\
+A key acts for one principal: it reads what is that principal's, and nothing else. Beside that
+  runs      begins conversations and runs, goes on with them, cancels and deletes them
+  approve   answers the calls that wait for approval
+so a program that has `--scope runs` alone cannot allow its own calls. Only the key's hash is kept.
+
+examples:
+  twelvefold keys create shop-web                       for the principal shop-web, both scopes
+  twelvefold keys create ann-bot --principal ann --scope runs
+  OPENAI_API_KEY=$(twelvefold keys create ann)          the key alone is on standard output
+"""
+SCOPES = ("runs", "approve")
 WIDTH = 100
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (("done", "it happened"), ("retry", "try it again"), ("failed", "it did not"))
+LETTER_STATES = ("waiting", "sent", "dead")
 STATUSES = ("queued", "running", "waiting", "completed", "incomplete", "failed", "cancelled")
 
 
@@ -137,7 +163,12 @@ def build_parser() -> Parser:
     home = "twelvefold.cli"
     commands.add("chat", f"{home}.chat:chat", "talk with a workflow", _fill_chat, CHAT_EPILOG)
     commands.add("run", f"{home}.run:run", "run one turn of a workflow", _fill_run, RUN_EPILOG)
+    commands.add("web", f"{home}.web:web", "serve the OpenAI API and the page", None, WEB_EPILOG)
+    does = "drive background runs and send mail"
+    commands.add("worker", f"{home}.worker:worker", does, None, WORKER_EPILOG)
     commands.add("runs", None, "look at runs and act on them", _fill_runs)
+    commands.add("outbox", None, "look at mail and send it again", _fill_outbox, OUTBOX_EPILOG)
+    commands.add("keys", None, "make, list and revoke API keys", _fill_keys)
     home += ".admin"
     commands.add("migrate", f"{home}:migrate", "bring the database to this release", _fill_migrate)
     commands.add("seed", f"{home}:seed", "fill a workflow's tables", _fill_seed)
@@ -184,10 +215,31 @@ def _fill_runs(parser: Parser) -> None:
 
 def _fill_list(command: Parser) -> None:
     command.add_argument("--status", choices=STATUSES, help="only those")
+    _fill_limit(command)
+    _fill_json(command)
+
+
+def _fill_limit(command: Parser) -> None:
     command.add_argument(
         "--limit", type=_count, default=20, metavar="N", help="how many; default 20"
     )
+
+
+def _fill_outbox(parser: Parser) -> None:
+    outbox = Commands(parser)
+    home = "twelvefold.cli.outbox"
+    outbox.add("list", f"{home}:list_letters", "list the newest letters", _fill_letters)
+    outbox.add("retry", f"{home}:retry", "send letters that have not left now", _fill_retry)
+
+
+def _fill_letters(command: Parser) -> None:
+    command.add_argument("--state", choices=LETTER_STATES, help="only those")
+    _fill_limit(command)
     _fill_json(command)
+
+
+def _fill_retry(command: Parser) -> None:
+    command.add_argument("ids", metavar="ID", nargs="+", help="as `outbox list` has it")
 
 
 def _fill_id(command: Parser) -> None:
@@ -228,8 +280,42 @@ def _fill_act(command: Parser) -> None:
     _fill_principal(command, "who says so")
 
 
+def _fill_keys(parser: Parser) -> None:
+    keys = Commands(parser)
+    home = "twelvefold.cli.keys"
+    keys.add("create", f"{home}:create", "make a key and show it, once", _fill_key, KEYS_EPILOG)
+    keys.add("list", f"{home}:list_keys", "list every key, without the keys themselves", _fill_json)
+    keys.add("revoke", f"{home}:revoke", "end a key; the server sees it within seconds", _fill_end)
+
+
+def _fill_key(command: Parser) -> None:
+    command.add_argument(
+        "name", metavar="NAME", type=_name, help="what it is for; each has its own"
+    )
+    command.add_argument(
+        "--principal", metavar="P", type=_name, help="on whose behalf; default: the key's name"
+    )
+    command.add_argument(
+        "--scope",
+        action="append",
+        choices=SCOPES,
+        dest="scopes",
+        help="what it may do; can be given twice; default: both",
+    )
+
+
+def _fill_end(command: Parser) -> None:
+    command.add_argument("key_id", metavar="ID", help="as `keys list` shows it")
+
+
 def _fill_migrate(command: Parser) -> None:
     command.add_argument("--sql", action="store_true", help="print the SQL and touch nothing")
+    command.add_argument(
+        "--since",
+        default="base",
+        metavar="REVISION",
+        help="with --sql: where the database is, as `doctor` says; default: nothing is there yet",
+    )
 
 
 def _fill_seed(command: Parser) -> None:

@@ -68,18 +68,20 @@ def complaint(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:
     return status, error.problems if isinstance(error, SettingsError) else (str(error),)
 
 
-def begin(environ: Mapping[str, str], *, level: LogLevel | None = None) -> Settings:
-    """Read the settings and send the log to standard error. Raises SettingsError.
+def begin(
+    environ: Mapping[str, str], *, level: LogLevel | None = None, stream: TextIO | None = None
+) -> Settings:
+    """Read the settings and send the log to standard error, or elsewhere. Raises SettingsError.
 
     `level` keeps what is said below it out of a conversation, unless LOG_LEVEL asks for it.
     """
-    settings = Settings.from_environ(environ)
+    settings, stream = Settings.from_environ(environ), stream or sys.stderr
     start_logging(
-        sys.stderr,
-        format=settings.log_format or ("text" if sys.stderr.isatty() else "json"),
+        stream,
+        format=settings.log_format or ("text" if stream.isatty() else "json"),
         level=settings.log_level if level is None or environ.get("LOG_LEVEL") else level,
         release=release_of(settings),
-        colour=has_colour(sys.stderr, environ),
+        colour=has_colour(stream, environ),
     )
     return settings
 

@@ -7,6 +7,8 @@ from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
     Entry,
+    ItemRemoved,
+    ItemsAdded,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
@@ -43,6 +45,9 @@ class Transcript:
         self._streamed = False
         self._write(f"(the reply is asked for again: {shortened(why)})\n", "dim")
 
+    def shown(self) -> None:
+        """What others can read is on this screen already."""
+
     def end_line(self) -> None:
         """What is shown next is no part of the reply that came in so far."""
         if self._mid_line:
@@ -53,8 +58,10 @@ class Transcript:
         self.end_line()
         event = entry.event
         match event:
-            case RunStarted(items=items):
+            case RunStarted(items=items) | ItemsAdded(items=items):
                 self._write(f"\n> {printable(said(items))}\n", "bold")
+            case ItemRemoved(item=item):
+                self._write(f"({shortened(item)} was taken out)\n", "dim")
             case ModelReplied():
                 self._replied(entry.position, event)
             case ToolSucceeded() | ToolFailed() | ApprovalAsked() | OutcomeUnknown():

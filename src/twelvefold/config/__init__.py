@@ -16,8 +16,10 @@ from twelvefold.config.parse import (
     header,
     import_paths,
     masked,
+    networks,
     number,
     one_of,
+    path,
     text,
     url,
     whole,
@@ -34,6 +36,7 @@ OF_THE_TESTS = {"TWELVEFOLD_SERVICES", "TWELVEFOLD_SHARED"}
 Api = Literal["responses", "chat"]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+WebDrives = Literal["foreground", "background"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,22 @@ class Settings:
 
     host: Annotated[str, text, "the address at which web listens"] = "127.0.0.1"
     port: Annotated[int, whole(1, 65_535), "the port at which web listens"] = 8000
+    tls_cert: Annotated[
+        str, path, "file with the certificate chain; not set: web speaks plain HTTP"
+    ] = ""
+    tls_key: Annotated[str, path, "file with its key; not set: TLS_CERT has it, too"] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...], networks, "addresses or networks whose X-Forwarded-* web believes"
+    ] = ()
+    web_drives: Annotated[
+        WebDrives | None,
+        one_of(WebDrives),
+        "foreground, or background: web is a worker, too; not set: background on SQLite",
+    ] = None
     max_body_bytes: Annotated[int, whole(1_024), "the longest request that web takes"] = 4_194_304
+    rate_per_minute: Annotated[
+        int | None, whole(1), "requests a minute for one key in one process; not set: no limit"
+    ] = None
     tool_items: Annotated[
         ToolItems, one_of(ToolItems), "tool calls in web's answers: mcp_call, function or hidden"
     ] = "mcp_call"
@@ -126,6 +144,12 @@ class Settings:
         """Where the model answers; "" means the built-in demo model."""
         return self.openai_base_url or (OPENAI if self.openai_api_key else "")
 
+    @property
+    def web_is_worker(self) -> bool:
+        """Whether a web process does a worker's work, too."""
+        embedded = self.database_url.startswith("sqlite")
+        return (self.web_drives or ("background" if embedded else "foreground")) == "background"
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read every variable. Raises SettingsError with a line for each that is wrong."""
@@ -137,6 +161,7 @@ class Settings:
         reading.refuse_unknown()
         settings = cls(**{field: value for field, value in values.items() if value != BAD})
         reading.refuse_unpriced(settings)
+        reading.refuse_lone_key(settings)
         if reading.problems:
             raise SettingsError(*reading.problems)
         return settings
@@ -233,6 +258,10 @@ class _Reading:
                 f"RUN_BUDGET_USD: what OPENAI_MODEL {settings.openai_model!r} costs is not known; "
                 "use RUN_BUDGET_TOKENS"
             )
+
+    def refuse_lone_key(self, settings: Settings) -> None:
+        if settings.tls_key and not settings.tls_cert:
+            self.problems.append("TLS_KEY: is set, though TLS_CERT is not")
 
 
 def _meant(name: str, known: list[str]) -> str:

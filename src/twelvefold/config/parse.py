@@ -110,6 +110,26 @@ def import_paths(text: str) -> tuple[str, ...]:
     return paths or import_paths("nothing")
 
 
+def path(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("it holds a character that no path should")
+    return value
+
+
+def networks(text: str) -> tuple[str, ...]:
+    from ipaddress import ip_network
+
+    found = tuple(one.strip() for one in text.split(",") if one.strip())
+    for one in found:
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; use addresses or networks, as in 10.0.0.1,10.1.0.0/16"
+            ) from None
+    return found
+
+
 def masked(value: str) -> str:
     """A secret as it may be shown: nothing of it, or a URL without its passwords."""
     parts = re.fullmatch(r"([\w+.-]+://)(.*@)?([^@]*)", value)

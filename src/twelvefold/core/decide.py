@@ -48,7 +48,7 @@ class AskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The model has said its last word."""
+    """The model has said its last word, or what it wants to know is the caller's to find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,15 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
 
 
 def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
-    """The unsafe call that whoever has the run is about, so that it may have happened."""
+    """The call with an effect elsewhere that whoever has the run is about: it may have happened.
+
+    An idempotent one, too: when the run ends with it, its key ends, and the model would call again
+    under another.
+    """
     match decide(thread, workflow, limits):
         case (
             AskOutcome(call=call)
-            | RunTools(calls=[Admitted(call=call, tool=Tool(effect="unsafe"))])
+            | RunTools(calls=[Admitted(call=call, tool=Tool(effect="unsafe" | "idempotent"))])
         ):
             return call
         case _:
@@ -102,12 +106,15 @@ def _decide_calls(thread: Thread, workflow: Workflow) -> Decision:
     if thread.waits:
         return Rest()
     first = thread.pending[0]
+    if first.state == "client":
+        return Finish()
     admitted = admit(thread, workflow, first)
     if isinstance(admitted, Admitted):
-        if thread.interrupted and admitted.tool.effect == "unsafe":
-            return AskOutcome(first)
+        # Before the other: what nobody has allowed yet cannot have begun.
         if first.state == "open" and needs_approval(admitted):
             return AskApproval(first)
+        if thread.interrupted and admitted.tool.effect == "unsafe":
+            return AskOutcome(first)
     group = _group(thread, workflow, admitted)
     return RunTools(group, thread.pending[: len(group)], len(group) == len(thread.pending))
 
@@ -120,7 +127,7 @@ def _group(
     Only calls without limits go together: a gate must see what the call before it has done.
     """
     group = [first]
-    if not _is_free(first):
+    if not _is_free(first) or thread.asked.max_tool_calls is not None:
         return tuple(group)
     for call in thread.pending[1:]:
         admitted = admit(thread, workflow, call)

@@ -52,6 +52,38 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a caller may say beside the input; names and values as in `POST /responses`.
+
+    `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text
+    are kept as they come, for whoever reads along. `echo` is what changes nothing and is only
+    said again. `previous` is the response that this one goes on from, `hops` how many instances
+    of Twelvefold the request came through.
+    """
+
+    instructions: str = ""
+    tools: tuple[Item, ...] = ()
+    tool_choice: str | Item | None = None
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: int | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    text: Item | None = None
+    reasoning: Item | None = None
+    stream: bool = False
+    store: bool = True
+    metadata: dict[str, str] = {}
+    echo: Item = {}
+    conversation: bool = False
+    previous: str = ""
+    hops: int = 0
+
+
+PLAIN = Asked()
+"""Nothing beside the input; this very object is left out of the journal."""
+
+
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller asked for a turn; `items` is what was said."""
 
@@ -59,16 +91,24 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     principal: str
     workflow: str
     release: str
+    asked: Asked = PLAIN
 
 
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A whole reply; `request_hash` is the SHA-256 of the body it answered, in hex."""
+    """A whole reply; `request_hash` is the SHA-256 of the body it answered, in hex.
+
+    `first_delta` is the number of the first piece of its text that was shown before it was whole,
+    0 if none was; `cuts` are the lengths of those pieces in characters. What they leave of the
+    text is the last piece.
+    """
 
     items: tuple[Item, ...]
     usage: Usage
     model: str
     request_hash: str
     ended: ReplyEnd = "completed"
+    first_delta: int = 0
+    cuts: tuple[int, ...] = ()
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,10 +148,14 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An unsafe call may or may not have happened when its process died."""
+    """A call may or may not have happened: its process died, or it was stopped in mid-call.
+
+    `final`: the run ends with it, so nobody is asked.
+    """
 
     call: CallId
     tool: str
+    final: bool = False
 
 
 class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -130,6 +174,18 @@ class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class ItemsAdded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Items were put into the conversation outside any run."""
+
+    items: tuple[Item, ...]
+
+
+class ItemRemoved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An item, by its id on the wire, was taken out of the conversation."""
+
+    item: str
+
+
 Event = (
     RunStarted
     | ModelReplied
@@ -140,6 +196,8 @@ Event = (
     | OutcomeUnknown
     | OutcomeSettled
     | RunFinished
+    | ItemsAdded
+    | ItemRemoved
 )
 KINDS: dict[tuple[str, int], Any] = {
     (kind.__name__, 1): kind
@@ -153,6 +211,8 @@ KINDS: dict[tuple[str, int], Any] = {
         OutcomeUnknown,
         OutcomeSettled,
         RunFinished,
+        ItemsAdded,
+        ItemRemoved,
     )
 }
 _DECODERS: dict[tuple[str, int], Callable[[str], object]] = {
@@ -165,7 +225,7 @@ _ENCODER = msgspec.json.Encoder()
 class Entry:
     """One line of the journal. `position` counts from 1 along the thread, without gaps.
 
-    `size` is the length of the body in characters; `at_us` is microseconds since 1970, by the
+    `size` is the length of the body in bytes of UTF-8; `at_us` is microseconds since 1970, by the
     clock of the process that wrote it.
     """
 
@@ -179,6 +239,12 @@ class Entry:
 def encode(event: Event) -> tuple[str, int, str]:
     """The event as (type, version, body), body being JSON text that we never rewrite."""
     return type(event).__name__, 1, _ENCODER.encode(event).decode()
+
+
+def size_of(text: str) -> int:
+    """Its length in bytes of UTF-8."""
+    # Python knows of each text whether it is ASCII, which most are.
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def decode(type: str, version: int, body: str) -> Event:

@@ -6,6 +6,7 @@ from typing import Any
 
 from twelvefold.core.schema import BadArguments
 from twelvefold.core.thread import Call, Thread
+from twelvefold.core.wishes import chosen, client_tools
 from twelvefold.core.workflow import BadCall, Tool, Workflow
 
 
@@ -25,6 +26,12 @@ def open_tools(thread: Thread, workflow: Workflow) -> tuple[Tool, ...]:
 
 def why_closed(thread: Thread, tool: Tool) -> str | None:
     """Why the tool may not be called now, for the model to read; None if it may."""
+    names = chosen(thread.asked)
+    if names is not None and tool.name not in names:
+        return f"{tool.name} cannot be called in this turn; the caller has not allowed it"
+    most = thread.asked.max_tool_calls
+    if most is not None and sum(thread.called.values()) >= most:
+        return f"{most} tools have been called in this turn already, which is all that may be"
     for needed in tool.requires:
         if not thread.succeeded.get(needed):
             return f"{tool.name} can be called only after {needed} succeeded"
@@ -42,6 +49,7 @@ def admit(thread: Thread, workflow: Workflow, call: Call) -> Admitted | BadCall:
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))
+        offered += tuple(one.name for one in client_tools(thread.asked))
         problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
         return BadCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
     if call.repeated:

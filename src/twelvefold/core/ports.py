@@ -1,36 +1,77 @@
 """What the engine stands on, as Protocols; `twelvefold.services` has an implementation of each.
 
+What goes in and out of them is in `twelvefold.core.records`, and can be imported from here, too.
 `ReadOnly`, `Transaction`, `Principal` and `CallKey` are also what a tool asks for by type.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from twelvefold.core.events import Entry, Event, FinalStatus, Item, ReplyEnd, Usage
-from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.core.events import Entry, Event
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.records import (
+    OVER,
+    SCOPES,
+    ApiKey,
+    Append,
+    CallKey,
+    Claim,
+    Delta,
+    Heard,
+    IdempotentRequest,
+    Lease,
+    Letter,
+    Mail,
+    ModelReply,
+    ModelRequest,
+    NewRun,
+    Principal,
+    Row,
+    RunRecord,
+    RunStatus,
+    ThreadHead,
+    ThreadRecord,
+    ToolSpec,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
 
-Row = dict[str, Any]
-RunStatus = Literal["queued", "running", "waiting"] | FinalStatus
-OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled")
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """On whose behalf a run acts; it comes from the caller's key, never from the model."""
-
-    id: str
-
-
-class CallKey(str):
-    """A key that stays the same however often this call is tried, for effects elsewhere."""
-
-    __slots__ = ()
+__all__ = [
+    "OVER",
+    "SCOPES",
+    "ApiKey",
+    "Append",
+    "CallKey",
+    "Claim",
+    "Delta",
+    "Heard",
+    "IdempotentRequest",
+    "Ids",
+    "Lease",
+    "Letter",
+    "Listener",
+    "Mail",
+    "Mailer",
+    "Model",
+    "ModelReply",
+    "ModelRequest",
+    "NewRun",
+    "Principal",
+    "ReadOnly",
+    "Row",
+    "RunRecord",
+    "RunStatus",
+    "Silence",
+    "StepTransaction",
+    "Store",
+    "ThreadHead",
+    "ThreadRecord",
+    "ToolSpec",
+    "Transaction",
+]
 
 
 @runtime_checkable
@@ -72,83 +113,15 @@ class Transaction(ReadOnly, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to write to a run; a token that another process has replaced writes nothing."""
-
-    run: RunId
-    token: LeaseToken
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """What is written when a run starts. `thread_head` 0 makes the thread, too.
-
-    `token` is that of the lease, chosen by the caller so that starting twice is starting once.
-    """
-
-    run: RunId
-    token: LeaseToken
-    thread_head: int
-    principal: str
-    workflow: str
-    release: str
-    background: bool = False
-    idempotency_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as the operator sees it. Times are microseconds since 1970 by the server's clock."""
-
-    run: RunId
-    status: RunStatus
-    principal: str
-    workflow: str
-    release: str
-    usage: Usage
-    error: str
-    created_at_us: int
-    finished_at_us: int | None
-    leased: bool
-    cancel_asked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadRecord:
-    """A thread as stored, with all entries of its lineage up to `head`.
-
-    Entries up to `forked_at` are another thread's; 0 if it was not forked.
-    """
-
-    id: ThreadId
-    principal: str
-    workflow: str
-    head: int
-    forked_at: int
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """What one step's commit does to the run: so many entries on top of `head`, and its status.
-
-    `status` "running" keeps the lease; any other gives it back.
-    """
-
-    lease: Lease
-    head: int
-    adds: int
-    status: RunStatus = "running"
-    usage: Usage = field(default_factory=Usage)
-    error: str = ""
-
-
 class StepTransaction(Transaction, Protocol):
     """A tool's transaction as the engine sees it."""
 
     def reading(self) -> ReadOnly:
         """The same transaction for a tool that may only read."""
+        ...
+
+    async def flush(self) -> None:
+        """Send what the ORM session still holds back. Raises what that raises."""
         ...
 
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
@@ -167,9 +140,14 @@ class Store(Protocol):
     ) -> tuple[Entry, Lease | None]:
         """Write a run and its first entry, leased unless `lease_s` is None (then it is queued).
 
-        Written already with this token: the same again. Raises Conflict if the thread is no
-        longer at `thread_head`.
+        Written already with this token: the same again. Raises Repeated if `new.request` was
+        made within a day, Conflict if the thread is no longer at `thread_head`, NotFound if a
+        thread that exists does not, or was deleted.
         """
+        ...
+
+    async def made_before(self, principal: str, key: str) -> tuple[RunId, str] | None:
+        """What came of a request with this key within a day: its run, and the hash of its body."""
         ...
 
     async def load(self, thread: ThreadId) -> ThreadRecord:
@@ -179,10 +157,10 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, run: RunId, lease_s: float) -> tuple[Lease, bool] | None:
+    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         """Take a run that is not over and that nobody holds; None if somebody does.
 
-        The flag is True if its last holder never gave it back. Raises NotFound.
+        Raises NotFound.
         """
         ...
 
@@ -232,10 +210,137 @@ class Store(Protocol):
         """Make a thread that goes on from a position of another; nothing is copied."""
         ...
 
-    async def prune(self, *, before_us: int) -> int:
-        """Remove threads whose last run was over before then; returns how many.
+    # --- conversations, for those who read along or look back ---------------------------------
 
-        A thread that others were forked from stays as long as they do.
+    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+        """The thread's own entries behind a position, and deltas behind (position, number).
+
+        One snapshot of both: an entry without the deltas in front of it would not be the story
+        that others read later.
+        """
+        ...
+
+    async def add_delta(self, thread: ThreadId, delta: Delta) -> None:
+        """Let others see a piece of a reply. Raises DuplicateRow if that number is taken."""
+        ...
+
+    async def last_delta(self, thread: ThreadId, position: int) -> int:
+        """The number of the last delta at a position; 0 if there is none."""
+        ...
+
+    async def new_thread(
+        self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
+    ) -> None:
+        """Write a thread that has no run and no entry yet."""
+        ...
+
+    async def thread(self, thread: ThreadId) -> ThreadHead:
+        """A thread without its journal. Raises NotFound, also if it was deleted."""
+        ...
+
+    async def threads(
+        self, principal: str, *, limit: int, before: ThreadId | None = None
+    ) -> list[ThreadHead]:
+        """The principal's newest threads, newest first; with `before`, those older than that."""
+        ...
+
+    async def describe(self, thread: ThreadId, metadata: Mapping[str, str]) -> None:
+        """Replace a thread's metadata. Raises NotFound."""
+        ...
+
+    async def add_items(self, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+        """Append an entry outside any run; `run` is the ordinal of the last one, 0 before any.
+
+        Raises NotFound, or Conflict if the thread is not at `head` or its last run is not over.
+        """
+        ...
+
+    async def delete_thread(self, thread: ThreadId) -> None:
+        """Hide a thread, and ask for the end of what is under way on it. Raises NotFound.
+
+        Nothing is begun on it any more. `load` and `run` still have it: a run in flight goes on
+        to its end, and a fork keeps its past. Its journal stays until it is pruned.
+        """
+        ...
+
+    async def delete_run(self, run: RunId) -> None:
+        """Hide a run that is over from `run` and `runs`; its thread keeps what was said.
+
+        Raises NotFound, or Conflict while it is not over.
+        """
+        ...
+
+    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[RunId]:
+        """Runs of these workflows that anybody may claim now.
+
+        Those that were given back or answered come first, then who has waited longest. None of
+        a thread that was deleted.
+        """
+        ...
+
+    # --- keys ---------------------------------------------------------------------------------
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Keep a key. Raises DuplicateRow if a key that is not revoked has the name."""
+        ...
+
+    async def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones included, oldest first."""
+        ...
+
+    async def find_key(self, sha256: str) -> ApiKey | None:
+        """The key with this hash, unless it was revoked."""
+        ...
+
+    async def revoke_key(self, id: str) -> None:
+        """End a key, which may be over already. Raises NotFound."""
+        ...
+
+    # --- outbox -------------------------------------------------------------------------------
+
+    async def due_letters(self, limit: int) -> list[Letter]:
+        """Letters that are to be sent now, oldest first."""
+        ...
+
+    async def claim_letter(self, letter: Letter, for_s: float) -> bool:
+        """Take a letter for so long, and count an attempt; False if somebody else has it.
+
+        `letter` as it was found, here and where it is said what became of it.
+        """
+        ...
+
+    async def letter_sent(self, letter: Letter) -> None:
+        """Write down that a letter has left."""
+        ...
+
+    async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:
+        """Write down that it has not; it is due again then, or dead if `retry_s` is None.
+
+        Changes nothing if somebody else has taken it since.
+        """
+        ...
+
+    async def letters(
+        self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
+    ) -> list[Letter]:
+        """Letters, those first that were or will be tried last."""
+        ...
+
+    async def retry_letter(self, id: str) -> None:
+        """Make a letter due now that waits or is dead.
+
+        Raises NotFound, or Conflict if it was sent.
+        """
+        ...
+
+    # --- upkeep -------------------------------------------------------------------------------
+
+    async def prune(self, *, before_us: int) -> int:
+        """Remove threads whose last run and entry were before then, and deleted ones of any age.
+
+        Returns how many. A thread stays as long as one that was forked from it, while somebody
+        holds a run of it, and until its mail has left or is dead. Callers' request keys go after
+        a day.
         """
         ...
 
@@ -256,41 +361,6 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool as the model sees it; `parameters` is a JSON Schema."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    strict: bool = True
-
-    @property
-    def parameters_size(self) -> int:
-        """About how many characters of JSON the schema is."""
-        return len(str(self.parameters))
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
-    """One request for a reply: the conversation as items in the Responses API's shape."""
-
-    instructions: str
-    items: tuple[Item, ...]
-    tools: tuple[ToolSpec, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReply:
-    """A whole reply. `request_hash` is the SHA-256, in hex, of the body that was sent."""
-
-    items: tuple[Item, ...]
-    usage: Usage
-    model: str
-    request_hash: str
-    ended: ReplyEnd = "completed"
-
-
 class Listener(Protocol):
     """Who wants to see a run as it goes on. Called in order, never awaited."""
 
@@ -302,6 +372,9 @@ class Listener(Protocol):
 
     def recorded(self, entry: Entry) -> None:
         """The journal has this now."""
+
+    def shown(self) -> None:
+        """The deltas so far can be read by others now."""
 
 
 class Silence:
@@ -315,6 +388,21 @@ class Silence:
 
     def recorded(self, entry: Entry) -> None:
         """The journal is enough."""
+
+    def shown(self) -> None:
+        """The journal is enough."""
+
+
+class Mailer(Protocol):
+    """Who takes mail away."""
+
+    async def send(self, mail: Mail) -> None:
+        """Hand a mail over. Raises MailUnavailable (try again) or MailRejected (never)."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
 
 
 class Model(Protocol):

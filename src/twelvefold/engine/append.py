@@ -33,12 +33,18 @@ Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A run in this process's hands: what has happened, and the right to go on."""
+    """A run in this process's hands: what has happened, and the right to go on.
+
+    `claimed`, until the first commit: another process may have been about it before, and may not
+    know yet that it has lost it. `cancel_asked`: it was taken up to be ended.
+    """
 
     run: RunId
     thread: Thread
     lease: Lease
     status: RunStatus = "running"
+    claimed: bool = False
+    cancel_asked: bool = False
 
 
 async def write(
@@ -60,22 +66,55 @@ async def write(
     async def body(_: StepTransaction) -> Sequence[Event]:
         return events
 
-    replies = (event.usage for event in events if isinstance(event, ModelReplied))
-    usage = sum(replies, start=driven.thread.usage)
-    change = Append(driven.lease, driven.thread.head, len(events), status, usage, error)
+    replies = [event for event in events if isinstance(event, ModelReplied)]
+    change = replace(
+        _change(services, driven, len(events), replies, status),
+        error=error,
+        closes_deltas=driven.thread.asked.stream and not replies and _is_the_end(events),
+    )
     return await _appended(services, driven, listener, change, body, patience_s)
 
 
+def _is_the_end(events: Sequence[Event]) -> bool:
+    return any(isinstance(event, RunFinished) for event in events)
+
+
 async def append(
-    services: Services, driven: Driven, listener: Listener, adds: int, body: Body
+    services: Services,
+    driven: Driven,
+    listener: Listener,
+    adds: int,
+    body: Body,
+    lead: Sequence[ModelReplied] = (),
 ) -> Driven:
     """Run a step's body in its transaction, commit, and tell the listener; the run goes on.
 
+    `lead` is the reply among the entries, if there is one.
     Goes on trying while the database asks for it or is away; the run's deadline ends that. Raises
     StaleRun, LeaseLost, CancelAsked and what the body raises; nothing is written then.
     """
-    change = Append(driven.lease, driven.thread.head, adds)
+    change = _change(services, driven, adds, lead)
     return await _appended(services, driven, listener, change, body, math.inf)
+
+
+def _change(
+    services: Services,
+    driven: Driven,
+    adds: int,
+    replies: Sequence[ModelReplied],
+    status: RunStatus = "running",
+) -> Append:
+    """So many entries, these replies among them."""
+    usage = sum((reply.usage for reply in replies), start=driven.thread.usage)
+    return Append(
+        driven.lease,
+        driven.thread.head,
+        adds,
+        status,
+        usage=usage if replies or status != "running" else None,
+        first_delta=sum(reply.first_delta for reply in replies),
+        lease_s=services.limits.lease_s,
+    )
 
 
 async def caught_up(services: Services, driven: Driven, listener: Listener) -> Driven:
@@ -99,7 +138,7 @@ async def _appended(
 ) -> Driven:
     tried: list[Sequence[Event]] = []
     entries = await patiently(lambda: _committed(services, change, body, tried), patience_s)
-    return replace(tell(driven, listener, entries), status=change.status)
+    return replace(tell(driven, listener, entries), status=change.status, claimed=False)
 
 
 async def _committed(

@@ -1,13 +1,16 @@
-"""What entry points may ask for: start a run, take one up, answer, settle, cancel."""
+"""What entry points may ask for: start a run, take one up, fork, answer, settle, cancel."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Literal, assert_never
+from functools import partial
+from typing import Literal, TypeVar, assert_never, cast
 
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import (
+    PLAIN,
     ApprovalAnswered,
+    Asked,
     Event,
     Item,
     OutcomeSettled,
@@ -21,7 +24,16 @@ from twelvefold.core.events import (
     encode,
 )
 from twelvefold.core.ids import CallId, LeaseToken, RunId, ThreadId
-from twelvefold.core.ports import OVER, Lease, NewRun, Principal, RunStatus, Silence, ThreadRecord
+from twelvefold.core.ports import (
+    OVER,
+    IdempotentRequest,
+    Lease,
+    NewRun,
+    Principal,
+    RunStatus,
+    Silence,
+    ThreadRecord,
+)
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.engine.append import Driven, tell, write
 from twelvefold.engine.lease import unbroken
@@ -30,6 +42,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import (
     CancelAsked,
     Conflict,
+    DuplicateRow,
     NotFound,
     RequestError,
     ServiceFault,
@@ -40,6 +53,7 @@ INPUT_BYTES = 4 * 1024 * 1024
 """The most that one turn may say; well under the 16 MiB that a MySQL statement may have."""
 PATIENCE_S = 5.0
 """How long a command waits for a database that is away for a moment."""
+Said = TypeVar("Said", bound=Event)
 
 
 async def start_run(
@@ -49,24 +63,113 @@ async def start_run(
     principal: Principal,
     items: Sequence[Item],
     thread: ThreadId | None = None,
+    asked: Asked = PLAIN,
+    background: bool = False,
+    request: IdempotentRequest | None = None,
+    behind: int = 0,
 ) -> Driven:
     """Write a new run, on a new thread or behind the last run of one, and hold its lease.
 
-    Raises RequestError for items that cannot be kept or a workflow that is not there, NotFound
-    for a thread that is not the principal's, Conflict if its last run is not over.
+    `behind` is the position that the thread has to be at, 0 for any. Raises RequestError for items
+    that cannot be kept or a workflow that is not there, NotFound for a thread that is not the
+    principal's, Conflict if its last run is not over or it has moved on, Repeated if the request
+    was made before.
     """
-    if workflow not in services.workflows:
-        known = ", ".join(services.workflows)
-        raise RequestError(f"no workflow {workflow!r}; there are {known}")
-    started = _kept(RunStarted(tuple(items), principal.id, workflow, services.release))
-    before = await _thread_to_go_on(services, workflow, principal, thread) if thread else Thread()
-    run = RunId(thread or services.ids.thread(), before.run + 1)
-    lease = Lease(run, LeaseToken(secrets.token_hex(8)))
-    new = NewRun(run, lease.token, before.head, principal.id, workflow, services.release)
+    started = _started(services, workflow, principal, items, asked)
+    before = await _before(services, workflow, principal, thread, behind)
+    new = _new_run(services, started, before, thread, background, request)
     entry, _ = await patiently(
         lambda: services.store.start(new, started, services.limits.lease_s), PATIENCE_S
     )
-    return tell(Driven(run, before, lease), Silence(), [entry])
+    return tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
+
+
+async def enqueue_run(
+    services: Services,
+    *,
+    workflow: str,
+    principal: Principal,
+    items: Sequence[Item],
+    thread: ThreadId | None = None,
+    asked: Asked = PLAIN,
+    background: bool = True,
+    request: IdempotentRequest | None = None,
+    behind: int = 0,
+) -> RunId:
+    """Write a new run for any process to take. Raises as `start_run` does."""
+    started = _started(services, workflow, principal, items, asked)
+    before = await _before(services, workflow, principal, thread, behind)
+    new = _new_run(services, started, before, thread, background, request)
+    entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
+    tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
+    return new.run
+
+
+async def fork_at(
+    services: Services,
+    source: RunId | ThreadId,
+    position: int,
+    *,
+    principal: Principal | None = None,
+) -> ThreadId:
+    """Make a thread that goes on from an entry of another, or of what that was forked from.
+
+    Raises NotFound if there is no such entry, or the thread is not the principal's, if one is
+    given.
+    """
+    thread = source.thread if isinstance(source, RunId) else source
+    head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
+    if principal is not None and head.principal != principal.id:
+        raise NotFound(f"no thread conv_{thread}")
+    while head.forked_from and position <= head.forked_at:
+        origin = head.forked_from
+        head = await patiently(partial(services.store.thread, origin), PATIENCE_S)
+    fork = services.ids.thread()
+    with suppress(DuplicateRow):  # by a try of ours whose answer was lost
+        await patiently(lambda: services.store.fork(head.id, position, fork), PATIENCE_S)
+    return fork
+
+
+def _started(
+    services: Services, workflow: str, principal: Principal, items: Sequence[Item], asked: Asked
+) -> RunStarted:
+    """A run's first entry. Raises RequestError."""
+    if workflow not in services.workflows:
+        known = ", ".join(services.workflows)
+        raise RequestError(f"no workflow {workflow!r}; there are {known}")
+    return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, asked))
+
+
+async def _before(
+    services: Services, workflow: str, principal: Principal, thread: ThreadId | None, behind: int
+) -> Thread:
+    if thread is None:
+        return Thread()
+    before = await _thread_to_go_on(services, workflow, principal, thread)
+    if behind not in (0, before.head):
+        raise Conflict(f"thread conv_{thread} is at {before.head}, not at {behind} any more")
+    return before
+
+
+def _new_run(
+    services: Services,
+    started: RunStarted,
+    before: Thread,
+    thread: ThreadId | None,
+    background: bool,
+    request: IdempotentRequest | None,
+) -> NewRun:
+    return NewRun(
+        RunId(thread or services.ids.thread(), before.run + 1),
+        LeaseToken(secrets.token_hex(8)),
+        before.head,
+        started.principal,
+        started.workflow,
+        services.release,
+        background,
+        request,
+        thread_exists=thread is not None,
+    )
 
 
 async def take(services: Services, run: RunId) -> Driven:
@@ -81,13 +184,14 @@ async def take(services: Services, run: RunId) -> Driven:
         record = await patiently(lambda: services.store.run(run), PATIENCE_S)
         why = f"is {record.status}" if record.status in OVER else "is held by another process"
         raise Conflict(f"run {run} {why}")
-    lease, interrupted = claimed
+    lease, interrupted, cancel_asked = claimed
     try:
         loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
     except BaseException:
         await _give_back(services, lease, interrupted)
         raise
-    return Driven(run, fold(loaded.entries, interrupted=interrupted), lease)
+    thread = fold(loaded.entries, interrupted=interrupted)
+    return Driven(run, thread, lease, claimed=True, cancel_asked=cancel_asked)
 
 
 async def answer(
@@ -162,12 +266,34 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
     return (await patiently(lambda: services.store.run(run), PATIENCE_S)).status
 
 
+async def give_up(services: Services, run: RunId, error: str) -> None:
+    """End a run as failed that a service's failure has stopped, for whoever waits for it.
+
+    A call that may have happened is left to a person. Raises NotFound, Conflict if another process
+    goes on with the run, or it is over or waits, and CancelAsked if it is to be cancelled.
+    """
+    async with _held(services, run) as driven:
+        if driven.thread.waits:
+            raise Conflict(f"run {run} waits for a person")
+        call = _doubtful(services, driven.thread)
+        if call is None:
+            events: tuple[Event, ...] = (RunFinished("failed", "unavailable"),)
+            await _written(services, driven, events, "failed", error)
+        else:
+            await _written(services, driven, (OutcomeUnknown(call.id, call.tool),), "waiting")
+
+
 def _cancelled(services: Services, thread: Thread) -> tuple[Event, ...]:
     """The end of a run; the journal keeps that a call may have happened, and nobody is asked."""
-    workflow = services.workflows.get(thread.workflow)
-    call = in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
-    unknown = (OutcomeUnknown(call.id, call.tool),) if call else ()
+    call = _doubtful(services, thread)
+    unknown = (OutcomeUnknown(call.id, call.tool, final=True),) if call else ()
     return *unknown, RunFinished("cancelled", "cancelled")
+
+
+def _doubtful(services: Services, thread: Thread) -> Call | None:
+    """The call that may have happened, where a process has let go of the run in mid-call."""
+    workflow = services.workflows.get(thread.workflow)
+    return in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
 
 
 async def _thread_to_go_on(
@@ -176,7 +302,8 @@ async def _thread_to_go_on(
     record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
     if record.principal != principal.id:
         raise NotFound(f"no thread conv_{thread}")
-    if record.workflow != workflow:
+    # A conversation that nobody has said anything in yet may be of no workflow.
+    if record.workflow not in ("", workflow):
         raise RequestError(
             f"thread conv_{thread} is of workflow {record.workflow!r}, not {workflow!r}"
         )
@@ -191,11 +318,11 @@ def _is_its_own(record: ThreadRecord) -> bool:
     return record.head > record.forked_at
 
 
-def _kept(event: Event) -> Event:
+def _kept(event: Said) -> Said:
     """What somebody said as the journal will give it back. Raises RequestError if it cannot."""
     try:
         kind, version, body = encode(event)
-        kept = decode(kind, version, body)
+        kept = cast("Said", decode(kind, version, body))
     except (UnicodeEncodeError, TypeError, RecursionError) as error:
         raise RequestError(f"the input cannot be kept as text: {error}") from error
     except StoreRefused as error:
@@ -248,6 +375,8 @@ async def _give_back(
 
 
 async def _written(
-    services: Services, driven: Driven, events: Sequence[Event], status: RunStatus
+    services: Services, driven: Driven, events: Sequence[Event], status: RunStatus, error: str = ""
 ) -> Driven:
-    return await write(services, driven, Silence(), events, status, patience_s=PATIENCE_S)
+    return await write(
+        services, driven, Silence(), events, status, error=error, patience_s=PATIENCE_S
+    )

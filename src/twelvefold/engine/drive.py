@@ -24,7 +24,7 @@ from twelvefold.errors import (
     StaleRun,
     StoreUnavailable,
 )
-from twelvefold.observe.log import get_logger
+from twelvefold.observe.log import bind, get_logger
 
 log = get_logger(__name__)
 RELEASE_S = 5.0
@@ -56,6 +56,8 @@ class _Drive:
         self.listener = listener
 
     async def steps(self) -> Outcome:
+        if self.driven.cancel_asked:
+            raise CancelAsked(f"run {self.driven.run} is to be cancelled")
         while self.driven.status == "running":
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
         return self.outcome()
@@ -67,14 +69,15 @@ class _Drive:
         the journal says that its outcome is unknown, and nobody is asked.
         """
         doubtful = await self.catch_up()
-        if self.driven.status != "running":
+        if self.driven.status != "running" and not self.driven.cancel_asked:
             return self.outcome()
         events: tuple[Event, ...] = (RunFinished(status, reason),)
         resting: RunStatus = status
         if doubtful:
-            unknown = OutcomeUnknown(doubtful.id, doubtful.tool)
-            events = (unknown, *events) if status == "cancelled" else (unknown,)
-            resting = status if status == "cancelled" else "waiting"
+            final = status == "cancelled"
+            unknown = OutcomeUnknown(doubtful.id, doubtful.tool, final=final)
+            events = (unknown, *events) if final else (unknown,)
+            resting = status if final else "waiting"
         try:
             self.driven = await write(
                 self.services, self.driven, self.listener, events, resting, error=error
@@ -117,6 +120,11 @@ async def drive(services: Services, driven: Driven, listener: Listener) -> Outco
 
     Raises StaleRun if another process has the run. When cancelled, gives the run back first.
     """
+    with bind(run=str(driven.run)):
+        return await _driven(services, driven, listener)
+
+
+async def _driven(services: Services, driven: Driven, listener: Listener) -> Outcome:
     workflow = services.workflows.get(driven.thread.workflow)
     if workflow is None:
         await services.store.release(driven.lease, in_doubt=driven.thread.interrupted)
@@ -128,10 +136,10 @@ async def drive(services: Services, driven: Driven, listener: Listener) -> Outco
     try:
         return await _until_rest(hand)
     except (ModelUnavailable, StoreUnavailable) as error:
-        log.warning("run_let_go", run=str(driven.run), error=str(error))
+        log.warning("run_let_go", error=str(error))
         return await hand.let_go(str(error))
     except StaleRun as error:
-        log.warning("run_taken_over", run=str(driven.run), error=str(error))
+        log.warning("run_taken_over", error=str(error))
         raise
     except BaseException:
         await hand.let_go("")

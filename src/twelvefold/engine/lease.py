@@ -16,7 +16,7 @@ RENEWALS = 3
 """How often a lease is renewed within its length, so that one that fails is not the end."""
 
 
-async def unbroken(work: Coroutine[Any, Any, Result]) -> Result:
+async def unbroken(work: Coroutine[Any, Any, Result] | asyncio.Task[Result]) -> Result:
     """Do all of it, even if the caller is cancelled meanwhile; then the caller is.
 
     A cancelled task does not stop its statement on the server: a step's transaction is short, and
@@ -90,5 +90,5 @@ class Renewed:
                     self._owner.cancel()
                 return
             except ServiceFault as error:
-                log.warning("lease_not_renewed", run=str(self._lease.run), error=str(error))
+                log.warning("lease_not_renewed", error=str(error))
             await asyncio.sleep(self._lease_s / RENEWALS)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import RunId
@@ -23,6 +24,8 @@ log = get_logger(__name__)
 FAULT = (
     "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
 )
+KEYED_TRIES = 3
+"""How often a call with a key is run before its time is up for good: the key makes it one call."""
 UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
 Told = ToolSucceeded | ToolFailed | OutcomeUnknown
 """What came of a call."""
@@ -42,11 +45,14 @@ async def run_call(
     principal: str,
     call: Admitted,
     db: ReadOnly | None = None,
+    tx: StepTransaction | None = None,
+    tries: int = KEYED_TRIES,
 ) -> Told:
     """Call one tool and tell what came of it.
 
-    Whatever the tool raises becomes a ToolFailed, except what says that the database or the run
-    is not ours to use now.
+    Whatever the tool raises, or what it left for `tx` to flush, becomes a ToolFailed, except what
+    says that the database or the run is not ours to use now. A call with an effect elsewhere that
+    takes too long is an OutcomeUnknown, one with a key only after so many tries.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit = asyncio.timeout(call.tool.timeout_s)
@@ -55,6 +61,8 @@ async def run_call(
             result = await call.tool.function(
                 **_handed_in(call, run, principal, db), **call.arguments
             )
+            if tx is not None:
+                await tx.flush()
     except (StoreUnavailable, StaleRun, CancelAsked):
         raise
     except ToolRefused as refusal:
@@ -64,12 +72,14 @@ async def run_call(
         if task.cancelling():
             # Whatever the tool makes of it: it is this task that is to end.
             raise asyncio.CancelledError from error
-        log.exception("tool_raised", run=str(run), tool=call.tool.name, call=call.call.id)
-        if limit.expired() and call.tool.effect == "unsafe":
+        log.exception("tool_raised", tool=call.tool.name, call=call.call.id)
+        if limit.expired() and call.tool.effect == "idempotent" and tries > 1:
+            return await run_call(services, run, principal, call, db, tx, tries - 1)
+        if limit.expired() and call.tool.effect in ("unsafe", "idempotent"):
             # It was we who stopped it: nobody knows how far it had come.
             return OutcomeUnknown(call.call.id, call.tool.name)
         return ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
-    return ToolSucceeded(call.call.id, call.tool.name, _shown(result, services, run, call))
+    return ToolSucceeded(call.call.id, call.tool.name, _shown(result, services, call))
 
 
 async def run_in_step(
@@ -77,7 +87,7 @@ async def run_in_step(
 ) -> Event:
     """Call a tool inside the step's transaction. Raises Undo if what it wrote must not stay."""
     db = tx if call.tool.effect == "transactional" else tx.reading()
-    told = await run_call(services, run, principal, call, db)
+    told = await run_call(services, run, principal, call, db, tx)
     if not isinstance(told, ToolSucceeded):
         raise Undo(told)
     return told
@@ -142,12 +152,12 @@ def _handed_in(call: Admitted, run: RunId, principal: str, db: object) -> dict[s
     return {name: values[kind] for name, kind in call.tool.handed_in.items()}
 
 
-def _shown(result: object, services: Services, run: RunId, call: Admitted) -> str:
+def _shown(result: object, services: Services, call: Admitted) -> str:
     """What the model reads of a result. The tool has done its work, whatever it returned."""
     try:
         return _readable(_text(result), services)
     except Exception:
-        log.exception("result_unreadable", run=str(run), tool=call.tool.name, call=call.call.id)
+        log.exception("result_unreadable", tool=call.tool.name, call=call.call.id)
         return UNREADABLE
 
 
@@ -178,6 +188,4 @@ def _readable(text: str, services: Services) -> str:
     """
     limit = services.limits.result_chars
     clean = text.encode("utf-8", "backslashreplace").decode()
-    if len(clean) <= limit:
-        return clean
-    return f"{clean[:limit]}\n[cut here, after {limit} of {len(clean)} characters]"
+    return clean if len(clean) <= limit else cut(clean, limit)

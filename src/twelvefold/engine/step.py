@@ -28,15 +28,18 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeUnknown,
     RunFinished,
+    ToolFailed,
 )
 from twelvefold.core.gates import Admitted
-from twelvefold.core.ports import Listener, RunStatus, StepTransaction
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
 from twelvefold.core.workflow import BadCall, Workflow
 from twelvefold.engine.append import Driven, append, write
+from twelvefold.engine.draft import Draft
 from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
-from twelvefold.engine.perform import Undo, run_call, run_group, run_in_step
+from twelvefold.engine.perform import FAULT, Told, Undo, run_call, run_group, run_in_step
 from twelvefold.engine.services import Services
+from twelvefold.errors import StoreRefused
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -71,15 +74,14 @@ async def _call_model(
     services: Services, driven: Driven, workflow: Workflow, listener: Listener
 ) -> Driven:
     compacted = build_request(driven.thread, workflow, services.limits)
-    if compacted.results_left_out or compacted.turns_left_out:
+    if compacted.results_cut or compacted.results_left_out or compacted.turns_left_out:
         log.warning(
             "context_compacted",
-            run=str(driven.run),
+            results_cut=compacted.results_cut,
             results_left_out=compacted.results_left_out,
             turns_left_out=compacted.turns_left_out,
         )
-    reply = await services.model.reply(compacted.request, listener)
-    replied = ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
+    replied = await _reply(services, driven, compacted.request, listener)
     # What follows from the reply is decided before it is written, so that both are one commit.
     foreseen = driven.thread.after(Entry(driven.thread.head + 1, driven.run.ordinal, replied, 0))
     decision = decide(foreseen, workflow, services.limits)
@@ -88,6 +90,22 @@ async def _call_model(
     # Other calls are the next step's: who finds the reply then knows what was about to happen.
     events, status = _closing(decision)
     return await write(services, driven, listener, (replied, *events), status)
+
+
+async def _reply(
+    services: Services, driven: Driven, request: ModelRequest, listener: Listener
+) -> ModelReplied:
+    if not driven.thread.asked.stream:
+        return _replied(await services.model.reply(request, listener))
+    async with Draft(services, driven, listener) as draft:
+        reply = await services.model.reply(request, draft)
+        return _replied(reply, *await draft.ended(reply))
+
+
+def _replied(reply: ModelReply, first: int = 0, cuts: tuple[int, ...] = ()) -> ModelReplied:
+    return ModelReplied(
+        reply.items, reply.usage, reply.model, reply.request_hash, reply.ended, first, cuts
+    )
 
 
 def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
@@ -118,7 +136,7 @@ async def _run_tools(
     workflow: Workflow,
     listener: Listener,
     decision: RunTools,
-    lead: tuple[Event, ...] = (),
+    lead: tuple[ModelReplied, ...] = (),
 ) -> Driven:
     """Answer calls; `lead` is their reply, where that is not written yet."""
     first, who = decision.calls[0], driven.thread.principal
@@ -134,12 +152,22 @@ async def _run_tools(
 
 
 async def _run_in_step(
-    services: Services, driven: Driven, listener: Listener, call: Admitted, lead: tuple[Event, ...]
+    services: Services,
+    driven: Driven,
+    listener: Listener,
+    call: Admitted,
+    lead: tuple[ModelReplied, ...],
 ) -> Driven:
     async def body(tx: StepTransaction) -> Sequence[Event]:
         return (*lead, await run_in_step(services, driven.run, driven.thread.principal, call, tx))
 
     try:
-        return await append(services, driven, listener, len(lead) + 1, body)
+        return await append(services, driven, listener, len(lead) + 1, body, lead)
     except Undo as undo:
-        return await write(services, driven, listener, (*lead, undo.told))
+        told: Told = undo.told
+    except StoreRefused:
+        # What the tool has left behind cannot be committed, however often: a statement still
+        # under way, say. If it is the journal that is refused, so is what comes now.
+        log.exception("tool_raised", tool=call.tool.name, call=call.call.id)
+        told = ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
+    return await write(services, driven, listener, (*lead, told))

@@ -20,7 +20,7 @@ LEVELS: dict[LogLevel, int] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-CHATTY = ("alembic",)
+CHATTY = ("alembic", "uvicorn")
 """Libraries that tell at info what only their authors want to know."""
 _BOUND: ContextVar[dict[str, object] | None] = ContextVar("twelvefold_log_fields", default=None)
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31"}

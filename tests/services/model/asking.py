@@ -41,6 +41,9 @@ class Heard:
     def recorded(self, entry: Entry) -> None:
         raise AssertionError(entry)
 
+    def shown(self) -> None:
+        raise AssertionError
+
 
 def user(text: str) -> Item:
     return {"type": "message", "role": "user", "content": text}

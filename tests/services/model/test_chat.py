@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -386,3 +387,52 @@ def test_a_reply_that_the_server_broke_off_is_void() -> None:
 def test_what_is_no_chunk_is_void(data: str) -> None:
     with pytest.raises(TryAgain, match=r"malformed JSON|is no chunk"):
         received(CHAT, f"data: {data}\n\n".encode())
+
+
+SCHEMA: Item = {"type": "json_schema", "name": "answer", "schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"top_p": 0.5, "temperature": 0.0}, {"top_p": 0.5, "temperature": 0.0}),
+        ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
+        ({"tool_choice": "required"}, {"tool_choice": "required"}),
+        (
+            {"tool_choice": {"type": "function", "name": "enrol"}},
+            {"tool_choice": {"type": "function", "function": {"name": "enrol"}}},
+        ),
+        ({"max_output_tokens": 16}, {"max_completion_tokens": 16}),
+        ({"reasoning": {"effort": "low"}}, {"reasoning_effort": "low"}),
+        ({"reasoning": {"summary": "auto"}}, {}),
+        ({"text": {"verbosity": "low"}}, {"verbosity": "low"}),
+        ({"text": {"format": {"type": "text"}}}, {}),
+        (
+            {"text": {"format": {"type": "json_object"}}},
+            {"response_format": {"type": "json_object"}},
+        ),
+        (
+            {"text": {"format": {**SCHEMA, "description": None, "strict": True}}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+                }
+            },
+        ),
+    ],
+)
+def test_what_a_caller_asks_for_is_said_in_this_apis_words(
+    options: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    plain = sent(asking())
+
+    assert sent(replace(asking(), options=options)) == plain | expected
+
+
+def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
+    request = replace(asking(), options={"temperature": 0.0, "max_output_tokens": 16})
+
+    body = sent(request, Asked(temperature=0.5, max_output_tokens=99), "max_completion_tokens")
+
+    assert (body["temperature"], body["max_tokens"]) == (0.0, 16)

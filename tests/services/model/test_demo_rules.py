@@ -383,3 +383,86 @@ def test_a_request_without_tools_has_an_answer() -> None:
     (item,) = reply({"input": "hello"})
 
     assert "no tool" in text_of(item["content"])
+
+
+# A caller's own tools
+
+
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}},
+}
+FORM = {
+    "type": "function",
+    "name": "fill_in",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "size": {"enum": ["s", "l"]},
+            "name": {"type": "string"},
+            "count": {"type": "integer"},
+            "sure": {"type": "boolean"},
+            "tags": {"type": "array"},
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        },
+    },
+}
+IN_PARIS = "What is the weather like in Paris?"
+
+
+def with_own(
+    items: Sequence[Item],
+    *own: Mapping[str, Any],
+    tools: Sequence[str] = ALL,
+    choice: object = None,
+) -> Item:
+    """The reply to a request that brings tools of its own."""
+    offered = [*({"type": "function", "name": name, "parameters": {}} for name in tools), *own]
+    (item,) = reply({"input": list(items), "tools": offered, "tool_choice": choice})
+    return item
+
+
+def test_a_callers_tool_is_called_where_the_words_name_it() -> None:
+    item = with_own(user(IN_PARIS), WEATHER)
+
+    assert (item["type"], item["name"]) == ("function_call", "get_weather")
+    assert "Paris" in json.loads(item["arguments"])["location"]
+
+
+def test_what_it_said_is_told() -> None:
+    item = with_own([*user(IN_PARIS), *told("get_weather", {}, "sunny")], WEATHER)
+
+    assert text_of(item["content"]).endswith("get_weather says: sunny")
+
+
+@pytest.mark.parametrize("own", [(), (WEATHER,), (FORM,)])
+def test_where_they_do_not_the_academy_answers(own: Sequence[Mapping[str, Any]]) -> None:
+    item = with_own(user("fill in: what am I enrolled in?"), *own)
+
+    assert item["name"] == "my_enrolments"
+
+
+@pytest.mark.parametrize("tools", [ALL, []])
+def test_a_call_that_is_demanded_is_made(tools: Sequence[str]) -> None:
+    named = {"type": "function", "name": "fill_in"}
+
+    item = with_own(user("hello 3"), FORM, WEATHER, tools=tools, choice=named)
+
+    assert item["name"] == "fill_in"
+    assert json.loads(item["arguments"]) == {
+        "size": "s",
+        "name": "hello 3",
+        "count": 0,
+        "sure": False,
+        "tags": [],
+        "note": None,
+    }
+    assert with_own(user(IN_PARIS), FORM, WEATHER, choice="required")["name"] == "get_weather"
+
+
+@pytest.mark.parametrize("choice", ["auto", {"type": "function", "name": "other"}])
+def test_a_call_that_cannot_be_made_is_not_demanded(choice: object) -> None:
+    assert with_own(user("hello"), WEATHER, choice=choice)["type"] == "message"
+    assert with_own(user("hello"), tools=[], choice="required")["type"] == "message"

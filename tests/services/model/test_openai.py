@@ -5,6 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,6 +102,16 @@ async def test_a_request_is_json_with_the_key_at_the_apis_path(ask: Asker) -> No
     assert call.headers["content-type"] == "application/json"
     assert call.headers["accept"] == "text/event-stream"
     assert reply.request_hash == hashlib.sha256(call.raw).hexdigest()
+
+
+async def test_a_request_says_how_many_instances_it_has_come_through(ask: Asker) -> None:
+    ask.server.will(ask.good)
+
+    await ask.reply()
+    await ask.model.reply(replace(asking(), hops=3), ask.heard)
+
+    hops = [call.headers["x-twelvefold-hops"] for call in ask.server.calls]
+    assert hops == ["1", "4"]
 
 
 async def test_without_a_key_none_is_sent(ask: Asker) -> None:

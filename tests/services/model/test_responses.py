@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -308,3 +309,28 @@ def test_fields_of_a_wrong_type_do_no_harm() -> None:
 
     assert reply.items == (message("Hi"),)
     assert heard.deltas == []
+
+
+def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
+    options = {
+        "max_output_tokens": 16,
+        "tool_choice": {"type": "function", "name": "enrol"},
+        "text": {"format": {"type": "json_object"}},
+        "reasoning": {"effort": "low"},
+        "top_p": 0.5,
+        "parallel_tool_calls": False,
+    }
+    request = replace(asking(), options=options)
+
+    body = sent(request, Asked(temperature=0.5, max_output_tokens=99))
+
+    assert body | options == body
+    assert body["temperature"] == 0.5
+
+
+def test_what_another_instance_did_by_itself_is_kept_and_is_no_call() -> None:
+    done: Item = {"type": "mcp_call", "id": "mcp_1", "name": "look", "output": "3"}
+
+    reply, _ = received(RESPONSES, *items_done(done, message("There are three.")))
+
+    assert reply.items == (done, message("There are three."))

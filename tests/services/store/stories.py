@@ -1,7 +1,10 @@
 """What the tests of the store tell their stories with: runs, steps, and databases of their own."""
 
+import itertools
 import secrets
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncmy
@@ -9,7 +12,7 @@ import asyncmy
 from tests.builders import asked
 from twelvefold.core.events import Event
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.ports import Append, Lease, NewRun, Store
+from twelvefold.core.ports import Append, IdempotentRequest, Lease, NewRun, Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.mysql import connect_arguments
@@ -17,6 +20,7 @@ from twelvefold.services.store.mysql import connect_arguments
 LONG_S = 60.0
 FAR_US = 2**62
 """A time that everything was before."""
+_NUMBERS = itertools.count(time.time_ns() // 1_000_000)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seats (id INT NOT NULL PRIMARY KEY, taken INT NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (
@@ -30,11 +34,15 @@ CREATE TABLE IF NOT EXISTS notes (
   big DECIMAL(65, 0)
 );
 """
-TABLES = ("threads", "runs", "events", "outbox", "seats", "notes")
+TABLES = (
+    *("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys"),
+    *("seats", "notes"),
+)
 
 
 def new_thread() -> ThreadId:
-    return ThreadId(secrets.token_hex(22))
+    """Sorts behind those before, as real ones do."""
+    return ThreadId(f"{next(_NUMBERS):012x}{secrets.token_hex(16)}")
 
 
 def new_run(
@@ -43,10 +51,12 @@ def new_run(
     ordinal: int = 1,
     head: int = 0,
     token: str = "t1",
-    key: str | None = None,
+    exists: bool = False,
+    request: IdempotentRequest | None = None,
 ) -> NewRun:
     run = RunId(thread or new_thread(), ordinal)
-    return NewRun(run, LeaseToken(token), head, "ann", "academy", "1.0", idempotency_key=key)
+    new = NewRun(run, LeaseToken(token), head, "ann", "academy", "1.0")
+    return replace(new, thread_exists=exists, request=request)
 
 
 async def leased(store: Store, thread: ThreadId | None = None, *, lease_s: float = LONG_S) -> Lease:

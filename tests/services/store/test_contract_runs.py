@@ -128,17 +128,6 @@ async def test_a_run_starts_only_on_the_thread_s_head(store: Store, head: int) -
     assert await journal(store, thread) == [asked(), finished()]
 
 
-async def test_the_caller_s_own_key_tells_a_start_that_is_tried_again(store: Store) -> None:
-    thread = new_thread()
-    await store.start(new_run(thread, token="t1", key="k"), asked(), None)
-
-    await store.start(new_run(thread, token="t2", key="k"), asked(), None)
-    with pytest.raises(Conflict):
-        await store.start(new_run(thread, token="t1", key="other"), asked(), None)
-
-    assert await journal(store, thread) == [asked()]
-
-
 async def test_a_run_whose_lease_was_lost_is_not_started_again(store: Store) -> None:
     lease = await expired(store)
     await store.claim(lease.run, LONG_S)
@@ -196,6 +185,20 @@ async def test_a_run_given_back_in_doubt_counts_as_taken_over(store: Store) -> N
 
     assert claimed is not None
     assert claimed[1] is True
+
+
+async def test_who_claims_learns_that_the_run_is_to_be_cancelled(store: Store) -> None:
+    lease = await leased(store)
+    await store.release(lease)
+    before = await store.claim(lease.run, LONG_S)
+    assert before is not None
+    await store.release(before.lease)
+    await store.ask_cancel(lease.run)
+
+    after = await store.claim(lease.run, LONG_S)
+
+    assert after is not None
+    assert (before.cancel_asked, after.cancel_asked) == (False, True)
 
 
 async def test_a_run_that_is_over_is_not_claimed(store: Store) -> None:
@@ -381,7 +384,7 @@ async def test_the_server_s_clock_is_in_microseconds(store: Store) -> None:
 
 async def test_the_longest_names_that_a_run_may_have_are_kept(store: Store) -> None:
     run = new_run().run
-    new = NewRun(run, LeaseToken("t" * 32), 0, "é" * 255, "w" * 255, "r" * 255, True, "k" * 255)
+    new = NewRun(run, LeaseToken("t" * 32), 0, "é" * 255, "w" * 255, "r" * 255, True)
     most = 2**63 - 1
 
     _, lease = await store.start(new, asked(), LONG_S)

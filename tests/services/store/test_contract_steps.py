@@ -139,6 +139,42 @@ async def test_who_claims_waits_for_a_step_under_way(store: Store, rival: Store)
     await append(rival, claimed[0], 2, finished())
 
 
+async def test_a_step_that_takes_long_keeps_its_run_from_whoever_waits_for_it(
+    store: Store, rival: Store
+) -> None:
+    lease = await leased(store, lease_s=0.01)
+
+    async with (
+        asyncio.TaskGroup() as group,
+        store.append(Append(lease, 1, 1, lease_s=0.25)) as tx,
+    ):
+        claiming = group.create_task(rival.claim(lease.run, LONG_S))
+        await asyncio.sleep(0.1)
+        await tx.record([said()])
+
+    assert claiming.result() is None
+    await append(store, lease, 2, finished())
+
+
+async def test_a_step_that_is_over_soon_leaves_the_lease_to_its_renewals(store: Store) -> None:
+    lease = await leased(store, lease_s=0.01)
+
+    await append(store, lease, 1, said())
+    await asyncio.sleep(0.02)
+
+    assert not (await store.run(lease.run)).leased
+
+
+async def test_a_step_says_what_the_run_has_cost_so_far(store: Store) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, said(), usage=SPENT)
+    await append(store, lease, 2, succeeded())
+
+    record = await store.run(lease.run)
+    assert (record.status, record.usage) == ("running", SPENT)
+
+
 async def test_a_tool_s_rows_commit_with_the_entry(store: Store, rival: Store) -> None:
     lease = await leased(store)
 
@@ -265,7 +301,7 @@ async def test_a_step_after_which_the_run_waits_gives_the_lease_back(store: Stor
 async def test_a_step_in_the_middle_leaves_run_and_lease_alone(store: Store) -> None:
     lease = await leased(store)
 
-    await append(store, lease, 1, said(), usage=SPENT)
+    await append(store, lease, 1, said())
 
     record = await store.run(lease.run)
     assert (record.status, record.leased, record.usage) == ("running", True, Usage())

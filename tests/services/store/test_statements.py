@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.errors import StoreRefused
+from twelvefold.services.store.database import FILES
 from twelvefold.services.store.mysql import WORDS
 from twelvefold.services.store.statements import (
     Dialect,
@@ -85,9 +86,10 @@ def test_a_name_that_was_not_given_is_a_key_error() -> None:
 
 
 def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:
-    statements = load("journal.sql", WORDS)
+    statements = {name: text for file in FILES for name, text in load(file, WORDS).items()}
 
     assert {"insert_event", "claim", "old_threads"} <= statements.keys()
+    assert len(statements) == sum(len(load(file, WORDS)) for file in FILES)
     for statement in statements.values():
         assert statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")
         assert "--" not in statement

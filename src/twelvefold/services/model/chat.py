@@ -81,14 +81,49 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
         body["stream_options"] = {"include_usage": True}
     if asking.temperature is not None:
         body["temperature"] = asking.temperature
-    if asking.max_output_tokens is not None:
-        limit = "max_tokens" if "max_completion_tokens" in without else "max_completion_tokens"
-        body[limit] = asking.max_output_tokens
+    options = dict(request.options)
+    if limit := options.pop("max_output_tokens", asking.max_output_tokens):
+        name = "max_tokens" if "max_completion_tokens" in without else "max_completion_tokens"
+        body[name] = limit
+    if options:
+        body |= _options(**options)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     system = [{"role": "system", "content": request.instructions}] if request.instructions else []
     body["messages"] = [*system, *_messages(request.items)]
     return msgspec.json.encode(body)
+
+
+def _options(
+    *,
+    tool_choice: str | Item | None = None,
+    text: Item | None = None,
+    reasoning: Item | None = None,
+    **same: Any,
+) -> dict[str, Any]:
+    """Options of the Responses API, as this one calls them; the rest have the same name."""
+    if isinstance(tool_choice, dict):
+        tool_choice = {"type": "function", "function": {"name": tool_choice["name"]}}
+    text = text or {}
+    options = {
+        "tool_choice": tool_choice,
+        "response_format": _response_format(text.get("format") or {}),
+        "verbosity": text.get("verbosity"),
+        "reasoning_effort": (reasoning or {}).get("effort"),
+    }
+    return same | {name: value for name, value in options.items() if value is not None}
+
+
+def _response_format(format: Item) -> Item | None:
+    match format.get("type", "text"):
+        case "text":
+            return None
+        case "json_schema":
+            said = {key: value for key, value in format.items() if value is not None}
+            schema = {key: value for key, value in said.items() if key != "type"}
+            return {"type": "json_schema", "json_schema": schema}
+        case _:
+            return format
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:

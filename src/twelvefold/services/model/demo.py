@@ -41,7 +41,9 @@ class DemoTransport:
         self._rules = rules
 
     @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncIterator["DemoAnswer"]:
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator["DemoAnswer"]:
         items = self._rules(msgspec.json.decode(body))
         yield DemoAnswer(stream(items, body))
 

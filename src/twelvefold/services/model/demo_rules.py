@@ -1,7 +1,8 @@
 """The built-in demo model's rules: a request of the Responses API to the items of a reply.
 
-They drive the enrolment workflow by its tools' names and results, and call another workflow's
-tools where the user's words name one. Pure: the same request has the same reply.
+They drive the enrolment workflow by its tools' names and results, and call any other tool, another
+workflow's or a caller's own, where the user's words name it. Pure: the same request has the same
+reply.
 """
 
 import re
@@ -23,6 +24,9 @@ HELP = (
 )
 MOST_SHOWN = 4
 _OURS = {"find_courses", "get_course"}
+_ALL_OURS = _OURS | {"my_enrolments", "drop", "enrol", "find_alternatives", "send_welcome"}
+_NAMED = 3
+"""How well a tool fits at least whose name has one of the words that were said."""
 _RESULT_CHARS = 600
 _DESCRIPTION_CHARS = 300
 _SMALL = {
@@ -35,12 +39,44 @@ _ASKS = re.compile(r"\b(show|list|what|which|see|read|all|my|how many)\b|\?")
 def reply(body: Mapping[str, Any]) -> list[Item]:
     """The demo model's reply to a request: one message, or one call of a tool on offer."""
     talk = read_talk(body)
-    answer = _enrolment(talk) if talk.tools.keys() >= _OURS else _anything(talk)
+    answer = _demanded(talk, body.get("tool_choice")) or _willingly(talk)
     if isinstance(answer, Call) and answer.tool not in talk.tools:
         answer = f"I would call {answer.tool} now, but it is not on offer."
     if isinstance(answer, str) and not talk.asked:
         answer = NOTICE + answer
     return answered(body, answer)
+
+
+def _willingly(talk: Talk) -> Call | str:
+    if not talk.tools.keys() >= _OURS:
+        return _anything(talk)
+    return _of_the_caller(talk) or _enrolment(talk)
+
+
+def _demanded(talk: Talk, choice: object) -> Call | None:
+    """The call that the request wants, where it wants one; by choice one that fits."""
+    names = list(talk.tools)
+    if isinstance(choice, dict):
+        names = [name for name in names if name == choice.get("name")]
+    elif choice != "required":
+        return None
+    if not names:
+        return None
+    name = max(names, key=lambda name: _fit(talk.said, talk.tools[name]))
+    tool = talk.tools[name]
+    arguments = _filled(talk.said, tool)
+    return Call(name, _made_up(talk.said, tool) if arguments is None else arguments)
+
+
+def _of_the_caller(talk: Talk) -> Call | None:
+    """The call of a tool that is not the academy's, if the words name it."""
+    names = [name for name in talk.tools if name not in _ALL_OURS] if not talk.now else []
+    fits = [(_fit(talk.said, talk.tools[name]), name) for name in names]
+    fit, name = max(fits, default=(0, ""))
+    if fit < _NAMED:
+        return None
+    arguments = _filled(talk.said, talk.tools[name])
+    return None if arguments is None else Call(name, arguments)
 
 
 # The enrolment workflow
@@ -316,6 +352,17 @@ def _filled(said: str, tool: Mapping[str, Any]) -> dict[str, Any] | None:
     if number:
         values |= {"number": float(number[0]), "integer": int(float(number[0]))}
     return {name: values[kind] for name, kind in kinds.items()}
+
+
+def _made_up(said: str, tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the right types, for a tool that has to be called whatever it wants."""
+    simple = {"string": _text(said, tool), "number": 0, "integer": 0, "boolean": False}
+    simple |= {"array": [], "object": {}, "null": None}
+    properties = (tool.get("parameters") or {}).get("properties") or {}
+    return {
+        name: schema["enum"][0] if schema.get("enum") else simple.get(_kind(schema))
+        for name, schema in properties.items()
+    }
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

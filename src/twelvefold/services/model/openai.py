@@ -6,6 +6,7 @@ what a refusal means.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
@@ -33,6 +34,8 @@ _LONGEST_BACKOFF_S = 8.0
 _UNREACHABLE_ATTEMPTS = 3
 _LONGEST_BODY = 16 << 20
 """Of an answer that is no stream."""
+HOPS = "x-twelvefold-hops"
+"""How many instances of Twelvefold a request has come through, so that a circle of them ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ class OpenAIModel:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
             optional = tuple(part for part in self._wire.optional if part not in without)
+            sending = _Sending(body, {HOPS: str(request.hops + 1)}, optional)
             try:
-                reply = await self._insist(body, listener, optional)
+                reply = await self._insist(sending, listener)
             except _PartRefused as refused:
                 without |= {refused.part}
             else:
@@ -87,16 +91,14 @@ class OpenAIModel:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _insist(
-        self, body: bytes, listener: Listener, optional: tuple[Part, ...]
-    ) -> ModelReply:
-        request_hash = sha256(body).hexdigest()
+    async def _insist(self, sending: "_Sending", listener: Listener) -> ModelReply:
+        request_hash = sha256(sending.body).hexdigest()
         attempt = 0
         while True:
             attempt += 1
             reply = self._wire.reply(listener.text)
             try:
-                await self._receive(body, reply, optional)
+                await self._receive(sending, reply)
                 return reply.whole(request_hash, self._settings.model)
             except (TryAgain, ServiceFault) as fault:
                 if reply.shown:
@@ -107,15 +109,15 @@ class OpenAIModel:
                 log.warning("model_asked_again", attempt=attempt, why=fault.why, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
-    async def _receive(self, body: bytes, reply: Reply, optional: tuple[Part, ...]) -> None:
+    async def _receive(self, sending: "_Sending", reply: Reply) -> None:
         patience_s = self._settings.connect_timeout_s + self._patience_s(reply)
         try:
             async with (
                 asyncio.timeout(patience_s) as silence,
-                self._transport.post(self._wire.path, body) as answer,
+                self._transport.post(self._wire.path, sending.body, sending.headers) as answer,
             ):
                 if answer.status != 200:
-                    raise await self._fault(answer, optional)
+                    raise await self._fault(answer, sending.optional)
                 await self._read(answer, reply, silence)
         except TimeoutError:
             raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
@@ -168,6 +170,15 @@ class OpenAIModel:
             return 0.0
         backoff_s = min(self._settings.backoff_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S)
         return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps no secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A request as it is sent; `optional` are the parts that it could do without."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    optional: tuple[Part, ...]
 
 
 class _PartRefused(Exception):

@@ -65,6 +65,7 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
         body["temperature"] = asking.temperature
     if asking.max_output_tokens is not None:
         body["max_output_tokens"] = asking.max_output_tokens
+    body |= request.options
     if request.instructions:
         body["instructions"] = request.instructions
     if request.tools:

@@ -39,7 +39,9 @@ class Transport(Protocol):
     @property
     def name(self) -> str: ...
 
-    def post(self, path: str, body: bytes) -> AbstractAsyncContextManager[Answer]:
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Answer]:
         """Send JSON below the base URL; leaving the context early closes the connection.
 
         Raises TryAgain if the server cannot be reached or drops the connection.
@@ -61,8 +63,10 @@ class HttpTransport:
         self._session: ClientSession | None = None
 
     @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncIterator["HttpAnswer"]:
-        response = await self._send(self._base_url + path, body)
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator["HttpAnswer"]:
+        response = await self._send(self._base_url + path, body, headers)
         try:
             yield HttpAnswer(response)
             await _drain(response)
@@ -75,12 +79,12 @@ class HttpTransport:
         if session is not None:
             await session.close()
 
-    async def _send(self, url: str, body: bytes) -> "ClientResponse":
+    async def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> "ClientResponse":
         import aiohttp
 
         session = self._session or self._open()
         try:
-            return await session.post(url, data=body, allow_redirects=False)
+            return await session.post(url, data=body, headers=headers, allow_redirects=False)
         except (ValueError, aiohttp.NonHttpUrlClientError):
             problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY cannot be sent as it is"
             raise ModelRejected(problem) from None

@@ -1,24 +1,26 @@
 """The journal in SQL: what `twelvefold.core.ports.Store` promises, over any driver's transactions.
 
-A subclass brings connections, its errors as ours, and the few statements that it says in its own
+Here are the runs and their steps; `conversations`, `keys`, `outbox` and `upkeep` have the rest. A
+subclass brings connections, its errors as ours, and the few statements that it says in its own
 way; `mysql.py` and `sqlite.py` are those.
 """
 
 import secrets
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, Usage, decode
+from twelvefold.core.events import Entry, Event, Usage, size_of
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import (
     OVER,
     Append,
+    Claim,
     Lease,
     NewRun,
     ReadOnly,
@@ -26,7 +28,6 @@ from twelvefold.core.ports import (
     RunRecord,
     RunStatus,
     StepTransaction,
-    ThreadRecord,
     Transaction,
 )
 from twelvefold.errors import (
@@ -35,10 +36,14 @@ from twelvefold.errors import (
     DuplicateRow,
     LeaseLost,
     NotFound,
+    Repeated,
     StaleRun,
     StoreUnavailable,
 )
-from twelvefold.services.store.statements import load
+from twelvefold.services.store.conversations import Conversations
+from twelvefold.services.store.database import SECOND_US, key_of
+from twelvefold.services.store.keys import Keys
+from twelvefold.services.store.outbox import Outbox
 from twelvefold.services.store.transaction import (
     Connection,
     SQLReadOnly,
@@ -46,36 +51,31 @@ from twelvefold.services.store.transaction import (
     SQLTransaction,
     encoded,
 )
+from twelvefold.services.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from twelvefold.services.store.guest import Guest
 
-_S = 1_000_000
 IN_DOUBT = LeaseToken("in-doubt")
 """Left in place of a token by a process that gave up with an unsafe call under way."""
 
 
-class SQLStore(ABC):
+LONG_STEP = 1 / 3
+"""From what share of the lease's length on a step renews it: a holder does so about as often."""
+
+
+class SQLStore(Conversations, Keys, Outbox, Upkeep):
     """Obeys `twelvefold.core.ports.Store`."""
 
     def __init__(
         self, own_statements: str, words: Mapping[str, str], now_us: Callable[[], int]
     ) -> None:
-        self._sql = load("journal.sql", words) | load(own_statements, words)
-        self._now_us = now_us
+        super().__init__(own_statements, words, now_us)
         self._guest: Guest | None = None
 
     @abstractmethod
-    def _transaction(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection in a transaction that commits when the body ends, else rolls back."""
-
-    @abstractmethod
-    def _reading(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection to read what is committed."""
-
-    @abstractmethod
     def _read_only(self) -> AbstractAsyncContextManager[Connection]:
-        """The same for statements that are not ours: the database itself refuses to write."""
+        """A connection for statements that are not ours: the database refuses to write."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -100,54 +100,84 @@ class SQLStore(ABC):
         except (DuplicateRow, Conflict) as error:
             if entry := await self._started_before(new, lease):
                 return entry, lease
+            await self._refuse_start(new, error)
             raise Conflict(f"thread conv_{new.run.thread} has moved on; read it again") from error
 
     async def _started(self, new: NewRun, started: Event, lease_s: float | None) -> Entry:
         kind, version, body = encoded(started)
-        entry = Entry(new.thread_head + 1, new.run.ordinal, started, len(body), self._now_us())
+        entry = Entry(new.thread_head + 1, new.run.ordinal, started, size_of(body), self._now_us())
         values = {"thread": new.run.thread, "position": entry.position, "run": entry.run}
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
         async with self._transaction() as db:
+            # First of all: the same request once more waits here, and then learns of this run.
+            await self._remember_request(db, new)
             await self._start_thread(db, new)
             await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
             await db.execute(self._sql["insert_event"], values)
         return entry
 
+    async def _remember_request(self, db: Connection, new: NewRun) -> None:
+        if new.request is None:
+            return
+        request = {"principal": new.principal, "request_key": new.request.key}
+        await db.execute(self._sql["forget_request"], request)
+        request |= {"body_hash": new.request.body_hash, **key_of(new.run)}
+        await db.execute(self._sql["insert_request"], request)
+
     async def _start_thread(self, db: Connection, new: NewRun) -> None:
-        thread = {"thread": new.run.thread, "head": new.thread_head}
-        if new.thread_head == 0:
-            whose = {"principal": new.principal, "workflow": new.workflow}
-            await db.execute(self._sql["insert_thread"], {"thread": new.run.thread, **whose})
-        elif not await db.execute(self._sql["advance_thread"], thread):
-            raise Conflict(f"thread conv_{new.run.thread} has moved on")
+        thread = {"thread": new.run.thread, "workflow": new.workflow}
+        if new.thread_head or new.thread_exists:
+            if not await db.execute(
+                self._sql["advance_thread"], thread | {"head": new.thread_head}
+            ):
+                raise Conflict(f"thread conv_{new.run.thread} has moved on")
+            return
+        whose = {"principal": new.principal, "head": 1, "metadata": ""}
+        await db.execute(self._sql["insert_thread"], thread | whose)
 
     async def _started_before(self, new: NewRun, lease: Lease | None) -> Entry | None:
         """The first entry of the run, if this very start has been through already."""
         async with self._reading() as db:
-            rows = await db.fetch(self._sql["run_state"], _key(new.run))
-            if not rows or rows[0]["idempotency_key"] != _idempotency_key(new):
+            rows = await db.fetch(self._sql["run_state"], key_of(new.run))
+            if not rows or rows[0]["idempotency_key"] != new.token:
                 return None
             if lease is not None and rows[0]["lease_token"] != lease.token:
                 return None
             return (await self._entries(db, new.run.thread, new.thread_head + 1))[-1]
 
-    async def claim(self, run: RunId, lease_s: float) -> tuple[Lease, bool] | None:
+    async def _refuse_start(self, new: NewRun, error: Exception) -> None:
+        """Say why a run was not started, where it is not that its thread has moved on."""
+        if new.request is not None:
+            before = await self.made_before(new.principal, new.request.key)
+            if before is not None:
+                run, body_hash = before
+                raise Repeated(str(run), body_hash) from error
+        if new.thread_exists:
+            async with self._reading() as db:
+                await self._thread_row(db, new.run.thread, "shown_thread")
+
+    async def made_before(self, principal: str, key: str) -> tuple[RunId, str] | None:
+        for row in await self._found("request", principal=principal, request_key=key):
+            return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
+        return None
+
+    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         lease = Lease(run, _token())
         async with self._transaction() as db:
-            rows = await db.fetch(self._sql["lock_run"], _key(run))
+            rows = await db.fetch(self._sql["lock_run"], key_of(run))
             if not rows:
                 raise NotFound(f"no run {run}")
-            claim = {"token": lease.token, "lease_us": int(lease_s * _S), **_key(run)}
+            claim = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(run)}
             if not await db.execute(self._sql["claim"], claim):
                 return None
-            return lease, bool(rows[0]["lease_token"])
+            return Claim(lease, bool(rows[0]["lease_token"]), bool(rows[0]["cancel_asked"]))
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
-        values = {"token": lease.token, "lease_us": int(lease_s * _S), **_key(lease.run)}
+        values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
         async with self._transaction() as db:
             if not await db.execute(self._sql["renew"], values):
                 raise LeaseLost(f"run {lease.run}: another process has taken it over")
-            rows = await db.fetch(self._sql["run_state"], _key(lease.run))
+            rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
             return bool(rows and rows[0]["cancel_asked"])
 
     async def release(
@@ -159,19 +189,19 @@ class SQLStore(ABC):
     ) -> None:
         values = {"token": lease.token, "left": IN_DOUBT if in_doubt else "", "status": status}
         async with self._transaction() as db:
-            await db.execute(self._sql["release"], values | _key(lease.run))
+            await db.execute(self._sql["release"], values | key_of(lease.run))
 
     async def ask_cancel(self, run: RunId) -> bool:
         async with self._transaction() as db:
-            if await db.execute(self._sql["ask_cancel"], _key(run)):
+            if await db.execute(self._sql["ask_cancel"], key_of(run)):
                 return True
-            if not await db.fetch(self._sql["run_state"], _key(run)):
+            if not await db.fetch(self._sql["run_state"], key_of(run)):
                 raise NotFound(f"no run {run}")
             return False
 
     async def run(self, run: RunId) -> RunRecord:
         async with self._reading() as db:
-            rows = await db.fetch(self._sql["run"], _key(run))
+            rows = await db.fetch(self._sql["run"], key_of(run))
         if not rows:
             raise NotFound(f"no run {run}")
         return _run_record(rows[0])
@@ -180,6 +210,18 @@ class SQLStore(ABC):
         async with self._reading() as db:
             rows = await db.fetch(self._sql["runs"], {"status": status or "", "limit": limit})
         return [_run_record(row) for row in rows]
+
+    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[RunId]:
+        names = [f"workflow{number}" for number in range(len(workflows))]
+        if not names:
+            return []
+        # As many parameters as there are workflows.
+        listed = ", ".join(f":{name}" for name in names)
+        statement = self._sql["waiting_runs"].replace(":workflows", listed)
+        async with self._reading() as db:
+            values = dict(zip(names, workflows, strict=True))
+            rows = await db.fetch(statement, {**values, "limit": limit})
+        return [RunId(ThreadId(row["thread_id"]), row["ordinal"]) for row in rows]
 
     # --- steps --------------------------------------------------------------------------------
 
@@ -201,10 +243,11 @@ class SQLStore(ABC):
             "token": change.lease.token,
             "cancels": change.status == "cancelled",
             "touch": db.touch,
+            "usage": usage_text(change),
         }
         if await db.execute(self._sql["fence"], values):
             return
-        rows = await db.fetch(self._sql["run_state"], _key(run))
+        rows = await db.fetch(self._sql["run_state"], key_of(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
             raise LeaseLost(f"run {run}: another process has taken it over")
         if rows[0]["head"] != change.head:
@@ -213,83 +256,33 @@ class SQLStore(ABC):
             raise CancelAsked(f"run {run} is to be cancelled")
         raise StoreUnavailable(f"run {run}: the database did not know yet what it knows now")
 
-    async def end_step(self, db: Connection, change: Append) -> None:
-        """Write down what has become of the run."""
-        if change.status == "running":
+    async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
+        """Write down what has become of the run, and of the pieces of a reply that were shown."""
+        if change.first_delta or change.closes_deltas:
+            await self._end_deltas(db, change)
+        values = {"token": change.lease.token, **key_of(change.lease.run)}
+        if change.status != "running":
+            over = int(change.status in OVER)
+            values |= {"status": change.status, "error": change.error, "over": over}
+            await db.execute(self._sql["settle_run"], values)
+        elif took_s > change.lease_s * LONG_STEP:
+            # Renewals have waited behind the fence, and so has whoever finds the lease run out.
+            values |= {"lease_us": int(change.lease_s * SECOND_US)}
+            await db.execute(self._sql["renew"], values)
+
+    async def _end_deltas(self, db: Connection, change: Append) -> None:
+        values = {"thread": change.lease.run.thread, "position": change.head + 1}
+        if change.first_delta:
+            told = {"number": change.first_delta, **values}
+            await db.execute(self._sql["delete_told_deltas"], told)
+        if not change.closes_deltas:
             return
-        values = {
-            "status": change.status,
-            "usage": msgspec.json.encode(change.usage).decode(),
-            "error": change.error,
-            "over": int(change.status in OVER),
-            "token": change.lease.token,
-        }
-        await db.execute(self._sql["settle_run"], {**values, **_key(change.lease.run)})
-
-    # --- threads ------------------------------------------------------------------------------
-
-    async def load(self, thread: ThreadId) -> ThreadRecord:
-        async with self._reading() as db:
-            row = await self._thread_row(db, thread)
-            entries = await self._entries(db, thread, row["head"])
-            origin = row
-            while origin["forked_from"]:
-                position = origin["forked_at"]
-                origin = await self._thread_row(db, origin["forked_from"])
-                entries = await self._entries(db, origin["id"], position) + entries
-        return ThreadRecord(
-            thread,
-            row["principal"],
-            row["workflow"],
-            row["head"],
-            row["forked_at"] or 0,
-            tuple(entries),
-        )
-
-    async def _thread_row(self, db: Connection, thread: str, statement: str = "thread") -> Row:
-        rows = await db.fetch(self._sql[statement], {"thread": thread})
-        if not rows:
-            raise NotFound(f"no thread conv_{thread}")
-        return rows[0]
-
-    async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
-        rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
-        return [_entry(**row) for row in rows]
-
-    async def fork(self, thread: ThreadId, position: int, new: ThreadId) -> None:
-        async with self._transaction() as db:
-            row = await self._thread_row(db, thread, "lock_thread")
-            if not 1 <= position <= row["head"]:
-                raise NotFound(
-                    f"thread conv_{thread} has no entry {position}; it has 1 to {row['head']}"
-                )
-            if position <= (row["forked_at"] or 0):
-                raise NotFound(
-                    f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
-                )
-            fork = {"fork": new, "thread": thread, "position": position}
-            await db.execute(self._sql["insert_fork"], fork)
-
-    async def prune(self, *, before_us: int) -> int:
-        pruned = 0
-        while True:
-            async with self._transaction() as db:
-                rows = await db.fetch(self._sql["old_threads"], {"before_us": before_us})
-                for row in rows:
-                    pruned += await self._prune_thread(db, row["id"], before_us)
-            if not rows:
-                return pruned
-
-    async def _prune_thread(self, db: Connection, thread: str, before_us: int) -> bool:
-        values = {"thread": thread, "before_us": before_us}
-        # Whoever goes on with a thread, or forks it, takes its row first. It may have happened
-        # since the thread was found.
-        await db.fetch(self._sql["lock_thread"], {"thread": thread})
-        if not await db.fetch(self._sql["old_thread"], values):
-            return False
-        for name in ("delete_events", "delete_runs", "delete_outbox", "delete_thread"):
-            await db.execute(self._sql[name], {"thread": thread})
-        return True
+        try:
+            await db.execute(self._sql["close_deltas"], values | {"at_us": self._now_us()})
+        except DuplicateRow as error:
+            raise StoreUnavailable(
+                f"run {change.lease.run}: another process has just shown a piece of a reply"
+            ) from error
 
     # --- SQL outside a step -------------------------------------------------------------------
 
@@ -312,14 +305,6 @@ class SQLStore(ABC):
             finally:
                 await tx.leave()
 
-    async def schema_version(self) -> str | None:
-        """The migration that was applied last; None before the first."""
-        async with self._reading() as db:
-            if not await db.fetch(self._sql["version_table"], {}):
-                return None
-            rows = await db.fetch(self._sql["schema_version"], {})
-        return str(rows[0]["version_num"]) if rows else None
-
 
 class _Step:
     """One step's transaction: the fence, the body, what becomes of the run, and the commit.
@@ -334,6 +319,7 @@ class _Step:
 
     async def __aenter__(self) -> SQLStepTransaction:
         self._db = await self._transaction.__aenter__()
+        self._begun_at = time.monotonic()
         try:
             self._tx = await self._store.begin_step(self._db, self._change)
         except BaseException as error:
@@ -350,7 +336,8 @@ class _Step:
         try:
             if kind is None:
                 await self._tx.finish()
-                await self._store.end_step(self._db, self._change)
+                took_s = time.monotonic() - self._begun_at
+                await self._store.end_step(self._db, self._change, took_s)
         except BaseException as late:
             await self._leave(type(late), late, late.__traceback__)
             raise
@@ -373,33 +360,25 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
+def usage_text(change: Append) -> str:
+    """As JSON; nothing where it stays as it was."""
+    return msgspec.json.encode(change.usage).decode() if change.usage else ""
+
+
 def _token() -> LeaseToken:
     return LeaseToken(secrets.token_hex(8))
 
 
-def _key(run: RunId) -> dict[str, Any]:
-    return {"thread": run.thread, "ordinal": run.ordinal}
-
-
 def _run_values(new: NewRun, lease_s: float | None) -> dict[str, Any]:
     return {
-        **_key(new.run),
+        **key_of(new.run),
         "status": "queued" if lease_s is None else "running",
         "token": "" if lease_s is None else new.token,
-        "lease_us": int((lease_s or 0) * _S),
+        "lease_us": int((lease_s or 0) * SECOND_US),
         "background": int(new.background),
-        "idempotency_key": _idempotency_key(new),
+        "idempotency_key": new.token,
         "release": new.release,
     }
-
-
-def _idempotency_key(new: NewRun) -> str:
-    """What tells a start that is tried again: the caller's own key, or the lease's token."""
-    return new.idempotency_key or new.token
-
-
-def _entry(position: int, run: int, type: str, version: int, body: str, at_us: int) -> Entry:
-    return Entry(position, run, decode(type, version, body), len(body), at_us)
 
 
 def _run_record(row: Row) -> RunRecord:
@@ -415,4 +394,5 @@ def _run_record(row: Row) -> RunRecord:
         finished_at_us=row["finished_at"],
         leased=bool(row["leased"]),
         cancel_asked=bool(row["cancel_asked"]),
+        background=bool(row["background"]),
     )

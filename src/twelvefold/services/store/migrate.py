@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a process whose database is elsewhere refuses to work on it."""
 WAIT_S = 60
 """How long to wait for another process that migrates the same database."""
@@ -85,14 +85,22 @@ def _fault_of(error: BaseException | None) -> StoreUnavailable | StoreRefused:
     return type(fault)(f"the migration failed: {fault}")
 
 
-def offline_sql(url: str) -> str:
-    """The migrations as SQL for a DBA to run, from nothing to the newest revision."""
+def offline_sql(url: str, *, since: str = "base") -> str:
+    """The migrations as SQL for a DBA to run, from a revision (or nothing) to the newest.
+
+    Raises StoreRefused if there is no such revision.
+    """
     from alembic import command
+    from alembic.script.revision import RevisionError
+    from alembic.util import CommandError
 
     out = io.StringIO()
     config = _config(out)
     config.attributes["dialect"] = "sqlite" if _is_sqlite(url) else "mysql"
-    command.upgrade(config, "head", sql=True)
+    try:
+        command.upgrade(config, f"{since}:head", sql=True)
+    except (CommandError, RevisionError) as error:
+        raise StoreRefused(f"there is no way from revision {since!r}: {error}") from error
     return out.getvalue()
 
 

@@ -23,8 +23,10 @@ WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     "lock": "FOR UPDATE",
+    # In the order that is written: MySQL may think better of beginning with all the threads.
+    "straight_join": "STRAIGHT_JOIN",
 }
-TABLES = ("threads", "runs", "events", "outbox")
+TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CONNECT_S = 5.0
 WAIT_S = 30.0
 """How long to wait for a connection while all of the pool are in use, or one is made."""

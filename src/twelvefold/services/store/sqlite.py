@@ -14,14 +14,19 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from twelvefold.core.ports import Row
+from twelvefold.core.ports import Append, Row
 from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
-from twelvefold.services.store.journal import SQLStore, wall_clock_us
+from twelvefold.services.store.database import key_of
+from twelvefold.services.store.journal import SQLStore, usage_text, wall_clock_us
 from twelvefold.services.store.statements import Dialect
-from twelvefold.services.store.transaction import OVER, Answer, as_rows
+from twelvefold.services.store.transaction import OVER, Answer, Connection, as_rows
 
 Result = TypeVar("Result")
-WORDS = {"now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", "lock": ""}
+WORDS = {
+    "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "lock": "",
+    "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order
+}
 OLDEST = (3, 38)
 SETTINGS = (
     "PRAGMA journal_mode = WAL",
@@ -252,6 +257,12 @@ class SQLiteStore(SQLStore):
                 db.leave()
 
     _read_only = _reading
+
+    async def _fence(self, db: Connection, change: Append) -> None:
+        await super()._fence(db, change)
+        if change.usage:
+            values = {"usage": usage_text(change), **key_of(change.lease.run)}
+            await db.execute(self._sql["spend"], values)
 
     async def check(self) -> list[str]:
         if sqlite3.sqlite_version_info >= OLDEST:

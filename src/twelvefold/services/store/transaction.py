@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, encode
+from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ports import Append, Row
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.statements import Dialect, refuse_commits, refuse_writes
@@ -195,7 +195,7 @@ class SQLStepTransaction(SQLTransaction):
         for position, event in enumerate(events, self._change.head + 1):
             kind, version, body = encoded(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
-            entries.append(Entry(position, run.ordinal, event, len(body), at_us))
+            entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
         await self._connection.execute(insert, values)
         return tuple(entries)
 

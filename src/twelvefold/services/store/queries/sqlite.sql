@@ -6,5 +6,8 @@ UPDATE threads SET head = :new WHERE id = :thread AND head = :head AND EXISTS (
   SELECT 1 FROM runs WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
      AND cancel_asked <= :cancels)
 
+-- spend: what the run has cost by now; the fence of MySQL, which may change two tables, says it, too
+UPDATE runs SET usage = :usage WHERE thread_id = :thread AND ordinal = :ordinal
+
 -- version_table: 0 rows mean that nothing has been migrated yet
 SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'twelvefold_version'

@@ -1,0 +1,53 @@
+"""`twelvefold web`: the API and the page, until a signal ends it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+
+import uvloop
+
+from twelvefold.boot import open_mailer
+from twelvefold.cli.process import DONE, begin, ready_services
+from twelvefold.cli.signals import signals_to
+from twelvefold.config import Settings
+from twelvefold.web.context import Web, open_web
+from twelvefold.web.server import bound, serve, tls_of
+
+
+def web(environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT; its log is its output."""
+    settings = begin(environ, stream=sys.stdout)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_web(settings))
+
+
+async def _web(settings: Settings) -> int:
+    stop = asyncio.Event()
+    tls, sockets = tls_of(settings), bound(settings.host, settings.port)
+    with signals_to(stop):
+        async with (
+            ready_services(settings) as services,
+            open_web(services, settings) as opened,
+            _with_worker(opened, stop) if settings.web_is_worker else nullcontext(opened) as whole,
+        ):
+            await serve(whole, sockets, stop, tls)
+    return DONE
+
+
+@asynccontextmanager
+async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
+    """A worker beside the web, for set-ups where one process is the whole system."""
+    from twelvefold.worker.loop import Worker
+
+    async with open_mailer(web.settings) as mailer, asyncio.TaskGroup() as group:
+        worker = Worker(
+            web.services,
+            web.settings.max_runs,
+            grace_s=web.settings.grace_s,
+            mailer=mailer,
+            listen=web.news.bell,
+        )
+        group.create_task(worker.run(stop))
+        yield replace(web, wake=worker.wake)

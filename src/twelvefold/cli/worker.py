@@ -1,0 +1,29 @@
+"""`twelvefold worker`: drives background runs and sends mail, until a signal ends it."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+
+import uvloop
+
+from twelvefold.boot import open_mailer
+from twelvefold.cli.process import DONE, begin, ready_services
+from twelvefold.cli.signals import signals_to
+from twelvefold.config import Settings
+from twelvefold.worker.loop import Worker
+
+
+def worker(environ: Mapping[str, str]) -> int:
+    """Work until SIGTERM or SIGINT; its log is its output."""
+    settings = begin(environ, stream=sys.stdout)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_worker(settings))
+
+
+async def _worker(settings: Settings) -> int:
+    stop = asyncio.Event()
+    with signals_to(stop):
+        async with ready_services(settings) as services, open_mailer(settings) as mailer:
+            made = Worker(services, settings.max_runs, grace_s=settings.grace_s, mailer=mailer)
+            await made.run(stop)
+    return DONE

@@ -1,0 +1,202 @@
+"""Threads in SQL: what is read along and looked back at, forked, described, and hidden.
+
+A thread or run that was deleted is hidden from `thread`, `threads`, `run` and `runs`, and nothing
+is begun on it. `load` still has it: a run in flight goes on to its end, and a fork keeps its past.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from twelvefold.core.events import Entry, Event, decode, size_of
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
+from twelvefold.errors import Conflict, NotFound, StoreRefused
+from twelvefold.services.store.database import Database, key_of
+from twelvefold.services.store.transaction import Connection, encoded
+
+_METADATA = msgspec.json.Decoder(dict[str, str])
+
+
+class Conversations(Database):
+    """The methods of `twelvefold.core.ports.Store` that are about threads."""
+
+    async def load(self, thread: ThreadId) -> ThreadRecord:
+        async with self._reading() as db:
+            row = await self._thread_row(db, thread)
+            entries = await self._entries(db, thread, row["head"])
+            origin = row
+            while origin["forked_from"]:
+                position = origin["forked_at"]
+                origin = await self._thread_row(db, origin["forked_from"])
+                entries = await self._entries(db, origin["id"], position) + entries
+        return ThreadRecord(
+            thread,
+            row["principal"],
+            row["workflow"],
+            row["head"],
+            row["forked_at"] or 0,
+            tuple(entries),
+        )
+
+    async def _thread_row(self, db: Connection, thread: str, statement: str = "thread") -> Row:
+        rows = await db.fetch(self._sql[statement], {"thread": thread})
+        if not rows:
+            raise NotFound(f"no thread conv_{thread}")
+        return rows[0]
+
+    async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
+        rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
+        return [_entry(**row) for row in rows]
+
+    # --- reading along ------------------------------------------------------------------------
+
+    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+        position, number = deltas_after
+        heard = await self._found(
+            "follow", thread=thread, after=after, position=position, number=number
+        )
+        # In order here: the server would have to make a table of both to sort it.
+        heard.sort(key=lambda row: (row["position"], row["number"]))
+        return Heard(
+            deltas=tuple(_delta(row) for row in heard if row["number"]),
+            entries=tuple(_heard_entry(row) for row in heard if not row["number"]),
+        )
+
+    async def add_delta(self, thread: ThreadId, delta: Delta) -> None:
+        await self._written(
+            "insert_delta",
+            thread=thread,
+            position=delta.position,
+            number=delta.number,
+            kind=delta.kind,
+            body=_as_text(delta.text),
+            at_us=self._now_us(),
+        )
+
+    async def last_delta(self, thread: ThreadId, position: int) -> int:
+        rows = await self._found("last_delta", thread=thread, position=position)
+        return int(rows[0]["number"])
+
+    # --- looking back -------------------------------------------------------------------------
+
+    async def thread(self, thread: ThreadId) -> ThreadHead:
+        async with self._reading() as db:
+            return _thread_head(await self._thread_row(db, thread, "shown_thread"))
+
+    async def threads(
+        self, principal: str, *, limit: int, before: ThreadId | None = None
+    ) -> list[ThreadHead]:
+        rows = await self._found("threads", principal=principal, before=before or "~", limit=limit)
+        return [_thread_head(row) for row in rows]
+
+    async def new_thread(
+        self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
+    ) -> None:
+        await self._written(
+            "insert_thread",
+            thread=thread,
+            principal=principal,
+            workflow=workflow,
+            head=0,
+            metadata=_metadata_text(metadata),
+        )
+
+    async def describe(self, thread: ThreadId, metadata: Mapping[str, str]) -> None:
+        if not await self._written("describe", thread=thread, metadata=_metadata_text(metadata)):
+            raise NotFound(f"no thread conv_{thread}")
+
+    async def add_items(self, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+        kind, version, body = encoded(event)
+        entry = Entry(head + 1, run, event, size_of(body), self._now_us())
+        values = {"thread": thread, "position": entry.position, "run": run}
+        values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
+        async with self._transaction() as db:
+            await self._advance_resting(db, thread, head)
+            await db.execute(self._sql["insert_event"], values)
+        return entry
+
+    async def _advance_resting(self, db: Connection, thread: ThreadId, head: int) -> None:
+        """Move the head of a thread that no run is under way on."""
+        row = await self._thread_row(db, thread, "lock_thread")
+        if row["deleted_at"]:
+            raise NotFound(f"no thread conv_{thread}")
+        if unfinished := await db.fetch(self._sql["unfinished_run"], {"thread": thread}):
+            run = RunId(thread, unfinished[0]["ordinal"])
+            raise Conflict(f"run {run} of this thread is not over")
+        # Conditional although the row is locked: a lock ends at its node (Galera).
+        moved = {"thread": thread, "head": head, "workflow": row["workflow"]}
+        if not await db.execute(self._sql["advance_thread"], moved):
+            raise Conflict(f"thread conv_{thread} has moved on; read it again")
+
+    async def fork(self, thread: ThreadId, position: int, new: ThreadId) -> None:
+        async with self._transaction() as db:
+            row = await self._thread_row(db, thread, "lock_thread")
+            if row["deleted_at"]:
+                raise NotFound(f"no thread conv_{thread}")
+            if not 1 <= position <= row["head"]:
+                raise NotFound(
+                    f"thread conv_{thread} has no entry {position}; it has 1 to {row['head']}"
+                )
+            if position <= (row["forked_at"] or 0):
+                raise NotFound(
+                    f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
+                )
+            fork = {"fork": new, "thread": thread, "position": position}
+            await db.execute(self._sql["insert_fork"], fork)
+
+    # --- hiding -------------------------------------------------------------------------------
+
+    async def delete_thread(self, thread: ThreadId) -> None:
+        async with self._transaction() as db:
+            if not await db.execute(self._sql["hide_thread"], {"thread": thread}):
+                raise NotFound(f"no thread conv_{thread}")
+            # What is under way for it ends before its next step.
+            await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
+
+    async def delete_run(self, run: RunId) -> None:
+        async with self._transaction() as db:
+            if await db.execute(self._sql["hide_run"], key_of(run)):
+                return
+            rows = await db.fetch(self._sql["run"], key_of(run))
+        if not rows:
+            raise NotFound(f"no run {run}")
+        raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
+
+
+def _entry(position: int, run: int, type: str, version: int, body: str, at_us: int) -> Entry:
+    return Entry(position, run, decode(type, version, body), size_of(body), at_us)
+
+
+def _heard_entry(row: Row) -> Entry:
+    return _entry(**{name: value for name, value in row.items() if name != "number"})
+
+
+def _delta(row: Row) -> Delta:
+    return Delta(row["position"], row["number"], row["type"], row["body"])
+
+
+def _thread_head(row: Row) -> ThreadHead:
+    return ThreadHead(
+        id=ThreadId(row["id"]),
+        principal=row["principal"],
+        workflow=row["workflow"],
+        head=row["head"],
+        forked_from=ThreadId(row["forked_from"]) if row["forked_from"] else None,
+        forked_at=row["forked_at"] or 0,
+        created_at_us=row["created_at"],
+        metadata=_METADATA.decode(row["metadata"]) if row["metadata"] else {},
+    )
+
+
+def _metadata_text(metadata: Mapping[str, str]) -> str:
+    return _as_text(msgspec.json.encode(metadata).decode()) if metadata else ""
+
+
+def _as_text(text: str) -> str:
+    """The text, if it is one. Raises StoreRefused for half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise StoreRefused("a piece of text holds half of a surrogate pair") from None
+    return text

@@ -1,0 +1,52 @@
+"""What every part of the store stands on: named statements, and a driver's transactions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Row
+from twelvefold.services.store.statements import load
+from twelvefold.services.store.transaction import Connection
+
+FILES = ("journal.sql", "conversations.sql", "keys.sql", "outbox.sql", "upkeep.sql")
+SECOND_US = 1_000_000
+
+
+class Database(ABC):
+    """A subclass brings connections, its errors as ours, and statements of its own kind.
+
+    `words` differ between the dialects; `now_us` gives microseconds since 1970.
+    """
+
+    def __init__(
+        self, own_statements: str, words: Mapping[str, str], now_us: Callable[[], int]
+    ) -> None:
+        self._sql: dict[str, str] = {}
+        for file in (*FILES, own_statements):
+            self._sql |= load(file, words)
+        self._now_us = now_us
+
+    @abstractmethod
+    def _transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection in a transaction that commits when the body ends, else rolls back."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection to read what is committed."""
+
+    async def _written(self, statement: str, **values: Any) -> int:
+        """Run one statement in a transaction of its own; the number of rows that it matched."""
+        async with self._transaction() as db:
+            return await db.execute(self._sql[statement], values)
+
+    async def _found(self, statement: str, **values: Any) -> list[Row]:
+        """All rows of one statement."""
+        async with self._reading() as db:
+            return await db.fetch(self._sql[statement], values)
+
+
+def key_of(run: RunId) -> dict[str, Any]:
+    """A run's primary key as parameters."""
+    return {"thread": run.thread, "ordinal": run.ordinal}

@@ -1,0 +1,66 @@
+"""The outbox in SQL: what a step has left to be sent, taken by one sender at a time."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from twelvefold.core.ports import Letter, Row
+from twelvefold.errors import Conflict, NotFound
+from twelvefold.services.store.database import SECOND_US, Database
+
+_BODY = msgspec.json.Decoder(dict[str, Any])
+
+
+class Outbox(Database):
+    """The methods of `twelvefold.core.ports.Store` that are about letters."""
+
+    async def due_letters(self, limit: int) -> list[Letter]:
+        return [_letter(row) for row in await self._found("due_letters", limit=limit)]
+
+    async def claim_letter(self, letter: Letter, for_s: float) -> bool:
+        held_us = int(for_s * SECOND_US)
+        claimed = await self._written(
+            "claim_letter", id=letter.id, attempts=letter.attempts, held_us=held_us
+        )
+        return bool(claimed)
+
+    async def letter_sent(self, letter: Letter) -> None:
+        await self._written("letter_sent", id=letter.id)
+
+    async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:
+        await self._written(
+            "letter_failed",
+            id=letter.id,
+            attempts=letter.attempts,
+            error=error,
+            dead=retry_s is None,
+            pause_us=int((retry_s or 0) * SECOND_US),
+        )
+
+    async def letters(
+        self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
+    ) -> list[Letter]:
+        rows = await self._found("letters", state=state or "", limit=limit)
+        return [_letter(row) for row in rows]
+
+    async def retry_letter(self, id: str) -> None:
+        async with self._transaction() as db:
+            if await db.execute(self._sql["retry_letter"], {"id": id}):
+                return
+            if await db.fetch(self._sql["letter"], {"id": id}):
+                raise Conflict(f"letter {id} was sent already")
+        raise NotFound(f"no letter {id!r}")
+
+
+def _letter(row: Row) -> Letter:
+    return Letter(
+        id=row["id"],
+        thread=row["thread_id"],
+        kind=row["kind"],
+        body=_BODY.decode(row["body"]),
+        attempts=row["attempts"],
+        due_at_us=row["due_at"],
+        sent_at_us=row["sent_at"],
+        dead_at_us=row["dead_at"],
+        error=row["error"] or "",
+    )

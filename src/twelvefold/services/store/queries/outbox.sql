@@ -1,0 +1,37 @@
+-- The outbox: what leaves after the commit.
+
+-- insert_outbox: a message that leaves after the commit
+INSERT INTO outbox (id, thread_id, kind, body, attempts, due_at, sent_at)
+VALUES (:id, :thread, :kind, :body, 0, {now_us}, NULL)
+
+-- due_letters: oldest first
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us}
+ ORDER BY due_at, id LIMIT :limit
+
+-- claim_letter: 0 rows mean that somebody else has it, or had it
+UPDATE outbox SET attempts = :attempts + 1, due_at = {now_us} + :held_us
+ WHERE id = :id AND attempts = :attempts AND sent_at IS NULL AND dead_at IS NULL
+   AND due_at <= {now_us}
+
+-- letter_sent: 0 rows mean that there is no such letter
+UPDATE outbox SET sent_at = {now_us}, dead_at = NULL, error = NULL WHERE id = :id
+
+-- letter_failed: 0 rows mean that it was sent, or that somebody else is trying it by now
+UPDATE outbox SET error = :error, due_at = {now_us} + :pause_us,
+       dead_at = CASE WHEN :dead THEN {now_us} ELSE NULL END
+ WHERE id = :id AND attempts <= :attempts + 1 AND sent_at IS NULL
+
+-- letters: newest first, in order of when they were or will be tried
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE :state = ''
+    OR (:state = 'waiting' AND sent_at IS NULL AND dead_at IS NULL)
+    OR (:state = 'sent' AND sent_at IS NOT NULL)
+    OR (:state = 'dead' AND dead_at IS NOT NULL)
+ ORDER BY due_at DESC, id DESC LIMIT :limit
+
+-- letter: 0 rows mean that there is none
+SELECT id FROM outbox WHERE id = :id
+
+-- retry_letter: 0 rows mean that it was sent, or that there is none
+UPDATE outbox SET due_at = {now_us}, dead_at = NULL WHERE id = :id AND sent_at IS NULL

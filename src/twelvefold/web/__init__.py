@@ -1,0 +1,1 @@
+"""A workflow over HTTP, as the OpenAI API."""

@@ -1,0 +1,39 @@
+"""The web app: every route in one list, and what stands before them."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.web import completions, conversations, models, responses
+from twelvefold.web.context import Web
+from twelvefold.web.edge import Edge, Gate
+from twelvefold.web.faults import answer_http_exception
+from twelvefold.web.health import healthz, readyz, version
+from twelvefold.web.openapi import openapi
+from twelvefold.web.page import PAGE
+
+ROUTES: list[BaseRoute] = [
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/version", version),
+    Route("/openapi.json", openapi),
+    *models.ROUTES,
+    *responses.ROUTES,
+    *conversations.ROUTES,
+    *completions.ROUTES,
+    *PAGE,
+]
+
+
+def create_app(web: Web) -> Starlette:
+    """The app for one process; it opens nothing by itself, so it needs no lifespan."""
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(Edge), Middleware(Gate, web=web)],
+        exception_handlers={HTTPException: answer_http_exception},
+    )
+    # /v1/models/ is no other name of /v1/models, and no client follows a redirected POST well.
+    app.router.redirect_slashes = False
+    app.state.web = web
+    return app

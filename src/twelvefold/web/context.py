@@ -1,0 +1,59 @@
+"""What a request handler works with, opened once a process and handed in through the app."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from twelvefold.boot import SCHEMA
+from twelvefold.config import Settings
+from twelvefold.engine.services import Services
+from twelvefold.web.auth import Doors
+from twelvefold.web.drives import Drives
+from twelvefold.web.limits import Rate
+from twelvefold.web.news import News
+from twelvefold.web.readiness import Readiness
+
+
+@dataclass(frozen=True)
+class Web:
+    """One web process.
+
+    `wake` tells a worker in this process that there is a run to take; without one it does nothing.
+    `draining` is set when the process is about to end: streams end after their current event,
+    and what waits for a run waits only until its step in hand is over.
+    """
+
+    services: Services
+    settings: Settings
+    doors: Doors
+    drives: Drives
+    news: News
+    rate: Rate
+    readiness: Readiness
+    wake: Callable[[], None] = lambda: None
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:
+    """All that the app needs. Raises SettingsError if nobody could be kept out."""
+    doors = await Doors.of(services.store, settings)
+    async with Drives(services, settings.max_runs) as drives:
+        yield Web(
+            services,
+            settings,
+            doors,
+            drives,
+            News(),
+            Rate(settings.rate_per_minute),
+            Readiness(services.store, SCHEMA),
+        )
+
+
+def web_of(request: Request) -> Web:
+    """The process that this request has come to."""
+    web: Web = request.app.state.web
+    return web

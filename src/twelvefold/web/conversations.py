@@ -1,0 +1,309 @@
+"""`/v1/conversations`: a conversation is a thread, with or without a run.
+
+Items that are put in or taken out are entries of its journal like all others; what a model has read
+before stays read. Listing, the journal and forks are our own, no part of the OpenAI API.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, RunStarted
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import OVER, RunRecord, ThreadHead, ThreadRecord
+from twelvefold.engine.commands import fork_at
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import Conflict, NotFound
+from twelvefold.web.auth import principal_of
+from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
+from twelvefold.web.context import Web, web_of
+from twelvefold.web.faults import ApiError, json_response
+from twelvefold.web.ids import conversation_id, parse_conversation_id
+from twelvefold.web.inputs import check_pairs, item_of
+from twelvefold.web.items import input_items, item_list
+from twelvefold.web.journal import Journal, latest_response
+from twelvefold.web.paging import integer_of, listed, page_of, paged
+from twelvefold.web.places import awaited_calls, resolved
+from twelvefold.web.reading import PATIENCE_S
+from twelvefold.web.requests import json_body
+from twelvefold.web.responses import cancelled
+from twelvefold.web.shapes import Json
+
+MOST_ITEMS = 20
+"""In one request. Source: the Conversations API."""
+MOST_ENTRIES = 500
+TITLE_CHARS = 80
+LOCK_S = 5.0
+LOOK_S = 0.2
+
+
+# --- a conversation -----------------------------------------------------------------------------
+
+
+async def create(request: Request) -> Response:
+    """`POST /v1/conversations`."""
+    web, principal = web_of(request), principal_of(request)
+    fields: Mapping[str, Check] = {"metadata": metadata, "items": _items()}
+    given = members(await json_body(request, may_be_empty=True), fields, ())
+    items = await resolved(web.services, principal, given.get("items", ()))
+    check_pairs(items, frozenset())
+    store, thread = web.services.store, web.services.ids.thread()
+    await store.new_thread(thread, principal.id, "", given.get("metadata", {}))
+    if items:
+        await store.add_items(thread, 0, 0, ItemsAdded(items))
+    return json_response(_conversation(await store.thread(thread)))
+
+
+def _items(least: int = 0) -> Check:
+    return list_of(item_of, least=least, most=MOST_ITEMS)
+
+
+async def retrieve(request: Request) -> Response:
+    """`GET /v1/conversations/{conversation_id}`, with what the page wants to know beside."""
+    web, head = web_of(request), await _head(request)
+    return await _answer(web, head)
+
+
+async def update(request: Request) -> Response:
+    """`POST /v1/conversations/{conversation_id}`: the metadata are replaced."""
+    web, head = web_of(request), await _head(request)
+    body = await json_body(request)
+    given = members(body, {"metadata": metadata}, () if "metadata" in body else ("metadata",))
+    await web.services.store.describe(head.id, given.get("metadata", {}))
+    return json_response(_conversation(await web.services.store.thread(head.id)))
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE /v1/conversations/{conversation_id}`; what it has done elsewhere stays done."""
+    web, head = web_of(request), await _head(request)
+    await web.services.store.delete_thread(head.id)
+    id = conversation_id(head.id)
+    return json_response({"id": id, "object": "conversation.deleted", "deleted": True})
+
+
+def _conversation(head: ThreadHead) -> Json:
+    return {
+        "id": conversation_id(head.id),
+        "object": "conversation",
+        "created_at": head.created_at_us // 1_000_000,
+        "metadata": dict(head.metadata),
+    }
+
+
+async def _head(request: Request) -> ThreadHead:
+    """The conversation that the path names. Raises NotFound, as for another's."""
+    text = request.path_params["conversation_id"]
+    thread, store = parse_conversation_id(text), web_of(request).services.store
+    head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+    if head.principal != principal_of(request).id:
+        raise NotFound(f"no conversation {text!r}")
+    return head
+
+
+async def _answer(web: Web, head: ThreadHead) -> Response:
+    """A conversation with all that is to be said about it."""
+    about = await _summary(web, head, await _loaded(web, head))
+    return json_response(_conversation(head) | about)
+
+
+async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
+    return await web.services.store.load(head.id)
+
+
+# --- its items ----------------------------------------------------------------------------------
+
+
+async def list_items(request: Request) -> Response:
+    """`GET /v1/conversations/{conversation_id}/items`."""
+    page = page_of(request.query_params)
+    return json_response(paged(await _listed(request), page))
+
+
+async def get_item(request: Request) -> Response:
+    """`GET /v1/conversations/{conversation_id}/items/{item_id}`."""
+    return json_response(_found(await _listed(request), request))
+
+
+async def _listed(request: Request) -> list[Json]:
+    web, head = web_of(request), await _head(request)
+    return _items_of(web, await _loaded(web, head))
+
+
+def _items_of(web: Web, record: ThreadRecord) -> list[Json]:
+    how = web.settings
+    return item_list(
+        record.id, record.entries, tool_items=how.tool_items, tool_outputs=how.tool_outputs
+    )
+
+
+def _found(items: Sequence[Json], request: Request) -> Json:
+    wanted = request.path_params["item_id"]
+    for item in items:
+        if item["id"] == wanted:
+            return item
+    raise NotFound(f"no item {wanted!r} in this conversation")
+
+
+async def create_items(request: Request) -> Response:
+    """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
+    web, principal, head = web_of(request), principal_of(request), await _head(request)
+    given = members(await json_body(request), {"items": _items(1)}, ("items",))
+    items = await resolved(web.services, principal, given["items"])
+
+    def event(record: ThreadRecord) -> Event:
+        check_pairs(items, awaited_calls(record.entries))
+        return ItemsAdded(items)
+
+    entry = await _added(web, head, event)
+    return json_response(listed(input_items(head.id, entry), has_more=False))
+
+
+async def delete_item(request: Request) -> Response:
+    """`DELETE /v1/conversations/{conversation_id}/items/{item_id}`."""
+    web, head = web_of(request), await _head(request)
+
+    def event(record: ThreadRecord) -> Event:
+        return ItemRemoved(_found(_items_of(web, record), request)["id"])
+
+    await _added(web, head, event)
+    return json_response(_conversation(head))
+
+
+async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Event]) -> Entry:
+    """Append an entry between two runs, as soon as the one under way is over.
+
+    Raises ApiError if that takes too long.
+    """
+    store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
+    while True:
+        record = await _loaded(web, head)
+        run = record.entries[-1].run if record.entries else 0
+        try:
+            return await store.add_items(head.id, record.head, run, event(record))
+        except Conflict as error:
+            if asyncio.get_running_loop().time() >= end:
+                message = "a turn of this conversation is not over; try again in a moment"
+                raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
+        await asyncio.sleep(LOOK_S)
+
+
+# --- our own ------------------------------------------------------------------------------------
+
+
+async def list_all(request: Request) -> Response:
+    """`GET /v1/conversations`: the newest first, each with its title and how its last run is."""
+    web, principal = web_of(request), principal_of(request)
+    page = page_of(request.query_params)
+    before = parse_conversation_id(page.after) if page.after else None
+    found: list[Json] = []
+    while len(found) <= page.limit:
+        heads = await web.services.store.threads(principal.id, limit=page.limit + 1, before=before)
+        found += [one for head in heads if (one := await _row(web, head))]
+        if len(heads) <= page.limit:
+            break
+        before = heads[-1].id
+    return json_response(listed(found[: page.limit], len(found) > page.limit))
+
+
+async def _row(web: Web, head: ThreadHead) -> Json | None:
+    """A conversation as it is listed; None for one that was not to be kept."""
+    record = await _loaded(web, head)
+    started = next((one.event for one in record.entries if isinstance(one.event, RunStarted)), None)
+    if started and not started.asked.store and not started.asked.conversation:
+        return None
+    return _conversation(head) | await _summary(web, head, record)
+
+
+async def _summary(web: Web, head: ThreadHead, record: ThreadRecord) -> Json:
+    run = await _last_run(web, record)
+    source, position = head.forked_from, head.forked_at
+    forked = {"id": conversation_id(source), "position": position} if source else None
+    return {
+        "title": _title(record.entries),
+        "status": _status(run) if run else None,
+        "response": latest_response(record),
+        "model": record.workflow or None,
+        "forked_from": forked,
+    }
+
+
+def _status(run: RunRecord) -> str:
+    """How a run is; one that is to be cancelled comes to no other end any more."""
+    return "cancelled" if run.cancel_asked and run.status not in OVER else run.status
+
+
+async def _last_run(web: Web, record: ThreadRecord) -> RunRecord | None:
+    if record.head <= record.forked_at:
+        return None
+    try:
+        return await web.services.store.run(RunId(record.id, record.entries[-1].run))
+    except NotFound:
+        return None  # it was deleted, or there is none yet
+
+
+def _title(entries: Sequence[Entry]) -> str:
+    """What was said first, in one line."""
+    for entry in entries:
+        if isinstance(entry.event, RunStarted | ItemsAdded):
+            for item in entry.event.items:
+                if item.get("role") == "user" and (text := _text(item)):
+                    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
+    return ""
+
+
+def _text(item: Item) -> str:
+    content = item.get("content") or ""
+    parts = [content] if isinstance(content, str) else [one.get("text", "") for one in content]
+    return " ".join(" ".join(parts).split())
+
+
+async def journal(request: Request) -> Response:
+    """`GET /v1/conversations/{conversation_id}/journal`: the entries behind a position."""
+    query = request.query_params
+    after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
+    web, head = web_of(request), await _head(request)
+    record = await _loaded(web, head)
+    workflow = web.services.workflows.get(record.workflow)
+    shown = Journal(record, workflow, web.settings.tool_outputs)
+    return json_response(shown.page(after, min(limit, MOST_ENTRIES)))
+
+
+async def fork(request: Request) -> Response:
+    """`POST /v1/conversations/{conversation_id}/fork`: a conversation that goes on from there."""
+    web, principal, head = web_of(request), principal_of(request), await _head(request)
+    given = members(await json_body(request), {"position": whole(1)}, ("position",))
+    position: int = given["position"]
+    if position > head.head:
+        refuse(f"the conversation has {head.head} entries", "position")
+    made = await fork_at(web.services, head.id, position, principal=principal)
+    forked = await web.services.store.thread(made)
+    return await _answer(web, forked)
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /v1/conversations/{conversation_id}/cancel`: its run, however it was begun."""
+    web, head = web_of(request), await _head(request)
+    run = await _last_run(web, await _loaded(web, head))
+    if run is not None and run.status not in OVER:
+        await cancelled(web, run.run)
+    return await _answer(web, head)
+
+
+_ONE = "/v1/conversations/{conversation_id}"
+ROUTES: list[BaseRoute] = [
+    Route("/v1/conversations", list_all, methods=["GET"]),
+    Route("/v1/conversations", create, methods=["POST"]),
+    Route(_ONE, retrieve, methods=["GET"]),
+    Route(_ONE, update, methods=["POST"]),
+    Route(_ONE, delete, methods=["DELETE"]),
+    Route(f"{_ONE}/items", list_items, methods=["GET"]),
+    Route(f"{_ONE}/items", create_items, methods=["POST"]),
+    Route(f"{_ONE}/items/{{item_id}}", get_item, methods=["GET"]),
+    Route(f"{_ONE}/items/{{item_id}}", delete_item, methods=["DELETE"]),
+    Route(f"{_ONE}/journal", journal, methods=["GET"]),
+    Route(f"{_ONE}/fork", fork, methods=["POST"]),
+    Route(f"{_ONE}/cancel", cancel, methods=["POST"]),
+]

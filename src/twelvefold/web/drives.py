@@ -1,0 +1,167 @@
+"""The runs that this process's requests have begun: bounded, counted, never loose.
+
+A run that its process does not finish loses nothing: its lease is given back, and any other
+process goes on with it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from twelvefold.core.events import ApprovalAsked, Entry, OutcomeUnknown, RunFinished
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Listener
+from twelvefold.engine.append import Driven
+from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import StaleRun
+from twelvefold.observe.log import bind, get_logger
+from twelvefold.web.faults import ApiError
+
+log = get_logger(__name__)
+RETRY_S = 2.0
+"""When to try again where all places are taken: about the time that a short run takes."""
+
+RESTING = (RunFinished, ApprovalAsked, OutcomeUnknown)
+"""What a drive ends with by itself."""
+
+
+class Drives:
+    """Runs in flight, at most `max_runs` at once; open as long as the body runs.
+
+    A request takes a slot before it writes a run, so that no run is written that nobody drives:
+
+        with drives.slot():
+            driven = await start_run(…)
+            drives.start(driven, listener)
+    """
+
+    def __init__(self, services: Services, max_runs: int) -> None:
+        self._services = services
+        self._max_runs = max_runs
+        self._reserved = 0
+        self._stopping = False
+        self._group = asyncio.TaskGroup()
+        self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self.drain(0)
+        finally:
+            # No task of the group fails, so what ended the body goes on as it is, in no group.
+            await self._group.__aexit__(None, None, None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs are driven here now."""
+        return len(self._tasks)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Keep a place for one run, until it is started or the body ends.
+
+        Raises ApiError: 429 if all places are taken, 503 if the process is about to end.
+        """
+        if self._stopping:
+            raise ApiError(503, "the server is stopping", code="service_unavailable", wait_s=1)
+        if self.in_flight + self._reserved >= self._max_runs:
+            message = f"all {self._max_runs} places for runs are taken; try again in a moment"
+            raise ApiError(429, message, code="too_many_runs", wait_s=RETRY_S)
+        self._reserved += 1
+        try:
+            yield
+        finally:
+            self._reserved -= 1
+
+    def start(self, driven: Driven, listener: Listener) -> "asyncio.Task[Outcome | None]":
+        """Drive a run to its rest, whether or not anybody waits for it.
+
+        The task never raises; None says that the run went on elsewhere, or that the drive failed
+        as the log says. Who waits for it shields it: to cancel it is to give the run back.
+        """
+        heard = _Heard(self, driven.run, listener)
+        task = self._group.create_task(self._driven(driven, heard), name=f"drive {driven.run}")
+        self._tasks[driven.run] = task
+        task.add_done_callback(lambda _: self._tasks.pop(driven.run, None))
+        return task
+
+    def task(self, run: RunId) -> "asyncio.Task[Outcome | None] | None":
+        """The task that drives this run here; None if no task here does."""
+        return self._tasks.get(run)
+
+    async def drain(self, grace_s: float) -> None:
+        """Let every run finish the step in hand, then give it back.
+
+        A step that takes longer than `grace_s` is abandoned. Returns when every lease is back.
+        """
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        while self._tasks and (left_s := end - loop.time()) > 0:
+            await asyncio.wait([*self._tasks.values()], timeout=left_s)
+        while self._tasks:
+            await asyncio.sleep(0)  # cancelled before its first line a task gives nothing back
+            for run in self._tasks:
+                self._give_back(run)
+            await asyncio.wait([*self._tasks.values()])
+
+    async def _driven(self, driven: Driven, listener: Listener) -> Outcome | None:
+        with bind(run=str(driven.run)):
+            try:
+                return await drive(self._services, driven, listener)
+            except StaleRun:
+                return None  # the engine has logged it
+            except Exception:
+                log.exception("drive_failed")
+                return None
+
+    def stop_between_steps(self, run: RunId) -> None:
+        """Give a run back, if the process is about to end."""
+        if self._stopping:
+            self._give_back(run)
+
+    def _give_back(self, run: RunId) -> None:
+        """End a drive, once: to cancel it again would keep it from giving its lease back."""
+        task = self._tasks.get(run)
+        if task is not None and not task.cancelling():
+            task.cancel()
+
+
+class _Heard:
+    """Passes everything on, and ends a drive behind a step when the process is about to end."""
+
+    def __init__(self, drives: Drives, run: RunId, listener: Listener) -> None:
+        self._drives = drives
+        self._run = run
+        self._listener = listener
+        self._rests = False
+
+    def text(self, delta: str) -> None:
+        self._listener.text(delta)
+
+    def restarted(self, why: str) -> None:
+        self._listener.restarted(why)
+
+    def shown(self) -> None:
+        self._listener.shown()
+
+    def recorded(self, entry: Entry) -> None:
+        self._listener.recorded(entry)
+        self._rests = isinstance(entry.event, RESTING)
+        # Soon, not now: the other entries of the same commit are still to come.
+        asyncio.get_running_loop().call_soon(self._stepped)
+
+    def _stepped(self) -> None:
+        if not self._rests:
+            self._drives.stop_between_steps(self._run)

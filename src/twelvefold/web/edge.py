@@ -1,0 +1,136 @@
+"""What every request passes through: its id, its line in the log, its limits, its caller.
+
+Plain ASGI: what stands between a server and a handler is paid by every request.
+"""
+
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from twelvefold.observe.log import bind, get_logger
+from twelvefold.web.context import Web
+from twelvefold.web.faults import api_error, refusal
+from twelvefold.web.limits import limited
+
+log = get_logger(__name__)
+SECURED = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""On every answer that does not say otherwise itself; the page needs a policy of its own."""
+_SECURED = [(name.encode(), value.encode()) for name, value in SECURED.items()]
+QUIET = ("/healthz", "/readyz")
+"""Asked every few seconds by machines; their lines are for debugging."""
+CLIENT_GONE = 499
+"""In the log, for an answer that nobody waited for. Source: nginx."""
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+def new_request_id() -> str:
+    """An id for a request that came without one."""
+    return f"req_{secrets.token_hex(16)}"
+
+
+class Edge:
+    """The outermost layer: nothing leaves without an id, and no fault without an envelope."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        exchange = _Exchange(given if _REQUEST_ID.fullmatch(given) else new_request_id(), send)
+        with bind(request=exchange.id):
+            try:
+                await self._answered(scope, receive, exchange, headers)
+            finally:
+                exchange.log(scope)
+
+    async def _answered(
+        self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers
+    ) -> None:
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = CLIENT_GONE
+        except Exception as error:
+            fault = api_error(error, scope["method"], keyed="idempotency-key" in headers)
+            if fault.status == 500:
+                log.exception("request_failed")
+            elif fault.status > 500:
+                log.warning("request_failed", error=str(error))
+            if exchange.status:
+                raise  # half an answer is out; the server closes the connection
+            await refusal(fault)(scope, receive, exchange.send)
+
+
+class _Exchange:
+    """One request and what was answered so far; `status` is 0 before the answer has begun."""
+
+    def __init__(self, id: str, send: Send) -> None:
+        self.id = id
+        self.status = 0
+        self._send = send
+        self._begun = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self.id.encode())]
+            said = {name for name, _ in headers}
+            headers += [(name, value) for name, value in _SECURED if name not in said]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    def log(self, scope: Scope) -> None:
+        write = log.debug if scope["path"] in QUIET else log.info
+        caller = scope.get("state", {}).get("caller")
+        write(
+            "request",
+            method=scope["method"],
+            path=scope["path"][:200],
+            status=self.status or CLIENT_GONE,
+            took_ms=round((time.monotonic() - self._begun) * 1_000, 1),
+            client=scope["client"][0] if scope.get("client") else "",
+            **({"key": caller.key or "none"} if caller else {}),
+        )
+
+
+class Gate:
+    """What stands before the API: who asks, how often, and how much may be read."""
+
+    def __init__(self, app: ASGIApp, web: Web) -> None:
+        self._app = app
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        sender = send
+        if scope["path"].startswith("/v1"):
+            caller = await self._web.doors.caller(headers)
+            scope.setdefault("state", {})["caller"] = caller
+            if left := self._web.rate.take(caller.key):
+                sender = _with(left, send)
+        body = limited(receive, headers, self._web.settings.max_body_bytes)
+        await self._app(scope, body, sender)
+
+
+def _with(added: dict[str, str], send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(added)
+        await send(message)
+
+    return sent

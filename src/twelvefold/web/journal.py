@@ -1,0 +1,162 @@
+"""A conversation's journal as the page reads it: what was done, when, and how long it took.
+
+Our own, no part of the OpenAI API. Each entry stands for itself: a result has its call's arguments.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from twelvefold.core.answers import called
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Entry,
+    ItemRemoved,
+    ItemsAdded,
+    ModelReplied,
+    OutcomeSettled,
+    OutcomeUnknown,
+    RunFinished,
+    RunStarted,
+    ToolFailed,
+    ToolSucceeded,
+)
+from twelvefold.core.ids import CallId, RunId, call_id
+from twelvefold.core.ports import ThreadRecord
+from twelvefold.core.workflow import Workflow
+from twelvefold.web.ids import ResponseId, tool_call_id
+from twelvefold.web.shapes import Json, ToolOutputs, content_of, result_shown
+from twelvefold.web.wire import parts
+
+_SECOND_US = 1_000_000
+_FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved
+"""Nobody was at work before one of these, so nothing took that long."""
+_OF_A_CALL = (
+    ToolSucceeded | ToolFailed | ApprovalAsked | ApprovalAnswered | OutcomeUnknown | OutcomeSettled
+)
+
+
+class Journal:
+    """The entries of a thread, those included that it had when it was forked."""
+
+    def __init__(self, record: ThreadRecord, workflow: Workflow | None, outputs: ToolOutputs):
+        self._record = record
+        self._workflow = workflow
+        self._outputs = outputs
+        self._calls = dict(_calls(record.entries))
+        self._responses = dict(_responses(record))
+
+    def page(self, after: int, limit: int) -> Json:
+        """So many of the entries behind a position, oldest first."""
+        entries = self._record.entries
+        before = [None, *entries]
+        behind = [(one, two) for one, two in zip(before, entries, strict=False)]
+        wanted = [(one, two) for one, two in behind if two.position > after]
+        page = [self._shown(entry, earlier) for earlier, entry in wanted[:limit]]
+        return {
+            "object": "list",
+            "data": page,
+            "last": page[-1]["position"] if page else after,
+            "has_more": len(wanted) > limit,
+        }
+
+    def _shown(self, entry: Entry, earlier: Entry | None) -> Json:
+        alone = earlier is None or isinstance(entry.event, _FROM_OUTSIDE)
+        took_us = 0 if earlier is None else max(entry.at_us - earlier.at_us, 0)
+        return {
+            "position": entry.position,
+            "type": type(entry.event).__name__,
+            "run": entry.run,
+            "response": self._responses.get(entry.position),
+            "inherited": entry.position <= self._record.forked_at,
+            "at": entry.at_us / _SECOND_US,
+            "took_ms": None if alone else took_us / 1_000,
+            **self._told(entry),
+        }
+
+    def _told(self, entry: Entry) -> Json:
+        match entry.event:
+            case RunStarted(items=items, workflow=workflow, release=release):
+                return {"model": workflow, "release": release, "items": list(items)}
+            case ItemsAdded(items=items):
+                return {"items": list(items)}
+            case ItemRemoved(item=item):
+                return {"item": item}
+            case ModelReplied() as reply:
+                return _replied(entry.position, reply)
+            case RunFinished(status=status, reason=reason):
+                return {"status": status, "reason": reason}
+            case event:
+                return self._of_a_call(event)
+
+    def _of_a_call(self, event: _OF_A_CALL) -> Json:
+        call = self._calls.get(event.call, {})
+        about = {
+            "call": event.call,
+            "item": tool_call_id(self._record.id, event.call),
+            "tool": call.get("tool"),
+            "arguments": call.get("arguments"),
+            "effect": self._effect(call.get("tool", "")),
+        }
+        return about | self._came_of_it(event)
+
+    def _came_of_it(self, event: _OF_A_CALL) -> Json:
+        match event:
+            case ToolSucceeded(result=result):
+                return {"result": result_shown(result, self._outputs)}
+            case ToolFailed(failure=failure, message=message):
+                return {"failure": failure, "result": message}
+            case ApprovalAnswered(approved=approved, by=by, reason=reason):
+                return {"approved": approved, "by": by, "reason": reason}
+            case OutcomeSettled(settled=settled, by=by, result=result):
+                shown = result_shown(result, self._outputs)
+                return {"settled": settled, "by": by, "result": shown}
+            case _:
+                return {}
+
+    def _effect(self, tool: str) -> str | None:
+        found = self._workflow.by_name.get(tool) if self._workflow else None
+        return found.effect if found else None
+
+
+def _replied(position: int, reply: ModelReplied) -> Json:
+    said = (content_of(item) for item in reply.items if item.get("type") == "message")
+    text = (part.get("text") or part.get("refusal") or "" for parts in said for part in parts)
+    usage = msgspec.to_builtins(reply.usage) | {"total_tokens": reply.usage.total_tokens}
+    return {
+        "model": reply.model,
+        "usage": usage,
+        "text": "\n".join(text),
+        "calls": [call for _, call in _calls_of(position, reply)],
+    }
+
+
+def _calls(entries: Sequence[Entry]) -> Iterator[tuple[CallId, Json]]:
+    for entry in entries:
+        if isinstance(entry.event, ModelReplied):
+            yield from _calls_of(entry.position, entry.event)
+
+
+def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
+    for index, item in enumerate(called(reply)):
+        id = call_id(position, index)
+        yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}
+
+
+def _responses(record: ThreadRecord) -> Iterator[tuple[int, str]]:
+    """By position, of which response an entry is; those of another thread are left out."""
+    runs: dict[int, list[Entry]] = {}
+    for entry in record.entries:
+        if entry.position > record.forked_at:
+            runs.setdefault(entry.run, []).append(entry)
+    for ordinal, entries in runs.items():
+        for number, part in enumerate(parts(entries)):
+            id = ResponseId(RunId(record.id, ordinal), number)
+            yield from ((entry.position, str(id)) for entry in part)
+
+
+def latest_response(record: ThreadRecord) -> str | None:
+    """The last response of a thread's own; None if it has none."""
+    ids = dict(_responses(record))
+    return ids[max(ids)] if ids else None

@@ -1,0 +1,124 @@
+"""What a request may weigh: bytes, nesting, and how many of them in a minute."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive
+
+from twelvefold.web.faults import ApiError
+
+MAX_DEPTH = 64
+"""Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
+_decode = msgspec.json.Decoder().decode
+
+
+def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
+    """The request's body, as long as it is no longer than that. Raises ApiError with 413.
+
+    What is told in the header counts before a byte is read.
+    """
+    told = headers.get("content-length", "")
+    if told.isdecimal() and int(told) > max_bytes:
+        raise _too_large(max_bytes)
+    read = 0
+
+    async def received() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return received
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    message = f"the body is too long; {max_bytes} bytes is the most"
+    return ApiError(413, message, code="request_too_large")
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text. Raises ApiError where it is none, or nested too deeply."""
+    try:
+        value = _decode(body)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ApiError(400, f"the body is no JSON: {error}", code="invalid_json") from error
+    # Most bodies have so few brackets that no depth is to be measured.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise _too_deep()
+    return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = _containers([value])
+    for _ in range(depth):
+        level = _containers(inner for one in level for inner in _members(one))
+    return bool(level)
+
+
+def _members(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _too_deep() -> ApiError:
+    return ApiError(400, f"the body is nested too deeply; {MAX_DEPTH} levels is the most")
+
+
+@dataclass(slots=True)
+class _Bucket:
+    left: float
+    at: float
+
+
+class Rate:
+    """How many requests a key may make in a minute; a minute's worth at once, then evenly.
+
+    Counted in this process alone: two of them let twice as many in. None: no limit.
+    """
+
+    def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: dict[str, _Bucket] = {}
+
+    def take(self, key: str) -> dict[str, str]:
+        """Count one request; returns the headers that say what is left. Raises ApiError."""
+        if self._per_minute is None:
+            return {}
+        now, full = self._clock(), float(self._per_minute)
+        bucket = self._buckets.setdefault(key, _Bucket(full, now))
+        bucket.left = min(full, bucket.left + (now - bucket.at) * full / 60)
+        bucket.at = now
+        if bucket.left < 1:
+            wait_s = (1 - bucket.left) * 60 / full
+            message = f"{self._per_minute} requests a minute is the most for one key"
+            raise ApiError(
+                429,
+                message,
+                code="rate_limit_exceeded",
+                wait_s=wait_s,
+                headers=self._told(bucket),
+            )
+        bucket.left -= 1
+        return self._told(bucket)
+
+    def _told(self, bucket: _Bucket) -> dict[str, str]:
+        """Source: the rate limit headers of the OpenAI API."""
+        full = self._per_minute or 0
+        return {
+            "x-ratelimit-limit-requests": str(full),
+            "x-ratelimit-remaining-requests": str(math.floor(bucket.left)),
+            "x-ratelimit-reset-requests": f"{math.ceil((full - bucket.left) * 60 / full)}s",
+        }

@@ -1,0 +1,30 @@
+"""The API's own description, as it stands in openapi.json beside this file.
+
+What depends on the process is added to it: which models there are.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from twelvefold.web.context import web_of
+
+
+async def openapi(request: Request) -> Response:
+    """The OpenAPI document."""
+    names = tuple(web_of(request).services.workflows)
+    return Response(_document(names), media_type="application/json")
+
+
+@cache
+def _document(names: tuple[str, ...]) -> bytes:
+    text = Path(__file__).with_name("openapi.json").read_bytes()
+    document: dict[str, Any] = msgspec.json.decode(text)
+    schemas = document["components"]["schemas"]
+    for name in ("CreateResponse", "CreateChatCompletion"):
+        schemas[name]["properties"]["model"]["enum"] = names
+    return msgspec.json.encode(document)

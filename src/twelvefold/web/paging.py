@@ -1,0 +1,75 @@
+"""Lists, page by page, as the OpenAI API has them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import QueryParams
+
+from twelvefold.web.checks import one_of, refuse, shown
+from twelvefold.web.shapes import Json
+
+MOST = 100
+_NUMBER = re.compile(r"[0-9]{1,6}")
+_INTEGER = re.compile(r"-?[0-9]{1,4000}")
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which page is asked for; `after` is the last id of the one before, "" for the first."""
+
+    limit: int = 20
+    after: str = ""
+    newest_first: bool = True
+
+
+def page_of(query: QueryParams) -> Page:
+    """The page that a query asks for. Raises ApiError."""
+    limit = query.get("limit", "20")
+    if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
+        refuse(f"must be an integer from 1 to {MOST}, not {shown(limit)}", "limit")
+    order = one_of("asc", "desc")(query.get("order", "desc"), "order")
+    return Page(int(limit), query.get("after", ""), order == "desc")
+
+
+def paged(items: Sequence[Json], page: Page) -> Json:
+    """The page of all these items, oldest first. Raises ApiError if `after` is none of them."""
+    ordered = list(reversed(items)) if page.newest_first else list(items)
+    start = 0
+    if page.after:
+        ids = [item["id"] for item in ordered]
+        if page.after not in ids:
+            refuse(f"there is no {shown(page.after)} in this list", "after")
+        start = ids.index(page.after) + 1
+    return listed(ordered[start : start + page.limit], len(ordered) > start + page.limit)
+
+
+def listed(items: Sequence[Json], has_more: bool) -> Json:
+    """A list object of one page."""
+    return {
+        "object": "list",
+        "data": list(items),
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
+    }
+
+
+def flag_of(query: QueryParams, name: str) -> bool:
+    """A yes or no in a query; not given: no. Raises ApiError."""
+    value = query.get(name, "false").lower()
+    if value not in (*_TRUE, *_FALSE):
+        refuse(f"must be true or false, not {shown(value)}", name)
+    return value in _TRUE
+
+
+def integer_of(query: QueryParams, name: str, default: int, least: int) -> int:
+    """An integer in a query. Raises ApiError."""
+    value: Any = query.get(name)
+    if value is None:
+        return default
+    if not _INTEGER.fullmatch(value) or int(value) < least:
+        refuse(f"must be an integer, {least} or more, not {shown(value)}", name)
+    return int(value)

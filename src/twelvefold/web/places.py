@@ -1,0 +1,220 @@
+"""Where a turn goes: on a new thread, behind the last run of one, or on a fork of it.
+
+A response is a point in a conversation, and one may go on from any of them: behind the last one the
+thread grows, from any other a fork does. A conversation has one end, so its turns come one by one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from twelvefold.core.answers import called
+from twelvefold.core.events import (
+    ApprovalAsked,
+    Entry,
+    Event,
+    Item,
+    ItemsAdded,
+    ModelReplied,
+    OutcomeUnknown,
+    RunFinished,
+    RunStarted,
+)
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import Principal, ThreadRecord
+from twelvefold.core.wishes import client_names
+from twelvefold.engine.commands import fork_at
+from twelvefold.engine.patience import patiently
+from twelvefold.engine.services import Services
+from twelvefold.errors import NotFound
+from twelvefold.web.checks import refuse, shown
+from twelvefold.web.faults import ApiError
+from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
+from twelvefold.web.inputs import REFERENCE, RESULT
+from twelvefold.web.items import item_list
+from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
+from twelvefold.web.requests import Request
+from twelvefold.web.wire import parts
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a turn goes. `fork` is the position to fork the thread at, 0 for behind its end.
+
+    `end` is the position of the response that the turn goes on from, where there is one.
+    """
+
+    thread: ThreadId | None = None
+    fork: int = 0
+    end: int = 0
+    awaited: frozenset[str] = frozenset()
+
+    def beside(self) -> "Place":
+        """The same point of the conversation, but on a thread of its own."""
+        return replace(self, fork=self.end)
+
+    async def ready(self, services: Services) -> ThreadId | None:
+        """The thread, forked where it has to be."""
+        if self.thread is None or not self.fork:
+            return self.thread
+        return await fork_at(services, self.thread, self.fork)
+
+
+NEW = Place()
+
+
+async def place_of(services: Services, principal: Principal, request: Request) -> Place:
+    """Where the turn that is asked for goes. Raises ApiError."""
+    if request.previous:
+        return await _behind_response(services, principal, request)
+    if request.conversation:
+        return await _in_conversation(services, principal, request)
+    return NEW
+
+
+# --- in a conversation ------------------------------------------------------------------------
+
+
+async def _in_conversation(services: Services, principal: Principal, request: Request) -> Place:
+    thread = await conversation_of(services, principal, request.conversation)
+    # Only who brings results along has to be held against what was called before.
+    if not any(item["type"] == RESULT for item in request.items):
+        return Place(thread)
+    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
+    return Place(thread, awaited=awaited_calls(record.entries))
+
+
+async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:
+    """A conversation of the principal's. Raises ApiError with 404."""
+    try:
+        thread = parse_conversation_id(id)
+        head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
+    except NotFound:
+        head = None
+    if head is None or head.principal != principal.id:
+        message = f"there is no conversation {shown(id)}"
+        raise ApiError(404, message, code="conversation_not_found", param="conversation")
+    return head.id
+
+
+def awaited_calls(entries: Iterable[Entry]) -> frozenset[str]:
+    """The calls, by the model's own ids, that the caller was asked to run and has not answered."""
+    awaited: set[str] = set()
+    theirs: frozenset[str] = frozenset()
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, RunStarted | ItemsAdded):
+            awaited -= {item.get("call_id") for item in event.items if item.get("type") == RESULT}
+            theirs = client_names(event.asked) if isinstance(event, RunStarted) else theirs
+        elif isinstance(event, ModelReplied):
+            asked = (call for call in called(event) if call.get("name") in theirs)
+            awaited |= {str(call.get("call_id", "")) for call in asked}
+    return frozenset(awaited)
+
+
+# --- behind a response ------------------------------------------------------------------------
+
+
+async def _behind_response(services: Services, principal: Principal, request: Request) -> Place:
+    try:
+        id = ResponseId.parse(request.previous)
+        run = await run_of(services.store, principal, id.run)
+        record = await patiently(lambda: services.store.load(id.run.thread), PATIENCE_S)
+        started, part = _part(record, id)
+    except NotFound:
+        message = f"there is no response {shown(request.previous)}"
+        raise ApiError(
+            400, message, code="previous_response_not_found", param="previous_response_id"
+        ) from None
+    if run.workflow != request.workflow.name:
+        refuse(f"the previous response is of {run.workflow!r}, and so must be this one", "model")
+    _check_ended(part[-1].event)
+    end = part[-1].position
+    before = [entry for entry in record.entries if entry.position <= end]
+    # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
+    grows = isinstance(part[-1].event, RunFinished) and not started.asked.conversation
+    grows = grows and end == record.head and request.asked.store
+    return Place(id.run.thread, 0 if grows else end, end, awaited_calls(before))
+
+
+def _part(record: ThreadRecord, id: ResponseId) -> tuple[RunStarted, list[Entry]]:
+    """How a response's run started, and the response's entries.
+
+    Raises NotFound, also if it was not to be kept.
+    """
+    entries = own_entries(record.entries, id.run, behind=record.forked_at)
+    split = parts(entries)
+    started = entries[0].event if entries else None
+    if len(split) <= id.part or not isinstance(started, RunStarted) or not started.asked.store:
+        raise NotFound(f"no response {id}")
+    return started, split[id.part]
+
+
+def _check_ended(last: Event) -> None:
+    at, code = "previous_response_id", "previous_response_not_completed"
+    if isinstance(last, OutcomeUnknown):
+        refuse("an operator has to settle what came of its last call first", at, code)
+    if not isinstance(last, RunFinished | ApprovalAsked):
+        refuse("it is not over yet", at, code)
+
+
+# --- references -------------------------------------------------------------------------------
+
+
+async def resolved(
+    services: Services, principal: Principal, items: Sequence[Item]
+) -> tuple[Item, ...]:
+    """The items, each reference replaced by what it means. Raises ApiError."""
+    if not any(item["type"] == REFERENCE for item in items):
+        return tuple(items)
+    known: dict[ThreadId, dict[str, Item]] = {}
+    return tuple(
+        [
+            await _referred(services, principal, item["id"], f"input[{index}].id", known)
+            if item["type"] == REFERENCE
+            else item
+            for index, item in enumerate(items)
+        ]
+    )
+
+
+async def _referred(
+    services: Services,
+    principal: Principal,
+    id: str,
+    at: str,
+    known: dict[ThreadId, dict[str, Item]],
+) -> Item:
+    try:
+        thread = parse_item_id(id).thread
+        if thread not in known:
+            known[thread] = await _listed(services, principal, thread)
+        found = known[thread].get(id)
+    except NotFound:
+        found = None
+    if found is None:
+        refuse(f"there is no item {shown(id)}", at, "item_not_found")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+async def _listed(services: Services, principal: Principal, thread: ThreadId) -> dict[str, Item]:
+    """The items of a thread by their ids. Raises NotFound."""
+    head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
+    if head.principal != principal.id:
+        raise NotFound(f"no thread conv_{thread}")
+    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
+    kept = without_unkept(record.entries)
+    return {item["id"]: item for item in item_list(thread, kept)}
+
+
+def without_unkept(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries without those of runs that were not to be kept."""
+    kept: list[Entry] = []
+    keep = True
+    for entry in entries:
+        if isinstance(entry.event, RunStarted):
+            keep = entry.event.asked.store
+        elif isinstance(entry.event, ItemsAdded):
+            keep = True
+        if keep:
+            kept.append(entry)
+    return kept

@@ -1,0 +1,61 @@
+"""Whether the database is there and at this release's schema, looked at only so often."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twelvefold.core.ports import Store
+from twelvefold.errors import ServiceFault
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+FRESH_S = 1.0
+"""How long a look counts: anybody may ask, and the database has other work."""
+TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look found; `schema` is None where there is none, or nothing answered."""
+
+    answers: bool
+    schema: str | None
+    ready: bool
+
+
+class Readiness:
+    """Looks when it is asked; requests that come while it looks wait for the same look."""
+
+    def __init__(
+        self,
+        store: Store,
+        needed: str,
+        clock: Callable[[], float] = time.monotonic,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._store = store
+        self._needed = needed
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._found: Found | None = None
+        self._until = 0.0
+
+    async def look(self) -> Found:
+        """What there is, at most a moment old."""
+        async with self._lock:
+            if self._found is None or self._clock() >= self._until:
+                found = await self._looked()
+                if self._found is not None and found.ready != self._found.ready:
+                    log.warning("readiness_changed", ready=found.ready, schema=found.schema)
+                self._found, self._until = found, self._clock() + FRESH_S
+            return self._found
+
+    async def _looked(self) -> Found:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                schema = await self._store.schema_version()
+        except (ServiceFault, TimeoutError):
+            return Found(answers=False, schema=None, ready=False)
+        return Found(answers=True, schema=schema, ready=schema == self._needed)

@@ -1,0 +1,148 @@
+"""One response, read out of its journal as that grows.
+
+Whoever reads is not whoever drives: live or later, here or in another process, it is the same.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from twelvefold.config import Settings
+from twelvefold.core.events import Entry, ItemRemoved, ItemsAdded, RunStarted
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Heard, Principal, RunRecord, Store
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import NotFound, StoreUnavailable
+from twelvefold.observe.log import get_logger
+from twelvefold.web.context import Web
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.shapes import Json
+from twelvefold.web.view import View
+from twelvefold.web.wire import Telling, parts
+
+log = get_logger(__name__)
+PATIENCE_S = 5.0
+Aside = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """What there is to do between two looks, where there is nothing."""
+
+
+class Reading:
+    """A response as far as it was read; `opening` is its first entry.
+
+    `unsent` are the events that nobody has taken yet.
+    """
+
+    def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
+        self.id = id
+        self.view = view
+        self.opening = opening
+        self.telling = Telling(id, view)
+        # What the thread had before the run says nothing about it.
+        self.telling.position = start - 1
+        self.unsent: list[Json] = []
+        self._web = web
+
+    @property
+    def over(self) -> bool:
+        return self.telling.over
+
+    async def look(self) -> None:
+        """Read what is new. Raises StoreUnavailable."""
+        store, telling, again = self._web.services.store, self.telling, True
+        while again:
+            heard = await store.follow(
+                self.id.run.thread, after=telling.position, deltas_after=telling.deltas_after
+            )
+            self.hear(heard)
+            again = telling.behind
+
+    def hear(self, heard: Heard) -> None:
+        """Take what somebody else has read."""
+        self.unsent += self.telling.hear(heard)
+
+    async def events(self, aside: Aside = nothing) -> AsyncGenerator[list[Json], None]:
+        """The events as they come, until the response is over or the process is to end.
+
+        Between two looks `aside` is done; then there may be an empty list. A database that is
+        away for a while only takes its while.
+        """
+        with self._web.news.listening(self.id.run) as ear:
+            while True:
+                ear.heard.clear()
+                await self._looked()
+                events, self.unsent = self.unsent, []
+                yield events
+                if self.over or self._web.draining.is_set():
+                    return
+                await aside()
+                if not self.unsent:
+                    await ear.wait()
+
+    async def _looked(self) -> None:
+        try:
+            await self.look()
+        except StoreUnavailable as error:
+            log.warning("journal_not_read", response=str(self.id), error=str(error))
+
+
+def view_of(settings: Settings, started: RunStarted, *, background: bool) -> View:
+    """How this process shows a run."""
+    label, outputs = started.workflow, settings.tool_outputs
+    return View(label, settings.tool_items, outputs, background, started)
+
+
+async def opened(
+    web: Web, principal: Principal, id: ResponseId, *, stored: bool = True
+) -> tuple[Reading, RunRecord]:
+    """A response as it is now. `stored` False: also one that was not to be kept.
+
+    Raises NotFound, as for one that is not there, for another's, too.
+    """
+    store = web.services.store
+    record = await run_of(store, principal, id.run)
+    heard = await patiently(
+        lambda: store.follow(id.run.thread, after=0, deltas_after=(0, 0)), PATIENCE_S
+    )
+    started, first, opening = story_of(heard.entries, id)
+    if stored and not started.asked.store:
+        raise NotFound(f"no response {id}")
+    view = view_of(web.settings, started, background=record.background)
+    reading = Reading(web, id, view, opening, first.position)
+    since = [entry for entry in heard.entries if entry.position >= first.position]
+    reading.hear(replace(heard, entries=tuple(since)))
+    if reading.telling.behind:
+        await patiently(reading.look, PATIENCE_S)
+    return reading, record
+
+
+def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entry, Entry]:
+    """How a response's run started, the run's first entry, and the response's own first.
+
+    Raises NotFound if they have no such response.
+    """
+    own = own_entries(entries, id.run)
+    split = parts(own)
+    if len(split) <= id.part or not isinstance(started := own[0].event, RunStarted):
+        raise NotFound(f"no response {id}")
+    return started, own[0], split[id.part][0]
+
+
+def own_entries(entries: Sequence[Entry], run: RunId, behind: int = 0) -> list[Entry]:
+    """The entries of one run; those up to `behind` are of the thread it was forked from."""
+    return [
+        entry
+        for entry in entries
+        if entry.run == run.ordinal
+        and entry.position > behind
+        and not isinstance(entry.event, ItemsAdded | ItemRemoved)
+    ]
+
+
+async def run_of(store: Store, principal: Principal, run: RunId) -> RunRecord:
+    """A run of the principal's. Raises NotFound."""
+    record = await patiently(lambda: store.run(run), PATIENCE_S)
+    if record.principal != principal.id:
+        raise NotFound(f"no response {run}")
+    return record

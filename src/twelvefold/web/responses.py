@@ -1,0 +1,190 @@
+"""`/v1/responses`: runs as responses. Foreground, background and stream are one path.
+
+A run is written, then driven, and what the client sees is a reader of its journal. Once it is
+written no answer says otherwise: whatever happens then is told by the response's own status.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import OVER, RunRecord
+from twelvefold.engine.commands import cancel
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import Conflict, ServiceFault
+from twelvefold.observe.log import get_logger
+from twelvefold.web.approvals import answers, go_on
+from twelvefold.web.auth import principal_of
+from twelvefold.web.context import Web, web_of
+from twelvefold.web.faults import ApiError, json_response
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.items import input_items
+from twelvefold.web.news import POLL_HERE_S
+from twelvefold.web.paging import flag_of, integer_of, page_of, paged
+from twelvefold.web.reading import PATIENCE_S, Reading, nothing, opened
+from twelvefold.web.requests import json_body, parse
+from twelvefold.web.shapes import Json
+from twelvefold.web.starting import Begun, begin
+from twelvefold.web.stream import EventStream, pieces
+
+log = get_logger(__name__)
+CANCEL_S = 2.0
+"""How long to wait for the process that drives a run to hear that it is cancelled."""
+
+
+async def create(request: Request) -> Response:
+    """`POST /v1/responses`."""
+    web = web_of(request)
+    body = await json_body(request)
+    asked = parse(body, request.headers, web.services.workflows)
+    if answers(asked):
+        begun = await go_on(web, principal_of(request, "approve"), asked)
+    else:
+        begun = await begin(web, principal_of(request), asked)
+    reading = begun.reading
+    leave = leaving(web, begun)
+    if asked.stream:
+        # A run in the background is seen to by whoever drives it.
+        return EventStream(pieces(reading, aside=begun.see_to_it), leave)
+    if asked.background:
+        await reading.look()
+        return json_response(reading.telling.response(queued=True))
+    await until_over(web, begun, request, leave)
+    return json_response(reading.telling.response())
+
+
+def leaving(web: Web, begun: Begun) -> Callable[[], Awaitable[None]]:
+    """What is to be done if the client goes away: nobody could ever see what was not to be kept."""
+    reading = begun.reading
+
+    async def leave() -> None:
+        log.info("client_gone", response=str(reading.id), kept=False)
+        try:
+            await cancelled(web, reading.id.run)
+        except ServiceFault as error:
+            log.warning("run_not_cancelled", run=str(reading.id.run), error=str(error))
+
+    return leave if begun.here and not reading.view.started.asked.store else nothing
+
+
+async def until_over(
+    web: Web, begun: Begun, request: Request, leave: Callable[[], Awaitable[None]] = nothing
+) -> None:
+    """Wait for the response's end, or for the process's; `leave` if the client does not."""
+    left = False
+
+    async def aside() -> None:
+        nonlocal left
+        await begun.see_to_it()
+        if leave is not nothing and not left and await request.is_disconnected():
+            left = True
+            await leave()
+
+    # What happens here need not be read until it is over.
+    while task := web.drives.task(begun.run):
+        await asyncio.wait([task], timeout=POLL_HERE_S)
+        await aside()
+    async with aclosing(begun.reading.events(aside)) as events:
+        async for _ in events:
+            pass
+
+
+async def retrieve(request: Request) -> Response:
+    """`GET /v1/responses/{response_id}`: as it is, or its events from any of them on."""
+    query = request.query_params
+    stream, after = flag_of(query, "stream"), integer_of(query, "starting_after", -1, -1)
+    reading, record = await _opened(request)
+    if stream:
+        return EventStream(pieces(reading, after=after))
+    return json_response(described(reading, record))
+
+
+def described(reading: Reading, record: RunRecord) -> Json:
+    """The response as it is now; one that is to be cancelled comes to no other end any more."""
+    response = reading.telling.response(queued=record.status == "queued")
+    if record.cancel_asked and not reading.over:
+        return response | {"status": "cancelled"}
+    return response
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE /v1/responses/{response_id}`, and with it what the run did before and after."""
+    reading, _ = await _opened(request)
+    store, run = web_of(request).services.store, reading.id.run
+    try:
+        await patiently(lambda: store.delete_run(run), PATIENCE_S)
+    except Conflict as error:
+        message = "the run is not over; cancel it, or wait for its end"
+        raise ApiError(409, message, code="response_not_completed", repeat=False) from error
+    return json_response({"id": str(reading.id), "object": "response.deleted", "deleted": True})
+
+
+async def cancel_response(request: Request) -> Response:
+    """`POST /v1/responses/{response_id}/cancel`: done twice it is done once."""
+    web = web_of(request)
+    force = flag_of(request.query_params, "force")
+    reading, record = await _opened(request)
+    if not (record.background or force):
+        message = "only a response with background=true can be cancelled"
+        raise ApiError(400, message, code="response_not_background")
+    if not reading.over:
+        await cancelled(web, reading.id.run)
+        reading, record = await _opened(request)
+    return json_response(described(reading, record))
+
+
+async def list_input(request: Request) -> Response:
+    """`GET /v1/responses/{response_id}/input_items`: its own input, not what it went on from."""
+    page = page_of(request.query_params)
+    reading, _ = await _opened(request)
+    return json_response(paged(input_items(reading.id.run.thread, reading.opening), page))
+
+
+async def cancelled(web: Web, run: RunId) -> None:
+    """Cancel a run, and wait a moment for the process that drives it.
+
+    A run that is driven here ends at once; one elsewhere when its process looks. Either way
+    nothing more is committed for it but its end. Raises NotFound.
+    """
+    status = await cancel(web.services, run)
+    if status in OVER:
+        return
+    if task := web.drives.task(run):
+        await asyncio.sleep(0)  # cancelled before its first line it would give nothing back
+        if not task.cancelling():
+            task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_S)
+        status = await cancel(web.services, run)
+    end = asyncio.get_running_loop().time() + CANCEL_S
+    with web.news.listening(run) as ear:
+        while status not in OVER and asyncio.get_running_loop().time() < end:
+            await ear.wait()
+            status = await cancel(web.services, run)
+
+
+async def _opened(request: Request) -> tuple[Reading, RunRecord]:
+    """The response that the path names. Raises NotFound."""
+    web, principal = web_of(request), principal_of(request)
+    return await opened(web, principal, ResponseId.parse(request.path_params["response_id"]))
+
+
+async def not_there(request: Request) -> Response:
+    """Paths of the OpenAI API that are no response's id."""
+    raise HTTPException(404)
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/v1/responses", create, methods=["POST"]),
+    Route("/v1/responses/compact", not_there, methods=["GET", "POST", "DELETE"]),
+    Route("/v1/responses/input_tokens", not_there, methods=["GET", "POST", "DELETE"]),
+    Route("/v1/responses/{response_id}", retrieve, methods=["GET"]),
+    Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
+    Route("/v1/responses/{response_id}/cancel", cancel_response, methods=["POST"]),
+    Route("/v1/responses/{response_id}/input_items", list_input, methods=["GET"]),
+]

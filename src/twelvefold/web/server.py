@@ -1,0 +1,149 @@
+"""The listening process: sockets, TLS, and an end in good order. uvicorn does the rest."""
+
+import asyncio
+import math
+import socket
+import ssl
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from uvicorn import Config
+from uvicorn import Server as Uvicorn
+
+from twelvefold.config import Settings
+from twelvefold.engine.drive import RELEASE_S
+from twelvefold.errors import SettingsError
+from twelvefold.observe.log import get_logger
+from twelvefold.web.app import create_app
+from twelvefold.web.context import Web
+from twelvefold.web.protocol import Protocol
+
+log = get_logger(__name__)
+BACKLOG = 2_048
+IDLE_S = 75
+"""How long an idle connection is kept: longer than the 60 s that load balancers keep theirs, so
+that it is they who close it, and none sends a request into a closing one."""
+
+
+async def serve(
+    web: Web,
+    sockets: Sequence[socket.socket],
+    stop: asyncio.Event,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Answer requests until `stop` is set and everything in hand has come to its end.
+
+    Closes the sockets.
+    """
+    server = _Server(_config(web, tls))
+    async with asyncio.TaskGroup() as group:
+        ending = group.create_task(_stopped(server, web, stop))
+        await server.serve(list(sockets))
+        stop.set()
+        await ending
+    log.info("web_stopped")
+
+
+async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
+    await stop.wait()
+    log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
+    web.draining.set()
+    server.should_exit = True
+    await web.drives.drain(web.settings.grace_s)
+
+
+class _Server(Uvicorn):
+    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        scheme = "https" if self.config.is_ssl else "http"
+        for one in sockets or []:
+            log.info("web_ready", address=f"{scheme}://{_shown(one)}")
+
+
+def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
+    settings = web.settings
+    return Config(
+        create_app(web),
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE_S,
+        # The drives end before; this is for clients that do not read their answers.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s + RELEASE_S) + 1,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
+    )
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host, not listening yet.
+
+    Raises SettingsError where one cannot be had.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in _addresses(host, port):
+            sockets.append(_bound(family, address))
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise SettingsError(
+            f"HOST, PORT: cannot listen at {host} port {port}: {error.strerror or error}"
+        ) from error
+    return sockets
+
+
+def _addresses(host: str, port: int) -> Iterator[tuple[int, tuple[str, int]]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, *_, address in dict.fromkeys(found):
+        yield family, cast("tuple[str, int]", address)
+
+
+def _bound(family: int, address: tuple[str, int]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # `::` means every address, those of IPv4 included; any other means just itself.
+            only = not (address[0] == "::" and socket.has_dualstack_ipv6())
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        made.bind(address)
+        made.setblocking(False)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _shown(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """The certificate to serve with; None for plain HTTP. Raises SettingsError."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # A key with a password would have OpenSSL ask for it at a terminal that is not there.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        where = f"{settings.tls_cert}, {settings.tls_key or 'which has the key, too'}"
+        raise SettingsError(f"TLS_CERT, TLS_KEY: {where}: {error}") from error
+    return context

@@ -1,0 +1,188 @@
+"""From a request to a run under way: once a key, one turn at a time a conversation, never half.
+
+Everything that can be refused is refused before the run is written; from then on the run's journal
+is the answer.
+"""
+
+import asyncio
+import random
+from dataclasses import replace
+
+from twelvefold.core.events import RunStarted
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import Principal
+from twelvefold.core.thread import fold
+from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
+from twelvefold.engine.patience import patiently
+from twelvefold.engine.services import Services
+from twelvefold.errors import CancelAsked, Conflict, Repeated, ServiceFault
+from twelvefold.observe.log import get_logger
+from twelvefold.web.context import Web
+from twelvefold.web.faults import ApiError
+from twelvefold.web.ids import ResponseId, approval_id
+from twelvefold.web.inputs import check_pairs
+from twelvefold.web.places import Place, place_of, resolved
+from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
+from twelvefold.web.requests import Request
+
+log = get_logger(__name__)
+LOCK_S = 5.0
+"""How long a turn waits for the one before it in its conversation."""
+LOOK_S = 0.1
+
+
+class Begun:
+    """A run under way; `here`: this process has begun to drive it for whoever waits for it."""
+
+    def __init__(self, web: Web, reading: Reading, *, here: bool = False) -> None:
+        self.reading = reading
+        self.run = reading.id.run
+        self.here = here
+        self._web = web
+        self._is_ours = here
+
+    async def see_to_it(self) -> None:
+        """What whoever waits for the run does now and then, so that it comes to an end.
+
+        A run that a service's failure has stopped fails: its caller would ask again, and have it
+        done twice if it went on elsewhere.
+        """
+        web = self._web
+        if not self._is_ours or web.drives.task(self.run) or web.draining.is_set():
+            return
+        try:
+            await self.reading.look()
+            if not self.reading.over:
+                await give_up(web.services, self.run, "a service failed while the run was driven")
+                web.news.ring(self.run)
+        except Conflict:
+            self._is_ours = False  # another process goes on with it
+        except CancelAsked:
+            await cancel(web.services, self.run)
+        except ServiceFault as error:
+            log.warning("run_not_ended", run=str(self.run), error=str(error))
+
+
+async def begin(web: Web, principal: Principal, request: Request) -> Begun:
+    """Start what is asked for, or find what came of it when it was asked for before.
+
+    Raises ApiError.
+    """
+    end = asyncio.get_running_loop().time() + LOCK_S
+    place: Place | None = None
+    while True:
+        if before := await _made_before(web, principal, request):
+            return before
+        if place is None:
+            request, place = await _placed(web.services, principal, request)
+        try:
+            return await _begun(web, principal, request, place)
+        except Repeated:
+            continue
+        except Conflict:
+            if request.previous:
+                # Somebody else was quicker to go on from there, so this one goes on beside it.
+                place = place.beside()
+            elif place.thread:
+                await _wait(web, place.thread, end)
+            else:
+                raise
+
+
+async def _made_before(web: Web, principal: Principal, request: Request) -> Begun | None:
+    key = request.key
+    if key is None:
+        return None
+    store = web.services.store
+    made = await patiently(lambda: store.made_before(principal.id, key.key), PATIENCE_S)
+    if made is None:
+        return None
+    run, body_hash = made
+    if body_hash != key.body_hash:
+        message = "this Idempotency-Key was used for another request; use a new one"
+        raise ApiError(422, message, code="idempotency_key_reused", param="Idempotency-Key")
+    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
+    return Begun(web, reading)
+
+
+async def _placed(
+    services: Services, principal: Principal, request: Request
+) -> tuple[Request, Place]:
+    """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
+    request = replace(request, items=await resolved(services, principal, request.items))
+    place = await place_of(services, principal, request)
+    check_pairs(request.items, place.awaited)
+    return request, place
+
+
+async def _begun(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
+    if request.background:
+        return await _enqueued(web, principal, request, place)
+    with web.drives.slot():
+        driven = await start_run(
+            web.services,
+            workflow=request.workflow.name,
+            principal=principal,
+            items=request.items,
+            thread=await place.ready(web.services),
+            asked=request.asked,
+            request=request.key,
+            behind=place.end,
+        )
+        return drive_here(web, driven)
+
+
+async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
+    run = await enqueue_run(
+        web.services,
+        workflow=request.workflow.name,
+        principal=principal,
+        items=request.items,
+        thread=await place.ready(web.services),
+        asked=request.asked,
+        request=request.key,
+        behind=place.end,
+    )
+    # Once it is written it is done: a database that is away now is only waited for.
+    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
+    web.wake()
+    return Begun(web, reading)
+
+
+def drive_here(web: Web, driven: Driven) -> Begun:
+    """Drive a new run in this process, whether or not anybody waits for it."""
+    first, started = next(
+        (entry, entry.event)
+        for entry in driven.thread.latest
+        if isinstance(entry.event, RunStarted)
+    )
+    view = view_of(web.settings, started, background=False)
+    reading = Reading(web, ResponseId(driven.run), view, first, first.position)
+    task = web.drives.start(driven, web.news.bell(driven.run))
+    task.add_done_callback(lambda _: web.news.ring(driven.run))
+    return Begun(web, reading, here=True)
+
+
+async def _wait(web: Web, thread: ThreadId, end: float) -> None:
+    """A moment, for the turn before. Raises ApiError if it takes too long or waits itself."""
+    record = await patiently(lambda: web.services.store.load(thread), PATIENCE_S)
+    told = fold(record.entries)
+    if told.status == "active" and told.waits:
+        waiting = approval_id(thread, told.pending[0].id)
+        message = f"the turn before waits for a person; answer {waiting}, or cancel it"
+        raise _locked(message, repeat=False)
+    if asyncio.get_running_loop().time() >= end:
+        raise _locked("the turn before is not over; try again in a moment", repeat=True)
+    await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
+
+
+def _locked(message: str, *, repeat: bool) -> ApiError:
+    return ApiError(
+        409,
+        message,
+        code="conversation_locked",
+        param="conversation",
+        wait_s=1 if repeat else None,
+        repeat=repeat,
+    )

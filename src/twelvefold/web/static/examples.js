@@ -1,0 +1,11 @@
+// What the empty page offers, by workflow. Each of these works with the built-in demo model.
+
+const WISHES = {
+  enrolment: [
+    "I want to learn programming, for less than 250 dollars.",
+    "Sign me up for PY-101, please.",
+    "Enrol me in DB-101. If it is full, take whatever is closest.",
+  ],
+};
+
+export const wishesFor = (workflow) => WISHES[workflow] ?? [];

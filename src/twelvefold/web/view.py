@@ -1,0 +1,17 @@
+"""How a response is to be shown: what the settings and its run's start say about it."""
+
+from dataclasses import dataclass
+
+from twelvefold.core.events import RunStarted
+from twelvefold.web.shapes import ToolItems, ToolOutputs
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`label` is the workflow's name; `started` is the run's, for a later part of it too."""
+
+    label: str
+    tool_items: ToolItems
+    tool_outputs: ToolOutputs
+    background: bool
+    started: RunStarted

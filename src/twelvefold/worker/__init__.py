@@ -1,0 +1,1 @@
+"""The process that nobody waits for: it drives runs from the table, and sends mail."""

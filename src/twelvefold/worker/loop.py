@@ -1,0 +1,225 @@
+"""The worker: takes runs up from the table and drives them, hundreds at once in one process.
+
+A row that anybody may take is the whole queue. Whoever claims it has it; who loses finds another.
+Runs that were let go because a service failed are tried again later and later (`pauses`).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from twelvefold.core.events import Entry, RunFinished
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Listener, Mailer, Silence
+from twelvefold.engine.append import Driven
+from twelvefold.engine.commands import take
+from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import RequestError, ServiceFault, StaleRun
+from twelvefold.observe.log import bind, get_logger
+from twelvefold.worker.outbox import Postman
+from twelvefold.worker.pauses import Pauses
+from twelvefold.worker.rhythm import Rhythm
+
+log = get_logger(__name__)
+POLL_S = 1.0
+"""The longest that a run waits for a worker that has nothing to do."""
+FEW = 16
+"""Runs that are claimed at once; the others are left for other workers."""
+CHOICE = 4
+"""Of so many times as many candidates: workers that all took the oldest would be in each other's
+way."""
+
+
+def _silence(run: RunId) -> Listener:
+    return Silence()
+
+
+class Worker:
+    """Drives background runs, and those whose process died, up to `max_runs` at once.
+
+    `mailer` None leaves mail in the outbox. `listen` gives who wants to see a run as it goes on.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        max_runs: int,
+        poll_s: float = POLL_S,
+        *,
+        grace_s: float = 20.0,
+        mailer: Mailer | None = None,
+        listen: Callable[[RunId], Listener] = _silence,
+    ) -> None:
+        self._services = services
+        self._max_runs = max_runs
+        self._grace_s = grace_s
+        self._listen = listen
+        self._postman = Postman(services.store, mailer, poll_s) if mailer else None
+        self._rhythm = Rhythm(poll_s)
+        self._pauses = Pauses(time.monotonic)
+        self._hands: dict[RunId, _Hand] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs are driven here now."""
+        return len(self._hands)
+
+    def wake(self) -> None:
+        """Look for work now: this process has just written some."""
+        self._rhythm.nudge.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; every run is given back when this returns.
+
+        A step in hand may take `grace_s` to its end. Cancelled, it gives the runs back at once.
+        """
+        log.info("worker_started", max_runs=self._max_runs, sends_mail=self._postman is not None)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._take_up(group, stop))]
+            if self._postman:
+                tasks.append(group.create_task(self._postman.run(stop)))
+            await stop.wait()
+            await self._end(tasks)
+        log.info("worker_stopped")
+
+    async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if not (places := self._max_runs - self.in_flight):
+                await self._rhythm.nudged()
+                continue
+            try:
+                runs = await self._candidates(min(places, FEW))
+            except ServiceFault as error:
+                await self._rhythm.failed("queue_not_read", error)
+                continue
+            # Not in the runs' own tasks: what is taken is either driven or given back.
+            taken = await asyncio.gather(*map(self._taken, runs))
+            for driven in filter(None, taken):
+                self._begin(group, driven, stop)
+            # None of them: others are quicker, so this one need not hurry.
+            await self._rhythm.found(any(taken))
+
+    async def _candidates(self, few: int) -> Sequence[RunId]:
+        """Some of the oldest runs that nobody has; not always the very oldest."""
+        # Those that are left alone may be the oldest of all.
+        limit = CHOICE * few + len(self._pauses)
+        waiting = await self._services.store.waiting_runs(
+            workflows=tuple(self._services.workflows), limit=limit
+        )
+        free = [run for run in waiting if run not in self._hands and run not in self._pauses]
+        nearest = free[: CHOICE * few]
+        return random.sample(nearest, min(few, len(nearest)))
+
+    async def _taken(self, run: RunId) -> Driven | None:
+        try:
+            return await take(self._services, run)
+        except RequestError:
+            return None  # another process was quicker, or has removed it
+        except ServiceFault as error:
+            self._leave_alone(run, error)
+        except Exception:
+            self._leave_alone(run)
+        return None
+
+    def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
+        hand = _Hand(self._listen(driven.run), stop)
+        self._hands[driven.run] = hand
+        hand.task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
+
+    async def _drive(self, hand: "_Hand", driven: Driven) -> None:
+        with bind(run=str(driven.run)):
+            try:
+                hand.begin()
+                log.info("run_taken_up", interrupted=driven.thread.interrupted)
+                self._rested(await drive(self._services, driven, hand))
+            except StaleRun:
+                pass  # the engine has logged it, and whoever has the run goes on
+            except ServiceFault as error:
+                self._leave_alone(driven.run, error)
+            except Exception:
+                self._leave_alone(driven.run)
+            finally:
+                if self.in_flight >= self._max_runs:
+                    self._rhythm.nudge.set()
+                del self._hands[driven.run]
+
+    def _rested(self, outcome: Outcome) -> None:
+        if self._postman:
+            self._postman.wake()  # its tools may have left letters
+        if outcome.status != "queued":
+            self._pauses.rested(outcome.run)
+            log.info("run_rested", status=outcome.status)
+            return
+        pause_s = self._pauses.failed(outcome.run)
+        log.info("run_left_alone", pause_s=round(pause_s, 2))
+
+    def _leave_alone(self, run: RunId, error: ServiceFault | None = None) -> None:
+        """Not now; without `error` the exception that is being handled is nobody's expectation."""
+        pause_s = round(self._pauses.failed(run), 2)
+        if error:
+            log.warning("run_left_alone", run=str(run), error=str(error), pause_s=pause_s)
+        else:
+            log.exception("drive_failed", run=str(run), pause_s=pause_s)  # noqa: LOG004 - in one
+
+    async def _end(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        log.info("worker_stopping", runs=self.in_flight, grace_s=self._grace_s)
+        self._rhythm.nudge.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace_s):
+                await self._rest(tasks)
+        taking_up, *others = tasks
+        for task in others:
+            task.cancel()
+        await self._rest([taking_up], leave=True)
+
+    async def _rest(self, tasks: Sequence["asyncio.Task[None]"], *, leave: bool = False) -> None:
+        """Until these tasks are over and no run is in hand; `leave` lets go of those that are."""
+        while True:
+            for hand in self._hands.values():
+                if leave:
+                    hand.leave()
+            driving = (hand.task for hand in self._hands.values() if hand.task)
+            pending = [task for task in (*tasks, *driving) if not task.done()]
+            if not pending:
+                return
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Hand:
+    """A run in hand: passes on what is heard, and lets go between two steps once `stop` is set."""
+
+    def __init__(self, listener: Listener, stop: asyncio.Event) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._listener = listener
+        self._stop = stop
+        self._begun = False
+        self._left = False
+
+    def begin(self) -> None:
+        """The task runs: from here on to cancel it is to give the run back."""
+        self._begun = True
+        if self._stop.is_set():
+            self.leave()
+
+    def leave(self) -> None:
+        """Give the run back, once: a second cancellation would break off the giving back."""
+        if self._begun and self.task and not self._left:
+            self._left = True
+            self.task.cancel()
+
+    def text(self, delta: str) -> None:
+        self._listener.text(delta)
+
+    def restarted(self, why: str) -> None:
+        self._listener.restarted(why)
+
+    def shown(self) -> None:
+        self._listener.shown()
+
+    def recorded(self, entry: Entry) -> None:
+        self._listener.recorded(entry)
+        if self._stop.is_set() and not isinstance(entry.event, RunFinished):
+            self.leave()

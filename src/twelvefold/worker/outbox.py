@@ -1,0 +1,144 @@
+"""The outbox: letters that a step's transaction has left there are sent, at least once.
+
+A letter is taken for a while before it is sent. A process that dies between the server's "250"
+and its own note of it leaves the letter to the next, which sends it again under the same
+Message-ID; nobody can do better without the server's help.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twelvefold.core.ports import Letter, Mail, Mailer, Store
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
+from twelvefold.observe.log import get_logger
+from twelvefold.worker.rhythm import Rhythm
+
+log = get_logger(__name__)
+FEW = 16
+SLOW_S = 0.2
+SENDERS = 4
+"""Mails under way at once where the server takes more than `SLOW_S` for one; else it is one at a
+time, for what is in hand when a process is killed may leave twice."""
+SEND_S = 90.0
+NOTE_S = 20.0
+HELD_S = 120.0
+"""How long a letter is taken for: longer than sending and the note of it together, or another
+process would send it meanwhile."""
+FIRST_RETRY_S = 30.0
+LONGEST_RETRY_S = 3_600.0
+ATTEMPTS = 20
+"""Then a letter is dead; it has been tried for about half a day."""
+
+
+class Postman:
+    """Sends what is due, in no strict order."""
+
+    def __init__(self, store: Store, mailer: Mailer, poll_s: float) -> None:
+        self._store = store
+        self._mailer = mailer
+        self._rhythm = Rhythm(poll_s)
+        self._senders = 1
+
+    def wake(self) -> None:
+        """Look for letters now: there may be some."""
+        self._rhythm.nudge.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until `stop` is set, and to the end what is under way then."""
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._look(stop))
+            stopping = group.create_task(self._nudge(stop))
+            await asyncio.wait([looking])
+            stopping.cancel()
+
+    async def _nudge(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.wake()
+
+    async def _look(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                due = await self._store.due_letters(FEW)
+            except ServiceFault as error:
+                await self._rhythm.failed("outbox_not_read", error)
+                continue
+            # Other workers have found the same ones.
+            random.shuffle(due)
+            await self._rhythm.found(await self._send_all(due, stop))
+
+    async def _send_all(self, due: Sequence[Letter], stop: asyncio.Event) -> bool:
+        """Try these; True if any of them was this one's to try."""
+        loop, senders = asyncio.get_running_loop(), asyncio.Semaphore(self._senders)
+        began = loop.time()
+        taken = await asyncio.gather(*(self._send(one, senders, stop) for one in due))
+        if any(taken):
+            a_mail_s = (loop.time() - began) * min(self._senders, sum(taken)) / sum(taken)
+            self._senders = SENDERS if a_mail_s > SLOW_S else 1
+        return any(taken)
+
+    async def _send(self, letter: Letter, senders: asyncio.Semaphore, stop: asyncio.Event) -> bool:
+        """Try a letter, if nobody else does; True if it was this one's to try."""
+        async with senders:
+            try:
+                if stop.is_set() or not await self._store.claim_letter(letter, HELD_S):
+                    return False
+                await self._deliver(letter)
+            except ServiceFault as error:
+                # It is due again when it is no longer held.
+                log.error("mail_not_noted", letter=letter.id, error=str(error))
+                return False
+            return True
+
+    async def _deliver(self, letter: Letter) -> None:
+        attempt = letter.attempts + 1
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._mailer.send(mail_of(letter))
+        except MailRejected as error:
+            await self._failed(letter, str(error), None)
+        except (MailUnavailable, TimeoutError) as error:
+            said = str(error) or f"the mail server was silent for {SEND_S:g} s"
+            await self._failed(letter, said, retry_s(attempt))
+        except Exception as error:
+            # One letter that breaks the mailer must not keep the others from leaving.
+            log.exception("mail_broke", letter=letter.id)
+            await self._failed(letter, f"{type(error).__name__}: {error}", retry_s(attempt))
+        else:
+            await patiently(lambda: self._store.letter_sent(letter), NOTE_S)
+            log.info("mail_sent", letter=letter.id, attempt=attempt)
+
+    async def _failed(self, letter: Letter, error: str, again_s: float | None) -> None:
+        await patiently(lambda: self._store.letter_failed(letter, error, again_s), NOTE_S)
+        attempt = letter.attempts + 1
+        if again_s is None:
+            log.error("mail_dead", letter=letter.id, attempt=attempt, error=error)
+        else:
+            pause_s = round(again_s)
+            log.warning(
+                "mail_waits", letter=letter.id, attempt=attempt, error=error, pause_s=pause_s
+            )
+
+
+def retry_s(attempt: int) -> float | None:
+    """When to try again after so many attempts, with jitter; None after the last."""
+    if attempt >= ATTEMPTS:
+        return None
+    longest_s = min(FIRST_RETRY_S * 2.0 ** (attempt - 1), LONGEST_RETRY_S)
+    return longest_s * random.uniform(0.75, 1)  # noqa: S311 - jitter, no secret
+
+
+def mail_of(letter: Letter) -> Mail:
+    """The letter as a mail. Raises MailRejected if it is none."""
+    body: Mapping[str, Any] = letter.body
+    if letter.kind != "mail" or not isinstance(body.get("to"), str):
+        raise MailRejected(f"a letter of kind {letter.kind!r} is no mail that this release sends")
+    return Mail(
+        letter.id,
+        body["to"],
+        str(body.get("subject", "")),
+        str(body.get("text", "")),
+        str(body.get("html", "")),
+    )

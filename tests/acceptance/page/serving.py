@@ -1,0 +1,105 @@
+"""`twelvefold web` in a process of its own, on the embedded database of one directory."""
+
+import asyncio
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REFUNDS = '''
+from typing import Any
+
+from twelvefold import Workflow, tool
+
+
+@tool(effect="pure", approval=True)
+async def refund(order: str, amount_usd: float) -> dict[str, Any]:
+    """Refund an order: money goes back to the customer."""
+    return {"refunded": order, "amount_usd": amount_usd}
+
+
+@tool(effect="pure")
+async def list_orders() -> list[dict[str, Any]]:
+    """List the orders of the last days."""
+    return [
+        {"order": "A-17", "amount_usd": 25.0, "status": "delivered"},
+        {"order": "A-18", "amount_usd": 12.5, "status": "on its way"},
+    ]
+
+
+workflow = Workflow("refunds", "You give money back.", (refund, list_orders))
+'''
+ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+
+
+class Site:
+    """A server that can be killed and started again at the same address."""
+
+    def __init__(self, here: Path, **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port: int = free.getsockname()[1]
+        self._here = here
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        (here / "refunds.py").write_text(REFUNDS, encoding="utf-8")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    async def start(self) -> None:
+        """Returns when it listens."""
+        process = self._process = self._started()
+        for _ in range(200):
+            if process.poll() is not None:
+                break
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except ConnectionError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.close()
+            return
+        raise AssertionError(f"web did not start:\n{self.log()}")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "twelvefold", "web"]
+        with (self._here / "web.log").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=self._here, env=self._environ(), stdout=log, stderr=log
+            )
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def command(self, *arguments: str) -> str:
+        """What a command prints, in the same directory with the same settings."""
+        done = subprocess.run(
+            [sys.executable, "-m", "twelvefold", *arguments],
+            cwd=self._here,
+            env=self._environ(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self._here / "twelvefold.db") as db:
+            found = db.execute(statement).fetchall()
+        db.close()
+        return found
+
+    def log(self) -> str:
+        return (self._here / "web.log").read_text(errors="replace")
+
+    def _environ(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        ours = {"PORT": str(self._port), "WORKFLOWS": f"{ENROLMENT},refunds:workflow"}
+        return {**kept, **ours, "LEASE_S": "2", "LOG_FORMAT": "json", **self._settings}

@@ -1,0 +1,196 @@
+"""`twelvefold web` as a process: where it listens, what it logs, how signals end it."""
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import (
+    ModelServer,
+    Result,
+    Twelvefold,
+    by_the_rules,
+    child,
+    child_environ,
+)
+from tests.services.model.mock_server import Call
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class Web:
+    """A running server; `lines` is what it has logged so far."""
+
+    def __init__(self, here: Path, **environ: str) -> None:
+        self.port = free_port()
+        self.lines: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "twelvefold", "web"],
+            env=child_environ(PORT=str(self.port), **environ),
+            cwd=here,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.wait_for("web_ready")
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"no {event}: {self.lines} {self.process.communicate()}")
+
+    def get(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)
+
+    def end(self) -> Result:
+        out, err = self.process.communicate(timeout=30)
+        # A tool of the test's prints, too.
+        self.lines += (json.loads(line) for line in out.splitlines() if line.startswith("{"))
+        return Result(self.process.returncode, out, err)
+
+
+@contextmanager
+def serving(here: Path, **environ: str) -> Iterator[Web]:
+    web = Web(here, **environ)
+    try:
+        yield web
+    finally:
+        web.process.kill()
+        web.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_web_serves_until_a_signal_and_ends_with_0(here: Path, number: signal.Signals) -> None:
+    with serving(here, RELEASE_ID="r-7") as web:
+        assert web.get("/readyz")["status"] == "ready"
+        assert web.get("/version")["release"] == "r-7"
+        web.process.send_signal(number)
+        done = web.end()
+
+    assert (done.status, done.err) == (0, "")
+    assert web.lines[-1]["event"] == "web_stopped"
+    assert all(line["release"] == "r-7" for line in web.lines)
+    address = next(line["address"] for line in web.lines if line["event"] == "web_ready")
+    assert address == f"http://127.0.0.1:{web.port}"
+
+
+def test_a_second_signal_ends_web_at_once(here: Path) -> None:
+    with serving(here) as web, socket.create_connection(("127.0.0.1", web.port)) as client:
+        client.sendall(b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\n")
+        client.sendall(b"content-type: application/json\r\ncontent-length: 10\r\n\r\n{")
+        time.sleep(0.2)
+        web.process.terminate()
+        web.wait_for("web_stopping")
+        web.process.terminate()
+
+        assert web.end().status == -signal.SIGTERM
+
+
+@contextmanager
+def posted(web: Web, text: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
+    """An answer that has begun."""
+    said = [{"role": "user", "content": [{"type": "input_text", "text": text}]}]
+    body = json.dumps({"model": "shop", "input": said, **more})
+    headers = {"content-type": "application/json"}
+    with closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)) as client:
+        client.request("POST", "/v1/responses", body, headers)
+        yield client.getresponse()
+
+
+def runs(tw: Twelvefold) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in tw("runs", "list", "--json").lines]
+
+
+def test_a_signal_lets_the_last_step_of_a_run_come_to_its_end(
+    here: Path, shop: ModelServer, tw: Twelvefold
+) -> None:
+    async def slowly(call: Call) -> None:
+        await asyncio.sleep(1)
+        await by_the_rules(call)
+
+    shop.will(slowly)
+    with serving(here) as web:
+        timer = threading.Timer(0.5, web.process.terminate)
+        timer.start()
+        with posted(web, "hello") as answer:
+            response = json.load(answer)
+        done = web.end()
+
+    assert (answer.status, response["status"]) == (200, "completed")
+    assert response["output"][0]["content"][0]["text"] == "said: hello"
+    assert (done.status, done.err) == (0, "")
+    assert [run["status"] for run in runs(tw)] == ["completed"]
+
+
+def test_a_signal_ends_a_stream_whole_and_gives_the_run_back(
+    here: Path, shop: ModelServer, tw: Twelvefold
+) -> None:
+    with serving(here, GRACE_S="0.2") as web:
+        with posted(web, 'call shout {"what": "hi"}', stream=True) as answer:
+            while b"response.mcp_call.in_progress" not in answer.readline():
+                pass
+            web.process.terminate()
+            rest = answer.read()
+        begun = time.monotonic()
+        done = web.end()
+
+    assert rest.endswith(b"\n\n")
+    assert (done.status, done.err) == (0, "")
+    assert time.monotonic() - begun < 5
+    (run,) = runs(tw)
+    assert (run["status"], run["leased"]) == ("queued", False)
+
+
+def test_web_that_others_could_reach_wants_a_key(here: Path) -> None:
+    done = child(here, "web", HOST="0.0.0.0", PORT=str(free_port()))  # noqa: S104 - it refuses
+
+    assert done.status == 2
+    assert "twelvefold: HOST: '0.0.0.0' can be reached from elsewhere" in done.err
+
+
+def test_a_port_that_is_taken_is_a_sentence(here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = child(here, "web", PORT=str(taken.getsockname()[1]))
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("twelvefold: HOST, PORT: cannot listen at 127.0.0.1")
+
+
+def test_a_certificate_that_is_not_there_is_a_sentence(here: Path) -> None:
+    done = child(here, "web", TLS_CERT="/nowhere/cert.pem")
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("twelvefold: TLS_CERT, TLS_KEY: /nowhere/cert.pem")
+
+
+def test_web_goes_on_when_nobody_reads_its_log(here: Path) -> None:
+    with serving(here) as web:
+        assert web.process.stdout is not None
+        web.process.stdout.close()
+
+        for _ in range(3):
+            assert web.get("/version")["name"] == "twelvefold"
+        web.process.terminate()
+        assert web.process.wait(timeout=30) in (0, 141)
+        web.process.stdout = None

@@ -1,0 +1,358 @@
+"""Conversations as their owner sees them: made, listed, described, added to, deleted."""
+
+import asyncio
+
+import pytest
+
+from tests.builders import added, asked, finished, removed, said, user
+from tests.services.store.stories import (
+    FAR_US,
+    LONG_S,
+    append,
+    journal,
+    kinds,
+    leased,
+    new_run,
+    new_thread,
+    queued,
+    rows,
+)
+from twelvefold.core.events import Entry, encode
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import Store, ThreadHead
+from twelvefold.errors import CancelAsked, Conflict, DuplicateRow, NotFound
+
+REMARK = added(user("so I said"))
+TOPIC = {"topic": "Grüße 😀", "empty": ""}
+
+
+def dated(number: int) -> ThreadId:
+    """An id as one has it that was made at that time."""
+    return ThreadId(f"{number:012x}{new_thread()[12:]}")
+
+
+async def made(store: Store, thread: ThreadId | None = None, principal: str = "ann") -> ThreadId:
+    thread = thread or new_thread()
+    await store.new_thread(thread, principal, "academy", {})
+    return thread
+
+
+async def rested(store: Store) -> RunId:
+    """A run that is over, after two entries."""
+    lease = await leased(store)
+    await append(store, lease, 1, finished(), status="completed")
+    return lease.run
+
+
+# --- made and found ---------------------------------------------------------------------------
+
+
+async def test_a_new_thread_has_no_entry_and_no_run(store: Store) -> None:
+    thread = new_thread()
+
+    await store.new_thread(thread, "ann", "academy", TOPIC)
+
+    head = await store.thread(thread)
+    assert head == ThreadHead(thread, "ann", "academy", 0, None, 0, head.created_at_us, TOPIC)
+    assert head.created_at_us > 1_600_000_000_000_000
+    assert await journal(store, thread) == []
+    assert await store.runs(limit=10) == []
+
+
+async def test_a_thread_is_made_once(store: Store) -> None:
+    thread = await made(store)
+
+    with pytest.raises(DuplicateRow):
+        await made(store, thread)
+
+
+async def test_a_thread_that_a_run_has_made_is_found_as_well(store: Store) -> None:
+    run = await rested(store)
+
+    head = await store.thread(run.thread)
+
+    assert (head.head, head.principal, head.workflow, head.metadata) == (2, "ann", "academy", {})
+
+
+async def test_a_fork_says_where_it_comes_from(store: Store) -> None:
+    run = await rested(store)
+    await store.describe(run.thread, TOPIC)
+    fork = new_thread()
+    await store.fork(run.thread, 2, fork)
+
+    head = await store.thread(fork)
+
+    assert (head.forked_from, head.forked_at, head.head) == (run.thread, 2, 2)
+    assert head.metadata == {}
+
+
+async def test_a_thread_that_is_not_there_is_not_found(store: Store) -> None:
+    thread = new_thread()
+
+    for attempt in (
+        store.thread(thread),
+        store.describe(thread, {}),
+        store.delete_thread(thread),
+        store.add_items(thread, 0, 0, REMARK),
+    ):
+        with pytest.raises(NotFound, match=f"no thread conv_{thread}"):
+            await attempt
+
+
+async def test_a_description_is_replaced_whole(store: Store) -> None:
+    thread = await made(store)
+
+    await store.describe(thread, TOPIC)
+    await store.describe(thread, TOPIC)
+    assert (await store.thread(thread)).metadata == TOPIC
+    await store.describe(thread, {})
+
+    assert (await store.thread(thread)).metadata == {}
+
+
+async def test_a_principal_s_threads_are_listed_newest_first(store: Store) -> None:
+    first, second, third = [await made(store, dated(number)) for number in (1, 2, 3)]
+    await made(store, dated(4), principal="bob")
+    await made(store, dated(5), principal="Ann")
+
+    async def listed(limit: int, before: ThreadId | None = None) -> list[ThreadId]:
+        return [head.id for head in await store.threads("ann", limit=limit, before=before)]
+
+    assert await listed(10) == [third, second, first]
+    assert await listed(2) == [third, second]
+    assert await listed(10, second) == [first]
+    assert await listed(10, first) == []
+    assert await store.threads("ann", limit=1) == [await store.thread(third)]
+
+
+# --- the first run of a thread that was there before ------------------------------------------
+
+
+async def test_a_run_starts_on_a_thread_without_an_entry(store: Store) -> None:
+    thread = await made(store)
+
+    entry, _ = await store.start(new_run(thread, exists=True), asked(), LONG_S)
+
+    assert entry.position == 1
+    assert await journal(store, thread) == [asked()]
+    assert (await store.thread(thread)).head == 1
+
+
+async def test_starting_there_twice_with_one_token_is_starting_once(store: Store) -> None:
+    new = new_run(await made(store), exists=True)
+    first = await store.start(new, asked(), LONG_S)
+
+    again = await store.start(new, asked(), LONG_S)
+
+    assert [again[0].event, again[1]] == [first[0].event, first[1]]
+    assert await journal(store, new.run.thread) == [asked()]
+
+
+async def test_of_two_that_start_there_at_once_one_has_a_conflict(
+    store: Store, rival: Store
+) -> None:
+    thread = await made(store)
+    starters = ((store, "t1"), (rival, "t2"))
+
+    ended = await asyncio.gather(
+        *(
+            who.start(new_run(thread, exists=True, token=token), asked(token), LONG_S)
+            for who, token in starters
+        ),
+        return_exceptions=True,
+    )
+
+    assert kinds(ended) == [Conflict, tuple]
+    assert len(await journal(store, thread)) == 1
+
+
+async def test_a_thread_is_not_made_by_a_run_that_takes_it_for_there(store: Store) -> None:
+    thread = new_thread()
+
+    with pytest.raises(NotFound):
+        await store.start(new_run(thread, exists=True), asked(), LONG_S)
+
+    assert await rows(store, "SELECT id FROM threads") == []
+
+
+async def test_a_thread_of_no_workflow_becomes_one_of_its_first_run_s(store: Store) -> None:
+    plain, settled = new_thread(), new_thread()
+    await store.new_thread(plain, "ann", "", {})
+    await store.new_thread(settled, "ann", "retail", {})
+
+    for thread in (plain, settled):
+        await store.start(new_run(thread, exists=True), asked(), LONG_S)
+
+    assert (await store.thread(plain)).workflow == "academy"
+    assert (await store.thread(settled)).workflow == "retail"
+
+
+# --- entries outside a run --------------------------------------------------------------------
+
+
+async def test_an_entry_is_added_outside_any_run(store: Store) -> None:
+    run = await rested(store)
+
+    first = await store.add_items(run.thread, 2, 1, REMARK)
+    second = await store.add_items(run.thread, 3, 1, removed("1i0"))
+
+    size = len(encode(REMARK)[2])
+    assert first == Entry(3, 1, REMARK, size, first.at_us)
+    assert (await store.load(run.thread)).entries[2:] == (first, second)
+    await store.start(new_run(run.thread, ordinal=2, head=4), asked(), LONG_S)
+
+
+async def test_an_entry_is_added_to_a_thread_without_one(store: Store) -> None:
+    thread = new_thread()
+    await store.new_thread(thread, "ann", "", {})
+
+    await store.add_items(thread, 0, 0, REMARK)
+
+    assert await journal(store, thread) == [REMARK]
+    assert (await store.thread(thread)).workflow == ""
+    await store.start(new_run(thread, head=1, exists=True), asked(), LONG_S)
+
+
+@pytest.mark.parametrize("head", [0, 1, 3])
+async def test_an_entry_is_added_only_on_the_head(store: Store, head: int) -> None:
+    run = await rested(store)
+
+    with pytest.raises(Conflict, match="has moved on"):
+        await store.add_items(run.thread, head, 1, REMARK)
+
+    assert await journal(store, run.thread) == [asked(), finished()]
+
+
+async def test_of_two_that_add_an_entry_at_once_one_has_a_conflict(
+    store: Store, rival: Store
+) -> None:
+    thread = await made(store)
+
+    ended = await asyncio.gather(
+        *(who.add_items(thread, 0, 0, REMARK) for who in (store, rival)),
+        return_exceptions=True,
+    )
+
+    assert kinds(ended) == [Conflict, Entry]
+
+
+async def test_nothing_is_added_while_a_run_is_not_over(store: Store) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(Conflict, match=f"run {lease.run} of this thread is not over"):
+        await store.add_items(lease.run.thread, 1, 1, REMARK)
+    await append(store, lease, 1, said(), status="waiting")
+    with pytest.raises(Conflict, match="is not over"):
+        await store.add_items(lease.run.thread, 2, 1, REMARK)
+
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+# --- deleted ----------------------------------------------------------------------------------
+
+
+async def test_a_deleted_thread_is_hidden_and_nothing_is_begun_on_it(store: Store) -> None:
+    run = await rested(store)
+    thread = run.thread
+
+    await store.delete_thread(thread)
+
+    assert await store.threads("ann", limit=10) == []
+    for attempt in (
+        store.thread(thread),
+        store.describe(thread, {}),
+        store.delete_thread(thread),
+        store.fork(thread, 1, new_thread()),
+        store.add_items(thread, 2, 1, REMARK),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+    with pytest.raises(NotFound):
+        await store.start(new_run(thread, ordinal=2, head=2, exists=True), asked(), LONG_S)
+
+
+async def test_the_journal_of_a_deleted_thread_stays_until_it_is_pruned(store: Store) -> None:
+    run = await rested(store)
+    fork = new_thread()
+    await store.fork(run.thread, 2, fork)
+
+    await store.delete_thread(run.thread)
+
+    assert await journal(store, run.thread) == [asked(), finished()]
+    assert await journal(store, fork) == [asked(), finished()]
+    assert (await store.run(run)).status == "completed"
+
+
+async def test_what_is_under_way_for_a_deleted_thread_is_cancelled(store: Store) -> None:
+    lease = await leased(store)
+
+    await store.delete_thread(lease.run.thread)
+
+    assert await store.renew(lease, LONG_S) is True
+    with pytest.raises(CancelAsked):
+        await append(store, lease, 1, said())
+    await append(store, lease, 1, finished("cancelled"), status="cancelled")
+    assert (await store.run(lease.run)).status == "cancelled"
+
+
+async def test_a_run_that_is_over_is_deleted_once(store: Store) -> None:
+    run = await rested(store)
+
+    await store.delete_run(run)
+
+    assert await store.runs(limit=10) == []
+    for attempt in (store.run(run), store.delete_run(run)):
+        with pytest.raises(NotFound, match=f"no run {run}"):
+            await attempt
+    assert await journal(store, run.thread) == [asked(), finished()]
+    await store.start(new_run(run.thread, ordinal=2, head=2), asked(), LONG_S)
+
+
+async def test_a_run_that_is_not_over_is_not_deleted(store: Store) -> None:
+    run = await queued(store)
+
+    with pytest.raises(Conflict, match=f"run {run} is queued"):
+        await store.delete_run(run)
+    with pytest.raises(NotFound):
+        await store.delete_run(RunId(run.thread, 2))
+
+    assert (await store.run(run)).status == "queued"
+
+
+# --- pruned -----------------------------------------------------------------------------------
+
+
+async def test_a_deleted_thread_is_pruned_however_new_it_is(store: Store) -> None:
+    gone, waits = (await rested(store)).thread, (await queued(store)).thread
+    kept = (await rested(store)).thread
+    for thread in (gone, waits):
+        await store.delete_thread(thread)
+
+    assert await store.prune(before_us=1) == 2
+
+    assert await rows(store, "SELECT id FROM threads") == [{"id": kept}]
+
+
+async def test_a_deleted_thread_is_kept_while_somebody_works_on_it_or_on_its_fork(
+    store: Store,
+) -> None:
+    lease, origin = await leased(store), await rested(store)
+    await store.fork(origin.thread, 1, new_thread())
+    for thread in (lease.run.thread, origin.thread):
+        await store.delete_thread(thread)
+
+    assert await store.prune(before_us=1) == 0
+
+    assert len(await rows(store, "SELECT id FROM threads")) == 3
+
+
+async def test_a_thread_without_a_run_is_pruned_by_its_last_entry(store: Store) -> None:
+    thread, empty = await made(store), await made(store)
+    entry = await store.add_items(thread, 0, 0, REMARK)
+    async with store.write() as tx:
+        await tx.execute("UPDATE threads SET created_at = 1")
+
+    assert await store.prune(before_us=entry.at_us) == 1
+    assert await rows(store, "SELECT id FROM threads") == [{"id": thread}]
+    assert empty != thread
+    assert await store.prune(before_us=FAR_US) == 1

@@ -1,0 +1,196 @@
+"""Letters that leave after the commit, taken by one sender at a time, on every database."""
+
+import asyncio
+
+import pytest
+
+from tests.builders import finished
+from tests.services.store.stories import FAR_US, LONG_S, leased, rows
+from twelvefold.core.ports import Append, Letter, Store
+from twelvefold.errors import Conflict, NotFound
+
+SHORT_S = 0.05
+
+
+async def mailed(store: Store, *subjects: str) -> list[Letter]:
+    """Letters that are due, in order."""
+    for subject in subjects or ("Hi",):
+        async with store.write() as tx:
+            await tx.send_mail("ann@example.org", subject, "Welcome 😀")
+        await asyncio.sleep(0.002)  # SQLite's clock has milliseconds
+    return await store.due_letters(10)
+
+
+async def waiting(store: Store) -> Letter:
+    """The one letter that has not left."""
+    (letter,) = await store.letters(limit=10, state="waiting")
+    return letter
+
+
+async def test_what_was_put_there_is_due(store: Store, rival: Store) -> None:
+    lease = await leased(store)
+    async with store.append(Append(lease, 1, 1, "completed")) as tx:
+        await tx.send_mail("ann@example.org", "Grüße", "Hi", html="<p>Hi</p>")
+        await tx.record([finished()])
+
+    (letter,) = await rival.due_letters(10)
+
+    body = {"to": "ann@example.org", "subject": "Grüße", "text": "Hi", "html": "<p>Hi</p>"}
+    thread = lease.run.thread
+    assert letter == Letter(
+        f"{thread}.2.1", thread, "mail", body, 0, letter.due_at_us, None, None, ""
+    )
+
+
+async def test_what_is_due_comes_oldest_first(store: Store) -> None:
+    letters = await mailed(store, "one", "two", "three")
+
+    assert [letter.body["subject"] for letter in letters] == ["one", "two", "three"]
+    assert await store.due_letters(2) == letters[:2]
+
+
+async def test_of_twenty_that_claim_a_letter_one_has_it(store: Store, rival: Store) -> None:
+    (letter,) = await mailed(store)
+
+    claims = await asyncio.gather(
+        *((store, rival)[n % 2].claim_letter(letter, LONG_S) for n in range(20))
+    )
+
+    assert sorted(claims) == [False] * 19 + [True]
+    assert await store.due_letters(10) == []
+    assert (await waiting(store)).attempts == 1
+
+
+async def test_a_letter_whose_sender_died_is_due_again(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, SHORT_S)
+    await asyncio.sleep(2 * SHORT_S)
+
+    (again,) = await store.due_letters(10)
+
+    assert again.attempts == 1
+    assert await store.claim_letter(letter, LONG_S) is False
+    assert await store.claim_letter(again, LONG_S) is True
+
+
+async def test_a_letter_that_was_sent_is_never_due(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
+
+    await store.letter_sent(letter)
+
+    assert await store.due_letters(10) == []
+    assert await store.claim_letter(letter, LONG_S) is False
+    (sent,) = await store.letters(limit=10, state="sent")
+    assert sent.sent_at_us is not None
+
+
+async def test_a_letter_that_failed_is_due_later_and_says_why(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, LONG_S)
+
+    await store.letter_failed(letter, "450 try later 😀", SHORT_S)
+
+    assert await store.due_letters(10) == []
+    await asyncio.sleep(2 * SHORT_S)
+    (again,) = await store.due_letters(10)
+    assert (again.attempts, again.error) == (1, "450 try later 😀")
+
+
+async def test_a_letter_sent_after_a_failure_has_no_error(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.letter_failed(letter, "450", 0)
+
+    await store.letter_sent(letter)
+
+    (sent,) = await store.letters(limit=10)
+    assert sent.error == ""
+
+
+async def test_a_letter_that_nobody_will_take_is_dead(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
+
+    await store.letter_failed(letter, "550 nobody here", None)
+
+    assert await store.due_letters(10) == []
+    assert await store.letters(limit=10, state="waiting") == []
+    (dead,) = await store.letters(limit=10, state="dead")
+    assert (dead.error, dead.sent_at_us) == ("550 nobody here", None)
+    assert dead.dead_at_us is not None
+    assert await store.claim_letter(dead, LONG_S) is False
+
+
+async def test_a_dead_letter_can_be_tried_again(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.letter_failed(letter, "550", None)
+
+    await store.retry_letter(letter.id)
+
+    (again,) = await store.due_letters(10)
+    assert (again.id, again.dead_at_us, again.error) == (letter.id, None, "550")
+
+
+async def test_a_letter_that_waits_can_be_made_due(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.letter_failed(letter, "450", LONG_S)
+
+    await store.retry_letter(letter.id)
+
+    assert len(await store.due_letters(10)) == 1
+
+
+async def test_what_was_sent_or_is_not_there_cannot_be_tried_again(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.letter_sent(letter)
+
+    with pytest.raises(Conflict, match="was sent already"):
+        await store.retry_letter(letter.id)
+    with pytest.raises(NotFound, match="no letter 'x'"):
+        await store.retry_letter("x")
+
+
+async def test_who_failed_too_late_says_nothing(store: Store) -> None:
+    """Another has taken the letter since, or has sent it."""
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
+    (again,) = await store.due_letters(10)
+    await store.claim_letter(again, LONG_S)
+
+    await store.letter_failed(letter, "too late", None)
+    assert (await waiting(store)).error == ""
+    await store.letter_sent(again)
+    await store.letter_failed(again, "too late", None)
+
+    assert await store.letters(limit=10, state="dead") == []
+
+
+async def test_letters_are_listed_by_state_newest_first(store: Store) -> None:
+    sent, dead, waits = await mailed(store, "one", "two", "three")
+    await store.letter_sent(sent)
+    await store.letter_failed(dead, "550", None)
+
+    async def listed(state: str | None, limit: int = 10) -> list[str]:
+        letters = await store.letters(limit=limit, state=state)  # type: ignore[arg-type]
+        return [letter.body["subject"] for letter in letters]
+
+    assert await listed("sent") == ["one"]
+    assert await listed("dead") == ["two"]
+    assert await listed("waiting") == ["three"]
+    assert sorted(await listed(None)) == ["one", "three", "two"]
+    assert len(await listed(None, limit=2)) == 2
+    assert waits.id != dead.id
+
+
+async def test_a_dead_letter_goes_with_its_thread(store: Store) -> None:
+    lease = await leased(store)
+    async with store.append(Append(lease, 1, 1, "completed")) as tx:
+        await tx.send_mail("ann@example.org", "Hi", "Hi")
+        await tx.record([finished()])
+    assert await store.prune(before_us=FAR_US) == 0
+    (letter,) = await store.due_letters(10)
+
+    await store.letter_failed(letter, "550", None)
+
+    assert await store.prune(before_us=FAR_US) == 1
+    assert await rows(store, "SELECT id FROM outbox") == []

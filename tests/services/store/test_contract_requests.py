@@ -1,0 +1,162 @@
+"""Requests that their callers may send again, on every database."""
+
+import asyncio
+
+import pytest
+
+from tests.builders import asked, finished
+from tests.services.store.stories import (
+    FAR_US,
+    LONG_S,
+    append,
+    journal,
+    kinds,
+    new_run,
+    new_thread,
+    queued,
+    rows,
+)
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import IdempotentRequest, NewRun, Store
+from twelvefold.errors import Conflict, Repeated
+
+HASH = "ab" * 32
+REQUEST = IdempotentRequest("once", HASH)
+A_DAY_US = 86_400_000_000
+
+
+def requested(thread: ThreadId | None = None, token: str = "t1", key: str = "once") -> NewRun:
+    return new_run(thread, token=token, request=IdempotentRequest(key, HASH))
+
+
+async def aged(store: Store, by_us: int) -> None:
+    async with store.write() as tx:
+        await tx.execute("UPDATE idempotency_keys SET created_at = created_at - :by", by=by_us)
+
+
+async def test_a_request_made_again_names_the_run_that_came_of_it(
+    store: Store, rival: Store
+) -> None:
+    first = requested()
+    await store.start(first, asked(), LONG_S)
+
+    with pytest.raises(Repeated) as caught:
+        await rival.start(requested(token="t2"), asked("another"), LONG_S)
+
+    assert (caught.value.run, caught.value.body_hash) == (str(first.run), HASH)
+    assert len(await store.runs(limit=10)) == 1
+    assert await rows(store, "SELECT id FROM threads") == [{"id": first.run.thread}]
+
+
+async def test_what_came_of_a_request_is_known_for_a_day(store: Store, rival: Store) -> None:
+    first = requested()
+    assert await rival.made_before(first.principal, "once") is None
+    await store.start(first, asked(), LONG_S)
+
+    found = await rival.made_before(first.principal, "once")
+    others = await rival.made_before("somebody", "once")
+    another = await rival.made_before(first.principal, "twice")
+    await aged(store, A_DAY_US)
+    late = await rival.made_before(first.principal, "once")
+
+    assert (found, others, another, late) == ((first.run, HASH), None, None, None)
+
+
+async def test_a_request_made_again_on_the_same_thread_is_no_mere_conflict(store: Store) -> None:
+    thread = new_thread()
+    await store.start(requested(thread), asked(), LONG_S)
+
+    with pytest.raises(Repeated):
+        await store.start(requested(thread, token="t2"), asked(), LONG_S)
+
+
+@pytest.mark.parametrize("lease_s", [LONG_S, None])
+async def test_a_start_tried_again_is_no_request_made_again(
+    store: Store, lease_s: float | None
+) -> None:
+    """The answer to the first COMMIT was lost, say."""
+    new = requested()
+    entry, lease = await store.start(new, asked(), lease_s)
+
+    again, again_lease = await store.start(new, asked(), lease_s)
+
+    assert (again.event, again_lease) == (entry.event, lease)
+    assert await journal(store, new.run.thread) == [asked()]
+
+
+async def test_of_two_that_make_a_request_at_once_one_starts_a_run(
+    store: Store, rival: Store
+) -> None:
+    ended = await asyncio.gather(
+        *((store, rival)[n % 2].start(requested(token=f"t{n}"), asked(), LONG_S) for n in range(2)),
+        return_exceptions=True,
+    )
+
+    assert kinds(ended) == [Repeated, tuple]
+    (record,) = await store.runs(limit=10)
+    assert [fault.run for fault in ended if isinstance(fault, Repeated)] == [str(record.run)]
+
+
+async def test_a_key_is_its_principal_s_own(store: Store) -> None:
+    await store.start(requested(), asked(), LONG_S)
+    bob = new_run(token="t2")
+    bob = NewRun(bob.run, bob.token, 0, "bob", "academy", "1.0", request=REQUEST)
+
+    await store.start(bob, asked(), LONG_S)
+
+    assert len(await store.runs(limit=10)) == 2
+
+
+async def test_keys_differ_by_case(store: Store) -> None:
+    await store.start(requested(key="once"), asked(), LONG_S)
+
+    await store.start(requested(key="Once", token="t2"), asked(), LONG_S)
+
+    assert len(await store.runs(limit=10)) == 2
+
+
+async def test_a_key_is_free_again_after_a_day(store: Store, rival: Store) -> None:
+    await store.start(requested(), asked(), LONG_S)
+    await aged(store, A_DAY_US - 60_000_000)
+    with pytest.raises(Repeated):
+        await store.start(requested(token="t2"), asked(), LONG_S)
+
+    await aged(store, 60_000_000)
+    ended = await asyncio.gather(
+        *(who.start(requested(token="t3"), asked(), LONG_S) for who in (store, rival)),
+        return_exceptions=True,
+    )
+
+    assert kinds(ended) == [Repeated, tuple]
+
+
+async def test_a_request_that_is_refused_leaves_its_key_free(store: Store) -> None:
+    thread = (await queued(store)).thread
+    with pytest.raises(Conflict) as caught:
+        await store.start(requested(thread, token="t2"), asked(), LONG_S)
+    assert not isinstance(caught.value, Repeated)
+
+    await store.start(requested(token="t3"), asked(), LONG_S)
+
+    assert len(await store.runs(limit=10)) == 2
+
+
+async def test_a_key_that_is_as_long_as_may_be_is_kept(store: Store) -> None:
+    await store.start(requested(key="~" * 255), asked(), LONG_S)
+
+    with pytest.raises(Repeated):
+        await store.start(requested(key="~" * 255, token="t2"), asked(), LONG_S)
+
+
+async def test_keys_of_a_day_ago_are_pruned_and_those_of_what_is_pruned(store: Store) -> None:
+    await store.start(requested(key="old"), asked(), LONG_S)
+    await aged(store, A_DAY_US)
+    await store.start(requested(key="new"), asked(), LONG_S)
+    gone = requested(key="gone")
+    _, lease = await store.start(gone, asked(), LONG_S)
+    assert lease is not None
+    await append(store, lease, 1, finished(), status="completed")
+
+    assert await store.prune(before_us=FAR_US) == 1
+
+    assert await rows(store, "SELECT request_key FROM idempotency_keys") == [{"request_key": "new"}]

@@ -1,0 +1,101 @@
+"""A web process over a store that has only keys and a schema, and the waits that it makes short."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx2
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from twelvefold.boot import SCHEMA, NoModel, RandomIds
+from twelvefold.config import Settings
+from twelvefold.core.budget import Limits
+from twelvefold.core.ports import SCOPES, ApiKey, Store
+from twelvefold.engine.services import Services
+from twelvefold.errors import StoreUnavailable
+from twelvefold.web.app import create_app
+from twelvefold.web.auth import hash_of
+from twelvefold.web.context import Web, open_web
+
+TOKEN = f"tw_{'a' * 43}"
+OTHER = f"tw_{'b' * 43}"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+def api_key(
+    token: str = TOKEN,
+    principal: str = "ann",
+    id: str = "key-1",
+    scopes: tuple[str, ...] = SCOPES,
+) -> ApiKey:
+    return ApiKey(id, f"{principal}'s", principal, scopes, hash_of(token), created_at_us=1)
+
+
+@dataclass
+class Keys:
+    """The part of a store that lets in; it counts how often it is asked."""
+
+    has: list[ApiKey] = field(default_factory=list)
+    revoked: set[str] = field(default_factory=set)
+    schema: str | None = SCHEMA
+    is_away: bool = False
+    asked: int = 0
+
+    async def keys(self) -> list[ApiKey]:
+        self._ask()
+        return self.has
+
+    async def find_key(self, sha256: str) -> ApiKey | None:
+        self._ask()
+        found = (one for one in self.has if one.sha256 == sha256 and one.id not in self.revoked)
+        return next(found, None)
+
+    async def schema_version(self) -> str | None:
+        self._ask()
+        return self.schema
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.is_away:
+            raise StoreUnavailable("gone")
+
+    @property
+    def store(self) -> Store:
+        return cast("Store", self)
+
+
+class Clock:
+    """Stands until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def services_on(keys: Keys) -> Services:
+    return Services(keys.store, NoModel(), {}, RandomIds(), Limits(), "release-7")
+
+
+@asynccontextmanager
+async def web_on(keys: Keys, **settings: Any) -> AsyncIterator[Web]:
+    async with open_web(services_on(keys), Settings(**settings)) as web:
+        yield web
+
+
+def with_routes(web: Web, *routes: BaseRoute) -> Starlette:
+    """The app, and handlers of the test's own in it."""
+    app = create_app(web)
+    app.router.routes.extend(routes)
+    return app
+
+
+@asynccontextmanager
+async def asking(app: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client whose requests reach the app without a network."""
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 5_000))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client

@@ -1,0 +1,151 @@
+"""Tools that somebody else has a say in: the caller's own, and calls that wait for approval."""
+
+import asyncio
+
+import pytest
+
+from tests.engine.stage import Stage
+from tests.web.asking import WEATHER, answer_to, approval, error, said
+from tests.web.serving import Served
+from twelvefold.core.events import ToolSucceeded
+from twelvefold.core.ids import RunId
+
+# --- tools of the caller's ------------------------------------------------------------------------
+
+
+async def test_a_callers_own_tool_is_called_by_the_caller(api: Served) -> None:
+    first = await api.ask("call get_weather", tools=[WEATHER], tool_choice="required")
+    [call] = first["output"]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+
+    second = await api.ask([result], previous_response_id=first["id"], tools=[WEATHER])
+
+    assert (first["status"], call["type"], call["name"]) == (
+        *("completed", "function_call", "get_weather"),
+    )
+    assert said(second) == "The tool says: sunny"
+
+
+@pytest.mark.parametrize("previous", [True, False])
+async def test_a_result_that_nobody_asked_for_is_refused(api: Served, previous: bool) -> None:
+    first = await api.ask("call get_weather", tools=[WEATHER])
+    orphan = {"type": "function_call_output", "call_id": "call_9", "output": "sunny"}
+    behind = {"previous_response_id": first["id"]} if previous else {}
+
+    refused = await api.post("/responses", {"model": "shop", "input": [orphan], **behind})
+
+    assert error(refused) == (400, "invalid_call_id", "input[0].call_id")
+
+
+async def test_a_result_is_given_once(api: Served) -> None:
+    conversation = (await api.post("/conversations")).json()["id"]
+    first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
+    call_id = first["output"][0]["call_id"]
+    result = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
+    body = {"model": "shop", "input": [result], "conversation": conversation}
+
+    answers = [await api.post("/responses", body) for _ in range(2)]
+
+    assert said(answers[0].json()) == "The tool says: sunny"
+    assert error(answers[1]) == (400, "invalid_call_id", "input[0].call_id")
+
+
+# --- approval -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("previous", [False, True])
+async def test_a_call_that_is_allowed_runs(
+    api: Served, stage: Stage, previous: bool, stream: bool
+) -> None:
+    await api.ask("buy a lamp")
+    first, request = await approval(api)
+    behind = {"previous_response_id": first["id"]} if previous else {}
+
+    second = (
+        (await api.told(answer_to(request, True), **behind))[-1]["response"]
+        if stream
+        else await api.ask(answer_to(request, True), **behind)
+    )
+
+    call, message = second["output"]
+    assert (second["id"], second["status"]) == (f"{first['id']}c1", "completed")
+    assert (call["approval_request_id"], call["output"]) == (request["id"], "refunded a lamp")
+    assert message["type"] == "message"
+    assert await stage.bought() == []
+    assert await api.settled(second["id"]) == second
+    assert await api.settled(first["id"]) == first
+    listed = (await api.get(f"/responses/{second['id']}/input_items")).json()["data"]
+    assert [item["type"] for item in listed] == ["mcp_approval_response"]
+
+
+async def test_a_call_that_is_refused_does_not_run(api: Served, stage: Stage) -> None:
+    await api.ask("buy a lamp")
+    _, request = await approval(api)
+
+    second = await api.ask([answer_to(request, False)[0] | {"reason": "too dear"}])
+
+    assert [item["type"] for item in second["output"]] == ["message"]
+    assert "too dear" in said(second)
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_an_answer_counts_once_however_often_it_is_given(api: Served, stage: Stage) -> None:
+    _, request = await approval(api)
+    body = {"model": "shop", "input": answer_to(request, True)}
+
+    answers = await asyncio.gather(*(api.post("/responses", body) for _ in range(4)))
+    late = await api.post("/responses", body)
+
+    codes = sorted(one.status_code for one in answers)
+    assert codes == [200, 400, 400, 400]
+    expected = (400, "approval_not_pending", "input[0].approval_request_id")
+    assert all(error(one) == expected for one in (*answers, late) if one.status_code == 400)
+    [given] = [one.json() for one in answers if one.status_code == 200]
+    journal = await stage.journal(RunId.parse(given["id"].removesuffix("c1")))
+    assert sum(isinstance(event, ToolSucceeded) for event in journal) == 1
+
+
+async def test_an_answer_to_what_was_never_asked_is_refused(api: Served) -> None:
+    done = await api.ask("buy a lamp")
+    made_up = done["output"][0]["id"].replace("mcp_", "mcpr_")
+    for id in (made_up, "mcpr_1", "mcpr_" + "0" * 44 + "2.0"):
+        answer = {"type": "mcp_approval_response", "approval_request_id": id, "approve": True}
+        refused = await api.post("/responses", {"model": "shop", "input": [answer]})
+
+        expected = (400, "approval_not_pending", "input[0].approval_request_id")
+        assert error(refused) == expected
+
+
+async def test_who_sends_the_whole_story_again_may_answer_in_it(api: Served) -> None:
+    first, request = await approval(api)
+    _, older = first, {**request, "id": "mcpr_" + "0" * 44 + "2.0"}
+    story = [
+        {"role": "user", "content": "refund a lamp"},
+        {"type": "mcp_approval_request", **older},
+        *answer_to(older, True),
+        {"type": "mcp_approval_request", **request},
+        *answer_to(request, True),
+    ]
+
+    second = await api.ask(story)
+
+    assert [item["type"] for item in second["output"]] == ["mcp_call", "message"]
+
+
+async def test_nothing_else_is_said_to_a_run_in_the_middle_of_a_call(api: Served) -> None:
+    _, request = await approval(api)
+    items = [*answer_to(request, True), {"role": "user", "content": "and a bag"}]
+
+    refused = await api.post("/responses", {"model": "shop", "input": items})
+
+    assert error(refused) == (400, "invalid_value", "input[1]")
+
+
+async def test_an_approval_that_is_not_wanted_any_more_is_left_where_it_is(api: Served) -> None:
+    first, _ = await approval(api)
+
+    second = await api.ask("never mind", previous_response_id=first["id"])
+
+    assert said(second) == "You said: never mind"
+    assert RunId.parse(second["id"]).thread != RunId.parse(first["id"]).thread

@@ -1,0 +1,212 @@
+"""Chat completions: the older API, around the same runs."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from openai import APIError, InternalServerError
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from tests.engine.stage import SHOP, Stage
+from tests.web.asking import error
+from tests.web.serving import Json, Rules, Serve, Served
+from twelvefold.core.events import Asked
+from twelvefold.errors import ModelRejected
+from twelvefold.web.chat import parse_chat
+from twelvefold.web.faults import ApiError
+from twelvefold.web.requests import Request
+
+HI: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+BUY: Any = [{"role": "user", "content": "buy a lamp"}]
+REFUND: Any = [{"role": "user", "content": "refund a lamp"}]
+
+
+async def chunks(api: Served, **body: Any) -> list[Any]:
+    answer = await api.post("/chat/completions", {"model": "shop", "stream": True, **body})
+    assert answer.status_code == 200, answer.text
+    *blocks, done, rest = answer.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    return [json.loads(block.removeprefix("data: ")) for block in blocks]
+
+
+async def test_a_chat_is_answered(api: Served) -> None:
+    made = await api.sdk.chat.completions.create(model="shop", messages=HI)
+
+    assert isinstance(made, ChatCompletion)
+    [choice] = made.choices
+    assert (choice.message.content, choice.finish_reason) == ("You said: hi", "stop")
+    assert made.id.startswith("chatcmpl-")
+    assert made.usage is not None
+    assert (made.usage.prompt_tokens, made.usage.total_tokens) == (20, 25)
+    assert [item["role"] for item in api.model.requests[0].items] == ["system", "user"]
+
+
+async def test_a_chat_is_streamed(serve: Serve) -> None:
+    api = await serve(model=Rules(pause_s=0.06))
+
+    told = await chunks(api, messages=BUY, stream_options={"include_usage": True})
+
+    for chunk in told:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+    deltas = [chunk["choices"][0]["delta"] for chunk in told[:-1]]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("content", "") for delta in deltas) == "The tool says: bought a lamp"
+    assert [chunk["choices"][0]["finish_reason"] for chunk in told[-3:-1]] == [None, "stop"]
+    assert (told[-1]["choices"], told[-1]["usage"]["total_tokens"]) == ([], 50)
+    assert {chunk["id"] for chunk in told} == {told[0]["id"]}
+
+
+async def test_the_official_client_reads_the_stream(api: Served) -> None:
+    async with api.sdk.chat.completions.stream(model="shop", messages=BUY) as told:
+        async for _ in told:
+            pass
+        final = await told.get_final_completion()
+
+    assert final.choices[0].message.content == "The tool says: bought a lamp"
+
+
+async def test_a_chat_is_not_kept(api: Served) -> None:
+    await api.sdk.chat.completions.create(model="shop", messages=HI)
+
+    assert (await api.get("/conversations")).json()["data"] == []
+
+
+async def test_a_chat_that_fails_is_an_error_that_is_not_repeated(api: Served) -> None:
+    api.model.fault = ModelRejected("no such model")
+
+    with pytest.raises(InternalServerError) as caught:
+        await api.sdk.chat.completions.create(model="shop", messages=HI)
+    stream = await api.sdk.chat.completions.create(model="shop", messages=HI, stream=True)
+    with pytest.raises(APIError, match="does not take this request"):
+        async for _ in stream:
+            pass
+
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(api.model.requests) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_cannot_ask_for_approval(api: Served, stream: bool) -> None:
+    if stream:
+        told = await chunks(api, messages=REFUND)
+        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in told)
+    else:
+        made = await api.sdk.chat.completions.create(model="shop", messages=REFUND)
+        text = made.choices[0].message.content or ""
+
+    assert "approval of refund" in text
+    [run] = await api.web.services.store.runs(limit=10)
+    assert run.status == "cancelled"
+
+
+async def test_a_chat_is_carried_out_once_a_key(api: Served, stage: Stage) -> None:
+    key = {"idempotency-key": "one"}
+    body = {"model": "shop", "messages": BUY}
+
+    answers = await asyncio.gather(
+        *(api.post("/chat/completions", body, headers=key) for _ in range(4))
+    )
+
+    assert len({answer.text for answer in answers}) == 1
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_a_chat_that_is_wrong_is_refused_before_a_byte_is_sent(api: Served) -> None:
+    for stream in (False, True):
+        body = {"model": "nope", "messages": HI, "stream": stream}
+        refused = await api.post("/chat/completions", body)
+
+        assert error(refused) == (404, "model_not_found", "model")
+
+
+# --- what it may ask for --------------------------------------------------------------------------
+
+
+def chat(**body: Any) -> tuple[Request, bool]:
+    messages = [{"role": "user", "content": "hi"}]
+    return parse_chat({"model": "shop", "messages": messages} | body, {}, {"shop": SHOP})
+
+
+def test_a_chat_is_a_turn_that_is_not_kept() -> None:
+    messages = [
+        {"role": "system", "content": "Be brief.", "name": "x"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
+            ],
+        },
+        {"role": "assistant", "content": "I see.", "refusal": None, "tool_calls": []},
+    ]
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": True}}
+    request, with_usage = chat(
+        messages=messages,
+        stream=True,
+        stream_options={"include_usage": True},
+        max_tokens=5,
+        temperature=0.5,
+        response_format=form,
+        reasoning_effort="low",
+        metadata={"a": "b"},
+        n=1,
+        stop=None,
+        presence_penalty=0,
+        logprobs=False,
+        tools=[],
+    )
+
+    said = [{"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "data:x"}]
+    assert request.items == (
+        {"type": "message", "role": "system", "content": "Be brief."},
+        {"type": "message", "role": "user", "content": said},
+        {"type": "message", "role": "assistant", "content": "I see."},
+    )
+    assert request.asked == Asked(
+        max_output_tokens=16,
+        temperature=0.5,
+        text={"format": {"type": "json_schema", "name": "a", "schema": {}, "strict": True}},
+        reasoning={"effort": "low"},
+        metadata={"a": "b"},
+        stream=True,
+        store=False,
+    )
+    assert with_usage
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"messages": []}, "array_below_min_length", "messages"),
+        ({"model": "nope"}, "model_not_found", "model"),
+        ({"n": 2}, "integer_above_max_value", "n"),
+        ({"tools": [{"type": "function"}]}, "unsupported_parameter", "tools"),
+        ({"stop": "."}, "unsupported_parameter", "stop"),
+        ({"logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"presence_penalty": 1}, "unsupported_parameter", "presence_penalty"),
+        ({"colour": "red"}, "unknown_parameter", "colour"),
+        (
+            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]},
+            "unsupported_value",
+            "messages[0].role",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": None}]},
+            "missing_required_parameter",
+            "messages[0].content",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            "unsupported_value",
+            "messages[0].content[0].type",
+        ),
+        ({"response_format": {"type": "json_object"}}, "unsupported_value", "response_format.type"),
+        ({"stream_options": {}}, "invalid_value", "stream_options"),
+    ],
+)
+def test_what_a_chat_cannot_have_is_refused(body: Json, code: str, param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        chat(**body)
+
+    assert (caught.value.code, caught.value.param) == (code, param)

@@ -1,0 +1,222 @@
+"""Runs that requests began: bounded, never loose, and given back when the process ends."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.stage import SCHEMA, Stage, fast_directory, resumed, staged, start
+from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest, Silence
+from twelvefold.core.workflow import Workflow, tool
+from twelvefold.errors import ModelUnavailable
+from twelvefold.services.model.scripted import ScriptedModel, calls, says
+from twelvefold.services.store.migrate import migrate
+from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.web.drives import Drives
+from twelvefold.web.faults import ApiError
+
+BUY = ("buy", '{"item": "a lamp"}')
+
+
+class Held:
+    """A model that answers when it is let, and says no more than it has to say."""
+
+    def __init__(self, *replies: object) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self._replies = list(replies)
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        self.asked.set()
+        await self.let.wait()
+        if not self._replies:
+            await asyncio.Event().wait()
+        model = ScriptedModel(lambda _: self._replies.pop(0))  # type: ignore[arg-type,return-value]
+        return await model.reply(request, listener)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
+    async def made(path: Path) -> None:
+        await migrate(f"sqlite:///{path}")
+        store = SQLiteStore(str(path))
+        await store.run_script(SCHEMA)
+        await store.close()
+
+    with fast_directory() as directory:
+        path = directory / "shop.db"
+        asyncio.run(made(path))
+        yield path
+
+
+@pytest.fixture
+async def stage(template: Path) -> AsyncIterator[Stage]:
+    async with staged(template) as stage:
+        yield stage
+
+
+async def test_a_run_goes_on_whether_or_not_anybody_waits(stage: Stage) -> None:
+    services = stage.process(calls(BUY), says("It is yours."))
+    async with Drives(services, 1) as drives:
+        begun = await start(services)
+        task = drives.start(begun, Silence())
+        assert (drives.in_flight, drives.task(begun.run)) == (1, task)
+        outcome = await task
+
+    assert outcome is not None
+    assert outcome.status == "completed"
+    assert (drives.in_flight, drives.task(begun.run)) == (0, None)
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_there_are_only_so_many_places(stage: Stage) -> None:
+    model = Held(says("hello"))
+    services = stage.process(model=model)
+    async with Drives(services, 1) as drives:
+        with drives.slot():
+            with pytest.raises(ApiError, match="all 1 places") as caught, drives.slot():
+                pass
+            task = drives.start(await start(services), Silence())
+        with pytest.raises(ApiError), drives.slot():
+            pass
+        model.let.set()
+        await task
+        with drives.slot():
+            pass
+
+    assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "2")
+
+
+async def test_a_drive_that_fails_takes_no_other_with_it(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = stage.process(says("hello"))
+    stranger = stage.process(says("hello"), workflow=Workflow("other", "Be.", ()))
+    async with Drives(stranger, 2) as drives:
+        failing = drives.start(await start(services), Silence())
+
+        assert await failing is None
+
+    assert "drive_failed" in [one.getMessage() for one in caplog.records]
+
+
+async def test_a_service_that_fails_leaves_the_run_to_others(stage: Stage) -> None:
+    services = stage.process(ModelUnavailable("down"))
+    async with Drives(services, 1) as drives:
+        outcome = await drives.start(await start(services), Silence())
+
+    assert outcome is not None
+    assert outcome.status == "queued"
+
+
+async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage: Stage) -> None:
+    model = Held(calls(BUY))
+    services = stage.process(model=model)
+    async with Drives(services, 1) as drives:
+        begun = await start(services)
+        drives.start(begun, Silence())
+        await model.asked.wait()
+        draining = asyncio.create_task(drives.drain(20))
+        await asyncio.sleep(0.01)
+        model.let.set()
+        await draining
+
+    journal = await stage.journal(begun.run)
+    record = await stage.record(begun.run)
+    assert [type(event) for event in journal[1:]] == [ModelReplied, ToolSucceeded]
+    assert (record.status, record.leased) == ("queued", False)
+    ended = await resumed(stage.process(calls(BUY), says("Done.")), begun.run)
+    assert ended.status == "completed"
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_an_end_lets_the_last_step_finish_the_run(stage: Stage) -> None:
+    model = Held(says("hello"))
+    services = stage.process(model=model)
+    async with Drives(services, 1) as drives:
+        begun = await start(services)
+        task = drives.start(begun, Silence())
+        await model.asked.wait()
+        draining = asyncio.create_task(drives.drain(20))
+        await asyncio.sleep(0.01)
+        model.let.set()
+        await draining
+
+    outcome = task.result()
+    assert outcome is not None
+    assert outcome.status == "completed"
+    assert (await stage.journal(begun.run))[-1] == RunFinished("completed")
+
+
+async def test_a_step_that_takes_too_long_is_abandoned(stage: Stage) -> None:
+    model = Held()
+    services = stage.process(model=model)
+    async with Drives(services, 1) as drives:
+        begun = await start(services)
+        task = drives.start(begun, Silence())
+        await model.asked.wait()
+        await drives.drain(0.01)
+
+    record = await stage.record(begun.run)
+    assert task.cancelled()
+    assert (record.status, record.leased) == ("queued", False)
+
+
+async def test_a_process_that_is_about_to_end_takes_no_run(stage: Stage) -> None:
+    async with Drives(stage.process(), 1) as drives:
+        await drives.drain(0)
+
+        with pytest.raises(ApiError, match="stopping") as caught, drives.slot():
+            pass
+
+    assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")
+
+
+async def test_an_end_for_another_reason_gives_the_runs_back_too(stage: Stage) -> None:
+    model = Held()
+    services = stage.process(model=model)
+    begun = await start(services)
+
+    async def ended_by_a_fault() -> None:
+        async with Drives(services, 1) as drives:
+            drives.start(begun, Silence())
+            await model.asked.wait()
+            raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError, ExceptionGroup):
+        await ended_by_a_fault()
+
+    assert not (await stage.record(begun.run)).leased
+
+
+async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
+    rung, heard = asyncio.Event(), asyncio.Event()
+
+    @tool(effect="unsafe")
+    async def ring() -> str:
+        """Ring."""
+        rung.set()
+        await heard.wait()
+        return "rang"
+
+    shop = Workflow("shop", "Ring.", (ring,))
+    model = Held(calls(("ring", "{}")))
+    model.let.set()
+    services = stage.process(model=model, workflow=shop)
+    async with Drives(services, 1) as drives:
+        begun = await start(services)
+        drives.start(begun, Silence())
+        await rung.wait()
+        draining = asyncio.create_task(drives.drain(20))
+        await asyncio.sleep(0.01)
+        heard.set()
+        await draining
+
+    journal = await stage.journal(begun.run)
+    assert isinstance(journal[-1], ToolSucceeded)

@@ -1,0 +1,91 @@
+"""Alive, ready, and which release."""
+
+import asyncio
+
+from tests.web.doubles import Clock, Keys, asking, web_on
+from twelvefold import __version__
+from twelvefold.boot import SCHEMA
+from twelvefold.web.app import create_app
+from twelvefold.web.readiness import FRESH_S, Found, Readiness
+
+
+async def test_alive_asks_nothing_of_the_database() -> None:
+    keys = Keys()
+    async with web_on(keys) as web, asking(create_app(web)) as client:
+        keys.is_away = True
+
+        answer = await client.get("/healthz")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_ready_is_a_database_that_answers_at_this_releases_schema() -> None:
+    async with web_on(Keys()) as web, asking(create_app(web)) as client:
+        answer = await client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ready",
+        "database": "answers",
+        "schema": SCHEMA,
+        "schema_needed": SCHEMA,
+    }
+
+
+async def test_another_schema_is_not_ready() -> None:
+    async with web_on(Keys(schema="0000")) as web, asking(create_app(web)) as client:
+        answer = await client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
+    assert answer.json()["schema"] == "0000"
+
+
+async def test_a_database_that_is_away_is_not_ready() -> None:
+    keys = Keys()
+    async with web_on(keys) as web, asking(create_app(web)) as client:
+        keys.is_away = True
+        answer = await client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["database"]) == (503, "does not answer")
+
+
+async def test_a_process_that_stops_is_not_ready() -> None:
+    async with web_on(Keys()) as web, asking(create_app(web)) as client:
+        web.draining.set()
+        answer = await client.get("/readyz")
+
+    assert (answer.status_code, answer.json()) == (503, {"status": "stopping"})
+
+
+async def test_the_version_names_the_release_and_the_schema() -> None:
+    async with web_on(Keys()) as web, asking(create_app(web)) as client:
+        answer = await client.get("/version")
+
+    assert answer.json() == {
+        "name": "twelvefold",
+        "version": __version__,
+        "release": "release-7",
+        "schema": SCHEMA,
+    }
+
+
+async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
+    keys, clock = Keys(), Clock()
+    readiness = Readiness(keys.store, SCHEMA, clock)
+
+    await asyncio.gather(*(readiness.look() for _ in range(20)))
+    assert keys.asked == 1
+    clock.now += FRESH_S
+    await readiness.look()
+    assert keys.asked == 2
+
+
+async def test_a_database_that_never_answers_is_given_up() -> None:
+    class Hangs(Keys):
+        async def schema_version(self) -> str | None:
+            await asyncio.sleep(60)
+            return None
+
+    readiness = Readiness(Hangs().store, SCHEMA, timeout_s=0.01)
+
+    assert await readiness.look() == Found(answers=False, schema=None, ready=False)

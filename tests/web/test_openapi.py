@@ -1,0 +1,67 @@
+"""The API's own description is true: a fuzzer that believes it finds nothing."""
+
+import re
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import child, child_environ
+
+EXAMPLES = 25
+"""Requests that are made up for each operation, beside those at the edges of every value."""
+# A body that fits the document may still name a model or a response that is not there.
+TOO_MUCH = "positive_data_acceptance"
+
+
+@contextmanager
+def serving(here: Path) -> Iterator[str]:
+    """The address of a server whose log nobody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    environ = child_environ(PORT=str(port), LOG_LEVEL="error")
+    command = [sys.executable, "-m", "twelvefold", "web"]
+    with subprocess.Popen(command, env=environ, cwd=here, stdout=subprocess.DEVNULL) as process:
+        try:
+            while process.poll() is None and not _listens(port):
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_fuzzer_that_believes_the_document_finds_nothing(tmp_path: Path) -> None:
+    child(tmp_path, "migrate")
+    made = child(tmp_path, "keys", "create", "fuzzer")
+    key = re.search(r"tw_[\w-]+", made.out)
+    assert key is not None, made
+
+    with serving(tmp_path) as address:
+        fuzzed = subprocess.run(
+            [
+                Path(sysconfig.get_path("scripts"), "schemathesis"),
+                *("run", f"{address}/openapi.json"),
+                *("--header", f"Authorization: Bearer {key[0]}"),
+                *("--checks", "all", "--exclude-checks", TOO_MUCH),
+                *("--max-examples", str(EXAMPLES), "--seed", "1", "--warnings", "off"),
+                *("--no-color", "--request-timeout", "30"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    assert fuzzed.returncode == 0, fuzzed.stdout[-20_000:]

@@ -1,0 +1,69 @@
+"""Live, resumed and replayed: one and the same events, whatever a reader happened to see when."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.web.journals import RUN, State, histories, read_on, view
+from tests.web.sdk import check_events, check_items
+from twelvefold.core.events import RunStarted
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.items import item_list
+from twelvefold.web.wire import Json, Telling, ToolItems, parts
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    history=histories(),
+    data=st.data(),
+    tool_items=st.sampled_from(("mcp_call", "function", "hidden")),
+    background=st.booleans(),
+)
+def test_whoever_reads_along_hears_what_the_finished_journal_says(
+    history: tuple[State, ...], data: st.DataObject, tool_items: ToolItems, background: bool
+) -> None:
+    start = history[-1].entries[0].event
+    assert isinstance(start, RunStarted)
+    shown = view(start, tool_items=tool_items, background=background)
+    for part in range(len(parts(history[-1].entries))):
+        replay, live = (Telling(ResponseId(RUN, part), shown) for _ in range(2))
+        events = read_on(replay, history[-1])
+
+        heard = _read_along(live, history, data)
+
+        assert heard == events
+        assert live.response() == replay.response() == events[-1]["response"]
+        check_events(events)
+
+
+def _read_along(live: Telling, history: tuple[State, ...], data: st.DataObject) -> list[Json]:
+    """A reader that looks at random moments; between its two reads anything may happen."""
+    events: list[Json] = []
+    moment, last = 0, len(history) - 1
+    steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=last)
+    for while_reading, until_the_next in data.draw(steps):
+        earlier, moment = moment, min(moment + while_reading, last)
+        events += read_on(live, history[moment], history[earlier])
+        moment = min(moment + until_the_next, last)
+    return events + read_on(live, history[-1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(history=histories(), tool_items=st.sampled_from(("mcp_call", "function", "hidden")))
+def test_a_conversation_lists_what_its_responses_gave(
+    history: tuple[State, ...], tool_items: ToolItems
+) -> None:
+    entries = history[-1].entries
+    start = entries[0].event
+    assert isinstance(start, RunStarted)
+
+    items = item_list(RUN.thread, entries, tool_items=tool_items)
+
+    check_items(items)
+    check_items(items, conversation=True)
+    listed = {item["id"] for item in items}
+    for part in range(len(parts(entries))):
+        one = Telling(ResponseId(RUN, part), view(start, tool_items=tool_items))
+        read_on(one, history[-1])
+        for item in one.response()["output"]:
+            # A draft that was given up is no part of what was said.
+            assert item["id"] in listed or ("x" in item["id"] and item["status"] == "incomplete")

@@ -1,0 +1,370 @@
+"""Turns over HTTP: whole or in the background, listed, cancelled, deleted, and whose they are."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+from openai import BadRequestError
+
+from tests.engine.stage import Stage
+from tests.web.asking import NOWHERE, answer_to, approval, error, said
+from tests.web.doubles import OTHER, TOKEN, api_key
+from tests.web.sdk import check_response
+from tests.web.serving import Json, Serve, Served
+from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.web import limits
+
+# --- a turn ---------------------------------------------------------------------------------------
+
+
+async def test_a_turn_is_answered_with_all_that_both_specifications_want(api: Served) -> None:
+    response = await api.ask("hello", metadata={"a": "b"}, user="ann")
+
+    check_response(response)
+    assert (response["status"], said(response)) == ("completed", "You said: hello")
+    usage = response["usage"]
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] == 25
+    assert (response["metadata"], response["user"]) == ({"a": "b"}, "ann")
+    assert await api.settled(response["id"]) == response
+
+
+async def test_the_official_client_finds_nothing_wrong(api: Served) -> None:
+    made = await api.sdk.responses.create(model="shop", input="buy a lamp")
+    read = await api.sdk.responses.retrieve(made.id)
+    listed = await api.sdk.responses.input_items.list(made.id)
+
+    assert made.output_text == "The tool says: bought a lamp"
+    assert [item.type for item in made.output] == ["mcp_call", "message"]
+    assert read == made
+    assert [item.type async for item in listed] == ["message"]
+
+
+async def test_what_is_wrong_is_refused_before_anything_is_written(
+    api: Served, stage: Stage
+) -> None:
+    for stream in (False, True):
+        body = {"model": "nope", "input": "hi", "stream": stream}
+        refused = await api.post("/responses", body)
+        assert error(refused) == (404, "model_not_found", "model")
+        assert refused.headers["content-type"] == "application/json"
+
+    listed = await api.get("/conversations")
+
+    assert listed.json()["data"] == []
+    assert api.model.requests == []
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"temperature": NaN}', b'"\\ud800"'])
+async def test_a_body_that_is_no_object_is_refused(api: Served, body: bytes) -> None:
+    json = {"content-type": "application/json"}
+    refused = await api.http.post("/v1/responses", content=body, headers=json)
+
+    assert error(refused) == (400, "invalid_json", None)
+
+
+async def test_a_form_is_no_json(api: Served) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    refused = await api.http.post("/v1/responses", content=b"{}", headers=form)
+
+    assert error(refused) == (415, "unsupported_media_type", None)
+
+
+async def test_what_is_too_long_or_too_deep_is_refused_and_the_next_request_is_fine(
+    serve: Serve,
+) -> None:
+    api = await serve(max_body_bytes=2_000_000)
+
+    async def endless() -> Any:
+        for _ in range(70):
+            yield b" " * 65_536
+
+    json = {"content-type": "application/json"}
+    told = await api.http.post("/v1/responses", content=b" " * 3_000_000, headers=json)
+    untold = await api.http.post("/v1/responses", content=endless(), headers=json)
+    deep = await api.http.post("/v1/responses", content=b"[" * 50_000, headers=json)
+    nested: Any = "x"
+    for _ in range(limits.MAX_DEPTH):
+        nested = [nested]
+    deeper = await api.post("/responses", {"model": "shop", "input": nested})
+
+    assert [told.status_code, untold.status_code] == [413, 413]
+    assert [deep.status_code, deeper.status_code] == [400, 400]
+    assert (await api.ask("x" * 200_000))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["🙂 \N{ARABIC LETTER ALEF}", "a\u2028b\u2029c", "\ufeffbom", "nul \0 nul", "\r\n\t\x7f"],
+)
+async def test_any_text_comes_back_as_it_was(api: Served, text: str) -> None:
+    response = await api.ask(text)
+    events = await api.told(text)
+    listed = (await api.get(f"/responses/{response['id']}/input_items")).json()
+
+    assert listed["data"][0]["content"] == [{"type": "input_text", "text": text}]
+    assert said(response) == said(events[-1]["response"]) == f"You said: {text}"
+
+
+async def test_a_run_that_fails_is_an_answer_like_any_other(api: Served) -> None:
+    api.model.fault = ModelRejected("no such model")
+
+    response = await api.ask("hello")
+
+    check_response(response)
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert await api.settled(response["id"]) == response
+
+
+async def test_a_model_that_is_away_fails_the_turn_of_whoever_waits(serve: Serve) -> None:
+    api = await serve(worker=False)
+    api.model.fault = ModelUnavailable("down")
+
+    response = await api.ask("hello")
+    events = await api.told("hello")
+
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert "try again later" in response["error"]["message"]
+    assert events[-1]["type"] == "response.failed"
+
+
+async def test_more_turns_than_there_are_places_for_are_refused(serve: Serve) -> None:
+    api = await serve(max_runs=1)
+    api.model.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(api.ask("one"))
+        await api.model.asked.wait()
+        refused = await api.post("/responses", {"model": "shop", "input": "two"})
+        api.model.gate.set()
+
+    assert error(refused) == (429, "too_many_runs", None)
+    assert refused.headers["retry-after"] == "2"
+    assert said(first.result()) == "You said: one"
+
+
+async def test_turns_side_by_side_are_not_mixed_up(api: Served) -> None:
+    texts = [f"turn {number}" for number in range(24)]
+
+    responses = await asyncio.gather(*(api.ask(text) for text in texts))
+
+    assert [said(one) for one in responses] == [f"You said: {text}" for text in texts]
+
+
+# --- input ----------------------------------------------------------------------------------------
+
+
+async def test_the_input_is_listed_page_by_page(api: Served) -> None:
+    items = [{"role": "user", "content": f"item {number}"} for number in range(5)]
+    response = await api.ask(items)
+    url = f"/responses/{response['id']}/input_items"
+
+    whole = (await api.get(url, order="asc")).json()
+    pages = [(await api.get(url, limit=2)).json()]
+    while pages[-1]["has_more"]:
+        pages.append((await api.get(url, limit=2, after=pages[-1]["last_id"])).json())
+
+    ids = [item["id"] for item in whole["data"]]
+    assert [item["content"][0]["text"] for item in whole["data"]] == [
+        f"item {number}" for number in range(5)
+    ]
+    assert [item["id"] for page in pages for item in page["data"]] == ids[::-1]
+    assert [len(page["data"]) for page in pages] == [2, 2, 1]
+    assert (whole["first_id"], whole["last_id"]) == (ids[0], ids[-1])
+    assert (await api.get(url)).json()["data"] == whole["data"][::-1]
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"order": "up"}, {"after": "msg_1"}]
+)
+async def test_a_page_that_is_none_is_refused(api: Served, query: Json) -> None:
+    response = await api.ask("hi")
+
+    refused = await api.get(f"/responses/{response['id']}/input_items", **query)
+
+    assert error(refused) == (400, "invalid_value", next(iter(query)))
+
+
+# --- background, cancelled, deleted ---------------------------------------------------------------
+
+
+async def test_a_background_turn_is_answered_at_once_and_goes_on(serve: Serve) -> None:
+    web = await serve(worker=False)
+    queued = await web.ask("buy a lamp", background=True)
+    still = (await web.get(f"/responses/{queued['id']}")).json()
+
+    await serve()
+    done = await web.settled(queued["id"])
+
+    check_response(queued)
+    assert (queued["status"], queued["usage"], queued["output"]) == ("queued", None, [])
+    assert still == queued
+    assert (done["status"], done["background"]) == ("completed", True)
+    assert said(done) == "The tool says: bought a lamp"
+
+
+async def test_a_queued_response_is_cancelled_and_stays_so(serve: Serve) -> None:
+    api = await serve(worker=False)
+    queued = await api.ask("buy a lamp", background=True)
+    url = f"/responses/{queued['id']}/cancel"
+
+    first, second = await api.post(url), await api.post(url)
+    await serve()
+    await asyncio.sleep(0.2)
+
+    assert first.json()["status"] == "cancelled"
+    assert second.json() == first.json() == await api.settled(queued["id"])
+    assert (await api.replayed(queued["id"]))[-1]["type"] == "response.failed"
+
+
+async def test_a_running_response_is_cancelled_and_stays_so(api: Served, stage: Stage) -> None:
+    api.model.gate.clear()
+    running = await api.ask("buy a lamp", background=True)
+    await api.model.asked.wait()
+    watched = asyncio.create_task(api.replayed(running["id"]))
+
+    cancelled = await api.sdk.responses.cancel(running["id"])
+    api.model.gate.set()
+    events = await watched
+
+    assert cancelled.status == "cancelled"
+    assert events[-1]["response"]["status"] == "cancelled"
+    assert (await api.settled(running["id"]))["status"] == "cancelled"
+    assert await stage.bought() == []
+
+
+async def test_what_is_over_cannot_be_cancelled_any_more(api: Served) -> None:
+    response = await api.ask("hi", background=True)
+    done = await api.settled(response["id"])
+
+    assert (await api.post(f"/responses/{response['id']}/cancel")).json() == done
+
+
+async def test_a_foreground_response_is_cancelled_only_by_force(api: Served) -> None:
+    api.model.gate.clear()
+    conversation = (await api.post("/conversations")).json()["id"]
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(api.ask("hi", conversation=conversation))
+        await api.model.asked.wait()
+        id = (await api.get(f"/conversations/{conversation}")).json()["response"]
+        refused = await api.post(f"/responses/{id}/cancel")
+        forced = await api.post(f"/responses/{id}/cancel?force=true")
+
+    assert error(refused) == (400, "response_not_background", None)
+    assert forced.json()["status"] == "cancelled"
+    assert waiting.result() == forced.json()
+    assert (await api.post(f"/responses/{NOWHERE}/cancel")).status_code == 404
+
+
+async def test_a_response_that_is_deleted_is_gone(api: Served) -> None:
+    response = await api.ask("hi")
+    url = f"/v1/responses/{response['id']}"
+
+    deleted = await api.http.delete(url)
+
+    assert deleted.json() == {
+        "id": response["id"],
+        "object": "response.deleted",
+        "deleted": True,
+    }
+    assert {(await api.http.delete(url)).status_code, (await api.http.get(url)).status_code} == {
+        404
+    }
+    behind = {"model": "shop", "input": "hi", "previous_response_id": response["id"]}
+    assert error(await api.post("/responses", behind))[1] == "previous_response_not_found"
+
+
+async def test_a_response_that_is_under_way_is_not_deleted(api: Served) -> None:
+    api.model.gate.clear()
+    response = await api.ask("hi", background=True)
+
+    refused = await api.http.delete(f"/v1/responses/{response['id']}")
+    api.model.gate.set()
+
+    assert error(refused) == (409, "response_not_completed", None)
+
+
+async def test_who_goes_away_stops_nothing(api: Served, stage: Stage) -> None:
+    api.model.gate.clear()
+    conversation = (await api.post("/conversations")).json()["id"]
+    body = {"model": "shop", "input": "buy a lamp", "conversation": conversation}
+    with pytest.raises(httpx2.ReadTimeout):
+        await api.post("/responses", body, timeout=0.3)
+    api.model.gate.set()
+
+    id = (await api.get(f"/conversations/{conversation}")).json()["response"]
+    done = await api.settled(id)
+
+    assert done["status"] == "completed"
+    assert await stage.bought() == ["a lamp"]
+
+
+async def test_what_nobody_will_ever_see_is_cancelled(api: Served, stage: Stage) -> None:
+    api.model.gate.clear()
+    for stream in (False, True):
+        body = {"model": "shop", "input": "buy a lamp", "store": False, "stream": stream}
+        with pytest.raises(httpx2.ReadTimeout):
+            async with api.http.stream("POST", "/v1/responses", json=body, timeout=0.3) as answer:
+                await answer.aread()
+    async with asyncio.timeout(5):
+        while api.web.drives.in_flight:
+            await asyncio.sleep(0.02)
+    api.model.gate.set()
+
+    runs = await api.web.services.store.runs(limit=10)
+    assert [run.status for run in runs] == ["cancelled", "cancelled"]
+    assert await stage.bought() == []
+
+
+# --- whose ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_anothers_is_not_there(serve: Serve, stage: Stage) -> None:
+    store = stage.process().store
+    await store.add_key(api_key())
+    await store.add_key(api_key(OTHER, "bob", "key-2"))
+    ann = await serve(headers={"authorization": f"Bearer {TOKEN}"})
+    bob = await serve(headers={"authorization": f"Bearer {OTHER}"})
+    conversation = (await ann.post("/conversations")).json()["id"]
+    first, request = await approval(ann, conversation=conversation)
+
+    url = f"/responses/{first['id']}"
+    gone = [
+        await bob.get(url),
+        await bob.get(url, stream="true"),
+        await bob.get(f"{url}/input_items"),
+        await bob.post(f"{url}/cancel"),
+        await bob.http.delete(f"/v1{url}"),
+        await bob.get(f"/conversations/{conversation}"),
+        await bob.get(f"/conversations/{conversation}/items"),
+        await bob.get(f"/conversations/{conversation}/journal"),
+        await bob.post(f"/conversations/{conversation}/fork", {"position": 1}),
+        await bob.post(f"/conversations/{conversation}/cancel"),
+        await bob.http.delete(f"/v1/conversations/{conversation}"),
+    ]
+    forged = await bob.post("/responses", {"model": "shop", "input": answer_to(request, True)})
+
+    assert {one.status_code for one in gone} == {404}
+    assert error(forged)[1] == "approval_not_pending"
+    assert (await bob.get("/conversations")).json()["data"] == []
+    assert (await ann.get(url)).json() == first
+
+
+async def test_the_clients_own_errors_are_the_official_ones(api: Served) -> None:
+    with pytest.raises(BadRequestError, match="at most 2") as caught:
+        await api.sdk.responses.create(model="shop", input="hi", temperature=9)
+
+    assert (caught.value.code, caught.value.param) == ("decimal_above_max_value", "temperature")
+
+
+async def test_workflows_are_models(api: Served) -> None:
+    listed = await api.sdk.models.list()
+    one = await api.sdk.models.retrieve("shop")
+    missing = await api.get("/models/nope")
+
+    assert [model.id async for model in listed] == [one.id] == ["shop"]
+    assert error(missing) == (404, "model_not_found", "model")
+
+
+async def test_what_is_for_later_is_not_there_yet(api: Served) -> None:
+    for path in ("/responses/compact", "/responses/input_tokens", "/files", "/images/generations"):
+        assert (await api.post(path)).status_code == 404
