@@ -32,7 +32,7 @@ build: $(READY) ## wheel and sdist into dist/
 	$(VENV)/bin/uv build --no-build-isolation --python $(PY) --out-dir dist
 
 test: $(READY) ## all tests but the slow, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
-	$(SERVERS) $(PY) -m pytest $(ARGS)
+	$(SERVERS) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-page: $(READY) ## the page in a real browser, which it installs on Debian (PICTURES=docs/images)
 	$(PY) -m pytest -m browser tests/acceptance/page $(ARGS)

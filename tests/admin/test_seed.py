@@ -96,6 +96,14 @@ async def test_every_bad_line_is_told_and_nothing_is_written(store: Store, tmp_p
     assert await names(store) == []
 
 
+async def test_a_line_that_is_nested_too_deep_is_no_json(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "deep.jsonl"
+    file.write_text("[" * 200_000)
+
+    with pytest.raises(RequestError, match="line 1: is no JSON that can be read"):
+        await seed(store, FLOW, file)
+
+
 async def test_of_many_bad_lines_the_first_are_told(store: Store, tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", "x\n" * 100)
 

@@ -189,6 +189,18 @@ def test_a_reader_who_leaves_ends_the_command_quietly(here: Path) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_without_an_output_a_command_works_all_the_same(here: Path, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m twelvefold runs list --json {closed}', sys.executable],
+        env=child_environ(),
+        cwd=here,
+        check=False,
+    )
+
+    assert done.returncode == DONE
+
+
 def test_a_terminal_without_utf8_is_no_reason_to_fail(here: Path) -> None:
     done = child(here, "runs", "show", "--help", PYTHONIOENCODING="ascii")
 

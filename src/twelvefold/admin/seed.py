@@ -109,6 +109,8 @@ def _record(text: bytes) -> dict[str, Any]:
         raise ValueError("is no UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"is no JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("is no JSON that can be read: it is nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError(f"is a {type(value).__name__}, not an object")
     return value

@@ -18,10 +18,7 @@ CLOSED_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # What a terminal cannot show is no reason to fail.
-            stream.reconfigure(errors="replace")
+    _open_streams()
     try:
         status = _called(argv)
         sys.stdout.flush()
@@ -30,6 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     return status
+
+
+def _open_streams() -> None:
+    """Have somewhere to write: `>&-` leaves nothing, and a terminal cannot show everything."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _called(argv: Sequence[str] | None) -> int:
