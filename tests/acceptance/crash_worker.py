@@ -77,6 +77,16 @@ class Halt:
         self._place, _, number = at.partition(":")
         self._left = int(number or 1)
         self._wire = wire
+        self.renewing = asyncio.Lock()
+
+    async def reach_outside(self, place: str) -> None:
+        """Reach a place outside a step, where a process that stands holds no row locked.
+
+        A renewal has a transaction of its own: stopped in the middle of it, the process would
+        keep everybody out for as long as it stands.
+        """
+        async with self.renewing:
+            self.reach(place)
 
     def reach(self, place: str) -> None:
         if self.is_next(place):
@@ -175,24 +185,28 @@ class HaltingStore(MySQLStore):
         token = _WITHIN.set("start")
         entry_and_lease = await super().start(new, started, lease_s)
         _WITHIN.reset(token)
-        self._halt.reach("start_done")
+        await self._halt.reach_outside("start_done")
         return entry_and_lease
 
     async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         claimed = await super().claim(run, lease_s)
-        self._halt.reach("claimed")
+        await self._halt.reach_outside("claimed")
         return claimed
+
+    async def renew(self, lease: Lease, lease_s: float) -> bool:
+        async with self._halt.renewing:
+            return await super().renew(lease, lease_s)
 
     @asynccontextmanager
     async def append(self, change: Append) -> AsyncIterator[StepTransaction]:
-        self._halt.reach("replied")
+        await self._halt.reach_outside("replied")
         token = _WITHIN.set("step")
         async with super().append(change) as tx:
             self._halt.reach("fenced")
             async with Apart(self) if self._apart else nullcontext(tx) as rows:
                 yield cast("StepTransaction", WatchedTransaction(tx, rows, self._halt))
         _WITHIN.reset(token)
-        self._halt.reach("step_done")
+        await self._halt.reach_outside("step_done")
 
 
 class HaltingModel:
@@ -203,7 +217,7 @@ class HaltingModel:
         self._halt = halt
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        self._halt.reach("ask")
+        await self._halt.reach_outside("ask")
         return await self._model.reply(request, listener)
 
     async def close(self) -> None:
