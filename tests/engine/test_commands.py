@@ -619,7 +619,7 @@ async def test_a_run_that_is_held_commits_nothing_more_but_its_end(stage: Stage)
     services = stage.process(calls(("buy", LAMP)))
     held = await start(services)
 
-    assert await cancel(stage.process(), held.run) == "running"
+    assert await cancel(stage.process(), held.run) == "cancelled"
     outcome = await drive(services, held, Silence())
 
     assert outcome.status == "cancelled"

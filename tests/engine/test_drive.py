@@ -461,7 +461,7 @@ async def test_a_run_that_waits_for_its_model_hears_that_it_is_cancelled(stage: 
     task = in_the_background(services, run := await start(services))
     await model.asked.wait()
 
-    assert await cancel(stage.process(), run.run) == "running"
+    assert await cancel(stage.process(), run.run) == "cancelled"
 
     outcome = await task
     assert (outcome.status, outcome.error) == ("cancelled", "cancelled")

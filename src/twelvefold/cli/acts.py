@@ -12,7 +12,7 @@ from twelvefold.engine.commands import answer, cancel, settle, take
 
 @command()
 async def cancel_run(desk: Desk, *, run_id: str) -> int:
-    """End a run; one that another process drives ends as soon as that process sees it."""
+    """End a run; a process that drives it stops as soon as it sees that."""
     run = await find_run(desk.services.store, run_id)
     status = await cancel(desk.services, run)
     if status == "cancelled":
@@ -21,7 +21,7 @@ async def cancel_run(desk: Desk, *, run_id: str) -> int:
     if status in OVER:
         tell(f"run {run} is over already: {status}")
         return FAILED
-    print(f"{run} is in another process's hands, which ends it; it commits nothing more")
+    print(f"{run} is being cancelled by somebody else; it commits nothing more")
     return DONE
 
 

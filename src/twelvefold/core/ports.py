@@ -160,7 +160,7 @@ class Store(Protocol):
     async def claim(self, run: RunId, lease_s: float) -> Claim | None:
         """Take a run that is not over and that nobody holds; None if somebody does.
 
-        Raises NotFound.
+        One that is to be cancelled is taken from whoever holds it, to be ended. Raises NotFound.
         """
         ...
 

@@ -46,6 +46,7 @@ from twelvefold.errors import (
     NotFound,
     RequestError,
     ServiceFault,
+    StaleRun,
     StoreRefused,
 )
 
@@ -252,17 +253,16 @@ async def settle(
 
 
 async def cancel(services: Services, run: RunId) -> RunStatus:
-    """Ask for a run's end; returns "running" while the process that has it is not there yet.
+    """End a run, whoever holds it; returns what has become of it.
 
-    After this nothing more is committed for the run but its end. Raises NotFound.
+    That is "running" while another one who cancels it is about to write its end. Nothing else is
+    committed for it after this. Raises NotFound.
     """
-    try:
+    with suppress(Conflict, StaleRun):
         if await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S):
             async with _held(services, run) as driven:
                 ended = _cancelled(services, driven.thread)
                 return (await _written(services, driven, ended, "cancelled")).status
-    except Conflict:
-        pass
     return (await patiently(lambda: services.store.run(run), PATIENCE_S)).status
 
 

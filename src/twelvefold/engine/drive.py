@@ -86,6 +86,13 @@ class _Drive:
             return await self.end("cancelled", "cancelled")
         return self.outcome(error)
 
+    async def cancelled_elsewhere(self) -> Outcome | None:
+        """The run's end, if it was taken away because somebody cancelled it."""
+        with suppress(ServiceFault, TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                await self.catch_up()
+        return self.outcome() if self.driven.status == "cancelled" else None
+
     async def let_go(self, error: str) -> Outcome:
         """Give the run back as it is, for any process to go on with."""
         with suppress(ServiceFault, TimeoutError):
@@ -139,6 +146,8 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
         log.warning("run_let_go", error=str(error))
         return await hand.let_go(str(error))
     except StaleRun as error:
+        if cancelled := await hand.cancelled_elsewhere():
+            return cancelled
         log.warning("run_taken_over", error=str(error))
         raise
     except BaseException:

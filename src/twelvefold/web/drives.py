@@ -113,7 +113,7 @@ class Drives:
         while self._tasks:
             await asyncio.sleep(0)  # cancelled before its first line a task gives nothing back
             for run in self._tasks:
-                self._give_back(run)
+                self.stop(run)
             await asyncio.wait([*self._tasks.values()])
 
     async def _driven(self, driven: Driven, listener: Listener) -> Outcome | None:
@@ -129,10 +129,10 @@ class Drives:
     def stop_between_steps(self, run: RunId) -> None:
         """Give a run back, if the process is about to end."""
         if self._stopping:
-            self._give_back(run)
+            self.stop(run)
 
-    def _give_back(self, run: RunId) -> None:
-        """End a drive, once: to cancel it again would keep it from giving its lease back."""
+    def stop(self, run: RunId) -> None:
+        """End a drive, if there is one: to cancel it twice would keep its lease from going back."""
         task = self._tasks.get(run)
         if task is not None and not task.cancelling():
             task.cancel()

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import OVER, RunRecord
+from twelvefold.core.ports import RunRecord
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, ServiceFault
@@ -34,8 +34,6 @@ from twelvefold.web.starting import Begun, begin
 from twelvefold.web.stream import EventStream, pieces
 
 log = get_logger(__name__)
-CANCEL_S = 2.0
-"""How long to wait for the process that drives a run to hear that it is cancelled."""
 
 
 async def create(request: Request) -> Response:
@@ -147,25 +145,13 @@ async def list_input(request: Request) -> Response:
 
 
 async def cancelled(web: Web, run: RunId) -> None:
-    """Cancel a run, and wait a moment for the process that drives it.
+    """Cancel a run; a process that drives it hears of it when it looks, this one at once.
 
-    A run that is driven here ends at once; one elsewhere when its process looks. Either way
-    nothing more is committed for it but its end. Raises NotFound.
+    Raises NotFound.
     """
-    status = await cancel(web.services, run)
-    if status in OVER:
-        return
-    if task := web.drives.task(run):
-        await asyncio.sleep(0)  # cancelled before its first line it would give nothing back
-        if not task.cancelling():
-            task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_S)
-        status = await cancel(web.services, run)
-    end = asyncio.get_running_loop().time() + CANCEL_S
-    with web.news.listening(run) as ear:
-        while status not in OVER and asyncio.get_running_loop().time() < end:
-            await ear.wait()
-            status = await cancel(web.services, run)
+    await cancel(web.services, run)
+    web.drives.stop(run)
+    web.news.ring(run)
 
 
 async def _opened(request: Request) -> tuple[Reading, RunRecord]:

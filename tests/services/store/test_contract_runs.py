@@ -310,6 +310,22 @@ async def test_who_renews_hears_that_the_run_is_to_be_cancelled(store: Store) ->
     assert (await store.run(lease.run)).cancel_asked
 
 
+async def test_a_run_to_be_cancelled_is_taken_from_whoever_holds_it(
+    store: Store, rival: Store
+) -> None:
+    lease = await leased(store)
+    assert await rival.claim(lease.run, LONG_S) is None
+    await rival.ask_cancel(lease.run)
+
+    taken = await rival.claim(lease.run, LONG_S)
+
+    assert taken is not None
+    assert (taken.interrupted, taken.cancel_asked) == (True, True)
+    with pytest.raises(LeaseLost):
+        await append(store, lease, 1, finished("cancelled"), status="cancelled")
+    await append(rival, taken.lease, 1, finished("cancelled"), status="cancelled")
+
+
 async def test_asking_twice_to_cancel_is_asking_once(store: Store) -> None:
     run = await queued(store)
 

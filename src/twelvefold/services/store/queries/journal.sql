@@ -42,9 +42,11 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
 -- lock_run: who held it last, and what for; 0 rows mean that there is no such run
 SELECT lease_token, cancel_asked FROM runs WHERE thread_id = :thread AND ordinal = :ordinal {lock}
 
--- claim: 0 rows mean that somebody holds it, or that it is over
+-- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
+-- cancelled may write nothing but its end, and that anybody can
 UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us
- WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL AND lease_until <= {now_us}
+ WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
+   AND (lease_until <= {now_us} OR cancel_asked = 1)
 
 -- renew: 0 rows mean that another process holds it
 UPDATE runs SET lease_until = {now_us} + :lease_us
