@@ -224,9 +224,10 @@ async def test_what_was_shown_of_a_reply_that_never_comes_is_called_off(
     async def end(_: Listener) -> None:
         if status == "failed":
             raise ModelRejected("no such model")
-        await cancel(stage.process(), run.run)
+        cancelling.append(asyncio.create_task(cancel(stage.process(), run.run)))
         await asyncio.sleep(10)
 
+    cancelling: list[asyncio.Task[str]] = []  # by another process, which this one's end ends not
     services = stage.process(model=Typist("You ", a_moment, end), limits=LIMITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twelvefold.engine.lease.RENEWALS", 50 * LIMITS.lease_s)

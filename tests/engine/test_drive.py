@@ -468,6 +468,25 @@ async def test_a_run_that_waits_for_its_model_hears_that_it_is_cancelled(stage: 
     assert await answers(stage, run) == [CANCELLED]
 
 
+@pytest.mark.usefixtures("frequent_renewals")
+async def test_a_run_that_was_taken_away_to_be_cancelled_is_not_said_to_go_on_elsewhere(
+    stage: Stage,
+) -> None:
+    model = Silent()
+    services = stage.process(model=model)
+    task = in_the_background(services, run := await start(services))
+    await model.asked.wait()
+    await services.store.ask_cancel(run.run)
+    elsewhere = stage.process()
+    theirs = await take(elsewhere, run.run)
+    await asyncio.sleep(0.1)
+
+    assert not task.done()
+    await drive(elsewhere, theirs, Silence())
+
+    assert (await task).status == "cancelled"
+
+
 async def test_a_cancelled_run_commits_no_tool_that_was_on_its_way(
     stage: Stage,
 ) -> None:

@@ -29,6 +29,7 @@ from twelvefold.observe.log import bind, get_logger
 log = get_logger(__name__)
 RELEASE_S = 5.0
 """How long a process that stops tries to give its run back; then the lease runs out by itself."""
+LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,18 @@ class _Drive:
         return self.outcome(error)
 
     async def cancelled_elsewhere(self) -> Outcome | None:
-        """The run's end, if it was taken away because somebody cancelled it."""
-        with suppress(ServiceFault, TimeoutError):
+        """The run's end, if it was taken away by somebody who cancels it."""
+        with suppress(ServiceFault, NotFound, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
+                while await self._is_being_cancelled():  # noqa: ASYNC110 - another process rings no bell
+                    await asyncio.sleep(LOOK_S)
                 await self.catch_up()
         return self.outcome() if self.driven.status == "cancelled" else None
+
+    async def _is_being_cancelled(self) -> bool:
+        """Whether its end is still to come: first it is taken away, then it is ended."""
+        record = await self.services.store.run(self.driven.run)
+        return record.cancel_asked and record.status not in OVER
 
     async def let_go(self, error: str) -> Outcome:
         """Give the run back as it is, for any process to go on with."""
