@@ -91,11 +91,11 @@ class DuplicateRow(StoreRefused):
 
 
 class ModelUnavailable(ServiceFault):
-    """The model gave no usable reply this time; trying again later may help."""
+    """The model gave no usable reply; it may later, or once an operator has mended a setting."""
 
 
 class ModelRejected(ServiceFault):
-    """The model will never take this request: bad key, unknown model, malformed input."""
+    """The model will never take this request, whoever sends it."""
 
 
 class MailUnavailable(ServiceFault):

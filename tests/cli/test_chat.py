@@ -119,7 +119,7 @@ def test_the_commands_of_a_conversation(here: Path) -> None:
 def test_a_turn_that_failed_is_told_and_the_conversation_goes_on(
     shop: ModelServer, here: Path
 ) -> None:
-    shop.will(refuses(401), streams(responses_events(Said("better now"))))
+    shop.will(refuses(400), streams(responses_events(Said("better now"))))
 
     done = child(here, "chat", said="one\ntwo\n")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
-from tests.services.model.mock_server import drops, refuses
+from tests.services.model.mock_server import drops, refuses, streams
+from tests.services.model.streams import Said, responses_events
 
 DEAF = '''
 """A workflow whose tool does not hear that it is to stop."""
@@ -135,14 +136,31 @@ def test_another_principals_thread_is_not_there(tw: Twelvefold) -> None:
     assert f"no thread {thread}" in done.err
 
 
-def test_a_refused_key_fails_the_run_with_a_sentence(shop: ModelServer, tw: Twelvefold) -> None:
-    shop.will(refuses(401, {"message": "Incorrect API key", "code": "invalid_api_key"}))
+def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: Twelvefold) -> None:
+    shop.will(refuses(400, {"message": "Not that", "code": "invalid_prompt"}))
 
     done = tw("run", "hello")
 
     assert (done.status, done.out) == (1, "")
     assert "is failed: " in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_run_whose_key_is_refused_goes_on_with_another(
+    shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "an-old-key")
+    refusal = refuses(401, {"message": "Incorrect API key", "code": "invalid_api_key"})
+    shop.will(refusal, streams(responses_events(Said("You are in."))))
+
+    stopped = tw("run", "hello")
+
+    assert (stopped.status, stopped.out) == (75, "")
+    assert "OPENAI_API_KEY is refused" in stopped.err
+    command = stopped.err.strip().rpartition("go on with: twelvefold ")[2].split()
+    monkeypatch.setenv("OPENAI_API_KEY", "a-new-key")
+    monkeypatch.setenv("LOG_LEVEL", "error")
+    assert tw(*command).out == "You are in.\n"
 
 
 def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(

@@ -315,19 +315,19 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
 @pytest.mark.parametrize(
     ("behaviour", "kind", "sentence"),
     [
-        (refused(401, {"message": "Incorrect key: sk-secret."}), ModelRejected,
+        (refused(401, {"message": "Incorrect key: sk-secret."}), ModelUnavailable,
          "OPENAI_API_KEY is refused by {url}: Incorrect key: …."),
-        (refused(403, {"message": "No access"}), ModelRejected,
+        (refused(403, {"message": "No access"}), ModelUnavailable,
          "OPENAI_API_KEY is refused by {url}: No access"),
-        (refused(404, NO_MODEL), ModelRejected,
+        (refused(404, NO_MODEL), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': The model `gpt-test` does not exist"),
-        (refused(403, NO_MODEL), ModelRejected,
+        (refused(403, NO_MODEL), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': The model `gpt-test` does not exist"),
-        (refused(400, NO_MODEL), ModelRejected,
+        (refused(400, NO_MODEL), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': The model `gpt-test` does not exist"),
-        (refused(404, "model 'gpt-test' not found"), ModelRejected,
+        (refused(404, "model 'gpt-test' not found"), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': model 'gpt-test' not found"),
-        (answers(404, b"404 page not found", kind="text/plain"), ModelRejected,
+        (answers(404, b"404 page not found", kind="text/plain"), ModelUnavailable,
          "{url}{path} is not there; check OPENAI_BASE_URL, OPENAI_API and OPENAI_MODEL 'gpt-test': "
          "404 page not found"),
         (refused(429, QUOTA), ModelUnavailable,
@@ -341,9 +341,9 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
         (answers(413, b"", kind="text/html"), ModelRejected, "{url} refuses the request: HTTP 413"),
         (refused(500, {"message": "Broken"}, x_should_retry="false"), ModelUnavailable,
          "{url} asks not to be tried again: Broken"),
-        (refused(302, location="https://elsewhere/v1"), ModelRejected,
+        (refused(302, location="https://elsewhere/v1"), ModelUnavailable,
          "OPENAI_BASE_URL: {url} sends its callers to https://elsewhere/v1"),
-        (answers(200, b"<html>Welcome", kind="text/html; charset=utf-8"), ModelRejected,
+        (answers(200, b"<html>Welcome", kind="text/html; charset=utf-8"), ModelUnavailable,
          "OPENAI_BASE_URL: {url}{path} is a web page, no API; is a /v1 missing?"),
     ],
 )  # fmt: skip
@@ -554,7 +554,7 @@ async def test_a_url_of_no_server_is_named(ask: Asker, url: str) -> None:
 
     fault = await ask.fault()
 
-    assert isinstance(fault, ModelRejected)
+    assert isinstance(fault, ModelUnavailable)
     assert str(fault).startswith(f"OPENAI_BASE_URL '{url}'")
 
 

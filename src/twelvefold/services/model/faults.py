@@ -79,7 +79,10 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
 
 
 def fault_of(refusal: Refusal, asked: Asked) -> Fault:
-    """The error that a refusal is."""
+    """The error that a refusal is.
+
+    Where a setting is wrong it is not the run that is: an operator mends it, and the run goes on.
+    """
     message = asked.quoted(refusal.error.get("message") or f"HTTP {refusal.status}")
     match refusal.status:
         case _ if refusal.status == 402 or "insufficient_quota" in refusal.codes:
@@ -87,13 +90,17 @@ def fault_of(refusal: Refusal, asked: Asked) -> Fault:
                 f"{asked.server} has no quota left for OPENAI_API_KEY: {message}"
             )
         case _ if _is_about_the_model(refusal):
-            return ModelRejected(f"OPENAI_MODEL: {asked.server} has no {asked.model!r}: {message}")
+            return ModelUnavailable(
+                f"OPENAI_MODEL: {asked.server} has no {asked.model!r}: {message}"
+            )
         case 401 | 403 if not asked.api_key:
-            return ModelRejected(f"{asked.server} wants an OPENAI_API_KEY, none is set: {message}")
+            return ModelUnavailable(
+                f"{asked.server} wants an OPENAI_API_KEY, none is set: {message}"
+            )
         case 401 | 403:
-            return ModelRejected(f"OPENAI_API_KEY is refused by {asked.server}: {message}")
+            return ModelUnavailable(f"OPENAI_API_KEY is refused by {asked.server}: {message}")
         case 404:
-            return ModelRejected(
+            return ModelUnavailable(
                 f"{asked.server}{asked.path} is not there; check OPENAI_BASE_URL, OPENAI_API and "
                 f"OPENAI_MODEL {asked.model!r}: {message}"
             )
@@ -103,14 +110,14 @@ def fault_of(refusal: Refusal, asked: Asked) -> Fault:
             return ModelUnavailable(f"{asked.server} asks not to be tried again: {message}")
         case status if 300 <= status < 400:
             where = asked.quoted(refusal.headers.get("location"))
-            return ModelRejected(f"OPENAI_BASE_URL: {asked.server} sends its callers to {where}")
+            return ModelUnavailable(f"OPENAI_BASE_URL: {asked.server} sends its callers to {where}")
         case _:
             return ModelRejected(f"{asked.server} refuses the request: {message}")
 
 
-def no_api(asked: Asked) -> ModelRejected:
+def no_api(asked: Asked) -> ModelUnavailable:
     """For a server that answers with a page for people."""
-    return ModelRejected(
+    return ModelUnavailable(
         f"OPENAI_BASE_URL: {asked.server}{asked.path} is a web page, no API; is a /v1 missing?"
     )
 

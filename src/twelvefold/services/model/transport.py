@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from twelvefold.errors import ModelRejected
+from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.wire import TryAgain
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class HttpTransport:
             return await session.post(url, data=body, headers=headers, allow_redirects=False)
         except (ValueError, aiohttp.NonHttpUrlClientError):
             problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY cannot be sent as it is"
-            raise ModelRejected(problem) from None
+            raise ModelUnavailable(problem) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(_reason(error)) from None
         except (aiohttp.ClientError, OSError) as error:
