@@ -111,6 +111,12 @@ async def test_what_is_no_value_is_refused_by_name(store: Store, value: Any, why
     assert await rows(store, "SELECT id FROM notes") == []
 
 
+async def test_a_table_that_is_not_there_says_what_makes_it(store: Store) -> None:
+    async with store.read() as db:
+        with pytest.raises(StoreRefused, match=r"nowhere.*`twelvefold migrate` makes the tables"):
+            await db.fetch_all("select * from nowhere")
+
+
 async def test_a_parameter_that_was_not_given_is_refused_by_name(store: Store) -> None:
     async with store.write() as tx:
         with pytest.raises(StoreRefused, match="taken"):

@@ -11,7 +11,7 @@ from asyncmy.errors import InterfaceError, InternalError, OperationalError
 from twelvefold.core.ports import Row
 from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
 from twelvefold.services.store.statements import Dialect, positional
-from twelvefold.services.store.transaction import BUSY, OVER, Answer, as_rows
+from twelvefold.services.store.transaction import BUSY, MIGRATE, OVER, Answer, as_rows
 
 # Source: the error references of MySQL and MariaDB.
 GONE = {
@@ -22,6 +22,7 @@ GONE = {
 TRY_AGAIN = {1020, 1180, 1205, 1206, 1213, 1317, 1412, 1637, 3100, 3101}
 """The server has undone the transaction, or would have it tried again."""
 DUPLICATE = {1062, 1586}
+NO_TABLE = 1146
 FORBIDDEN_BY_OPTION = 1290
 """Said by a server that has become a replica, and of other options, too."""
 
@@ -33,6 +34,8 @@ def fault_of(error: BaseException) -> StoreUnavailable | StoreRefused:
         return StoreUnavailable(f"the database cannot be reached: {text}")
     if code in TRY_AGAIN:
         return StoreUnavailable(f"the database asks to try again: {text}")
+    if code == NO_TABLE:
+        return StoreRefused(f"{text}; {MIGRATE}")
     return DuplicateRow(text) if code in DUPLICATE else StoreRefused(text)
 
 

@@ -19,7 +19,7 @@ from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
 from twelvefold.services.store.database import key_of
 from twelvefold.services.store.journal import SQLStore, usage_text, wall_clock_us
 from twelvefold.services.store.statements import Dialect
-from twelvefold.services.store.transaction import OVER, Answer, Connection, as_rows
+from twelvefold.services.store.transaction import MIGRATE, OVER, Answer, Connection, as_rows
 
 Result = TypeVar("Result")
 WORDS = {
@@ -46,6 +46,8 @@ def fault_of(error: BaseException) -> StoreUnavailable | StoreRefused:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in _TRY_AGAIN:
         return StoreUnavailable(f"the database asks to try again: {error}")
+    if "no such table" in str(error):
+        return StoreRefused(f"{error} (SQLite); {MIGRATE}")
     return DuplicateRow(str(error)) if code in _UNIQUE else StoreRefused(f"{error} (SQLite)")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"
+MIGRATE = "`twelvefold migrate` makes the tables of a release, and those of its workflows"
 OWN = ("position", "type", "version", "body")
 """The parameters that entries of one insert do not share."""
 OVER = "the transaction is over: a tool may use it only until it returns"
