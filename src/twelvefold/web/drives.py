@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from twelvefold.core.events import ApprovalAsked, Entry, OutcomeUnknown, RunFinished
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener
 from twelvefold.engine.append import Driven
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.hand import Hand
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -23,9 +23,6 @@ from twelvefold.web.faults import ApiError
 log = get_logger(__name__)
 RETRY_S = 2.0
 """When to try again where all places are taken: about the time that a short run takes."""
-
-RESTING = (RunFinished, ApprovalAsked, OutcomeUnknown)
-"""What a drive ends with by itself."""
 
 
 class Drives:
@@ -44,6 +41,7 @@ class Drives:
         self._reserved = 0
         self._stopping = False
         self._group = asyncio.TaskGroup()
+        self._hands: dict[RunId, Hand] = {}
         self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -90,11 +88,16 @@ class Drives:
         The task never raises; None says that the run went on elsewhere, or that the drive failed
         as the log says. Who waits for it shields it: to cancel it is to give the run back.
         """
-        heard = _Heard(self, driven.run, listener)
-        task = self._group.create_task(self._driven(driven, heard), name=f"drive {driven.run}")
-        self._tasks[driven.run] = task
-        task.add_done_callback(lambda _: self._tasks.pop(driven.run, None))
+        hand = Hand(listener, lambda: self._stopping)
+        task = self._group.create_task(self._driven(driven, hand), name=f"drive {driven.run}")
+        self._hands[driven.run], self._tasks[driven.run] = hand, task
+        task.add_done_callback(lambda _: self._over(driven.run, task))
         return task
+
+    def _over(self, run: RunId, task: "asyncio.Task[Outcome | None]") -> None:
+        # A run that was approved at once may be in hand again.
+        if self._tasks[run] is task:
+            del self._hands[run], self._tasks[run]
 
     def task(self, run: RunId) -> "asyncio.Task[Outcome | None] | None":
         """The task that drives this run here; None if no task here does."""
@@ -111,57 +114,23 @@ class Drives:
         while self._tasks and (left_s := end - loop.time()) > 0:
             await asyncio.wait([*self._tasks.values()], timeout=left_s)
         while self._tasks:
-            await asyncio.sleep(0)  # cancelled before its first line a task gives nothing back
-            for run in self._tasks:
-                self.stop(run)
+            await asyncio.sleep(0)  # until those that have just been started have begun
+            for hand in self._hands.values():
+                hand.leave()
             await asyncio.wait([*self._tasks.values()])
 
-    async def _driven(self, driven: Driven, listener: Listener) -> Outcome | None:
+    async def _driven(self, driven: Driven, hand: Hand) -> Outcome | None:
         with bind(run=str(driven.run)):
             try:
-                return await drive(self._services, driven, listener)
+                hand.begin()
+                return await drive(self._services, driven, hand)
             except StaleRun:
                 return None  # the engine has logged it
             except Exception:
                 log.exception("drive_failed")
                 return None
 
-    def stop_between_steps(self, run: RunId) -> None:
-        """Give a run back, if the process is about to end."""
-        if self._stopping:
-            self.stop(run)
-
     def stop(self, run: RunId) -> None:
-        """End a drive, if there is one: to cancel it twice would keep its lease from going back."""
-        task = self._tasks.get(run)
-        if task is not None and not task.cancelling():
-            task.cancel()
-
-
-class _Heard:
-    """Passes everything on, and ends a drive behind a step when the process is about to end."""
-
-    def __init__(self, drives: Drives, run: RunId, listener: Listener) -> None:
-        self._drives = drives
-        self._run = run
-        self._listener = listener
-        self._rests = False
-
-    def text(self, delta: str) -> None:
-        self._listener.text(delta)
-
-    def restarted(self, why: str) -> None:
-        self._listener.restarted(why)
-
-    def shown(self) -> None:
-        self._listener.shown()
-
-    def recorded(self, entry: Entry) -> None:
-        self._listener.recorded(entry)
-        self._rests = isinstance(entry.event, RESTING)
-        # Soon, not now: the other entries of the same commit are still to come.
-        asyncio.get_running_loop().call_soon(self._stepped)
-
-    def _stepped(self) -> None:
-        if not self._rests:
-            self._drives.stop_between_steps(self._run)
+        """End a drive, if there is one here."""
+        if hand := self._hands.get(run):
+            hand.leave()

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from twelvefold.core.events import Entry, RunFinished
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Mailer, Silence
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.hand import Hand
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -60,7 +60,8 @@ class Worker:
         self._postman = Postman(services.store, mailer, poll_s) if mailer else None
         self._rhythm = Rhythm(poll_s)
         self._pauses = Pauses(time.monotonic)
-        self._hands: dict[RunId, _Hand] = {}
+        self._hands: dict[RunId, Hand] = {}
+        self._drives: set[asyncio.Task[None]] = set()
 
     @property
     def in_flight(self) -> int:
@@ -125,11 +126,12 @@ class Worker:
         return None
 
     def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
-        hand = _Hand(self._listen(driven.run), stop)
-        self._hands[driven.run] = hand
-        hand.task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
+        hand = self._hands[driven.run] = Hand(self._listen(driven.run), stop.is_set)
+        task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
+        self._drives.add(task)
+        task.add_done_callback(self._drives.discard)
 
-    async def _drive(self, hand: "_Hand", driven: Driven) -> None:
+    async def _drive(self, hand: Hand, driven: Driven) -> None:
         with bind(run=str(driven.run)):
             try:
                 hand.begin()
@@ -181,45 +183,7 @@ class Worker:
             for hand in self._hands.values():
                 if leave:
                     hand.leave()
-            driving = (hand.task for hand in self._hands.values() if hand.task)
-            pending = [task for task in (*tasks, *driving) if not task.done()]
+            pending = [task for task in (*tasks, *self._drives) if not task.done()]
             if not pending:
                 return
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-
-
-class _Hand:
-    """A run in hand: passes on what is heard, and lets go between two steps once `stop` is set."""
-
-    def __init__(self, listener: Listener, stop: asyncio.Event) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self._listener = listener
-        self._stop = stop
-        self._begun = False
-        self._left = False
-
-    def begin(self) -> None:
-        """The task runs: from here on to cancel it is to give the run back."""
-        self._begun = True
-        if self._stop.is_set():
-            self.leave()
-
-    def leave(self) -> None:
-        """Give the run back, once: a second cancellation would break off the giving back."""
-        if self._begun and self.task and not self._left:
-            self._left = True
-            self.task.cancel()
-
-    def text(self, delta: str) -> None:
-        self._listener.text(delta)
-
-    def restarted(self, why: str) -> None:
-        self._listener.restarted(why)
-
-    def shown(self) -> None:
-        self._listener.shown()
-
-    def recorded(self, entry: Entry) -> None:
-        self._listener.recorded(entry)
-        if self._stop.is_set() and not isinstance(entry.event, RunFinished):
-            self.leave()
