@@ -200,7 +200,8 @@ async def test_a_database_that_is_behind_is_refused(here: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:///a.db", "mysql://a:b@localhost/c"])
 def test_the_schema_can_be_had_as_sql(url: str) -> None:
-    sql = journal_sql(url)
+    sql = journal_sql(Settings(database_url=url, release_id="it's"))
 
     assert re.search(r"CREATE TABLE (IF NOT EXISTS )?events", sql)
     assert SCHEMA in sql
+    assert f"'it''s', '{__version__}', ''" in sql

@@ -17,7 +17,17 @@ from twelvefold import __version__
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Ids, Listener, Mailer, Model, ModelReply, ModelRequest, Store
+from twelvefold.core.ports import (
+    Ids,
+    Listener,
+    Mailer,
+    Model,
+    ModelReply,
+    ModelRequest,
+    Release,
+    Schema,
+    Store,
+)
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import ModelUnavailable, SettingsError, StoreRefused
@@ -30,7 +40,7 @@ from twelvefold.services.store import open_store, sqlite_path
 
 log = get_logger(__name__)
 SCHEMA = migrations.HEAD
-"""The revision of the journal's tables that this release works on."""
+"""The revision of the journal's tables that this release was made for."""
 WINDOW_TOKENS = 128_000
 """Of a model that nobody knows; a smaller one says so in OPENAI_CONTEXT_TOKENS."""
 
@@ -148,14 +158,32 @@ async def check_database(store: Store) -> None:
         problems = await store.check()
     except StoreRefused as error:
         raise SettingsError(f"DATABASE_URL: {error}") from error
-    version = await store.schema_version()
-    if version != SCHEMA:
-        found = f"at {version}" if version else "missing"
-        behind = not version or version < SCHEMA
-        do = "run `twelvefold migrate`" if behind else "run the release that brought it there"
-        problems.append(f"the schema is {found}, this release needs {SCHEMA}; {do}")
+    if (problem := schema_problem(await store.schema())) is not None:
+        problems.append(problem)
     if problems:
         raise SettingsError(*(f"DATABASE_URL: {problem}" for problem in problems))
+
+
+def schema_problem(schema: Schema | None) -> str | None:
+    """Why this release cannot work on such a schema, and what to do; None if it can."""
+    if schema is not None and schema.fits(SCHEMA):
+        return None
+    found = f"at {schema.level}" if schema else "missing"
+    behind = not schema or schema.level < SCHEMA
+    do = "run `twelvefold migrate`" if behind else "run the release that brought it there"
+    return f"the schema is {found}, this release needs {SCHEMA}; {do}"
+
+
+def this_release(settings: Settings, newer: Schema | None = None) -> Release:
+    """What the ledger says of this release, put in place on its own schema or on a newer one."""
+    level, serves = (newer.level, newer.serves) if newer else (SCHEMA, migrations.SERVES)
+    return Release(release_of(settings), __version__, commit(), level, serves)
+
+
+def commit() -> str:
+    """The commit that the package was built of; "" for a working copy."""
+    built = Path(__file__).with_name("COMMIT")
+    return built.read_text().strip() if built.exists() else ""
 
 
 async def migrate_journal(database_url: str) -> list[str]:
@@ -166,12 +194,14 @@ async def migrate_journal(database_url: str) -> list[str]:
     return await migrations.migrate(database_url)
 
 
-def journal_sql(database_url: str, since: str = "base") -> str:
-    """The migrations behind a revision ("base": all of them) as SQL, for a DBA to run.
+def journal_sql(settings: Settings, since: str = "base") -> str:
+    """The migrations behind a revision ("base": all of them) as SQL, for a DBA to run, and the
+    line of the ledger.
 
     Raises StoreRefused if there is no such revision.
     """
-    return migrations.offline_sql(database_url, since=since)
+    script = migrations.offline_sql(settings.database_url, since=since)
+    return script + migrations.ledger_sql(settings.database_url, this_release(settings))
 
 
 def load_workflows(paths: Sequence[str]) -> dict[str, Workflow]:

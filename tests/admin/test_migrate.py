@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from twelvefold import Settings, Transaction, Workflow, open_services
+from twelvefold import Settings, Transaction, Workflow, __version__, open_services
 from twelvefold.admin.migrate import migrate, prepare
-from twelvefold.boot import SCHEMA
-from twelvefold.core.ports import Store
-from twelvefold.errors import SettingsError
+from twelvefold.boot import SCHEMA, this_release
+from twelvefold.core.ports import Release, Schema, Store
+from twelvefold.errors import SettingsError, StoreRefused
+from twelvefold.services.store.migrate import SERVES
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -35,7 +36,7 @@ async def test_a_new_file_gets_tables_and_the_workflows_own_records(tmp_path: Pa
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
 
-        assert await services.store.schema_version() == SCHEMA
+        assert await services.store.schema() == Schema(SCHEMA, SERVES)
         assert await sections(services.store) > 10
 
 
@@ -158,6 +159,55 @@ async def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
             await prepare(settings, services)
 
 
+async def test_a_release_that_is_put_in_place_is_written_down_once(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    next_one = replace(settings, release_id="v2")
+    async with open_services(settings, with_model=False) as services:
+        for one in (settings, settings, next_one, settings):
+            await migrate(one, services)
+        ledger = await services.store.releases(limit=9)
+
+    assert [one.id for one in ledger] == [__version__, "v2", __version__]
+    assert [replace(one, at_us=0) for one in ledger[:2]] == [
+        this_release(settings),
+        this_release(next_one),
+    ]
+
+
+async def test_a_release_is_put_back_on_the_schema_of_a_newer_one(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        await migrate(settings, services)
+        async with services.store.write() as tx:
+            await tx.execute("update twelvefold_version set version_num = '9999'")
+        await services.store.add_release(Release("v9", "9.0", "", "9999", SCHEMA))
+
+        await prepare(settings, services)
+        assert await migrate(settings, services) == ["workflow enrolment"]
+        ledger = await services.store.releases(limit=2)
+
+    assert [(one.id, one.level, one.serves) for one in ledger] == [
+        (__version__, "9999", SCHEMA),
+        ("v9", "9999", SCHEMA),
+    ]
+
+
+async def test_a_release_is_not_put_back_on_a_schema_that_does_not_serve_it(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        await migrate(settings, services)
+        async with services.store.write() as tx:
+            await tx.execute("update twelvefold_version set version_num = '9999'")
+        await services.store.add_release(Release("v9", "9.0", "", "9999", "9998"))
+
+        with pytest.raises(SettingsError, match="the schema is at 9999"):
+            await prepare(settings, services)
+        with pytest.raises(
+            StoreRefused, match="at revision 9999, which this release does not know"
+        ):
+            await migrate(settings, services)
+
+
 @pytest.mark.mysql
 def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
     settings = Settings(database_url=mysql_url)
@@ -167,7 +217,12 @@ def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
             with pytest.raises(SettingsError, match="run `twelvefold migrate`"):
                 await prepare(settings, services)
 
-            assert await migrate(settings, services) == ["0001", SCHEMA, "workflow enrolment"]
+            assert await migrate(settings, services) == [
+                "0001",
+                "0002",
+                SCHEMA,
+                "workflow enrolment",
+            ]
             assert await migrate(settings, services) == ["workflow enrolment"]
             await prepare(settings, services)
 

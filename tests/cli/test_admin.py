@@ -88,7 +88,7 @@ def test_migrate_says_what_it_did(
 ) -> None:
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
 
-    revisions = ["applied 0001", "applied 0002"]
+    revisions = ["applied 0001", "applied 0002", "applied 0003"]
     assert tw("migrate").lines == [*revisions, "applied workflow shop"]
     assert tw("migrate").lines == ["applied workflow shop"]
 
@@ -147,13 +147,13 @@ def test_prune_removes_what_is_over_and_old(tw: Twelvefold) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_the_shell_reads_statements_and_awaits(here: Path) -> None:
-    said = "len(workflows)\nawait store.schema_version()\nundefined\nexit()\n"
+    said = "len(workflows)\nawait store.schema()\nundefined\nexit()\n"
 
     done = child(here, "shell", said=said)
 
     assert done.status == 0
     assert "1" in done.out
-    assert "'0002'" in done.out
+    assert "'0003'" in done.out
     assert "NameError: name 'undefined' is not defined" in done.err
     assert "services, store, workflows are at hand" in done.err
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from twelvefold.boot import SCHEMA, NoModel, RandomIds
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import SCOPES, ApiKey, Store
+from twelvefold.core.ports import SCOPES, ApiKey, Schema, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
@@ -39,7 +39,7 @@ class Keys:
 
     has: list[ApiKey] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
-    schema: str | None = SCHEMA
+    at: Schema | None = field(default_factory=lambda: Schema(SCHEMA, SCHEMA))
     is_away: bool = False
     asked: int = 0
 
@@ -52,9 +52,9 @@ class Keys:
         found = (one for one in self.has if one.sha256 == sha256 and one.id not in self.revoked)
         return next(found, None)
 
-    async def schema_version(self) -> str | None:
+    async def schema(self) -> Schema | None:
         self._ask()
-        return self.schema
+        return self.at
 
     def _ask(self) -> None:
         self.asked += 1

@@ -5,6 +5,7 @@ import asyncio
 from tests.web.doubles import Clock, Keys, asking, web_on
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA
+from twelvefold.core.ports import Schema
 from twelvefold.web.app import create_app
 from twelvefold.web.readiness import FRESH_S, Found, Readiness
 
@@ -33,11 +34,19 @@ async def test_ready_is_a_database_that_answers_at_this_releases_schema() -> Non
 
 
 async def test_another_schema_is_not_ready() -> None:
-    async with web_on(Keys(schema="0000")) as web, asking(create_app(web)) as client:
+    async with web_on(Keys(at=Schema("0000", "0000"))) as web, asking(create_app(web)) as client:
         answer = await client.get("/readyz")
 
     assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
     assert answer.json()["schema"] == "0000"
+
+
+async def test_a_newer_schema_that_serves_this_release_is_ready() -> None:
+    newer = Keys(at=Schema("9999", SCHEMA))
+    async with web_on(newer) as web, asking(create_app(web)) as client:
+        answer = await client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["schema"]) == (200, "9999")
 
 
 async def test_a_database_that_is_away_is_not_ready() -> None:
@@ -64,6 +73,7 @@ async def test_the_version_names_the_release_and_the_schema() -> None:
     assert answer.json() == {
         "name": "twelvefold",
         "version": __version__,
+        "commit": "",
         "release": "release-7",
         "schema": SCHEMA,
     }
@@ -82,7 +92,7 @@ async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
 
 async def test_a_database_that_never_answers_is_given_up() -> None:
     class Hangs(Keys):
-        async def schema_version(self) -> str | None:
+        async def schema(self) -> Schema | None:
             await asyncio.sleep(60)
             return None
 

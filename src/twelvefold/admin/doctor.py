@@ -11,8 +11,9 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-from twelvefold.boot import SCHEMA, embedded_file
+from twelvefold.boot import SCHEMA, embedded_file, schema_problem
 from twelvefold.config import Settings
+from twelvefold.core.ports import Schema
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import ServiceFault
@@ -64,7 +65,7 @@ async def _database(settings: Settings, services: Services) -> AsyncIterator[Fin
         return
     try:
         problems = await services.store.check()
-        version = await services.store.schema_version()
+        schema = await services.store.schema()
         facts = [fact async for fact in _server(settings, services)]
     except ServiceFault as error:
         yield Finding("fail", "database", str(error))
@@ -73,14 +74,17 @@ async def _database(settings: Settings, services: Services) -> AsyncIterator[Fin
         yield fact
     for problem in problems:
         yield Finding("fail", "database", problem)
-    yield _schema(version)
+    yield _schema(schema)
 
 
-def _schema(version: str | None) -> Finding:
-    if version == SCHEMA:
-        return Finding("ok", "schema", f"at {version}")
-    found = f"at {version}" if version else "missing"
-    return Finding("fail", "schema", f"{found}, this release needs {SCHEMA}: twelvefold migrate")
+def _schema(schema: Schema | None) -> Finding:
+    problem = schema_problem(schema)
+    if problem or schema is None:
+        return Finding("fail", "schema", problem or "missing")
+    newer = (
+        "" if schema.level == SCHEMA else f", newer than this release's {SCHEMA}, which it serves"
+    )
+    return Finding("ok", "schema", f"at {schema.level}{newer}")
 
 
 async def _server(settings: Settings, services: Services) -> AsyncIterator[Finding]:

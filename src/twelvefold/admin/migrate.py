@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twelvefold.boot import SCHEMA, check_database, embedded_file, migrate_journal
+from twelvefold.boot import (
+    SCHEMA,
+    check_database,
+    embedded_file,
+    migrate_journal,
+    this_release,
+)
 from twelvefold.config import Settings
 from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
@@ -26,10 +32,20 @@ NOTE_SEEDED = "INSERT INTO twelvefold_seeded (workflow) VALUES (:name)"
 
 
 async def migrate(settings: Settings, services: Services) -> list[str]:
-    """Apply what is missing; returns the journal's revisions and the workflows whose schema ran."""
-    applied = await migrate_journal(settings.database_url)
+    """Apply what is missing, and write down that this release is in place.
+
+    Returns the journal's revisions and the workflows whose schema ran. On a schema of a newer
+    release that serves this one too, as after a roll back, there is nothing to apply.
+    """
+    store = services.store
+    newer = await store.schema()
+    if newer is None or newer.level <= SCHEMA or not newer.fits(SCHEMA):
+        newer = None
+    applied = [] if newer else await migrate_journal(settings.database_url)
     for revision in applied:
         log.info("schema_migrated", revision=revision)
+    if await store.add_release(release := this_release(settings, newer)):
+        log.info("release_put_in_place", version=release.version, commit=release.commit)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
         await services.store.run_script(workflow.schema)
@@ -52,10 +68,10 @@ async def _prepare_file(settings: Settings, services: Services, file: Path) -> N
         raise SettingsError(f"DATABASE_URL: there is no directory {file.parent}")
     with _alone_in(file.parent):
         # Only now: another process may be at it, or may have died half-way.
-        version = await services.store.schema_version()
-        if version is None or version < SCHEMA:
+        schema = await services.store.schema()
+        if schema is None or schema.level < SCHEMA:
             await migrate(settings, services)
-        elif version > SCHEMA:
+        elif schema.level > SCHEMA:
             return
         for workflow in services.workflows.values():
             await _prepare_workflow(services.store, workflow)

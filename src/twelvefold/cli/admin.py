@@ -23,7 +23,7 @@ BAR = 30
 async def migrate(desk: Desk, *, sql: bool, since: str) -> int:
     """Bring the database to this release's schema, or print the SQL that would."""
     if sql:
-        print(journal_sql(desk.settings.database_url, since).rstrip())
+        print(journal_sql(desk.settings, since).rstrip())
         for workflow in desk.services.workflows.values():
             print(f"\n-- workflow {workflow.name}\n{workflow.schema.strip()}")
         return DONE

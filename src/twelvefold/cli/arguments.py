@@ -174,6 +174,8 @@ def build_parser() -> Parser:
     commands.add("seed", f"{home}:seed", "fill a workflow's tables", _fill_seed)
     commands.add("settings", f"{home}:settings", "list every setting and its value", _fill_json)
     commands.add("doctor", f"{home}:doctor", "look whether everything is fit to work", _fill_json)
+    does = "say which release this is, and which were put in place before"
+    commands.add("version", "twelvefold.cli.version:version", does, _fill_version)
     commands.add("prune", f"{home}:prune", "remove conversations that are over", _fill_prune)
     commands.add("shell", f"{home}:shell", "open a Python prompt with the services at hand")
     return top
@@ -316,6 +318,14 @@ def _fill_migrate(command: Parser) -> None:
         metavar="REVISION",
         help="with --sql: where the database is, as `doctor` says; default: nothing is there yet",
     )
+
+
+def _fill_version(command: Parser) -> None:
+    command.add_argument(
+        "--history", action="store_true", help="those that were put in place on the database"
+    )
+    _fill_limit(command)
+    _fill_json(command)
 
 
 def _fill_seed(command: Parser) -> None:

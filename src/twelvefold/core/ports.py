@@ -27,9 +27,11 @@ from twelvefold.core.records import (
     ModelRequest,
     NewRun,
     Principal,
+    Release,
     Row,
     RunRecord,
     RunStatus,
+    Schema,
     ThreadHead,
     ThreadRecord,
     ToolSpec,
@@ -61,9 +63,11 @@ __all__ = [
     "NewRun",
     "Principal",
     "ReadOnly",
+    "Release",
     "Row",
     "RunRecord",
     "RunStatus",
+    "Schema",
     "Silence",
     "StepTransaction",
     "Store",
@@ -344,8 +348,19 @@ class Store(Protocol):
         """
         ...
 
-    async def schema_version(self) -> str | None:
-        """The migration that was applied last; None before the first."""
+    async def schema(self) -> Schema | None:
+        """What the database has been brought to; None before the first migration."""
+        ...
+
+    async def add_release(self, release: Release) -> bool:
+        """Write down that a release was put in place, unless it is the last one that was.
+
+        Returns whether it is new. What is written is never changed.
+        """
+        ...
+
+    async def releases(self, *, limit: int) -> list[Release]:
+        """The releases that were put in place, the last one first."""
         ...
 
     async def check(self) -> list[str]:

@@ -128,6 +128,37 @@ class Heard:
     entries: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database has been brought to: `level` names the migration that was applied last.
+
+    Releases from level `serves` on can work on it, whatever they know of what came later.
+    """
+
+    level: str
+    serves: str
+
+    def fits(self, level: str) -> bool:
+        """Whether a release made for this level can work here."""
+        return self.serves <= level <= self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that was put in place; `serves` is the oldest level beside which it did so.
+
+    `commit` is "" where nobody wrote it down. `at_us` is microseconds since 1970 by the server's
+    clock, 0 for one that is not written yet.
+    """
+
+    id: str
+    version: str
+    commit: str
+    level: str
+    serves: str
+    at_us: int = 0
+
+
 SCOPES = ("runs", "approve")
 """What a key may do beside reading what is its principal's.
 

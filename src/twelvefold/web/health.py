@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from twelvefold import __version__
-from twelvefold.boot import SCHEMA
+from twelvefold.boot import SCHEMA, commit
 from twelvefold.web.context import web_of
 from twelvefold.web.faults import json_response
 
@@ -30,8 +30,14 @@ async def readyz(request: Request) -> Response:
 
 
 async def version(request: Request) -> Response:
-    """Which release this is, and which schema it works on."""
+    """Which release this is, what it was built of, and which schema it was made for."""
     release = web_of(request).services.release
     return json_response(
-        {"name": "twelvefold", "version": __version__, "release": release, "schema": SCHEMA}
+        {
+            "name": "twelvefold",
+            "version": __version__,
+            "commit": commit(),
+            "release": release,
+            "schema": SCHEMA,
+        }
     )

@@ -55,7 +55,9 @@ class Readiness:
     async def _looked(self) -> Found:
         try:
             async with asyncio.timeout(self._timeout_s):
-                schema = await self._store.schema_version()
+                schema = await self._store.schema()
         except (ServiceFault, TimeoutError):
             return Found(answers=False, schema=None, ready=False)
-        return Found(answers=True, schema=schema, ready=schema == self._needed)
+        if schema is None:
+            return Found(answers=True, schema=None, ready=False)
+        return Found(answers=True, schema=schema.level, ready=schema.fits(self._needed))

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS notes (
 """
 TABLES = (
     *("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys"),
-    *("seats", "notes"),
+    *("twelvefold_releases", "seats", "notes"),
 )
 
 

@@ -234,7 +234,7 @@ async def test_a_user_who_may_not_change_tables_does_a_whole_run(server: Private
 
         assert await journal(store, lease.run.thread) == [asked(), said(), finished()]
         assert await store.check() == []
-        assert await store.schema_version() is not None
+        assert await store.schema() is not None
         assert await rows(store, "SELECT sent_at FROM outbox") == [{"sent_at": None}]
         assert await store.prune(before_us=FAR_US) == 0
     finally:

@@ -229,9 +229,9 @@ async def test_who_waits_for_a_connection_is_told_when_there_is_none(
 
     async with store.read():
         with pytest.raises(StoreUnavailable, match=r"no connection .* within 0\.1 s"):
-            await store.schema_version()
+            await store.schema()
 
-    assert await store.schema_version() is not None
+    assert await store.schema() is not None
     await store.close()
 
 
@@ -252,7 +252,7 @@ async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
     await store.close()
 
     with pytest.raises(StoreRefused, match="the store is closed"):
-        await store.schema_version()
+        await store.schema()
 
 
 @pytest.mark.mysql

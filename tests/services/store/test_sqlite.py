@@ -37,7 +37,7 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/nowhere/journal.db")
 
     with pytest.raises(StoreRefused, match=r"unable to open database file: .*/nowhere/journal.db"):
-        await store.schema_version()
+        await store.schema()
 
     await store.close()
 
@@ -48,7 +48,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(StoreRefused, match="not a database"):
-            await store.schema_version()
+            await store.schema()
 
     await store.close()
 
@@ -169,4 +169,4 @@ async def test_a_store_that_is_closed_says_so(url: str) -> None:
         with pytest.raises(StoreRefused, match="the store is closed"):
             await db.fetch_one("SELECT 1")
     with pytest.raises(StoreRefused, match="the store is closed"):
-        await store.schema_version()
+        await store.schema()

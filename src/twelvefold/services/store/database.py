@@ -10,7 +10,7 @@ from twelvefold.core.ports import Row
 from twelvefold.services.store.statements import load
 from twelvefold.services.store.transaction import Connection
 
-FILES = ("journal.sql", "conversations.sql", "keys.sql", "outbox.sql", "upkeep.sql")
+FILES = ("journal.sql", "conversations.sql", "keys.sql", "outbox.sql", "releases.sql", "upkeep.sql")
 SECOND_US = 1_000_000
 
 

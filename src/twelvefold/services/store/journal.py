@@ -44,6 +44,7 @@ from twelvefold.services.store.conversations import Conversations
 from twelvefold.services.store.database import SECOND_US, key_of
 from twelvefold.services.store.keys import Keys
 from twelvefold.services.store.outbox import Outbox
+from twelvefold.services.store.releases import Releases
 from twelvefold.services.store.transaction import (
     Connection,
     SQLReadOnly,
@@ -64,7 +65,7 @@ LONG_STEP = 1 / 3
 """From what share of the lease's length on a step renews it: a holder does so about as often."""
 
 
-class SQLStore(Conversations, Keys, Outbox, Upkeep):
+class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
     """Obeys `twelvefold.core.ports.Store`."""
 
     def __init__(

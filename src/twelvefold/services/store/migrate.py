@@ -8,6 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from twelvefold.core.ports import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable
 from twelvefold.services.store import sqlite_path
 from twelvefold.services.store.migrations import VERSION_TABLE
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0002"
-"""The newest revision; a process whose database is elsewhere refuses to work on it."""
+HEAD = "0003"
+"""The newest revision; a process whose database is before it refuses to work there."""
+SERVES = "0003"
+"""The oldest revision whose releases can work on a database that is at `HEAD`.
+
+A revision only adds: what the release before it reads stays as it is, so that this one can be
+rolled back while its runs are in flight. What nobody reads any more is removed a release later,
+and only that raises this.
+"""
 WAIT_S = 60
 """How long to wait for another process that migrates the same database."""
 LOCK = "SELECT GET_LOCK(CONCAT('twelvefold.', LEFT(SHA2(DATABASE(), 256), 32)), :wait_s)"
@@ -102,6 +110,21 @@ def offline_sql(url: str, *, since: str = "base") -> str:
     except (CommandError, RevisionError) as error:
         raise StoreRefused(f"there is no way from revision {since!r}: {error}") from error
     return out.getvalue()
+
+
+def ledger_sql(url: str, release: Release) -> str:
+    """What notes a release in the ledger, for a DBA to run behind its migrations."""
+    if _is_sqlite(url):
+        from twelvefold.services.store.sqlite import WORDS
+    else:
+        from twelvefold.services.store.mysql import WORDS
+    texts = (release.id, release.version, release.commit, release.level, release.serves)
+    quoted = ", ".join("'" + text.replace("\\", "").replace("'", "''") + "'" for text in texts)
+    return (
+        "INSERT INTO twelvefold_releases\n"
+        f"SELECT COALESCE(MAX(number), 0) + 1, {quoted}, {WORDS['now_us']}\n"
+        "  FROM twelvefold_releases;\n"
+    )
 
 
 def _is_sqlite(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Upkeep in SQL: what has been over for long, or was deleted, is removed; which schema there is."""
+"""Upkeep in SQL: what has been over for long, or was deleted, is removed."""
 
 from twelvefold.services.store.database import Database
 from twelvefold.services.store.transaction import Connection
@@ -33,11 +33,3 @@ class Upkeep(Database):
         for name in _OF_A_THREAD:
             await db.execute(self._sql[name], {"thread": thread})
         return True
-
-    async def schema_version(self) -> str | None:
-        """The migration that was applied last; None before the first."""
-        async with self._reading() as db:
-            if not await db.fetch(self._sql["version_table"], {}):
-                return None
-            rows = await db.fetch(self._sql["schema_version"], {})
-        return str(rows[0]["version_num"]) if rows else None

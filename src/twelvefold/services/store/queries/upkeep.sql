@@ -46,6 +46,3 @@ DELETE FROM outbox WHERE thread_id = :thread
 
 -- delete_thread: last of all
 DELETE FROM threads WHERE id = :thread
-
--- schema_version: which migration was applied last
-SELECT version_num FROM twelvefold_version

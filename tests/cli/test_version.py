@@ -1,0 +1,37 @@
+"""`twelvefold version`: this release, and the ledger."""
+
+import pytest
+
+from tests.cli.conftest import Twelvefold
+from twelvefold import __version__
+from twelvefold.boot import SCHEMA
+
+
+def test_a_working_copy_says_that_it_is_one(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELEASE_ID", "r7")
+
+    said = tw("version").out
+
+    assert said == f"twelvefold {__version__} (a working copy), release r7, schema {SCHEMA}\n"
+    known = {"version": __version__, "commit": "", "release": "r7", "schema": SCHEMA}
+    assert tw("version", "--json").json == known
+
+
+def test_what_was_put_in_place_is_listed(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
+    for release in ("r1", "r2", "r2"):
+        monkeypatch.setenv("RELEASE_ID", release)
+        tw("migrate")
+
+    done = tw("version", "--history")
+
+    heads, *lines = done.lines
+    assert heads.split()[:4] == ["RELEASE", "VERSION", "COMMIT", "SCHEMA"]
+    assert [line.split()[:3] for line in lines] == [
+        ["r2", __version__, SCHEMA],
+        ["r1", __version__, SCHEMA],
+    ]
+    newest = tw("version", "--history", "--limit", "1", "--json").json
+    assert (newest["release"], newest["schema"]) == ("r2", SCHEMA)
+    assert newest["at_us"] > 0
