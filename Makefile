@@ -5,6 +5,7 @@ export PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+RUN = $(if $(RELEASE),.releases/$(RELEASE),$(VENV))/bin/twelvefold
 SERVERS := $(PY) -m tests.servers run --
 
 RUNS ?= ../shared/taubench/recorded
@@ -13,6 +14,7 @@ FAULTS ?=
 LIMIT ?=
 API ?=
 VIA ?=
+RELEASE ?=
 LANES ?=
 ARGS ?=
 
@@ -27,9 +29,8 @@ $(READY): requirements.txt pyproject.toml tools/init
 	@tools/init
 	@touch $@
 
-build: $(READY) ## wheel and sdist into dist/
-	@rm -rf dist
-	$(VENV)/bin/uv build --no-build-isolation --python $(PY) --out-dir dist
+build: $(READY) ## wheel, sdist and SBOM into dist/, and an image where there is docker or podman
+	@tools/build
 
 test: $(READY) ## all tests but the slow, on DATABASE_URL or a private MariaDB (ARGS="-k seat -x")
 	$(SERVERS) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
@@ -40,8 +41,9 @@ test-page: $(READY) ## the page in a real browser, which it installs on Debian (
 test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model
 	$(SERVERS) $(PY) -m pytest -m "" $(ARGS)
 
-run: $(READY) ## a chat on the embedded database; without a terminal, a sample conversation
-	@if [ -t 0 ]; then exec $(VENV)/bin/twelvefold chat; else exec $(VENV)/bin/twelvefold chat --sample; fi
+run: $(READY) ## a chat on the embedded database; without a terminal, a sample conversation (RELEASE=0.1.0: of that release)
+	@$(if $(RELEASE),tools/place $(RELEASE) && export RELEASE_ID=v$(RELEASE) &&) \
+	if [ -t 0 ]; then exec $(RUN) chat; else exec $(RUN) chat --sample; fi
 
 web: $(READY) ## the API and the page at http://127.0.0.1:8000, on DATABASE_URL or the embedded database
 	@exec $(VENV)/bin/twelvefold web $(ARGS)
@@ -49,12 +51,12 @@ web: $(READY) ## the API and the page at http://127.0.0.1:8000, on DATABASE_URL 
 worker: $(READY) ## drive background runs and send mail, on DATABASE_URL or the embedded database
 	@exec $(VENV)/bin/twelvefold worker $(ARGS)
 
-release: $(READY) ## check, test, build, and tag this commit (PUSH=1 pushes the tag)
+release: $(READY) ## the next version of the commits: check, test, changelog, tag, build, ledger (PUSH=1 pushes)
 	@MAKE="$(MAKE)" tools/release
 
 tear-down: ## stop the private MariaDB, remove all that was made here (FORCE=1: twelvefold.db too)
 	@$(PYTHON) -B -m tests.servers wipe
-	rm -rf $(VENV) dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .releases dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@if [ -e twelvefold.db ]; then \
 		answer=n; \
@@ -68,12 +70,15 @@ check: $(READY) ## format, lint, types, import contracts, every branch of core a
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --group dev --quiet \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --constraint requirements.txt \
+		--custom-compile-command "make lock" --output-file requirements-runtime.txt pyproject.toml
 
 replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API VIA=http LANES DATABASE_URL)
 	$(SERVERS) $(PY) -m tests.acceptance.replay --runs "$(RUNS)" --domain "$(DOMAIN)" \

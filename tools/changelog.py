@@ -1,0 +1,64 @@
+"""Gives what CHANGELOG.md has under [Unreleased] to a version, or what the commits say.
+
+    python tools/changelog.py VERSION DATE [SINCE]
+
+edits CHANGELOG.md and prints the version's notes; SINCE is the tag before. Source of the form:
+keepachangelog.com 1.1.0 and conventionalcommits.org 1.0.0.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CHANGELOG = Path("CHANGELOG.md")
+UNRELEASED = "## [Unreleased]\n"
+SUBJECT = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?(?P<breaks>!)?: (?P<what>.+)")
+HEADINGS = {"feat": "Added", "perf": "Changed", "fix": "Fixed"}
+"""Commits of other types are nothing that a user notices."""
+
+
+def released(changelog: str, version: str, date: str, subjects: list[str]) -> tuple[str, str]:
+    """The changelog with the version in it, and what it says of that.
+
+    Raises ValueError for one without [Unreleased], or where there is nothing to say.
+    """
+    before, found, behind = changelog.partition(UNRELEASED)
+    if not found:
+        raise ValueError(f"CHANGELOG.md has no line {UNRELEASED.strip()!r}")
+    notes, older = re.match(r"(?s)(.*?)(?=^## |\Z)(.*)", behind, re.MULTILINE).groups()  # type: ignore[union-attr] # anything matches
+    said = notes.strip() or _of_commits(subjects)
+    if not said:
+        raise ValueError("neither [Unreleased] nor the commits say what is new")
+    head = f"## [{version}] - {date}"
+    return f"{before}{UNRELEASED}\n{head}\n\n{said}\n\n{older}".rstrip() + "\n", said
+
+
+def _of_commits(subjects: list[str]) -> str:
+    sections: dict[str, list[str]] = {}
+    for subject in subjects:
+        commit = SUBJECT.fullmatch(subject)
+        heading = commit and ("Changed" if commit["breaks"] else HEADINGS.get(commit["type"]))
+        if commit and heading:
+            what = commit["what"]
+            line = f"- {what[0].upper()}{what[1:]}{' (breaks)' if commit['breaks'] else ''}."
+            sections.setdefault(heading, []).append(line)
+    told = [f"### {heading}\n\n" + "\n".join(lines) for heading, lines in sorted(sections.items())]
+    return "\n\n".join(told)
+
+
+def main() -> None:
+    version, date, *since = sys.argv[1:]
+    span = f"{since[0]}..HEAD" if since and since[0] else "HEAD"
+    log = ["git", "log", "--reverse", "--no-merges", "--format=%s", span]
+    subjects = subprocess.run(log, capture_output=True, text=True, check=True).stdout.splitlines()
+    try:
+        changelog, notes = released(CHANGELOG.read_text(), version, date, subjects)
+    except ValueError as error:
+        sys.exit(f"changelog: {error}")
+    CHANGELOG.write_text(changelog)
+    print(notes)
+
+
+if __name__ == "__main__":
+    main()
