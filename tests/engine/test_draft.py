@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Silence
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.draft import only_text
+from twelvefold.engine.draft import Draft, only_text
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.errors import LeaseLost, ModelRejected, ModelUnavailable, StoreRefused
 from twelvefold.services.model.scripted import says
@@ -52,9 +53,15 @@ class Typist:
         """Nothing is open."""
 
 
-async def a_moment(_: Listener) -> None:
-    """Long enough for what was said to be written."""
-    await asyncio.sleep(0.03)
+async def a_moment(listener: Listener) -> None:
+    """Until what was said is written; where that is kept from happening, a second."""
+    await asyncio.sleep(0.005)
+    if not isinstance(listener, Draft):
+        return  # nobody streams
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while listener._attempt.unshown or listener._writer or listener._timer:
+                await asyncio.sleep(0.001)
 
 
 def anew(listener: Listener) -> None:
