@@ -164,6 +164,16 @@ async def test_the_first_key_closes_the_door() -> None:
     assert await doors.caller(Headers(BEARER)) == ANN
 
 
+async def test_who_shows_the_first_key_is_its_principal_at_once() -> None:
+    keys = Keys()
+    doors = Doors(keys.store, is_open=True, clock=Clock())
+    assert await doors.caller(Headers({**HOME, **BEARER})) == Caller(LOCAL, "")
+    keys.has.append(api_key())
+
+    assert await doors.caller(Headers({**HOME, **BEARER})) == ANN
+    assert (await refused(doors, HOME)).status == 401
+
+
 async def test_revoking_the_last_key_does_not_open_the_door() -> None:
     keys = Keys([api_key()], revoked={"key-1"})
 
