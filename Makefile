@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 RUN = $(if $(RELEASE),.releases/$(RELEASE),$(VENV))/bin/twelvefold
 SERVERS := $(PY) -m tests.servers run --
+COMPILE = $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 RUNS ?= ../shared/taubench/recorded
 DOMAIN ?= retail
@@ -19,10 +21,10 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all run web worker release tear-down check lock replay crash bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check lock replay crash bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: $(READY) ## .venv from the lock, every package by its hash
 $(READY): requirements.txt pyproject.toml tools/init
@@ -38,8 +40,11 @@ test: $(READY) ## all tests but the slow, on DATABASE_URL or a private MariaDB (
 test-page: $(READY) ## the page in a real browser, which it installs on Debian (PICTURES=docs/images)
 	$(PY) -m pytest -m browser tests/acceptance/page $(ARGS)
 
-test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model
+test-all: $(READY) ## and the slow ones: every recording, MySQL 9, kills, a real model, conformance
 	$(SERVERS) $(PY) -m pytest -m "" $(ARGS)
+
+conformance: $(READY) ## the service with real clients, Python's and Node's, which it installs (needs Node 20)
+	$(SERVERS) $(PY) -m pytest -m "" tests/conformance $(ARGS)
 
 run: $(READY) ## a chat on the embedded database; without a terminal, a sample conversation (RELEASE=0.1.0: of that release)
 	@$(if $(RELEASE),tools/place $(RELEASE) && export RELEASE_ID=v$(RELEASE) &&) \
@@ -75,10 +80,10 @@ check: $(READY) ## format, lint, types, import contracts, every branch of core a
 	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
-	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --group dev --quiet \
-		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
-	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --constraint requirements.txt \
-		--custom-compile-command "make lock" --output-file requirements-runtime.txt pyproject.toml
+	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml
+	$(COMPILE) --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
+	$(COMPILE) --output-file tests/conformance/python/requirements.txt tests/conformance/python/requirements.in
+	$(COMPILE) --output-file tests/conformance/litellm/requirements.txt tests/conformance/litellm/requirements.in
 
 replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API VIA=http LANES DATABASE_URL)
 	$(SERVERS) $(PY) -m tests.acceptance.replay --runs "$(RUNS)" --domain "$(DOMAIN)" \

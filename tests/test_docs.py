@@ -1,7 +1,9 @@
 """What the pages say is so: their links lead somewhere, and their Python runs."""
 
 import ast
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,28 @@ def test_the_readme_shows_the_workflow_that_the_examples_have() -> None:
     kept = (ROOT / "examples" / "shopping.py").read_text()
 
     assert ast.dump(_without_docstring(shown)) == ast.dump(_without_docstring(kept))
+
+
+def test_the_clients_of_the_guide_are_those_that_are_tried() -> None:
+    guide = (ROOT / "docs" / "howto" / "serve.md").read_text()
+    row = re.compile(r"^\| `([^`]+)` \| (Python|Node) \| (\S+) \|", re.MULTILINE)
+
+    assert sorted(row.findall(guide)) == sorted([*_tried_of_python(), *_tried_of_node()])
+
+
+def _tried_of_python() -> Iterator[tuple[str, str, str]]:
+    for asked in (ROOT / "tests" / "conformance").glob("*/requirements.in"):
+        lock = asked.with_suffix(".txt").read_text()
+        for name in re.findall(r"^[a-z-]+", asked.read_text(), re.MULTILINE):
+            (version,) = re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)
+            yield name, "Python", version
+
+
+def _tried_of_node() -> Iterator[tuple[str, str, str]]:
+    package = json.loads((ROOT / "tests/conformance/node/package.json").read_text())
+    for name, version in package["dependencies"].items():
+        if name != "zod":  # what the AI SDK describes tools with
+            yield name, "Node", version
 
 
 def _without_docstring(code: str) -> ast.Module:

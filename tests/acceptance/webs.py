@@ -27,9 +27,10 @@ class Web:
         self._settings = settings
         self._log = log
         self._process: Process | None = None
+        self.url = f"http://127.0.0.1:{self._port}/v1"
         # The client asks once: what a test does not see again it has to ask for itself.
         self.sdk = AsyncOpenAI(
-            base_url=f"http://127.0.0.1:{self._port}/v1",
+            base_url=self.url,
             api_key="none",
             max_retries=0,
             _strict_response_validation=True,

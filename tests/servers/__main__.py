@@ -101,7 +101,7 @@ def _start() -> str:
 def _remove_data() -> None:
     place = home()
     shutil.rmtree(_standing_directory(), ignore_errors=True)
-    for directory in place.glob("run-*"):
+    for directory in (*place.glob("run-*"), *place.glob("conformance-*")):
         shutil.rmtree(directory, ignore_errors=True)
     for lock in place.glob("*.lock"):
         lock.unlink(missing_ok=True)
