@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+NO_CLIENTS = ("openresponses-types", "zod")
+"""What the clients' environments have beside them: types to check by or to describe tools."""
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -63,13 +65,14 @@ def _tried_of_python() -> Iterator[tuple[str, str, str]]:
         lock = asked.with_suffix(".txt").read_text()
         for name in re.findall(r"^[a-z-]+", asked.read_text(), re.MULTILINE):
             (version,) = re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)
-            yield name, "Python", version
+            if name not in NO_CLIENTS:
+                yield name, "Python", version
 
 
 def _tried_of_node() -> Iterator[tuple[str, str, str]]:
     package = json.loads((ROOT / "tests/conformance/node/package.json").read_text())
     for name, version in package["dependencies"].items():
-        if name != "zod":  # what the AI SDK describes tools with
+        if name not in NO_CLIENTS:
             yield name, "Node", version
 
 

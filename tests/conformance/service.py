@@ -1,4 +1,4 @@
-"""The service that the clients use: two processes on one MariaDB, and a model that takes its time.
+"""The service that the clients use: processes on one MariaDB, and a model that takes its time.
 
 Each student has a key, so that what one client does is told apart from what the others do.
 """
@@ -30,10 +30,14 @@ SCRIPT_S = 100
 
 @dataclass(frozen=True)
 class Service:
-    """`a` and `b` are its processes, `store` is their database; `home` is for the clients."""
+    """Its processes, their database, and a directory for the clients.
+
+    `a` and `b` are alike, `plain` shows its tools as function calls.
+    """
 
     a: Web
     b: Web
+    plain: Web
     store: Store
     home: Path
 
@@ -42,12 +46,12 @@ class Service:
         token, _ = await create_key(self.store, place.student, place.student, SCOPES)
         return token
 
-    async def run(self, command: Sequence[str], key: str) -> str:
-        """What a client prints that has only this address and this key."""
+    async def run(self, command: Sequence[str], key: str, at: Web | None = None) -> str:
+        """What a client prints that has only an address, by choice `a`'s, and this key."""
         environ = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.home),
-            "OPENAI_BASE_URL": self.a.url,
+            "OPENAI_BASE_URL": (at or self.a).url,
             "OPENAI_API_KEY": key,
         }
         pipe = asyncio.subprocess.PIPE
@@ -81,8 +85,11 @@ async def service(server_url: str, places: Sequence[Place], home: Path) -> Async
         store = await open_store(url)
         try:
             await store.run_script(refunds.schema)
-            async with webs(2, settings, home) as (a, b):
-                yield Service(a, b, store, home)
+            async with (
+                webs(2, settings, home) as (a, b),
+                webs(1, {**settings, "TOOL_ITEMS": "function"}, home) as (plain,),
+            ):
+                yield Service(a, b, plain, store, home)
         finally:
             await store.close()
 
