@@ -74,6 +74,18 @@ examples:
   twelvefold keys create ann-bot --principal ann --scope runs
   OPENAI_API_KEY=$(twelvefold keys create ann)          the key alone is on standard output
 """
+FACTORS_EPILOG = """\
+examples:
+  twelvefold factors                          all twelve, in a minute at most
+  twelvefold factors VI IX --json             two of them, a JSON object a line
+
+Starts real processes of this release, beside each other, on databases of their own: on a server
+schemas named tw_factors_…, which DATABASE_URL's user has to be allowed to make; they are dropped at
+the end. A model's server is played by the checks. Where SMTP_URL is set, one letter is sent through
+it, to MAIL_FROM.
+
+exit status: 0 nothing failed (what cannot be claimed here is told), 1 a factor failed
+"""
 SCOPES = ("runs", "approve")
 WIDTH = 100
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -176,6 +188,8 @@ def build_parser() -> Parser:
     commands.add("doctor", f"{home}:doctor", "look whether everything is fit to work", _fill_json)
     does = "say which release this is, and which were put in place before"
     commands.add("version", "twelvefold.cli.version:version", does, _fill_version)
+    does = "try each of the twelve factors on this release"
+    commands.add("factors", "twelvefold.cli.factors:factors", does, _fill_factors, FACTORS_EPILOG)
     commands.add("prune", f"{home}:prune", "remove conversations that are over", _fill_prune)
     commands.add("shell", f"{home}:shell", "open a Python prompt with the services at hand")
     return top
@@ -333,6 +347,11 @@ def _fill_seed(command: Parser) -> None:
     command.add_argument(
         "--file", metavar="F", help="JSON Lines, .gz too; default: the workflow's own records"
     )
+
+
+def _fill_factors(command: Parser) -> None:
+    command.add_argument("numbers", metavar="N", nargs="*", help="I to XII; default: all")
+    _fill_json(command)
 
 
 def _fill_prune(command: Parser) -> None:

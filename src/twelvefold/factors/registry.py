@@ -1,0 +1,105 @@
+"""The twelve factors in their order, and how all of their checks are run.
+
+Source of the names: 12factor.net.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from twelvefold.config import Settings
+from twelvefold.errors import SettingsError
+from twelvefold.factors import (
+    codebase,
+    concurrency,
+    config,
+    disposability,
+    logs,
+    parity,
+    processes,
+    releases,
+    services,
+)
+from twelvefold.factors.scene import Scene, open_scene
+from twelvefold.factors.witness import Factor, Row, Witness
+
+LIMIT_S = 57.0
+"""For all checks together: they promise to take a minute at most."""
+AT_ONCE = 6
+"""Checks side by side; most of their time they wait for processes to start."""
+
+FACTORS = (
+    Factor("I", "Codebase", codebase.codebase),
+    Factor("II", "Dependencies", codebase.dependencies),
+    Factor("III", "Config", config.config),
+    Factor("IV", "Backing services", services.backing_services),
+    Factor("V", "Build, release, run", releases.build_release_run),
+    Factor("VI", "Processes", processes.processes),
+    Factor("VII", "Port binding", processes.port_binding),
+    Factor("VIII", "Concurrency", concurrency.concurrency),
+    Factor("IX", "Disposability", disposability.disposability),
+    Factor("X", "Dev/prod parity", parity.parity),
+    Factor("XI", "Logs", logs.logs),
+    Factor("XII", "Admin processes", releases.admin_processes),
+)
+MEASURED = "IX"
+"""Begins alone: it takes the time that a process needs to be ready."""
+LONGEST_FIRST = (MEASURED, "VIII", "XII", "IV")
+
+
+def factors_of(numbers: Sequence[str]) -> tuple[Factor, ...]:
+    """Those with these numbers, or all. Raises SettingsError for a number that is none."""
+    wanted = {number.upper() for number in numbers}
+    if unknown := sorted(wanted - {one.number for one in FACTORS}):
+        raise SettingsError(f"there is no factor {', '.join(unknown)}; there are I to XII")
+    return tuple(one for one in FACTORS if not wanted or one.number in wanted)
+
+
+async def prove(
+    settings: Settings, environ: Mapping[str, str], factors: Sequence[Factor] = FACTORS
+) -> list[Row]:
+    """Try these factors on the release that runs; a row each, in their order.
+
+    Raises SettingsError or StoreUnavailable where the database does not let the checks begin.
+    """
+    in_haste = sorted(factors, key=lambda one: one.number not in LONGEST_FIRST)
+    async with open_scene(settings, environ) as scene:
+        await scene.scratch.empty()  # refused here, rather than twelve times below
+        run = _Run(scene, time.monotonic() + LIMIT_S)
+        if MEASURED not in {one.number for one in factors}:
+            scene.calm.set()
+        async with asyncio.TaskGroup() as tasks:
+            trials = {one.number: tasks.create_task(run.tried(one)) for one in in_haste}
+    return [trials[one.number].result() for one in factors]
+
+
+class _Run:
+    """All checks on one scene, of which only so many go on at a time."""
+
+    def __init__(self, scene: Scene, deadline: float) -> None:
+        self._scene = scene
+        self._deadline = deadline
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def tried(self, factor: Factor) -> Row:
+        """What came of one check; whatever goes wrong in it is its row's."""
+        if factor.number != MEASURED:
+            await self._scene.calm.wait()
+        async with self._turns:
+            began, witness = time.monotonic(), Witness()
+            try:
+                async with asyncio.timeout(self._deadline - began):
+                    await factor.check(self._scene, witness)
+            except Exception as error:
+                witness.fail(_said(error))
+            if factor.number == MEASURED:
+                self._scene.calm.set()
+        return Row(factor, witness.result, tuple(witness.evidence), time.monotonic() - began)
+
+
+def _said(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it was not over in time"
+    return f"{type(error).__name__}: {error}"

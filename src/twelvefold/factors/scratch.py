@@ -1,0 +1,93 @@
+"""Databases for the checks alone: schemas beside that of DATABASE_URL, or files on SQLite.
+
+Each is dropped at the end, however that comes, unless the process is killed.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from twelvefold.boot import embedded_file, migrate_journal, open_services
+from twelvefold.config import Settings
+from twelvefold.engine.services import Services
+from twelvefold.errors import SettingsError, StoreRefused
+from twelvefold.factors import clerk
+
+NAME = "tw_factors_"
+
+
+class Scratch:
+    """Makes databases; `close` drops them."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._settings = replace(settings, workflows=(clerk.IMPORT_PATH,))
+        self._directory = directory
+        self._names: list[str] = []
+        self._users: list[str] = []
+        # Alembic keeps what it works on in a module.
+        self._one_migrates = asyncio.Lock()
+
+    @property
+    def embedded(self) -> bool:
+        return embedded_file(self._settings) is not None
+
+    async def empty(self) -> str:
+        """The URL of a new database without a table. Raises SettingsError where none can be had."""
+        name = f"{NAME}{secrets.token_hex(6)}"
+        if self.embedded:
+            return f"sqlite:///{self._directory / name}.db"
+        try:
+            await self._run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        except StoreRefused as error:
+            raise SettingsError(
+                f"DATABASE_URL: the checks work in databases of their own, and its user may not "
+                f"make them: {error}; GRANT ALL ON `{NAME.replace('_', chr(92) + '_')}%`.* to it, "
+                "or name another user"
+            ) from error
+        self._names.append(name)
+        return urlsplit(self._settings.database_url)._replace(path=f"/{name}").geturl()
+
+    async def migrated(self) -> str:
+        """The URL of a new database that is fit for the release and the clerk."""
+        url = await self.empty()
+        await self.migrate(url)
+        return url
+
+    async def migrate(self, url: str) -> None:
+        """Bring a database to the release's schema."""
+        async with self._one_migrates:
+            await migrate_journal(url)
+        async with self.services(url) as services:
+            await services.store.run_script(clerk.workflow.schema)
+
+    @asynccontextmanager
+    async def services(self, url: str) -> AsyncIterator[Services]:
+        """The services on one of the databases, without a model."""
+        settings = replace(self._settings, database_url=url)
+        async with open_services(settings, with_model=False) as services:
+            yield services
+
+    async def reader_and_writer(self, url: str) -> str:
+        """The same database for a new user who may not change its tables. Raises StoreRefused."""
+        user, password = f"tw_f_{secrets.token_hex(6)}", f"Tw-1{secrets.token_hex(12)}"
+        await self._run(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{password}'")
+        self._users.append(user)
+        parts = urlsplit(url)
+        database = parts.path.lstrip("/")
+        await self._run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO '{user}'@'%'")
+        where = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{user}:{quote(password)}@{where}").geturl()
+
+    async def close(self) -> None:
+        for user in self._users:
+            await self._run(f"DROP USER '{user}'@'%'")
+        for name in self._names:
+            await self._run(f"DROP DATABASE {name}")
+
+    async def _run(self, statement: str) -> None:
+        async with self.services(self._settings.database_url) as services:
+            await services.store.run_script(statement)
