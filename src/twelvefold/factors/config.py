@@ -54,19 +54,27 @@ def _named(path: Path, module: object) -> Iterator[str]:
 
 async def _no_file(scene: Scene, witness: Witness) -> None:
     file = f"{scene.directory}/config.db"
-    running = await scene.release.done(
+    running = await scene.release.start(
         "run",
         "I want to learn databases",
-        settings={"DATABASE_URL": f"sqlite:///{file}", "HOME": str(scene.directory / "home")},
+        settings={"DATABASE_URL": f"sqlite:///{file}", "RELEASE_ID": "environment"},
         watched=True,
+        dotenv="RELEASE_ID=file\nDATABASE_URL=sqlite:///file.db\n",
     )
+    status = await running.ended()
     opened = [one["open"] for one in running.watched() if "open" in one and not one["writes"]]
     foreign = [path for path in opened if not _expected(path, file)]
     witness.expect(
-        running.status == 0 and bool(opened) and not foreign,
-        f"`twelvefold run` opened {len(opened)} files to read, Python's and its packages' own and "
-        "the system's; of its own accord it looked for .env alone, which never overrides",
-        f"`twelvefold run` ended with {running.status} and looked for {', '.join(foreign)}",
+        status == 0 and bool(opened) and not foreign,
+        f"`twelvefold run` opened {len(opened)} files to read: Python's and its packages' own, the "
+        "system's, the .env of its directory, and no other",
+        f"`twelvefold run` ended with {status} and looked for {', '.join(foreign) or 'no file'}",
+    )
+    releases = {line.get("release") for line in running.errors}
+    witness.expect(
+        releases == {"environment"} and not (running.home / "work" / "file.db").exists(),
+        "that .env set two variables that the environment sets, and overrode neither",
+        f"the environment says RELEASE_ID=environment, .env says file, the log {releases}",
     )
 
 

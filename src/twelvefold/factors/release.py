@@ -35,12 +35,15 @@ class Release:
         settings: Mapping[str, str],
         watched: bool = False,
         stdout: BinaryIO | None = None,
+        dotenv: str = "",
     ) -> "Running":
-        """The process of a command, in an empty directory of its own."""
+        """The process of a command, in a directory of its own, which is empty but for `.env`."""
         home = self._directory / f"process-{len(self._started)}"
         running = Running(command, home)
         self._started.append(running)
         (home / "work").mkdir(parents=True)
+        if dotenv:
+            (home / "work" / ".env").write_text(dotenv)
         module = ["twelvefold.factors.watched", str(running.audit)] if watched else ["twelvefold"]
         environment = {**self._base, **settings}
         if watched:  # or the interpreter's own cache would be among what is written
@@ -100,7 +103,7 @@ class Running:
     ready_s = 0.0
 
     def __init__(self, command: tuple[str, ...], home: Path) -> None:
-        self._home = home
+        self.home = home
         self.name = command[0] if command else ""
         self.out = home / "stdout"
         self.err = home / "stderr"
@@ -152,10 +155,21 @@ class Running:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The log on standard output. The last line of a process that was killed may be cut off."""
-        return [json.loads(line) for line in self.answer.splitlines() if line.endswith("}")]
+        """The log of web or worker: their standard output."""
+        return _lines(self.out)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The log of any other command: in standard error."""
+        return _lines(self.err)
 
     def watched(self) -> Iterator[dict[str, Any]]:
         """What the interpreter reported of a watched process."""
         for line in self.audit.read_text().splitlines():
             yield json.loads(line)
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """Its JSON lines. The last one of a process that was killed may be cut off."""
+    lines = file.read_text(errors="replace").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
