@@ -21,7 +21,7 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check lock replay crash bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check factors lock replay crash bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ check: $(READY) ## format, lint, types, import contracts, every branch of core a
 	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine
+
+factors: build ## the twelve factors, tried on the wheel of this checkout (ARGS="VI IX --json")
+	@rm -rf dist/release && $(PY) -m zipfile -e dist/twelvefold-*.whl dist/release
+	@PYTHONPATH="$(CURDIR)/dist/release" $(SERVERS) $(PY) -P -m twelvefold factors $(ARGS)
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml

@@ -29,7 +29,7 @@ HEAVY = "asyncio", "pydantic", "aiohttp", "msgspec", "logging", "typing", "datac
 COMMANDS = (
     [],
     *(["chat"], ["run"], ["web"], ["worker"], ["migrate"], ["seed"], ["settings"], ["doctor"]),
-    *(["prune"], ["shell"]),
+    *(["factors"], ["prune"], ["shell"]),
     ["runs"],
     *(["runs", word] for word in ("list", "show", "events", "export", "fork")),
     *(["runs", word] for word in ("cancel", "resume", "approve", "settle")),

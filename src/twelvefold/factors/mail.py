@@ -6,7 +6,9 @@ It speaks as much SMTP as a client needs without a login and TLS. Source: RFC 53
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from twelvefold.factors.listening import listening
 
 _END = b"\r\n.\r\n"
 
@@ -24,23 +26,17 @@ class Letterbox:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Letterbox"]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._connected) as self.port:
             yield self
-        finally:
-            server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 letterbox\r\n")
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while verb := (await reader.readline())[:4].upper():
-                if verb == b"DATA":
-                    writer.write(b"354 go ahead\r\n")
-                    self._keep(await reader.readuntil(_END))
-                writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
-                await writer.drain()
-        writer.close()
+        while verb := (await reader.readline())[:4].upper():
+            if verb == b"DATA":
+                writer.write(b"354 go ahead\r\n")
+                self._keep(await reader.readuntil(_END))
+            writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+            await writer.drain()
 
     def _keep(self, content: bytes) -> None:
         found = re.search(rb"(?im)^subject:(.*)$", content)

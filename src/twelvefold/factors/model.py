@@ -9,9 +9,11 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from twelvefold.factors.listening import listening
 
 Item = Mapping[str, Any]
 
@@ -52,26 +54,17 @@ class StandIn:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["StandIn"]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=256)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._connected) as self.port:
             yield self
-        finally:
-            for hold in (*self._replies.values(), *self._gates.values()):
-                hold.free.set()
-            server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            path = head.split(" ")[1]
-            if path.startswith("/gate/"):
-                await self._gates[path.removeprefix("/gate/")].stay()
-            else:
-                body = await reader.readexactly(_length(head))
-                await self._answer(path.split("/")[1], json.loads(body), writer)
-            await writer.drain()
-        writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        path = head.split(" ")[1]
+        if path.startswith("/gate/"):
+            await self._gates[path.removeprefix("/gate/")].stay()
+        else:
+            body = await reader.readexactly(_length(head))
+            await self._answer(path.split("/")[1], json.loads(body), writer)
 
     async def _answer(self, name: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         said, outputs, turns = _read(body["input"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -23,8 +24,10 @@ class Release:
 
     def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
         self._base = {"PATH": ""}
-        if _IMPORTS in environ:
-            self._base[_IMPORTS] = environ[_IMPORTS]
+        if places := environ.get(_IMPORTS):
+            # They work elsewhere, so what is relative has to be told in full.
+            whole = (str(Path(one).absolute()) for one in places.split(os.pathsep) if one)
+            self._base[_IMPORTS] = os.pathsep.join(whole)
         self._directory = directory
         self._started: list[Running] = []
         self._ports: set[int] = set()

@@ -1,0 +1,80 @@
+"""`twelvefold factors`, as it is typed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Twelvefold, child
+from twelvefold.factors.registry import FACTORS
+from twelvefold.factors.witness import Result, Row
+
+SIXTH, TENTH = FACTORS[5], FACTORS[9]
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
+    """What comes of VI and X; no check is run."""
+    results: list[Result] = ["pass", "not claimed"]
+
+    async def prove(*_: object) -> Sequence[Row]:
+        return [
+            Row(SIXTH, results[0], ("two turns", "and the same text"), 1.234),
+            Row(TENTH, results[1], ("not claimed: it is SQLite",), 0.5),
+        ]
+
+    monkeypatch.setattr("twelvefold.cli.factors.prove", prove)
+    return results
+
+
+def test_the_table_has_a_line_an_evidence(
+    here: Path, tw: Twelvefold, results: list[Result]
+) -> None:
+    done = tw("factors")
+
+    assert done.status == 0
+    assert done.lines == [
+        "NO  FACTOR           RESULT       EVIDENCE",
+        "VI  Processes        pass         two turns",
+        "                                  and the same text",
+        "X   Dev/prod parity  not claimed  not claimed: it is SQLite",
+    ]
+
+
+def test_json_is_an_object_a_factor(here: Path, tw: Twelvefold, results: list[Result]) -> None:
+    done = tw("factors", "--json")
+
+    first = json.loads(done.lines[0])
+    assert first == {
+        "factor": "VI",
+        "name": "Processes",
+        "result": "pass",
+        "evidence": ["two turns", "and the same text"],
+        "took_s": 1.23,
+    }
+    assert len(done.lines) == 2
+
+
+def test_a_factor_that_failed_is_the_exit_status(
+    here: Path, tw: Twelvefold, results: list[Result]
+) -> None:
+    results[0] = "fail"
+
+    assert tw("factors").status == 1
+
+
+def test_a_number_that_is_no_factor_is_bad_usage(here: Path, tw: Twelvefold) -> None:
+    done = tw("factors", "XIII")
+
+    assert (done.status, done.out) == (2, "")
+    assert "there is no factor XIII; there are I to XII" in done.err
+
+
+def test_two_web_processes_take_turns_on_the_embedded_database(here: Path) -> None:
+    done = child(here, "factors", "vi", "--json")
+
+    row = json.loads(done.out)
+    assert (done.status, row["factor"], row["result"]) == (0, "VI", "pass"), done.out + done.err
+    assert "two web processes answered 4 turns" in row["evidence"][0]
+    assert {path.name for path in here.iterdir()} <= {"shop.py", "__pycache__"}
