@@ -80,8 +80,8 @@ check: $(READY) ## format, lint, types, import contracts, every branch of core a
 	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine
 
 factors: build ## the twelve factors, tried on the wheel of this checkout (ARGS="VI IX --json")
-	@rm -rf dist/release && $(PY) -m zipfile -e dist/twelvefold-*.whl dist/release
-	@PYTHONPATH="$(CURDIR)/dist/release" $(SERVERS) $(PY) -P -m twelvefold factors $(ARGS)
+	@rm -rf dist/.release && $(PY) -m zipfile -e dist/twelvefold-*.whl dist/.release
+	@PYTHONPATH="$(CURDIR)/dist/.release" $(SERVERS) $(PY) -P -m twelvefold factors $(ARGS)
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from twelvefold.factors.calls import get
 
 READY_S = 25.0
-END_S = 20.0
+END_S = 30.0
 _IMPORTS = "PYTHONPATH"
 """Not a setting: where the interpreter finds the release, if it was told."""
 
@@ -127,8 +127,11 @@ class Running:
 
     async def ended(self, within_s: float = END_S) -> int:
         """The exit status, once there is one."""
-        async with asyncio.timeout(within_s):
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.process.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{self.name} had not ended after {within_s:g} s") from None
 
     async def end(self, how: signal.Signals) -> int:
         """Send a signal; returns the exit status."""

@@ -1,6 +1,5 @@
 """IV, backing services: the database, the model and the mail server, each swapped by URL alone."""
 
-import signal
 from dataclasses import dataclass
 from email.utils import parseaddr
 
@@ -106,4 +105,4 @@ async def _sent(
             return await count(opened, SENT) > before
 
         await until(taken, f"a letter taken by {masked(smtp_url)}")
-    await worker.end(signal.SIGTERM)
+    await worker.kill()
