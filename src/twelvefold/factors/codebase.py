@@ -21,7 +21,7 @@ PACKAGE = "twelvefold"
 async def codebase(scene: Scene, witness: Witness) -> None:
     found = distribution(PACKAGE)
     if _is_installed(found):
-        _one_wheel(found, witness)
+        await asyncio.to_thread(_one_wheel, found, witness)
     else:
         await _one_commit(scene, witness)
     told = await scene.release.done("--version", settings={})
@@ -88,7 +88,7 @@ def _hash(name: str, algorithm: str) -> str:
 
 
 async def dependencies(scene: Scene, witness: Witness) -> None:
-    _declared(witness)
+    await asyncio.to_thread(_declared, witness)
     running = await scene.release.done(
         "run",
         "I want to learn databases",

@@ -1,5 +1,6 @@
 """III, config: everything that differs between deploys comes from the environment, and alone."""
 
+import asyncio
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ TOGETHER = {
 
 async def config(scene: Scene, witness: Witness) -> None:
     await _no_file(scene, witness)
+    await asyncio.to_thread(_code, witness)
+    _orthogonal(witness)
+
+
+def _code(witness: Witness) -> None:
     words = [f"{word} ({path})" for path, one in modules().items() for word in _named(path, one)]
     witness.expect(
         not words,
@@ -44,7 +50,6 @@ async def config(scene: Scene, witness: Witness) -> None:
         "the environment is read in one module, boot.py",
         f"the environment is read in {', '.join(readers)}",
     )
-    _orthogonal(witness)
 
 
 def _named(path: Path, module: object) -> Iterator[str]:

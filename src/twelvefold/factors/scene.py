@@ -10,6 +10,7 @@ from typing import Any
 
 from twelvefold.boot import release_of
 from twelvefold.config import Settings
+from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.factors import clerk
 from twelvefold.factors.model import StandIn
@@ -78,8 +79,13 @@ async def until(
 
 
 async def rows(services: Services, statement: str) -> list[dict[str, Any]]:
-    async with services.store.read() as db:
-        return list(await db.fetch_all(statement))
+    """What a statement selects, though a server that is kept busy may need a second try."""
+
+    async def selected() -> list[dict[str, Any]]:
+        async with services.store.read() as db:
+            return list(await db.fetch_all(statement))
+
+    return await patiently(selected, WAIT_S)
 
 
 async def count(services: Services, statement: str) -> int:

@@ -6,18 +6,21 @@ Each is dropped at the end, however that comes, unless the process is killed.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from twelvefold.boot import embedded_file, migrate_journal, open_services
 from twelvefold.config import Settings
+from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.factors import clerk
 
 NAME = "tw_factors_"
+PATIENCE_S = 15.0
+"""A server that is kept busy by six checks may not answer at once."""
 
 
 class Scratch:
@@ -26,8 +29,7 @@ class Scratch:
     def __init__(self, settings: Settings, directory: Path) -> None:
         self._settings = replace(settings, workflows=(clerk.IMPORT_PATH,))
         self._directory = directory
-        self._names: list[str] = []
-        self._users: list[str] = []
+        self._drops = AsyncExitStack()
         # Alembic keeps what it works on in a module.
         self._one_migrates = asyncio.Lock()
 
@@ -41,14 +43,13 @@ class Scratch:
         if self.embedded:
             return f"sqlite:///{self._directory / name}.db"
         try:
-            await self._run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+            await self._made("DATABASE", name, "CHARACTER SET utf8mb4")
         except StoreRefused as error:
+            grant = f"GRANT ALL ON `{NAME.replace('_', chr(92) + '_')}%`.* to it"
             raise SettingsError(
                 f"DATABASE_URL: the checks work in databases of their own, and its user may not "
-                f"make them: {error}; GRANT ALL ON `{NAME.replace('_', chr(92) + '_')}%`.* to it, "
-                "or name another user"
+                f"make them: {error}; {grant}, or name another user"
             ) from error
-        self._names.append(name)
         return urlsplit(self._settings.database_url)._replace(path=f"/{name}").geturl()
 
     async def migrated(self) -> str:
@@ -60,9 +61,9 @@ class Scratch:
     async def migrate(self, url: str) -> None:
         """Bring a database to the release's schema."""
         async with self._one_migrates:
-            await migrate_journal(url)
+            await patiently(lambda: migrate_journal(url), PATIENCE_S)
         async with self.services(url) as services:
-            await services.store.run_script(clerk.workflow.schema)
+            await patiently(lambda: services.store.run_script(clerk.workflow.schema), PATIENCE_S)
 
     @asynccontextmanager
     async def services(self, url: str) -> AsyncIterator[Services]:
@@ -74,8 +75,7 @@ class Scratch:
     async def reader_and_writer(self, url: str) -> str:
         """The same database for a new user who may not change its tables. Raises StoreRefused."""
         user, password = f"tw_f_{secrets.token_hex(6)}", f"Tw-1{secrets.token_hex(12)}"
-        await self._run(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{password}'")
-        self._users.append(user)
+        await self._made("USER", f"'{user}'@'%'", f"IDENTIFIED BY '{password}'")
         parts = urlsplit(url)
         database = parts.path.lstrip("/")
         await self._run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO '{user}'@'%'")
@@ -83,11 +83,20 @@ class Scratch:
         return parts._replace(netloc=f"{user}:{quote(password)}@{where}").geturl()
 
     async def close(self) -> None:
-        for user in self._users:
-            await self._run(f"DROP USER '{user}'@'%'")
-        for name in self._names:
-            await self._run(f"DROP DATABASE {name}")
+        await self._drops.aclose()
+
+    async def _made(self, kind: str, name: str, how: str) -> None:
+        """Make it; it is dropped in the end, even if this is cut off. Raises StoreRefused."""
+        is_there = True
+        try:
+            await self._run(f"CREATE {kind} IF NOT EXISTS {name} {how}")
+        except StoreRefused:
+            is_there = False
+            raise
+        finally:
+            if is_there:
+                self._drops.push_async_callback(self._run, f"DROP {kind} IF EXISTS {name}")
 
     async def _run(self, statement: str) -> None:
         async with self.services(self._settings.database_url) as services:
-            await services.store.run_script(statement)
+            await patiently(lambda: services.store.run_script(statement), PATIENCE_S)

@@ -4,15 +4,25 @@ import ast
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import twelvefold
 
 HOME = Path(twelvefold.__file__).parent
+_ONE_PARSES = Lock()
+
+
+def modules() -> dict[Path, ast.Module]:
+    """Every module of the release, parsed; each path is below the package's folder.
+
+    It takes a second of CPU, once: ask for it in a thread.
+    """
+    with _ONE_PARSES:
+        return _parsed()
 
 
 @cache
-def modules() -> dict[Path, ast.Module]:
-    """Every module of the release, parsed; each path is below the package's folder."""
+def _parsed() -> dict[Path, ast.Module]:
     found = sorted(HOME.rglob("*.py"))
     return {path.relative_to(HOME): ast.parse(path.read_bytes(), str(path)) for path in found}
 
