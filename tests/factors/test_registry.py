@@ -82,7 +82,7 @@ async def test_a_check_without_an_end_is_ended(
 
     (row,) = await prove(settings, {}, [Factor("IV", "Four", endless)])
 
-    assert (row.result, row.evidence) == ("fail", ("failed: it was not over in time",))
+    assert (row.result, row.evidence) == ("fail", (f"failed: {registry.TOO_LONG}",))
 
 
 def test_a_failure_is_not_made_up_for_by_what_cannot_be_claimed() -> None:

@@ -20,7 +20,7 @@ from twelvefold.factors import clerk
 
 NAME = "tw_factors_"
 PATIENCE_S = 15.0
-"""A server that is kept busy by six checks may not answer at once."""
+"""A server that is kept busy by the checks may not answer at once."""
 
 
 class Scratch:
