@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import which
 
 from twelvefold import __version__
+from twelvefold.boot import commit
 from twelvefold.factors.scene import Scene
 from twelvefold.factors.sources import HOME, imports, modules
 from twelvefold.factors.witness import Witness
@@ -30,6 +31,8 @@ async def codebase(scene: Scene, witness: Witness) -> None:
         f"`twelvefold --version` of a new process says {told.answer!r}, as the metadata does",
         f"`twelvefold --version` says {told.answer!r}, the metadata says {found.version}",
     )
+    if commit():
+        witness.saw(f"it was built of commit {commit()}")
 
 
 def _is_installed(found: Distribution) -> bool:
