@@ -331,7 +331,7 @@ class Store(Protocol):
         ...
 
     async def retry_letter(self, id: str) -> None:
-        """Make a letter due now that waits or is dead.
+        """Make a letter due now that waits or is dead; a dead one has all its attempts again.
 
         Raises NotFound, or Conflict if it was sent.
         """

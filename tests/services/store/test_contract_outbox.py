@@ -121,23 +121,26 @@ async def test_a_letter_that_nobody_will_take_is_dead(store: Store) -> None:
     assert await store.claim_letter(dead, LONG_S) is False
 
 
-async def test_a_dead_letter_can_be_tried_again(store: Store) -> None:
+async def test_a_dead_letter_can_be_tried_again_as_often_as_a_new_one(store: Store) -> None:
     (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
     await store.letter_failed(letter, "550", None)
 
     await store.retry_letter(letter.id)
 
     (again,) = await store.due_letters(10)
-    assert (again.id, again.dead_at_us, again.error) == (letter.id, None, "550")
+    assert (again.id, again.attempts, again.dead_at_us) == (letter.id, 0, None)
+    assert again.error == "550"
 
 
 async def test_a_letter_that_waits_can_be_made_due(store: Store) -> None:
     (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
     await store.letter_failed(letter, "450", LONG_S)
 
     await store.retry_letter(letter.id)
 
-    assert len(await store.due_letters(10)) == 1
+    assert [one.attempts for one in await store.due_letters(10)] == [1]
 
 
 async def test_what_was_sent_or_is_not_there_cannot_be_tried_again(store: Store) -> None:

@@ -33,5 +33,7 @@ SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM
 -- letter: 0 rows mean that there is none
 SELECT id FROM outbox WHERE id = :id
 
--- retry_letter: 0 rows mean that it was sent, or that there is none
-UPDATE outbox SET due_at = {now_us}, dead_at = NULL WHERE id = :id AND sent_at IS NULL
+-- retry_letter: 0 rows mean that it was sent, or that there is none; one that is dead begins anew
+UPDATE outbox SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END,
+       due_at = {now_us}, dead_at = NULL
+ WHERE id = :id AND sent_at IS NULL
