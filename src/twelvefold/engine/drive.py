@@ -87,14 +87,17 @@ class _Drive:
             return await self.end("cancelled", "cancelled")
         return self.outcome(error)
 
-    async def cancelled_elsewhere(self) -> Outcome | None:
-        """The run's end, if it was taken away by somebody who cancels it."""
+    async def rests(self) -> Outcome | None:
+        """Where the run has come to rest, whoever brought it there; None if it goes on elsewhere.
+
+        A renewal that falls behind our own last commit finds no lease, either.
+        """
         with suppress(ServiceFault, NotFound, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
                 while await self._is_being_cancelled():  # noqa: ASYNC110 - another process rings no bell
                     await asyncio.sleep(LOOK_S)
                 await self.catch_up()
-        return self.outcome() if self.driven.status == "cancelled" else None
+        return None if self.driven.status == "running" else self.outcome()
 
     async def _is_being_cancelled(self) -> bool:
         """Whether its end is still to come: first it is taken away, then it is ended."""
@@ -133,7 +136,7 @@ def _status_of(thread: Thread) -> RunStatus:
 async def drive(services: Services, driven: Driven, listener: Listener) -> Outcome:
     """Take a run as far as it goes now.
 
-    Raises StaleRun if another process has the run. When cancelled, gives the run back first.
+    Raises StaleRun if another process goes on with the run. Gives the run back when cancelled.
     """
     with bind(run=str(driven.run)):
         return await _driven(services, driven, listener)
@@ -154,8 +157,8 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
         log.warning("run_let_go", error=str(error))
         return await hand.let_go(str(error))
     except StaleRun as error:
-        if cancelled := await hand.cancelled_elsewhere():
-            return cancelled
+        if rested := await hand.rests():
+            return rested
         log.warning("run_taken_over", error=str(error))
         raise
     except BaseException:
