@@ -9,15 +9,20 @@ import pytest
 
 from tests.services.model.mock_server import Behaviour, MockServer, answers
 from twelvefold import Settings, Workflow, open_services, tool
+from twelvefold.admin import parity
 from twelvefold.admin.doctor import Finding, examine
 from twelvefold.admin.migrate import migrate, prepare
 
 
 async def found(settings: Settings, *more: Workflow) -> dict[str, Finding]:
+    return {one.what: one for one in await found_each(settings, *more)}
+
+
+async def found_each(settings: Settings, *more: Workflow) -> list[Finding]:
     async with open_services(settings, with_model=False) as services:
         for workflow in more:
             services.workflows[workflow.name] = workflow  # type: ignore[index] # the services' own dict
-        return {one.what: one async for one in examine(settings, services)}
+        return [one async for one in examine(settings, services)]
 
 
 async def test_a_prepared_file_is_fit_but_not_parity(tmp_path: Path) -> None:
@@ -147,7 +152,20 @@ def test_a_server_tells_what_it_is(mysql_url: str) -> None:
     assert {findings[what].level for what in facts} == {"ok"}
     assert findings["isolation"].found == "READ-COMMITTED in our sessions"
     assert findings["charset"].found == "utf8mb4"
-    assert "parity" not in findings
+    assert "parity" in findings
+
+
+@pytest.mark.mysql
+def test_a_server_of_a_series_that_was_not_tested_is_told(
+    mysql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "TESTED", {"MySQL": ("5.5",)})
+
+    findings = asyncio.run(found_each(Settings(database_url=mysql_url)))
+
+    told = [one for one in findings if one.what == "parity"]
+    assert {one.level for one in told} == {"warn"}
+    assert told[0].found.endswith("was not tested; tested: MySQL 5.5")
 
 
 @pytest.mark.mysql

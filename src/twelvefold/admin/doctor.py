@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+from twelvefold.admin import parity
 from twelvefold.boot import SCHEMA, embedded_file, schema_problem
 from twelvefold.config import Settings
 from twelvefold.core.ports import Schema
@@ -20,9 +21,9 @@ from twelvefold.errors import ServiceFault
 
 Level = Literal["ok", "warn", "fail"]
 VARIABLES = (
-    *("version", "version_comment", "sql_mode", "transaction_isolation", "tx_isolation"),
-    *("character_set_connection", "max_allowed_packet", "innodb_flush_log_at_trx_commit"),
-    *("wsrep_on", "ssl_cipher"),
+    *parity.VARIABLES,
+    *("transaction_isolation", "tx_isolation", "character_set_connection", "max_allowed_packet"),
+    *("innodb_flush_log_at_trx_commit", "ssl_cipher"),
 )
 MODEL_S = 10.0
 """How long the model's endpoint may take to answer."""
@@ -100,12 +101,13 @@ async def _server(settings: Settings, services: Services) -> AsyncIterator[Findi
     names = ", ".join(f"'{name}'" for name in VARIABLES)
     async with services.store.read() as db:
         rows = await db.fetch_all(f"SHOW VARIABLES WHERE Variable_name IN ({names})")
-    for finding in _server_facts({row["Variable_name"]: str(row["Value"]) for row in rows}):
+    found = {row["Variable_name"]: str(row["Value"]) for row in rows}
+    for finding in (*_server_facts(found), *_parity(found)):
         yield finding
 
 
 def _server_facts(of: dict[str, str]) -> Iterator[Finding]:
-    kind = "MariaDB" if "mariadb" in of["version"].lower() else "MySQL"
+    kind = parity.server_kind(of)
     yield Finding("ok", "database", f"{kind} {of['version']} ({of.get('version_comment', '')})")
     yield Finding("ok", "sql_mode", of["sql_mode"])
     isolation = of.get("transaction_isolation") or of.get("tx_isolation", "")
@@ -121,6 +123,14 @@ def _server_facts(of: dict[str, str]) -> Iterator[Finding]:
     )
     if of.get("wsrep_on") == "ON":
         yield Finding("ok", "cluster", "Galera: reads wait for what other nodes have committed")
+
+
+def _parity(of: dict[str, str]) -> Iterator[Finding]:
+    unlike = list(parity.differences(of))
+    for difference in unlike:
+        yield Finding("warn", "parity", difference)
+    if not unlike:
+        yield Finding("ok", "parity", "a server like those that this release was tested on")
 
 
 async def _model(settings: Settings) -> Finding:
