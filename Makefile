@@ -21,7 +21,7 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check factors lock replay crash bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci factors lock replay crash bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,11 @@ check: $(READY) ## format, lint, types, import contracts, every branch of core a
 factors: build ## the twelve factors, tried on the wheel of this checkout (ARGS="VI IX --json")
 	@rm -rf dist/.release && $(PY) -m zipfile -e dist/twelvefold-*.whl dist/.release
 	@PYTHONPATH="$(CURDIR)/dist/.release" $(SERVERS) $(PY) -P -m twelvefold factors $(ARGS)
+
+check-ci: $(READY) ## workflows, compose.yaml, Procfile, systemd units and shell, each by a tool, and the workflow beside .ci/run
+	@tools/check-ci
+	@$(PY) -m tests.ci.dry_run
+	$(PY) -m pytest -q tests/ci
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml

@@ -1,0 +1,44 @@
+"""A release gets a page with its part of the changelog and its files."""
+
+import pytest
+
+from tests.tools.conftest import ROOT, Clone
+
+PUBLISH = str(ROOT / "tools" / "publish")
+CHANGELOG = """\
+# Changelog
+
+## [Unreleased]
+
+## [0.2.0-beta.1] - 2026-11-23
+
+- It greets.
+
+## [0.2.0] - 2026-11-22
+
+- It thanks.
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "notes"),
+    [("0.2.0-beta.1", "--prerelease", "- It greets."), ("0.2.0", "--latest", "- It thanks.")],
+)
+def test_a_tag_gets_its_page(clone: Clone, version: str, kind: str, notes: str) -> None:
+    (clone.path / "CHANGELOG.md").write_text(CHANGELOG)
+    (clone.path / "dist").mkdir()
+    (clone.path / "dist" / "a.whl").touch()
+    clone.git("tag", f"v{version}")
+
+    done = clone.run(PUBLISH)
+
+    title = f"--title Twelvefold {version} --notes-file - dist/a.whl"
+    assert clone.asked()[-1] == f"release create v{version} --verify-tag {kind} {title}"
+    assert done.stdout.strip() == notes
+
+
+def test_a_commit_that_is_no_release_gets_none(clone: Clone) -> None:
+    done = clone.run(PUBLISH)
+
+    assert "no release was made" in done.stderr
+    assert clone.asked() == []
