@@ -1,15 +1,12 @@
 """X, dev/prod parity: the database is of the kind and version that the release was tested on."""
 
 import json
-import re
 import socket
 from typing import Any
 
 from twelvefold.factors.scene import Scene
 from twelvefold.factors.witness import Witness
 
-TESTED = {"MariaDB": ((10, 11),), "MySQL": ((9,),)}
-"""What the tests run on, by the first numbers of a version."""
 TRY_AGAIN, BAD_SETTINGS = 75, 2
 
 
@@ -29,8 +26,7 @@ async def parity(scene: Scene, witness: Witness) -> None:
             "MySQL or MariaDB of a deploy: set DATABASE_URL"
         )
         return
-    found = next(one["found"] for one in findings if one["what"] == "database")
-    _same_kind(found, witness)
+    _same_kind(findings, witness)
     await _refuses_unfit(scene, witness, url)
 
 
@@ -39,16 +35,15 @@ async def _examined(scene: Scene, url: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.answer.splitlines()]
 
 
-def _same_kind(found: str, witness: Witness) -> None:
-    """`found` is as doctor says it: the kind, then the server's own version."""
-    kind, _, version = found.partition(" ")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    tested = TESTED.get(kind, ())
-    listed = ", ".join(".".join(map(str, one)) for one in tested)
-    if any(numbers[: len(one)] == one for one in tested):
-        witness.saw(f"the server is {kind} {version}; this release is tested on {kind} {listed}")
+def _same_kind(findings: list[dict[str, Any]], witness: Witness) -> None:
+    """The doctor knows what the release was tested on, and names each way this is unlike it."""
+    found = next(one["found"] for one in findings if one["what"] == "database")
+    told = [one for one in findings if one["what"] == "parity"]
+    said = "; ".join(one["found"] for one in told)
+    if all(one["level"] == "ok" for one in told):
+        witness.saw(f"the server is {found}: {said}")
     else:
-        witness.leave(f"the server is {found}; of {kind} this release is tested on {listed} alone")
+        witness.leave(f"the server is {found}: {said}")
 
 
 async def _no_other_in_its_place(scene: Scene, witness: Witness) -> None:
