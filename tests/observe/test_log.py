@@ -107,7 +107,7 @@ def test_text_is_for_people() -> None:
 
     log.warning("demo_model", why="no key is set", empty="")
 
-    assert stream.getvalue()[9:] == 'warning demo_model why="no key is set" empty=""\n'
+    assert stream.getvalue()[9:] == 'warning demo_model why="no key is set" empty="" release=r1\n'
 
 
 def test_text_has_colour_only_when_told() -> None:

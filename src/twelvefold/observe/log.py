@@ -85,13 +85,17 @@ def start_logging(
     A stream that has been closed at its other end loses lines and stops nothing.
     """
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter(release) if format == "json" else TextFormatter(colour))
+    handler.setFormatter(_formatter(format, release, colour))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
     logging.raiseExceptions = False
+
+
+def _formatter(format: LogFormat, release: str, colour: bool) -> logging.Formatter:
+    return JsonFormatter(release) if format == "json" else TextFormatter(release, colour)
 
 
 class JsonFormatter(logging.Formatter):
@@ -119,16 +123,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person: the time of day (UTC), level, event and fields."""
+    """A line for a person: the time of day (UTC), level, event, fields and the release."""
 
-    def __init__(self, colour: bool = False) -> None:
+    def __init__(self, release: str = "", colour: bool = False) -> None:
         super().__init__()
+        self._release = {"release": release} if release else {}
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         level = record.levelname.lower()
-        words = [record.getMessage(), *(f"{k}={_word(v)}" for k, v in _fields(record).items())]
+        fields = {**_fields(record), **self._release}
+        words = [record.getMessage(), *(f"{k}={_word(v)}" for k, v in fields.items())]
         line = f"{at} {self._painted(f'{level:<7}', _COLOURS.get(level, ''))} {' '.join(words)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
