@@ -2,8 +2,9 @@
 
     python tools/changelog.py VERSION DATE [SINCE]
 
-edits CHANGELOG.md and prints the version's notes; SINCE is the tag before. Source of the form:
-keepachangelog.com 1.1.0 and conventionalcommits.org 1.0.0.
+edits CHANGELOG.md and prints the version's notes; SINCE is the tag of the last final version. One
+that is not final (0.2.0-rc.1) has the notes alone: [Unreleased] stays whole for the final version.
+Source of the form: keepachangelog.com 1.1.0 and conventionalcommits.org 1.0.0.
 """
 
 import re
@@ -56,7 +57,8 @@ def main() -> None:
         changelog, notes = released(CHANGELOG.read_text(), version, date, subjects)
     except ValueError as error:
         sys.exit(f"changelog: {error}")
-    CHANGELOG.write_text(changelog)
+    if "-" not in version:
+        CHANGELOG.write_text(changelog)
     print(notes)
 
 

@@ -71,9 +71,8 @@ class Repository:
         return str(self.path / ".releases" / version / "bin" / "twelvefold")
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    path = tmp_path_factory.mktemp("releases") / "clone"
+def cloned(path: Path) -> Repository:
+    """A clone of this repository without its tags, on main."""
     subprocess.run(["git", "clone", "--quiet", ROOT, path], check=True)
     repository = Repository(path)
     (path / ".venv").symlink_to(sys.prefix)
@@ -83,7 +82,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
     repository.does("git", "checkout", "--quiet", "-B", "main")
     for tag in repository.does("git", "tag").split():
         repository.does("git", "tag", "--delete", tag)
-    yield repository
+    return repository
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    path = tmp_path_factory.mktemp("releases") / "clone"
+    yield cloned(path)
     shutil.rmtree(path)
 
 
@@ -118,6 +123,65 @@ def test_each_branch_gets_its_next_version(repository: Repository) -> None:
     assert "## [Unreleased]\n\n## [0.1.1] - " in changelog
     assert "### Fixed\n\n- Mend a thing.\n" in changelog
     assert f"## [{first}] - " in changelog
+
+
+def test_work_goes_from_branch_to_branch_and_is_told_at_the_end(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+    repository.does("git", "tag", "--annotate", "v0.1.0", "--message", "before")
+    kept = (repository.path / "CHANGELOG.md").read_text()
+    repository.does("git", "checkout", "--quiet", "-b", "alpha")
+    repository.commit("feat: add a thing")
+    repository.release()
+    repository.commit("fix: mend it")
+    repository.release()
+    for branch in ("beta", "next"):
+        repository.does("git", "checkout", "--quiet", "-b", branch)
+        repository.release()
+    assert (repository.path / "CHANGELOG.md").read_text() == kept
+    repository.does("git", "checkout", "--quiet", "main")
+    repository.does("git", "merge", "--quiet", "next")
+    repository.release()
+
+    assert repository.released == [
+        "0.2.0-alpha.1",
+        "0.2.0-alpha.2",
+        "0.2.0-beta.1",
+        "0.2.0-rc.1",
+        "0.2.0",
+    ]
+    changelog = (repository.path / "CHANGELOG.md").read_text()
+    headings = [line for line in changelog.splitlines() if line.startswith("## ")]
+    assert headings[0] == "## [Unreleased]"
+    assert headings[1].startswith("## [0.2.0] - ")
+    assert "alpha" not in "".join(headings)
+    notes = changelog.partition(headings[1])[2].partition("\n## ")[0].strip()
+    for version in ("0.2.0-rc.1", "0.2.0"):
+        told = repository.does("git", "tag", "--list", "--format=%(contents)", f"v{version}")
+        assert told.strip() == f"Twelvefold {version}\n\n{notes}"
+
+
+def test_a_release_that_was_cut_off_goes_on_and_needs_no_remote(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+    repository.does("git", "remote", "remove", "origin")
+    version = repository.release()
+    shutil.rmtree(repository.path / ".releases" / version)
+
+    assert "nothing to release" in repository.does("tools/release")
+
+    listed = repository.does(repository.command(version), "version", "--history", "--json")
+    assert [json.loads(line)["version"] for line in listed.splitlines()] == [version]
+
+
+def test_a_clone_without_its_history_makes_no_release(tmp_path: Path) -> None:
+    whole = cloned(tmp_path / "clone")
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth", "1", f"file://{whole.path}", tmp_path / "shallow"],
+        check=True,
+    )
+
+    assert "git fetch --unshallow" in Repository(tmp_path / "shallow").does(
+        "tools/release", fails=True
+    )
 
 
 def test_what_was_put_in_place_is_in_the_ledger(repository: Repository) -> None:
