@@ -243,8 +243,10 @@ async def _rolled_back(repository: Repository, older: str, newer: str) -> None:
             await _killed(stage, place, repository.command(version))
 
         assert "0004" not in await _said(stage, repository.command(older), "migrate")
+        begun_by: list[str] = []
         for place in places:
             run = await free_run(stage.store, place)
+            begun_by.append((await stage.store.run(run)).release)
             client = Client(f"{place.student}.last")
             command = (repository.command(older), "runs", "resume", str(run))
             await _said(stage, *command, client=client)
@@ -252,6 +254,7 @@ async def _rolled_back(repository: Repository, older: str, newer: str) -> None:
         verdicts = [await judge(stage.store, one, journal_of("in_turn")) for one in places]
         ledger = await _said(stage, repository.command(older), "version", "--history", "--json")
     assert [one.why for one in verdicts] == [(), ()]
+    assert begun_by == [older, newer]
     assert [json.loads(one)["schema"] for one in ledger.splitlines()] == ["0004", "0004"]
     assert [json.loads(one)["version"] for one in ledger.splitlines()] == [older, newer]
 
