@@ -246,6 +246,7 @@ async def _rolled_back(repository: Repository, older: str, newer: str) -> None:
         begun_by: list[str] = []
         for place in places:
             run = await free_run(stage.store, place)
+            assert run is not None
             begun_by.append((await stage.store.run(run)).release)
             client = Client(f"{place.student}.last")
             command = (repository.command(older), "runs", "resume", str(run))
