@@ -21,7 +21,7 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci factors lock replay crash bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ release: $(READY) ## the next version of the commits: check, test, changelog, ta
 
 tear-down: ## stop the private MariaDB, remove all that was made here (FORCE=1: twelvefold.db too)
 	@$(PYTHON) -B -m tests.servers wipe
-	rm -rf $(VENV) .releases dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .releases dist site .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@if [ -e twelvefold.db ]; then \
 		answer=n; \

@@ -1,0 +1,135 @@
+"""A page's shell: runs its blocks in order in one directory and compares what they print.
+
+Only standard output is compared: the log is on standard error. The ports that pages name are those
+of a reader's machine, so they are changed to free ones here.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tests.docs.pages import ROOT, Block, blocks
+
+TIMEOUT_S = 240
+ANY = "…"
+NOT_OURS = {".git", ".venv", ".env", ".services", "dist", "site", "twelvefold.db"}
+
+
+class PageShell:
+    """A directory with what a page's reader has, and nothing else of this machine's settings.
+
+    `mysql_port` is where the reader's database is, if the page needs one.
+    """
+
+    def __init__(self, directory: Path, *, mysql_port: int = 3306) -> None:
+        self.home, self.work = directory / "home", directory / "work"
+        self._kept = directory / "blocks"
+        for made in (self.home, self.work, self._kept):
+            made.mkdir(parents=True)
+        self._web_port = free_port()
+        self._ports = {"8000": str(self._web_port), "3306": str(mysql_port)}
+        self.environ = {
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PORT": str(self._web_port),
+            "TERM": "dumb",
+        }
+
+    def with_program(self) -> "PageShell":
+        """The reader has installed Twelvefold."""
+        self.environ["PATH"] = f"{Path(sys.executable).parent}:{self.environ['PATH']}"
+        return self
+
+    def with_checkout(self) -> "PageShell":
+        """The reader has the repository, initialised, as the working directory."""
+        for path in ROOT.iterdir():
+            if path.name not in NOT_OURS and not path.name.startswith("twelvefold.db"):
+                (self.work / path.name).symlink_to(path)
+        venv = self.work / ".venv"
+        venv.mkdir()
+        (venv / "bin").symlink_to(Path(sys.executable).parent)
+        (venv / ".ready").touch()  # so that no `make` installs the project from there
+        return self
+
+    def run(self, page: Path) -> None:
+        """Run every block of the page that is to be run. Raises AssertionError."""
+        steps = [block for block in blocks(page) if block.reason is None]
+        script = self._kept / "page.sh"
+        script.write_text("\n".join(self._lines(steps)))
+        process = subprocess.Popen(
+            ["bash", "-eo", "pipefail", script],
+            cwd=self.work,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(TIMEOUT_S)
+        finally:
+            end_session(process)
+        assert status == 0, f"exit status {status}; {self._last(steps)}"
+        self._compare(steps)
+
+    def _lines(self, steps: Sequence[Block]) -> list[str]:
+        lines = []
+        for number, block in enumerate(steps):
+            kept = self._kept / str(number)
+            kept.write_text(self._here(block.text))
+            if block.language == "sh":
+                lines += [f"exec >{kept}.out 2>{kept}.err", kept.read_text()]
+            elif block.file:
+                lines.append(f"cp {kept} {block.file}")
+        return lines
+
+    def _here(self, text: str) -> str:
+        return re.sub(
+            r"(?<=127\.0\.0\.1:)\d+", lambda port: self._ports.get(port[0], port[0]), text
+        )
+
+    def _last(self, steps: Sequence[Block]) -> str:
+        ran = [n for n in range(len(steps)) if (self._kept / f"{n}.out").exists()]
+        kept = self._kept / str(ran[-1])
+        said = [kept.with_suffix(kind).read_text() for kind in (".out", ".err")]
+        return f"{steps[ran[-1]]}:\n{steps[ran[-1]].text}\n" + "\n".join(said)
+
+    def _compare(self, steps: Sequence[Block]) -> None:
+        for number, block in enumerate(steps):
+            if block.language == "text" and not block.file:
+                printed = (self._kept / f"{number - 1}.out").read_text()
+                shown = self._here(block.text)
+                assert matches(shown, printed), f"{block}\nshown:\n{shown}\nprinted:\n{printed}"
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether it was printed as shown; … stands for anything in a line, or for any lines."""
+    lines = [
+        r"(?:.*\n)*?" if line.strip() == ANY else ".*?".join(map(re.escape, line.split(ANY))) + "\n"
+        for line in stripped(shown)
+    ]
+    return (
+        re.fullmatch("".join(lines), "".join(f"{line}\n" for line in stripped(printed))) is not None
+    )
+
+
+def stripped(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip("\n").splitlines()]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def end_session(process: "subprocess.Popen[bytes]") -> None:
+    """End what a page has left behind: its session is of this shell alone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,267 @@
+"""Writes the pages of docs/reference/ that say what the code says: `make reference`.
+
+Each page is a function from the code to Markdown; a test holds that the committed ones are these.
+"""
+
+import argparse
+import asyncio
+import builtins
+import json
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec.structs import FieldInfo
+from sqlalchemy import Inspector, create_engine, inspect
+
+from twelvefold import errors
+from twelvefold.boot import journal_sql, migrate_journal
+from twelvefold.cli import process
+from twelvefold.cli.arguments import Parser, build_parser
+from twelvefold.cli.main import CLOSED_PIPE
+from twelvefold.config import variables
+from twelvefold.core.events import Asked, Event, Usage
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MADE = "<!-- Written from the code by tools/reference.py: change that, then `make reference`. -->"
+SETTINGS = """\
+Environment variables, and nothing else; one that is empty counts as not set. For local work a file
+`.env` in the working directory is read, which never overrides the environment. `twelvefold
+settings` prints what is in force, secrets masked. All that is wrong is reported together, with exit
+status 2. The standard `OTEL_*` variables are OpenTelemetry's own.
+"""
+ERRORS = """\
+Every error that Twelvefold raises on purpose has one reader, named behind it. What the API says
+instead is in [The API over HTTP](http.md#errors).
+"""
+EVENTS = """\
+What can stand in the journal: `type` and `version` (which is 1) are columns of the table `events`,
+these fields are the JSON of its `body`. A field that has its default is left out.
+[The journal](journal.md) says how they are to be read.
+"""
+TABLES = """\
+What `twelvefold migrate` makes beside your own tables, with MySQL's types. Times are whole
+microseconds since 1970. [The journal](journal.md#the-tables) says how the tables are used.
+"""
+STATUSES = {
+    process.DONE: "done; of `run` and `runs resume`: completed",
+    process.FAILED: "it failed",
+    process.BAD_USAGE: "the command line or a setting is wrong, or names what is not there",
+    process.TRY_AGAIN: "not over yet, or a service does not answer: try again",
+    process.INTERRUPTED: "ended by Ctrl-C; a run stays in the journal and can be resumed",
+    CLOSED_PIPE: "whoever read the output has left",
+}
+WORDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    type(None): "null",
+    Any: "any",
+}
+COLUMN = r"(?:^ +|ADD COLUMN )`?([a-z_0-9]+)`? ([A-Z]+.*?) (?:NOT )?NULL"
+ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
+VERSION_TABLE = "twelvefold_version"
+
+
+def settings() -> str:
+    rows = [
+        (code(one.name), one.meaning + (" (secret)" if one.secret else ""), code(one.default))
+        for one in variables()
+    ]
+    return page("Settings", SETTINGS, table(("variable", "meaning", "default"), rows))
+
+
+def commands() -> str:
+    top = build_parser()
+    parts = [part for parser in commands_of(top) for part in one_command(parser, "##")]
+    about = "`twelvefold COMMAND --help` says the same."
+    return page("Commands", top.description or "", fence(top.epilog or ""), about, *parts)
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[Parser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+def one_command(parser: Parser, heading: str) -> Iterator[str]:
+    if parser.fill:
+        parser.fill(parser)
+    yield f"{heading} {parser.prog}"
+    yield parser.description or ""
+    if arguments := list(arguments_of(parser)):
+        yield table(("argument", ""), arguments)
+    if parser.epilog:
+        yield fence(parser.epilog)
+    for below in commands_of(parser):
+        yield from one_command(below, f"{heading}#")
+
+
+def arguments_of(parser: Parser) -> Iterator[tuple[str, str]]:
+    one_of = [group for group in parser._mutually_exclusive_groups if group.required]
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+            continue
+        does = action.help or ""
+        if action.choices:
+            does += f": {', '.join(map(code, action.choices))}"
+        if action.option_strings and action.required:
+            does += " (required)"
+        if any(action in group._group_actions for group in one_of):
+            does += " (one of these is required)"
+        yield code(signature(action)), does
+
+
+def signature(action: argparse.Action) -> str:
+    """An argument as it is typed, such as `--limit N`."""
+    name = (action.option_strings or [action.dest])[-1].lstrip("-")
+    value = "" if action.nargs == 0 else str(action.metavar or name.upper())
+    shown = " ".join(filter(None, (", ".join(action.option_strings), value)))
+    return f"{shown} …" if action.nargs == "+" else shown
+
+
+def exits() -> str:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    raised = [
+        (code(kind.__name__), str(process.complaint(an_error(kind))[0]), summary(kind))
+        for kind in kinds
+    ]
+    return page(
+        "Errors and exit statuses",
+        ERRORS,
+        fence((errors.__doc__ or "").partition("\n\n")[2]),
+        "## Exit statuses",
+        table(("status", ""), [(str(status), says) for status, says in STATUSES.items()]),
+        "## How an error ends a command",
+        table(("error", "status", ""), raised),
+    )
+
+
+def an_error(kind: type[errors.TwelvefoldError]) -> errors.TwelvefoldError:
+    return errors.Repeated("", "") if kind is errors.Repeated else kind("")
+
+
+def summary(kind: type) -> str:
+    return (kind.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def events() -> str:
+    parts = [part for kind in get_args(Event) for part in one_struct(kind, "##")]
+    parts += ["## What they are made of"]
+    parts += [part for kind in (Usage, Asked) for part in one_struct(kind, "###")]
+    return page("Events", EVENTS, *parts)
+
+
+def one_struct(kind: type[msgspec.Struct], heading: str) -> Iterator[str]:
+    yield f"{heading} {kind.__name__}"
+    yield re.sub(r"\n    ", "\n", kind.__doc__ or "")
+    rows = [
+        (code(field.name), type_of(field.type), default_of(field))
+        for field in msgspec.structs.fields(kind)
+    ]
+    yield table(("field", "type", "default"), rows)
+
+
+def type_of(kind: Any) -> str:
+    """A type in the words of JSON."""
+    match get_origin(kind):
+        case None:
+            plain = getattr(kind, "__supertype__", kind)  # of a NewType
+            return WORDS.get(plain) or str(plain.__name__)
+        case typing.Literal:
+            return " or ".join(map(code, get_args(kind)))
+        case builtins.tuple:
+            return f"list of {type_of(get_args(kind)[0])}s"
+        case builtins.dict:
+            return "object"
+        case _:
+            return " or ".join(type_of(one) for one in get_args(kind))
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.required:
+        return ""
+    made = field.default is msgspec.NODEFAULT
+    value = field.default_factory() if made else field.default
+    return "all defaults" if isinstance(value, Asked) else code(json.dumps(value))
+
+
+def schema() -> str:
+    """The tables as they are after every migration."""
+    with TemporaryDirectory() as directory:
+        url = f"sqlite:///{directory}/journal.db"
+        asyncio.run(migrate_journal(url))
+        engine = create_engine(url)
+        made = inspect(engine)
+        names = sorted(set(made.get_table_names()) - {VERSION_TABLE})
+        parts = [part for name in names for part in one_table(made, name)]
+        engine.dispose()
+    return page("Tables", TABLES, *parts)
+
+
+def one_table(made: Inspector, name: str) -> Iterator[str]:
+    types = mysql_types(name)
+    rows = [
+        (code(one["name"]), types[one["name"]], "may be NULL" if one["nullable"] else "")
+        for one in made.get_columns(name)
+    ]
+    keys: list[tuple[str, Iterable[object]]] = [
+        ("primary key", made.get_pk_constraint(name)["constrained_columns"])
+    ]
+    keys += [("unique", one["column_names"]) for one in made.get_unique_constraints(name)]
+    keys += [(f"index `{one['name']}`", one["column_names"]) for one in made.get_indexes(name)]
+    yield f"## {name}"
+    yield table(("column", "type", ""), rows)
+    yield "\n".join(f"- {what}: {', '.join(map(code, of))}" for what, of in keys)
+
+
+def mysql_types(name: str) -> dict[str, str]:
+    """The type of each column in the statements that MySQL is given."""
+    statements = journal_sql("mysql://user@host/database")
+    created = re.findall(rf"CREATE TABLE IF NOT EXISTS {name} \(.*?;", statements, re.DOTALL)
+    altered = re.findall(rf"ALTER TABLE {name} (ADD COLUMN [^']*)", statements)
+    found = re.findall(COLUMN, "\n".join(created + altered), re.MULTILINE)
+    return {column: kind.replace(ASCII, " ascii") for column, kind in found}
+
+
+def page(title: str, *parts: str) -> str:
+    return "\n\n".join((f"# {title}", MADE, *(part.strip("\n") for part in parts))) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    lines = [head, ["---"] * len(head), *escaped]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def fence(text: str) -> str:
+    text = text.strip("\n")
+    return f"```text not run: words of the code, which its own tests hold\n{text}\n```"
+
+
+def code(text: object) -> str:
+    return f"`{text}`" if text != "" else ""
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings,
+    "commands.md": commands,
+    "errors.md": exits,
+    "events.md": events,
+    "schema.md": schema,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, written in PAGES.items():
+        (REFERENCE / name).write_text(written())
+
+
+if __name__ == "__main__":
+    main()
