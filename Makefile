@@ -83,6 +83,16 @@ factors: build ## the twelve factors, tried on the wheel of this checkout (ARGS=
 	@rm -rf dist/.release && $(PY) -m zipfile -e dist/twelvefold-*.whl dist/.release
 	@PYTHONPATH="$(CURDIR)/dist/.release" $(SERVERS) $(PY) -P -m twelvefold factors $(ARGS)
 
+docs: $(READY) ## the site into site/, every broken link an error; and run the commands of every page
+	@rm -rf site
+	$(VENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going \
+		--doctree-dir $(VENV)/doctrees --fresh-env docs site
+	@! grep -rE '(src|<link [^>]*href)="https?://' site --include='*.html' || { echo "a page asks another server"; exit 1; }
+	$(PY) -m pytest -n 2 -m pages tests/docs $(ARGS)
+
+reference: $(READY) ## write the pages of docs/reference/ that come from the code
+	$(PY) -m tools.reference
+
 check-ci: $(READY) ## workflows, compose.yaml, Procfile, systemd units and shell, each by a tool, and the workflow beside .ci/run
 	@tools/check-ci
 	@$(PY) -m tests.ci.dry_run

@@ -12,5 +12,7 @@ myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = f"Twelvefold {__version__}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False

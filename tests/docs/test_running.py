@@ -7,6 +7,7 @@ and a MySQL.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def test_the_tutorial_leads_from_an_empty_directory_to_a_run_that_went_on(
     shell = PageShell(tmp_path / "reader", mysql_port=mysql.port)
     shell.environ |= registry_with_the_wheel(tmp_path / "wheel")
     log_in_as_administrator(shell.home, mysql)
+    shell.environ["PATH"] = f"{programs(tmp_path / 'bin')}:{shell.environ['PATH']}"
 
     shell.run(TUTORIAL)
 
@@ -81,6 +83,16 @@ def registry_with_the_wheel(directory: Path) -> dict[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",  # most of it is never imported
     }
+
+
+def programs(directory: Path) -> Path:
+    """The reader's programs: the Python of these tests, and MariaDB's client by its older name."""
+    client = shutil.which("mysql") or shutil.which("mariadb")
+    assert client, "the tutorial needs a mysql client: install mariadb-client-core"
+    directory.mkdir()
+    (directory / "python3").symlink_to(Path(sys.executable).resolve())
+    (directory / "mysql").symlink_to(client)
+    return directory
 
 
 def log_in_as_administrator(home: Path, server: PrivateMariaDB) -> None:
