@@ -23,7 +23,7 @@ from twelvefold.boot import journal_sql, migrate_journal
 from twelvefold.cli import process
 from twelvefold.cli.arguments import Parser, build_parser
 from twelvefold.cli.main import CLOSED_PIPE
-from twelvefold.config import variables
+from twelvefold.config import Settings, variables
 from twelvefold.core.events import Asked, Event, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -222,7 +222,7 @@ def one_table(made: Inspector, name: str) -> Iterator[str]:
 
 def mysql_types(name: str) -> dict[str, str]:
     """The type of each column in the statements that MySQL is given."""
-    statements = journal_sql("mysql://user@host/database")
+    statements = journal_sql(Settings(database_url="mysql://user@host/database"))
     created = re.findall(rf"CREATE TABLE IF NOT EXISTS {name} \(.*?;", statements, re.DOTALL)
     altered = re.findall(rf"ALTER TABLE {name} (ADD COLUMN [^']*)", statements)
     found = re.findall(COLUMN, "\n".join(created + altered), re.MULTILINE)
