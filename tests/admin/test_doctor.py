@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.model.mock_server import Behaviour, MockServer, answers
+from tests.smtp_sink import Sink
 from twelvefold import Settings, Workflow, open_services, tool
 from twelvefold.admin import parity
 from twelvefold.admin.doctor import Finding, examine
@@ -38,10 +39,46 @@ async def test_a_prepared_file_is_fit_but_not_parity(tmp_path: Path) -> None:
         "parity": "warn",
         "schema": "ok",
         "model": "warn",
+        "mail": "ok",
     }
     assert "7 tools: find_courses" in findings["workflow enrolment"].found
     assert "SQLite 3." in findings["database"].found
     assert "OPENAI_API_KEY" in findings["model"].found
+
+
+async def test_a_workflow_whose_tables_are_missing_is_named(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    schema = "create table if not exists sections (id int);\nCREATE TABLE `late` (a int);"
+    later = Workflow("later", "", (), schema=schema)
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+
+    findings = await found(settings, later)
+
+    assert "tables of enrolment" not in findings
+    assert findings["tables of later"] == Finding(
+        "fail", "tables of later", "missing: late: twelvefold migrate"
+    )
+
+
+async def test_a_mail_server_is_asked_to_let_in(tmp_path: Path) -> None:
+    sink = Sink(login=("ann", "right"))
+    async with sink.serving():
+        url = sink.url("?starttls=off", login="ann:right")
+        settings = Settings(
+            database_url=f"sqlite:///{tmp_path}/a.db",
+            smtp_url=url,
+            mail_from="office@academy.example",
+        )
+        taken = (await found(settings))["mail"]
+        wrong = sink.url("?starttls=off", login="ann:wrong")
+        refused = (await found(replace(settings, smtp_url=wrong)))["mail"]
+
+    gone = (await found(settings))["mail"]
+    assert taken == Finding("ok", "mail", "localhost takes mail from office@academy.example")
+    assert [one.level for one in (refused, gone)] == ["fail", "fail"]
+    assert "wrong" not in refused.found
+    assert sink.mails == []
 
 
 async def test_to_look_at_a_file_does_not_make_it(tmp_path: Path) -> None:

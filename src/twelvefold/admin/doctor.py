@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from twelvefold.admin import parity
-from twelvefold.boot import SCHEMA, embedded_file, schema_problem
+from twelvefold.boot import SCHEMA, embedded_file, open_mailer, schema_problem
 from twelvefold.config import Settings
 from twelvefold.core.ports import Schema
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.errors import ServiceFault
+from twelvefold.errors import MailUnavailable, ServiceFault, SettingsError, StoreRefused
 
 Level = Literal["ok", "warn", "fail"]
 VARIABLES = (
@@ -45,6 +46,7 @@ async def examine(settings: Settings, services: Services) -> AsyncIterator[Findi
     async for finding in _database(settings, services):
         yield finding
     yield await _model(settings)
+    yield await _mail(settings)
 
 
 def _workflow(workflow: Workflow) -> Finding:
@@ -76,6 +78,25 @@ async def _database(settings: Settings, services: Services) -> AsyncIterator[Fin
     for problem in problems:
         yield Finding("fail", "database", problem)
     yield _schema(schema)
+    for workflow in services.workflows.values() if schema else ():
+        if missing := [name for name in _tables(workflow) if not await _is_there(services, name)]:
+            found = f"missing: {', '.join(missing)}: twelvefold migrate"
+            yield Finding("fail", f"tables of {workflow.name}", found)
+
+
+def _tables(workflow: Workflow) -> list[str]:
+    """The tables that a workflow's schema makes."""
+    made = r"create\s+table\s+(?:if\s+not\s+exists\s+)?[`\"]?(\w+)"
+    return re.findall(made, workflow.schema, re.IGNORECASE)
+
+
+async def _is_there(services: Services, table: str) -> bool:
+    try:
+        async with services.store.read() as db:
+            await db.fetch_all(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - a word of a schema
+    except StoreRefused:
+        return False
+    return True
 
 
 def _schema(schema: Schema | None) -> Finding:
@@ -131,6 +152,18 @@ def _parity(of: dict[str, str]) -> Iterator[Finding]:
         yield Finding("warn", "parity", difference)
     if not unlike:
         yield Finding("ok", "parity", "a server like those that this release was tested on")
+
+
+async def _mail(settings: Settings) -> Finding:
+    try:
+        async with open_mailer(settings) as mailer:
+            if mailer is None:
+                return Finding("ok", "mail", "SMTP_URL is not set: letters wait in the outbox")
+            await mailer.check()
+    except (MailUnavailable, SettingsError) as error:
+        return Finding("fail", "mail", str(error))
+    host = urlsplit(settings.smtp_url).hostname
+    return Finding("ok", "mail", f"{host} takes mail from {settings.mail_from}")
 
 
 async def _model(settings: Settings) -> Finding:

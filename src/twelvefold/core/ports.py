@@ -415,6 +415,10 @@ class Mailer(Protocol):
         """Hand a mail over. Raises MailUnavailable (try again) or MailRejected (never)."""
         ...
 
+    async def check(self) -> None:
+        """Connect and log in, as for a mail. Raises MailUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...

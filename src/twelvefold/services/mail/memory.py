@@ -23,5 +23,8 @@ class MemoryMailer:
             raise error
         self.sent.append(mail)
 
+    async def check(self) -> None:
+        """It is always there."""
+
     async def close(self) -> None:
         """Nothing is open."""

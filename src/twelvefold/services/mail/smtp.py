@@ -108,6 +108,10 @@ class SMTPMailer:
             except (SMTPException, OSError, ValueError) as error:
                 raise _told(error) from error
 
+    async def check(self) -> None:
+        async with self._connection():
+            pass
+
     async def close(self) -> None:
         while self._idle:
             client = self._idle.pop().client
