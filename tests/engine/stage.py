@@ -215,11 +215,9 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("before a load")
         return await super().load(thread)
 
-    async def release(
-        self, lease: Lease, *, status: str = "queued", in_doubt: bool = False
-    ) -> None:
+    async def release(self, lease: Lease, **how: Any) -> None:
         self._trouble.reach("before a release")
-        await super().release(lease, status=status, in_doubt=in_doubt)  # type: ignore[arg-type]
+        await super().release(lease, **how)
         self._trouble.reach("after a release")
 
 

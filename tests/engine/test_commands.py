@@ -505,7 +505,7 @@ async def test_an_answer_to_a_run_that_is_to_be_cancelled_comes_too_late(stage: 
         await answer(services, run, approved=True, by="bob")
 
     record = await stage.record(run)
-    assert (record.status, record.leased) == ("waiting", False)
+    assert (record.status, record.leased) == ("queued", False)
 
 
 @pytest.mark.usefixtures("little_patience")

@@ -420,7 +420,7 @@ async def test_a_run_that_another_process_takes_over_is_let_go_of(
             await over(stage, run)
         gate.open()
 
-    assert any(one["event"] == "run_taken_over" for one in events_of(log))
+    assert [one for one in events_of(log) if one["event"] == "run_rested"]
     assert [type(event) for event in await stage.journal(run)].count(RunFinished) == 1
 
 
@@ -449,3 +449,22 @@ async def test_without_a_mailer_letters_stay(stage: Stage) -> None:
 
     (letter,) = await services.store.letters(limit=10)
     assert (letter.attempts, letter.sent_at_us) == (0, None)
+
+
+async def test_what_was_cancelled_half_way_or_deleted_is_ended(stage: Stage) -> None:
+    services = stage.process(calls(("refund", '{"item":"a lamp"}')))
+    waits = await enqueue(services)
+    async with working(Worker(services, 10, POLL_S)):
+        while (await stage.record(waits)).status != "waiting":
+            await asyncio.sleep(0.01)
+    deleted = await enqueue(services)
+    await services.store.ask_cancel(waits)
+    await services.store.delete_thread(deleted.thread)
+
+    async with working(Worker(stage.process(), 10, POLL_S)):
+        await over(stage, waits)
+        while not isinstance((await stage.journal(deleted))[-1], RunFinished):
+            await asyncio.sleep(0.01)
+
+    assert (await stage.record(waits)).status == "cancelled"
+    assert (await stage.journal(deleted))[-1] == RunFinished("cancelled", "cancelled")

@@ -243,10 +243,31 @@ def test_retries_come_later_and_later_and_end() -> None:
     assert 8 * 3600 < sum(waits) < 24 * 3600
 
 
-@pytest.mark.parametrize(("kind", "body"), [("fax", {"to": "ann"}), ("mail", {})])
-def test_a_letter_that_is_no_mail_is_rejected(kind: str, body: dict[str, str]) -> None:
-    with pytest.raises(MailRejected, match="is no mail that this release sends"):
-        mail_of(Letter("1", "", kind, body, 0, 0, None, None, ""))
+def test_a_letter_that_is_no_mail_is_rejected() -> None:
+    with pytest.raises(MailRejected, match="the letter's body is no mail"):
+        mail_of(Letter("1", "", "mail", {}, 0, 0, None, None, ""))
+
+
+@pytest.mark.parametrize("body", ["[1]", "{", '{"to": 1}'])
+async def test_a_letter_that_cannot_be_read_keeps_no_other_waiting(store: Store, body: str) -> None:
+    await post(store, "ann")
+    async with store.write() as tx:
+        await tx.execute(
+            "insert into outbox (id, thread_id, kind, body, attempts, due_at) "
+            "values ('broken', '', 'mail', :body, 0, 0)",
+            body=body,
+        )
+    mailer = MemoryMailer()
+
+    async with delivering(store, mailer):
+        letters = await until(store, all_over)
+
+    assert [mail.to for mail in mailer.sent] == ["ann@example.org"]
+    assert [one.id for one in letters if one.dead_at_us is not None] == ["broken"]
+
+
+def all_over(letters: list[Letter]) -> bool:
+    return all(one.sent_at_us or one.dead_at_us for one in letters)
 
 
 class Watched(MemoryMailer):

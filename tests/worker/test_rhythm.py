@@ -42,7 +42,7 @@ async def test_pauses_grow_further_while_a_service_fails(waited: list[float]) ->
         await pace.failed("queue_not_read", RuntimeError("no"))
     await pace.found(False)
 
-    assert waited == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 1.0]
+    assert waited == [2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 5.0, 1.0]
 
 
 async def test_a_nudge_ends_a_pause() -> None:

@@ -47,7 +47,9 @@ class Settings:
         str, database, "mysql://user:password@host:3306/database or sqlite:///file.db", SECRET
     ] = "sqlite:///twelvefold.db"
     database_pool_size: Annotated[
-        int, whole(1, 10_000), "connections to MySQL that one process may hold"
+        int,
+        whole(1, 10_000),
+        "connections to MySQL that one process may hold; two more keep leases",
     ] = 10
 
     openai_api_key: Annotated[

@@ -178,8 +178,12 @@ class Store(Protocol):
         *,
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
+        behind: bool = False,
     ) -> None:
-        """Give a run back at once; `in_doubt` says that an unsafe call may have happened."""
+        """Give a run back at once; `in_doubt` says that an unsafe call may have happened.
+
+        `behind`: those that wait already come first.
+        """
         ...
 
     def append(self, change: Append) -> AbstractAsyncContextManager[StepTransaction]:
@@ -333,7 +337,7 @@ class Store(Protocol):
     async def retry_letter(self, id: str) -> None:
         """Make a letter due now that waits or is dead; a dead one has all its attempts again.
 
-        Raises NotFound, or Conflict if it was sent.
+        Raises NotFound, or Conflict if it was sent, or is just being sent.
         """
         ...
 

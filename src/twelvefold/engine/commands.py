@@ -362,7 +362,8 @@ async def _held(services: Services, run: RunId) -> AsyncIterator[Driven]:
     try:
         yield driven
     except BaseException:
-        await _give_back(services, driven.lease, driven.thread.interrupted, driven.thread.waits)
+        waits = driven.thread.waits and not driven.cancel_asked
+        await _give_back(services, driven.lease, driven.thread.interrupted, waits)
         raise
 
 

@@ -111,8 +111,10 @@ class _Drive:
                 doubtful = await self.catch_up()
                 if self.driven.status != "running":
                     return self.outcome()
-                release = self.services.store.release
-                await unbroken(release(self.driven.lease, in_doubt=doubtful is not None))
+                release, lease = self.services.store.release, self.driven.lease
+                doubt = doubtful is not None
+                # What failed here may fail again: it keeps no other run waiting.
+                await unbroken(release(lease, in_doubt=doubt, behind=bool(error)))
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
 
     async def catch_up(self) -> Call | None:

@@ -96,6 +96,11 @@ class Worker:
             except ServiceFault as error:
                 await self._rhythm.failed("queue_not_read", error)
                 continue
+            except Exception as error:
+                # Whatever one row holds, the others must be driven.
+                log.exception("queue_broke")
+                await self._rhythm.failed("queue_not_read", error)
+                continue
             # Not in the runs' own tasks: what is taken is either driven or given back.
             taken = await asyncio.gather(*map(self._taken, runs))
             for driven in filter(None, taken):

@@ -8,7 +8,7 @@ from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 SHORTEST_S = 0.05
-LONGEST_FAULT_S = 30.0
+LONGEST_FAULT_S = 5.0
 
 
 class Rhythm:

@@ -116,6 +116,9 @@ def test_a_name_beyond_ascii_needs_a_server_that_takes_it() -> None:
         {"subject": "Hi\r\nBcc: eve@example.org"},
         {"subject": "Hi\rBcc: eve@example.org"},
         {"subject": "Hi\u2028Bcc: eve@example.org"},
+        {"subject": "=?utf-8?q?Hi=0D=0ABcc:_eve@example.org=0D=0A=0D=0APay?="},
+        {"subject": "=?utf-8?b?SGkKUGF5?="},
+        {"to": "=?utf-8?q?Ann=0D=0ABcc:_eve@example.org?= <ann@example.org>"},
     ],
 )
 def test_nothing_gets_into_a_header_that_is_not_its_own(fields: dict[str, str]) -> None:

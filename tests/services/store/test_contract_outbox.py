@@ -143,6 +143,23 @@ async def test_a_letter_that_waits_can_be_made_due(store: Store) -> None:
     assert [one.attempts for one in await store.due_letters(10)] == [1]
 
 
+async def test_a_letter_in_hand_is_not_sent_a_second_time(store: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, LONG_S)
+
+    with pytest.raises(Conflict, match="is just being sent"):
+        await store.retry_letter(letter.id)
+
+
+async def test_a_letter_of_a_kind_of_a_newer_release_waits_for_that(store: Store) -> None:
+    (letter,) = await mailed(store)
+    async with store.write() as tx:
+        await tx.execute("update outbox set kind = 'webhook'")
+
+    assert await store.due_letters(10) == []
+    assert [(one.id, one.kind) for one in await store.letters(limit=10)] == [(letter.id, "webhook")]
+
+
 async def test_what_was_sent_or_is_not_there_cannot_be_tried_again(store: Store) -> None:
     (letter,) = await mailed(store)
     await store.letter_sent(letter)

@@ -63,12 +63,36 @@ async def test_a_run_is_found_by_who_has_its_workflow(store: Store) -> None:
     assert await store.waiting_runs(workflows=(), limit=10) == []
 
 
-async def test_a_run_whose_thread_was_deleted_is_not_found(store: Store) -> None:
+async def test_a_run_whose_thread_was_deleted_is_found_to_be_cancelled(store: Store) -> None:
     run = await queued(store)
 
     await store.delete_thread(run.thread)
 
+    assert await waiting(store) == [run]
+    claimed = await store.claim(run, LONG_S)
+    assert claimed is not None
+    assert claimed.cancel_asked
+
+
+async def test_a_run_that_waits_for_a_person_is_found_once_it_is_to_be_cancelled(
+    store: Store,
+) -> None:
+    lease = await leased(store)
+    await store.release(lease, status="waiting")
     assert await waiting(store) == []
+
+    await store.ask_cancel(lease.run)
+
+    assert await waiting(store) == [lease.run]
+
+
+async def test_a_run_that_failed_is_behind_those_that_wait_already(store: Store) -> None:
+    failed, stopped = await leased(store), await leased(store)
+    fresh = await queued(store)
+    await store.release(failed, behind=True)
+    await store.release(stopped)
+
+    assert await waiting(store) == [stopped.run, fresh, failed.run]
 
 
 async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:

@@ -79,6 +79,9 @@ def _message(mail: Mail, sender: Address, recipient: Address) -> EmailMessage:
     message["To"] = recipient
     message["Subject"] = _one_line(mail.subject)
     message["Date"] = formatdate(usegmt=True)
+    # An encoded word is read back as what it stands for, which may be a line's end.
+    for name in ("From", "To", "Subject"):
+        _one_line(str(message[name]))
     # No out-of-office reply is wanted. Source: RFC 3834, 5.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)

@@ -5,6 +5,7 @@ or its content. What it says of us (login, sender, no TLS) is the operator's to 
 waits.
 """
 
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +35,12 @@ KEPT_S = 20.0
 """How long an idle connection is used again; servers close theirs after a minute or more."""
 KEPT = 4
 TOO_LARGE = 552
+OUR_CODES = (530, 534, 535, 538)
+"""Said of a login, in reply to whatever comes first. Source: RFC 4954, 6."""
+OURS = re.compile(r"\b5\.(1\.[78]|2\.2)\b")
+"""The sender, or a full mailbox: nothing that is wrong with the mail. Source: RFC 3463."""
+POLICY = re.compile(r"\b5\.7\.\d+\b")
+"""Before the content was seen it is said of us: many servers keep it until the recipient."""
 PORTS = {"smtps": 465, "login": 587, "": 25}
 STARTTLS = {"offered": None, "required": True, "off": False}
 
@@ -180,6 +187,9 @@ def _told(error: Exception) -> MailUnavailable | MailRejected:
         refused = error.recipients[0]
     code = getattr(refused, "code", 0)
     said = f"the mail server refused it: {_words(refused)}"
+    of_us = OURS.search(said) or (isinstance(error, SMTPRecipientsRefused) and POLICY.search(said))
+    if code in OUR_CODES or of_us:
+        return MailUnavailable(said)
     match error:
         case SMTPRecipientsRefused() | SMTPDataError() if code >= 500:
             return MailRejected(said)

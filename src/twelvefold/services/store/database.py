@@ -32,6 +32,10 @@ class Database(ABC):
     def _transaction(self) -> AbstractAsyncContextManager[Connection]:
         """A connection in a transaction that commits when the body ends, else rolls back."""
 
+    def _renewing(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction to keep a lease by, which waits for no tool."""
+        return self._transaction()
+
     @abstractmethod
     def _reading(self) -> AbstractAsyncContextManager[Connection]:
         """A connection to read what is committed."""

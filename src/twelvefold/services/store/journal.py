@@ -59,8 +59,6 @@ if TYPE_CHECKING:
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Left in place of a token by a process that gave up with an unsafe call under way."""
-
-
 LONG_STEP = 1 / 3
 """From what share of the lease's length on a step renews it: a holder does so about as often."""
 
@@ -167,6 +165,8 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         async with self._transaction() as db:
             rows = await db.fetch(self._sql["lock_run"], key_of(run))
             if not rows:
+                if await db.fetch(self._sql["run_state"], key_of(run)):
+                    return None
                 raise NotFound(f"no run {run}")
             claim = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(run)}
             if not await db.execute(self._sql["claim"], claim):
@@ -175,7 +175,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
-        async with self._transaction() as db:
+        async with self._renewing() as db:
             if not await db.execute(self._sql["renew"], values):
                 raise LeaseLost(f"run {lease.run}: another process has taken it over")
             rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
@@ -187,10 +187,11 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         *,
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
+        behind: bool = False,
     ) -> None:
-        values = {"token": lease.token, "left": IN_DOUBT if in_doubt else "", "status": status}
-        async with self._transaction() as db:
-            await db.execute(self._sql["release"], values | key_of(lease.run))
+        left = IN_DOUBT if in_doubt else ""
+        values = {"token": lease.token, "left": left, "status": status, "behind": int(behind)}
+        await self._written("release", **values, **key_of(lease.run))
 
     async def ask_cancel(self, run: RunId) -> bool:
         async with self._transaction() as db:
@@ -201,15 +202,12 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
             return False
 
     async def run(self, run: RunId) -> RunRecord:
-        async with self._reading() as db:
-            rows = await db.fetch(self._sql["run"], key_of(run))
-        if not rows:
+        if not (rows := await self._found("run", **key_of(run))):
             raise NotFound(f"no run {run}")
         return _run_record(rows[0])
 
     async def runs(self, *, limit: int, status: RunStatus | None = None) -> list[RunRecord]:
-        async with self._reading() as db:
-            rows = await db.fetch(self._sql["runs"], {"status": status or "", "limit": limit})
+        rows = await self._found("runs", status=status or "", limit=limit)
         return [_run_record(row) for row in rows]
 
     async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[RunId]:

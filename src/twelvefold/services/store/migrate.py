@@ -29,6 +29,8 @@ and only that raises this.
 """
 WAIT_S = 60
 """How long to wait for another process that migrates the same database."""
+LOCK_S = 5
+"""How long to wait for those that are using a table that is to be changed."""
 LOCK = "SELECT GET_LOCK(CONCAT('twelvefold.', LEFT(SHA2(DATABASE(), 256), 32)), :wait_s)"
 """Held until the connection ends. The name of a lock has 64 characters at most."""
 
@@ -79,6 +81,8 @@ async def _moved_mysql(url: str, revision: str) -> list[str]:
 
     engine = create_async_engine("mysql+asyncmy://", async_creator=connect, poolclass=NullPool)
     async with engine.connect() as connection:
+        # Whoever waits to change a table keeps everybody else from reading it meanwhile.
+        await connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_S}"))
         if not await connection.scalar(text(LOCK), {"wait_s": WAIT_S}):
             raise StoreUnavailable(f"another process still migrates after {WAIT_S} s")
         return await connection.run_sync(_moved, revision)

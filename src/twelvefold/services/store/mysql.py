@@ -23,11 +23,14 @@ WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     "lock": "FOR UPDATE",
+    "skip_locked": "FOR UPDATE SKIP LOCKED",
     # In the order that is written: MySQL may think better of beginning with all the threads.
     "straight_join": "STRAIGHT_JOIN",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CONNECT_S = 5.0
+SPARE = 2
+"""Connections beside the pool, to keep leases by."""
 WAIT_S = 30.0
 """How long to wait for a connection while all of the pool are in use, or one is made."""
 ANSWER_S = 60.0
@@ -49,13 +52,18 @@ class MySQLStore(SQLStore):
         super().__init__("mysql.sql", WORDS, now_us)
         # Autocommit is off: a commit a step, and no statement is spent on BEGIN.
         self._pool = Pool(0, pool_size, pool_recycle=IDLE_S, **connect)
+        # Tools may have all of those for as long as they like, and no lease may be lost by that.
+        self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
         self._touch: dict[Any, int] = {}
         self._in_use: set[MySQLConnection] = set()
         self._look: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def _transaction(self) -> "_Transaction":
-        return _Transaction(self)
+        return _Transaction(self, self._pool)
+
+    def _renewing(self) -> "_Transaction":
+        return _Transaction(self, self._spare)
 
     # Reading takes the same road: with autocommit off a read, too, leaves a transaction to end.
     _reading = _transaction
@@ -68,33 +76,33 @@ class MySQLStore(SQLStore):
 
     # --- connections --------------------------------------------------------------------------
 
-    async def take(self) -> MySQLConnection:
+    async def take(self, pool: Pool) -> MySQLConnection:
         """A connection of the pool. Raises StoreUnavailable or StoreRefused."""
         if self._is_closed:
             raise StoreRefused("the store is closed")
         try:
-            if self._pool.freesize:
-                raw = await self._pool.acquire()
+            if pool.freesize:
+                raw = await pool.acquire()
             else:
                 async with asyncio.timeout(WAIT_S):
-                    raw = await self._pool.acquire()
+                    raw = await pool.acquire()
         except TimeoutError as error:
             raise StoreUnavailable(f"no connection to the database within {WAIT_S:g} s") from error
         except (DriverError, OSError, EOFError) as error:
             raise fault_of(error) from error
         if raw not in self._touch:
-            await self._prepare(raw)
+            await self._prepare(raw, pool)
         db = MySQLConnection(raw, self._touch[raw])
         self._watch(db)
         return db
 
-    def give_back(self, db: MySQLConnection) -> None:
+    def give_back(self, db: MySQLConnection, pool: Pool) -> None:
         """Let others use it, unless it was cut."""
         db.leave()
         self._in_use.discard(db)
-        self._pool.release(db.raw)
+        pool.release(db.raw)
 
-    async def _prepare(self, raw: Any) -> None:
+    async def _prepare(self, raw: Any, pool: Pool) -> None:
         db = MySQLConnection(raw, touch=0)
         self._watch(db)
         try:
@@ -104,7 +112,7 @@ class MySQLStore(SQLStore):
             await db.commit()
         except BaseException:
             db.cut()
-            self._pool.release(raw)
+            pool.release(raw)
             raise
         finally:
             self._in_use.discard(db)
@@ -154,13 +162,14 @@ class MySQLStore(SQLStore):
         self._is_closed = True
         if self._look is not None:
             self._look.cancel()
-        self._pool.close()
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await self._pool.wait_closed()
-        except TimeoutError:
-            self._pool.terminate()
-            await self._pool.wait_closed()
+        for pool in (self._pool, self._spare):
+            pool.close()
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    await pool.wait_closed()
+            except TimeoutError:
+                pool.terminate()
+                await pool.wait_closed()
 
 
 class _Transaction:
@@ -169,11 +178,12 @@ class _Transaction:
     A class, since a generator in its place costs a tenth of what a step's transaction does.
     """
 
-    def __init__(self, store: MySQLStore) -> None:
+    def __init__(self, store: MySQLStore, pool: Pool) -> None:
         self._store = store
+        self._pool = pool
 
     async def __aenter__(self) -> MySQLConnection:
-        self._db = await self._store.take()
+        self._db = await self._store.take(self._pool)
         return self._db
 
     async def __aexit__(
@@ -190,7 +200,7 @@ class _Transaction:
             else:
                 await self._db.rollback()
         finally:
-            self._store.give_back(self._db)
+            self._store.give_back(self._db, self._pool)
 
 
 async def _is_galera(db: MySQLConnection) -> bool:

@@ -9,6 +9,8 @@ from twelvefold.errors import Conflict, NotFound
 from twelvefold.services.store.database import SECOND_US, Database
 
 _BODY = msgspec.json.Decoder(dict[str, Any])
+_UNREADABLE: dict[str, Any] = {}
+"""What stands for a body that cannot be read: no mail, and nothing that keeps others waiting."""
 
 
 class Outbox(Database):
@@ -47,9 +49,18 @@ class Outbox(Database):
         async with self._transaction() as db:
             if await db.execute(self._sql["retry_letter"], {"id": id}):
                 return
-            if await db.fetch(self._sql["letter"], {"id": id}):
-                raise Conflict(f"letter {id} was sent already")
-        raise NotFound(f"no letter {id!r}")
+            found = await db.fetch(self._sql["letter"], {"id": id})
+        if not found:
+            raise NotFound(f"no letter {id!r}")
+        why = "is just being sent" if found[0]["sent_at"] is None else "was sent already"
+        raise Conflict(f"letter {id} {why}")
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        return _BODY.decode(text)
+    except msgspec.DecodeError:
+        return _UNREADABLE
 
 
 def _letter(row: Row) -> Letter:
@@ -57,7 +68,7 @@ def _letter(row: Row) -> Letter:
         id=row["id"],
         thread=row["thread_id"],
         kind=row["kind"],
-        body=_BODY.decode(row["body"]),
+        body=_body(row["body"]),
         attempts=row["attempts"],
         due_at_us=row["due_at"],
         sent_at_us=row["sent_at"],

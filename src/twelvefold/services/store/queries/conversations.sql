@@ -52,7 +52,8 @@ UPDATE threads SET metadata = :metadata WHERE id = :thread AND deleted_at IS NUL
 UPDATE threads SET deleted_at = {now_us} WHERE id = :thread AND deleted_at IS NULL
 
 -- ask_cancel_all: 0 rows mean that nothing is under way
-UPDATE runs SET cancel_asked = 1 WHERE thread_id = :thread AND finished_at IS NULL
+UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
+ WHERE thread_id = :thread AND finished_at IS NULL
 
 -- hide_run: 0 rows mean that it is not over, or not there
 UPDATE runs SET deleted_at = {now_us}

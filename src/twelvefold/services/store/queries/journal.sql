@@ -39,8 +39,10 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal
 
--- lock_run: who held it last, and what for; 0 rows mean that there is no such run
-SELECT lease_token, cancel_asked FROM runs WHERE thread_id = :thread AND ordinal = :ordinal {lock}
+-- lock_run: who held it last, and what for; 0 rows mean that there is no such run, or that somebody
+-- is in the middle of a step of it
+SELECT lease_token, cancel_asked FROM runs
+ WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
 -- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
 -- cancelled may write nothing but its end, and that anybody can
@@ -52,8 +54,9 @@ UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us}
 UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
--- release: 0 rows mean that another process holds it
-UPDATE runs SET status = :status, lease_until = 0, lease_token = :left
+-- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already
+UPDATE runs SET status = :status, lease_token = :left,
+       lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
 -- settle_run: the run rests or is over, and its lease is given back
@@ -70,8 +73,9 @@ INSERT INTO deltas (thread_id, position, number, kind, body, at_us)
 SELECT :thread, :position, COALESCE(MAX(number), 0) + 1, 'restarted', '', :at_us
   FROM deltas WHERE thread_id = :thread AND position = :position
 
--- ask_cancel: 0 rows mean that it is over
-UPDATE runs SET cancel_asked = 1
+-- ask_cancel: 0 rows mean that it is over; one that waits for a person waits no more, so that any
+-- worker ends it
+UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
 
 -- run: one run with its thread; 0 rows mean that there is none, or that it was deleted
@@ -90,18 +94,19 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
  ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :limit
 
 -- waiting_runs: what anybody may claim, longest first; each half reads the index runs_waiting in
--- order, so that what rests or is held is not looked at however much there is of it
+-- order, so that what rests or is held is not looked at however much there is of it; what was deleted
+-- is to be cancelled, which somebody has to write down
 SELECT thread_id, ordinal, lease_until FROM (
   SELECT r.thread_id, r.ordinal, r.lease_until
     FROM runs r {straight_join} threads t ON t.id = r.thread_id
    WHERE r.status = 'queued' AND r.lease_until <= {now_us}
-     AND t.workflow IN (:workflows) AND t.deleted_at IS NULL
+     AND t.workflow IN (:workflows)
    ORDER BY r.lease_until, r.thread_id, r.ordinal LIMIT :limit) queued
 UNION ALL
 SELECT thread_id, ordinal, lease_until FROM (
   SELECT r.thread_id, r.ordinal, r.lease_until
     FROM runs r {straight_join} threads t ON t.id = r.thread_id
    WHERE r.status = 'running' AND r.lease_until <= {now_us}
-     AND t.workflow IN (:workflows) AND t.deleted_at IS NULL
+     AND t.workflow IN (:workflows)
    ORDER BY r.lease_until, r.thread_id, r.ordinal LIMIT :limit) given_up
  ORDER BY lease_until, thread_id, ordinal LIMIT :limit

@@ -4,13 +4,13 @@
 INSERT INTO outbox (id, thread_id, kind, body, attempts, due_at, sent_at)
 VALUES (:id, :thread, :kind, :body, 0, {now_us}, NULL)
 
--- due_letters: oldest first
+-- due_letters: oldest first; those of a kind that this release does not know wait for one that does
 SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
- WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us}
+ WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us} AND kind = 'mail'
  ORDER BY due_at, id LIMIT :limit
 
--- claim_letter: 0 rows mean that somebody else has it, or had it
-UPDATE outbox SET attempts = :attempts + 1, due_at = {now_us} + :held_us
+-- claim_letter: 0 rows mean that somebody else has it, or had it; without an error it is in hand
+UPDATE outbox SET attempts = :attempts + 1, due_at = {now_us} + :held_us, error = NULL
  WHERE id = :id AND attempts = :attempts AND sent_at IS NULL AND dead_at IS NULL
    AND due_at <= {now_us}
 
@@ -31,9 +31,11 @@ SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM
  ORDER BY due_at DESC, id DESC LIMIT :limit
 
 -- letter: 0 rows mean that there is none
-SELECT id FROM outbox WHERE id = :id
+SELECT sent_at FROM outbox WHERE id = :id
 
--- retry_letter: 0 rows mean that it was sent, or that there is none; one that is dead begins anew
+-- retry_letter: 0 rows mean that it was sent, is in hand, or that there is none; one that is dead
+-- begins anew
 UPDATE outbox SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END,
        due_at = {now_us}, dead_at = NULL
  WHERE id = :id AND sent_at IS NULL
+   AND (dead_at IS NOT NULL OR error IS NOT NULL OR due_at <= {now_us})
