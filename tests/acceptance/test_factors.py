@@ -106,7 +106,7 @@ def _of_this_machine() -> dict[str, str]:
         "V",
         "the log does not say which release wrote it",
         "observe/log.py",
-        (('{"release": release} if release else {}', "{}"),),
+        (("            **self._release,\n", ""),),
     ),
     Sabotage(
         "VI",

@@ -97,7 +97,9 @@ async def test_a_chat_cannot_ask_for_approval(api: Served, stream: bool) -> None
 
     assert "approval of refund" in text
     [run] = await api.web.services.store.runs(limit=10)
-    assert run.status == "cancelled"
+    while run.status != "cancelled":  # by us, or by a worker that was quicker
+        await asyncio.sleep(0.01)
+        [run] = await api.web.services.store.runs(limit=10)
 
 
 async def test_a_chat_is_carried_out_once_a_key(api: Served, stage: Stage) -> None:

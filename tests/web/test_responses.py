@@ -232,6 +232,32 @@ async def test_a_running_response_is_cancelled_and_stays_so(api: Served, stage: 
     assert await stage.bought() == []
 
 
+async def test_a_response_that_waits_for_a_person_can_be_cancelled_and_then_deleted(
+    api: Served, stage: Stage
+) -> None:
+    waiting = await api.ask("refund a lamp")
+    url = f"/responses/{waiting['id']}"
+    assert (await api.http.delete(f"/v1{url}")).status_code == 409
+
+    cancelled = await api.post(f"{url}/cancel?force=true")
+
+    assert cancelled.json()["status"] == "completed"
+    [run] = await api.web.services.store.runs(limit=9)
+    while run.status != "cancelled":  # by us, or by a worker that was quicker
+        await asyncio.sleep(0.01)
+        [run] = await api.web.services.store.runs(limit=9)
+    assert (await api.http.delete(f"/v1{url}")).status_code == 200
+
+
+async def test_what_was_not_to_be_kept_is_in_no_conversation(api: Served) -> None:
+    made = await api.ask("hi", store=False)
+    thread = made["id"].removeprefix("resp_")[:44]
+
+    for path in ("", "/items", "/journal"):
+        assert (await api.get(f"/conversations/conv_{thread}{path}")).status_code == 404
+    assert (await api.get("/conversations")).json()["data"] == []
+
+
 async def test_what_is_over_cannot_be_cancelled_any_more(api: Served) -> None:
     response = await api.ask("hi", background=True)
     done = await api.settled(response["id"])

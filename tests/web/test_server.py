@@ -17,6 +17,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.web.doubles import Keys, web_on
 from twelvefold.config import Settings
@@ -182,6 +183,52 @@ async def test_what_is_no_http_request_has_an_envelope(data: bytes) -> None:
         assert error_of(answer)["code"] == "malformed_request"
         assert await wire.rest() == b""
         assert (await (await it.connected()).ask(GET)).status == 200
+
+
+async def test_trailers_are_kept_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bytes] = []
+    keep = HttpToolsProtocol.on_header
+
+    def noted(self: Any, name: bytes, value: bytes) -> None:
+        kept.append(name)
+        keep(self, name, value)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_header", noted)
+    async with serving() as it:
+        wire = await it.connected()
+        await wire.send(
+            b"POST /read HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        )
+        for _ in range(20):
+            await wire.send(b"x-filler: " + b"x" * 10_000 + b"\r\n")
+            await asyncio.sleep(0.001)
+
+        answer = await wire.ask(b"\r\n")
+
+    assert (answer.status, answer.body) == (200, b"2")
+    assert kept == [b"transfer-encoding"]
+
+
+async def test_another_protocol_in_a_coding_that_nobody_knows_is_no_request() -> None:
+    async with serving() as it:
+        wire = await it.connected()
+
+        answer = await wire.ask(
+            b"POST /read HTTP/1.1\r\nconnection: upgrade\r\nupgrade: foo\r\n"
+            b"transfer-encoding: gzip\r\n\r\n"
+        )
+
+    assert answer.status == 400
+
+
+async def test_what_is_no_request_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "RECEIVE_S", 0.1)
+    async with serving() as it:
+        wire = await it.connected()
+        assert (await wire.ask(GET)).status == 200
+        await wire.send(b"\r\n")
+
+        assert await wire.rest() == b""
 
 
 async def test_headers_without_end_are_refused() -> None:

@@ -4,6 +4,7 @@ The run then goes on where it stood; what follows is its next response. Whoever 
 answered once: the second finds nothing that waits.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from twelvefold.web.starting import Begun
 from twelvefold.web.wire import parts
 
 log = get_logger(__name__)
+TAKE_S = 1.0
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +124,19 @@ def _not_pending(said: Item, index: int) -> ApiError:
 
 async def _taken(web: Web, run: RunId) -> Driven | None:
     """The run, to be driven here; None if a worker was quicker, or will have to do it."""
-    try:
-        return await take(web.services, run)
-    except (Conflict, ServiceFault) as error:
-        log.info("run_not_taken", run=str(run), error=str(error))
+    end = asyncio.get_running_loop().time() + TAKE_S
+    while True:
+        try:
+            return await take(web.services, run)
+        except ServiceFault as error:
+            why = str(error)
+        except Conflict as error:
+            why = str(error)
+            # Who has answered at the same time, and in vain, holds the run for a moment.
+            if asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(LOOK_S)
+                continue
+        log.info("run_not_taken", run=str(run), error=why)
         return None
 
 

@@ -31,7 +31,11 @@ KEPT = 10_000
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
 _READING = ("GET", "HEAD")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="twelvefold"'}
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED = (
+    *("forwarded", "via", "x-real-ip", "cf-connecting-ip"),
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+)
+"""Headers that proxies add; one that adds none of them cannot be told from a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +177,15 @@ def _refuse_strangers(headers: Headers) -> None:
     A page of another site that is open in a browser here, under its own name or one that it has
     pointed at this machine; and a proxy's clients.
     """
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     origin = headers.get("origin")
+    try:
+        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        site = urlsplit(origin or "").netloc
+    except ValueError:
+        raise _stranger("the request says of no site that it is for or from it") from None
     if not is_loopback(host) and not host.endswith(".localhost"):
         raise _stranger(f"the request is for {host[:80]!r}")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and site != headers.get("host"):
         raise _stranger("the request is from a page of another site")
     if any(name in headers for name in _FORWARDED):
         raise _stranger("the request came through a proxy")

@@ -4,22 +4,23 @@ A wrapper around the same runs: what a client may say here is less, and what it 
 """
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from twelvefold.errors import ServiceFault
 from twelvefold.web.auth import principal_of
 from twelvefold.web.chat import parse_chat
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
-from twelvefold.web.reading import Reading
+from twelvefold.web.reading import Reading, nothing
 from twelvefold.web.requests import json_body
 from twelvefold.web.responses import cancelled, leaving, until_over
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
-from twelvefold.web.stream import DONE, LEAVING, EventStream, data
+from twelvefold.web.stream import DONE, EventStream, data
 
 BETWEEN = "\n\n"
 """Between two messages of one turn, which are one text here."""
@@ -36,7 +37,8 @@ async def create(request: Request) -> Response:
     body = await json_body(request)
     asked, with_usage = parse_chat(body, request.headers, web.services.workflows)
     begun = await begin(web, principal, asked)
-    leave = leaving(web, begun)
+    # Who sends a key means to ask again.
+    leave = nothing if asked.key else leaving(web, begun)
     if asked.stream:
         return EventStream(_told(web, begun, with_usage=with_usage), leave)
     await until_over(web, begun, request, leave)
@@ -151,7 +153,11 @@ async def _told(web: Web, begun: Begun, *, with_usage: bool) -> AsyncGenerator[b
             yield b""
     response = reading.telling.response()
     if not reading.over:
-        yield LEAVING
+        # Nobody can come back for the rest, and a text that just ends looks whole.
+        with suppress(ServiceFault):
+            await cancelled(web, reading.id.run)
+        fault = ApiError(503, "the server is about to end; ask again", code="service_unavailable")
+        yield data(fault.body)
         return
     await _end_waiting(web, reading)
     for chunk in chunks.last(response):

@@ -48,7 +48,7 @@ async def create(request: Request) -> Response:
     web, principal = web_of(request), principal_of(request)
     fields: Mapping[str, Check] = {"metadata": metadata, "items": _items()}
     given = members(await json_body(request, may_be_empty=True), fields, ())
-    items = await resolved(web.services, principal, given.get("items", ()))
+    items = await resolved(web, principal, given.get("items", ()))
     check_pairs(items, frozenset())
     store, thread = web.services.store, web.services.ids.thread()
     await store.new_thread(thread, principal.id, "", given.get("metadata", {}))
@@ -110,7 +110,20 @@ async def _answer(web: Web, head: ThreadHead) -> Response:
 
 
 async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
-    return await web.services.store.load(head.id)
+    """The conversation's journal. Raises NotFound for one that was not to be kept."""
+    record = await web.services.store.load(head.id)
+    if not _is_kept(record):
+        raise NotFound(f"no conversation {conversation_id(head.id)!r}")
+    return record
+
+
+def _is_kept(record: ThreadRecord) -> bool:
+    """Whether it is more than turns that were not to be kept, in no conversation of a name."""
+    own = [entry.event for entry in record.entries if entry.position > record.forked_at]
+    began = [event.asked for event in own if isinstance(event, RunStarted)]
+    if not began or any(isinstance(event, ItemsAdded) for event in own):
+        return True
+    return any(asked.store or asked.conversation for asked in began)
 
 
 # --- its items ----------------------------------------------------------------------------------
@@ -151,7 +164,7 @@ async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
     given = members(await json_body(request), {"items": _items(1)}, ("items",))
-    items = await resolved(web.services, principal, given["items"])
+    items = await resolved(web, principal, given["items"])
 
     def event(record: ThreadRecord) -> Event:
         check_pairs(items, awaited_calls(record.entries))
@@ -210,9 +223,8 @@ async def list_all(request: Request) -> Response:
 
 async def _row(web: Web, head: ThreadHead) -> Json | None:
     """A conversation as it is listed; None for one that was not to be kept."""
-    record = await _loaded(web, head)
-    started = next((one.event for one in record.entries if isinstance(one.event, RunStarted)), None)
-    if started and not started.asked.store and not started.asked.conversation:
+    record = await web.services.store.load(head.id)
+    if not _is_kept(record):
         return None
     return _conversation(head) | await _summary(web, head, record)
 

@@ -143,11 +143,12 @@ def check_pairs(items: Sequence[Item], awaited: AbstractSet[str]) -> None:
     `awaited` are the calls of the conversation so far that have no result yet. Raises ApiError.
     """
     calls = {item["call_id"] for item in items if item["type"] == "function_call"}
+    known = calls | awaited
     results: set[str] = set()
     for index, item in enumerate(items):
         if item["type"] != RESULT:
             continue
-        if item["call_id"] not in calls | awaited or item["call_id"] in results:
+        if item["call_id"] not in known or item["call_id"] in results:
             message = f"no call {shown(item['call_id'])} waits for a result"
             refuse(message, f"input[{index}].call_id", "invalid_call_id")
         results.add(item["call_id"])

@@ -106,7 +106,7 @@ class Journal:
             case ToolSucceeded(result=result):
                 return {"result": result_shown(result, self._outputs)}
             case ToolFailed(failure=failure, message=message):
-                return {"failure": failure, "result": message}
+                return {"failure": failure, "result": result_shown(message, self._outputs)}
             case ApprovalAnswered(approved=approved, by=by, reason=reason):
                 return {"approved": approved, "by": by, "reason": reason}
             case OutcomeSettled(settled=settled, by=by, result=result):

@@ -27,6 +27,7 @@ from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 from twelvefold.web.checks import refuse, shown
+from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.inputs import REFERENCE, RESULT
@@ -160,16 +161,14 @@ def _check_ended(last: Event) -> None:
 # --- references -------------------------------------------------------------------------------
 
 
-async def resolved(
-    services: Services, principal: Principal, items: Sequence[Item]
-) -> tuple[Item, ...]:
-    """The items, each reference replaced by what it means. Raises ApiError."""
+async def resolved(web: Web, principal: Principal, items: Sequence[Item]) -> tuple[Item, ...]:
+    """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
     if not any(item["type"] == REFERENCE for item in items):
         return tuple(items)
     known: dict[ThreadId, dict[str, Item]] = {}
     return tuple(
         [
-            await _referred(services, principal, item["id"], f"input[{index}].id", known)
+            await _referred(web, principal, item["id"], f"input[{index}].id", known)
             if item["type"] == REFERENCE
             else item
             for index, item in enumerate(items)
@@ -178,7 +177,7 @@ async def resolved(
 
 
 async def _referred(
-    services: Services,
+    web: Web,
     principal: Principal,
     id: str,
     at: str,
@@ -187,7 +186,7 @@ async def _referred(
     try:
         thread = parse_item_id(id).thread
         if thread not in known:
-            known[thread] = await _listed(services, principal, thread)
+            known[thread] = await _listed(web, principal, thread)
         found = known[thread].get(id)
     except NotFound:
         found = None
@@ -196,14 +195,16 @@ async def _referred(
     return {key: value for key, value in found.items() if value is not None}
 
 
-async def _listed(services: Services, principal: Principal, thread: ThreadId) -> dict[str, Item]:
+async def _listed(web: Web, principal: Principal, thread: ThreadId) -> dict[str, Item]:
     """The items of a thread by their ids. Raises NotFound."""
+    services, how = web.services, web.settings
     head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
     if head.principal != principal.id:
         raise NotFound(f"no thread conv_{thread}")
     record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
     kept = without_unkept(record.entries)
-    return {item["id"]: item for item in item_list(thread, kept)}
+    items = item_list(thread, kept, tool_items=how.tool_items, tool_outputs=how.tool_outputs)
+    return {item["id"]: item for item in items}
 
 
 def without_unkept(entries: Sequence[Entry]) -> list[Entry]:

@@ -16,6 +16,7 @@ RECEIVE_S = 60.0
 HEAD_BYTES = 65_536
 DISCARD_BYTES = 256 * 1024 * 1024
 """What is still read of a refused body, for clients that listen only when all is sent."""
+MALFORMED = ApiError(400, "that is no HTTP request", code="malformed_request")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -43,12 +44,15 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._unset_keepalive_if_required()
+        # What comes between two requests is no reason to wait for the next one for ever.
+        if self.cycle is None or self.cycle.response_complete:
+            self._begin_receiving()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(ApiError(400, "that is no HTTP request", code="malformed_request"))
+            self._refuse(MALFORMED)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self._refused:
@@ -71,8 +75,14 @@ class Protocol(HttpToolsProtocol):
             self.cycle.more_body = True
             self._begin_receiving()
             self._again = True
-            self.parser.feed_data(f"POST / HTTP/1.1\r\n{''.join(framing)}\r\n".encode("latin-1"))
-            self._again = False
+            try:
+                head = f"POST / HTTP/1.1\r\n{''.join(framing)}\r\n"
+                self.parser.feed_data(head.encode("latin-1"))
+            except httptools.HttpParserError:
+                self._refuse(MALFORMED)
+                return
+            finally:
+                self._again = False
         if rest:
             self.data_received(rest)
 
@@ -87,7 +97,8 @@ class Protocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._again:
+        # What comes behind a body is a trailer, which nobody asked for and nothing keeps.
+        if not self._again and self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -123,7 +134,10 @@ class Protocol(HttpToolsProtocol):
         """Answer and close: what comes next on this connection is anybody's guess."""
         self._refused = True
         request_id = new_request_id()
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            if cycle is not None:
+                cycle.disconnected = True  # what the app has to say comes too late
             self.transport.write(_whole_answer(error, request_id))
         log.info("request_malformed", request=request_id, status=error.status)
         self.transport.close()

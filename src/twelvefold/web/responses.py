@@ -46,7 +46,8 @@ async def create(request: Request) -> Response:
     else:
         begun = await begin(web, principal_of(request), asked)
     reading = begun.reading
-    leave = leaving(web, begun)
+    # Who sends a key means to ask again.
+    leave = nothing if asked.key else leaving(web, begun)
     if asked.stream:
         # A run in the background is seen to by whoever drives it.
         return EventStream(pieces(reading, aside=begun.see_to_it), leave)
@@ -131,7 +132,7 @@ async def cancel_response(request: Request) -> Response:
     if not (record.background or force):
         message = "only a response with background=true can be cancelled"
         raise ApiError(400, message, code="response_not_background")
-    if not reading.over:
+    if not reading.over or record.status == "waiting":
         await cancelled(web, reading.id.run)
         reading, record = await _opened(request)
     return json_response(described(reading, record))

@@ -15,7 +15,6 @@ from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
 from twelvefold.engine.patience import patiently
-from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, Conflict, Repeated, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
@@ -75,7 +74,7 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
         if before := await _made_before(web, principal, request):
             return before
         if place is None:
-            request, place = await _placed(web.services, principal, request)
+            request, place = await _placed(web, principal, request)
         try:
             return await _begun(web, principal, request, place)
         except Repeated:
@@ -106,12 +105,10 @@ async def _made_before(web: Web, principal: Principal, request: Request) -> Begu
     return Begun(web, reading)
 
 
-async def _placed(
-    services: Services, principal: Principal, request: Request
-) -> tuple[Request, Place]:
+async def _placed(web: Web, principal: Principal, request: Request) -> tuple[Request, Place]:
     """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
-    request = replace(request, items=await resolved(services, principal, request.items))
-    place = await place_of(services, principal, request)
+    request = replace(request, items=await resolved(web, principal, request.items))
+    place = await place_of(web.services, principal, request)
     check_pairs(request.items, place.awaited)
     return request, place
 
@@ -169,9 +166,11 @@ async def _wait(web: Web, thread: ThreadId, end: float) -> None:
     record = await patiently(lambda: web.services.store.load(thread), PATIENCE_S)
     told = fold(record.entries)
     if told.status == "active" and told.waits:
-        waiting = approval_id(thread, told.pending[0].id)
-        message = f"the turn before waits for a person; answer {waiting}, or cancel it"
-        raise _locked(message, repeat=False)
+        call = told.pending[0]
+        do = f"answer {approval_id(thread, call.id)}"
+        if call.state == "unknown":
+            do = "have an operator settle what came of its last call"
+        raise _locked(f"the turn before waits for a person; {do}, or cancel it", repeat=False)
     if asyncio.get_running_loop().time() >= end:
         raise _locked("the turn before is not over; try again in a moment", repeat=True)
     await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
