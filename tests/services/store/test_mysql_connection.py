@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from asyncmy.errors import (
@@ -196,6 +197,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
         yield server
 
 
+async def stop(pid: int) -> None:
+    """SIGSTOP, and wait until each thread stands: one that is late still answers."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(state != "T" for state in states(pid)):
+        await asyncio.sleep(0.01)
+
+
+def states(pid: int) -> Iterator[str]:
+    """The state of each thread. Source: proc_pid_stat(5)."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        yield stat.read_text().rpartition(")")[2].split()[0]
+
+
 @pytest.mark.mysql
 async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +220,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
     store = await open_store(server.url, pool_size=1)
     lease = await leased(store)
 
-    os.kill(server.pid, signal.SIGSTOP)
+    await stop(server.pid)
     try:
         with pytest.raises(StoreUnavailable):
             await append(store, lease, 1, said())
