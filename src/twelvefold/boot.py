@@ -134,6 +134,7 @@ def _limits(settings: Settings) -> Limits:
         max_steps=settings.max_steps,
         deadline_s=settings.run_deadline_s,
         lease_s=settings.lease_s,
+        max_attempts=settings.max_attempts,
         run_tokens=settings.run_budget_tokens,
         run_micro_usd=None if usd is None else round(usd * 1_000_000),
         # The demo model costs nothing, whatever OPENAI_MODEL says.

@@ -16,18 +16,20 @@ import pytest
 from tests.acceptance.academy import Place, judge
 from tests.acceptance.crash import Arena, arena, free_run
 from tests.acceptance.crash_model import Client, journal_of
+from twelvefold.services.store.migrate import HEAD
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 URL = os.environ.get("DATABASE_URL", "")
 NOBODY = Client("nobody")
-COLUMN = '''
+NEXT = f"{int(HEAD) + 1:04}"
+COLUMN = f'''
 """A column that only the next release knows."""
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
@@ -226,9 +228,9 @@ def test_a_commit_is_always_the_same_bytes(repository: Repository) -> None:
 @pytest.mark.mysql
 def test_runs_in_flight_go_on_after_a_roll_back(repository: Repository) -> None:
     versions = repository.path / "src/twelvefold/services/store/migrations/versions"
-    (versions / "r0004_mood.py").write_text(COLUMN)
+    (versions / f"r{NEXT}_mood.py").write_text(COLUMN)
     migrate = versions.parents[1] / "migrate.py"
-    migrate.write_text(migrate.read_text().replace('HEAD = "0003"', 'HEAD = "0004"'))
+    migrate.write_text(migrate.read_text().replace(f'HEAD = "{HEAD}"', f'HEAD = "{NEXT}"'))
     repository.commit("feat: have a mood")
     newer = repository.release()
 
@@ -238,11 +240,11 @@ def test_runs_in_flight_go_on_after_a_roll_back(repository: Repository) -> None:
 async def _rolled_back(repository: Repository, older: str, newer: str) -> None:
     places = [Place(1), Place(2)]
     async with arena(URL, places) as stage:
-        assert "applied 0004" in await _said(stage, repository.command(newer), "migrate")
+        assert f"applied {NEXT}" in await _said(stage, repository.command(newer), "migrate")
         for place, version in zip(places, (older, newer), strict=True):
             await _killed(stage, place, repository.command(version))
 
-        assert "0004" not in await _said(stage, repository.command(older), "migrate")
+        assert NEXT not in await _said(stage, repository.command(older), "migrate")
         begun_by: list[str] = []
         for place in places:
             run = await free_run(stage.store, place)
@@ -256,7 +258,7 @@ async def _rolled_back(repository: Repository, older: str, newer: str) -> None:
         ledger = await _said(stage, repository.command(older), "version", "--history", "--json")
     assert [one.why for one in verdicts] == [(), ()]
     assert begun_by == [older, newer]
-    assert [json.loads(one)["schema"] for one in ledger.splitlines()] == ["0004", "0004"]
+    assert [json.loads(one)["schema"] for one in ledger.splitlines()] == [NEXT, NEXT]
     assert [json.loads(one)["version"] for one in ledger.splitlines()] == [older, newer]
 
 

@@ -220,6 +220,7 @@ def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
             assert await migrate(settings, services) == [
                 "0001",
                 "0002",
+                "0003",
                 SCHEMA,
                 "workflow enrolment",
             ]

@@ -162,6 +162,40 @@ def test_a_worker_drives_what_was_left_and_ends_on_sigterm(here: Path, tw: Twelv
     ]
 
 
+DEADLY = """
+import os, signal
+from twelvefold import Transaction, Workflow, tool
+
+@tool
+async def buy(tx: Transaction, what: str) -> str:
+    "Buy something."
+    os.kill(os.getpid(), signal.SIGKILL)
+
+workflow = Workflow("shop", "You sell things.", (buy,))
+"""
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_run_that_ends_each_process_fails_after_so_many(here: Path, tw: Twelvefold) -> None:
+    (here / "shop.py").write_text(DEADLY)
+    _queue_a_run('call buy {"what": "tea"}')
+    ended: list[int] = []
+
+    for _ in range(3):
+        with worker(here, LEASE_S="1", MAX_ATTEMPTS="2") as process:
+            told = wait_for("run_taken_up", process)
+            if len(ended) == 2:
+                told = wait_for("run_rested", process)
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+        ended.append(process.returncode)
+
+    assert ended == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert told["status"] == "failed"
+    run = tw("runs", "list", "--json").json
+    assert run["error"] == "2 processes have died with this run in hand"
+
+
 @pytest.mark.usefixtures("shop")
 def test_a_second_signal_ends_a_worker_at_once(here: Path, shop: ModelServer) -> None:
     async def never(call: Any) -> None:
@@ -182,14 +216,15 @@ def test_a_second_signal_ends_a_worker_at_once(here: Path, shop: ModelServer) ->
     assert time.monotonic() - began < 2
 
 
-def _queue_a_run() -> None:
+def _queue_a_run(text: str = "hi") -> None:
     from twelvefold.core.events import RunStarted
     from twelvefold.core.ids import LeaseToken, RunId, ThreadId
     from twelvefold.core.ports import NewRun
 
     async def work(store: Store) -> None:
         new = NewRun(RunId(ThreadId("4" * 44), 1), LeaseToken("t"), 0, "you", "shop", "1", True)
-        said = {"type": "message", "role": "user", "content": "hi"}
+        content = [{"type": "input_text", "text": text}]
+        said = {"type": "message", "role": "user", "content": content}
         await store.start(new, RunStarted((said,), "you", "shop", "1"), None)
 
     asyncio.run(_with_store(work))

@@ -8,12 +8,14 @@ import pytest
 from tests.engine.stage import (
     LIMITS,
     SHOP,
+    Crash,
     Heard,
     Stage,
     Trouble,
     after_start,
     cut_off,
     driven,
+    kill,
     resumed,
     start,
     world,
@@ -372,6 +374,24 @@ async def test_a_run_ends_at_its_deadline(stage: Stage) -> None:
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")
     assert await answers(stage, outcome) == [RunFinished("incomplete", "deadline")]
+
+
+async def test_an_unsafe_call_that_ended_too_many_processes_is_left_to_a_person(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("ship", LAMP)), limits=replace(LIMITS, max_attempts=1))
+    run = await start(services)
+    world.trouble = Trouble(kill, places=["an unsafe tool, after it acted"])
+    with pytest.raises(Crash):
+        await drive(services, run, Silence())
+    for _ in range(2):
+        await stage.let_leases_run_out()
+        driven = await take(services, run.run)
+
+    outcome = await drive(services, driven, Silence())
+
+    assert (outcome.status, driven.attempts) == ("waiting", 2)
+    assert await answers(stage, outcome) == [UNKNOWN]
 
 
 async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.engine.stage import ANN, LIMITS, Heard, Stage, Trouble, cut_off, star
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import ModelReplied, RunFinished
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest, ThreadRecord
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest, ThreadRecord, WaitingRun
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
@@ -24,7 +25,7 @@ from twelvefold.observe.log import start_logging
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.worker import pauses
-from twelvefold.worker.loop import Worker
+from twelvefold.worker.loop import SUSPECT, Worker
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 POLL_S = 0.05
@@ -256,7 +257,7 @@ async def test_a_database_that_is_away_is_waited_for(
     run = await enqueue(services)
     usual, looks = services.store.waiting_runs, 0
 
-    async def waiting_runs(**limits: Any) -> list[RunId]:
+    async def waiting_runs(**limits: Any) -> list[WaitingRun]:
         nonlocal looks
         looks += 1
         if looks < 4:
@@ -468,3 +469,41 @@ async def test_what_was_cancelled_half_way_or_deleted_is_ended(stage: Stage) -> 
 
     assert (await stage.record(waits)).status == "cancelled"
     assert (await stage.journal(deleted))[-1] == RunFinished("cancelled", "cancelled")
+
+
+async def taken_up_and_died(services: Services, run: RunId, times: int) -> None:
+    for _ in range(times):
+        assert await services.store.claim(run, 0)
+
+
+async def test_runs_that_outlived_processes_are_taken_up_one_at_a_time(stage: Stage) -> None:
+    gate = Gate()
+    services = stage.process(model=gate)
+    suspects = [await enqueue(services) for _ in range(3)]
+    for run in suspects:
+        await taken_up_and_died(services, run, SUSPECT)
+    others = [await enqueue(services) for _ in range(3)]
+
+    async with working(Worker(services, 10, POLL_S)):
+        await gate.asked_by(len(others) + 1)
+        await asyncio.sleep(3 * POLL_S)
+        most_at_once = gate.most
+        gate.open()
+        await over(stage, *suspects, *others)
+
+    assert most_at_once == len(others) + 1
+
+
+async def test_a_run_that_has_outlived_too_many_processes_fails(stage: Stage) -> None:
+    services = stage.process(says("Nobody asks."), limits=replace(LIMITS, max_attempts=3))
+    run = await enqueue(services)
+    await taken_up_and_died(services, run, 3)
+
+    async with working(Worker(services, 10, POLL_S)):
+        await over(stage, run)
+
+    record = await stage.record(run)
+    assert (record.status, record.error) == (
+        "failed",
+        "3 processes have died with this run in hand",
+    )

@@ -90,7 +90,13 @@ class Settings:
     lease_s: Annotated[
         float, number(1, 3_600), "seconds until a dead process's run may be taken over"
     ] = 30.0
+    max_attempts: Annotated[
+        int, whole(1, 1_000), "processes that may die with one step of a run before it fails"
+    ] = 10
     max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
+    max_queued: Annotated[
+        int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
+    ] = 10_000
     grace_s: Annotated[
         float, number(0, 3_600), "seconds that a step in hand may go on after SIGTERM"
     ] = 20.0

@@ -21,7 +21,8 @@ class Limits:
     """How far one run may go. None means: no limit.
 
     `deadline_s` is from the moment a process takes the run. `context_tokens` is the model's
-    window; a request is kept below it. `result_chars` bounds one tool's result.
+    window; a request is kept below it. `result_chars` bounds one tool's result. `max_attempts`:
+    how many processes may take up a run, one after another, and die with it at the same entry.
     """
 
     max_steps: int = 50
@@ -33,6 +34,7 @@ class Limits:
     context_tokens: int = 128_000
     result_chars: int = 65_536
     faults_in_a_row: int = 3
+    max_attempts: int = 10
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:

@@ -35,6 +35,7 @@ from twelvefold.core.records import (
     ThreadHead,
     ThreadRecord,
     ToolSpec,
+    WaitingRun,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ __all__ = [
     "ThreadRecord",
     "ToolSpec",
     "Transaction",
+    "WaitingRun",
 ]
 
 
@@ -278,7 +280,11 @@ class Store(Protocol):
         """
         ...
 
-    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[RunId]:
+    async def queued_runs(self, *, limit: int) -> int:
+        """How many runs wait for a process to take them up; `limit` if there are more."""
+        ...
+
+    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[WaitingRun]:
         """Runs of these workflows that anybody may claim now.
 
         Those that were given back or answered come first, then who has waited longest. None of

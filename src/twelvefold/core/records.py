@@ -38,11 +38,23 @@ class Lease:
 
 
 class Claim(NamedTuple):
-    """A run that was taken up. `interrupted`: its last holder never gave it back."""
+    """A run that was taken up. `interrupted`: its last holder never gave it back.
+
+    `attempts`: how often that has happened since its thread's last entry, this time included,
+    without its being given back.
+    """
 
     lease: Lease
     interrupted: bool
     cancel_asked: bool
+    attempts: int
+
+
+class WaitingRun(NamedTuple):
+    """A run that anybody may take up. `attempts`: how many processes did so and died with it."""
+
+    run: RunId
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)

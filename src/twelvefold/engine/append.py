@@ -36,7 +36,8 @@ class Driven:
     """A run in this process's hands: what has happened, and the right to go on.
 
     `claimed`, until the first commit: another process may have been about it before, and may not
-    know yet that it has lost it. `cancel_asked`: it was taken up to be ended.
+    know yet that it has lost it. `cancel_asked`: it was taken up to be ended. `attempts`: how often
+    it was taken up since its last entry, this time included; 0 where it was started here.
     """
 
     run: RunId
@@ -45,6 +46,7 @@ class Driven:
     status: RunStatus = "running"
     claimed: bool = False
     cancel_asked: bool = False
+    attempts: int = 0
 
 
 async def write(

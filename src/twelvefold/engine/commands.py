@@ -185,14 +185,14 @@ async def take(services: Services, run: RunId) -> Driven:
         record = await patiently(lambda: services.store.run(run), PATIENCE_S)
         why = f"is {record.status}" if record.status in OVER else "is held by another process"
         raise Conflict(f"run {run} {why}")
-    lease, interrupted, cancel_asked = claimed
+    lease, interrupted, cancel_asked, attempts = claimed
     try:
         loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
     except BaseException:
         await _give_back(services, lease, interrupted)
         raise
     thread = fold(loaded.entries, interrupted=interrupted)
-    return Driven(run, thread, lease, claimed=True, cancel_asked=cancel_asked)
+    return Driven(run, thread, lease, claimed=True, cancel_asked=cancel_asked, attempts=attempts)
 
 
 async def answer(

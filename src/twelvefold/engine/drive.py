@@ -170,6 +170,9 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
 
 async def _until_rest(hand: _Drive) -> Outcome:
     limits = hand.services.limits
+    if hand.driven.attempts > limits.max_attempts:
+        error = f"{limits.max_attempts} processes have died with this run in hand"
+        return await _ended(hand, "failed", "attempts", error)
     try:
         async with (
             asyncio.timeout(limits.deadline_s) as deadline,

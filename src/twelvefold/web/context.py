@@ -14,6 +14,7 @@ from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
 from twelvefold.web.limits import Rate
 from twelvefold.web.news import News
+from twelvefold.web.queue import Queue
 from twelvefold.web.readiness import Readiness
 
 
@@ -30,6 +31,7 @@ class Web:
     settings: Settings
     doors: Doors
     drives: Drives
+    queue: Queue
     news: News
     rate: Rate
     readiness: Readiness
@@ -47,6 +49,7 @@ async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]
             settings,
             doors,
             drives,
+            Queue(services.store, settings.max_queued),
             News(),
             Rate(settings.rate_per_minute),
             Readiness(services.store, SCHEMA),

@@ -131,6 +131,7 @@ async def _begun(web: Web, principal: Principal, request: Request, place: Place)
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
+    await web.queue.enter()
     run = await enqueue_run(
         web.services,
         workflow=request.workflow.name,

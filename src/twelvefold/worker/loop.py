@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Mailer, Silence
+from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
@@ -31,6 +31,9 @@ FEW = 16
 CHOICE = 4
 """Of so many times as many candidates: workers that all took the oldest would be in each other's
 way."""
+
+SUSPECT = 2
+"""From so many processes on that a run has outlived it may be what ended them."""
 
 
 def _silence(run: RunId) -> Listener:
@@ -62,6 +65,7 @@ class Worker:
         self._pauses = Pauses(time.monotonic)
         self._hands: dict[RunId, Hand] = {}
         self._drives: set[asyncio.Task[None]] = set()
+        self._suspect: RunId | None = None
 
     @property
     def in_flight(self) -> int:
@@ -115,9 +119,21 @@ class Worker:
         waiting = await self._services.store.waiting_runs(
             workflows=tuple(self._services.workflows), limit=limit
         )
-        free = [run for run in waiting if run not in self._hands and run not in self._pauses]
-        nearest = free[: CHOICE * few]
+        free = [
+            one for one in waiting if one.run not in self._hands and one.run not in self._pauses
+        ]
+        nearest = [one.run for one in self._apart(free[: CHOICE * few])]
         return random.sample(nearest, min(few, len(nearest)))
+
+    def _apart(self, waiting: Sequence[WaitingRun]) -> list[WaitingRun]:
+        """Without those that may have killed their processes, but for one at a time.
+
+        Else it would take runs with it that have nothing to do with it, until they count as dead.
+        """
+        suspects = [one for one in waiting if one.attempts >= SUSPECT]
+        chosen = suspects[:1] if self._suspect not in self._hands else []
+        self._suspect = chosen[0].run if chosen else self._suspect
+        return [one for one in waiting if one.attempts < SUSPECT or one in chosen]
 
     async def _taken(self, run: RunId) -> Driven | None:
         try:

@@ -16,7 +16,8 @@ BACKLOG = 2_000
 
 
 async def waiting(store: Store, *workflows: str, limit: int = 10) -> list[RunId]:
-    return await store.waiting_runs(workflows=workflows or ACADEMY, limit=limit)
+    found = await store.waiting_runs(workflows=workflows or ACADEMY, limit=limit)
+    return [one.run for one in found]
 
 
 async def test_what_was_queued_is_found_longest_first(store: Store, rival: Store) -> None:
@@ -93,6 +94,53 @@ async def test_a_run_that_failed_is_behind_those_that_wait_already(store: Store)
     await store.release(stopped)
 
     assert await waiting(store) == [stopped.run, fresh, failed.run]
+
+
+async def test_attempts_count_those_who_took_it_up_and_got_no_further(store: Store) -> None:
+    lease = await leased(store, lease_s=0)
+    attempts = []
+    for _ in range(3):
+        claimed = await store.claim(lease.run, 0)
+        assert claimed is not None
+        attempts.append(claimed.attempts)
+
+    assert attempts == [1, 2, 3]
+    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 3)]
+
+
+async def test_a_run_that_was_given_back_was_not_attempted(store: Store) -> None:
+    lease = await leased(store, lease_s=0)
+    await store.claim(lease.run, 0)
+    for _ in range(2):
+        claimed = await store.claim(lease.run, LONG_S)
+        assert claimed is not None
+        assert claimed.attempts == 2
+        await store.release(claimed.lease)
+
+    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 1)]
+
+
+async def test_with_an_entry_more_the_attempts_are_counted_anew(store: Store) -> None:
+    lease = await leased(store, lease_s=0)
+    await store.claim(lease.run, 0)
+    claimed = await store.claim(lease.run, LONG_S)
+    assert claimed is not None
+    await append(store, claimed.lease, 1, said(), status="queued")
+
+    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 0)]
+    again = await store.claim(lease.run, LONG_S)
+    assert again is not None
+    assert again.attempts == 1
+
+
+async def test_queued_runs_are_counted_up_to_a_limit(store: Store) -> None:
+    await leased(store)
+    assert await store.queued_runs(limit=5) == 0
+
+    for _ in range(3):
+        await queued(store)
+
+    assert [await store.queued_runs(limit=limit) for limit in (2, 5)] == [2, 3]
 
 
 async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:

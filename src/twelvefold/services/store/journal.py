@@ -29,6 +29,7 @@ from twelvefold.core.ports import (
     RunStatus,
     StepTransaction,
     Transaction,
+    WaitingRun,
 )
 from twelvefold.errors import (
     CancelAsked,
@@ -168,10 +169,14 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
                 if await db.fetch(self._sql["run_state"], key_of(run)):
                     return None
                 raise NotFound(f"no run {run}")
+            before = rows[0]
+            attempts = before["attempts"] + 1 if before["attempts_head"] == before["head"] else 1
             claim = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(run)}
+            claim |= {"attempts": attempts, "head": before["head"]}
             if not await db.execute(self._sql["claim"], claim):
                 return None
-            return Claim(lease, bool(rows[0]["lease_token"]), bool(rows[0]["cancel_asked"]))
+            interrupted, cancel_asked = bool(before["lease_token"]), bool(before["cancel_asked"])
+            return Claim(lease, interrupted, cancel_asked, attempts)
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
@@ -210,7 +215,10 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         rows = await self._found("runs", status=status or "", limit=limit)
         return [_run_record(row) for row in rows]
 
-    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[RunId]:
+    async def queued_runs(self, *, limit: int) -> int:
+        return int((await self._found("queued_runs", limit=limit))[0]["queued"])
+
+    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[WaitingRun]:
         names = [f"workflow{number}" for number in range(len(workflows))]
         if not names:
             return []
@@ -220,7 +228,10 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         async with self._reading() as db:
             values = dict(zip(names, workflows, strict=True))
             rows = await db.fetch(statement, {**values, "limit": limit})
-        return [RunId(ThreadId(row["thread_id"]), row["ordinal"]) for row in rows]
+        return [
+            WaitingRun(RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["attempts"] or 0)
+            for row in rows
+        ]
 
     # --- steps --------------------------------------------------------------------------------
 

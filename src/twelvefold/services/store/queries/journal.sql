@@ -39,14 +39,16 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal
 
--- lock_run: who held it last, and what for; 0 rows mean that there is no such run, or that somebody
--- is in the middle of a step of it
-SELECT lease_token, cancel_asked FROM runs
+-- lock_run: who held it last, what for, and how often it was taken up since its thread's last entry;
+-- 0 rows mean that there is no such run, or that somebody is in the middle of a step of it
+SELECT lease_token, cancel_asked, attempts, attempts_head,
+       (SELECT head FROM threads WHERE id = :thread) AS head FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
 -- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
 -- cancelled may write nothing but its end, and that anybody can
-UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us
+UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us,
+       attempts = :attempts, attempts_head = :head
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
    AND (lease_until <= {now_us} OR cancel_asked = 1)
 
@@ -54,8 +56,10 @@ UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us}
 UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
--- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already
+-- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already;
+-- an attempt that ends so is none to be counted
 UPDATE runs SET status = :status, lease_token = :left,
+       attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE attempts END,
        lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
@@ -93,18 +97,24 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
  WHERE (:status = '' OR r.status = :status) AND r.deleted_at IS NULL
  ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :limit
 
+-- queued_runs: how many wait, counted no further than the limit
+SELECT COUNT(*) AS queued FROM (
+  SELECT 1 AS one FROM runs WHERE status = 'queued' LIMIT :limit) counted
+
 -- waiting_runs: what anybody may claim, longest first; each half reads the index runs_waiting in
 -- order, so that what rests or is held is not looked at however much there is of it; what was deleted
 -- is to be cancelled, which somebody has to write down
-SELECT thread_id, ordinal, lease_until FROM (
-  SELECT r.thread_id, r.ordinal, r.lease_until
+SELECT thread_id, ordinal, lease_until, attempts FROM (
+  SELECT r.thread_id, r.ordinal, r.lease_until,
+         CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
     FROM runs r {straight_join} threads t ON t.id = r.thread_id
    WHERE r.status = 'queued' AND r.lease_until <= {now_us}
      AND t.workflow IN (:workflows)
    ORDER BY r.lease_until, r.thread_id, r.ordinal LIMIT :limit) queued
 UNION ALL
-SELECT thread_id, ordinal, lease_until FROM (
-  SELECT r.thread_id, r.ordinal, r.lease_until
+SELECT thread_id, ordinal, lease_until, attempts FROM (
+  SELECT r.thread_id, r.ordinal, r.lease_until,
+         CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
     FROM runs r {straight_join} threads t ON t.id = r.thread_id
    WHERE r.status = 'running' AND r.lease_until <= {now_us}
      AND t.workflow IN (:workflows)
