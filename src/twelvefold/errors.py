@@ -5,7 +5,8 @@ TwelvefoldError
 ├── RequestError           the caller: the request is wrong as it stands
 │   ├── NotFound           … it names something that is not there
 │   └── Conflict           … it does not fit the present state; try again later
-│       └── Repeated       … it was made before, under this very key
+│       ├── Repeated       … it was made before, under this very key
+│       └── TooLate        … it is about what is over; to try again does not help
 ├── ToolRefused            the model: the tool says no, and what to try instead
 ├── StaleRun               the engine: the run went on elsewhere; nothing was written
 │   └── LeaseLost          … because another process owns it now
@@ -53,6 +54,10 @@ class Repeated(Conflict):
         super().__init__(f"the key was used before, for {run}")
         self.run = run
         self.body_hash = body_hash
+
+
+class TooLate(Conflict):
+    """The run is over, or the call that it is about waits for nobody; that stays so."""
 
 
 class ToolRefused(TwelvefoldError):

@@ -59,6 +59,16 @@ async def shout(what: str) -> str:
     return "shouted"
 
 
+@tool
+async def brew(tx: Transaction) -> str:
+    """Brew tea, which takes its time."""
+    import asyncio
+
+    print("brewing", flush=True)
+    await asyncio.sleep(1)
+    return "brewed"
+
+
 async def seed(tx, records=None):
     count = 0
     for record in records if records is not None else [{"what": "first"}]:
@@ -70,7 +80,7 @@ async def seed(tx, records=None):
 workflow = Workflow(
     "shop",
     "You sell things.",
-    (buy, pay, shout),
+    (buy, pay, shout, brew),
     schema="create table if not exists bought (who varchar(80), what varchar(80));",
     seed=seed,
 )

@@ -42,14 +42,14 @@ def test_a_call_is_answered_once(tw: Twelvefold, waiting: str) -> None:
 
     done = tw("runs", "approve", waiting, *CALL)
 
-    assert done.status == 75
-    assert f"run {waiting} is completed" in done.err
+    assert done.status == 1
+    assert f"run {waiting} is over: completed" in done.err
 
 
 def test_another_call_than_the_one_that_waits_is_refused(tw: Twelvefold, waiting: str) -> None:
     done = tw("runs", "approve", waiting, "--call", "9.9")
 
-    assert done.status == 75
+    assert done.status == 1
     assert "no call that waits for approval" in done.err
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_is_over_cannot_be_ended(tw: Twelvefold) -> None:
 def test_there_is_nothing_to_settle_where_nothing_is_unknown(tw: Twelvefold, waiting: str) -> None:
     done = tw("runs", "settle", waiting, *CALL, "--done")
 
-    assert done.status == 75
+    assert done.status == 1
     assert "no call that waits for settling" in done.err
 
 

@@ -256,6 +256,20 @@ def test_ctrl_c_ends_the_turn_and_keeps_the_conversation(
     assert len({run["thread"] for run in runs}) == 1
 
 
+def test_ctrl_c_while_a_tool_is_in_its_transaction_says_what_it_waits_for(
+    shop: ModelServer, here: Path
+) -> None:
+    with terminal(here) as screen:
+        screen.until("/help")
+        screen.type("call brew {}\r")
+        screen.until("brewing")
+        os.kill(screen.process.pid, signal.SIGINT)
+        screen.until("(stopping, once the step in hand is over)")
+        screen.until("(cancelled)")
+        screen.type("/quit\r")
+        assert screen.process.wait(timeout=10) == 0
+
+
 def test_a_chat_told_to_stop_gives_its_run_back(shop: ModelServer, here: Path) -> None:
     shop.will(stalls(responses_events(Said("a reply that never ends"))[:5]))
     with terminal(here) as screen:

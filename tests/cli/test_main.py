@@ -21,6 +21,7 @@ from twelvefold.errors import (
     SettingsError,
     StoreRefused,
     StoreUnavailable,
+    TooLate,
     TwelvefoldError,
     WorkflowError,
 )
@@ -168,6 +169,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
         (WorkflowError("a"), 2),
         (NotFound("a"), 2),
         (Conflict("a"), 75),
+        (TooLate("a"), 1),
         (LeaseLost("a"), 75),
         (StoreUnavailable("a"), 75),
         (ModelUnavailable("a"), 75),
@@ -199,6 +201,23 @@ def test_without_an_output_a_command_works_all_the_same(here: Path, closed: str)
     )
 
     assert done.returncode == DONE
+
+
+def test_a_disk_that_is_full_is_told_in_a_sentence(here: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "twelvefold", "settings"],
+            env=child_environ(),
+            cwd=here,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert done.returncode == FAILED
+    assert done.stderr == (
+        "twelvefold: what came of it cannot be written: No space left on device\n"
+    )
 
 
 def test_a_terminal_without_utf8_is_no_reason_to_fail(here: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,22 @@ def test_a_fork_without_a_run_of_its_own_has_nothing_to_show(tw: Twelvefold) -> 
 
     assert done.status == 2
     assert "has no run of its own yet" in done.err
+
+
+def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "twelvefold", "run", "call brew {}"],
+        env=child_environ(LEASE_S="1"),
+        cwd=here,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "brewing\n"
+    killed.kill()
+    killed.communicate()
+
+    while "(held)" in (row := tw("runs", "list").lines[1]):
+        time.sleep(0.1)
+
+    assert "running (left behind)" in row

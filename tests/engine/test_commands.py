@@ -57,6 +57,7 @@ from twelvefold.errors import (
     RequestError,
     StoreRefused,
     StoreUnavailable,
+    TooLate,
 )
 from twelvefold.services.model.scripted import calls, says
 
@@ -376,7 +377,7 @@ async def test_a_run_that_is_over_is_not_taken(stage: Stage) -> None:
     services = stage.process(says("Hello."))
     over = await driven(services)
 
-    with pytest.raises(Conflict, match=f"run {over.run} is completed"):
+    with pytest.raises(TooLate, match=f"run {over.run} is over: completed"):
         await take(services, over.run)
 
 

@@ -3,6 +3,7 @@
 Imports as little as it can: `--help` must be quick, so the rest is imported by `process`.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -22,10 +23,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _called(argv)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has read enough; the interpreter must not try to flush once more.
+    except OSError as error:
+        from twelvefold.cli.output import NO_OUTPUT
+
+        if error.errno not in NO_OUTPUT:
+            raise
+        # The interpreter must not try to flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        if error.errno == errno.EPIPE:  # whoever read has read enough
+            return CLOSED_PIPE
+        print(f"twelvefold: what came of it cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     return status
 
 

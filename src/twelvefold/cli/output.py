@@ -1,5 +1,6 @@
 """How things are put for a reader: text made safe for a terminal, lines kept short, tables."""
 
+import errno
 import json
 import re
 import sys
@@ -15,6 +16,8 @@ Write = Callable[[str, Style], None]
 
 LINE = 160
 """Characters of a call's arguments or result that are shown."""
+NO_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO)
+"""Nobody takes what is printed: its reader is gone, or the disk is full or broken."""
 _COLOURS: dict[Style, str] = {"dim": "2", "bold": "1", "good": "32", "bad": "31", "tool": "36"}
 # What moves the cursor or turns the writing around: a model's text must not draw on the terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

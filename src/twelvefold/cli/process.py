@@ -12,8 +12,8 @@ from typing import Any, Concatenate, ParamSpec, TextIO
 
 from twelvefold.admin.migrate import prepare
 from twelvefold.boot import environment, open_services, release_of
-from twelvefold.cli.dotenv import read_dotenv
-from twelvefold.cli.output import tell
+from twelvefold.cli.dotenv import misspelt, read_dotenv
+from twelvefold.cli.output import NO_OUTPUT, tell
 from twelvefold.config import Settings
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
@@ -23,6 +23,7 @@ from twelvefold.errors import (
     SettingsError,
     StaleRun,
     StoreUnavailable,
+    TooLate,
     TwelvefoldError,
     WorkflowError,
 )
@@ -35,6 +36,7 @@ _STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
     (StaleRun, TRY_AGAIN),
     (StoreUnavailable, TRY_AGAIN),
     (ModelUnavailable, TRY_AGAIN),
+    (TooLate, FAILED),
     (Conflict, TRY_AGAIN),
     (SettingsError, BAD_USAGE),
     (WorkflowError, BAD_USAGE),
@@ -45,7 +47,10 @@ _STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
 def call(handler: str, arguments: Mapping[str, Any]) -> int:
     """Call a command's function; what it raises becomes a sentence and an exit status."""
     try:
-        environ = {**read_dotenv(Path(".env")), **environment()}
+        given = read_dotenv(Path(".env"))
+        for sentence in misspelt(given):
+            tell(f".env: {sentence}")
+        environ = {**given, **environment()}
         module, _, name = handler.partition(":")
         status = int(getattr(import_module(module), name)(environ, **arguments))
     except TwelvefoldError as error:
@@ -54,9 +59,9 @@ def call(handler: str, arguments: Mapping[str, Any]) -> int:
             tell(sentence)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_OUTPUT:
+            raise
         log.exception("unexpected_error")
         return FAILED
     return status

@@ -57,9 +57,9 @@ def _run_cells(record: RunRecord) -> Sequence[str]:
 def _status_text(record: RunRecord) -> str:
     if record.status in OVER:
         return record.status
-    notes = [
-        note for note, holds in (("held", record.leased), ("to end", record.cancel_asked)) if holds
-    ]
+    left = record.status == "running" and not record.leased
+    told = (("held", record.leased), ("left behind", left), ("to end", record.cancel_asked))
+    notes = [note for note, holds in told if holds]
     return f"{record.status} ({', '.join(notes)})" if notes else record.status
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from twelvefold.cli.output import said
@@ -21,6 +21,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 
 SETTLED: dict[str, Settlement] = {"done": "done", "retry": "retry", "failed": "failed"}
+SOON_S = 0.3
 SHOWN_ENTRIES = 12
 """So many of the journal's last entries remind of what was said before."""
 
@@ -105,7 +106,7 @@ class Talk:
 
     async def _driven(self, driven: Driven, transcript: Transcript) -> Outcome | None:
         """Where the run came to rest; None if Ctrl-C was pressed meanwhile."""
-        async with _interruptible() as interrupted:
+        async with _interruptible(self._say_stopping) as interrupted:
             self._screen.busy(True)
             try:
                 return await drive(self._services, driven, transcript)
@@ -115,6 +116,10 @@ class Talk:
                 return None
             finally:
                 self._screen.busy(False)
+
+    def _say_stopping(self) -> None:
+        # What has begun in the database is not broken off.
+        self._screen.write("(stopping, once the step in hand is over)\n", "dim")
 
     async def _asked_person(self, outcome: Outcome) -> bool:
         """Ask what the run waits for; False if nobody answers."""
@@ -162,13 +167,18 @@ class Talk:
 
 
 @asynccontextmanager
-async def _interruptible() -> AsyncIterator[list[bool]]:
-    """Within this, Ctrl-C cancels the current task; the list is not empty once it did."""
+async def _interruptible(heard: Callable[[], None]) -> AsyncIterator[list[bool]]:
+    """Within this, Ctrl-C cancels the current task; the list is not empty once it did.
+
+    `heard` is called if the task is not over soon then.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    timers: list[asyncio.TimerHandle] = []
     interrupted: list[bool] = []
 
     def interrupt() -> None:
         interrupted.append(True)
+        timers.append(loop.call_later(SOON_S, heard))
         if task is not None:
             task.cancel()
 
@@ -177,5 +187,7 @@ async def _interruptible() -> AsyncIterator[list[bool]]:
         yield interrupted
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+        for timer in timers:
+            timer.cancel()
         if interrupted and task is not None:
             task.uncancel()

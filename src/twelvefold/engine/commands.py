@@ -48,6 +48,7 @@ from twelvefold.errors import (
     ServiceFault,
     StaleRun,
     StoreRefused,
+    TooLate,
 )
 
 INPUT_BYTES = 4 * 1024 * 1024
@@ -176,15 +177,16 @@ def _new_run(
 async def take(services: Services, run: RunId) -> Driven:
     """Take up a run that is not over and that nobody holds.
 
-    Raises NotFound, or Conflict if it is over or held.
+    Raises NotFound, TooLate if it is over, or Conflict if it is held.
     """
     claimed = await patiently(
         lambda: services.store.claim(run, services.limits.lease_s), PATIENCE_S
     )
     if claimed is None:
         record = await patiently(lambda: services.store.run(run), PATIENCE_S)
-        why = f"is {record.status}" if record.status in OVER else "is held by another process"
-        raise Conflict(f"run {run} {why}")
+        if record.status in OVER:
+            raise TooLate(f"run {run} is over: {record.status}")
+        raise Conflict(f"run {run} is held by another process")
     lease, interrupted, cancel_asked, attempts = claimed
     try:
         loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
@@ -206,7 +208,7 @@ async def answer(
 ) -> None:
     """Write down what a person says to a call that waits for approval; the run can then go on.
 
-    Raises NotFound, or Conflict if no such call waits.
+    Raises NotFound, or TooLate if no such call waits.
     """
 
     def events(waiting: Call) -> tuple[Event, ...]:
@@ -230,7 +232,7 @@ async def settle(
 ) -> None:
     """Write down what a person found out about a call whose outcome was unknown.
 
-    `result` is what the model reads of a call that is "done". Raises NotFound, or Conflict if
+    `result` is what the model reads of a call that is "done". Raises NotFound, or TooLate if
     there is no such call.
     """
 
@@ -347,7 +349,7 @@ async def _say(
         ]
         if not waiting:
             wanted = "approval" if state == "asked" else "settling"
-            raise Conflict(f"run {run} has no call that waits for {wanted}")
+            raise TooLate(f"run {run} has no call that waits for {wanted}")
         said = [_kept(event) for event in events(waiting[0])]
         try:
             await _written(services, driven, said, "queued")
