@@ -21,7 +21,7 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash bench bench-service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,3 +114,6 @@ crash: $(READY) ## kill real processes at every journal boundary; nothing lost, 
 
 bench: $(READY) ## runs a second, latency, memory, beside loops without durability
 	$(SERVERS) $(PY) -m bench $(ARGS)
+
+bench-service: $(READY) ## the service: time to ready, empty requests, turns over HTTP beside turns without
+	$(SERVERS) $(PY) -m bench.service $(ARGS)

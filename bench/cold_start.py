@@ -86,7 +86,7 @@ async def _cold_start(arguments: Sequence[str], environment: Mapping[str, str]) 
     def note() -> None:
         if not requested.done():
             wall_s = time.monotonic() - began
-            requested.set_result((wall_s * 1000, _cpu_so_far_s(process.pid) * 1000))
+            requested.set_result((wall_s * 1000, cpu_so_far_s(process.pid) * 1000))
 
     try:
         async with asyncio.timeout(FIRST_REQUEST_S):
@@ -110,8 +110,11 @@ def _environment(port: int) -> dict[str, str]:
     }
 
 
-def _cpu_so_far_s(pid: int) -> float:
-    """Of all its threads. Source: the kernel's sched-stats.rst; the first number is nanoseconds."""
+def cpu_so_far_s(pid: int) -> float:
+    """The CPU that all threads of a process have had.
+
+    Source: the kernel's sched-stats.rst; the first number is nanoseconds.
+    """
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 

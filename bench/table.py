@@ -94,7 +94,7 @@ def _figures_table(figures: Mapping[str, Figures]) -> str:
     for mark in MARKS:
         rows.append((f"turn {mark} of a conversation, ms", _turn(mark), 1))
     heads = ["", *figures]
-    return _markdown(
+    return markdown(
         heads,
         (
             [what, *(_with_ratio(read(one), read(floor), digits) for one in figures.values())]
@@ -124,15 +124,16 @@ def _cold_table(cold: Mapping[str, Start], help_ratio: float) -> str:
         for name, (wall, cpu) in cold.items()
     ]
     rows.append(["twelvefold --help", "", "", f"{help_ratio:.1f}x `python -c pass`"])
-    return _markdown(["start to first request", "wall ms", "CPU ms", "of the floor"], rows)
+    return markdown(["start to first request", "wall ms", "CPU ms", "of the floor"], rows)
 
 
 def _goals_table(goals: Sequence[Goal]) -> str:
     rows = ([one.what, one.wanted, one.measured, "hit" if one.hit else "MISS"] for one in goals)
-    return _markdown(["goal", "wanted", "measured", ""], rows)
+    return markdown(["goal", "wanted", "measured", ""], rows)
 
 
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, its columns as wide as they must be."""
     cells = [list(heads), *map(list, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     cells.insert(1, ["-" * width for width in widths])
