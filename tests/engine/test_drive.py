@@ -322,7 +322,7 @@ async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     outcome = await driven(services)
 
     assert outcome.status == "queued"
-    assert outcome.error == "the database did not take the end of the run in time"
+    assert outcome.error == "the database does not answer: the end of the run is not written"
     await stage.let_leases_run_out()
     other = stage.process(calls(("buy", LAMP)), says("Bye."))
     assert (await resumed(other, outcome.run)).status == "completed"

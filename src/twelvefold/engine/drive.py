@@ -195,4 +195,6 @@ async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = ""
         async with asyncio.timeout(RELEASE_S):
             return await hand.end(status, reason, error)
     except TimeoutError as late:
-        raise StoreUnavailable("the database did not take the end of the run in time") from late
+        raise StoreUnavailable(
+            "the database does not answer: the end of the run is not written"
+        ) from late
