@@ -129,8 +129,8 @@ def approval_asked(call: str = "2.0", tool: str = "enrol") -> ApprovalAsked:
     return ApprovalAsked(CallId(call), tool)
 
 
-def allowed(call: str = "2.0") -> ApprovalAnswered:
-    return ApprovalAnswered(CallId(call), approved=True, by="bob")
+def allowed(call: str = "2.0", asked: Asked | None = None) -> ApprovalAnswered:
+    return ApprovalAnswered(CallId(call), approved=True, by="bob", asked=asked)
 
 
 def denied(call: str = "2.0") -> ApprovalAnswered:

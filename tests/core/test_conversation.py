@@ -3,6 +3,8 @@ import pytest
 
 from tests.builders import (
     added,
+    allowed,
+    approval_asked,
     asked,
     assistant,
     called,
@@ -22,7 +24,7 @@ from tests.builders import (
 )
 from twelvefold.core.answers import UNKNOWN
 from twelvefold.core.conversation import NOT_RUN, Turn
-from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted, encode
+from twelvefold.core.events import Asked, Event, Item, ReplyEnd, RunStarted, encode
 from twelvefold.core.thread import fold
 
 
@@ -160,6 +162,21 @@ def test_a_callers_own_call_is_followed_by_what_the_caller_brings_along() -> Non
     ]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_tool_of_the_caller_s_may_come_with_an_answer_or_be_there_before(late: bool) -> None:
+    story: list[Event] = [
+        asked("refund it", tools=() if late else (WEATHER,)),
+        called("refund"),
+        approval_asked(),
+    ]
+    answer = allowed(asked=Asked(tools=(WEATHER,)) if late else None)
+    story += [answer, succeeded("2.0"), replied(function_call("get_weather", "c1")), finished()]
+
+    items = all_items(*story, asked("so?", output("c1", "sunny")))
+
+    assert items[-3:] == [function_call("get_weather", "c1"), output("c1", "sunny"), user("so?")]
+
+
 def test_it_may_be_brought_along_by_a_run_that_is_over_or_between_two_runs() -> None:
     story = weather(function_call("get_weather", "c1"))
     expected = [function_call("get_weather", "c1"), output("c1", "sunny")]
@@ -237,6 +254,13 @@ def test_a_callers_tools_are_no_part_of_the_conversation() -> None:
     with_tools = asked(tools=(own_tool("x", description="long " * 100),), metadata={"a": "b"})
 
     assert turns(with_tools)[0].size < len(encode(asked())[2]) + 100
+
+
+def test_nor_are_those_that_come_with_an_answer() -> None:
+    story = (asked(), called("refund"), approval_asked())
+    long = Asked(tools=(own_tool("x", description="long " * 100),))
+
+    assert turns(*story, allowed(asked=long))[0].size < turns(*story, allowed())[0].size + 100
 
 
 # --- items put in and taken out

@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.stage import Stage
 from tests.web.asking import WEATHER, answer_to, approval, error, said
-from tests.web.serving import Served
+from tests.web.serving import Serve, Served
 from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
 
@@ -140,6 +140,98 @@ async def test_nothing_else_is_said_to_a_run_in_the_middle_of_a_call(api: Served
     refused = await api.post("/responses", {"model": "shop", "input": items})
 
     assert error(refused) == (400, "invalid_value", "input[1]")
+
+
+async def test_what_is_asked_for_beside_an_answer_holds_from_there_on(api: Served) -> None:
+    first, request = await approval(api, instructions="Be kind.", metadata={"turn": "1"})
+
+    second = await api.ask(
+        answer_to(request, True),
+        instructions="Be brief.",
+        metadata={"turn": "2"},
+        tools=[WEATHER],
+        temperature=0.5,
+    )
+
+    wanted = ("instructions", "metadata", "temperature")
+    assert [second[name] for name in wanted] == ["Be brief.", {"turn": "2"}, 0.5]
+    assert [tool["name"] for tool in second["tools"]] == ["get_weather"]
+    assert await api.settled(second["id"]) == second
+    assert await api.settled(first["id"]) == first
+    told = api.model.requests[-1]
+    assert told.instructions.endswith("Be brief.")
+    assert "get_weather" in {tool.name for tool in told.tools}
+
+
+async def test_an_answer_in_the_background_is_gone_on_with_there(serve: Serve) -> None:
+    api = await serve(worker=False)
+    _, request = await approval(api)
+
+    queued = await api.ask(answer_to(request, True), background=True)
+    still = await api.get(f"/responses/{queued['id']}")
+    cancelled = await api.post(f"/responses/{queued['id']}/cancel")
+
+    assert (queued["status"], queued["background"]) == ("queued", True)
+    assert still.json() == queued
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+
+
+async def test_a_streamed_answer_is_told_in_pieces_whatever_the_turn_before_was(
+    api: Served,
+) -> None:
+    _, request = await approval(api)
+
+    events = await api.told(answer_to(request, True))
+
+    assert len([one for one in events if one["type"] == "response.output_text.delta"]) > 1
+    assert await api.replayed(events[0]["response"]["id"]) == events
+
+
+async def test_an_answer_is_given_once_under_its_key(api: Served, stage: Stage) -> None:
+    _, request = await approval(api)
+    body = {"model": "shop", "input": answer_to(request, True)}
+    key = {"headers": {"Idempotency-Key": "one"}}
+
+    answers = await asyncio.gather(*(api.post("/responses", body, **key) for _ in range(4)))
+    late = await api.post("/responses", body, **key)
+    other = await api.post("/responses", {**body, "input": answer_to(request, False)}, **key)
+    elsewhere = await api.post("/responses", {"model": "shop", "input": "hi"}, **key)
+
+    assert [one.status_code for one in (*answers, late)] == [200] * 5
+    assert {one.json()["id"] for one in answers} == {late.json()["id"]}
+    assert late.json()["status"] == "completed"
+    assert error(other) == error(elsewhere) == (422, "idempotency_key_reused", "Idempotency-Key")
+    journal = await stage.journal(RunId.parse(late.json()["id"].removesuffix("c1")))
+    assert sum(isinstance(event, ToolSucceeded) for event in journal) == 1
+
+
+@pytest.mark.parametrize("where", ["previous_response_id", "conversation"])
+async def test_an_answer_that_is_said_to_be_elsewhere_is_refused(api: Served, where: str) -> None:
+    _, request = await approval(api)
+    other = await api.ask("hi")
+    conversation = (await api.post("/conversations")).json()
+    place = {"previous_response_id": other, "conversation": conversation}[where]["id"]
+
+    refused = await api.post(
+        "/responses", {"model": "shop", "input": answer_to(request, True), where: place}
+    )
+
+    assert error(refused) == (400, "invalid_value", where)
+    assert (await api.ask(answer_to(request, True)))["status"] == "completed"
+
+
+async def test_what_goes_on_with_a_turn_is_kept_as_that_is(api: Served) -> None:
+    _, request = await approval(api)
+    refused = await api.post(
+        "/responses", {"model": "shop", "input": answer_to(request, True), "store": False}
+    )
+    _, unkept = await approval(api, store=False)
+
+    answered = await api.ask(answer_to(unkept, True))
+
+    assert error(refused) == (400, "unsupported_value", "store")
+    assert (answered["status"], answered["store"]) == ("completed", False)
+    assert (await api.get(f"/responses/{answered['id']}")).status_code == 404
 
 
 async def test_an_approval_that_is_not_wanted_any_more_is_left_where_it_is(api: Served) -> None:

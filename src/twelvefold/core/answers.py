@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.events import (
+    ApprovalAnswered,
     Entry,
     Event,
     Item,
@@ -25,7 +26,7 @@ from twelvefold.core.wishes import client_names
 
 RESULT = "function_call_output"
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
-_OF_THE_CALLER = frozenset({RunStarted, ItemsAdded, ItemRemoved})
+_OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ class _Caller:
                 self._brings(position, event.items)
             if isinstance(event, RunStarted):
                 self.tools = client_names(event.asked)
+        elif isinstance(event, ApprovalAnswered):
+            self.tools = self.tools if event.asked is None else client_names(event.asked)
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
             # A request for approval is no part of what the model reads.
             self._answers.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])

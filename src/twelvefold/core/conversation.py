@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import msgspec
 
 from twelvefold.core.answers import RESULT, Answers, called
-from twelvefold.core.events import PLAIN, Entry, Item, ItemsAdded, ModelReplied, RunStarted
+from twelvefold.core.events import (
+    PLAIN,
+    ApprovalAnswered,
+    Entry,
+    Item,
+    ItemsAdded,
+    ModelReplied,
+    RunStarted,
+)
 from twelvefold.core.foreign import for_model, replied_for_model
 from twelvefold.core.ids import call_id
 
@@ -51,13 +59,15 @@ def turns_of(entries: Sequence[Entry], answers: Answers) -> tuple[Turn, ...]:
             items += replied_for_model(_said(entry.position, event, answers))
             items += results
             unread = len(results)
+        elif type(event) is ApprovalAnswered:
+            size -= _unsaid(event)
         size += entry.size
     return (*turns, Turn(tuple(items), size, unread, words)) if size else tuple(turns)
 
 
-def _unsaid(event: RunStarted | ItemsAdded) -> int:
+def _unsaid(event: RunStarted | ItemsAdded | ApprovalAnswered) -> int:
     """How much of an entry is no part of the conversation: a caller's tools may be long."""
-    if not isinstance(event, RunStarted) or event.asked is PLAIN:
+    if isinstance(event, ItemsAdded) or event.asked is None or event.asked is PLAIN:
         return 0
     return len(msgspec.json.encode(event.asked))
 

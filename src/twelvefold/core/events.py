@@ -139,12 +139,18 @@ class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person allowed the call or did not."""
+    """A person allowed the call or did not.
+
+    `asked` and `background` say how the run is to go on, where the answer was a request of its
+    own; without `asked` it goes on as it began.
+    """
 
     call: CallId
     approved: bool
     by: str
     reason: str = ""
+    asked: Asked | None = None
+    background: bool = False
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -233,6 +233,7 @@ class Append:
     `first_delta` on are removed, unless it is 0: they are in the entry now. `closes_deltas`: a
     "restarted" is put behind those at `head` + 1, as their first if there is none, so that a
     process that has lost the run cannot add one any more; if one gets in its way, try again.
+    `request` is noted as `principal`'s, who may make it again.
     """
 
     lease: Lease
@@ -244,6 +245,8 @@ class Append:
     first_delta: int = 0
     closes_deltas: bool = False
     lease_s: float = 30.0
+    request: IdempotentRequest | None = None
+    principal: str = ""
 
 
 @dataclass(frozen=True)

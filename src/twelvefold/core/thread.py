@@ -208,7 +208,8 @@ def _told(thread: Thread, position: int, event: _AfterStart) -> Thread:
             return _in_state(thread, event.call, "asked")
         case ApprovalAnswered():
             # Denied, it waits for the ToolFailed behind this entry, and never runs.
-            return _in_state(thread, event.call, "cleared" if event.approved else "asked")
+            told = _in_state(thread, event.call, "cleared" if event.approved else "asked")
+            return told if event.asked is None else replace(told, asked=event.asked)
         case OutcomeUnknown():
             return _in_state(thread, event.call, "unknown")
         case OutcomeSettled():

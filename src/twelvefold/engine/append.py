@@ -18,7 +18,14 @@ from twelvefold.core.events import (
     encode,
 )
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Append, Lease, Listener, RunStatus, StepTransaction
+from twelvefold.core.ports import (
+    Append,
+    IdempotentRequest,
+    Lease,
+    Listener,
+    RunStatus,
+    StepTransaction,
+)
 from twelvefold.core.thread import Thread
 from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
@@ -58,11 +65,12 @@ async def write(
     *,
     error: str = "",
     patience_s: float = math.inf,
+    request: IdempotentRequest | None = None,
 ) -> Driven:
     """Append entries that are known already, and what they make of the run.
 
-    Raises as `append` does, and StoreUnavailable when the database is away for longer than
-    `patience_s`.
+    Raises as `append` does, StoreUnavailable when the database is away for longer than
+    `patience_s`, and DuplicateRow if `request` was made before.
     """
 
     async def body(_: StepTransaction) -> Sequence[Event]:
@@ -72,6 +80,8 @@ async def write(
     change = replace(
         _change(services, driven, len(events), replies, status),
         error=error,
+        request=request,
+        principal=driven.thread.principal,
         closes_deltas=driven.thread.asked.stream and not replies and _is_the_end(events),
     )
     return await _appended(services, driven, listener, change, body, patience_s)

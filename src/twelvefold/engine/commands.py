@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Literal, TypeVar, assert_never, cast
+from typing import Any, Literal, TypeVar, assert_never, cast
 
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import (
@@ -205,20 +205,24 @@ async def answer(
     by: str,
     reason: str = "",
     call: CallId | None = None,
+    asked: Asked | None = None,
+    background: bool = False,
+    request: IdempotentRequest | None = None,
 ) -> None:
     """Write down what a person says to a call that waits for approval; the run can then go on.
 
-    Raises NotFound, or TooLate if no such call waits.
+    `asked` and `background` are how; None: as it began. Raises NotFound, TooLate if no such call
+    waits, or Conflict if the run is held, or the request was made before.
     """
 
     def events(waiting: Call) -> tuple[Event, ...]:
-        answered = ApprovalAnswered(waiting.id, approved, by, reason)
+        answered = ApprovalAnswered(waiting.id, approved, by, reason, asked, background)
         if approved:
             return (answered,)
         message = f"Error: not allowed by {by}" + (f": {reason}" if reason else "")
         return answered, ToolFailed(waiting.id, waiting.tool, "denied", message)
 
-    await _say(services, run, call, "asked", events)
+    await _say(services, run, call, "asked", events, request)
 
 
 async def settle(
@@ -280,7 +284,7 @@ async def give_up(services: Services, run: RunId, error: str) -> None:
         call = _doubtful(services, driven.thread)
         if call is None:
             events: tuple[Event, ...] = (RunFinished("failed", "unavailable"),)
-            await _written(services, driven, events, "failed", error)
+            await _written(services, driven, events, "failed", error=error)
         else:
             await _written(services, driven, (OutcomeUnknown(call.id, call.tool),), "waiting")
 
@@ -341,6 +345,7 @@ async def _say(
     call: CallId | None,
     state: CallState,
     events: Callable[[Call], tuple[Event, ...]],
+    request: IdempotentRequest | None = None,
 ) -> None:
     """Append what a person said of a waiting call, and leave the run for anyone to go on with."""
     async with _held(services, run) as driven:
@@ -352,8 +357,8 @@ async def _say(
             raise TooLate(f"run {run} has no call that waits for {wanted}")
         said = [_kept(event) for event in events(waiting[0])]
         try:
-            await _written(services, driven, said, "queued")
-        except CancelAsked as error:
+            await _written(services, driven, said, "queued", request=request)
+        except (CancelAsked, DuplicateRow) as error:
             raise Conflict(str(error)) from error
 
 
@@ -378,8 +383,6 @@ async def _give_back(
 
 
 async def _written(
-    services: Services, driven: Driven, events: Sequence[Event], status: RunStatus, error: str = ""
+    services: Services, driven: Driven, events: Sequence[Event], status: RunStatus, **how: Any
 ) -> Driven:
-    return await write(
-        services, driven, Silence(), events, status, error=error, patience_s=PATIENCE_S
-    )
+    return await write(services, driven, Silence(), events, status, patience_s=PATIENCE_S, **how)

@@ -5,40 +5,51 @@ answered once: the second finds nothing that waits.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from twelvefold.core.events import Entry, Item
+from msgspec import structs
+
+from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import answer, take
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import Conflict, NotFound, ServiceFault
+from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
-from twelvefold.web.ids import ResponseId, parse_approval_id
+from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.inputs import ANSWER
+from twelvefold.web.places import conversation_of
 from twelvefold.web.reading import PATIENCE_S, opened, own_entries
 from twelvefold.web.requests import Request
-from twelvefold.web.starting import Begun
+from twelvefold.web.starting import Begun, run_before
 from twelvefold.web.wire import parts
 
 log = get_logger(__name__)
+NOT_PENDING = "approval_not_pending"
 TAKE_S = 1.0
+Result = TypeVar("Result")
 LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call of the principal's that waits for approval. `next` is the response that follows."""
+class _Waiting:
+    """A call of the principal's that waits for approval. `next` is the response that follows.
+
+    `asked` is what its run was asked for with.
+    """
 
     call: CallId
     next: ResponseId
     workflow: str
+    asked: Asked
 
 
 def answers(request: Request) -> bool:
@@ -48,31 +59,60 @@ def answers(request: Request) -> bool:
 
 async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
     """Give the answer, and go on with the run here. Raises ApiError if nothing waits for it."""
-    index, asked = await _waiting(web, principal, request.items)
-    said = request.items[index]
-    if asked.workflow != request.workflow.name:
-        refuse(f"the call is one of {asked.workflow!r}, and so must be this turn", "model")
+    if before := await _given_before(web, principal, request):
+        return before
+    try:
+        return await _given(web, principal, request)
+    except ApiError as error:
+        # The same request may have been made at the same moment.
+        if error.code == NOT_PENDING and (before := await _given_before(web, principal, request)):
+            return before
+        raise
+
+
+async def _given_before(web: Web, principal: Principal, request: Request) -> Begun | None:
+    """What came of this very request, where it was made before under its key."""
+    run = await run_before(web, principal, request.key)
+    if run is None:
+        return None
+    given = {item["approval_request_id"] for item in request.items if item["type"] == ANSWER}
+    record = await patiently(lambda: web.services.store.load(run.thread), PATIENCE_S)
+    own = parts(own_entries(record.entries, run, behind=record.forked_at))
+    answered = [
+        number
+        for number, [first, *_] in enumerate(own)
+        if isinstance(first.event, ApprovalAnswered)
+        and approval_id(run.thread, first.event.call) in given
+    ]
+    return await _begun(web, principal, ResponseId(run, answered[-1]), None)
+
+
+async def _given(web: Web, principal: Principal, request: Request) -> Begun:
+    index, waiting = await _waiting(web, principal, request.items)
+    if waiting.workflow != request.workflow.name:
+        refuse(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
     _refuse_news(request, index)
-    run = asked.next.run
+    await _check_place(web, principal, request, waiting)
     if request.background:
-        await _answer(web, principal, asked, said, index)
+        await web.queue.enter()
+        await _answer(web, principal, request, waiting, index)
         web.wake()
-        return await _begun(web, principal, asked.next, None)
+        return await _begun(web, principal, waiting.next, None)
     with web.drives.slot():
-        await _answer(web, principal, asked, said, index)
-        return await _begun(web, principal, asked.next, await _taken(web, run))
+        await _answer(web, principal, request, waiting, index)
+        return await _begun(web, principal, waiting.next, await _taken(web, waiting.next.run))
 
 
-async def _waiting(web: Web, principal: Principal, items: Sequence[Item]) -> tuple[int, _Asked]:
+async def _waiting(web: Web, principal: Principal, items: Sequence[Item]) -> tuple[int, _Waiting]:
     """The first answer that something waits for; others were given before and are only told."""
     given = [index for index, item in enumerate(items) if item["type"] == ANSWER]
     for index in given:
-        if asked := await _asked(web, principal, items[index]["approval_request_id"]):
-            return index, asked
+        if waiting := await _found(web, principal, items[index]["approval_request_id"]):
+            return index, waiting
     raise _not_pending(items[given[0]], given[0])
 
 
-async def _asked(web: Web, principal: Principal, id: str) -> _Asked | None:
+async def _found(web: Web, principal: Principal, id: str) -> _Waiting | None:
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)
@@ -87,7 +127,7 @@ async def _asked(web: Web, principal: Principal, id: str) -> _Asked | None:
     # On a fork of the thread it is asked no more.
     if head.principal != principal.id or not waits or not own:
         return None
-    return _Asked(call, ResponseId(run, len(parts(own))), record.workflow)
+    return _Waiting(call, ResponseId(run, len(parts(own))), record.workflow, told.asked)
 
 
 def _refuse_news(request: Request, index: int) -> None:
@@ -101,43 +141,78 @@ def _refuse_news(request: Request, index: int) -> None:
             refuse("answer the request for approval first, and say more then", f"input[{at}]")
 
 
-async def _answer(web: Web, principal: Principal, asked: _Asked, said: Item, index: int) -> None:
-    try:
-        await answer(
-            web.services,
-            asked.next.run,
-            approved=said["approve"],
-            by=principal.id,
-            reason=said.get("reason", ""),
-            call=asked.call,
+async def _check_place(web: Web, principal: Principal, request: Request, waiting: _Waiting) -> None:
+    """Refuse an answer that is said to belong elsewhere."""
+    id = waiting.next
+    before = str(ResponseId(id.run, id.part - 1))
+    if request.previous not in ("", before):
+        refuse(
+            f"the call is one of {before}, so this must go on from there", "previous_response_id"
         )
-    except Conflict as error:
-        # Somebody else has just answered, and it goes on; or it was cancelled.
+    if request.conversation:
+        thread = await conversation_of(web.services, principal, request.conversation)
+        if thread != id.run.thread:
+            refuse("the call is one of another conversation", "conversation")
+    if waiting.asked.store and not request.asked.store:
+        refuse("the turn that this goes on with is kept", "store", "unsupported_value")
+
+
+async def _answer(
+    web: Web, principal: Principal, request: Request, waiting: _Waiting, index: int
+) -> None:
+    """Write the answer down. What is asked for beside it holds from here on.
+
+    Raises ApiError if somebody else has just answered, or it was cancelled, and Conflict if the
+    run is held for long.
+    """
+    said, began = request.items[index], waiting.asked
+    # These are the run's: whether it is kept, and whether its conversation has a name.
+    asked = structs.replace(request.asked, store=began.store, conversation=began.conversation)
+    write = partial(
+        answer,
+        web.services,
+        waiting.next.run,
+        approved=said["approve"],
+        by=principal.id,
+        reason=said.get("reason", ""),
+        call=waiting.call,
+        asked=asked,
+        background=request.background,
+        request=request.key,
+    )
+    try:
+        await _once_free(write)
+    except TooLate as error:
         raise _not_pending(said, index) from error
 
 
 def _not_pending(said: Item, index: int) -> ApiError:
     message = f"no call waits for the answer to {shown(said['approval_request_id'])}"
     param = f"input[{index}].approval_request_id"
-    return ApiError(400, message, code="approval_not_pending", param=param)
+    return ApiError(400, message, code=NOT_PENDING, param=param)
 
 
 async def _taken(web: Web, run: RunId) -> Driven | None:
     """The run, to be driven here; None if a worker was quicker, or will have to do it."""
+    try:
+        return await _once_free(partial(take, web.services, run))
+    except (ServiceFault, Conflict) as error:
+        log.info("run_not_taken", run=str(run), error=str(error))
+        return None
+
+
+async def _once_free(do: Callable[[], Awaitable[Result]]) -> Result:
+    """Try for a moment: who answers at the same time, and maybe in vain, holds the run so long."""
     end = asyncio.get_running_loop().time() + TAKE_S
     while True:
         try:
-            return await take(web.services, run)
-        except ServiceFault as error:
-            why = str(error)
-        except Conflict as error:
-            why = str(error)
-            # Who has answered at the same time, and in vain, holds the run for a moment.
-            if asyncio.get_running_loop().time() < end:
-                await asyncio.sleep(LOOK_S)
-                continue
-        log.info("run_not_taken", run=str(run), error=why)
-        return None
+            return await do()
+        except TooLate:
+            raise
+        except Conflict:
+            if asyncio.get_running_loop().time() >= end:
+                raise
+            await asyncio.sleep(LOOK_S)
 
 
 async def _begun(web: Web, principal: Principal, id: ResponseId, driven: Driven | None) -> Begun:

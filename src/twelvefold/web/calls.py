@@ -60,8 +60,11 @@ class Calls:
                 self._add(position, event)
             case ApprovalAsked(call=id):
                 self._ask(id)
-            case ApprovalAnswered(call=id, approved=True):
-                self._go_on(id, approved=True)
+            case ApprovalAnswered(call=id):
+                if event.asked is not None:
+                    self._theirs |= client_names(event.asked)
+                if event.approved:
+                    self._go_on(id, approved=True)
             case OutcomeSettled(call=id, settled="retry"):
                 self._go_on(id)
             case ToolSucceeded() | ToolFailed() | OutcomeUnknown():

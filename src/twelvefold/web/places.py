@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from twelvefold.core.answers import called
 from twelvefold.core.events import (
+    ApprovalAnswered,
     ApprovalAsked,
     Entry,
     Event,
@@ -106,6 +107,8 @@ def awaited_calls(entries: Iterable[Entry]) -> frozenset[str]:
         if isinstance(event, RunStarted | ItemsAdded):
             awaited -= {item.get("call_id") for item in event.items if item.get("type") == RESULT}
             theirs = client_names(event.asked) if isinstance(event, RunStarted) else theirs
+        elif isinstance(event, ApprovalAnswered):
+            theirs = theirs if event.asked is None else client_names(event.asked)
         elif isinstance(event, ModelReplied):
             asked = (call for call in called(event) if call.get("name") in theirs)
             awaited |= {str(call.get("call_id", "")) for call in asked}

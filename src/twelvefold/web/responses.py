@@ -129,7 +129,7 @@ async def cancel_response(request: Request) -> Response:
     web = web_of(request)
     force = flag_of(request.query_params, "force")
     reading, record = await _opened(request)
-    if not (record.background or force):
+    if not (reading.telling.background or force):
         message = "only a response with background=true can be cancelled"
         raise ApiError(400, message, code="response_not_background")
     if not reading.over or record.status == "waiting":

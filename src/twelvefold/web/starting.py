@@ -9,8 +9,8 @@ import random
 from dataclasses import replace
 
 from twelvefold.core.events import RunStarted
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import IdempotentRequest, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
@@ -90,7 +90,15 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
 
 
 async def _made_before(web: Web, principal: Principal, request: Request) -> Begun | None:
-    key = request.key
+    run = await run_before(web, principal, request.key)
+    if run is None:
+        return None
+    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
+    return Begun(web, reading)
+
+
+async def run_before(web: Web, principal: Principal, key: IdempotentRequest | None) -> RunId | None:
+    """The run that came of the same request. Raises ApiError if the key was another request's."""
     if key is None:
         return None
     store = web.services.store
@@ -101,8 +109,7 @@ async def _made_before(web: Web, principal: Principal, request: Request) -> Begu
     if body_hash != key.body_hash:
         message = "this Idempotency-Key was used for another request; use a new one"
         raise ApiError(422, message, code="idempotency_key_reused", param="Idempotency-Key")
-    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
-    return Begun(web, reading)
+    return run
 
 
 async def _placed(web: Web, principal: Principal, request: Request) -> tuple[Request, Place]:

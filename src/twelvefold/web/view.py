@@ -8,7 +8,10 @@ from twelvefold.web.shapes import ToolItems, ToolOutputs
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`label` is the workflow's name; `started` is the run's, for a later part of it too."""
+    """`label` is the workflow's name; `started` is the run's, for a later part of it too.
+
+    Whoever answers a request for approval may change what was asked for then, and `background`.
+    """
 
     label: str
     tool_items: ToolItems

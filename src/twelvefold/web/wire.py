@@ -7,6 +7,8 @@ their numbers are those that the finished journal gives. Nothing is kept elsewhe
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -73,6 +75,11 @@ class Telling:
         self._number = 0
         self._heard_of = 0
         self._previous: Event | None = None
+
+    @property
+    def background(self) -> bool:
+        """Whether the response was asked for as one in the background."""
+        return self._view.background
 
     @property
     def deltas_after(self) -> tuple[int, int]:
@@ -177,6 +184,9 @@ class Telling:
             return
         if self._rests:
             self._part, self._rests = self._part + 1, False
+        if isinstance(event, ApprovalAnswered) and event.asked is not None:
+            started = structs.replace(self._view.started, asked=event.asked)
+            self._view = replace(self._view, started=started, background=event.background)
         if self._part == self._id.part and not self._calls.shown:
             self._open(entry.at_us)
         if self._calls.shown and not isinstance(event, _OPENING):

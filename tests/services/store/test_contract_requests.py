@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from tests.builders import asked, finished
+from tests.builders import asked, finished, said
 from tests.services.store.stories import (
     FAR_US,
     LONG_S,
     append,
     journal,
     kinds,
+    leased,
     new_run,
     new_thread,
     queued,
@@ -18,7 +19,7 @@ from tests.services.store.stories import (
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import IdempotentRequest, NewRun, Store
-from twelvefold.errors import Conflict, Repeated
+from twelvefold.errors import Conflict, DuplicateRow, Repeated
 
 HASH = "ab" * 32
 REQUEST = IdempotentRequest("once", HASH)
@@ -160,3 +161,35 @@ async def test_keys_of_a_day_ago_are_pruned_and_those_of_what_is_pruned(store: S
     assert await store.prune(before_us=FAR_US) == 1
 
     assert await rows(store, "SELECT request_key FROM idempotency_keys") == [{"request_key": "new"}]
+
+
+async def test_a_step_may_be_what_a_request_asks_for(store: Store, rival: Store) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, said(), request=REQUEST, principal="ann")
+
+    assert await rival.made_before("ann", "once") == (lease.run, HASH)
+
+
+async def test_a_step_that_a_request_has_had_already_is_not_done_again(
+    store: Store, rival: Store
+) -> None:
+    first, second = await leased(store), await leased(store)
+    await append(store, first, 1, said(), request=REQUEST, principal="ann")
+
+    with pytest.raises(DuplicateRow):
+        await append(rival, second, 1, said(), request=REQUEST, principal="ann")
+
+    assert await journal(store, second.run.thread) == [asked()]
+    assert await store.made_before("ann", "once") == (first.run, HASH)
+
+
+async def test_the_key_of_a_run_that_was_deleted_is_free_again(store: Store) -> None:
+    first = requested()
+    _, lease = await store.start(first, asked(), LONG_S)
+    assert lease is not None
+    await append(store, lease, 1, finished(), status="completed")
+
+    await store.delete_run(first.run)
+
+    assert await store.made_before(first.principal, "once") is None

@@ -157,6 +157,8 @@ class Conversations(Database):
     async def delete_run(self, run: RunId) -> None:
         async with self._transaction() as db:
             if await db.execute(self._sql["hide_run"], key_of(run)):
+                # Its caller's key is free again: who uses it now means another response.
+                await db.execute(self._sql["delete_request"], key_of(run))
                 return
             rows = await db.fetch(self._sql["run"], key_of(run))
         if not rows:

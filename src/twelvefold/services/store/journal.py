@@ -21,6 +21,7 @@ from twelvefold.core.ports import (
     OVER,
     Append,
     Claim,
+    IdempotentRequest,
     Lease,
     NewRun,
     ReadOnly,
@@ -110,19 +111,21 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
         async with self._transaction() as db:
             # First of all: the same request once more waits here, and then learns of this run.
-            await self._remember_request(db, new)
+            await self._remember_request(db, new.run, new.principal, new.request)
             await self._start_thread(db, new)
             await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
             await db.execute(self._sql["insert_event"], values)
         return entry
 
-    async def _remember_request(self, db: Connection, new: NewRun) -> None:
-        if new.request is None:
+    async def _remember_request(
+        self, db: Connection, run: RunId, principal: str, request: IdempotentRequest | None
+    ) -> None:
+        if request is None:
             return
-        request = {"principal": new.principal, "request_key": new.request.key}
-        await db.execute(self._sql["forget_request"], request)
-        request |= {"body_hash": new.request.body_hash, **key_of(new.run)}
-        await db.execute(self._sql["insert_request"], request)
+        values = {"principal": principal, "request_key": request.key}
+        await db.execute(self._sql["forget_request"], values)
+        values |= {"body_hash": request.body_hash, **key_of(run)}
+        await db.execute(self._sql["insert_request"], values)
 
     async def _start_thread(self, db: Connection, new: NewRun) -> None:
         thread = {"thread": new.run.thread, "workflow": new.workflow}
@@ -241,6 +244,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
     async def begin_step(self, db: Connection, change: Append) -> SQLStepTransaction:
         """Take the fence. Raises LeaseLost, StaleRun or CancelAsked."""
         await self._fence(db, change)
+        await self._remember_request(db, change.lease.run, change.principal, change.request)
         return SQLStepTransaction(db, self._guest_of, self._sql, self._now_us, change)
 
     async def _fence(self, db: Connection, change: Append) -> None:
