@@ -35,6 +35,8 @@ WAIT_S = 30.0
 """How long to wait for a connection while all of the pool are in use, or one is made."""
 ANSWER_S = 60.0
 """How long to wait for the answer to one statement; the server gives up on a lock far sooner."""
+READ_S = 10.0
+"""How long a read of ours may take, connection included: somebody waits for what it finds."""
 LOOK_S = 5.0
 IDLE_S = 1800
 SESSION = (
@@ -65,8 +67,14 @@ class MySQLStore(SQLStore):
     def _renewing(self) -> "_Transaction":
         return _Transaction(self, self._spare)
 
-    # Reading takes the same road: with autocommit off a read, too, leaves a transaction to end.
-    _reading = _transaction
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[MySQLConnection]:
+        try:
+            # With autocommit off a read, too, leaves a transaction to end.
+            async with asyncio.timeout(READ_S), self._transaction() as db:
+                yield db
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the database did not answer within {READ_S:g} s") from error
 
     @asynccontextmanager
     async def _read_only(self) -> AsyncIterator[MySQLConnection]:
