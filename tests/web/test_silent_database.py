@@ -14,7 +14,7 @@ from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
 from tests.servers import PrivateMariaDB
 from tests.services.store.test_mysql_connection import stop
 from tests.web.serving import Rules, Served, events, served
-from tests.web.test_stream import Reader, reading, types
+from tests.web.test_stream import reading, types
 from twelvefold.boot import RandomIds
 from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
@@ -67,16 +67,6 @@ async def silent(server: PrivateMariaDB) -> AsyncIterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
-async def blocks(told: Reader) -> list[str]:
-    """What there is until the stream ends, however it does."""
-    found: list[str] = []
-    try:
-        while True:
-            found.append(await told.block())
-    except StopAsyncIteration:
-        return found
-
-
 async def test_a_stream_goes_on_saying_that_it_is_there_then_ends_and_goes_on_elsewhere(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +77,7 @@ async def test_a_stream_goes_on_saying_that_it_is_there_then_ends_and_goes_on_el
         async with reading(one, "hi", background=True) as told:
             first = await told.events(2)
             async with silent(server):
-                rest = await blocks(told)
+                rest = await told.left()
         async with process(server.url) as two:
             query = {"stream": "true", "starting_after": first[-1]["sequence_number"]}
             url = f"/v1/responses/{first[0]['response']['id']}"
