@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Twelvefold, child_environ
+from twelvefold.services.store.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -115,6 +116,18 @@ def test_a_follower_sees_the_end_that_another_process_makes(tw: Twelvefold, here
     types = [json.loads(line)["type"] for line in rest.splitlines()]
     assert types == ["ApprovalAnswered", "ToolSucceeded", "ModelReplied", "RunFinished"]
     assert process.returncode == 0
+
+
+def test_a_follower_reads_each_entry_once(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the conversation before the run and after it are other runs' business."""
+    first = tw("run", "--json", "one").json
+    run = tw("run", "--json", "--thread", first["thread"], "two").json["run"]
+    tw("run", "--thread", first["thread"], "three")
+    monkeypatch.setattr(SQLiteStore, "load", None)
+
+    lines = tw("runs", "events", "--follow", run).lines
+
+    assert [json.loads(line)["position"] for line in lines] == [4, 5, 6]
 
 
 def test_an_export_has_the_whole_conversation(tw: Twelvefold) -> None:

@@ -67,6 +67,14 @@ class Reader:
                 events.append(event)
         return events
 
+    async def left(self) -> list[str]:
+        """What there is until the stream ends, however it does."""
+        blocks: list[str] = []
+        with suppress(StopAsyncIteration):
+            while True:
+                blocks.append(await self.block())
+        return blocks
+
 
 def reading(api: Served, input: str, **more: Any) -> Reader:
     body = {"model": "shop", "input": input, "stream": True, **more}
@@ -267,10 +275,7 @@ async def test_a_process_that_is_about_to_end_says_so_and_another_goes_on(serve:
     async with reading(one, LONG) as told:
         first = await told.events(6)
         one.stop.set()
-        rest: list[str] = []
-        with suppress(StopAsyncIteration):
-            while True:
-                rest.append(await told.block())
+        rest = await told.left()
     two = await serve()
     id = first[0]["response"]["id"]
     seen = [*first, *(event for block in rest if (event := event_of(block)))]

@@ -9,7 +9,7 @@ from twelvefold.admin.export import export_lines
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
 from twelvefold.cli.process import DONE, Desk, command, has_colour
 from twelvefold.cli.transcript import Transcript, waiting_for
-from twelvefold.core.events import Entry
+from twelvefold.core.events import Entry, RunFinished
 from twelvefold.core.ids import RunId, parse_thread_id
 from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
 from twelvefold.core.thread import fold
@@ -17,6 +17,8 @@ from twelvefold.errors import NotFound, RequestError
 
 FOLLOW_S = 0.5
 """How long a follower waits between two looks at the journal."""
+NO_DELTAS = (2**62, 0)
+"""Behind any; what was shown of a reply is in the journal once it is whole."""
 
 
 async def find_run(store: Store, text: str) -> RunId:
@@ -111,19 +113,19 @@ def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:
 
 @command()
 async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
-    """Print a run's journal, and go on printing until it is over."""
+    """Print a run's journal, and go on printing until it is over. Reads each entry once."""
     store = desk.services.store
     run = await find_run(store, run_id)
-    printed = 0
+    position = 0
     while True:
-        # Before the entries: what is written after the last look belongs to a run not yet over.
-        over = (await store.run(run)).status in OVER
-        entries = _entries_of(await store.load(run.thread), run)
-        for line in export_lines(entries[printed:]):
+        await store.run(run)  # raises NotFound: nothing more comes of one that was removed
+        heard = await store.follow(run.thread, after=position, deltas_after=NO_DELTAS)
+        entries = [entry for entry in heard.entries if entry.run == run.ordinal]
+        for line in export_lines(entries):
             print(line, flush=True)
-        printed = len(entries)
-        if over or not follow:
+        if not follow or any(isinstance(entry.event, RunFinished) for entry in entries):
             return DONE
+        position = max((position, *(entry.position for entry in heard.entries)))
         await asyncio.sleep(FOLLOW_S)
 
 

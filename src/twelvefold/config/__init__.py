@@ -49,7 +49,7 @@ class Settings:
     database_pool_size: Annotated[
         int,
         whole(1, 10_000),
-        "connections to MySQL that one process may hold; two more keep leases",
+        "connections to MySQL that one process may hold; four more read, two more keep leases",
     ] = 10
 
     openai_api_key: Annotated[

@@ -4,7 +4,7 @@ What goes in and out of them is in `twelvefold.core.records`, and can be importe
 `ReadOnly`, `Transaction`, `Principal` and `CallKey` are also what a tool asks for by type.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -227,6 +227,13 @@ class Store(Protocol):
 
         One snapshot of both: an entry without the deltas in front of it would not be the story
         that others read later.
+        """
+        ...
+
+    async def marks(self, threads: Collection[ThreadId]) -> dict[ThreadId, tuple[int, int]]:
+        """How far each of these threads is: its head, and the number of the last delta behind that.
+
+        What `follow` gives has changed only where this has.
         """
         ...
 

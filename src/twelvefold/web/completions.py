@@ -56,7 +56,7 @@ def _error(response: Json) -> str:
     if status in ("completed", "incomplete"):
         return ""
     if status in ("queued", "in_progress"):
-        return "the server is stopping, and the turn is not over"
+        return "this server cannot follow the turn to its end"
     return str((response["error"] or {}).get("message") or f"the run was {status}")
 
 
@@ -150,13 +150,13 @@ async def _told(web: Web, begun: Begun, *, with_usage: bool) -> AsyncGenerator[b
             for event in batch:
                 for delta in chunks.deltas(event):
                     yield data(chunks.of(delta))
-            yield b""
     response = reading.telling.response()
     if not reading.over:
         # Nobody can come back for the rest, and a text that just ends looks whole.
         with suppress(ServiceFault):
             await cancelled(web, reading.id.run)
-        fault = ApiError(503, "the server is about to end; ask again", code="service_unavailable")
+        message = "this server cannot follow the turn to its end; ask again"
+        fault = ApiError(503, message, code="service_unavailable")
         yield data(fault.body)
         return
     await _end_waiting(web, reading)

@@ -16,6 +16,7 @@ from twelvefold.web.limits import Rate
 from twelvefold.web.news import News
 from twelvefold.web.queue import Queue
 from twelvefold.web.readiness import Readiness
+from twelvefold.web.watch import watching
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class Web:
 @asynccontextmanager
 async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
-    doors = await Doors.of(services.store, settings)
-    async with Drives(services, settings.max_runs) as drives:
+    doors, news = await Doors.of(services.store, settings), News()
+    async with Drives(services, settings.max_runs) as drives, watching(services.store, news):
         yield Web(
             services,
             settings,
             doors,
             drives,
             Queue(services.store, settings.max_queued),
-            News(),
+            news,
             Rate(settings.rate_per_minute),
             Readiness(services.store, SCHEMA),
         )

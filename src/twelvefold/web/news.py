@@ -1,22 +1,22 @@
 """Who reads along is told at once when there is something new, if this process is where it happens.
 
-What happens in other processes a reader has to look for. The journal is all that is ever read:
-what is rung here says that there is something, not what.
+What happens in other processes somebody has to look for: `watch` does, for all. The journal is all
+that is ever read: what is rung here says that there is something, not what.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
 from twelvefold.core.events import Entry
-from twelvefold.core.ids import RunId
+from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Listener
 
-POLL_S = 0.2
-"""How often to look where another process drives the run, or none."""
 POLL_HERE_S = 1.0
 """How often to look where the bell rings: for what somebody else wrote about the run."""
+POLL_ELSEWHERE_S = 5.0
+"""How often to look where the watch rings: for when the database keeps it from it."""
 
 
 class News:
@@ -26,6 +26,7 @@ class News:
         self._ears: dict[RunId, set[Ear]] = {}
         # Whoever drives a run holds its bell, so it is here as long as the run is driven here.
         self._bells: WeakValueDictionary[RunId, _Bell] = WeakValueDictionary()
+        self._joined = asyncio.Event()
 
     def bell(self, run: RunId) -> Listener:
         """What to hand to whoever drives the run."""
@@ -38,11 +39,23 @@ class News:
         for ear in self._ears.get(run, ()):
             ear.heard.set()
 
+    def ring_all(self, threads: Container[ThreadId]) -> None:
+        """There is something new in these threads."""
+        for run in self._ears:
+            if run.thread in threads:
+                self.ring(run)
+
+    def wake(self) -> None:
+        """Have every reader look up: the process is about to end."""
+        for run in self._ears:
+            self.ring(run)
+
     @contextmanager
     def listening(self, run: RunId) -> "Iterator[Ear]":
         """Hear the run's bell as long as the body runs."""
         ear = Ear(self, run)
         self._ears.setdefault(run, set()).add(ear)
+        self._joined.set()
         try:
             yield ear
         finally:
@@ -55,6 +68,13 @@ class News:
         """Whether somebody in this process drives the run now."""
         return run in self._bells
 
+    async def followed_elsewhere(self) -> set[ThreadId]:
+        """Threads with a reader here and no bell; waits until there is a reader at all."""
+        while not self._ears:
+            self._joined.clear()
+            await self._joined.wait()
+        return {run.thread for run in self._ears if not self.rings_here(run)}
+
 
 class Ear:
     """One reader's. What was rung since `heard` was cleared is not missed."""
@@ -66,8 +86,9 @@ class Ear:
 
     async def wait(self) -> None:
         """Until it is time to look again."""
+        is_here = self._news.rings_here(self._run)
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_HERE_S if self._news.rings_here(self._run) else POLL_S):
+            async with asyncio.timeout(POLL_HERE_S if is_here else POLL_ELSEWHERE_S):
                 await self.heard.wait()
 
 

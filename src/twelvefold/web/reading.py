@@ -3,6 +3,7 @@
 Whoever reads is not whoever drives: live or later, here or in another process, it is the same.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,9 @@ from twelvefold.web.wire import Telling, parts
 
 log = get_logger(__name__)
 PATIENCE_S = 5.0
+UNREAD_S = 30.0
+"""How long a reader stays whose journal cannot be read here: longer than a database takes to start
+anew, and then its client does better to read it elsewhere."""
 Aside = Callable[[], Awaitable[None]]
 
 
@@ -66,25 +70,30 @@ class Reading:
         """The events as they come, until the response is over or the process is to end.
 
         Between two looks `aside` is done; then there may be an empty list. A database that is
-        away for a while only takes its while.
+        away for a while only takes its while; one that stays away is an end, too.
         """
+        now = asyncio.get_running_loop().time
+        read_at = now()
         with self._web.news.listening(self.id.run) as ear:
             while True:
                 ear.heard.clear()
-                await self._looked()
+                if await self._looked():
+                    read_at = now()
                 events, self.unsent = self.unsent, []
                 yield events
-                if self.over or self._web.draining.is_set():
+                if self.over or self._web.draining.is_set() or now() - read_at >= UNREAD_S:
                     return
                 await aside()
                 if not self.unsent:
                     await ear.wait()
 
-    async def _looked(self) -> None:
+    async def _looked(self) -> bool:
         try:
             await self.look()
         except StoreUnavailable as error:
             log.warning("journal_not_read", response=str(self.id), error=str(error))
+            return False
+        return True
 
 
 def view_of(settings: Settings, started: RunStarted, *, background: bool) -> View:

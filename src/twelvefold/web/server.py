@@ -49,6 +49,7 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
     log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
+    web.news.wake()
     server.should_exit = True
     await web.drives.drain(web.settings.grace_s)
 

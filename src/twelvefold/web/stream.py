@@ -20,7 +20,7 @@ HEARTBEAT_S = 15.0
 """The longest silence: proxies close connections that say nothing for a minute."""
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
-LEAVING = b": this process is about to end; go on with GET and starting_after\n\n"
+LEAVING = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,16 +47,13 @@ async def pieces(
             told = [event for event in batch if event["sequence_number"] > after]
             for event in told:
                 yield encoded(event)
-            if not told:
-                yield b""
     yield DONE if reading.over else LEAVING
 
 
 class EventStream(Response):
-    """An answer that is written as it is made.
+    """An answer that is written as it is made, each silence broken by a comment.
 
-    A piece without bytes says that there is nothing new. `left` is called if the client goes away
-    before the end.
+    `left` is called if the client goes away before the end.
     """
 
     media_type = "text/event-stream"
@@ -73,28 +70,52 @@ class EventStream(Response):
         self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        voice = _Voice(send)
         async with asyncio.TaskGroup() as group:
-            tasks = {group.create_task(self._write(send)), group.create_task(_gone(receive))}
+            parts = (self._write(voice), voice.breaks_silence(), _gone(receive))
+            tasks = {group.create_task(part) for part in parts}
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
         if not self._ended:
             await self._left()
 
-    async def _write(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        loop = asyncio.get_running_loop()
-        written_at = loop.time()
+    async def _write(self, voice: "_Voice") -> None:
         with suppress(OSError):
             async with aclosing(self._pieces) as pieces:
                 async for piece in pieces:
-                    if piece or loop.time() - written_at >= HEARTBEAT_S:
-                        body = {"type": "http.response.body", "body": piece or HEARTBEAT}
-                        await send(body | {"more_body": True})
-                        written_at = loop.time()
+                    await voice.say(piece)
             self._ended = True
-            await send({"type": "http.response.body", "body": b""})
+            await voice.say(b"", more=False)
+
+
+class _Voice:
+    """What is said to one client, one piece after the other."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._now = asyncio.get_running_loop().time
+        self._saying = asyncio.Lock()
+        self._said_at = self._now()
+
+    async def say(self, piece: bytes, *, more: bool = True) -> None:
+        async with self._saying:
+            await self._say(piece, more)
+
+    async def breaks_silence(self) -> None:
+        """Say now and then that nothing has broken, whatever keeps the pieces from coming."""
+        with suppress(OSError):
+            while True:
+                await asyncio.sleep(self._said_at + HEARTBEAT_S - self._now())
+                # A client that is slow to take the last piece is told nothing more meanwhile.
+                async with self._saying:
+                    if self._now() - self._said_at >= HEARTBEAT_S:
+                        await self._say(HEARTBEAT, more=True)
+
+    async def _say(self, piece: bytes, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+        self._said_at = self._now()
 
 
 async def _gone(receive: Receive) -> None:

@@ -27,6 +27,7 @@ from twelvefold.errors import (
     ToolRefused,
 )
 from twelvefold.services.store import open_store
+from twelvefold.services.store.database import LISTED
 
 NOTHING = Heard((), ())
 
@@ -55,6 +56,28 @@ async def test_a_follower_gets_what_is_behind_what_he_has(store: Store, rival: S
     assert await rival.follow(thread, after=1, deltas_after=(2, 1)) == Heard((two, three), ())
     assert await rival.follow(thread, after=1, deltas_after=(2, 3)) == NOTHING
     assert await rival.follow(thread, after=1, deltas_after=(3, 0)) == NOTHING
+
+
+async def test_a_mark_moves_with_each_entry_and_each_delta(store: Store, rival: Store) -> None:
+    lease, other = await leased(store), await leased(store)
+    thread, still = lease.run.thread, other.run.thread
+
+    marks = [await rival.marks([thread, still, new_thread()])]
+    await shown(store, thread, 2, "It ", "is")
+    marks.append(await rival.marks([thread, still]))
+    await append(store, lease, 1, said())
+    marks.append(await rival.marks([thread, still]))
+
+    assert marks == [{thread: mark, still: (1, 0)} for mark in [(1, 0), (1, 2), (2, 0)]]
+    assert await rival.marks([]) == {}
+
+
+async def test_marks_of_more_threads_than_a_statement_lists_are_all_read(store: Store) -> None:
+    thread = (await leased(store)).run.thread
+
+    marks = await store.marks([*(new_thread() for _ in range(LISTED)), thread])
+
+    assert marks == {thread: (1, 0)}
 
 
 async def test_deltas_and_entries_come_in_order(store: Store) -> None:

@@ -24,7 +24,7 @@ from tests.services.store.stories import (
     rows,
     seats,
 )
-from twelvefold.core.ports import Append, Lease, Store
+from twelvefold.core.ports import Append, Lease, ReadOnly, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store import open_store
 
@@ -181,6 +181,28 @@ async def test_a_server_killed_in_mid_transaction_keeps_none_of_it(
 
     assert await seats(own) == {1: 0, 2: 0}
     await append(own, lease, 1, said())
+
+
+async def test_a_read_is_one_statement_and_waits_for_no_tool(server: PrivateMariaDB) -> None:
+    store = await open_store(server.url, pool_size=1)
+    await emptied(store)
+    lease = await leased(store)
+    await store.run(lease.run)
+
+    async with store.write() as tx:
+        before = await questions(tx)
+        for _ in range(10):
+            await store.run(lease.run)
+        after = await questions(tx)
+    await store.close()
+
+    assert after - before == 10 + 1
+
+
+async def questions(db: ReadOnly) -> int:
+    row = await db.fetch_one("SHOW GLOBAL STATUS LIKE 'Questions'")
+    assert row is not None
+    return int(row["Value"])
 
 
 async def test_a_fit_server_has_no_problems(mariadb: Store) -> None:

@@ -4,7 +4,7 @@ A thread or run that was deleted is hidden from `thread`, `threads`, `run` and `
 is begun on it. `load` still has it: a run in flight goes on to its end, and a fork keeps its past.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -12,7 +12,7 @@ from twelvefold.core.events import Entry, Event, decode, size_of
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
-from twelvefold.services.store.database import Database, key_of
+from twelvefold.services.store.database import Database, in_parts, key_of
 from twelvefold.services.store.transaction import Connection, encoded
 
 _METADATA = msgspec.json.Decoder(dict[str, str])
@@ -62,6 +62,13 @@ class Conversations(Database):
             deltas=tuple(_delta(row) for row in heard if row["number"]),
             entries=tuple(_heard_entry(row) for row in heard if not row["number"]),
         )
+
+    async def marks(self, threads: Collection[ThreadId]) -> dict[ThreadId, tuple[int, int]]:
+        found: dict[ThreadId, tuple[int, int]] = {}
+        for some in in_parts(threads):
+            for row in await self._found_in("marks", "threads", some):
+                found[ThreadId(row["id"])] = row["head"], row["number"]
+        return found
 
     async def add_delta(self, thread: ThreadId, delta: Delta) -> None:
         await self._written(

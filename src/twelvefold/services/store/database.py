@@ -1,9 +1,9 @@
 """What every part of the store stands on: named statements, and a driver's transactions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Row
@@ -12,6 +12,8 @@ from twelvefold.services.store.transaction import Connection
 
 FILES = ("journal.sql", "conversations.sql", "keys.sql", "outbox.sql", "releases.sql", "upkeep.sql")
 SECOND_US = 1_000_000
+LISTED = 500
+Value = TypeVar("Value")
 
 
 class Database(ABC):
@@ -49,6 +51,20 @@ class Database(ABC):
         """All rows of one statement."""
         async with self._reading() as db:
             return await db.fetch(self._sql[statement], values)
+
+    async def _found_in(self, statement: str, name: str, listed: Sequence[Any]) -> list[Row]:
+        """All rows of one statement in which the parameter `name` stands for a list."""
+        names = [f"{name}{number}" for number in range(len(listed))]
+        text = self._sql[statement].replace(f":{name}", ", ".join(f":{one}" for one in names))
+        async with self._reading() as db:
+            return await db.fetch(text, dict(zip(names, listed, strict=True)))
+
+
+def in_parts(values: Collection[Value]) -> Iterator[Sequence[Value]]:
+    """All of them, so many at a time as one statement may list."""
+    whole = list(values)
+    for first in range(0, len(whole), LISTED):
+        yield whole[first : first + LISTED]
 
 
 def key_of(run: RunId) -> dict[str, Any]:

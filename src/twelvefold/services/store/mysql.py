@@ -1,4 +1,7 @@
-"""The journal on MySQL 8+ and MariaDB 10.6+, through asyncmy: a pooled connection a transaction."""
+"""The journal on MySQL 8+ and MariaDB 10.6+, through asyncmy: a pooled connection a transaction.
+
+Reads of ours have connections of their own, where each statement stands for itself.
+"""
 
 import asyncio
 import ssl
@@ -31,10 +34,14 @@ TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "
 CONNECT_S = 5.0
 SPARE = 2
 """Connections beside the pool, to keep leases by."""
+READERS = 4
+"""Connections beside the pool, for our own reads: they are short, and wait for no tool."""
 WAIT_S = 30.0
 """How long to wait for a connection while all of the pool are in use, or one is made."""
 ANSWER_S = 60.0
 """How long to wait for the answer to one statement; the server gives up on a lock far sooner."""
+READ_S = 10.0
+"""How long a read of ours may take, connection included: somebody waits for what it finds."""
 LOOK_S = 5.0
 IDLE_S = 1800
 SESSION = (
@@ -54,6 +61,8 @@ class MySQLStore(SQLStore):
         self._pool = Pool(0, pool_size, pool_recycle=IDLE_S, **connect)
         # Tools may have all of those for as long as they like, and no lease may be lost by that.
         self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
+        # A read is one round trip, and leaves no transaction that would have to be ended.
+        self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
         self._touch: dict[Any, int] = {}
         self._in_use: set[MySQLConnection] = set()
         self._look: asyncio.TimerHandle | None = None
@@ -65,8 +74,17 @@ class MySQLStore(SQLStore):
     def _renewing(self) -> "_Transaction":
         return _Transaction(self, self._spare)
 
-    # Reading takes the same road: with autocommit off a read, too, leaves a transaction to end.
-    _reading = _transaction
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[MySQLConnection]:
+        try:
+            async with asyncio.timeout(READ_S):
+                db = await self.take(self._readers)
+                try:
+                    yield db
+                finally:
+                    self.give_back(db, self._readers)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the database did not answer within {READ_S:g} s") from error
 
     @asynccontextmanager
     async def _read_only(self) -> AsyncIterator[MySQLConnection]:
@@ -162,7 +180,7 @@ class MySQLStore(SQLStore):
         self._is_closed = True
         if self._look is not None:
             self._look.cancel()
-        for pool in (self._pool, self._spare):
+        for pool in (self._pool, self._spare, self._readers):
             pool.close()
             try:
                 async with asyncio.timeout(CONNECT_S):

@@ -29,6 +29,11 @@ UNION ALL
 SELECT position, 0 AS number, run, type, version, body, at_us FROM events
  WHERE thread_id = :thread AND position > :after
 
+-- marks: how far each thread is; 0 rows mean that there is none of them
+SELECT t.id, t.head, (SELECT COALESCE(MAX(d.number), 0) FROM deltas d
+                       WHERE d.thread_id = t.id AND d.position = t.head + 1) AS number
+  FROM threads t WHERE t.id IN (:threads)
+
 -- insert_delta: a duplicate means that somebody else has shown something there
 INSERT INTO deltas (thread_id, position, number, kind, body, at_us)
 VALUES (:thread, :position, :number, :kind, :body, :at_us)
