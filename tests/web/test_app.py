@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from tests.web.doubles import BEARER, TOKEN, Keys, api_key, asking, web_on, with_routes
 from twelvefold.errors import Conflict, NotFound, RequestError, StoreRefused, StoreUnavailable
+from twelvefold.web import edge
 from twelvefold.web.app import create_app
 from twelvefold.web.auth import principal_of
 from twelvefold.web.faults import ApiError, json_response
@@ -106,11 +107,17 @@ async def test_every_fault_has_its_status(
     assert "10.0.0.1" not in answer.text
 
 
-async def test_a_request_that_changes_nothing_twice_may_be_sent_again() -> None:
+async def test_a_request_that_changes_nothing_twice_may_be_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = {"idempotency-key": "k"}
     async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
         read = await client.get("/v1/raise/away")
-        keyed = await client.post("/v1/raise/away", headers={"idempotency-key": "k"})
+        unheard = await client.post("/v1/raise/away", headers=key)
+        monkeypatch.setattr(edge, "KEYED", ("/v1/raise/away",))
+        keyed = await client.post("/v1/raise/away", headers=key)
 
+    assert unheard.headers["x-should-retry"] == "false"
     for answer in (read, keyed):
         assert answer.headers["retry-after"] == "1"
         assert "x-should-retry" not in answer.headers

@@ -375,3 +375,34 @@ async def test_who_waits_at_a_process_that_ends_is_told_how_far_it_is(serve: Ser
 
     assert (response["status"], response["output"]) == ("in_progress", [])
     assert (await two.settled(response["id"]))["status"] == "completed"
+
+
+async def test_what_is_not_kept_ends_with_its_process(serve: Serve) -> None:
+    one = await serve(worker=False, grace_s=0)
+    one.model.gate.clear()
+    asked = asyncio.create_task(one.ask("hi", store=False))
+    told = asyncio.create_task(one.told("hi", store=False))
+    while len(one.model.requests) < 2:
+        await asyncio.sleep(0.01)
+
+    one.stop.set()
+    whole, events = await asked, await told
+
+    assert events[-1]["type"] == "response.failed"
+    for response in (whole, events[-1]["response"]):
+        assert response["status"] == "failed"
+        assert "try again later" in response["error"]["message"]
+
+
+async def test_what_is_not_kept_may_take_its_grace(serve: Serve) -> None:
+    one = await serve(model=Rules(pause_s=0.02), worker=False, grace_s=20)
+    async with reading(one, "hi there, you", store=False) as told:
+        first = await told.events(5)
+        one.stop.set()
+        rest = await told.left()
+
+    *blocks, done = rest
+    events = [*first, *(event for block in blocks if (event := event_of(block)))]
+    assert done == "data: [DONE]"
+    assert events[-1]["type"] == "response.completed"
+    assert text_of(events) == "You said: hi there, you"

@@ -172,6 +172,41 @@ async def test_a_key_counts_wherever_the_turn_goes(api: Served, stage: Stage, be
     assert await stage.bought() == ["a lamp"]
 
 
+async def test_a_request_that_lost_against_itself_leaves_no_conversation(api: Served) -> None:
+    first = await api.ask("hi")
+    await api.ask("more", previous_response_id=first["id"])
+    body = {"model": "shop", "input": "or else", "previous_response_id": first["id"]}
+    key = {"idempotency-key": "one"}
+
+    answers = await asyncio.gather(*(api.post("/responses", body, headers=key) for _ in range(4)))
+
+    assert len({one.json()["id"] for one in answers}) == 1
+    assert len((await api.get("/conversations")).json()["data"]) == 2
+
+
+async def test_the_key_of_a_response_that_was_deleted_is_free_again(api: Served) -> None:
+    body, key = {"model": "shop", "input": "hi"}, {"idempotency-key": "one"}
+    first = (await api.post("/responses", body, headers=key)).json()
+    await api.http.delete(f"/v1/responses/{first['id']}")
+
+    second = await api.post("/responses", body, headers=key)
+
+    assert second.status_code == 200
+    assert second.json()["id"] != first["id"]
+
+
+async def test_nothing_goes_on_from_a_response_whose_conversation_was_deleted(api: Served) -> None:
+    conversation = (await api.post("/conversations")).json()["id"]
+    first = await api.ask("hi", conversation=conversation)
+    await api.http.delete(f"/v1/conversations/{conversation}")
+
+    refused = await api.post(
+        "/responses", {"model": "shop", "input": "more", "previous_response_id": first["id"]}
+    )
+
+    assert error(refused) == (400, "previous_response_not_found", "previous_response_id")
+
+
 # --- conversations --------------------------------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ SECURED = {
 _SECURED = [(name.encode(), value.encode()) for name, value in SECURED.items()]
 QUIET = ("/healthz", "/readyz")
 """Asked every few seconds by machines; their lines are for debugging."""
+KEYED = ("/v1/responses", "/v1/chat/completions")
+"""Where a request under an Idempotency-Key is carried out once, however often it comes."""
 CLIENT_GONE = 499
 """In the log, for an answer that nobody waited for. Source: nginx."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -66,7 +68,8 @@ class Edge:
         except ClientDisconnect:
             exchange.status = CLIENT_GONE
         except Exception as error:
-            fault = api_error(error, scope["method"], keyed="idempotency-key" in headers)
+            keyed = "idempotency-key" in headers and scope["path"] in KEYED
+            fault = api_error(error, scope["method"], keyed=keyed)
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:

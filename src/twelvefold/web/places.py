@@ -4,7 +4,8 @@ A response is a point in a conversation, and one may go on from any of them: beh
 thread grows, from any other a fork does. A conversation has one end, so its turns come one by one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from twelvefold.core.answers import called
@@ -26,7 +27,7 @@ from twelvefold.core.wishes import client_names
 from twelvefold.engine.commands import fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
-from twelvefold.errors import NotFound
+from twelvefold.errors import NotFound, RequestError, ServiceFault
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
@@ -54,11 +55,19 @@ class Place:
         """The same point of the conversation, but on a thread of its own."""
         return replace(self, fork=self.end)
 
-    async def ready(self, services: Services) -> ThreadId | None:
-        """The thread, forked where it has to be."""
+    @asynccontextmanager
+    async def ready(self, services: Services) -> AsyncIterator[ThreadId | None]:
+        """The thread, forked where it has to be; a fork that no turn comes to is hidden again."""
         if self.thread is None or not self.fork:
-            return self.thread
-        return await fork_at(services, self.thread, self.fork)
+            yield self.thread
+            return
+        fork = await fork_at(services, self.thread, self.fork)
+        try:
+            yield fork
+        except RequestError:
+            with suppress(ServiceFault):
+                await services.store.delete_thread(fork)
+            raise
 
 
 NEW = Place()
@@ -125,10 +134,7 @@ async def _behind_response(services: Services, principal: Principal, request: Re
         record = await patiently(lambda: services.store.load(id.run.thread), PATIENCE_S)
         started, part = _part(record, id)
     except NotFound:
-        message = f"there is no response {shown(request.previous)}"
-        raise ApiError(
-            400, message, code="previous_response_not_found", param="previous_response_id"
-        ) from None
+        raise no_previous(request.previous) from None
     if run.workflow != request.workflow.name:
         refuse(f"the previous response is of {run.workflow!r}, and so must be this one", "model")
     _check_ended(part[-1].event)
@@ -138,6 +144,12 @@ async def _behind_response(services: Services, principal: Principal, request: Re
     grows = isinstance(part[-1].event, RunFinished) and not started.asked.conversation
     grows = grows and end == record.head and request.asked.store
     return Place(id.run.thread, 0 if grows else end, end, awaited_calls(before))
+
+
+def no_previous(id: str) -> ApiError:
+    """There is nothing to go on from."""
+    message = f"there is no response {shown(id)}"
+    return ApiError(400, message, code="previous_response_not_found", param="previous_response_id")
 
 
 def _part(record: ThreadRecord, id: ResponseId) -> tuple[RunStarted, list[Entry]]:

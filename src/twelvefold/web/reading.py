@@ -35,7 +35,8 @@ async def nothing() -> None:
 class Reading:
     """A response as far as it was read; `opening` is its first entry.
 
-    `unsent` are the events that nobody has taken yet.
+    `unsent` are the events that nobody has taken yet. `to_the_end`: whoever reads cannot come back
+    for the rest, so a process that is about to end does not stop reading before the response does.
     """
 
     def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
@@ -46,6 +47,7 @@ class Reading:
         # What the thread had before the run says nothing about it.
         self.telling.position = start - 1
         self.unsent: list[Json] = []
+        self.to_the_end = False
         self._web = web
 
     @property
@@ -81,7 +83,8 @@ class Reading:
                     read_at = now()
                 events, self.unsent = self.unsent, []
                 yield events
-                if self.over or self._web.draining.is_set() or now() - read_at >= UNREAD_S:
+                leaves = self._web.draining.is_set() and not self.to_the_end
+                if self.over or leaves or now() - read_at >= UNREAD_S:
                     return
                 await aside()
                 if not self.unsent:

@@ -7,6 +7,7 @@ is the answer.
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import RunId, ThreadId
@@ -15,13 +16,13 @@ from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import CancelAsked, Conflict, Repeated, ServiceFault
+from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.inputs import check_pairs
-from twelvefold.web.places import Place, place_of, resolved
+from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.requests import Request
 
@@ -40,15 +41,18 @@ class Begun:
         self.here = here
         self._web = web
         self._is_ours = here
+        reading.to_the_end = here and not reading.view.started.asked.store
 
     async def see_to_it(self) -> None:
         """What whoever waits for the run does now and then, so that it comes to an end.
 
         A run that a service's failure has stopped fails: its caller would ask again, and have it
-        done twice if it went on elsewhere.
+        done twice if it went on elsewhere. So does one that the end of this process has stopped,
+        where nobody could hear how it went on.
         """
         web = self._web
-        if not self._is_ours or web.drives.task(self.run) or web.draining.is_set():
+        goes_on = web.draining.is_set() and not self.reading.to_the_end
+        if not self._is_ours or web.drives.task(self.run) or goes_on:
             return
         try:
             await self.reading.look()
@@ -57,6 +61,8 @@ class Begun:
                 web.news.ring(self.run)
         except Conflict:
             self._is_ours = False  # another process goes on with it
+            if web.draining.is_set():
+                await cancel(web.services, self.run)
         except CancelAsked:
             await cancel(web.services, self.run)
         except ServiceFault as error:
@@ -79,6 +85,10 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
             return await _begun(web, principal, request, place)
         except Repeated:
             continue
+        except NotFound as error:
+            if request.previous:  # its conversation was deleted
+                raise no_previous(request.previous) from error
+            raise
         except Conflict:
             if request.previous:
                 # Somebody else was quicker to go on from there, so this one goes on beside it.
@@ -124,35 +134,34 @@ async def _begun(web: Web, principal: Principal, request: Request, place: Place)
     if request.background:
         return await _enqueued(web, principal, request, place)
     with web.drives.slot():
-        driven = await start_run(
-            web.services,
-            workflow=request.workflow.name,
-            principal=principal,
-            items=request.items,
-            thread=await place.ready(web.services),
-            asked=request.asked,
-            request=request.key,
-            behind=place.end,
-        )
+        async with place.ready(web.services) as thread:
+            driven = await start_run(web.services, **_new_run(principal, request, place, thread))
         return drive_here(web, driven)
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
     await web.queue.enter()
-    run = await enqueue_run(
-        web.services,
-        workflow=request.workflow.name,
-        principal=principal,
-        items=request.items,
-        thread=await place.ready(web.services),
-        asked=request.asked,
-        request=request.key,
-        behind=place.end,
-    )
+    async with place.ready(web.services) as thread:
+        run = await enqueue_run(web.services, **_new_run(principal, request, place, thread))
     # Once it is written it is done: a database that is away now is only waited for.
     reading, _ = await opened(web, principal, ResponseId(run), stored=False)
     web.wake()
     return Begun(web, reading)
+
+
+def _new_run(
+    principal: Principal, request: Request, place: Place, thread: ThreadId | None
+) -> dict[str, Any]:
+    """What is asked for, as the engine takes it."""
+    return {
+        "workflow": request.workflow.name,
+        "principal": principal,
+        "items": request.items,
+        "thread": thread,
+        "asked": request.asked,
+        "request": request.key,
+        "behind": place.end,
+    }
 
 
 def drive_here(web: Web, driven: Driven) -> Begun:
