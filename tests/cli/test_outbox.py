@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -270,3 +271,24 @@ def test_a_worker_that_could_send_no_mail_does_not_start(
 
     assert done.status == 2
     assert said in done.err
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", ["worker", "web"])
+def test_a_signal_is_heard_while_the_database_is_waited_for(here: Path, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "twelvefold", command],
+            env=child_environ(DATABASE_URL=f"mysql://a:b@127.0.0.1:{port}/c"),
+            stdout=subprocess.PIPE,
+            cwd=here,
+            text=True,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=5)
+
+    assert process.returncode == 0
+    assert json.loads(out.splitlines()[-1])["event"] == "signal"

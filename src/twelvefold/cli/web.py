@@ -26,12 +26,13 @@ def web(environ: Mapping[str, str]) -> int:
 async def _web(settings: Settings) -> int:
     stop = asyncio.Event()
     tls, sockets = tls_of(settings), bound(settings.host, settings.port)
-    with signals_to(stop):
+    with signals_to(stop) as started:
         async with (
             ready_services(settings) as services,
             open_web(services, settings) as opened,
             _with_worker(opened, stop) if settings.web_is_worker else nullcontext(opened) as whole,
         ):
+            started()
             await serve(whole, sockets, stop, tls)
     return DONE
 

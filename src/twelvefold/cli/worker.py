@@ -22,8 +22,9 @@ def worker(environ: Mapping[str, str]) -> int:
 
 async def _worker(settings: Settings) -> int:
     stop = asyncio.Event()
-    with signals_to(stop):
+    with signals_to(stop) as started:
         async with ready_services(settings) as services, open_mailer(settings) as mailer:
+            started()
             made = Worker(services, settings.max_runs, grace_s=settings.grace_s, mailer=mailer)
             await made.run(stop)
     return DONE

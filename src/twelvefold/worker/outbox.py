@@ -7,7 +7,7 @@ Message-ID; nobody can do better without the server's help.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from twelvefold.core.ports import Letter, Mail, Mailer, Store
@@ -20,8 +20,9 @@ log = get_logger(__name__)
 FEW = 16
 SLOW_S = 0.2
 SENDERS = 4
-"""Mails under way at once where the server takes more than `SLOW_S` for one; else it is one at a
-time, for what is in hand when a process is killed may leave twice."""
+"""Mails under way at once, at most. The next one waits for the one before, but not longer than
+`SLOW_S`: what is in hand when a process is killed may leave twice, so that is one mail unless the
+server is slow, and one that hangs keeps no other waiting."""
 SEND_S = 90.0
 NOTE_S = 3_600.0
 """How long to try to note what became of a letter: who forgets that it has left sends it again."""
@@ -41,7 +42,7 @@ class Postman:
         self._store = store
         self._mailer = mailer
         self._rhythm = Rhythm(poll_s)
-        self._senders = 1
+        self._places = asyncio.Semaphore(SENDERS)
 
     def wake(self) -> None:
         """Look for letters now: there may be some."""
@@ -50,7 +51,7 @@ class Postman:
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, and to the end what is under way then."""
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._look(stop))
+            looking = group.create_task(self._look(group, stop))
             stopping = group.create_task(self._nudge(stop))
             await asyncio.wait([looking])
             stopping.cancel()
@@ -59,7 +60,7 @@ class Postman:
         await stop.wait()
         self.wake()
 
-    async def _look(self, stop: asyncio.Event) -> None:
+    async def _look(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 due = await self._store.due_letters(FEW)
@@ -73,30 +74,33 @@ class Postman:
                 continue
             # Other workers have found the same ones.
             random.shuffle(due)
-            await self._rhythm.found(await self._send_all(due, stop))
+            taken = [await self._begin(letter, group, stop) for letter in due]
+            await self._rhythm.found(any(taken))
 
-    async def _send_all(self, due: Sequence[Letter], stop: asyncio.Event) -> bool:
-        """Try these; True if any of them was this one's to try."""
-        loop, senders = asyncio.get_running_loop(), asyncio.Semaphore(self._senders)
-        began = loop.time()
-        taken = await asyncio.gather(*(self._send(one, senders, stop) for one in due))
-        if any(taken):
-            a_mail_s = (loop.time() - began) * min(self._senders, sum(taken)) / sum(taken)
-            self._senders = SENDERS if a_mail_s > SLOW_S else 1
-        return any(taken)
-
-    async def _send(self, letter: Letter, senders: asyncio.Semaphore, stop: asyncio.Event) -> bool:
+    async def _begin(self, letter: Letter, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
         """Try a letter, if nobody else does; True if it was this one's to try."""
-        async with senders:
-            try:
-                if stop.is_set() or not await self._store.claim_letter(letter, HELD_S):
-                    return False
-                await self._deliver(letter)
-            except ServiceFault as error:
-                # It is due again when it is no longer held.
-                log.error("mail_not_noted", letter=letter.id, error=str(error))
-                return False
-            return True
+        await self._places.acquire()
+        if stop.is_set() or not await self._claimed(letter):
+            self._places.release()
+            return False
+        sending = group.create_task(self._send(letter), name=f"send {letter.id}")
+        sending.add_done_callback(lambda _: self._places.release())
+        await asyncio.wait([sending], timeout=SLOW_S)
+        return True
+
+    async def _claimed(self, letter: Letter) -> bool:
+        try:
+            return await self._store.claim_letter(letter, HELD_S)
+        except ServiceFault as error:
+            log.warning("mail_not_claimed", letter=letter.id, error=str(error))
+            return False
+
+    async def _send(self, letter: Letter) -> None:
+        try:
+            await self._deliver(letter)
+        except ServiceFault as error:
+            # It is due again when it is no longer held.
+            log.error("mail_not_noted", letter=letter.id, error=str(error))
 
     async def _deliver(self, letter: Letter) -> None:
         attempt = letter.attempts + 1
