@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tests.acceptance.shop import private_database
+from tests.acceptance.database import private_database
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store

@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from examples.retail.documents import order_document, user_document
 from examples.retail.load import Places, documents, insert, seed
 from examples.retail.workflow import workflow
+from tests.acceptance.database import private_database
 from twelvefold import ReadOnly, Transaction
 from twelvefold.core.ports import Store
-from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
@@ -105,35 +103,6 @@ async def open_shop(url: str, name: str, initial: Initial) -> AsyncIterator[Shop
             yield shop
         finally:
             await store.close()
-
-
-@asynccontextmanager
-async def private_database(url: str, name: str) -> AsyncIterator[str]:
-    """The URL of a new, empty database on the same server; on SQLite, of a new file."""
-    if url.startswith("sqlite"):
-        with tempfile.TemporaryDirectory(prefix="twelvefold-") as folder:
-            yield f"sqlite:///{folder}/{name}.db"
-        return
-    # The driver is imported for those who have a server for it.
-    import asyncmy
-
-    from twelvefold.services.store.mysql import connect_arguments
-
-    async def execute(statement: str) -> None:
-        try:
-            connection = await asyncmy.connect(**connect_arguments(url))
-        except (asyncmy.errors.Error, OSError) as error:
-            raise StoreUnavailable(f"the database cannot be reached: {error}") from error
-        try:
-            await connection.cursor().execute(statement)
-        finally:
-            await connection.ensure_closed()
-
-    await execute(f"create database {name} character set utf8mb4")
-    try:
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
-    finally:
-        await execute(f"drop database {name}")
 
 
 def _key(document: Mapping[str, Any]) -> DocumentKey:

@@ -71,10 +71,12 @@ def test_a_number_that_is_no_factor_is_bad_usage(here: Path, tw: Twelvefold) -> 
     assert "there is no factor XIII; there are I to XII" in done.err
 
 
-def test_two_web_processes_take_turns_on_the_embedded_database(here: Path) -> None:
-    done = child(here, "factors", "vi", "--json")
+def test_the_checks_work_on_the_embedded_database(here: Path) -> None:
+    done = child(here, "factors", "vi", "x", "--json")
 
-    row = json.loads(done.out)
-    assert (done.status, row["factor"], row["result"]) == (0, "VI", "pass"), done.out + done.err
-    assert "two web processes answered 4 turns" in row["evidence"][0]
+    turns, parity = (json.loads(line) for line in done.out.splitlines())
+    assert (done.status, turns["factor"], turns["result"]) == (0, "VI", "pass"), done.out + done.err
+    assert "two web processes answered 4 turns" in turns["evidence"][0]
+    assert (parity["factor"], parity["result"]) == ("X", "not claimed")
+    assert "finds nothing unfit" in parity["evidence"][0]
     assert {path.name for path in here.iterdir()} <= {"shop.py", "__pycache__"}

@@ -145,7 +145,7 @@ async def test_a_refusal_is_kept_readable_too(services: Services, said: str, rea
     assert read in told.message
 
 
-@pytest.mark.parametrize("error", [ValueError("a secret"), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [ValueError("a secret"), SystemExit(2), asyncio.CancelledError()])
 async def test_whatever_else_a_tool_raises_is_a_fault(
     services: Services, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -68,7 +68,8 @@ async def run_call(
     except ToolRefused as refusal:
         message = _readable(f"Error: {refusal}", services)
         return ToolFailed(call.call.id, call.tool.name, "refused", message)
-    except (Exception, asyncio.CancelledError) as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        # A parser of arguments, say, ends the process where it likes none; a tool may not.
         if task.cancelling():
             # Whatever the tool makes of it: it is this task that is to end.
             raise asyncio.CancelledError from error

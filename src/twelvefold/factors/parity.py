@@ -4,6 +4,7 @@ import json
 import socket
 from typing import Any
 
+from twelvefold.factors import clerk
 from twelvefold.factors.scene import Scene
 from twelvefold.factors.witness import Witness
 
@@ -31,7 +32,9 @@ async def parity(scene: Scene, witness: Witness) -> None:
 
 
 async def _examined(scene: Scene, url: str) -> list[dict[str, Any]]:
-    done = await scene.release.done("doctor", "--json", settings={"DATABASE_URL": url})
+    # On a database of the check's own, so with the workflow whose tables it has.
+    settings = {"DATABASE_URL": url, "WORKFLOWS": clerk.IMPORT_PATH}
+    done = await scene.release.done("doctor", "--json", settings=settings)
     return [json.loads(line) for line in done.answer.splitlines()]
 
 

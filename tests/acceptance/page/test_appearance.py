@@ -66,6 +66,16 @@ async def test_axe_finds_no_fault(site: Site, visit: Visits, scheme: Any) -> Non
         assert await faults(page, *ONE_PANEL) == []
 
 
+async def test_only_the_panels_scroll_however_long_they_are(site: Site, visit: Visits) -> None:
+    person = await visit(site, viewport={"width": 1200, "height": 400})
+    await enrolled(person)
+    heights = "() => [document.documentElement.scrollHeight, window.innerHeight]"
+
+    page, window = await person.page.evaluate(heights)
+
+    assert page == window
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_fault_with_an_approval(site: Site, visit: Visits, scheme: Any) -> None:
     person = await visit(site, color_scheme=scheme, bypass_csp=True)
