@@ -10,6 +10,7 @@ from tests.engine.stage import Stage
 from tests.web.asking import WEATHER, answer_to, approval, error, said
 from tests.web.sdk import check_items
 from tests.web.serving import Served
+from twelvefold.services.store.sqlite import SQLiteStore
 
 Json = dict[str, Any]
 HELLO = {"type": "message", "role": "user", "content": "hello"}
@@ -212,6 +213,48 @@ async def test_conversations_are_listed_newest_first_with_how_they_are(api: Serv
     assert listed["data"][0]["response"] == done["id"]
     assert (first["has_more"], second["data"]) == (True, [listed["data"][1]])
     assert not listed["has_more"]
+
+
+async def test_a_list_says_what_each_conversation_says_and_reads_none_of_them_whole(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talked = await _talked(api)
+    both = {id: (await api.get(f"/conversations/{id}")).json() for id in talked}
+    monkeypatch.setattr(SQLiteStore, "load", None)
+
+    listed = (await api.get("/conversations", limit=100)).json()["data"]
+
+    assert {row["id"]: row for row in listed} == both
+    assert [row["id"] for row in listed] == sorted(talked, reverse=True)
+
+
+async def _talked(api: Served) -> list[str]:
+    """Conversations of all kinds that differ in how they are listed."""
+    empty, items = await conversation(api), await conversation(api, items=[HELLO])
+    system = await conversation(api, items=[HELLO | {"role": "system"}])
+    await api.ask("buy a lamp", conversation=system)
+    await api.post(f"/conversations/{system}/items", {"items": [HELLO]})
+    waiting, answered, refused = [await conversation(api) for _ in range(3)]
+    await approval(api, conversation=waiting)
+    for id, approve in ((answered, True), (refused, False)):
+        await api.ask("hi", conversation=id)
+        _, request = await approval(api, conversation=id)
+        await api.ask(answer_to(request, approve), conversation=id)
+    deleted = await conversation(api)
+    gone = await api.ask("hi", conversation=deleted)
+    await api.http.delete(f"/v1/responses/{gone['id']}")
+    unkept = await conversation(api)
+    await api.ask("hi", conversation=unkept, store=False)
+    forks = [await _fork(api, answered, 3), await _fork(api, answered, 6)]
+    forks.append(await _fork(api, forks[0], 3))
+    await api.ask("two", conversation=forks[1])
+    again = await _fork(api, forks[1], 8)
+    return [*(empty, items, system, waiting, answered, refused, deleted, unkept), *forks, again]
+
+
+async def _fork(api: Served, id: str, position: int) -> str:
+    made = await api.post(f"/conversations/{id}/fork", {"position": position})
+    return str(made.json()["id"])
 
 
 async def test_the_journal_tells_every_step(api: Served) -> None:

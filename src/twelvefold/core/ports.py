@@ -22,6 +22,7 @@ from twelvefold.core.records import (
     IdempotentRequest,
     Lease,
     Letter,
+    ListedThread,
     Mail,
     ModelReply,
     ModelRequest,
@@ -55,6 +56,7 @@ __all__ = [
     "Ids",
     "Lease",
     "Letter",
+    "ListedThread",
     "Listener",
     "Mail",
     "Mailer",
@@ -257,7 +259,7 @@ class Store(Protocol):
 
     async def threads(
         self, principal: str, *, limit: int, before: ThreadId | None = None
-    ) -> list[ThreadHead]:
+    ) -> list[ListedThread]:
         """The principal's newest threads, newest first; with `before`, those older than that."""
         ...
 

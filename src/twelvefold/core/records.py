@@ -225,6 +225,21 @@ class ThreadRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedThread:
+    """A thread as a list shows it.
+
+    `entries`, in order, are the first in which a user said something, and of its own from the
+    beginning of its last run on: what others brought along, what made the run wait, and the last
+    of the run. `status` is that of the last run, None where there is none, or it was deleted.
+    """
+
+    head: ThreadHead
+    entries: tuple[Entry, ...]
+    status: RunStatus | None
+    cancel_asked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """What one step's commit does to the run: so many entries on top of `head`, and its status.
 

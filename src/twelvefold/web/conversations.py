@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import OVER, RunRecord, ThreadHead, ThreadRecord
+from twelvefold.core.ports import OVER, ListedThread, RunRecord, ThreadHead, ThreadRecord
 from twelvefold.engine.commands import fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, NotFound
@@ -105,8 +105,9 @@ async def _head(request: Request) -> ThreadHead:
 
 async def _answer(web: Web, head: ThreadHead) -> Response:
     """A conversation with all that is to be said about it."""
-    about = await _summary(web, head, await _loaded(web, head))
-    return json_response(_conversation(head) | about)
+    record = await _loaded(web, head)
+    run = await _last_run(web, record)
+    return json_response(_conversation(head) | _summary(head, record, run))
 
 
 async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
@@ -213,24 +214,32 @@ async def list_all(request: Request) -> Response:
     before = parse_conversation_id(page.after) if page.after else None
     found: list[Json] = []
     while len(found) <= page.limit:
-        heads = await web.services.store.threads(principal.id, limit=page.limit + 1, before=before)
-        found += [one for head in heads if (one := await _row(web, head))]
-        if len(heads) <= page.limit:
+        threads = await web.services.store.threads(
+            principal.id, limit=page.limit + 1, before=before
+        )
+        found += [one for thread in threads if (one := _row(thread))]
+        if len(threads) <= page.limit:
             break
-        before = heads[-1].id
+        before = threads[-1].head.id
     return json_response(listed(found[: page.limit], len(found) > page.limit))
 
 
-async def _row(web: Web, head: ThreadHead) -> Json | None:
-    """A conversation as it is listed; None for one that was not to be kept."""
-    record = await web.services.store.load(head.id)
+def _row(thread: ListedThread) -> Json | None:
+    """A conversation as it is listed; None for one that was not to be kept.
+
+    Once a run was to be kept, so are all behind it: the last one says it for the whole thread.
+    """
+    head, entries = thread.head, thread.entries
+    record = ThreadRecord(
+        head.id, head.principal, head.workflow, head.head, head.forked_at, entries
+    )
     if not _is_kept(record):
         return None
-    return _conversation(head) | await _summary(web, head, record)
+    return _conversation(head) | _summary(head, record, thread)
 
 
-async def _summary(web: Web, head: ThreadHead, record: ThreadRecord) -> Json:
-    run = await _last_run(web, record)
+def _summary(head: ThreadHead, record: ThreadRecord, run: RunRecord | ListedThread | None) -> Json:
+    """What is to be said about a conversation; the entries of a `ListedThread` are enough."""
     source, position = head.forked_from, head.forked_at
     forked = {"id": conversation_id(source), "position": position} if source else None
     return {
@@ -242,7 +251,7 @@ async def _summary(web: Web, head: ThreadHead, record: ThreadRecord) -> Json:
     }
 
 
-def _status(run: RunRecord) -> str:
+def _status(run: RunRecord | ListedThread) -> str | None:
     """How a run is; one that is to be cancelled comes to no other end any more."""
     return "cancelled" if run.cancel_asked and run.status not in OVER else run.status
 

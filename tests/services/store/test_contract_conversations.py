@@ -4,7 +4,16 @@ import asyncio
 
 import pytest
 
-from tests.builders import added, asked, finished, removed, said, user
+from tests.builders import (
+    added,
+    approval_asked,
+    asked,
+    called,
+    finished,
+    removed,
+    said,
+    user,
+)
 from tests.services.store.stories import (
     FAR_US,
     LONG_S,
@@ -19,7 +28,7 @@ from tests.services.store.stories import (
 )
 from twelvefold.core.events import Entry, encode
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Store, ThreadHead
+from twelvefold.core.ports import ListedThread, Store, ThreadHead
 from twelvefold.errors import CancelAsked, Conflict, DuplicateRow, NotFound
 
 REMARK = added(user("so I said"))
@@ -116,13 +125,48 @@ async def test_a_principal_s_threads_are_listed_newest_first(store: Store) -> No
     await made(store, dated(5), principal="Ann")
 
     async def listed(limit: int, before: ThreadId | None = None) -> list[ThreadId]:
-        return [head.id for head in await store.threads("ann", limit=limit, before=before)]
+        listed = await store.threads("ann", limit=limit, before=before)
+        return [thread.head.id for thread in listed]
 
     assert await listed(10) == [third, second, first]
     assert await listed(2) == [third, second]
     assert await listed(10, second) == [first]
     assert await listed(10, first) == []
-    assert await store.threads("ann", limit=1) == [await store.thread(third)]
+    [newest] = await store.threads("ann", limit=1)
+    assert newest.head == await store.thread(third)
+
+
+async def test_a_listed_thread_has_its_beginning_and_what_counts_of_its_last_run(
+    store: Store,
+) -> None:
+    lease = await leased(store)
+    thread, fork = lease.run.thread, new_thread()
+    await append(store, lease, 1, said(), finished(), status="completed")
+    await store.add_items(thread, 3, 1, REMARK)
+    _, second = await store.start(new_run(thread, ordinal=2, head=4), asked("more"), LONG_S)
+    assert second is not None
+    waits = called("pay"), approval_asked("6.0", "pay")
+    await append(store, second, 5, *waits, status="waiting")
+    await store.fork(thread, 6, fork)
+    await store.ask_cancel(second.run)
+
+    forked, whole = await store.threads("ann", limit=10)
+
+    entries = (await store.load(thread)).entries
+    head = await store.thread(thread)
+    assert whole == ListedThread(head, (entries[0], entries[4], entries[6]), "queued", True)
+    assert forked == ListedThread(await store.thread(fork), entries[:1], None, False)
+
+
+async def test_a_listed_thread_begins_with_what_a_user_said_first(store: Store) -> None:
+    thread = await made(store)
+    await store.add_items(thread, 0, 0, added(user("Be brief.") | {"role": "system"}))
+    await store.add_items(thread, 1, 0, REMARK)
+    await store.start(new_run(thread, head=2, exists=True), asked(), None)
+
+    [listed] = await store.threads("ann", limit=10)
+
+    assert [entry.position for entry in listed.entries] == [2, 3]
 
 
 # --- the first run of a thread that was there before ------------------------------------------

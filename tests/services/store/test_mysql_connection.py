@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,41 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
 
     assert await journal(store, lease.run.thread) == [asked()]
     await append(store, lease, 1, said())
+    await store.close()
+
+
+@pytest.mark.mysql
+async def test_readers_of_a_silent_server_wait_for_no_later_reader(
+    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "READ_S", 0.6)
+    store = mysql.MySQLStore(mysql.connect_arguments(server.url), pool_size=1)
+    ended: list[str] = []
+
+    async def read(name: str) -> None:
+        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.6 s"):
+            await store.schema()
+        ended.append(name)
+
+    async with AsyncExitStack() as all_connections:
+        for _ in range(mysql.READERS):
+            await all_connections.enter_async_context(store._reading())
+    await stop(server.pid)
+    try:
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(read("first"))
+            await asyncio.sleep(0.3)
+            for _ in range(2 * mysql.READERS):
+                group.create_task(read("early"))
+            await first
+            # The connection that it gave up is made anew by one of those that wait for it.
+            await asyncio.sleep(0.05)
+            group.create_task(read("late"))
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+    assert ended == ["first", *["early"] * 2 * mysql.READERS, "late"]
+    assert await store.schema() is not None
     await store.close()
 
 

@@ -91,7 +91,7 @@ def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:
     assert {"insert_event", "claim", "old_threads"} <= statements.keys()
     assert len(statements) == sum(len(load(file, WORDS)) for file in FILES)
     for statement in statements.values():
-        assert statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        assert statement.split()[0] in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
         assert "--" not in statement
         assert "{" not in statement
 

@@ -10,7 +10,7 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, decode, size_of
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
+from twelvefold.core.ports import Delta, Heard, ListedThread, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
 from twelvefold.services.store.database import Database, in_parts, key_of
 from twelvefold.services.store.transaction import Connection, encoded
@@ -93,9 +93,14 @@ class Conversations(Database):
 
     async def threads(
         self, principal: str, *, limit: int, before: ThreadId | None = None
-    ) -> list[ThreadHead]:
+    ) -> list[ListedThread]:
         rows = await self._found("threads", principal=principal, before=before or "~", limit=limit)
-        return [_thread_head(row) for row in rows]
+        entries: dict[str, dict[int, Entry]] = {row["id"]: {} for row in rows}
+        for some in in_parts(entries):
+            for row in await self._found_in("listed", "threads", some):
+                told = entries[row.pop("listed")]
+                told[row["position"]] = _entry(**row)
+        return [_listed_thread(row, entries[row["id"]]) for row in rows]
 
     async def new_thread(
         self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
@@ -196,6 +201,11 @@ def _thread_head(row: Row) -> ThreadHead:
         created_at_us=row["created_at"],
         metadata=_METADATA.decode(row["metadata"]) if row["metadata"] else {},
     )
+
+
+def _listed_thread(row: Row, entries: Mapping[int, Entry]) -> ListedThread:
+    in_order = tuple(entries[position] for position in sorted(entries))
+    return ListedThread(_thread_head(row), in_order, row["status"], bool(row["cancel_asked"]))
 
 
 def _metadata_text(metadata: Mapping[str, str]) -> str:

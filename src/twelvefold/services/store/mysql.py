@@ -63,6 +63,8 @@ class MySQLStore(SQLStore):
         self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
+        # Who waits for a full pool cannot give up while another makes a connection: wait before it.
+        self._reading_places = asyncio.Semaphore(READERS)
         self._touch: dict[Any, int] = {}
         self._in_use: set[MySQLConnection] = set()
         self._look: asyncio.TimerHandle | None = None
@@ -77,7 +79,7 @@ class MySQLStore(SQLStore):
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[MySQLConnection]:
         try:
-            async with asyncio.timeout(READ_S):
+            async with asyncio.timeout(READ_S), self._reading_places:
                 db = await self.take(self._readers)
                 try:
                     yield db
@@ -180,14 +182,9 @@ class MySQLStore(SQLStore):
         self._is_closed = True
         if self._look is not None:
             self._look.cancel()
-        for pool in (self._pool, self._spare, self._readers):
-            pool.close()
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await pool.wait_closed()
-            except TimeoutError:
-                pool.terminate()
-                await pool.wait_closed()
+        async with asyncio.TaskGroup() as group:
+            for pool in (self._pool, self._spare, self._readers):
+                group.create_task(_closed(pool))
 
 
 class _Transaction:
@@ -219,6 +216,16 @@ class _Transaction:
                 await self._db.rollback()
         finally:
             self._store.give_back(self._db, self._pool)
+
+
+async def _closed(pool: Pool) -> None:
+    pool.close()
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await pool.wait_closed()
+    except TimeoutError:
+        pool.terminate()
+        await pool.wait_closed()
 
 
 async def _is_galera(db: MySQLConnection) -> bool:

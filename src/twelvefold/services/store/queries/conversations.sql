@@ -12,10 +12,41 @@ SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metada
 SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
   FROM threads WHERE id = :thread {lock}
 
--- threads: of one principal, newest first; an id begins with the time that it was made at
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
-  FROM threads WHERE principal = :principal AND id < :before AND deleted_at IS NULL
- ORDER BY id DESC LIMIT :limit
+-- threads: of one principal, newest first, each with how its last run is; an id begins with the time
+-- that it was made at
+SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
+       t.deleted_at, r.status, r.cancel_asked
+  FROM threads t LEFT JOIN runs r ON r.thread_id = t.id AND r.deleted_at IS NULL
+   AND r.ordinal = (SELECT l.ordinal FROM runs l WHERE l.thread_id = t.id
+                     ORDER BY l.ordinal DESC LIMIT 1)
+ WHERE t.principal = :principal AND t.id < :before AND t.deleted_at IS NULL
+ ORDER BY t.id DESC LIMIT :limit
+
+-- listed: of each thread the entries of a `ListedThread`, some of them twice; `line` has the thread
+-- and those that it was forked from, `last_run` where its last run begins and ends by now
+WITH RECURSIVE line (listed, id, head, forked_from, forked_at, depth) AS (
+  SELECT id, id, head, forked_from, forked_at, 0 FROM threads WHERE id IN (:threads)
+  UNION ALL
+  SELECT l.listed, t.id, l.forked_at, t.forked_from, t.forked_at, l.depth + 1
+    FROM line l JOIN threads t ON t.id = l.forked_from WHERE l.depth < 100),
+last_run AS (
+  SELECT t.id,
+         (SELECT b.position FROM events b WHERE b.thread_id = t.id AND b.type = 'RunStarted'
+           ORDER BY b.position DESC LIMIT 1) AS began,
+         (SELECT z.position FROM events z WHERE z.thread_id = t.id
+             AND z.type NOT IN ('ItemsAdded', 'ItemRemoved')
+           ORDER BY z.position DESC LIMIT 1) AS ended
+    FROM threads t WHERE t.id IN (:threads))
+SELECT l.listed, e.position, e.run, e.type, e.version, e.body, e.at_us
+  FROM line l JOIN events e ON e.thread_id = l.id AND e.position = (
+       SELECT s.position FROM events s WHERE s.thread_id = l.id AND s.position <= l.head
+          AND s.type IN ('RunStarted', 'ItemsAdded') AND s.body LIKE '%"role":"user"%'
+        ORDER BY s.position LIMIT 1)
+UNION ALL
+SELECT r.id AS listed, e.position, e.run, e.type, e.version, e.body, e.at_us
+  FROM last_run r JOIN events e ON e.thread_id = r.id AND e.position >= r.began
+ WHERE e.type IN ('RunStarted', 'ItemsAdded', 'ApprovalAsked', 'OutcomeUnknown')
+    OR e.position = r.ended
 
 -- events: the journal of one thread up to a position, in order
 SELECT position, run, type, version, body, at_us FROM events
