@@ -10,6 +10,7 @@ from tests.engine.stage import Stage
 from tests.web.asking import WEATHER, answer_to, approval, error, said
 from tests.web.sdk import check_items
 from tests.web.serving import Served
+from twelvefold.core.ids import RunId
 from twelvefold.services.store.sqlite import SQLiteStore
 
 Json = dict[str, Any]
@@ -386,3 +387,117 @@ async def test_a_deleted_conversation_stops_what_it_does(api: Served) -> None:
 async def _status(api: Served, id: str) -> object:
     answer: httpx2.Response = await api.get(f"/responses/{id}")
     return answer.status_code if answer.is_error else answer.json()["status"]
+
+
+# --- what is gone ---------------------------------------------------------------------------------
+
+
+async def _deleted(api: Served, *responses: Json) -> None:
+    for response in responses:
+        answer = await api.http.delete(f"/v1/responses/{response['id']}")
+        assert answer.status_code == 200, answer.text
+
+
+def _of(response: Json) -> str:
+    """The conversation of a response that was begun in none of a name."""
+    return f"conv_{RunId.parse(response['id']).thread}"
+
+
+async def test_what_a_deleted_response_said_is_shown_no_more(api: Served) -> None:
+    first = await api.ask("my secret")
+    second = await api.ask("hi", previous_response_id=first["id"])
+    beside = await api.ask("ho", previous_response_id=first["id"])
+
+    await _deleted(api, first)
+
+    for response, words in ((second, "hi"), (beside, "ho")):
+        id = _of(response)
+        assert texts(await items_of(api, id)) == [words, f"You said: {words}"]
+        journal = await api.get(f"/conversations/{id}/journal")
+        assert "secret" not in journal.text
+        assert (await api.get(f"/conversations/{id}")).json()["title"] == words
+    forked = await api.post(f"/conversations/{_of(second)}/fork", {"position": 4})
+    assert "secret" not in (await api.get(f"/conversations/{forked.json()['id']}/items")).text
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    refused = await api.post("/responses", {"model": "shop", "input": [reference]})
+    assert error(refused) == (400, "item_not_found", "input[0].id")
+
+
+async def test_what_a_model_has_read_of_a_deleted_response_stays_read(api: Served) -> None:
+    first = await api.ask("my secret")
+    second = await api.ask("hi", previous_response_id=first["id"])
+    await _deleted(api, first)
+
+    await api.ask("ho", previous_response_id=second["id"])
+
+    assert "my secret" in str(api.model.requests[-1].items)
+
+
+async def test_a_conversation_keeps_what_a_deleted_response_said_in_it(api: Served) -> None:
+    id = await conversation(api)
+    first = await api.ask("hi", conversation=id)
+
+    await _deleted(api, first)
+
+    assert texts(await items_of(api, id)) == ["hi", "You said: hi"]
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    assert said(await api.ask([reference, HELLO])) == "You said: hello"
+
+
+async def test_with_its_last_response_a_conversation_without_a_name_is_gone(api: Served) -> None:
+    first = await api.ask("hi")
+    second = await api.ask("ho", previous_response_id=first["id"])
+    id = _of(first)
+
+    await _deleted(api, second)
+    assert (await api.get(f"/conversations/{id}")).json()["response"] == first["id"]
+    await _deleted(api, first)
+
+    assert (await api.get("/conversations")).json()["data"] == []
+    assert error(await api.get(f"/conversations/{id}"))[0] == 404
+    body = {"model": "shop", "input": "hi", "conversation": id}
+    assert error(await api.post("/responses", body))[1] == "conversation_not_found"
+    assert await api.web.services.store.prune(before_us=1) == 1
+
+
+async def test_items_that_were_put_in_keep_a_conversation(api: Served) -> None:
+    first = await api.ask("hi")
+    id = _of(first)
+    await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
+
+    await _deleted(api, first)
+    added = await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
+
+    assert added.status_code == 200
+    assert texts(await items_of(api, id)) == ["hello", "hello"]
+    assert (await api.ask("ho", conversation=id))["status"] == "completed"
+
+
+async def test_what_is_not_to_be_kept_is_no_conversation(api: Served) -> None:
+    hidden = await api.ask("hi", store=False)
+    id = _of(hidden)
+
+    body = {"model": "shop", "input": "hi", "conversation": id}
+    refused = await api.post("/responses", body)
+    others = [
+        await api.get(f"/conversations/{id}"),
+        await api.post(f"/conversations/{id}", {"metadata": {}}),
+        await api.post(f"/conversations/{id}/items", {"items": [HELLO]}),
+        await api.post(f"/conversations/{id}/fork", {"position": 1}),
+        await api.http.delete(f"/v1/conversations/{id}"),
+    ]
+
+    assert error(refused) == (404, "conversation_not_found", "conversation")
+    assert {one.status_code for one in others} == {404}
+
+
+async def test_nothing_goes_on_from_a_response_of_a_deleted_conversation(api: Served) -> None:
+    id = await conversation(api)
+    first = await api.ask("hi", conversation=id)
+    await api.http.delete(f"/v1/conversations/{id}")
+
+    body = {"model": "shop", "input": "hi", "previous_response_id": first["id"]}
+    refused = await api.post("/responses", body)
+
+    expected = (400, "previous_response_not_found", "previous_response_id")
+    assert error(refused) == expected

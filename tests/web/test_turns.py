@@ -156,6 +156,17 @@ async def test_a_key_belongs_to_one_body(api: Served) -> None:
     assert error(other) == (422, "idempotency_key_reused", "Idempotency-Key")
 
 
+async def test_a_key_is_spent_on_a_response_that_was_deleted(api: Served, stage: Stage) -> None:
+    body, key = {"model": "shop", "input": "buy a lamp"}, {"idempotency-key": "one"}
+    first = await api.post("/responses", body, headers=key)
+    await api.http.delete(f"/v1/responses/{first.json()['id']}")
+
+    refused = await api.post("/responses", body, headers=key)
+
+    assert error(refused) == (422, "response_deleted", "Idempotency-Key")
+    assert await stage.bought() == ["a lamp"]
+
+
 @pytest.mark.parametrize("behind", ["conversation", "previous_response_id"])
 async def test_a_key_counts_wherever_the_turn_goes(api: Served, stage: Stage, behind: str) -> None:
     place = (
@@ -182,17 +193,6 @@ async def test_a_request_that_lost_against_itself_leaves_no_conversation(api: Se
 
     assert len({one.json()["id"] for one in answers}) == 1
     assert len((await api.get("/conversations")).json()["data"]) == 2
-
-
-async def test_the_key_of_a_response_that_was_deleted_is_free_again(api: Served) -> None:
-    body, key = {"model": "shop", "input": "hi"}, {"idempotency-key": "one"}
-    first = (await api.post("/responses", body, headers=key)).json()
-    await api.http.delete(f"/v1/responses/{first['id']}")
-
-    second = await api.post("/responses", body, headers=key)
-
-    assert second.status_code == 200
-    assert second.json()["id"] != first["id"]
 
 
 async def test_nothing_goes_on_from_a_response_whose_conversation_was_deleted(api: Served) -> None:

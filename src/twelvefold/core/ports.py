@@ -247,6 +247,14 @@ class Store(Protocol):
         """The number of the last delta at a position; 0 if there is none."""
         ...
 
+    async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
+        """The thread's own first entry behind a position; None if there is none."""
+        ...
+
+    async def deleted_runs(self, thread: ThreadId) -> frozenset[int]:
+        """The ordinals of deleted runs, also those of threads that it was forked from."""
+        ...
+
     async def new_thread(
         self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
     ) -> None:
@@ -282,10 +290,11 @@ class Store(Protocol):
         """
         ...
 
-    async def delete_run(self, run: RunId) -> None:
+    async def delete_run(self, run: RunId, *, thread_at: int = 0) -> None:
         """Hide a run that is over from `run` and `runs`; its thread keeps what was said.
 
-        Raises NotFound, or Conflict while it is not over.
+        A thread that is at `thread_at` is hidden with the last of its runs. Raises NotFound, or
+        Conflict while it is not over.
         """
         ...
 

@@ -222,6 +222,7 @@ class ThreadRecord:
     head: int
     forked_at: int
     entries: tuple[Entry, ...]
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

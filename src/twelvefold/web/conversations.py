@@ -15,7 +15,6 @@ from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, ListedThread, RunRecord, ThreadHead, ThreadRecord
 from twelvefold.engine.commands import fork_at
-from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.web.auth import principal_of
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
@@ -25,9 +24,9 @@ from twelvefold.web.ids import conversation_id, parse_conversation_id
 from twelvefold.web.inputs import check_pairs, item_of
 from twelvefold.web.items import input_items, item_list
 from twelvefold.web.journal import Journal, latest_response
+from twelvefold.web.kept import head_of, is_kept, kept_of
 from twelvefold.web.paging import integer_of, listed, page_of, paged
 from twelvefold.web.places import awaited_calls, resolved
-from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
@@ -95,12 +94,8 @@ def _conversation(head: ThreadHead) -> Json:
 
 async def _head(request: Request) -> ThreadHead:
     """The conversation that the path names. Raises NotFound, as for another's."""
-    text = request.path_params["conversation_id"]
-    thread, store = parse_conversation_id(text), web_of(request).services.store
-    head = await patiently(lambda: store.thread(thread), PATIENCE_S)
-    if head.principal != principal_of(request).id:
-        raise NotFound(f"no conversation {text!r}")
-    return head
+    thread = parse_conversation_id(request.path_params["conversation_id"])
+    return await head_of(web_of(request).services.store, principal_of(request), thread)
 
 
 async def _answer(web: Web, head: ThreadHead) -> Response:
@@ -111,20 +106,9 @@ async def _answer(web: Web, head: ThreadHead) -> Response:
 
 
 async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
-    """The conversation's journal. Raises NotFound for one that was not to be kept."""
-    record = await web.services.store.load(head.id)
-    if not _is_kept(record):
-        raise NotFound(f"no conversation {conversation_id(head.id)!r}")
-    return record
-
-
-def _is_kept(record: ThreadRecord) -> bool:
-    """Whether it is more than turns that were not to be kept, in no conversation of a name."""
-    own = [entry.event for entry in record.entries if entry.position > record.forked_at]
-    began = [event.asked for event in own if isinstance(event, RunStarted)]
-    if not began or any(isinstance(event, ItemsAdded) for event in own):
-        return True
-    return any(asked.store or asked.conversation for asked in began)
+    """What of the conversation's journal is to be seen. Raises NotFound if that is nothing."""
+    store = web.services.store
+    return await kept_of(store, await store.load(head.id))
 
 
 # --- its items ----------------------------------------------------------------------------------
@@ -193,10 +177,11 @@ async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Eve
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
-        record = await _loaded(web, head)
+        record = await store.load(head.id)
         run = record.entries[-1].run if record.entries else 0
+        said = event(await kept_of(store, record))
         try:
-            return await store.add_items(head.id, record.head, run, event(record))
+            return await store.add_items(head.id, record.head, run, said)
         except Conflict as error:
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
@@ -233,7 +218,7 @@ def _row(thread: ListedThread) -> Json | None:
     record = ThreadRecord(
         head.id, head.principal, head.workflow, head.head, head.forked_at, entries
     )
-    if not _is_kept(record):
+    if not is_kept(record):
         return None
     return _conversation(head) | _summary(head, record, thread)
 

@@ -34,6 +34,7 @@ from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.inputs import REFERENCE, RESULT
 from twelvefold.web.items import item_list
+from twelvefold.web.kept import head_of, kept_of
 from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
 from twelvefold.web.requests import Request
 from twelvefold.web.wire import parts
@@ -98,13 +99,10 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
     """A conversation of the principal's. Raises ApiError with 404."""
     try:
         thread = parse_conversation_id(id)
-        head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
+        return (await head_of(services.store, principal, thread)).id
     except NotFound:
-        head = None
-    if head is None or head.principal != principal.id:
         message = f"there is no conversation {shown(id)}"
-        raise ApiError(404, message, code="conversation_not_found", param="conversation")
-    return head.id
+        raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
 
 
 def awaited_calls(entries: Iterable[Entry]) -> frozenset[str]:
@@ -155,12 +153,14 @@ def no_previous(id: str) -> ApiError:
 def _part(record: ThreadRecord, id: ResponseId) -> tuple[RunStarted, list[Entry]]:
     """How a response's run started, and the response's entries.
 
-    Raises NotFound, also if it was not to be kept.
+    Raises NotFound, also if it was not to be kept or its thread was deleted.
     """
     entries = own_entries(record.entries, id.run, behind=record.forked_at)
     split = parts(entries)
     started = entries[0].event if entries else None
-    if len(split) <= id.part or not isinstance(started, RunStarted) or not started.asked.store:
+    if record.deleted or len(split) <= id.part:
+        raise NotFound(f"no response {id}")
+    if not isinstance(started, RunStarted) or not started.asked.store:
         raise NotFound(f"no response {id}")
     return started, split[id.part]
 
@@ -213,11 +213,9 @@ async def _referred(
 async def _listed(web: Web, principal: Principal, thread: ThreadId) -> dict[str, Item]:
     """The items of a thread by their ids. Raises NotFound."""
     services, how = web.services, web.settings
-    head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
-    if head.principal != principal.id:
-        raise NotFound(f"no thread conv_{thread}")
+    await head_of(services.store, principal, thread)
     record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    kept = without_unkept(record.entries)
+    kept = without_unkept((await kept_of(services.store, record)).entries)
     items = item_list(thread, kept, tool_items=how.tool_items, tool_outputs=how.tool_outputs)
     return {item["id"]: item for item in items}
 

@@ -103,8 +103,7 @@ async def _made_before(web: Web, principal: Principal, request: Request) -> Begu
     run = await run_before(web, principal, request.key)
     if run is None:
         return None
-    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
-    return Begun(web, reading)
+    return await found(web, principal, ResponseId(run))
 
 
 async def run_before(web: Web, principal: Principal, key: IdempotentRequest | None) -> RunId | None:
@@ -120,6 +119,16 @@ async def run_before(web: Web, principal: Principal, key: IdempotentRequest | No
         message = "this Idempotency-Key was used for another request; use a new one"
         raise ApiError(422, message, code="idempotency_key_reused", param="Idempotency-Key")
     return run
+
+
+async def found(web: Web, principal: Principal, id: ResponseId) -> Begun:
+    """What came of a request before. Raises ApiError if it was deleted: it is not done again."""
+    try:
+        reading, _ = await opened(web, principal, id, stored=False)
+    except NotFound as error:
+        message = "the response to this Idempotency-Key was deleted; use a new one"
+        raise ApiError(422, message, code="response_deleted", param="Idempotency-Key") from error
+    return Begun(web, reading)
 
 
 async def _placed(web: Web, principal: Principal, request: Request) -> tuple[Request, Place]:

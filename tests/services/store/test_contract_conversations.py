@@ -363,6 +363,65 @@ async def test_a_run_that_is_not_over_is_not_deleted(store: Store) -> None:
     assert (await store.run(run)).status == "queued"
 
 
+async def test_a_thread_is_deleted_with_the_last_run_that_it_has(store: Store) -> None:
+    first = await rested(store)
+    second = RunId(first.thread, 2)
+    _, lease = await store.start(new_run(first.thread, ordinal=2, head=2), asked(), LONG_S)
+    assert lease is not None
+    await append(store, lease, 3, finished(), status="completed")
+
+    await store.delete_run(second, thread_at=4)
+    assert (await store.thread(first.thread)).head == 4
+    await store.delete_run(first, thread_at=4)
+
+    with pytest.raises(NotFound):
+        await store.thread(first.thread)
+    assert (await store.load(first.thread)).deleted
+
+
+@pytest.mark.parametrize("thread_at", [0, 1, 3])
+async def test_a_thread_that_has_moved_on_outlives_its_runs(store: Store, thread_at: int) -> None:
+    run = await rested(store)
+
+    await store.delete_run(run, thread_at=thread_at)
+
+    assert (await store.thread(run.thread)).head == 2
+    assert not (await store.load(run.thread)).deleted
+
+
+async def test_deleted_runs_are_those_that_a_thread_has_entries_of(store: Store) -> None:
+    first = await rested(store)
+    fork, second = new_thread(), RunId(first.thread, 2)
+    await store.fork(first.thread, 2, fork)
+    for thread in (first.thread, fork):
+        new = new_run(thread, ordinal=2, head=2, exists=True)
+        _, lease = await store.start(new, asked(), LONG_S)
+        assert lease is not None
+        await append(store, lease, 3, finished(), status="completed")
+
+    none = await store.deleted_runs(fork)
+    await store.delete_run(second)
+    beside = await store.deleted_runs(fork)
+    await store.delete_run(first)
+
+    assert (none, beside) == (frozenset(), frozenset())
+    assert await store.deleted_runs(fork) == {1}
+    assert await store.deleted_runs(first.thread) == {1, 2}
+
+
+async def test_the_first_entry_is_the_first_of_a_threads_own(store: Store) -> None:
+    first = await rested(store)
+    empty, fork = await made(store), new_thread()
+    await store.fork(first.thread, 2, fork)
+
+    entry = await store.first_entry(first.thread, behind=0)
+
+    assert entry is not None
+    assert (entry.position, entry.event) == (1, asked())
+    assert await store.first_entry(empty, behind=0) is None
+    assert await store.first_entry(fork, behind=2) is None
+
+
 # --- pruned -----------------------------------------------------------------------------------
 
 

@@ -182,14 +182,3 @@ async def test_a_step_that_a_request_has_had_already_is_not_done_again(
 
     assert await journal(store, second.run.thread) == [asked()]
     assert await store.made_before("ann", "once") == (first.run, HASH)
-
-
-async def test_the_key_of_a_run_that_was_deleted_is_free_again(store: Store) -> None:
-    first = requested()
-    _, lease = await store.start(first, asked(), LONG_S)
-    assert lease is not None
-    await append(store, lease, 1, finished(), status="completed")
-
-    await store.delete_run(first.run)
-
-    assert await store.made_before(first.principal, "once") is None

@@ -37,6 +37,7 @@ class Conversations(Database):
             row["head"],
             row["forked_at"] or 0,
             tuple(entries),
+            deleted=row["deleted_at"] is not None,
         )
 
     async def _thread_row(self, db: Connection, thread: str, statement: str = "thread") -> Row:
@@ -48,6 +49,26 @@ class Conversations(Database):
     async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
         return [_entry(**row) for row in rows]
+
+    async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
+        rows = await self._found("first_event", thread=thread, position=behind)
+        return _entry(**rows[0]) if rows else None
+
+    async def deleted_runs(self, thread: ThreadId) -> frozenset[int]:
+        async with self._reading() as db:
+            row = await self._thread_row(db, thread)
+            position = row["head"]
+            found = await self._deleted_runs(db, thread, position)
+            while row["forked_from"]:
+                position = min(position, row["forked_at"])
+                row = await self._thread_row(db, row["forked_from"])
+                found |= await self._deleted_runs(db, row["id"], position)
+        return found
+
+    async def _deleted_runs(self, db: Connection, thread: str, position: int) -> frozenset[int]:
+        values = {"thread": thread, "position": position}
+        rows = await db.fetch(self._sql["deleted_runs"], values)
+        return frozenset(row["ordinal"] for row in rows)
 
     # --- reading along ------------------------------------------------------------------------
 
@@ -166,11 +187,13 @@ class Conversations(Database):
             # What is under way for it ends before its next step.
             await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
 
-    async def delete_run(self, run: RunId) -> None:
+    async def delete_run(self, run: RunId, *, thread_at: int = 0) -> None:
+        thread = {"thread": run.thread}
         async with self._transaction() as db:
+            # Whoever begins another run on the thread takes its row first.
+            await db.fetch(self._sql["lock_thread"], thread)
             if await db.execute(self._sql["hide_run"], key_of(run)):
-                # Its caller's key is free again: who uses it now means another response.
-                await db.execute(self._sql["delete_request"], key_of(run))
+                await db.execute(self._sql["hide_empty_thread"], thread | {"head": thread_at})
                 return
             rows = await db.fetch(self._sql["run"], key_of(run))
         if not rows:

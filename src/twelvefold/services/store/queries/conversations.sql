@@ -41,6 +41,8 @@ SELECT l.listed, e.position, e.run, e.type, e.version, e.body, e.at_us
   FROM line l JOIN events e ON e.thread_id = l.id AND e.position = (
        SELECT s.position FROM events s WHERE s.thread_id = l.id AND s.position <= l.head
           AND s.type IN ('RunStarted', 'ItemsAdded') AND s.body LIKE '%"role":"user"%'
+          AND NOT EXISTS (SELECT 1 FROM runs g WHERE g.thread_id = s.thread_id
+                             AND g.ordinal = s.run AND g.deleted_at IS NOT NULL)
         ORDER BY s.position LIMIT 1)
 UNION ALL
 SELECT r.id AS listed, e.position, e.run, e.type, e.version, e.body, e.at_us
@@ -51,6 +53,16 @@ SELECT r.id AS listed, e.position, e.run, e.type, e.version, e.body, e.at_us
 -- events: the journal of one thread up to a position, in order
 SELECT position, run, type, version, body, at_us FROM events
  WHERE thread_id = :thread AND position <= :position ORDER BY position
+
+-- first_event: 0 rows mean that nothing stands behind the position
+SELECT position, run, type, version, body, at_us FROM events
+ WHERE thread_id = :thread AND position > :position ORDER BY position LIMIT 1
+
+-- deleted_runs: those of them that had begun at a position
+SELECT r.ordinal FROM runs r
+ WHERE r.thread_id = :thread AND r.deleted_at IS NOT NULL
+   AND EXISTS (SELECT 1 FROM events e WHERE e.thread_id = r.thread_id
+                  AND e.position <= :position AND e.run = r.ordinal)
 
 -- follow: deltas and entries that are new, in one statement and so as of one moment; number 0 is
 -- an entry
@@ -86,6 +98,11 @@ UPDATE threads SET metadata = :metadata WHERE id = :thread AND deleted_at IS NUL
 
 -- hide_thread: 0 rows mean that there is no such thread
 UPDATE threads SET deleted_at = {now_us} WHERE id = :thread AND deleted_at IS NULL
+
+-- hide_empty_thread: 0 rows mean that it has a run left, or has moved on
+UPDATE threads SET deleted_at = {now_us}
+ WHERE id = :thread AND head = :head AND deleted_at IS NULL
+   AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND deleted_at IS NULL)
 
 -- ask_cancel_all: 0 rows mean that nothing is under way
 UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END

@@ -34,9 +34,6 @@ SELECT body_hash, thread_id, ordinal FROM idempotency_keys
  WHERE principal = :principal AND request_key = :request_key
    AND created_at > {now_us} - 86400000000
 
--- delete_request: the caller's key of a run that was deleted
-DELETE FROM idempotency_keys WHERE thread_id = :thread AND ordinal = :ordinal
-
 -- run_state: why a fence failed; 0 rows mean that there is no such run
 SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
   FROM runs r JOIN threads t ON t.id = r.thread_id
