@@ -63,6 +63,7 @@ def test_the_built_in_workflow_needs_no_path(here: Path) -> None:
 def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     (here / "shop.py").write_text(FLOW.format(name="flow", called="shop") + "number = 3\n")
     (here / "broken.py").write_text("\n1 / 0\n")
+    (here / "wrong.py").write_text("from twelvefold import tool\n@tool\ndef t(): ...\n")
     (here / "halves.py").write_text("def (\n")
     (here / "needy.py").write_text("import not_there\n")
 
@@ -75,6 +76,7 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
         "halves:flow",
         "needy:flow",
         "json:loads",
+        "wrong:flow",
     )
 
     shop = here / "shop.py"
@@ -92,6 +94,10 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
     assert problems[7].startswith(
         "WORKFLOWS: json:loads: loads is of type function; it has no Workflow"
+    )
+    assert problems[8] == (
+        f"WORKFLOWS: wrong:flow: WorkflowError: tool t: must be an async function "
+        f"({here}/wrong.py, line 2)"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twelvefold.config import MYSQL, Settings, variables
+from twelvefold.config import MYSQL, Settings, misspelt, variables
 from twelvefold.config.parse import masked
 from twelvefold.errors import SettingsError
 
@@ -285,3 +285,12 @@ def test_the_example_file_has_every_variable() -> None:
     assert {variable.name for variable in variables()} == {
         name for name in shown if not name.startswith("OTEL_")
     }
+
+
+def test_names_that_are_nearly_a_setting_s_are_told() -> None:
+    given = ["DATABSE_URL", "MAX_RUN", "LEASE_S", "MYSQL_ROOT_PASSWORD", "OPENAI_ORG", "PATH"]
+
+    assert misspelt(given) == [
+        "DATABSE_URL is not known; DATABASE_URL is meant?",
+        "MAX_RUN is not known; MAX_RUNS is meant?",
+    ]

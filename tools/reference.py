@@ -52,7 +52,7 @@ STATUSES = {
     process.FAILED: "it failed",
     process.BAD_USAGE: "the command line or a setting is wrong, or names what is not there",
     process.TRY_AGAIN: "not over yet, or a service does not answer: try again",
-    process.INTERRUPTED: "ended by Ctrl-C; a run stays in the journal and can be resumed",
+    process.INTERRUPTED: "ended by Ctrl-C, and with it the run that it drove",
     CLOSED_PIPE: "whoever read the output has left",
 }
 WORDS = {

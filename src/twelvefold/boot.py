@@ -30,7 +30,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.errors import ModelUnavailable, SettingsError, StoreRefused
+from twelvefold.errors import ModelUnavailable, SettingsError, StoreRefused, WorkflowError
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
@@ -41,6 +41,8 @@ from twelvefold.services.store import open_store, sqlite_path
 log = get_logger(__name__)
 SCHEMA = migrations.HEAD
 """The revision of the journal's tables that this release was made for."""
+OURS = str(Path(__file__).parent)
+"""Where the package lies."""
 WINDOW_TOKENS = 128_000
 """Of a model that nobody knows; a smaller one says so in OPENAI_CONTEXT_TOKENS."""
 
@@ -259,7 +261,10 @@ def _import(path: str, module_name: str) -> ModuleType:
 def _import_failed(path: str, error: Exception) -> SettingsError:
     import traceback
 
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    # What the author wrote, not where ours noticed.
+    theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
+    last = (theirs if isinstance(error, WorkflowError) else frames)[-1]
     where = f"{last.filename}, line {last.lineno}"
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"

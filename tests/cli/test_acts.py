@@ -24,6 +24,19 @@ def test_an_allowed_call_runs_and_the_run_goes_on(tw: Twelvefold, waiting: str) 
     assert (done.status, done.out) == (0, "result: paid 3\n")
 
 
+def test_a_call_is_not_allowed_by_who_cannot_go_on_with_its_run(
+    here: Path, tw: Twelvefold, waiting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKFLOWS", "twelvefold.workflows.enrolment.workflow:workflow")
+
+    refused = tw("runs", "approve", waiting, *CALL)
+    still = tw("runs", "list", "--json").json["status"]
+    detached = tw("runs", "approve", waiting, *CALL, "--detach")
+
+    assert (refused.status, still, detached.status) == (2, "waiting", 0)
+    assert "of workflow 'shop', which WORKFLOWS does not name" in refused.err
+
+
 def test_the_model_reads_why_a_call_was_not_allowed(tw: Twelvefold, waiting: str) -> None:
     done = tw("runs", "approve", waiting, *CALL, "--deny", "--reason", "too dear", "--as", "ann")
 

@@ -124,6 +124,17 @@ def test_the_doctor_passes_what_works(tw: Twelvefold) -> None:
     assert ["ok", "schema"] in lines
 
 
+@pytest.mark.usefixtures("shop")
+def test_the_doctor_asks_about_names_that_are_nearly_a_setting_s(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABSE_URL", "mysql://u:secret@db/shop")
+
+    told = [line for line in tw("doctor").lines if line.split()[1] == "settings"]
+
+    assert told == ["warn  settings             DATABSE_URL is not known; DATABASE_URL is meant?"]
+
+
 def test_the_doctor_fails_what_does_not(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

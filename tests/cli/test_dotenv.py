@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Twelvefold
-from twelvefold.cli.dotenv import misspelt, read_dotenv
+from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.errors import SettingsError
 
 
@@ -62,15 +62,6 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="cannot be read"):
         read_dotenv(path)
-
-
-def test_names_that_are_nearly_a_setting_s_are_told() -> None:
-    given = ["DATABSE_URL", "MAX_RUN", "LEASE_S", "MYSQL_ROOT_PASSWORD", "OPENAI_ORG", "PATH"]
-
-    assert misspelt(given) == [
-        "DATABSE_URL is not known; DATABASE_URL is meant?",
-        "MAX_RUN is not known; MAX_RUNS is meant?",
-    ]
 
 
 def test_a_misspelt_setting_in_the_file_does_not_pass_in_silence(

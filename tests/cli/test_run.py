@@ -199,14 +199,21 @@ def test_the_model_cannot_command_the_terminal(shop: ModelServer, tw: Twelvefold
 
 
 @pytest.mark.usefixtures("shop")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_told_to_stop_gives_the_run_back(
-    tw: Twelvefold, here: Path, number: signal.Signals
-) -> None:
-    stopped = stopped_while_shouting(here, number)
+def test_ctrl_c_cancels_the_run(tw: Twelvefold, here: Path) -> None:
+    stopped = stopped_while_shouting(here, signal.SIGINT)
+
+    run = tw("runs", "list", "--json").json
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.splitlines()[-1] == f"twelvefold: run {run['run']} is cancelled"
+    assert run["status"] == "cancelled"
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_process_told_to_stop_gives_the_run_back(tw: Twelvefold, here: Path) -> None:
+    stopped = stopped_while_shouting(here, signal.SIGTERM)
 
     assert (stopped.status, stopped.out) == (75, "")
-    assert "stopped; go on with: twelvefold runs resume resp_" in stopped.err
+    assert "if no worker does, go on with: twelvefold runs resume resp_" in stopped.err
     resumed = tw("runs", "resume", stopped.err.split()[-1])
     assert resumed.status == 75
     assert "nobody knows whether this has happened: shout" in resumed.err
@@ -224,7 +231,7 @@ def test_what_nobody_expected_tells_how_to_go_on(
 
     assert (done.status, done.out) == (1, "")
     (told,) = [line for line in done.err.splitlines() if line.startswith("twelvefold: ")]
-    assert told.startswith("twelvefold: broken off; go on with: twelvefold runs resume resp_")
+    assert told.startswith("twelvefold: broken off; if no worker does, go on with: ")
     assert tw("runs", "resume", told.split()[-1]).out == "said: hello\n"
 
 

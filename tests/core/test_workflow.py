@@ -136,6 +136,15 @@ def test_an_effect_that_contradicts_the_signature_is_refused(
         tool(effect="pure")(function)
 
 
+def test_a_gate_or_an_effect_that_means_nothing_is_refused() -> None:
+    async def look() -> None: ...
+
+    with pytest.raises(WorkflowError, match="effect is pure or unsafe, not 'foo'"):
+        tool(effect="foo")(look)  # type: ignore[call-overload]  # as a user without types might
+    with pytest.raises(WorkflowError, match="max_calls is at least 1, not 0"):
+        tool(effect="pure", max_calls=0)(look)
+
+
 def test_a_type_that_has_no_schema_is_refused_when_the_tool_is_described() -> None:
     class Socket:
         """Nothing that JSON could say."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from twelvefold.admin import parity
 from twelvefold.boot import SCHEMA, embedded_file, open_mailer, schema_problem
-from twelvefold.config import Settings
+from twelvefold.config import Settings, misspelt
 from twelvefold.core.ports import Schema
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
@@ -39,8 +39,12 @@ class Finding:
     found: str
 
 
-async def examine(settings: Settings, services: Services) -> AsyncIterator[Finding]:
+async def examine(
+    settings: Settings, services: Services, environ: Iterable[str] = ()
+) -> AsyncIterator[Finding]:
     """Everything that can be looked at, one after the other; nothing is changed."""
+    for sentence in misspelt(environ):
+        yield Finding("warn", "settings", sentence)
     for workflow in services.workflows.values():
         yield _workflow(workflow)
     async for finding in _database(settings, services):

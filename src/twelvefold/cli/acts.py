@@ -8,6 +8,7 @@ from twelvefold.core.events import Settlement
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import OVER
 from twelvefold.engine.commands import answer, cancel, settle, take
+from twelvefold.errors import RequestError
 
 
 @command()
@@ -44,6 +45,7 @@ async def approve(
 ) -> int:
     """Allow a call that waits, or not, and go on with its run."""
     run = await find_run(desk.services.store, run_id)
+    _check_workflow(desk, (await desk.services.store.run(run)).workflow, detach)
     await answer(
         desk.services,
         run,
@@ -68,6 +70,7 @@ async def settle_call(
 ) -> int:
     """Say what became of a call that nobody knew about, and go on with its run."""
     run = await find_run(desk.services.store, run_id)
+    _check_workflow(desk, (await desk.services.store.run(run)).workflow, detach)
     await settle(
         desk.services,
         run,
@@ -77,6 +80,15 @@ async def settle_call(
         call=CallId(call),
     )
     return await _go_on(desk, run, detach=detach)
+
+
+def _check_workflow(desk: Desk, workflow: str, detach: bool) -> None:
+    """Raises RequestError, before anything is written, where this process could not go on."""
+    if not detach and workflow not in desk.services.workflows:
+        raise RequestError(
+            f"the run is of workflow {workflow!r}, which WORKFLOWS does not name; "
+            "with --detach a worker goes on with it"
+        )
 
 
 async def _go_on(desk: Desk, run: RunId, *, detach: bool) -> int:

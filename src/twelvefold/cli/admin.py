@@ -81,7 +81,7 @@ async def doctor(desk: Desk, *, as_json: bool) -> int:
         {"ok": "32", "warn": "33", "fail": "31"} if has_colour(sys.stdout, desk.environ) else {}
     )
     unfit = 0
-    async for finding in examine(desk.settings, desk.services):
+    async for finding in examine(desk.settings, desk.services, desk.environ):
         unfit += finding.level == "fail"
         if as_json:
             print_json({"level": finding.level, "what": finding.what, "found": finding.found})

@@ -6,10 +6,8 @@ expanded, no line goes on in the next, and the environment always wins.
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from twelvefold.config import variables
 from twelvefold.errors import SettingsError
 
 _LINE = re.compile(
@@ -18,8 +16,6 @@ _LINE = re.compile(
         \s*(?:(?<=\s)\#.*)?""",
     re.VERBOSE,
 )
-ALIKE = 0.87
-"""As difflib measures it: one letter lost of eight is nearer, another word of four is not."""
 _ESCAPES = {r"\n": "\n", r"\"": '"', r"\\": "\\"}
 
 
@@ -38,18 +34,6 @@ def read_dotenv(path: Path) -> dict[str, str]:
     if problems:
         raise SettingsError(*problems)
     return {match["name"]: _value(match) for _, match in matches if match}
-
-
-def misspelt(given: Iterable[str]) -> list[str]:
-    """A sentence for each name that is nearly a setting's; others are somebody else's."""
-    known = [variable.name for variable in variables()]
-    unknown = [name for name in given if name not in known]
-    if not unknown:
-        return []
-    from difflib import get_close_matches
-
-    near = {name: get_close_matches(name, known, n=1, cutoff=ALIKE) for name in unknown}
-    return [f"{name} is not known; {close[0]} is meant?" for name, close in near.items() if close]
 
 
 def _value(match: re.Match[str]) -> str:

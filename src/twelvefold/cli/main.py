@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _called(argv)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # before there is anything to end
+        return 130
     except OSError as error:
         from twelvefold.cli.output import NO_OUTPUT
 

@@ -12,9 +12,9 @@ from typing import Any, Concatenate, ParamSpec, TextIO
 
 from twelvefold.admin.migrate import prepare
 from twelvefold.boot import environment, open_services, release_of
-from twelvefold.cli.dotenv import misspelt, read_dotenv
+from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, tell
-from twelvefold.config import Settings
+from twelvefold.config import Settings, misspelt
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     Conflict,

@@ -5,14 +5,15 @@ import sys
 from typing import Any
 
 from twelvefold.cli.output import print_json, printable, said, tell
-from twelvefold.cli.process import DONE, FAILED, TRY_AGAIN, Desk, command
+from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
+from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import waiting_for
 from twelvefold.core.events import Item, ModelReplied
-from twelvefold.core.ids import ThreadId, parse_thread_id
+from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, Principal, Silence
 from twelvefold.core.thread import Thread
 from twelvefold.engine.append import Driven
-from twelvefold.engine.commands import start_run
+from twelvefold.engine.commands import cancel, start_run
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, StaleRun
@@ -62,19 +63,25 @@ def default_workflow(services: Services) -> str:
 async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = False) -> int:
     """Drive a run as far as it goes, print its answer, and return the exit status it means.
 
-    When the process is told to stop, the run is given back and can be resumed; so it is when
-    something unexpected ends it.
+    Ctrl-C cancels the run. When the process is told to stop, the run is given back and can be
+    resumed; so it is when something unexpected ends it.
     """
-    try:
-        outcome = await drive(services, driven, Silence())
-    except asyncio.CancelledError:
-        tell(f"stopped; go on with: twelvefold runs resume {driven.run}")
-        return TRY_AGAIN
-    except StaleRun:  # another process goes on with it
-        raise
-    except Exception:
-        tell(f"broken off; go on with: twelvefold runs resume {driven.run}")
-        raise
+    async with interruptible(lambda: tell(STOPPING)) as interrupted:
+        outcome = None
+        try:
+            outcome = await drive(services, driven, Silence())
+        except asyncio.CancelledError:
+            if not interrupted:
+                tell(f"stopped; {_how_to_go_on(driven.run)}")
+                return TRY_AGAIN
+        except StaleRun:  # another process goes on with it
+            raise
+        except Exception:
+            tell(f"broken off; {_how_to_go_on(driven.run)}")
+            raise
+    if outcome is None:
+        tell(f"run {driven.run} is {await cancel(services, driven.run)}")
+        return INTERRUPTED
     if as_json:
         print_json(_as_json(outcome))
     elif outcome.status in OVER and (answer := answer_of(outcome.thread)):
@@ -108,11 +115,15 @@ def _remark(outcome: Outcome) -> str:
         case "waiting":
             return waiting_for(outcome.thread, outcome.run)
         case "queued":
-            return f"{outcome.error}; go on with: twelvefold runs resume {outcome.run}"
+            return f"{outcome.error}; {_how_to_go_on(outcome.run)}"
         case _:
             return (
                 f"run {outcome.run} is {outcome.status}: {outcome.error or outcome.thread.reason}"
             )
+
+
+def _how_to_go_on(run: RunId) -> str:
+    return f"if no worker does, go on with: twelvefold runs resume {run}"
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

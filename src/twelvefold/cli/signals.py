@@ -1,14 +1,16 @@
-"""The end of a process that serves: the first signal asks for it, the second is it."""
+"""What a signal ends: a process that serves, by the first or the second, or a run, by Ctrl-C."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 ENDING = (signal.SIGTERM, signal.SIGINT)
+SOON_S = 0.3
+STOPPING = "stopping, once the step in hand is over"
 
 
 @contextmanager
@@ -40,3 +42,30 @@ def signals_to(stop: asyncio.Event) -> Iterator[Callable[[], None]]:
     finally:
         for number in ENDING:
             loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def interruptible(heard: Callable[[], None]) -> AsyncIterator[list[bool]]:
+    """Within this, Ctrl-C cancels the current task; the list is not empty once it did.
+
+    `heard` is called if the task is not over soon then.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    timers: list[asyncio.TimerHandle] = []
+    interrupted: list[bool] = []
+
+    def interrupt() -> None:
+        interrupted.append(True)
+        timers.append(loop.call_later(SOON_S, heard))
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        for timer in timers:
+            timer.cancel()
+        if interrupted and task is not None:
+            task.uncancel()

@@ -1,14 +1,12 @@
 """A conversation with a workflow, turn by turn: what a run asks of a person is asked here."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 from twelvefold.cli.output import said
 from twelvefold.cli.process import DONE
 from twelvefold.cli.run import message, status_of
 from twelvefold.cli.screen import Screen
+from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import Transcript, described, waiting_for
 from twelvefold.core.events import RunStarted, Settlement
 from twelvefold.core.ids import RunId, ThreadId
@@ -21,7 +19,6 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 
 SETTLED: dict[str, Settlement] = {"done": "done", "retry": "retry", "failed": "failed"}
-SOON_S = 0.3
 SHOWN_ENTRIES = 12
 """So many of the journal's last entries remind of what was said before."""
 
@@ -106,7 +103,7 @@ class Talk:
 
     async def _driven(self, driven: Driven, transcript: Transcript) -> Outcome | None:
         """Where the run came to rest; None if Ctrl-C was pressed meanwhile."""
-        async with _interruptible(self._say_stopping) as interrupted:
+        async with interruptible(self._say_stopping) as interrupted:
             self._screen.busy(True)
             try:
                 return await drive(self._services, driven, transcript)
@@ -119,7 +116,7 @@ class Talk:
 
     def _say_stopping(self) -> None:
         # What has begun in the database is not broken off.
-        self._screen.write("(stopping, once the step in hand is over)\n", "dim")
+        self._screen.write(f"({STOPPING})\n", "dim")
 
     async def _asked_person(self, outcome: Outcome) -> bool:
         """Ask what the run waits for; False if nobody answers."""
@@ -164,30 +161,3 @@ class Talk:
                 )
                 return True
         return False
-
-
-@asynccontextmanager
-async def _interruptible(heard: Callable[[], None]) -> AsyncIterator[list[bool]]:
-    """Within this, Ctrl-C cancels the current task; the list is not empty once it did.
-
-    `heard` is called if the task is not over soon then.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    timers: list[asyncio.TimerHandle] = []
-    interrupted: list[bool] = []
-
-    def interrupt() -> None:
-        interrupted.append(True)
-        timers.append(loop.call_later(SOON_S, heard))
-        if task is not None:
-            task.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield interrupted
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        for timer in timers:
-            timer.cancel()
-        if interrupted and task is not None:
-            task.uncancel()

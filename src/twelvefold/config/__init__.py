@@ -5,7 +5,7 @@ A field's annotation has its type, how its variable is read, and what it means. 
 docs/decisions/010-settings.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -32,6 +32,9 @@ BUILT_IN = "twelvefold.workflows.enrolment.workflow:workflow"
 OPENAI = "https://api.openai.com/v1"
 OF_THE_TESTS = {"TWELVEFOLD_SERVICES", "TWELVEFOLD_SHARED"}
 """Read by `make` and the tests alone; no other variable may begin with our name."""
+
+ALIKE = 0.87
+"""As difflib measures it: one letter lost of eight is nearer, another word of four is not."""
 
 Api = Literal["responses", "chat"]
 ToolItems = Literal["mcp_call", "function", "hidden"]
@@ -206,6 +209,18 @@ def variables() -> Iterator[Variable]:
         yield Variable(field.name.upper(), parse, meaning, default, SECRET in marks, field.name)
         if field.name == "database_url":
             yield from MYSQL
+
+
+def misspelt(given: Iterable[str]) -> list[str]:
+    """A sentence for each name that is nearly a setting's; others are somebody else's."""
+    known = [variable.name for variable in variables()]
+    unknown = [name for name in given if name not in known]
+    if not unknown:
+        return []
+    from difflib import get_close_matches
+
+    near = {name: get_close_matches(name, known, n=1, cutoff=ALIKE) for name in unknown}
+    return [f"{name} is not known; {close[0]} is meant?" for name, close in near.items() if close]
 
 
 def _shown(default: object) -> str:

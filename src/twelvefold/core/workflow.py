@@ -104,6 +104,8 @@ def tool(
 
     def declared(function: Callable[..., Awaitable[object]]) -> Tool:
         tool_name = name or getattr(function, "__name__", "")
+        if max_calls is not None and max_calls < 1:
+            raise WorkflowError(f"tool {tool_name}: max_calls is at least 1, not {max_calls!r}")
         if not _TOOL_NAME.fullmatch(tool_name):
             raise WorkflowError(
                 f"tool {tool_name!r}: a name has 1 to 64 letters, digits, _ or -; give it by name="
@@ -181,6 +183,8 @@ def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) ->
             f"tool {name}: takes none of Transaction, ReadOnly, CallKey; "
             'say effect="pure" if it changes nothing anywhere, else effect="unsafe"'
         )
+    if said not in ("pure", "unsafe"):
+        raise WorkflowError(f"tool {name}: effect is pure or unsafe, not {said!r}")
     return said
 
 

@@ -134,7 +134,7 @@ async def cancel_response(request: Request) -> Response:
     force = flag_of(request.query_params, "force")
     reading, record = await _opened(request)
     if not (reading.telling.background or force):
-        message = "only a response with background=true can be cancelled"
+        message = "only a response with background=true can be cancelled, others with ?force=true"
         raise ApiError(400, message, code="response_not_background")
     if not reading.over or record.status == "waiting":
         await cancelled(web, reading.id.run)

@@ -196,7 +196,8 @@ async def _wait(web: Web, thread: ThreadId, end: float) -> None:
         do = f"answer {approval_id(thread, call.id)}"
         if call.state == "unknown":
             do = "have an operator settle what came of its last call"
-        raise _locked(f"the turn before waits for a person; {do}, or cancel it", repeat=False)
+        message = f"the turn before waits for a person; {do}, or cancel it with ?force=true"
+        raise _locked(message, repeat=False)
     if asyncio.get_running_loop().time() >= end:
         raise _locked("the turn before is not over; try again in a moment", repeat=True)
     await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
