@@ -121,6 +121,7 @@ async def test_a_request_that_changes_nothing_twice_may_be_sent_again(
     for answer in (read, keyed):
         assert answer.headers["retry-after"] == "1"
         assert "x-should-retry" not in answer.headers
+    assert unheard.headers["x-should-retry"] == "false"
 
 
 async def test_a_fault_that_nobody_foresaw_is_logged_under_the_requests_id(

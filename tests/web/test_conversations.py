@@ -11,6 +11,7 @@ from tests.web.asking import WEATHER, answer_to, approval, error, said
 from tests.web.sdk import check_items
 from tests.web.serving import Served
 from twelvefold.core.ids import RunId
+from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.sqlite import SQLiteStore
 
 Json = dict[str, Any]
@@ -501,3 +502,46 @@ async def test_nothing_goes_on_from_a_response_of_a_deleted_conversation(api: Se
 
     expected = (400, "previous_response_not_found", "previous_response_id")
     assert error(refused) == expected
+
+
+# --- once -----------------------------------------------------------------------------------------
+
+
+def loses_an_answer(monkeypatch: pytest.MonkeyPatch, api: Served, method: str) -> list[Any]:
+    """Break the connection once after the commit; what each try gave."""
+    store = api.web.services.store
+    write, tries = getattr(store, method), list[Any]()
+
+    async def lost_once(*what: Any, **how: Any) -> Any:
+        tries.append(await write(*what, **how))
+        if len(tries) == 1:
+            raise StoreUnavailable("the connection broke at COMMIT")
+        return tries[-1]
+
+    monkeypatch.setattr(store, method, lost_once)
+    return tries
+
+
+@pytest.mark.parametrize("method", ["new_thread", "add_items"])
+async def test_a_conversation_is_made_once_although_the_answer_was_lost(
+    api: Served, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    tries = loses_an_answer(monkeypatch, api, method)
+
+    id = await conversation(api, items=[HELLO])
+
+    assert tries
+    assert texts(await items_of(api, id)) == ["hello"]
+    assert len((await api.get("/conversations")).json()["data"]) == 1
+
+
+async def test_items_are_put_in_once_although_the_answer_was_lost(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await conversation(api)
+    tries = loses_an_answer(monkeypatch, api, "add_items")
+
+    added = await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
+
+    assert (added.status_code, tries) == (200, [tries[0]] * 2)
+    assert texts(await items_of(api, id)) == ["hello"]

@@ -275,9 +275,12 @@ class Store(Protocol):
         """Replace a thread's metadata. Raises NotFound."""
         ...
 
-    async def add_items(self, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+    async def add_items(
+        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+    ) -> Entry:
         """Append an entry outside any run; `run` is the ordinal of the last one, 0 before any.
 
+        `at_us` is when, 0 for now. Written already there and then: the same again.
         Raises NotFound, or Conflict if the thread is not at `head` or its last run is not over.
         """
         ...

@@ -5,17 +5,20 @@ before stays read. Listing, the journal and forks are our own, no part of the Op
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, RunStarted
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import OVER, ListedThread, RunRecord, ThreadHead, ThreadRecord
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import OVER, ListedThread, RunRecord, Store, ThreadHead, ThreadRecord
 from twelvefold.engine.commands import fork_at
-from twelvefold.errors import Conflict, NotFound
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import Conflict, DuplicateRow, NotFound
 from twelvefold.web.auth import principal_of
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.context import Web, web_of
@@ -27,6 +30,7 @@ from twelvefold.web.journal import Journal, latest_response
 from twelvefold.web.kept import head_of, is_kept, kept_of
 from twelvefold.web.paging import integer_of, listed, page_of, paged
 from twelvefold.web.places import awaited_calls, resolved
+from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
@@ -50,9 +54,11 @@ async def create(request: Request) -> Response:
     items = await resolved(web, principal, given.get("items", ()))
     check_pairs(items, frozenset())
     store, thread = web.services.store, web.services.ids.thread()
-    await store.new_thread(thread, principal.id, "", given.get("metadata", {}))
+    about = given.get("metadata", {})
+    with suppress(DuplicateRow):  # by a try whose answer was lost
+        await patiently(lambda: store.new_thread(thread, principal.id, "", about), PATIENCE_S)
     if items:
-        await store.add_items(thread, 0, 0, ItemsAdded(items))
+        await _put_in(store, thread, 0, 0, ItemsAdded(items))
     return json_response(_conversation(await store.thread(thread)))
 
 
@@ -181,12 +187,20 @@ async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Eve
         run = record.entries[-1].run if record.entries else 0
         said = event(await kept_of(store, record))
         try:
-            return await store.add_items(head.id, record.head, run, said)
+            return await _put_in(store, head.id, record.head, run, said)
         except Conflict as error:
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
         await asyncio.sleep(LOOK_S)
+
+
+async def _put_in(store: Store, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+    """Append an entry once, however often the database has to be asked to."""
+    at_us = time.time_ns() // 1_000
+    return await patiently(
+        lambda: store.add_items(thread, head, run, event, at_us=at_us), PATIENCE_S
+    )
 
 
 # --- our own ------------------------------------------------------------------------------------

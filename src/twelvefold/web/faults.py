@@ -107,7 +107,7 @@ def _methods(request: Request) -> list[str]:
 def api_error(error: Exception, method: str, *, keyed: bool = False) -> ApiError:
     """What any exception means to a client; one that nobody foresaw is a 500.
 
-    `keyed` says that the request had an Idempotency-Key, so that to repeat it is safe.
+    `keyed` says that the request's Idempotency-Key was heard, so that to repeat it is safe.
     """
     repeat = keyed or method in SAFE_METHODS
     match error:

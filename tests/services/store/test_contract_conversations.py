@@ -234,6 +234,20 @@ async def test_a_thread_of_no_workflow_becomes_one_of_its_first_run_s(store: Sto
 # --- entries outside a run --------------------------------------------------------------------
 
 
+async def test_an_entry_that_is_added_again_as_of_the_same_time_is_one_entry(store: Store) -> None:
+    run = await rested(store)
+    first = await store.add_items(run.thread, 2, 1, REMARK, at_us=5)
+    await store.start(new_run(run.thread, ordinal=2, head=3), asked(), LONG_S)
+
+    again = await store.add_items(run.thread, 2, 1, REMARK, at_us=5)
+    for other, at_us in ((REMARK, 6), (removed("1i0"), 5)):
+        with pytest.raises(Conflict):
+            await store.add_items(run.thread, 2, 1, other, at_us=at_us)
+
+    assert (again, first.at_us) == (first, 5)
+    assert await journal(store, run.thread) == [asked(), finished(), REMARK, asked()]
+
+
 async def test_an_entry_is_added_outside_any_run(store: Store) -> None:
     run = await rested(store)
 

@@ -139,14 +139,20 @@ class Conversations(Database):
         if not await self._written("describe", thread=thread, metadata=_metadata_text(metadata)):
             raise NotFound(f"no thread conv_{thread}")
 
-    async def add_items(self, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+    async def add_items(
+        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+    ) -> Entry:
         kind, version, body = encoded(event)
-        entry = Entry(head + 1, run, event, size_of(body), self._now_us())
+        entry = Entry(head + 1, run, event, size_of(body), at_us or self._now_us())
         values = {"thread": thread, "position": entry.position, "run": run}
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
-        async with self._transaction() as db:
-            await self._advance_resting(db, thread, head)
-            await db.execute(self._sql["insert_event"], values)
+        try:
+            async with self._transaction() as db:
+                await self._advance_resting(db, thread, head)
+                await db.execute(self._sql["insert_event"], values)
+        except Conflict:
+            if await self.first_entry(thread, behind=head) != entry:
+                raise
         return entry
 
     async def _advance_resting(self, db: Connection, thread: ThreadId, head: int) -> None:
