@@ -19,7 +19,7 @@ import twelvefold.services.store.mysql
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Event
-from twelvefold.core.ids import RunId
+from twelvefold.core.ids import LeaseToken, RunId
 from twelvefold.core.ports import (
     Append,
     Claim,
@@ -188,8 +188,10 @@ class HaltingStore(MySQLStore):
         await self._halt.reach_outside("start_done")
         return entry_and_lease
 
-    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
-        claimed = await super().claim(run, lease_s)
+    async def claim(
+        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+    ) -> Claim | None:
+        claimed = await super().claim(run, lease_s, token)
         await self._halt.reach_outside("claimed")
         return claimed
 

@@ -18,7 +18,7 @@ from typing import Any
 from tests.builders import user
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import PLAIN, Asked, Entry, Event, RunStarted
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import (
     Append,
     CallKey,
@@ -205,9 +205,11 @@ class TroubledStore(SQLiteStore):
         await super().add_delta(thread, delta)
         self._trouble.reach("after a delta")
 
-    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
+    async def claim(
+        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+    ) -> Claim | None:
         self._trouble.reach("before a claim")
-        claimed = await super().claim(run, lease_s)
+        claimed = await super().claim(run, lease_s, token)
         self._trouble.reach("after a claim")
         return claimed
 

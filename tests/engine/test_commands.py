@@ -394,6 +394,16 @@ async def test_a_database_that_is_away_for_a_moment_is_waited_for(stage: Stage) 
     assert (await take(stage.process(trouble=trouble), left.run)).run == left.run
 
 
+async def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(stage: Stage) -> None:
+    left = await start(stage.process())
+    await stage.let_leases_run_out()
+    trouble = Trouble(cut_off, places=["after a claim"], times=2)
+
+    taken = await take(stage.process(trouble=trouble), left.run)
+
+    assert (taken.run, taken.thread.interrupted) == (left.run, True)
+
+
 async def test_a_run_that_cannot_be_read_is_given_back_as_it_was(stage: Stage) -> None:
     left = await start(stage.process())
     await stage.let_leases_run_out()

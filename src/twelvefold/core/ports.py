@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from twelvefold.core.events import Entry, Event
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.records import (
     OVER,
     SCOPES,
@@ -165,10 +165,14 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
+    async def claim(
+        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+    ) -> Claim | None:
         """Take a run that is not over and that nobody holds; None if somebody does.
 
-        One that is to be cancelled is taken from whoever holds it, to be ended. Raises NotFound.
+        One that is to be cancelled is taken from whoever holds it, to be ended. Who gives a token
+        may claim again with it and has what an earlier try took, then as `interrupted`: who held
+        the run before that is not known any more. Raises NotFound.
         """
         ...
 

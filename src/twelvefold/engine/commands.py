@@ -163,7 +163,7 @@ def _new_run(
 ) -> NewRun:
     return NewRun(
         RunId(thread or services.ids.thread(), before.run + 1),
-        LeaseToken(secrets.token_hex(8)),
+        _token(),
         before.head,
         started.principal,
         started.workflow,
@@ -174,13 +174,19 @@ def _new_run(
     )
 
 
+def _token() -> LeaseToken:
+    return LeaseToken(secrets.token_hex(8))
+
+
 async def take(services: Services, run: RunId) -> Driven:
     """Take up a run that is not over and that nobody holds.
 
     Raises NotFound, TooLate if it is over, or Conflict if it is held.
     """
+    # One token for all tries: the run may be ours already by one whose answer was lost.
+    token = _token()
     claimed = await patiently(
-        lambda: services.store.claim(run, services.limits.lease_s), PATIENCE_S
+        lambda: services.store.claim(run, services.limits.lease_s, token), PATIENCE_S
     )
     if claimed is None:
         record = await patiently(lambda: services.store.run(run), PATIENCE_S)

@@ -90,6 +90,7 @@ async def test_a_run_that_waits_for_a_person_is_found_once_it_is_to_be_cancelled
 async def test_a_run_that_failed_is_behind_those_that_wait_already(store: Store) -> None:
     failed, stopped = await leased(store), await leased(store)
     fresh = await queued(store)
+    await asyncio.sleep(0.005)  # SQLite's clock counts milliseconds
     await store.release(failed, behind=True)
     await store.release(stopped)
 

@@ -18,7 +18,7 @@ from tests.services.store.stories import (
 )
 from twelvefold.core.events import Entry, Usage, encode
 from twelvefold.core.ids import LeaseToken, RunId
-from twelvefold.core.ports import Append, Lease, NewRun, RunStatus, Store
+from twelvefold.core.ports import Append, Claim, Lease, NewRun, RunStatus, Store
 from twelvefold.errors import CancelAsked, Conflict, LeaseLost, NotFound
 
 SHORT_S = 0.05
@@ -185,6 +185,20 @@ async def test_a_run_given_back_in_doubt_counts_as_taken_over(store: Store) -> N
 
     assert claimed is not None
     assert claimed[1] is True
+
+
+async def test_who_claims_again_with_the_same_token_has_it_already(
+    store: Store, rival: Store
+) -> None:
+    run, mine, theirs = await queued(store), LeaseToken("mine"), LeaseToken("theirs")
+    first = await store.claim(run, LONG_S, mine)
+
+    assert await rival.claim(run, LONG_S, theirs) is None
+    again = await store.claim(run, LONG_S, mine)
+
+    assert first == Claim(Lease(run, mine), interrupted=False, cancel_asked=False, attempts=1)
+    assert again == Claim(Lease(run, mine), interrupted=True, cancel_asked=False, attempts=1)
+    await append(store, again.lease, 1, said())
 
 
 async def test_who_claims_learns_that_the_run_is_to_be_cancelled(store: Store) -> None:

@@ -24,9 +24,15 @@ from tests.services.store.stories import (
     rows,
     seats,
 )
+from twelvefold.boot import RandomIds
+from twelvefold.core.budget import Limits
 from twelvefold.core.ports import Append, Lease, ReadOnly, Store
+from twelvefold.engine.commands import take
+from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
+from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql_connection import MySQLConnection
 
 pytestmark = pytest.mark.mysql
 TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"
@@ -203,6 +209,32 @@ async def questions(db: ReadOnly) -> int:
     row = await db.fetch_one("SHOW GLOBAL STATUS LIKE 'Questions'")
     assert row is not None
     return int(row["Value"])
+
+
+async def test_a_claim_that_was_cut_off_from_its_answer_is_taken_up_at_once(
+    mariadb: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await queued(mariadb)
+    services = Services(
+        mariadb, ScriptedModel(lambda _: says("hi")), {}, RandomIds(), Limits(), "1.0"
+    )
+    commit, cut = MySQLConnection.commit, 0
+
+    async def unheard(self: MySQLConnection) -> None:
+        nonlocal cut
+        await commit(self)
+        if not cut:
+            cut += 1
+            self.cut()
+            raise StoreUnavailable("the answer to COMMIT was lost")
+
+    monkeypatch.setattr(MySQLConnection, "commit", unheard)
+    driven = await take(services, run)
+
+    assert cut == 1
+    assert await rows(mariadb, "SELECT lease_token FROM runs") == [
+        {"lease_token": driven.lease.token}
+    ]
 
 
 async def test_a_fit_server_has_no_problems(mariadb: Store) -> None:

@@ -164,8 +164,10 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
             return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
         return None
 
-    async def claim(self, run: RunId, lease_s: float) -> Claim | None:
-        lease = Lease(run, _token())
+    async def claim(
+        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+    ) -> Claim | None:
+        lease = Lease(run, token or _token())
         async with self._transaction() as db:
             rows = await db.fetch(self._sql["lock_run"], key_of(run))
             if not rows:
@@ -173,7 +175,9 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
                     return None
                 raise NotFound(f"no run {run}")
             before = rows[0]
-            attempts = before["attempts"] + 1 if before["attempts_head"] == before["head"] else 1
+            again = before["lease_token"] == lease.token
+            counted = before["attempts"] if before["attempts_head"] == before["head"] else 0
+            attempts = counted if again else counted + 1
             claim = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(run)}
             claim |= {"attempts": attempts, "head": before["head"]}
             if not await db.execute(self._sql["claim"], claim):

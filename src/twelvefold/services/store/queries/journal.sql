@@ -46,11 +46,12 @@ SELECT lease_token, cancel_asked, attempts, attempts_head,
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
 -- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
--- cancelled may write nothing but its end, and that anybody can
+-- cancelled may write nothing but its end, and that anybody can; with its own token in place a claim
+-- has been through already
 UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us,
        attempts = :attempts, attempts_head = :head
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
-   AND (lease_until <= {now_us} OR cancel_asked = 1)
+   AND (lease_until <= {now_us} OR cancel_asked = 1 OR lease_token = :token)
 
 -- renew: 0 rows mean that another process holds it
 UPDATE runs SET lease_until = {now_us} + :lease_us
