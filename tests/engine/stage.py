@@ -217,10 +217,11 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("before a load")
         return await super().load(thread)
 
-    async def release(self, lease: Lease, **how: Any) -> None:
+    async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")
-        await super().release(lease, **how)
+        asked = await super().release(lease, **how)
         self._trouble.reach("after a release")
+        return asked
 
 
 class TroubledModel:

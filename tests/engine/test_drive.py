@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -197,6 +198,31 @@ async def test_a_process_that_is_told_to_stop_gives_its_run_back(stage: Stage) -
     record = await stage.record(run.run)
     assert (record.status, record.leased) == ("queued", False)
     assert not (await take(stage.process(), run.run)).thread.interrupted
+
+
+@pytest.mark.parametrize("at", ["before a load", "before a release"])
+async def test_a_run_that_is_cancelled_while_it_is_let_go_of_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Who asks finds it held, and leaves its end to whoever holds it."""
+    services, other = stage.process(calls(("ship", LAMP))), stage.process()
+    world.trouble = Trouble(lambda: stop(task), places=["an unsafe tool, after it acted"])
+    method = "load" if at == "before a load" else "release"
+    let_go = getattr(services.store, method)
+
+    async def asked_before(*what: Any, **how: Any) -> Any:
+        await other.store.ask_cancel(run.run)
+        return await let_go(*what, **how)
+
+    run = await start(services)
+    monkeypatch.setattr(services.store, method, asked_before)
+    heard = Heard()
+    task = asyncio.ensure_future(drive(services, run, heard))
+    await asyncio.wait([task])
+
+    assert (await stage.record(run.run)).status == "cancelled"
+    assert await answers(stage, run) == [NEVER_KNOWN, CANCELLED]
+    assert [entry.event for entry in heard.entries[-2:]] == [NEVER_KNOWN, CANCELLED]
 
 
 async def test_a_fault_of_our_own_gives_the_run_back_and_is_raised(stage: Stage) -> None:

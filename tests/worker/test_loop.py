@@ -375,10 +375,10 @@ async def test_what_is_claimed_while_it_stops_is_given_back(
     runs = [await enqueue(services) for _ in range(10)]
     usual, claiming = services.store.claim, asyncio.Event()
 
-    async def claim(run: RunId, lease_s: float) -> Any:
+    async def claim(run: RunId, *how: Any) -> Any:
         claiming.set()
         await asyncio.sleep(0.1)
-        return await usual(run, lease_s)
+        return await usual(run, *how)
 
     monkeypatch.setattr(services.store, "claim", claim)
     async with working(Worker(services, 256, POLL_S, grace_s=0)):

@@ -187,10 +187,11 @@ class Store(Protocol):
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
         behind: bool = False,
-    ) -> None:
-        """Give a run back at once; `in_doubt` says that an unsafe call may have happened.
+    ) -> bool:
+        """Give a run back at once; True if somebody asked for its cancelling.
 
-        `behind`: those that wait already come first.
+        Who asked may have found it held and left its end to the holder. `in_doubt` says that an
+        unsafe call may have happened. `behind`: those that wait already come first.
         """
         ...
 

@@ -11,6 +11,7 @@ from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
+from twelvefold.engine.commands import cancel
 from twelvefold.engine.lease import Renewed, unbroken
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -109,13 +110,18 @@ class _Drive:
         with suppress(ServiceFault, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
                 doubtful = await self.catch_up()
+                if self.driven.status == "running" and await self._give_back(doubtful, error):
+                    # Who asked for it found it held, and left its end to whoever holds it.
+                    await cancel(self.services, self.driven.run)
+                    await self.catch_up()
                 if self.driven.status != "running":
                     return self.outcome()
-                release, lease = self.services.store.release, self.driven.lease
-                doubt = doubtful is not None
-                # What failed here may fail again: it keeps no other run waiting.
-                await unbroken(release(lease, in_doubt=doubt, behind=bool(error)))
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
+
+    async def _give_back(self, doubtful: Call | None, error: str) -> bool:
+        release, lease = self.services.store.release, self.driven.lease
+        # What failed here may fail again: it keeps no other run waiting.
+        return await unbroken(release(lease, in_doubt=doubtful is not None, behind=bool(error)))
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""

@@ -290,6 +290,18 @@ async def test_a_run_that_is_given_back_has_the_status_and_no_lease(
     assert (record.status, record.leased) == (status, False)
 
 
+async def test_who_gives_a_run_back_hears_that_it_is_to_be_cancelled(
+    store: Store, rival: Store
+) -> None:
+    lease, other = await leased(store), await leased(store)
+    await rival.ask_cancel(lease.run)
+
+    told = await store.release(lease), await store.release(lease), await store.release(other)
+
+    assert told == (True, False, False)
+    assert (await store.run(lease.run)).status == "queued"
+
+
 async def test_who_was_superseded_gives_nothing_back(store: Store, rival: Store) -> None:
     lease = await expired(store)
     claimed = await rival.claim(lease.run, LONG_S)

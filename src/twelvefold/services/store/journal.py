@@ -190,8 +190,11 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         async with self._renewing() as db:
             if not await db.execute(self._sql["renew"], values):
                 raise LeaseLost(f"run {lease.run}: another process has taken it over")
-            rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
-            return bool(rows and rows[0]["cancel_asked"])
+            return await self._is_to_be_cancelled(db, lease.run)
+
+    async def _is_to_be_cancelled(self, db: Connection, run: RunId) -> bool:
+        rows = await db.fetch(self._sql["run_state"], key_of(run))
+        return bool(rows and rows[0]["cancel_asked"])
 
     async def release(
         self,
@@ -200,10 +203,12 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
         behind: bool = False,
-    ) -> None:
+    ) -> bool:
         left = IN_DOUBT if in_doubt else ""
         values = {"token": lease.token, "left": left, "status": status, "behind": int(behind)}
-        await self._written("release", **values, **key_of(lease.run))
+        async with self._transaction() as db:
+            given_back = await db.execute(self._sql["release"], values | key_of(lease.run))
+            return bool(given_back) and await self._is_to_be_cancelled(db, lease.run)
 
     async def ask_cancel(self, run: RunId) -> bool:
         async with self._transaction() as db:
