@@ -394,6 +394,23 @@ async def test_what_is_not_kept_ends_with_its_process(serve: Serve) -> None:
         assert "try again later" in response["error"]["message"]
 
 
+async def test_what_may_be_asked_for_again_goes_on_elsewhere_kept_or_not(serve: Serve) -> None:
+    one = await serve(worker=False, grace_s=0)
+    one.model.gate.clear()
+    body = {"model": "shop", "input": "hi", "store": False}
+    key = {"idempotency-key": "one"}
+    first = asyncio.create_task(one.post("/responses", body, headers=key))
+    await one.model.asked.wait()
+
+    one.stop.set()
+    told = (await first).json()
+    two = await serve()
+    again = (await two.post("/responses", body, headers=key)).json()
+
+    assert (told["status"], again["status"]) == ("in_progress", "completed")
+    assert again["id"] == told["id"]
+
+
 async def test_what_is_not_kept_may_take_its_grace(serve: Serve) -> None:
     one = await serve(model=Rules(pause_s=0.02), worker=False, grace_s=20)
     async with reading(one, "hi there, you", store=False) as told:

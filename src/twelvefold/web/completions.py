@@ -15,7 +15,7 @@ from twelvefold.web.auth import principal_of
 from twelvefold.web.chat import parse_chat
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
-from twelvefold.web.reading import Reading, nothing
+from twelvefold.web.reading import Reading
 from twelvefold.web.requests import json_body
 from twelvefold.web.responses import cancelled, leaving, until_over
 from twelvefold.web.shapes import Json
@@ -37,8 +37,7 @@ async def create(request: Request) -> Response:
     body = await json_body(request)
     asked, with_usage = parse_chat(body, request.headers, web.services.workflows)
     begun = await begin(web, principal, asked)
-    # Who sends a key means to ask again.
-    leave = nothing if asked.key else leaving(web, begun)
+    leave = leaving(web, begun, asked)
     if asked.stream:
         return EventStream(_told(web, begun, with_usage=with_usage), leave)
     await until_over(web, begun, request, leave)

@@ -29,6 +29,7 @@ from twelvefold.web.kept import is_unnamed
 from twelvefold.web.news import POLL_HERE_S
 from twelvefold.web.paging import flag_of, integer_of, page_of, paged
 from twelvefold.web.reading import PATIENCE_S, Reading, nothing, opened
+from twelvefold.web.requests import Request as TurnRequest
 from twelvefold.web.requests import json_body, parse
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
@@ -47,8 +48,7 @@ async def create(request: Request) -> Response:
     else:
         begun = await begin(web, principal_of(request), asked)
     reading = begun.reading
-    # Who sends a key means to ask again.
-    leave = nothing if asked.key else leaving(web, begun)
+    leave = leaving(web, begun, asked)
     if asked.stream:
         # A run in the background is seen to by whoever drives it.
         return EventStream(pieces(reading, aside=begun.see_to_it), leave)
@@ -59,9 +59,16 @@ async def create(request: Request) -> Response:
     return json_response(reading.telling.response())
 
 
-def leaving(web: Web, begun: Begun) -> Callable[[], Awaitable[None]]:
-    """What is to be done if the client goes away: nobody could ever see what was not to be kept."""
+def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Callable[[], Awaitable[None]]:
+    """What is to be done if the client goes away: nobody could ever see what was not to be kept.
+
+    Nor can it come back for that to another process: here it is read to its end. Who sends a key
+    means to ask again.
+    """
     reading = begun.reading
+    if asked.key or not begun.unseen_elsewhere:
+        return nothing
+    reading.to_the_end = True
 
     async def leave() -> None:
         log.info("client_gone", response=str(reading.id), kept=False)
@@ -70,7 +77,7 @@ def leaving(web: Web, begun: Begun) -> Callable[[], Awaitable[None]]:
         except ServiceFault as error:
             log.warning("run_not_cancelled", run=str(reading.id.run), error=str(error))
 
-    return leave if begun.here and not reading.view.started.asked.store else nothing
+    return leave
 
 
 async def until_over(

@@ -41,7 +41,11 @@ class Begun:
         self.here = here
         self._web = web
         self._is_ours = here
-        reading.to_the_end = here and not reading.view.started.asked.store
+
+    @property
+    def unseen_elsewhere(self) -> bool:
+        """Whether whoever waits for the run here is the only one who could ever see it."""
+        return self.here and not self.reading.view.started.asked.store
 
     async def see_to_it(self) -> None:
         """What whoever waits for the run does now and then, so that it comes to an end.
