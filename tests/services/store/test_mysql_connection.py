@@ -19,7 +19,17 @@ from asyncmy.errors import (
 
 from tests.builders import asked, said
 from tests.servers import PrivateMariaDB
-from tests.services.store.stories import append, journal, leased, made, rows, seats
+from tests.services.store.stories import (
+    LONG_S,
+    append,
+    emptied,
+    journal,
+    leased,
+    made,
+    queued,
+    rows,
+    seats,
+)
 from twelvefold.core.ports import Append, ReadOnly, Store
 from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
 from twelvefold.services.store import mysql, open_store
@@ -279,9 +289,28 @@ async def test_who_waits_for_a_connection_is_told_when_there_is_none(
 
     async with store.read():
         with pytest.raises(StoreUnavailable, match=r"no connection .* within 0\.1 s"):
-            await leased(store)
+            await rows(store, "SELECT 1")
 
-    await leased(store)
+    assert await rows(store, "SELECT 1 AS one") == [{"one": 1}]
+    await store.close()
+
+
+@pytest.mark.mysql
+async def test_tools_that_have_all_connections_hold_up_no_claim_read_or_renewal(
+    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "WAIT_S", 10.0)
+    store = await open_store(mariadb_url, pool_size=2)
+    await emptied(store)
+    held, run, stepping = await leased(store), await queued(store), await leased(store)
+
+    async with store.read(), store.append(Append(stepping, 1, 1)) as tx:
+        assert await store.claim(run, LONG_S)
+        assert await store.renew(held, LONG_S) is False
+        assert await store.waiting_runs(workflows=("academy",), limit=1) == []
+        await tx.record([said()])
+
+    assert await journal(store, stepping.run.thread) == [asked(), said()]
     await store.close()
 
 

@@ -34,6 +34,10 @@ class Database(ABC):
     def _transaction(self) -> AbstractAsyncContextManager[Connection]:
         """A connection in a transaction that commits when the body ends, else rolls back."""
 
+    def _lasting(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction for a tool, which may take as long as it likes."""
+        return self._transaction()
+
     def _renewing(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction to keep a lease by, which waits for no tool."""
         return self._transaction()

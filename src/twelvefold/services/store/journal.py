@@ -320,7 +320,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
-        async with self._transaction() as db:
+        async with self._lasting() as db:
             tx = SQLTransaction(db, self._guest_of, self._sql)
             try:
                 yield tx
@@ -338,7 +338,7 @@ class _Step:
     def __init__(self, store: SQLStore, change: Append) -> None:
         self._store = store
         self._change = change
-        self._transaction = store._transaction()
+        self._transaction = store._lasting()
 
     async def __aenter__(self) -> SQLStepTransaction:
         self._db = await self._transaction.__aenter__()

@@ -33,11 +33,12 @@ WORDS = {
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CONNECT_S = 5.0
 SPARE = 2
-"""Connections beside the pool, to keep leases by."""
+"""Connections that tools never have: so many to claim by, as many to keep leases by."""
 READERS = 4
 """Connections beside the pool, for our own reads: they are short, and wait for no tool."""
 WAIT_S = 30.0
 """How long to wait for a connection while all of the pool are in use, or one is made."""
+NO_CONNECTION = "no connection to the database within {:g} s"
 ANSWER_S = 60.0
 """How long to wait for the answer to one statement; the server gives up on a lock far sooner."""
 READ_S = 10.0
@@ -58,8 +59,10 @@ class MySQLStore(SQLStore):
     ) -> None:
         super().__init__("mysql.sql", WORDS, now_us)
         # Autocommit is off: a commit a step, and no statement is spent on BEGIN.
-        self._pool = Pool(0, pool_size, pool_recycle=IDLE_S, **connect)
-        # Tools may have all of those for as long as they like, and no lease may be lost by that.
+        self._pool = Pool(0, pool_size + SPARE, pool_recycle=IDLE_S, **connect)
+        # Tools may have so many of those for as long as they like; nobody else waits for them.
+        self._places = asyncio.Semaphore(pool_size)
+        # A renewal waits for a step of its run; what is short does not wait for that.
         self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
@@ -72,6 +75,9 @@ class MySQLStore(SQLStore):
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self, self._pool)
+
+    def _lasting(self) -> "_Transaction":
+        return _Transaction(self, self._pool, self._places)
 
     def _renewing(self) -> "_Transaction":
         return _Transaction(self, self._spare)
@@ -90,7 +96,7 @@ class MySQLStore(SQLStore):
 
     @asynccontextmanager
     async def _read_only(self) -> AsyncIterator[MySQLConnection]:
-        async with self._transaction() as db:
+        async with self._lasting() as db:
             await db.execute("START TRANSACTION READ ONLY", {})
             yield db
 
@@ -107,7 +113,7 @@ class MySQLStore(SQLStore):
                 async with asyncio.timeout(WAIT_S):
                     raw = await pool.acquire()
         except TimeoutError as error:
-            raise StoreUnavailable(f"no connection to the database within {WAIT_S:g} s") from error
+            raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
         except (DriverError, OSError, EOFError) as error:
             raise fault_of(error) from error
         if raw not in self._touch:
@@ -193,12 +199,21 @@ class _Transaction:
     A class, since a generator in its place costs a tenth of what a step's transaction does.
     """
 
-    def __init__(self, store: MySQLStore, pool: Pool) -> None:
+    def __init__(
+        self, store: MySQLStore, pool: Pool, places: asyncio.Semaphore | None = None
+    ) -> None:
         self._store = store
         self._pool = pool
+        self._places = places
 
     async def __aenter__(self) -> MySQLConnection:
-        self._db = await self._store.take(self._pool)
+        if self._places is not None:
+            await _place(self._places)
+        try:
+            self._db = await self._store.take(self._pool)
+        except BaseException:
+            self._leave()
+            raise
         return self._db
 
     async def __aexit__(
@@ -216,6 +231,23 @@ class _Transaction:
                 await self._db.rollback()
         finally:
             self._store.give_back(self._db, self._pool)
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._places is not None:
+            self._places.release()
+
+
+async def _place(places: asyncio.Semaphore) -> None:
+    """One of the places that tools share. Raises StoreUnavailable."""
+    if not places.locked():
+        await places.acquire()
+        return
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await places.acquire()
+    except TimeoutError as error:
+        raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
 
 
 async def _closed(pool: Pool) -> None:
