@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import StringIO
@@ -24,7 +24,7 @@ from twelvefold.errors import ModelUnavailable, StoreRefused, StoreUnavailable
 from twelvefold.observe.log import start_logging
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
-from twelvefold.worker import pauses
+from twelvefold.worker import loop, pauses
 from twelvefold.worker.loop import SUSPECT, Worker
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
@@ -221,6 +221,57 @@ async def test_other_runs_go_on_while_one_is_left_alone(stage: Stage) -> None:
         await over(stage, *runs)
 
     assert (await stage.record(cursed)).status == "queued"
+
+
+async def test_more_failing_runs_than_can_be_remembered_are_tried_slowly(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pauses, "REMEMBERED", 20)
+    gate, few, paces = asyncio.Event(), [], []
+    services = stage.process(model=ScriptedModel(lambda _: ModelUnavailable("away")))
+    for _ in range(60):
+        await enqueue(services)
+    worker = Worker(services, 64, POLL_S)
+    candidates, found = worker._candidates, worker._rhythm.found
+
+    async def looked(number: int) -> Sequence[RunId]:
+        few.append(number)
+        return await candidates(number)
+
+    async def waited(something: bool) -> None:
+        paces.append(something)
+        if len(few) == 12:
+            gate.set()
+        # Until what was taken up has failed: then it is known how many have.
+        while worker.in_flight:
+            await asyncio.sleep(0)
+        await found(something)
+
+    monkeypatch.setattr(worker, "_candidates", looked)
+    monkeypatch.setattr(worker._rhythm, "found", waited)
+    async with working(worker):
+        await gate.wait()
+
+    assert few[:2] == [loop.FEW] * 2
+    assert set(few[2:]) == {loop.TRICKLE}
+    assert paces[0]
+    assert not any(paces[2:])
+    assert len(stage.requests) <= sum(few)
+
+
+async def test_a_worker_hurries_again_once_runs_that_failed_come_to_something(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pauses, "REMEMBERED", 4)
+    monkeypatch.setattr(pauses, "FIRST_S", 0.05)
+    away = [ModelUnavailable("away")] * 12
+    services = stage.process(model=ScriptedModel(in_turn(*away, *[says("There.")] * 12)))
+    runs = [await enqueue(services) for _ in range(12)]
+
+    async with working(worker := Worker(services, 64, POLL_S)):
+        await over(stage, *runs)
+
+    assert not worker._pauses.are_full
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,6 @@ def test_no_more_runs_are_remembered_than_fit(
         paused.failed(run(number))
 
     assert len(paused) == 10
+    assert paused.are_full
+    clock.now_s += 2 * LONGEST_S
+    assert not paused.are_full

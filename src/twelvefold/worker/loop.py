@@ -28,6 +28,9 @@ POLL_S = 1.0
 """The longest that a run waits for a worker that has nothing to do."""
 FEW = 16
 """Runs that are claimed at once; the others are left for other workers."""
+TRICKLE = 4
+"""The same in every poll while so many runs fail that not all are remembered: about as many as are
+tried again by then anyway, so that a service that is down is not run over."""
 CHOICE = 4
 """Of so many times as many candidates: workers that all took the oldest would be in each other's
 way."""
@@ -96,7 +99,8 @@ class Worker:
                 await self._rhythm.nudged()
                 continue
             try:
-                runs = await self._candidates(min(places, FEW))
+                few = TRICKLE if self._pauses.are_full else FEW
+                runs = await self._candidates(min(places, few))
             except ServiceFault as error:
                 await self._rhythm.failed("queue_not_read", error)
                 continue
@@ -110,7 +114,7 @@ class Worker:
             for driven in filter(None, taken):
                 self._begin(group, driven, stop)
             # None of them: others are quicker, so this one need not hurry.
-            await self._rhythm.found(any(taken))
+            await self._rhythm.found(any(taken) and not self._pauses.are_full)
 
     async def _candidates(self, few: int) -> Sequence[RunId]:
         """Some of the oldest runs that nobody has; not always the very oldest."""

@@ -11,7 +11,8 @@ from twelvefold.core.ids import RunId
 FIRST_S = 1.0
 LONGEST_S = 300.0
 REMEMBERED = 1_000
-"""Runs at most; past it those are forgotten that would be tried soonest."""
+"""Runs at most; past it those are forgotten that would be tried soonest. As they look new then,
+whoever takes runs up has to do it slowly while the pauses are full."""
 
 
 class Pauses:
@@ -28,12 +29,19 @@ class Pauses:
         """Whether the run is to be left alone now."""
         return run in self._paused and self._now() < self._paused[run][1]
 
+    @property
+    def are_full(self) -> bool:
+        """Whether more runs may have failed than are remembered."""
+        self._forget_old()
+        return len(self._paused) >= REMEMBERED
+
     def failed(self, run: RunId) -> float:
         """Leave the run alone, twice as long as the last time; returns for how many seconds."""
         failures = self._paused.pop(run, (0, 0.0))[0] + 1
         longest_s = min(FIRST_S * 2.0 ** min(failures - 1, 20), LONGEST_S)
         pause_s = longest_s * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
-        self._forget()
+        if self.are_full:
+            del self._paused[min(self._paused, key=lambda run: self._paused[run][1])]
         self._paused[run] = failures, self._now() + pause_s
         return pause_s
 
@@ -41,9 +49,7 @@ class Pauses:
         """The run came to something; what was before is forgotten."""
         self._paused.pop(run, None)
 
-    def _forget(self) -> None:
-        """Runs that nobody has seen again for long, which others have finished, and too many."""
+    def _forget_old(self) -> None:
+        """Runs that nobody has seen again for long, which others have finished."""
         old = self._now() - LONGEST_S
         self._paused = {run: one for run, one in self._paused.items() if one[1] > old}
-        if len(self._paused) >= REMEMBERED:
-            del self._paused[min(self._paused, key=lambda run: self._paused[run][1])]

@@ -1,6 +1,6 @@
 """The journal in SQL: what `twelvefold.core.ports.Store` promises, over any driver's transactions.
 
-Here are the runs and their steps; `conversations`, `keys`, `outbox` and `upkeep` have the rest. A
+Here are the runs and their steps; `conversations`, `requests`, `outbox` and so on have the rest. A
 subclass brings connections, its errors as ours, and the few statements that it says in its own
 way; `mysql.py` and `sqlite.py` are those.
 """
@@ -21,7 +21,6 @@ from twelvefold.core.ports import (
     OVER,
     Append,
     Claim,
-    IdempotentRequest,
     Lease,
     NewRun,
     ReadOnly,
@@ -47,6 +46,7 @@ from twelvefold.services.store.database import SECOND_US, key_of
 from twelvefold.services.store.keys import Keys
 from twelvefold.services.store.outbox import Outbox
 from twelvefold.services.store.releases import Releases
+from twelvefold.services.store.requests import Requests
 from twelvefold.services.store.transaction import (
     Connection,
     SQLReadOnly,
@@ -65,7 +65,7 @@ LONG_STEP = 1 / 3
 """From what share of the lease's length on a step renews it: a holder does so about as often."""
 
 
-class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
+class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
     """Obeys `twelvefold.core.ports.Store`."""
 
     def __init__(
@@ -117,16 +117,6 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
             await db.execute(self._sql["insert_event"], values)
         return entry
 
-    async def _remember_request(
-        self, db: Connection, run: RunId, principal: str, request: IdempotentRequest | None
-    ) -> None:
-        if request is None:
-            return
-        values = {"principal": principal, "request_key": request.key}
-        await db.execute(self._sql["forget_request"], values)
-        values |= {"body_hash": request.body_hash, **key_of(run)}
-        await db.execute(self._sql["insert_request"], values)
-
     async def _start_thread(self, db: Connection, new: NewRun) -> None:
         thread = {"thread": new.run.thread, "workflow": new.workflow}
         if new.thread_head or new.thread_exists:
@@ -158,11 +148,6 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Upkeep):
         if new.thread_exists:
             async with self._reading() as db:
                 await self._thread_row(db, new.run.thread, "shown_thread")
-
-    async def made_before(self, principal: str, key: str) -> tuple[RunId, str] | None:
-        for row in await self._found("request", principal=principal, request_key=key):
-            return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
-        return None
 
     async def claim(
         self, run: RunId, lease_s: float, token: LeaseToken | None = None
