@@ -10,6 +10,8 @@ SERVERS := $(PY) -m tests.servers run --
 COMPILE = $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+# By another name: a line that says MAKE is carried out by `make -n`, too, which a release must not be.
+SELF := $(MAKE)
 RUNS ?= ../shared/taubench/recorded
 DOMAIN ?= retail
 FAULTS ?=
@@ -57,10 +59,11 @@ worker: $(READY) ## drive background runs and send mail, on DATABASE_URL or the 
 	@exec $(VENV)/bin/twelvefold worker $(ARGS)
 
 release: $(READY) ## the next version of the commits: check, test, changelog, tag, build, ledger (PUSH=1 pushes)
-	@MAKE="$(MAKE)" tools/release
+	@MAKE="$(SELF)" tools/release
 
 tear-down: ## stop the private MariaDB, remove all that was made here (FORCE=1: twelvefold.db too)
 	@$(PYTHON) -B -m tests.servers wipe
+	@git worktree prune 2>/dev/null || true
 	rm -rf $(VENV) .releases dist site .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@if [ -e twelvefold.db ]; then \

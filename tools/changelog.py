@@ -14,35 +14,41 @@ from pathlib import Path
 
 CHANGELOG = Path("CHANGELOG.md")
 UNRELEASED = "## [Unreleased]\n"
+BREAKS = re.compile(r"^BREAKING[ -]CHANGE: ", re.MULTILINE)
 SUBJECT = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?(?P<breaks>!)?: (?P<what>.+)")
 HEADINGS = {"feat": "Added", "perf": "Changed", "fix": "Fixed"}
 """Commits of other types are nothing that a user notices."""
 
 
-def released(changelog: str, version: str, date: str, subjects: list[str]) -> tuple[str, str]:
-    """The changelog with the version in it, and what it says of that.
+def released(changelog: str, version: str, date: str, commits: list[str]) -> tuple[str, str]:
+    """The changelog with the version in it, and what it says of that; `commits` are whole messages.
 
-    Raises ValueError for one without [Unreleased], or where there is nothing to say.
+    A version that it has already stays as it is. Raises ValueError for one without [Unreleased], or
+    where there is nothing to say.
     """
+    if there := re.search(rf"(?ms)^## \[{re.escape(version)}\].*?$(.*?)(?=^## |\Z)", changelog):
+        return changelog, there[1].strip()
     before, found, behind = changelog.partition(UNRELEASED)
     if not found:
         raise ValueError(f"CHANGELOG.md has no line {UNRELEASED.strip()!r}")
     notes, older = re.match(r"(?s)(.*?)(?=^## |\Z)(.*)", behind, re.MULTILINE).groups()  # type: ignore[union-attr] # anything matches
-    said = notes.strip() or _of_commits(subjects)
+    said = notes.strip() or _of_commits(commits)
     if not said:
         raise ValueError("neither [Unreleased] nor the commits say what is new")
     head = f"## [{version}] - {date}"
     return f"{before}{UNRELEASED}\n{head}\n\n{said}\n\n{older}".rstrip() + "\n", said
 
 
-def _of_commits(subjects: list[str]) -> str:
+def _of_commits(messages: list[str]) -> str:
     sections: dict[str, list[str]] = {}
-    for subject in subjects:
+    for message in messages:
+        subject, _, body = message.strip().partition("\n")
         commit = SUBJECT.fullmatch(subject)
-        heading = commit and ("Changed" if commit["breaks"] else HEADINGS.get(commit["type"]))
+        breaks = bool(commit and (commit["breaks"] or BREAKS.search(body)))
+        heading = commit and ("Changed" if breaks else HEADINGS.get(commit["type"]))
         if commit and heading:
             what = commit["what"]
-            line = f"- {what[0].upper()}{what[1:]}{' (breaks)' if commit['breaks'] else ''}."
+            line = f"- {what[0].upper()}{what[1:]}{' (breaks)' if breaks else ''}."
             sections.setdefault(heading, []).append(line)
     told = [f"### {heading}\n\n" + "\n".join(lines) for heading, lines in sorted(sections.items())]
     return "\n\n".join(told)
@@ -51,10 +57,10 @@ def _of_commits(subjects: list[str]) -> str:
 def main() -> None:
     version, date, *since = sys.argv[1:]
     span = f"{since[0]}..HEAD" if since and since[0] else "HEAD"
-    log = ["git", "log", "--reverse", "--no-merges", "--format=%s", span]
-    subjects = subprocess.run(log, capture_output=True, text=True, check=True).stdout.splitlines()
+    log = ["git", "log", "--reverse", "--no-merges", "--format=%B%x00", span]
+    messages = subprocess.run(log, capture_output=True, text=True, check=True).stdout.split("\0")
     try:
-        changelog, notes = released(CHANGELOG.read_text(), version, date, subjects)
+        changelog, notes = released(CHANGELOG.read_text(), version, date, messages)
     except ValueError as error:
         sys.exit(f"changelog: {error}")
     if "-" not in version:

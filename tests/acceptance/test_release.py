@@ -174,6 +174,56 @@ def test_a_release_that_was_cut_off_goes_on_and_needs_no_remote(tmp_path: Path) 
     assert [json.loads(line)["version"] for line in listed.splitlines()] == [version]
 
 
+def test_a_release_that_was_cut_off_before_its_tag_is_made_once(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+    version = repository.release()
+    repository.does("git", "tag", "--delete", f"v{version}")
+    shutil.rmtree(repository.path / ".releases" / version)
+
+    assert repository.release() == version
+
+    subjects = repository.does("git", "log", "--format=%s").splitlines()
+    changelog = (repository.path / "CHANGELOG.md").read_text()
+    assert subjects.count(f"chore: release {version}") == 1
+    assert changelog.count(f"## [{version}]") == 1
+    notes = (
+        changelog.partition(f"## [{version}]")[2].partition("\n")[2].partition("\n## ")[0].strip()
+    )
+    told = repository.does("git", "tag", "--list", "--format=%(contents:body)", f"v{version}")
+    assert told.strip() == notes
+
+
+def test_a_tag_that_is_on_no_branch_is_no_release(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+    version = repository.release()
+    repository.does("git", "reset", "--quiet", "--hard", "HEAD~1")
+    repository.commit("fix: somebody else's")
+
+    told = repository.does("tools/release", fails=True)
+
+    assert f"v{version} is there, but not on main" in told
+
+
+def test_a_branch_that_lacks_the_last_version_makes_none(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+    repository.does("git", "checkout", "--quiet", "-b", "alpha")
+    repository.commit("feat: add a thing")
+    repository.does("git", "checkout", "--quiet", "main")
+    version = repository.release()
+    repository.does("git", "checkout", "--quiet", "alpha")
+
+    assert f"alpha lacks v{version}" in repository.does("tools/release", fails=True)
+
+
+def test_to_look_at_what_would_be_done_makes_no_release(tmp_path: Path) -> None:
+    repository = cloned(tmp_path / "clone")
+
+    assert "tools/release" in repository.does("make", "-n", "release")
+
+    assert repository.does("git", "tag") == ""
+    assert repository.does("git", "status", "--porcelain") == ""
+
+
 def test_a_clone_without_its_history_makes_no_release(tmp_path: Path) -> None:
     whole = cloned(tmp_path / "clone")
     subprocess.run(

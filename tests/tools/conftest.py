@@ -60,12 +60,26 @@ class Clone:
             check=check,
         )
 
+    def changes(self, branch: str, subject: str, file: str, text: str) -> None:
+        """Somebody pushes a commit to the branch that writes a file."""
+        self._checked_out(branch)
+        (self.path / file).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / file).write_text(text)
+        self.git("add", file)
+        self._pushed(branch, subject)
+
     def commit(self, branch: str, subject: str) -> None:
         """Somebody pushes a commit to the branch."""
+        self._checked_out(branch)
+        self._pushed(branch, subject)
+
+    def _checked_out(self, branch: str) -> None:
         self.git("fetch", "--quiet", "origin")
         self.git("checkout", "--quiet", "-B", branch)
         if self.git("ls-remote", "origin", branch):
             self.git("reset", "--quiet", "--hard", f"origin/{branch}")
+
+    def _pushed(self, branch: str, subject: str) -> None:
         self.git("commit", "--quiet", "--allow-empty", "--message", subject)
         self.git("push", "--quiet", "origin", branch)
 

@@ -27,16 +27,26 @@ def test_without_a_word_there_the_commits_speak() -> None:
         "docs: say so",
         "no commit of ours",
         "perf: hurry",
+        "refactor: move it\n\nFor order's sake.\n\nBREAKING CHANGE: it is elsewhere.\n",
     ]
 
     changelog, notes = released(EMPTY, "0.2.0", "2026-03-04", subjects)
 
     assert notes == (
         "### Added\n\n- Show a page.\n\n"
-        "### Changed\n\n- Turn it round (breaks).\n- Hurry.\n\n"
+        "### Changed\n\n- Turn it round (breaks).\n- Hurry.\n- Move it (breaks).\n\n"
         "### Fixed\n\n- Mend a thing."
     )
     assert f"## [Unreleased]\n\n## [0.2.0] - 2026-03-04\n\n{notes}\n\n## [0.1.0]" in changelog
+
+
+def test_a_version_that_is_there_already_stays_as_it_is() -> None:
+    changelog, _ = released(KEPT, "0.2.0", "2026-03-04", [])
+
+    assert released(changelog, "0.2.0", "2026-03-05", ["fix: late"]) == (
+        changelog,
+        "### Added\n\n- A page.",
+    )
 
 
 def test_the_first_version_has_nothing_behind_it() -> None:

@@ -5,19 +5,6 @@ import pytest
 from tests.tools.conftest import ROOT, Clone
 
 PUBLISH = str(ROOT / "tools" / "publish")
-CHANGELOG = """\
-# Changelog
-
-## [Unreleased]
-
-## [0.2.0-beta.1] - 2026-11-23
-
-- It greets.
-
-## [0.2.0] - 2026-11-22
-
-- It thanks.
-"""
 
 
 @pytest.mark.parametrize(
@@ -25,16 +12,16 @@ CHANGELOG = """\
     [("0.2.0-beta.1", "--prerelease", "- It greets."), ("0.2.0", "--latest", "- It thanks.")],
 )
 def test_a_tag_gets_its_page(clone: Clone, version: str, kind: str, notes: str) -> None:
-    (clone.path / "CHANGELOG.md").write_text(CHANGELOG)
     (clone.path / "dist").mkdir()
     (clone.path / "dist" / "a.whl").touch()
-    clone.git("tag", f"v{version}")
+    message = f"Twelvefold {version}\n\n### Added\n\n{notes}"
+    clone.git("tag", "--annotate", "--cleanup=verbatim", f"v{version}", "--message", message)
 
     done = clone.run(PUBLISH)
 
     title = f"--title Twelvefold {version} --notes-file - dist/a.whl"
     assert clone.asked()[-1] == f"release create v{version} --verify-tag {kind} {title}"
-    assert done.stdout.strip() == notes
+    assert done.stdout.strip() == f"### Added\n\n{notes}"
 
 
 def test_a_commit_that_is_no_release_gets_none(clone: Clone) -> None:
