@@ -50,7 +50,6 @@ def test_every_variable_is_read_into_its_type() -> None:
             "RATE_PER_MINUTE": "600",
             "TOOL_ITEMS": "function",
             "TOOL_OUTPUTS": "none",
-            "BROKER_URL": "amqp://q",
             "SMTP_URL": "smtps://mail:465",
             "MAIL_FROM": "Desk <desk@example.com>",
             "LOG_LEVEL": "DEBUG",
@@ -87,7 +86,6 @@ def test_every_variable_is_read_into_its_type() -> None:
         rate_per_minute=600,
         tool_items="function",
         tool_outputs="none",
-        broker_url="amqp://q",
         smtp_url="smtps://mail:465",
         mail_from="Desk <desk@example.com>",
         log_level="debug",
@@ -159,7 +157,7 @@ def test_a_bad_value_is_named_with_what_would_be_right(name: str, value: str, sa
         ("DATABASE_URL", "mysql://app:hush@db"),
         ("DATABASE_URL", "mysql://app:hush/hush@db/shop"),
         ("DATABASE_URL", "mysql://app:hu[sh@db/shop"),
-        ("BROKER_URL", "http://app:hush@db"),
+        ("SMTP_URL", "http://app:hush@db"),
     ],
 )
 def test_a_secret_is_in_no_error(name: str, value: str) -> None:
@@ -294,3 +292,8 @@ def test_names_that_are_nearly_a_setting_s_are_told() -> None:
         "DATABSE_URL is not known; DATABASE_URL is meant?",
         "MAX_RUN is not known; MAX_RUNS is meant?",
     ]
+
+
+def test_a_broker_is_refused_as_long_as_there_is_none() -> None:
+    with pytest.raises(SettingsError, match="BROKER_URL: this release works with no broker"):
+        Settings.from_environ({"BROKER_URL": "amqp://q"})

@@ -128,9 +128,6 @@ class Settings:
     tool_outputs: Annotated[
         ToolOutputs, one_of(ToolOutputs), "tool results in web's answers: full, summary or none"
     ] = "full"
-    broker_url: Annotated[
-        str, url("amqp", "amqps"), "RabbitMQ that wakes workers; not set: the table does", SECRET
-    ] = ""
     smtp_url: Annotated[
         str, url("smtp", "smtps"), "who sends mail; not set: it stays in the outbox", SECRET
     ] = ""
@@ -173,6 +170,7 @@ class Settings:
         settings = cls(**{field: value for field, value in values.items() if value != BAD})
         reading.refuse_unpriced(settings)
         reading.refuse_lone_key(settings)
+        reading.refuse_broker()
         if reading.problems:
             raise SettingsError(*reading.problems)
         return settings
@@ -281,6 +279,12 @@ class _Reading:
                 f"RUN_BUDGET_USD: what OPENAI_MODEL {settings.openai_model!r} costs is not known; "
                 "use RUN_BUDGET_TOKENS"
             )
+
+    def refuse_broker(self) -> None:
+        """What would be passed over in silence would seem to be attached."""
+        if "BROKER_URL" in self._given:
+            said = "this release works with no broker; unset it: workers look into the table"
+            self.problems.append(f"BROKER_URL: {said}")
 
     def refuse_lone_key(self, settings: Settings) -> None:
         if settings.tls_key and not settings.tls_cert:

@@ -23,6 +23,7 @@ async def codebase(scene: Scene, witness: Witness) -> None:
     found = distribution(PACKAGE)
     if _is_installed(found):
         await asyncio.to_thread(_one_wheel, found, witness)
+        _of_one_commit(commit(), witness)
     else:
         await _one_commit(scene, witness)
     told = await scene.release.done("--version", settings={})
@@ -31,8 +32,15 @@ async def codebase(scene: Scene, witness: Witness) -> None:
         f"`twelvefold --version` of a new process says {told.answer!r}, as the metadata does",
         f"`twelvefold --version` says {told.answer!r}, the metadata says {found.version}",
     )
-    if commit():
-        witness.saw(f"it was built of commit {commit()}")
+
+
+def _of_one_commit(made_of: str, witness: Witness) -> None:
+    if not made_of:
+        witness.leave("nobody wrote down which commit it was built of: build it in a clone")
+    elif made_of.endswith("-dirty"):
+        witness.leave(f"it was built of {made_of}: with changes that no commit has")
+    else:
+        witness.saw(f"it was built of commit {made_of}")
 
 
 def _is_installed(found: Distribution) -> bool:

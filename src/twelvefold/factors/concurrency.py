@@ -13,7 +13,7 @@ from twelvefold.factors.release import Running
 from twelvefold.factors.scene import Scene, count, rows, until
 from twelvefold.factors.witness import Witness
 
-RUNS = 12
+RUNS = 24
 AT_ONCE = 2
 """Runs that one worker takes, so that there are some left for the others."""
 ROUNDS = (1, 2, 4)
@@ -58,6 +58,9 @@ async def _round(
     await asyncio.sleep(0.2)  # for the last words of a driver that came second
     shares = [_taken_up(worker, runs) for worker in workers]
     why = [*_driven_twice(shares), *await _done_twice(services, model, refs)]
+    at_work = sum(bool(share) for share in shares)
+    if at_work < min(2, len(workers)):
+        why.append(f"{at_work} of them did all the work, as if there could be but one")
     witness.expect(
         not why,
         f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'}: {RUNS} runs "

@@ -31,6 +31,7 @@ async def logs(scene: Scene, witness: Witness) -> None:
             "a line of the log can be read while the process goes on: nothing is held back",
             f"web is ready, and {AT_ONCE_S:g} s later its standard output does not say so",
         )
+        worker = await scene.release.start("worker", settings=settings, watched=True)
         await post(web.port, "/v1/responses", model="clerk", input="book logs")
         lines += await _lines(pipe.reader, "run_finished")
         wrong = [line for line in lines if not _is_event(line)]
@@ -41,12 +42,14 @@ async def logs(scene: Scene, witness: Witness) -> None:
         )
         pipe.close()
         await _goes_on(web, witness)
-    files = {one["open"] for one in web.watched() if one.get("writes")}
+        await worker.end(signal.SIGTERM)
+    watched = (*web.watched(), *worker.watched())
+    files = {one["open"] for one in watched if one.get("writes")}
     files = {one for one in files if not one.startswith((os.devnull, *_own(url)))}
     witness.expect(
         not files,
-        "the process opened no file to write to",
-        f"the process opened {', '.join(sorted(files))} to write to",
+        "web and a worker beside it opened no file to write to",
+        f"web or a worker opened {', '.join(sorted(files))} to write to",
     )
 
 

@@ -43,7 +43,9 @@ def _same_kind(findings: list[dict[str, Any]], witness: Witness) -> None:
     found = next(one["found"] for one in findings if one["what"] == "database")
     told = [one for one in findings if one["what"] == "parity"]
     said = "; ".join(one["found"] for one in told)
-    if all(one["level"] == "ok" for one in told):
+    if not told:
+        witness.fail(f"the server is {found}, and the doctor holds it against nothing")
+    elif all(one["level"] == "ok" for one in told):
         witness.saw(f"the server is {found}: {said}")
     else:
         witness.leave(f"the server is {found}: {said}")

@@ -70,8 +70,8 @@ async def _rolled_back(scene: Scene, witness: Witness, url: str, model: StandIn)
         )
     witness.expect(
         (status, resumed.status, booked) == (TRY_AGAIN, 0, 1),
-        f"a run that {NEWER} left in the middle was finished by {OLDER}: a roll back with runs in "
-        "flight",
+        f"a run that {NEWER} left in the middle was finished by {OLDER}, the same code under "
+        "another release id: a roll back with runs in flight",
         f"{NEWER} left a run with {status}; {OLDER} ended with {resumed.status} "
         f"({resumed.last}), and its tool's rows are {booked}",
     )
@@ -145,7 +145,9 @@ async def _without_ddl(
     try:
         limited = await scene.scratch.reader_and_writer(url)
     except StoreRefused as error:
-        witness.saw(f"not tried: a database user without DDL, as this one may make none ({error})")
+        witness.leave(
+            f"that a database user without DDL suffices, as this one may make no other ({error})"
+        )
         return
     web = await scene.release.web({**settings, "DATABASE_URL": limited, "WEB_DRIVES": "background"})
     answer = await post(web.port, "/v1/responses", model="clerk", input="book limited")
