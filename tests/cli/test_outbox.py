@@ -111,6 +111,26 @@ def test_a_dead_letter_may_be_sent_again(tw: Twelvefold) -> None:
 
 
 @pytest.mark.usefixtures("shop")
+def test_all_dead_letters_may_be_sent_again(tw: Twelvefold) -> None:
+    post("ann")
+    fail("550 no such user", None)
+
+    done = tw("outbox", "retry", "--dead")
+
+    assert (done.status, done.lines[0]) == (0, "1 dead letters are due now")
+    assert letters()[0].dead_at_us is None
+    assert tw("outbox", "retry", "--dead").lines[0] == "0 dead letters are due now"
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("arguments", [[], ["--dead", "1"]])
+def test_letters_to_try_again_are_named_or_all_that_are_dead(
+    tw: Twelvefold, arguments: list[str]
+) -> None:
+    assert tw("outbox", "retry", *arguments).status == 2
+
+
+@pytest.mark.usefixtures("shop")
 def test_a_letter_that_is_not_there_is_told(tw: Twelvefold) -> None:
     done = tw("outbox", "retry", "nope")
 

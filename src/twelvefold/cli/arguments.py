@@ -197,7 +197,10 @@ def _fill_letters(command: Parser) -> None:
 
 
 def _fill_retry(command: Parser) -> None:
-    command.add_argument("ids", metavar="ID", nargs="+", help="as `outbox list` has it")
+    which = command.add_mutually_exclusive_group(required=True)
+    # With a default, since one that is required may not be in such a group.
+    which.add_argument("ids", metavar="ID", nargs="*", default=(), help="as `outbox list` has it")
+    which.add_argument("--dead", action="store_true", help="all that are dead")
 
 
 def _fill_id(command: Parser) -> None:

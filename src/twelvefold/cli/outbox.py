@@ -36,8 +36,10 @@ def _cells(letter: Letter) -> Sequence[str]:
 
 
 @command()
-async def retry(desk: Desk, *, ids: Sequence[str]) -> int:
-    """Make letters due now; a worker sends them."""
+async def retry(desk: Desk, *, ids: Sequence[str], dead: bool) -> int:
+    """Make letters due now, these or all dead ones; a worker sends them."""
+    if dead:
+        print(f"{await desk.services.store.retry_dead()} dead letters are due now")
     for id in ids:
         await desk.services.store.retry_letter(id)
         print(f"{id} is due now")

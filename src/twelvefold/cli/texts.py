@@ -34,6 +34,7 @@ OUTBOX_EPILOG = """\
 examples:
   twelvefold outbox list --state dead         what nobody tries again by itself
   twelvefold outbox retry ID                  try it again now
+  twelvefold outbox retry --dead              try all of those again now
 """
 CHAT_EPILOG = """\
 Ctrl-C stops the run and keeps the conversation; /help lists what else can be typed. Where standard

@@ -373,6 +373,10 @@ class Store(Protocol):
         """
         ...
 
+    async def retry_dead(self) -> int:
+        """Make all letters due now that are dead, as `retry_letter` does one; returns how many."""
+        ...
+
     # --- upkeep -------------------------------------------------------------------------------
 
     async def prune(self, *, before_us: int) -> int:

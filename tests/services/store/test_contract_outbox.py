@@ -8,8 +8,11 @@ from tests.builders import finished
 from tests.services.store.stories import FAR_US, LONG_S, leased, rows
 from twelvefold.core.ports import Append, Letter, Store
 from twelvefold.errors import Conflict, NotFound
+from twelvefold.services.store import outbox
+from twelvefold.services.store.journal import SQLStore
 
 SHORT_S = 0.05
+BACKLOG = 3_000
 
 
 async def mailed(store: Store, *subjects: str) -> list[Letter]:
@@ -168,6 +171,50 @@ async def test_what_was_sent_or_is_not_there_cannot_be_tried_again(store: Store)
         await store.retry_letter(letter.id)
     with pytest.raises(NotFound, match="no letter 'x'"):
         await store.retry_letter("x")
+
+
+async def test_all_dead_letters_are_tried_again_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "FEW", 2)
+    *dead, waits, sent = await mailed(store, "one", "two", "three", "four", "five")
+    for letter in dead:
+        assert await store.claim_letter(letter, LONG_S)
+        await store.letter_failed(letter, "550", None)
+    assert await store.claim_letter(waits, LONG_S)
+    await store.letter_sent(sent)
+
+    assert await store.retry_dead() == 3
+
+    due = await store.due_letters(10)
+    assert {letter.id for letter in due} == {letter.id for letter in dead}
+    assert [(letter.attempts, letter.error) for letter in due] == [(0, "550")] * 3
+    assert await store.retry_dead() == 0
+
+
+@pytest.mark.mysql
+async def test_the_list_is_not_made_of_the_whole_outbox(mariadb: Store) -> None:
+    assert isinstance(mariadb, SQLStore)
+    kinds = ("NULL, NULL", "1, NULL", "NULL, 1")
+    letters = ", ".join(
+        f"('{number}', '', 'mail', '{{}}', 0, {number}, {kinds[number % 3]})"
+        for number in range(BACKLOG)
+    )
+    async with mariadb.write() as tx:
+        await tx.execute(
+            "INSERT INTO outbox (id, thread_id, kind, body, attempts, due_at, sent_at, dead_at) "
+            f"VALUES {letters}"
+        )
+    await mariadb.run_script("ANALYZE TABLE outbox")
+
+    for state in ("", "waiting", "sent", "dead"):
+        async with mariadb._transaction() as db:
+            await db.execute("FLUSH STATUS", {})
+            found = await db.fetch(mariadb._sql["letters"], {"state": state, "limit": 10})
+            read = await db.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'", {})
+
+        assert len(found) == 10
+        assert sum(int(row["Value"]) for row in read) < 200
 
 
 async def test_who_failed_too_late_says_nothing(store: Store) -> None:

@@ -8,6 +8,8 @@ from twelvefold.core.ports import Letter, Row
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.services.store.database import SECOND_US, Database
 
+FEW = 100
+"""Letters that are changed in one transaction."""
 _BODY = msgspec.json.Decoder(dict[str, Any])
 _UNREADABLE: dict[str, Any] = {}
 """What stands for a body that cannot be read: no mail, and nothing that keeps others waiting."""
@@ -54,6 +56,16 @@ class Outbox(Database):
             raise NotFound(f"no letter {id!r}")
         why = "is just being sent" if found[0]["sent_at"] is None else "was sent already"
         raise Conflict(f"letter {id} {why}")
+
+    async def retry_dead(self) -> int:
+        # Those that are dead now: one that dies again meanwhile is not tried for ever.
+        dead = [{"id": row["id"]} for row in await self._found("dead_letters")]
+        retried = 0
+        for begin in range(0, len(dead), FEW):
+            async with self._transaction() as db:
+                for one in dead[begin : begin + FEW]:
+                    retried += await db.execute(self._sql["retry_letter"], one)
+        return retried
 
 
 def _body(text: str) -> dict[str, Any]:

@@ -22,13 +22,29 @@ UPDATE outbox SET error = :error, due_at = {now_us} + :pause_us,
        dead_at = CASE WHEN :dead THEN {now_us} ELSE NULL END
  WHERE id = :id AND attempts <= :attempts + 1 AND sent_at IS NULL
 
--- letters: newest first, in order of when they were or will be tried
-SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
- WHERE :state = ''
-    OR (:state = 'waiting' AND sent_at IS NULL AND dead_at IS NULL)
-    OR (:state = 'sent' AND sent_at IS NOT NULL)
-    OR (:state = 'dead' AND dead_at IS NOT NULL)
+-- letters: newest first, in order of when they were or will be tried; each part reads the index
+-- outbox_waiting backwards, so that the rest is not looked at however much there is of it
+SELECT * FROM (
+  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+    FROM outbox
+   WHERE :state IN ('', 'waiting') AND sent_at IS NULL AND dead_at IS NULL
+   ORDER BY due_at DESC, id DESC LIMIT :limit) waiting
+UNION ALL
+SELECT * FROM (
+  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+    FROM outbox
+   WHERE :state IN ('', 'sent') AND sent_at IS NOT NULL
+   ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit) sent
+UNION ALL
+SELECT * FROM (
+  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+    FROM outbox
+   WHERE :state IN ('', 'dead') AND sent_at IS NULL AND dead_at IS NOT NULL
+   ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit) dead
  ORDER BY due_at DESC, id DESC LIMIT :limit
+
+-- dead_letters: what nobody tries again unless told
+SELECT id FROM outbox WHERE sent_at IS NULL AND dead_at IS NOT NULL ORDER BY dead_at
 
 -- letter: 0 rows mean that there is none
 SELECT sent_at FROM outbox WHERE id = :id
