@@ -1,11 +1,11 @@
-"""Remove conversations that have been over for long."""
+"""Remove conversations that have been over, or have waited for a person, for long."""
 
 from twelvefold.boot import now_us
 from twelvefold.core.ports import Store
 
 
 async def prune(store: Store, older_than_s: float) -> int:
-    """Remove the threads whose last run was over so long ago; returns how many.
+    """Remove the threads whose last run was over, or began to wait, so long ago; returns how many.
 
     A thread that others were forked from stays as long as they do.
     """

@@ -95,7 +95,7 @@ async def doctor(desk: Desk, *, as_json: bool) -> int:
 
 @command()
 async def prune(desk: Desk, *, older_than_s: float) -> int:
-    """Remove conversations that have been over for long."""
+    """Remove conversations that have been over, or have waited for a person, for long."""
     pruned = await prune_threads(desk.services.store, older_than_s)
     print(f"{pruned} conversations removed")
     return DONE

@@ -18,6 +18,7 @@ from twelvefold.cli.texts import (
     FACTORS_EPILOG,
     KEYS_EPILOG,
     OUTBOX_EPILOG,
+    PRUNE_EPILOG,
     RUN_EPILOG,
     SETTLE_EPILOG,
     WEB_EPILOG,
@@ -132,7 +133,8 @@ def build_parser() -> Parser:
     commands.add("version", "twelvefold.cli.version:version", does, _fill_version)
     does = "try each of the twelve factors on this release"
     commands.add("factors", "twelvefold.cli.factors:factors", does, _fill_factors, FACTORS_EPILOG)
-    commands.add("prune", f"{home}:prune", "remove conversations that are over", _fill_prune)
+    does = "remove conversations that are over"
+    commands.add("prune", f"{home}:prune", does, _fill_prune, PRUNE_EPILOG)
     commands.add("shell", f"{home}:shell", "open a Python prompt with the services at hand")
     return top
 

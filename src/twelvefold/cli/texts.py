@@ -36,6 +36,10 @@ examples:
   twelvefold outbox retry ID                  try it again now
   twelvefold outbox retry --dead              try all of those again now
 """
+PRUNE_EPILOG = """\
+That goes by a conversation's last entry. One that waits for a person's answer for as long is
+removed, too; one that others were forked from stays as long as they do.
+"""
 CHAT_EPILOG = """\
 Ctrl-C stops the run and keeps the conversation; /help lists what else can be typed. Where standard
 input is no terminal, each of its lines is a turn.

@@ -382,9 +382,10 @@ class Store(Protocol):
     async def prune(self, *, before_us: int) -> int:
         """Remove threads whose last run and entry were before then, and deleted ones of any age.
 
-        Returns how many. A thread stays as long as one that was forked from it, while somebody
-        holds a run of it, and until its mail has left or is dead. Callers' request keys go after
-        a day.
+        Returns how many. One whose last run has waited for a person since goes, too. A thread
+        stays as long as one that was forked from it, while somebody holds a run of it or may take
+        it up, and until its mail has left or is dead. Callers' request keys go after a day, and
+        mail of no thread once it has left or is dead for so long.
         """
         ...
 

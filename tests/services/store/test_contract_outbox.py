@@ -249,6 +249,17 @@ async def test_letters_are_listed_by_state_newest_first(store: Store) -> None:
     assert waits.id != dead.id
 
 
+async def test_a_letter_of_no_thread_goes_once_it_is_over_for_long(store: Store) -> None:
+    sent, dead, waits = await mailed(store, "sent", "dead", "waits")
+    await store.letter_sent(sent)
+    await store.letter_failed(dead, "550", None)
+
+    await store.prune(before_us=1)
+    assert len(await store.letters(limit=10)) == 3
+    await store.prune(before_us=FAR_US)
+    assert [letter.id for letter in await store.letters(limit=10)] == [waits.id]
+
+
 async def test_a_dead_letter_goes_with_its_thread(store: Store) -> None:
     lease = await leased(store)
     async with store.append(Append(lease, 1, 1, "completed")) as tx:

@@ -16,6 +16,7 @@ from tests.services.store.stories import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Append, Store, ThreadRecord
 from twelvefold.errors import NotFound, TwelvefoldError
+from twelvefold.services.store.journal import SQLStore
 
 
 async def ended(store: Store) -> ThreadId:
@@ -137,11 +138,45 @@ async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store
     assert await store.prune(before_us=FAR_US) == 111
 
 
-async def test_a_thread_whose_run_goes_on_is_kept(store: Store) -> None:
-    lease = await leased(store)
+async def test_a_thread_whose_run_goes_on_or_may_be_taken_up_is_kept(store: Store) -> None:
+    lease, given_back = await leased(store), await leased(store)
+    await store.release(given_back)
 
     assert await store.prune(before_us=FAR_US) == 0
     await append(store, lease, 1, said())
+
+
+async def test_a_thread_whose_run_has_waited_for_a_person_for_long_is_pruned(store: Store) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, said(), status="waiting")
+
+    (*_, last) = (await store.load(lease.run.thread)).entries
+    assert await store.prune(before_us=last.at_us) == 0
+    assert await store.prune(before_us=FAR_US) == 1
+    assert await threads(store) == set()
+
+
+class Counted(dict[str, str]):
+    """Statements, and how often one was asked for."""
+
+    asked = 0
+
+    def __getitem__(self, name: str) -> str:
+        self.asked += 1
+        return super().__getitem__(name)
+
+
+async def test_many_threads_are_removed_by_one_statement(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(store, SQLStore)
+    for _ in range(50):
+        await ended(store)
+    monkeypatch.setattr(store, "_sql", counted := Counted(store._sql))
+
+    assert await store.prune(before_us=FAR_US) == 50
+
+    assert counted.asked < 50
 
 
 async def test_a_thread_is_kept_as_long_as_its_forks(store: Store) -> None:

@@ -57,3 +57,23 @@ async def test_a_thread_that_somebody_goes_on_with_is_not_pruned_under_his_hands
     if "fork" in meanwhile:
         assert await journal(store, fork) == [asked()]
     assert pruned == 0
+
+
+async def test_a_run_that_a_person_answers_is_not_pruned_under_his_hands(
+    store: Store, rival: Store
+) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, said(), status="waiting")
+    thread = lease.run.thread
+
+    async with asyncio.TaskGroup() as group:
+        async with rival.write() as tx:
+            # As a claim does.
+            claim = "UPDATE runs SET lease_until = :far WHERE thread_id = :thread"
+            await tx.execute(claim, thread=thread, far=FAR_US)
+            pruning = group.create_task(store.prune(before_us=FAR_US - 1))
+            await asyncio.sleep(0.1)
+        pruned = await pruning
+
+    assert pruned == 0
+    assert await journal(store, thread) == [asked(), said()]

@@ -56,12 +56,13 @@ class Database(ABC):
         async with self._reading() as db:
             return await db.fetch(self._sql[statement], values)
 
-    async def _found_in(self, statement: str, name: str, listed: Sequence[Any]) -> list[Row]:
+    async def _found_in(
+        self, statement: str, name: str, values: Sequence[Any], **others: Any
+    ) -> list[Row]:
         """All rows of one statement in which the parameter `name` stands for a list."""
-        names = [f"{name}{number}" for number in range(len(listed))]
-        text = self._sql[statement].replace(f":{name}", ", ".join(f":{one}" for one in names))
+        text, named = listed(self._sql[statement], name, values)
         async with self._reading() as db:
-            return await db.fetch(text, dict(zip(names, listed, strict=True)))
+            return await db.fetch(text, named | others)
 
 
 def in_parts(values: Collection[Value]) -> Iterator[Sequence[Value]]:
@@ -69,6 +70,12 @@ def in_parts(values: Collection[Value]) -> Iterator[Sequence[Value]]:
     whole = list(values)
     for first in range(0, len(whole), LISTED):
         yield whole[first : first + LISTED]
+
+
+def listed(statement: str, name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """The statement with as many parameters as there are values where it has `:name`."""
+    named = {f"{name}{number}": value for number, value in enumerate(values)}
+    return statement.replace(f":{name}", ", ".join(f":{one}" for one in named)), named
 
 
 def key_of(run: RunId) -> dict[str, Any]:

@@ -216,15 +216,9 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         return int((await self._found("queued_runs", limit=limit))[0]["queued"])
 
     async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[WaitingRun]:
-        names = [f"workflow{number}" for number in range(len(workflows))]
-        if not names:
+        if not workflows:
             return []
-        # As many parameters as there are workflows.
-        listed = ", ".join(f":{name}" for name in names)
-        statement = self._sql["waiting_runs"].replace(":workflows", listed)
-        async with self._reading() as db:
-            values = dict(zip(names, workflows, strict=True))
-            rows = await db.fetch(statement, {**values, "limit": limit})
+        rows = await self._found_in("waiting_runs", "workflows", workflows, limit=limit)
         return [
             WaitingRun(RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["attempts"] or 0)
             for row in rows

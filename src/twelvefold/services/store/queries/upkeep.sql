@@ -1,48 +1,54 @@
 -- What is removed in the end.
 
--- old_threads: whose last entry and last run were over before then, and those that were deleted;
--- none that somebody was forked from, that is being worked on, or whose mail has not left
-SELECT t.id FROM threads t
- WHERE (t.deleted_at IS NOT NULL OR (t.created_at < :before_us
-   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.thread_id = t.id
-                      AND (r.finished_at IS NULL OR r.finished_at >= :before_us))
-   AND NOT EXISTS (SELECT 1 FROM events e WHERE e.thread_id = t.id AND e.position = t.head
-                      AND e.at_us >= :before_us)))
-   AND NOT EXISTS (SELECT 1 FROM threads f WHERE f.forked_from = t.id)
-   AND NOT EXISTS (SELECT 1 FROM runs h WHERE h.thread_id = t.id AND h.lease_until > {now_us})
-   AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.thread_id = t.id AND o.sent_at IS NULL
-                      AND (o.dead_at IS NULL OR o.dead_at >= :before_us))
- LIMIT 100
+-- aged_threads: the next that may be old, newest first, since forks are newer than their origin
+SELECT id FROM threads
+ WHERE (:after = '' OR id < :after) AND (deleted_at IS NOT NULL OR created_at < :before_us)
+ ORDER BY id DESC LIMIT 100
 
--- old_thread: 0 rows mean that it is none of `old_threads` any more
+-- old_threads: those of them whose last entry and last run were over before then, or that have waited
+-- for a person since, and those that were deleted; none that somebody was forked from, that is being
+-- worked on, or whose mail has not left
 SELECT t.id FROM threads t
- WHERE t.id = :thread AND (t.deleted_at IS NOT NULL OR (t.created_at < :before_us
+ WHERE t.id IN (:threads)
+   AND (t.deleted_at IS NOT NULL OR (t.created_at < :before_us
    AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.thread_id = t.id
-                      AND (r.finished_at IS NULL OR r.finished_at >= :before_us))
+                      AND (r.finished_at >= :before_us
+                           OR (r.finished_at IS NULL AND r.status <> 'waiting')))
    AND NOT EXISTS (SELECT 1 FROM events e WHERE e.thread_id = t.id AND e.position = t.head
                       AND e.at_us >= :before_us)))
    AND NOT EXISTS (SELECT 1 FROM threads f WHERE f.forked_from = t.id)
    AND NOT EXISTS (SELECT 1 FROM runs h WHERE h.thread_id = t.id AND h.lease_until > {now_us})
    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.thread_id = t.id AND o.sent_at IS NULL
                       AND (o.dead_at IS NULL OR o.dead_at >= :before_us))
+
+-- lock_threads: against whoever goes on with one of them or forks it, who takes its row first; those
+-- that are missing are just being gone on with
+SELECT id FROM threads WHERE id IN (:threads) {skip_locked}
+
+-- lock_runs: against whoever claims one of theirs
+SELECT ordinal FROM runs WHERE thread_id IN (:threads) {lock}
 
 -- delete_old_requests: keys of callers that are free again
-DELETE FROM idempotency_keys WHERE created_at <= {now_us} - 86400000000
+DELETE FROM idempotency_keys WHERE created_at <= {now_us} - 86400000000 {at_most}
+
+-- delete_old_letters: what has left or is dead, and belongs to no thread that it could go with
+DELETE FROM outbox
+ WHERE thread_id = '' AND (sent_at < :before_us OR dead_at < :before_us) {at_most}
 
 -- delete_requests: with the thread that came of them
-DELETE FROM idempotency_keys WHERE thread_id = :thread
+DELETE FROM idempotency_keys WHERE thread_id IN (:threads)
 
 -- delete_deltas: with their thread
-DELETE FROM deltas WHERE thread_id = :thread
+DELETE FROM deltas WHERE thread_id IN (:threads)
 
 -- delete_events: with their thread
-DELETE FROM events WHERE thread_id = :thread
+DELETE FROM events WHERE thread_id IN (:threads)
 
 -- delete_runs: with their thread
-DELETE FROM runs WHERE thread_id = :thread
+DELETE FROM runs WHERE thread_id IN (:threads)
 
 -- delete_outbox: what was sent, with its thread
-DELETE FROM outbox WHERE thread_id = :thread
+DELETE FROM outbox WHERE thread_id IN (:threads)
 
--- delete_thread: last of all
-DELETE FROM threads WHERE id = :thread
+-- delete_threads: last of all
+DELETE FROM threads WHERE id IN (:threads)
