@@ -255,6 +255,27 @@ async def test_what_is_not_there_or_not_ones_own_cannot_be_forked(stage: Stage) 
         await fork_at(services, first.run, 1, principal=Principal("bob"))
 
 
+async def test_a_run_may_be_begun_on_a_fork_that_is_made_with_it(stage: Stage) -> None:
+    services = stage.process(says("Hello."), says("Well?"))
+    first = await driven(services)
+
+    forked = await start_run(
+        services,
+        workflow="shop",
+        principal=ANN,
+        items=[user("hm")],
+        thread=first.run.thread,
+        behind=2,
+        fork=True,
+    )
+
+    head = await services.store.thread(forked.run.thread)
+    assert (head.forked_from, head.forked_at, head.head) == (first.run.thread, 2, 3)
+    assert forked.run.ordinal == 2
+    assert forked.thread.past.entries == first.thread.entries[:2]
+    assert (await drive(services, forked, Silence())).status == "completed"
+
+
 # --- what is refused
 
 

@@ -61,6 +61,7 @@ class WaitingRun(NamedTuple):
 class NewRun:
     """What is written when a run starts. `thread_head` 0 makes the thread, unless `thread_exists`.
 
+    With `forked_from` the thread is made as a fork of that one, at `thread_head`.
     A thread that is of no workflow yet ("") becomes one of `workflow`. `token` is that of the
     lease, chosen by the caller so that starting twice is starting once.
     """
@@ -74,6 +75,7 @@ class NewRun:
     background: bool = False
     request: "IdempotentRequest | None" = None
     thread_exists: bool = False
+    forked_from: ThreadId | None = None
 
 
 @dataclass(frozen=True, slots=True)

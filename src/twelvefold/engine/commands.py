@@ -32,7 +32,6 @@ from twelvefold.core.ports import (
     Principal,
     RunStatus,
     Silence,
-    ThreadRecord,
 )
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.engine.append import Driven, tell, write
@@ -69,17 +68,19 @@ async def start_run(
     background: bool = False,
     request: IdempotentRequest | None = None,
     behind: int = 0,
+    fork: bool = False,
 ) -> Driven:
     """Write a new run, on a new thread or behind the last run of one, and hold its lease.
 
-    `behind` is the position that the thread has to be at, 0 for any. Raises RequestError for items
+    `behind` is the position that the thread has to be at, 0 for any; with `fork` the run goes on
+    from there on a thread of its own, wherever that one is. Raises RequestError for items
     that cannot be kept or a workflow that is not there, NotFound for a thread that is not the
     principal's, Conflict if its last run is not over or it has moved on, Repeated if the request
     was made before.
     """
     started = _started(services, workflow, principal, items, asked)
-    before = await _before(services, workflow, principal, thread, behind)
-    new = _new_run(services, started, before, thread, background, request)
+    before = await _before(services, workflow, principal, thread, behind, fork)
+    new = _new_run(services, started, before, thread, background, request, fork)
     entry, _ = await patiently(
         lambda: services.store.start(new, started, services.limits.lease_s), PATIENCE_S
     )
@@ -97,11 +98,12 @@ async def enqueue_run(
     background: bool = True,
     request: IdempotentRequest | None = None,
     behind: int = 0,
+    fork: bool = False,
 ) -> RunId:
     """Write a new run for any process to take. Raises as `start_run` does."""
     started = _started(services, workflow, principal, items, asked)
-    before = await _before(services, workflow, principal, thread, behind)
-    new = _new_run(services, started, before, thread, background, request)
+    before = await _before(services, workflow, principal, thread, behind, fork)
+    new = _new_run(services, started, before, thread, background, request, fork)
     entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
     tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
     return new.run
@@ -143,14 +145,33 @@ def _started(
 
 
 async def _before(
-    services: Services, workflow: str, principal: Principal, thread: ThreadId | None, behind: int
+    services: Services,
+    workflow: str,
+    principal: Principal,
+    thread: ThreadId | None,
+    behind: int,
+    fork: bool,
 ) -> Thread:
+    """What a new run goes on from."""
     if thread is None:
         return Thread()
-    before = await _thread_to_go_on(services, workflow, principal, thread)
-    if behind not in (0, before.head):
-        raise Conflict(f"thread conv_{thread} is at {before.head}, not at {behind} any more")
-    return before
+    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
+    if record.principal != principal.id:
+        raise NotFound(f"no thread conv_{thread}")
+    # A conversation that nobody has said anything in yet may be of no workflow.
+    if record.workflow not in ("", workflow):
+        raise RequestError(
+            f"thread conv_{thread} is of workflow {record.workflow!r}, not {workflow!r}"
+        )
+    if fork:
+        return fold([entry for entry in record.entries if entry.position <= behind])
+    told = fold(record.entries)
+    # What a thread was forked amid is none of its own business.
+    if told.status == "active" and record.head > record.forked_at:
+        raise Conflict(f"run {RunId(thread, told.run)} of this thread is not over")
+    if behind not in (0, told.head):
+        raise Conflict(f"thread conv_{thread} is at {told.head}, not at {behind} any more")
+    return told
 
 
 def _new_run(
@@ -160,9 +181,11 @@ def _new_run(
     thread: ThreadId | None,
     background: bool,
     request: IdempotentRequest | None,
+    fork: bool,
 ) -> NewRun:
+    made = services.ids.thread() if fork or thread is None else thread
     return NewRun(
-        RunId(thread or services.ids.thread(), before.run + 1),
+        RunId(made, before.run + 1),
         _token(),
         before.head,
         started.principal,
@@ -170,7 +193,8 @@ def _new_run(
         services.release,
         background,
         request,
-        thread_exists=thread is not None,
+        thread_exists=thread is not None and not fork,
+        forked_from=thread if fork else None,
     )
 
 
@@ -306,28 +330,6 @@ def _doubtful(services: Services, thread: Thread) -> Call | None:
     """The call that may have happened, where a process has let go of the run in mid-call."""
     workflow = services.workflows.get(thread.workflow)
     return in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
-
-
-async def _thread_to_go_on(
-    services: Services, workflow: str, principal: Principal, thread: ThreadId
-) -> Thread:
-    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    if record.principal != principal.id:
-        raise NotFound(f"no thread conv_{thread}")
-    # A conversation that nobody has said anything in yet may be of no workflow.
-    if record.workflow not in ("", workflow):
-        raise RequestError(
-            f"thread conv_{thread} is of workflow {record.workflow!r}, not {workflow!r}"
-        )
-    told = fold(record.entries)
-    if told.status == "active" and _is_its_own(record):
-        raise Conflict(f"run {RunId(thread, told.run)} of this thread is not over")
-    return told
-
-
-def _is_its_own(record: ThreadRecord) -> bool:
-    """Whether the latest entry is the thread's, not of the thread that it was forked from."""
-    return record.head > record.forked_at
 
 
 def _kept(event: Said) -> Said:

@@ -4,8 +4,7 @@ A response is a point in a conversation, and one may go on from any of them: beh
 thread grows, from any other a fork does. A conversation has one end, so its turns come one by one.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from twelvefold.core.answers import called
@@ -24,10 +23,9 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, ThreadRecord
 from twelvefold.core.wishes import client_names
-from twelvefold.engine.commands import fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
-from twelvefold.errors import NotFound, RequestError, ServiceFault
+from twelvefold.errors import NotFound
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
@@ -42,33 +40,19 @@ from twelvefold.web.wire import parts
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a turn goes. `fork` is the position to fork the thread at, 0 for behind its end.
+    """Where a turn goes. `end` is the position of the response that it goes on from, if any.
 
-    `end` is the position of the response that the turn goes on from, where there is one.
+    `fork`: on a thread of its own from there, not behind the end of that one.
     """
 
     thread: ThreadId | None = None
-    fork: int = 0
+    fork: bool = False
     end: int = 0
     awaited: frozenset[str] = frozenset()
 
     def beside(self) -> "Place":
         """The same point of the conversation, but on a thread of its own."""
-        return replace(self, fork=self.end)
-
-    @asynccontextmanager
-    async def ready(self, services: Services) -> AsyncIterator[ThreadId | None]:
-        """The thread, forked where it has to be; a fork that no turn comes to is hidden again."""
-        if self.thread is None or not self.fork:
-            yield self.thread
-            return
-        fork = await fork_at(services, self.thread, self.fork)
-        try:
-            yield fork
-        except RequestError:
-            with suppress(ServiceFault):
-                await services.store.delete_thread(fork)
-            raise
+        return replace(self, fork=True)
 
 
 NEW = Place()
@@ -141,7 +125,7 @@ async def _behind_response(services: Services, principal: Principal, request: Re
     # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
     grows = isinstance(part[-1].event, RunFinished) and not started.asked.conversation
     grows = grows and end == record.head and request.asked.store
-    return Place(id.run.thread, 0 if grows else end, end, awaited_calls(before))
+    return Place(id.run.thread, not grows, end, awaited_calls(before))
 
 
 def no_previous(id: str) -> ApiError:

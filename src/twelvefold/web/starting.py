@@ -147,33 +147,30 @@ async def _begun(web: Web, principal: Principal, request: Request, place: Place)
     if request.background:
         return await _enqueued(web, principal, request, place)
     with web.drives.slot():
-        async with place.ready(web.services) as thread:
-            driven = await start_run(web.services, **_new_run(principal, request, place, thread))
+        driven = await start_run(web.services, **_new_run(principal, request, place))
         return drive_here(web, driven)
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
     await web.queue.enter()
-    async with place.ready(web.services) as thread:
-        run = await enqueue_run(web.services, **_new_run(principal, request, place, thread))
+    run = await enqueue_run(web.services, **_new_run(principal, request, place))
     # Once it is written it is done: a database that is away now is only waited for.
     reading, _ = await opened(web, principal, ResponseId(run), stored=False)
     web.wake()
     return Begun(web, reading)
 
 
-def _new_run(
-    principal: Principal, request: Request, place: Place, thread: ThreadId | None
-) -> dict[str, Any]:
+def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, Any]:
     """What is asked for, as the engine takes it."""
     return {
         "workflow": request.workflow.name,
         "principal": principal,
         "items": request.items,
-        "thread": thread,
+        "thread": place.thread,
         "asked": request.asked,
         "request": request.key,
         "behind": place.end,
+        "fork": place.fork,
     }
 
 

@@ -1,6 +1,7 @@
 """Requests that their callers may send again, on every database."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.services.store.stories import (
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import IdempotentRequest, NewRun, Store
-from twelvefold.errors import Conflict, DuplicateRow, Repeated
+from twelvefold.errors import Conflict, DuplicateRow, NotFound, Repeated
 
 HASH = "ab" * 32
 REQUEST = IdempotentRequest("once", HASH)
@@ -69,6 +70,42 @@ async def test_a_request_made_again_on_the_same_thread_is_no_mere_conflict(store
 
     with pytest.raises(Repeated):
         await store.start(requested(thread, token="t2"), asked(), LONG_S)
+
+
+async def test_a_fork_comes_and_goes_with_the_run_that_is_begun_on_it(
+    store: Store, rival: Store
+) -> None:
+    origin = (await queued(store)).thread
+    forks = [replace(requested(token=f"t{n}"), thread_head=1, forked_from=origin) for n in range(2)]
+
+    ended = await asyncio.gather(
+        store.start(forks[0], asked("again"), LONG_S),
+        rival.start(forks[1], asked("again"), LONG_S),
+        return_exceptions=True,
+    )
+
+    assert kinds(ended) == [Repeated, tuple]
+    won = forks[0] if isinstance(ended[1], Repeated) else forks[1]
+    assert len(await rows(store, "SELECT id FROM threads")) == 2
+    record = await store.load(won.run.thread)
+    assert (record.forked_at, record.head) == (1, 2)
+    assert [entry.event for entry in record.entries] == [asked(), asked("again")]
+    with pytest.raises(NotFound):
+        await store.start(
+            replace(new_run(), thread_head=2, forked_from=origin), asked("again"), LONG_S
+        )
+
+
+@pytest.mark.parametrize("lease_s", [LONG_S, None])
+async def test_a_fork_tried_again_is_one_fork(store: Store, lease_s: float | None) -> None:
+    origin = (await queued(store)).thread
+    new = replace(requested(), thread_head=1, forked_from=origin)
+    entry, lease = await store.start(new, asked("again"), lease_s)
+
+    again, again_lease = await store.start(new, asked("again"), lease_s)
+
+    assert (again.event, again_lease) == (entry.event, lease)
+    assert len(await rows(store, "SELECT id FROM threads")) == 2
 
 
 @pytest.mark.parametrize("lease_s", [LONG_S, None])

@@ -170,19 +170,22 @@ class Conversations(Database):
 
     async def fork(self, thread: ThreadId, position: int, new: ThreadId) -> None:
         async with self._transaction() as db:
-            row = await self._thread_row(db, thread, "lock_thread")
-            if row["deleted_at"]:
-                raise NotFound(f"no thread conv_{thread}")
-            if not 1 <= position <= row["head"]:
-                raise NotFound(
-                    f"thread conv_{thread} has no entry {position}; it has 1 to {row['head']}"
-                )
-            if position <= (row["forked_at"] or 0):
-                raise NotFound(
-                    f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
-                )
-            fork = {"fork": new, "thread": thread, "position": position}
-            await db.execute(self._sql["insert_fork"], fork)
+            await self._fork(db, thread, position, new)
+
+    async def _fork(self, db: Connection, thread: ThreadId, position: int, new: ThreadId) -> None:
+        row = await self._thread_row(db, thread, "lock_thread")
+        if row["deleted_at"]:
+            raise NotFound(f"no thread conv_{thread}")
+        if not 1 <= position <= row["head"]:
+            raise NotFound(
+                f"thread conv_{thread} has no entry {position}; it has 1 to {row['head']}"
+            )
+        if position <= (row["forked_at"] or 0):
+            raise NotFound(
+                f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
+            )
+        fork = {"fork": new, "thread": thread, "position": position}
+        await db.execute(self._sql["insert_fork"], fork)
 
     # --- hiding -------------------------------------------------------------------------------
 

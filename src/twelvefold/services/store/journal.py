@@ -119,6 +119,8 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
 
     async def _start_thread(self, db: Connection, new: NewRun) -> None:
         thread = {"thread": new.run.thread, "workflow": new.workflow}
+        if new.forked_from:
+            await self._fork(db, new.forked_from, new.thread_head, new.run.thread)
         if new.thread_head or new.thread_exists:
             if not await db.execute(
                 self._sql["advance_thread"], thread | {"head": new.thread_head}
