@@ -1,15 +1,17 @@
 """What the engine stands on, as Protocols; `twelvefold.services` has an implementation of each.
 
-What goes in and out of them is in `twelvefold.core.records`, and can be imported from here, too.
-`ReadOnly`, `Transaction`, `Principal` and `CallKey` are also what a tool asks for by type.
+What goes in and out of them is in `core.records`, `core.sql` and `core.listener`, and can be
+imported from here, too. `ReadOnly`, `Transaction`, `Principal` and `CallKey` are also what a tool
+asks for by type.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from twelvefold.core.events import Entry, Event
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.core.listener import Listener, Silence
 from twelvefold.core.records import (
     OVER,
     SCOPES,
@@ -38,10 +40,7 @@ from twelvefold.core.records import (
     ToolSpec,
     WaitingRun,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Executable
-    from sqlalchemy.ext.asyncio import AsyncSession
+from twelvefold.core.sql import ReadOnly, StepTransaction, Transaction
 
 __all__ = [
     "OVER",
@@ -80,61 +79,6 @@ __all__ = [
     "Transaction",
     "WaitingRun",
 ]
-
-
-@runtime_checkable
-class ReadOnly(Protocol):
-    """SQL that changes nothing: `:name` in the text, `name=value` beside it.
-
-    A statement is text or a SQLAlchemy Core statement. Rows come as dicts in column order.
-    """
-
-    async def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
-        """The first row, or None where there is none."""
-        ...
-
-    async def fetch_all(self, statement: "str | Executable", /, **values: Any) -> list[Row]:
-        """All rows, in the statement's order."""
-        ...
-
-
-@runtime_checkable
-class Transaction(ReadOnly, Protocol):
-    """The step's own transaction: what it writes commits with the journal entry, or not at all.
-
-    Statements that commit by themselves (DDL) or end the transaction are refused.
-    """
-
-    async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
-        """Run a statement and return the number of rows it matched.
-
-        Raises DuplicateRow if a row with this key is there already.
-        """
-        ...
-
-    async def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
-        """Put a mail into the outbox; it leaves after the commit, at least once."""
-        ...
-
-    async def orm_session(self) -> "AsyncSession":
-        """A SQLAlchemy session that is part of this transaction; flushed before the commit."""
-        ...
-
-
-class StepTransaction(Transaction, Protocol):
-    """A tool's transaction as the engine sees it."""
-
-    def reading(self) -> ReadOnly:
-        """The same transaction for a tool that may only read."""
-        ...
-
-    async def flush(self) -> None:
-        """Send what the ORM session still holds back. Raises what that raises."""
-        ...
-
-    async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
-        """Write the announced entries. Visible when the transaction commits."""
-        ...
 
 
 class Store(Protocol):
@@ -415,38 +359,6 @@ class Store(Protocol):
     async def close(self) -> None:
         """Close every connection."""
         ...
-
-
-class Listener(Protocol):
-    """Who wants to see a run as it goes on. Called in order, never awaited."""
-
-    def text(self, delta: str) -> None:
-        """A piece of the reply has come in."""
-
-    def restarted(self, why: str) -> None:
-        """The reply so far is void; it is asked for again."""
-
-    def recorded(self, entry: Entry) -> None:
-        """The journal has this now."""
-
-    def shown(self) -> None:
-        """The deltas so far can be read by others now."""
-
-
-class Silence:
-    """A listener that does nothing."""
-
-    def text(self, delta: str) -> None:
-        """Nobody reads along."""
-
-    def restarted(self, why: str) -> None:
-        """Nothing was shown."""
-
-    def recorded(self, entry: Entry) -> None:
-        """The journal is enough."""
-
-    def shown(self) -> None:
-        """The journal is enough."""
 
 
 class Mailer(Protocol):
