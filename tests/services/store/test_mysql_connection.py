@@ -24,6 +24,7 @@ from tests.services.store.stories import (
     append,
     emptied,
     journal,
+    kinds,
     leased,
     made,
     queued,
@@ -312,6 +313,25 @@ async def test_tools_that_have_all_connections_hold_up_no_claim_read_or_renewal(
 
     assert await journal(store, stepping.run.thread) == [asked(), said()]
     await store.close()
+
+
+@pytest.mark.mysql
+async def test_leases_are_kept_while_other_runs_are_in_long_steps(
+    mariadb: Store, mariadb_url: str
+) -> None:
+    held, stepping = await leased(mariadb, lease_s=3.0), [await leased(mariadb) for _ in range(3)]
+    rival = await open_store(mariadb_url)
+
+    async with AsyncExitStack() as steps:
+        for lease in stepping:
+            await steps.enter_async_context(mariadb.append(Append(lease, 1, 0)))
+        renewals = [mariadb.renew(lease, LONG_S) for lease in (*stepping, held)]
+        renewing = asyncio.gather(*renewals, return_exceptions=True)
+        await asyncio.sleep(3.1)
+        assert await rival.claim(held.run, LONG_S) is None
+        assert kinds(await renewing) == [*[StoreUnavailable] * 3, bool]
+
+    await rival.close()
 
 
 @pytest.mark.mysql

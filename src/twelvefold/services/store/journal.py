@@ -61,8 +61,10 @@ if TYPE_CHECKING:
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Left in place of a token by a process that gave up with an unsafe call under way."""
+LONG_STEP_S = 1.0
+"""From what length on a step renews its run's lease; a renewal waits as long for the step's end."""
 LONG_STEP = 1 / 3
-"""From what share of the lease's length on a step renews it: a holder does so about as often."""
+"""The same as a share of the lease's length, for short leases: a holder renews about as often."""
 
 
 class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
@@ -269,7 +271,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             over = int(change.status in OVER)
             values |= {"status": change.status, "error": change.error, "over": over}
             await db.execute(self._sql["settle_run"], values)
-        elif took_s > change.lease_s * LONG_STEP:
+        elif took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP):
             # Renewals have waited behind the fence, and so has whoever finds the lease run out.
             values |= {"lease_us": int(change.lease_s * SECOND_US)}
             await db.execute(self._sql["renew"], values)

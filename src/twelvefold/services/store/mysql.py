@@ -17,7 +17,7 @@ from asyncmy.errors import Error as DriverError
 from asyncmy.pool import Pool
 
 from twelvefold.errors import SettingsError, StoreRefused, StoreUnavailable
-from twelvefold.services.store.journal import SQLStore, wall_clock_us
+from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
 from twelvefold.services.store.mysql_connection import MySQLConnection, QuietCursor, fault_of
 from twelvefold.services.store.mysql_server import VARIABLES, problems
 from twelvefold.services.store.statements import split_script
@@ -35,6 +35,8 @@ TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "
 CONNECT_S = 5.0
 SPARE = 2
 """Connections that tools never have: so many to claim by, as many to keep leases by."""
+RENEWAL_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
+"""Runs that are in a long step renew their leases at its end; the others' renewals wait here."""
 READERS = 4
 """Connections beside the pool, for our own reads: they are short, and wait for no tool."""
 WAIT_S = 30.0
@@ -63,7 +65,7 @@ class MySQLStore(SQLStore):
         self._pool = Pool(0, pool_size + SPARE, pool_recycle=IDLE_S, **connect)
         # Tools may have so many of those for as long as they like; nobody else waits for them.
         self._places = asyncio.Semaphore(pool_size)
-        # A renewal waits for a step of its run; what is short does not wait for that.
+        # A renewal waits a moment for a step of its run; what is short does not wait for that.
         self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
@@ -133,7 +135,7 @@ class MySQLStore(SQLStore):
         db = MySQLConnection(raw, touch=0)
         self._watch(db)
         try:
-            for statement in SESSION:
+            for statement in (*SESSION, RENEWAL_WAIT) if pool is self._spare else SESSION:
                 await db.execute(statement, {})
             touch = int(await _is_galera(db))
             await db.commit()
