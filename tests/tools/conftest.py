@@ -14,7 +14,7 @@ case "$*" in
   "pr list"*) cat "$GH_OPEN" 2>/dev/null || true ;;
   "release view"*) exit 1 ;;
   "release create"*) cat ;;
-  "api "*) cat "$GH_KEYS" ;;
+  "api "*) cat "$GH_API" ;;
 esac
 """
 
@@ -32,13 +32,13 @@ class Clone:
             "HOME": str(home),
             "GH_CALLS": str(self.calls),
             "GH_OPEN": str(home / "open"),
-            "GH_KEYS": str(home / "keys"),
+            "GH_API": str(home / "api"),
             "GITHUB_ACTOR": "ann",
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{f"GIT_{who}_NAME": "Ann" for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_EMAIL": "ann@example.org" for who in ("AUTHOR", "COMMITTER")},
         }
-        home.joinpath("keys").touch()
+        home.joinpath("api").touch()
         self.git("init", "--quiet", "--bare", str(self._origin), at=home)
         self.git("clone", "--quiet", str(self._origin), str(self.path), at=home)
         self.commit("main", "begin")

@@ -41,7 +41,7 @@ def test_each_process_is_done(deployment: Clone) -> None:
 
 def test_a_new_key_is_shown_to_whoever_asked_for_it_alone(deployment: Clone) -> None:
     ssh_key = Path(deployment.environ["HOME"]) / "id_ed25519"
-    Path(deployment.environ["GH_KEYS"]).write_bytes(make_key(ssh_key))
+    Path(deployment.environ["GH_API"]).write_bytes(make_key(ssh_key))
 
     done = deployment.run(ADMIN, "keys create", "shop-web")
 
