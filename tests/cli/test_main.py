@@ -182,7 +182,7 @@ def test_each_kind_of_error_has_its_exit_status(error: TwelvefoldError, status: 
 
 
 def test_a_reader_who_leaves_ends_the_command_quietly(here: Path) -> None:
-    command = f"{sys.executable} -m twelvefold settings | true; exit ${{PIPESTATUS[0]}}"
+    command = f"'{sys.executable}' -m twelvefold settings | true; exit ${{PIPESTATUS[0]}}"
 
     done = subprocess.run(
         ["bash", "-c", command], env=child_environ(), capture_output=True, text=True, cwd=here

@@ -262,7 +262,7 @@ def test_a_process_that_does_not_stop_ends_like_a_crash(
 
 
 def test_a_closed_pipe_is_survived(shop: ModelServer, here: Path) -> None:
-    command = f"{sys.executable} -m twelvefold run hello | true; exit ${{PIPESTATUS[0]}}"
+    command = f"'{sys.executable}' -m twelvefold run hello | true; exit ${{PIPESTATUS[0]}}"
 
     done = subprocess.run(
         ["bash", "-c", command], env=child_environ(), capture_output=True, text=True, cwd=here

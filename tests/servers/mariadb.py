@@ -107,10 +107,13 @@ class PrivateMariaDB:
             f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{password}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
         )
-        command = [install_db, "--no-defaults", *as_root(), f"--datadir={unfinished}"]
+        # Relative, since it is a script that takes a path with a space in it for two.
+        command = [install_db, "--no-defaults", *as_root(), f"--datadir=./{unfinished.name}"]
         command += ["--skip-test-db", "--skip-name-resolve"]
         with self._log.open("wb") as log:
-            made = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            made = subprocess.run(
+                command, cwd=self._directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         if made.returncode != 0:
             raise ServersError(f"{install_db} failed; {self._log} ends:\n{self._log_tail()}")
         unfinished.rename(data)

@@ -40,7 +40,7 @@ TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
-    with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
+    with PrivateMariaDB(tmp_path_factory.mktemp("a server")) as server:
         asyncio.run(made(server.url))
         yield server
 
