@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block, blocks
@@ -63,17 +63,7 @@ class PageShell:
         steps = [block for block in blocks(page) if block.reason is None]
         script = self._kept / "page.sh"
         script.write_text("\n".join(self._lines(steps)))
-        process = subprocess.Popen(
-            ["bash", "-eo", "pipefail", script],
-            cwd=self.work,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            status = process.wait(TIMEOUT_S)
-        finally:
-            end_session(process)
+        status = run_script(script, self.work, self.environ, TIMEOUT_S)
         assert status == 0, f"exit status {status}; {self._last(steps)}"
         self._compare(steps)
 
@@ -128,8 +118,28 @@ def free_port() -> int:
         return port
 
 
-def end_session(process: "subprocess.Popen[bytes]") -> None:
-    """End what a page has left behind: its session is of this shell alone."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def run_script(
+    script: Path, work: Path, environ: Mapping[str, str], timeout_s: float, said: Path | None = None
+) -> int:
+    """Run it up to its first failure, in a session that ends with it; returns the exit status.
+
+    What it prints goes to the file `said`, if one is given, else to where ours goes.
+    """
+    with ExitStack() as files:
+        out = files.enter_context(said.open("wb")) if said else None
+        process = subprocess.Popen(
+            ["bash", "-eo", "pipefail", script],
+            cwd=work,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout_s)
+        finally:
+            # What it has left behind; the session is its alone.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -73,12 +73,15 @@ def registry_with_the_wheel(directory: Path) -> dict[str, str]:
     locked = re.findall(r"^\S+==[^\\\n]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     constraints = directory / "constraints.txt"
     constraints.write_text("\n".join(locked))
+    return pip_settings() | {"PIP_FIND_LINKS": str(directory), "PIP_CONSTRAINT": str(constraints)}
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip needs to know of this machine, with its cache of downloads."""
     cache = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True)
     return {
         **{name: value for name, value in os.environ.items() if OF_THE_NETWORK.match(name)},
         "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
-        "PIP_FIND_LINKS": str(directory),
-        "PIP_CONSTRAINT": str(constraints),
         "PIP_CACHE_DIR": cache.strip(),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",  # most of it is never imported
