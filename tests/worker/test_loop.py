@@ -25,7 +25,8 @@ from twelvefold.observe.log import start_logging
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.worker import loop, pauses
-from twelvefold.worker.loop import SUSPECT, Worker
+from twelvefold.worker.loop import Worker
+from twelvefold.worker.suspects import SUSPECT
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 POLL_S = 0.05
@@ -527,10 +528,13 @@ async def taken_up_and_died(services: Services, run: RunId, times: int) -> None:
         assert await services.store.claim(run, 0)
 
 
-async def test_runs_that_outlived_processes_are_taken_up_one_at_a_time(stage: Stage) -> None:
+async def test_runs_on_their_last_try_are_taken_up_one_at_a_time_and_keep_no_other_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FEW", 2)
     gate = Gate()
-    services = stage.process(model=gate)
-    suspects = [await enqueue(services) for _ in range(3)]
+    services = stage.process(model=gate, limits=replace(LIMITS, max_attempts=3))
+    suspects = [await enqueue(services) for _ in range(3 * loop.CHOICE)]
     for run in suspects:
         await taken_up_and_died(services, run, SUSPECT)
     others = [await enqueue(services) for _ in range(3)]

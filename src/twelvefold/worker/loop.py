@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun
+from twelvefold.core.ports import Listener, Mailer, Silence
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
@@ -22,6 +22,7 @@ from twelvefold.observe.log import bind, get_logger
 from twelvefold.worker.outbox import Postman
 from twelvefold.worker.pauses import Pauses
 from twelvefold.worker.rhythm import Rhythm
+from twelvefold.worker.suspects import Suspects
 
 log = get_logger(__name__)
 POLL_S = 1.0
@@ -34,9 +35,6 @@ tried again by then anyway, so that a service that is down is not run over."""
 CHOICE = 4
 """Of so many times as many candidates: workers that all took the oldest would be in each other's
 way."""
-
-SUSPECT = 2
-"""From so many processes on that a run has outlived it may be what ended them."""
 
 
 def _silence(run: RunId) -> Listener:
@@ -68,7 +66,7 @@ class Worker:
         self._pauses = Pauses(time.monotonic)
         self._hands: dict[RunId, Hand] = {}
         self._drives: set[asyncio.Task[None]] = set()
-        self._suspect: RunId | None = None
+        self._suspects = Suspects(services.limits.max_attempts)
 
     @property
     def in_flight(self) -> int:
@@ -118,26 +116,16 @@ class Worker:
 
     async def _candidates(self, few: int) -> Sequence[RunId]:
         """Some of the oldest runs that nobody has; not always the very oldest."""
-        # Those that are left alone may be the oldest of all.
-        limit = CHOICE * few + len(self._pauses)
+        # Those that have to wait may be the oldest of all.
+        limit = CHOICE * few + len(self._pauses) + self._suspects.left_out
         waiting = await self._services.store.waiting_runs(
             workflows=tuple(self._services.workflows), limit=limit
         )
         free = [
             one for one in waiting if one.run not in self._hands and one.run not in self._pauses
         ]
-        nearest = [one.run for one in self._apart(free[: CHOICE * few])]
+        nearest = self._suspects.let_in(free, self._hands)[: CHOICE * few]
         return random.sample(nearest, min(few, len(nearest)))
-
-    def _apart(self, waiting: Sequence[WaitingRun]) -> list[WaitingRun]:
-        """Without those that may have killed their processes, but for one at a time.
-
-        Else it would take runs with it that have nothing to do with it, until they count as dead.
-        """
-        suspects = [one for one in waiting if one.attempts >= SUSPECT]
-        chosen = suspects[:1] if self._suspect not in self._hands else []
-        self._suspect = chosen[0].run if chosen else self._suspect
-        return [one for one in waiting if one.attempts < SUSPECT or one in chosen]
 
     async def _taken(self, run: RunId) -> Driven | None:
         try:
