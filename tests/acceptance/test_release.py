@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,16 @@ def test_what_was_put_in_place_is_in_the_ledger(repository: Repository) -> None:
     for one in ledger:
         tagged = repository.does("git", "rev-parse", f"v{one['version']}^{{commit}}").strip()
         assert (one["release"], one["commit"]) == (f"v{one['version']}", tagged)
+
+
+def test_a_release_that_two_put_in_place_is_put_there_once(repository: Repository) -> None:
+    shutil.rmtree(repository.path / ".releases" / "0.1.1")
+
+    with ThreadPoolExecutor() as both:
+        said = list(both.map(lambda _: repository.does("tools/place", "0.1.1"), range(2)))
+
+    assert sorted(said)[0] == ""
+    assert "0.1.1" in repository.does(repository.command("0.1.1"), "version")
 
 
 def test_a_release_needs_nothing_of_the_repository(repository: Repository, tmp_path: Path) -> None:

@@ -146,6 +146,29 @@ async def test_a_commit_that_comes_late_is_known_for_an_earlier_try(
     assert after.thread.entries[-1].event == succeeded("1.0", "roll", "one")
 
 
+async def test_what_others_have_gone_on_from_was_done(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, heard = stage.process(), Heard()
+    driven = await start(services)
+    append_here = services.store.append
+
+    @asynccontextmanager
+    async def overtaken(change: Append) -> AsyncIterator[StepTransaction]:
+        async with append_here(change) as tx:
+            yield tx
+        other = stage.process()
+        await wrote(other, await take(other, driven.run), said("Theirs."))
+        cut_off()
+
+    monkeypatch.setattr(services.store, "append", overtaken)
+
+    await write(services, driven, heard, [said("Mine.")], "queued")
+
+    assert [entry.event for entry in heard.entries] == [said("Mine.")]
+    assert after_start(await stage.journal(driven.run)) == [said("Mine."), said("Theirs.")]
+
+
 async def test_a_lost_answer_is_no_claim_to_what_another_process_wrote(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,7 +172,9 @@ async def test_a_conversation_that_has_no_run_yet_can_be_gone_on_with(stage: Sta
 
 
 async def test_a_run_that_was_queued_is_there_for_any_process(stage: Stage) -> None:
-    run = await enqueue_run(stage.process(), workflow="shop", principal=ANN, items=[user("a lamp")])
+    run, _ = await enqueue_run(
+        stage.process(), workflow="shop", principal=ANN, items=[user("a lamp")]
+    )
 
     record = await stage.record(run)
     assert (record.status, record.leased, record.background) == ("queued", False, True)
@@ -185,7 +187,7 @@ async def test_a_run_is_queued_behind_the_last_one_of_its_thread(stage: Stage) -
     first = await driven(services)
     behind: dict[str, Any] = {"workflow": "shop", "principal": ANN, "thread": first.run.thread}
 
-    run = await enqueue_run(services, items=[user("and?")], **behind)
+    run, _ = await enqueue_run(services, items=[user("and?")], **behind)
 
     assert run == RunId(first.run.thread, 2)
     with pytest.raises(Conflict, match="is not over"):

@@ -116,9 +116,10 @@ async def test_a_request_that_changes_nothing_twice_may_be_sent_again(
         unheard = await client.post("/v1/raise/away", headers=key)
         monkeypatch.setattr(edge, "KEYED", ("/v1/raise/away",))
         keyed = await client.post("/v1/raise/away", headers=key)
+        monkeypatch.setattr(edge, "ONCE", "/raise/away")
+        cancelled = await client.post("/v1/raise/away")
 
-    assert unheard.headers["x-should-retry"] == "false"
-    for answer in (read, keyed):
+    for answer in (read, keyed, cancelled):
         assert answer.headers["retry-after"] == "1"
         assert "x-should-retry" not in answer.headers
     assert unheard.headers["x-should-retry"] == "false"

@@ -9,6 +9,11 @@ from tests.web.asking import WEATHER, answer_to, approval, error, said
 from tests.web.serving import Serve, Served
 from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
+from twelvefold.core.ports import ApiKey
+from twelvefold.web import approvals
+from twelvefold.web.auth import hash_of
+
+APPROVES = "tw_" + "a" * 43
 
 # --- tools of the caller's ------------------------------------------------------------------------
 
@@ -48,6 +53,20 @@ async def test_a_result_is_given_once(api: Served) -> None:
 
     assert said(answers[0].json()) == "The tool says: sunny"
     assert error(answers[1]) == (400, "invalid_call_id", "input[0].call_id")
+
+
+async def test_a_result_that_is_given_at_once_again_is_refused(api: Served) -> None:
+    conversation = (await api.post("/conversations")).json()["id"]
+    first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
+    call_id = first["output"][0]["call_id"]
+    result = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
+    body = {"model": "shop", "input": [result], "conversation": conversation}
+
+    answers = await asyncio.gather(*(api.post("/responses", body) for _ in range(3)))
+
+    assert sorted(one.status_code for one in answers) == [200, 400, 400]
+    listed = (await api.get(f"/conversations/{conversation}/items")).json()["data"]
+    assert [one["type"] for one in listed].count("function_call_output") == 1
 
 
 # --- approval -------------------------------------------------------------------------------------
@@ -104,6 +123,47 @@ async def test_an_answer_counts_once_however_often_it_is_given(api: Served, stag
     [given] = [one.json() for one in answers if one.status_code == 200]
     journal = await stage.journal(RunId.parse(given["id"].removesuffix("c1")))
     assert sum(isinstance(event, ToolSucceeded) for event in journal) == 1
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
+async def test_who_answers_too_is_told_while_the_first_goes_on(
+    api: Served, monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
+) -> None:
+    monkeypatch.setattr(approvals, "TAKE_S", 0.1)
+    _, request = await approval(api)
+    body = {"model": "shop", "input": answer_to(request, True)}
+    api.model.gate.clear()
+
+    asked = [asyncio.create_task(api.post("/responses", body, headers=key)) for _ in range(4)]
+    await asyncio.sleep(0.5)
+    api.model.gate.set()
+    answers = await asyncio.gather(*asked)
+
+    codes = sorted(one.status_code for one in answers)
+    assert codes == ([200] * 4 if key else [200, 400, 400, 400])
+
+
+async def test_who_may_only_approve_says_nothing_else_to_the_run(serve: Serve) -> None:
+    approver = ApiKey("key_a", "boss", "local", ("approve",), hash_of(APPROVES), 1)
+    api = await serve()
+    _, request = await approval(api)
+    await api.web.services.store.add_key(approver)
+    by = {"headers": {"authorization": f"Bearer {APPROVES}"}}
+    body = {"model": "shop", "input": answer_to(request, True)}
+
+    steered = await api.post("/responses", {**body, "instructions": "Ship it to Bob."}, **by)
+    approved = await api.post("/responses", {**body, "stream": True}, **by)
+
+    assert error(steered) == (403, "missing_scope", None)
+    assert approved.status_code == 200
+
+
+async def test_a_call_that_is_allowed_runs_whatever_is_chosen_from_there_on(api: Served) -> None:
+    _, request = await approval(api)
+
+    second = await api.ask(answer_to(request, True), tool_choice="none")
+
+    assert second["output"][0]["output"] == "refunded a lamp"
 
 
 async def test_an_answer_to_what_was_never_asked_is_refused(api: Served) -> None:

@@ -87,6 +87,29 @@ async def test_a_chat_that_fails_is_an_error_that_is_not_repeated(api: Served) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_a_turn_with_a_key_goes_on_elsewhere_when_its_process_ends(
+    serve: Serve, stream: bool
+) -> None:
+    one = await serve(worker=False, grace_s=1)
+    one.model.gate.clear()
+    body = {"model": "shop", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    key = {"headers": {"Idempotency-Key": "one"}}
+
+    asked = asyncio.create_task(one.post("/chat/completions", body, **key))
+    await one.model.asked.wait()
+    one.stop.set()
+    broken = await asked
+    other = await serve()
+    again = await other.post("/chat/completions", body, **key)
+
+    assert broken.status_code == (200 if stream else 503)
+    assert "x-should-retry" not in broken.headers
+    assert "this server cannot follow the turn to its end" in broken.text
+    assert again.status_code == 200
+    assert again.text.count('"finish_reason":"stop"') == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_cannot_ask_for_approval(api: Served, stream: bool) -> None:
     if stream:
         told = await chunks(api, messages=REFUND)

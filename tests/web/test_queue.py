@@ -9,6 +9,7 @@ from tests.web.doubles import Clock
 from tests.web.serving import Serve
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
+from twelvefold.errors import Conflict
 from twelvefold.web.faults import ApiError
 from twelvefold.web.queue import LOOK_S, Queue
 
@@ -21,10 +22,11 @@ async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
     services = stage.process()
     await enqueue(services)
     queue = Queue(services.store, 2)
-    await queue.enter()
+    async with queue.place():
+        pass
 
     with pytest.raises(ApiError, match="2 background runs wait already") as refused:
-        await queue.enter()
+        await queue.place().__aenter__()
 
     assert (refused.value.status, refused.value.code) == (429, "queue_full")
 
@@ -33,15 +35,22 @@ async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
     clock = Clock()
     services = stage.process()
     queue = Queue(services.store, 1, clock)
-    await queue.enter()
-    clock.now += LOOK_S
-
-    await queue.enter()
+    for _ in range(2):
+        async with queue.place():
+            clock.now += LOOK_S
     await enqueue(services)
-    clock.now += LOOK_S
 
     with pytest.raises(ApiError):
-        await queue.enter()
+        await queue.place().__aenter__()
+
+
+async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
+    queue = Queue(stage.process().store, 1, Clock())
+
+    for _ in range(3):
+        with pytest.raises(Conflict):
+            async with queue.place():
+                raise Conflict("the turn before is not over")
 
 
 async def test_a_background_turn_too_many_is_told_to_come_again(serve: Serve) -> None:

@@ -12,7 +12,7 @@ from tests.web.asking import NOWHERE, answer_to, approval, error, said
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
-from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.errors import ModelRejected, ModelUnavailable, StoreUnavailable
 from twelvefold.web import limits
 
 # --- a turn ---------------------------------------------------------------------------------------
@@ -185,6 +185,21 @@ async def test_a_page_that_is_none_is_refused(api: Served, query: Json) -> None:
 
 
 # --- background, cancelled, deleted ---------------------------------------------------------------
+
+
+async def test_a_background_turn_that_is_written_is_told_whatever_becomes_of_the_database(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = await serve(worker=False)
+
+    async def gone(*args: Any, **more: Any) -> None:
+        raise StoreUnavailable("the database cannot be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(web.web.services.store, "follow", gone)
+        queued = await web.ask("hi", background=True)
+
+    assert (await web.get(f"/responses/{queued['id']}")).json() == queued
 
 
 async def test_a_background_turn_is_answered_at_once_and_goes_on(serve: Serve) -> None:

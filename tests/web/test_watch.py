@@ -96,8 +96,8 @@ async def test_a_reader_hears_at_once_that_its_process_is_about_to_end(
     assert rest == [stream.LEAVING.decode().strip()]
 
 
-async def rings(*answers: dict[ThreadId, tuple[int, int]] | None) -> list[bool]:
-    """Whether a reader is rung for each of the watch's looks; None is a database that is away."""
+async def rings(*answers: dict[ThreadId, tuple[int, int]] | Exception) -> list[bool]:
+    """Whether a reader is rung for each of the watch's looks."""
     news, heard, done, left = News(), list[bool](), asyncio.Event(), list(answers)
 
     class Told:
@@ -107,8 +107,9 @@ async def rings(*answers: dict[ThreadId, tuple[int, int]] | None) -> list[bool]:
             if not left:
                 done.set()
                 await asyncio.Event().wait()
-            if (answer := left.pop(0)) is None:
-                raise StoreUnavailable("gone")
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
             return answer
 
     with news.listening(RunId(THREAD, 1)) as ear:
@@ -124,13 +125,14 @@ async def test_a_reader_is_rung_when_its_thread_has_moved(monkeypatch: pytest.Mo
     assert await rings(one, one, piece, two, two) == [True, False, True, True, False]
 
 
+@pytest.mark.parametrize("fault", [StoreUnavailable("gone"), RuntimeError("nobody's expectation")])
 async def test_a_reader_is_rung_when_the_database_goes_and_when_it_is_back(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0)
     one = {THREAD: (1, 0)}
 
-    assert await rings(one, None, None, one) == [True, True, False, True]
+    assert await rings(one, fault, fault, one) == [True, True, False, True]
 
 
 async def test_what_is_driven_here_is_not_looked_for() -> None:

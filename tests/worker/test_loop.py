@@ -33,7 +33,8 @@ POLL_S = 0.05
 
 
 async def enqueue(services: Services, text: str = "a lamp, please") -> RunId:
-    return await enqueue_run(services, workflow="shop", principal=ANN, items=[user(text)])
+    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user(text)])
+    return run
 
 
 @asynccontextmanager

@@ -24,9 +24,12 @@ def open_tools(thread: Thread, workflow: Workflow) -> tuple[Tool, ...]:
     return tuple(tool for tool in workflow.tools if why_closed(thread, tool) is None)
 
 
-def why_closed(thread: Thread, tool: Tool) -> str | None:
-    """Why the tool may not be called now, for the model to read; None if it may."""
-    names = chosen(thread.asked)
+def why_closed(thread: Thread, tool: Tool, *, allowed: bool = False) -> str | None:
+    """Why the tool may not be called now, for the model to read; None if it may.
+
+    `allowed`: a person has said yes to this very call, whatever the caller has chosen meanwhile.
+    """
+    names = None if allowed else chosen(thread.asked)
     if names is not None and tool.name not in names:
         return f"{tool.name} cannot be called in this turn; the caller has not allowed it"
     most = thread.asked.max_tool_calls
@@ -55,7 +58,7 @@ def admit(thread: Thread, workflow: Workflow, call: Call) -> Admitted | BadCall:
     if call.repeated:
         problem = f"call id {call.wire_id!r} came twice in one reply; only the first call was run"
         return BadCall("repeated", call.tool, call.arguments, (problem,))
-    if closed := why_closed(thread, tool):
+    if closed := why_closed(thread, tool, allowed=call.state == "cleared"):
         return BadCall("not_open", call.tool, call.arguments, (closed,))
     try:
         return Admitted(call, tool, tool.parameters.parse(call.arguments))

@@ -185,7 +185,11 @@ async def _went_through(
     record = await services.store.load(change.lease.run.thread)
     entries = [entry for entry in record.entries if entry.position > change.head]
     found = [encode(entry.event) for entry in entries]
-    return entries if any(found == [encode(one) for one in events] for events in tried) else ()
+    for events in tried:
+        # Others may have gone on behind them.
+        if found[: len(events)] == [encode(one) for one in events]:
+            return entries[: len(events)]
+    return ()
 
 
 def tell(driven: Driven, listener: Listener, entries: Sequence[Entry]) -> Driven:

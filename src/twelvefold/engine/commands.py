@@ -11,6 +11,7 @@ from twelvefold.core.events import (
     PLAIN,
     ApprovalAnswered,
     Asked,
+    Entry,
     Event,
     Item,
     OutcomeSettled,
@@ -99,14 +100,17 @@ async def enqueue_run(
     request: IdempotentRequest | None = None,
     behind: int = 0,
     fork: bool = False,
-) -> RunId:
-    """Write a new run for any process to take. Raises as `start_run` does."""
+) -> tuple[RunId, Entry]:
+    """Write a new run for any process to take; returns its first entry, too.
+
+    Raises as `start_run` does.
+    """
     started = _started(services, workflow, principal, items, asked)
     before = await _before(services, workflow, principal, thread, behind, fork)
     new = _new_run(services, started, before, thread, background, request, fork)
     entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
     tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
-    return new.run
+    return new.run, entry
 
 
 async def fork_at(

@@ -72,7 +72,9 @@ async def _round(
 
 async def _enqueued(services: Services, ref: str) -> RunId:
     said = {"type": "message", "role": "user", "content": f"book {ref}"}
-    return await enqueue_run(services, workflow="clerk", principal=Principal("viii"), items=[said])
+    who = Principal("viii")
+    run, _ = await enqueue_run(services, workflow="clerk", principal=who, items=[said])
+    return run
 
 
 def _taken_up(worker: Running, runs: Sequence[RunId]) -> Counter[str]:

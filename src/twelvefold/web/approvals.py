@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item
+from twelvefold.core.events import PLAIN, ApprovalAnswered, Asked, Entry, Item
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import fold
@@ -57,6 +57,14 @@ def answers(request: Request) -> bool:
     return any(item["type"] == ANSWER for item in request.items)
 
 
+def steers(request: Request) -> bool:
+    """Whether it bears on what the run does beside the call: more than to approve."""
+    asked = request.asked
+    told = {"stream", "store", "metadata", "echo", "conversation", "previous", "hops"}
+    said = {field for field in asked.__struct_fields__ if field not in told}
+    return any(getattr(asked, field) != getattr(PLAIN, field) for field in said)
+
+
 async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
     """Give the answer, and go on with the run here. Raises ApiError if nothing waits for it."""
     if before := await _given_before(web, principal, request):
@@ -94,8 +102,8 @@ async def _given(web: Web, principal: Principal, request: Request) -> Begun:
     _refuse_news(request, index)
     await _check_place(web, principal, request, waiting)
     if request.background:
-        await web.queue.enter()
-        await _answer(web, principal, request, waiting, index)
+        async with web.queue.place():
+            await _answer(web, principal, request, waiting, index)
         web.wake()
         return await _begun(web, principal, waiting.next, None)
     with web.drives.slot():
@@ -166,6 +174,7 @@ async def _answer(
     run is held for long.
     """
     said, began = request.items[index], waiting.asked
+    id = said["approval_request_id"]
     # These are the run's: whether it is kept, and whether its conversation has a name.
     asked = structs.replace(request.asked, store=began.store, conversation=began.conversation)
     write = partial(
@@ -180,8 +189,18 @@ async def _answer(
         background=request.background,
         request=request.key,
     )
+
+    async def once() -> None:
+        try:
+            await write()
+        except Conflict as error:
+            # Who has answered goes on with the run, and has it for as long as that takes.
+            if await _found(web, principal, id) is None:
+                raise TooLate(str(error)) from error
+            raise
+
     try:
-        await _once_free(write)
+        await _once_free(once)
     except TooLate as error:
         raise _not_pending(said, index) from error
 

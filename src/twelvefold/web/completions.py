@@ -16,6 +16,7 @@ from twelvefold.web.chat import parse_chat
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.reading import Reading
+from twelvefold.web.requests import Request as TurnRequest
 from twelvefold.web.requests import json_body
 from twelvefold.web.responses import cancelled, leaving, until_over
 from twelvefold.web.shapes import Json
@@ -39,12 +40,15 @@ async def create(request: Request) -> Response:
     begun = await begin(web, principal, asked)
     leave = leaving(web, begun, asked)
     if asked.stream:
-        return EventStream(_told(web, begun, with_usage=with_usage), leave)
+        return EventStream(_told(web, begun, asked, with_usage=with_usage), leave)
     await until_over(web, begun, request, leave)
     response = begun.reading.telling.response()
     error = _error(response)
+    if error and begun.reading.over:
+        raise ApiError(500, error, code="server_error", repeat=False)
     if error:
-        raise ApiError(500 if begun.reading.over else 503, error, code="server_error", repeat=False)
+        # Under its key the same turn goes on elsewhere; without one it would be another.
+        raise ApiError(503, error, code="server_error", repeat=asked.key is not None)
     await _end_waiting(web, begun.reading)
     return json_response(_completion(response))
 
@@ -139,7 +143,9 @@ def _usage(response: Json) -> Json:
 # --- streamed -------------------------------------------------------------------------------------
 
 
-async def _told(web: Web, begun: Begun, *, with_usage: bool) -> AsyncGenerator[bytes, None]:
+async def _told(
+    web: Web, begun: Begun, asked: TurnRequest, *, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
     """The turn as chunks. What was said of a reply that was then given up cannot be taken back."""
     reading = begun.reading
     chunks = _Chunks(reading.telling.response(), with_usage=with_usage)
@@ -151,10 +157,12 @@ async def _told(web: Web, begun: Begun, *, with_usage: bool) -> AsyncGenerator[b
                     yield data(chunks.of(delta))
     response = reading.telling.response()
     if not reading.over:
-        # Nobody can come back for the rest, and a text that just ends looks whole.
-        with suppress(ServiceFault):
-            await cancelled(web, reading.id.run)
+        # A text that just ends looks whole. Who has no key cannot come back for the rest.
+        if asked.key is None:
+            with suppress(ServiceFault):
+                await cancelled(web, reading.id.run)
         message = "this server cannot follow the turn to its end; ask again"
+        message += " with the same Idempotency-Key" if asked.key else ""
         fault = ApiError(503, message, code="service_unavailable")
         yield data(fault.body)
         return

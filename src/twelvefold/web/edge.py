@@ -31,6 +31,8 @@ _SECURED = [(name.encode(), value.encode()) for name, value in SECURED.items()]
 QUIET = ("/healthz", "/readyz")
 """Asked every few seconds by machines; their lines are for debugging."""
 KEYED = ("/v1/responses", "/v1/chat/completions")
+ONCE = "/cancel"
+"""The end of the path of what is done once, however often it is asked for, key or not."""
 """Where a request under an Idempotency-Key is carried out once, however often it comes."""
 CLIENT_GONE = 499
 """In the log, for an answer that nobody waited for. Source: nginx."""
@@ -68,8 +70,9 @@ class Edge:
         except ClientDisconnect:
             exchange.status = CLIENT_GONE
         except Exception as error:
-            keyed = "idempotency-key" in headers and scope["path"] in KEYED
-            fault = api_error(error, scope["method"], keyed=keyed)
+            path = scope["path"]
+            once = path.endswith(ONCE) or ("idempotency-key" in headers and path in KEYED)
+            fault = api_error(error, scope["method"], once=once)
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:

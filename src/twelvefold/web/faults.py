@@ -104,12 +104,12 @@ def _methods(request: Request) -> list[str]:
     )
 
 
-def api_error(error: Exception, method: str, *, keyed: bool = False) -> ApiError:
+def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
     """What any exception means to a client; one that nobody foresaw is a 500.
 
-    `keyed` says that the request's Idempotency-Key was heard, so that to repeat it is safe.
+    `once`: however often it is sent, it is done once, as with an Idempotency-Key that is heard.
     """
-    repeat = keyed or method in SAFE_METHODS
+    repeat = once or method in SAFE_METHODS
     match error:
         case ApiError():
             return error

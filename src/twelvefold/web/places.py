@@ -40,7 +40,7 @@ from twelvefold.web.wire import parts
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a turn goes. `end` is the position of the response that it goes on from, if any.
+    """Where a turn goes. `end` is the position that it goes on from, if it matters.
 
     `fork`: on a thread of its own from there, not behind the end of that one.
     """
@@ -76,7 +76,7 @@ async def _in_conversation(services: Services, principal: Principal, request: Re
     if not any(item["type"] == RESULT for item in request.items):
         return Place(thread)
     record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    return Place(thread, awaited=awaited_calls(record.entries))
+    return Place(thread, end=record.head, awaited=awaited_calls(record.entries))
 
 
 async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:

@@ -1,7 +1,8 @@
 """Whether there is room for one more background run: the table is the queue, and it has a limit."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from twelvefold.core.ports import Store
 from twelvefold.engine.commands import PATIENCE_S
@@ -25,8 +26,17 @@ class Queue:
         self._waiting = 0
         self._counted_at = -LOOK_S
 
-    async def enter(self) -> None:
-        """Before a run is written that waits. Raises ApiError with 429 if too many do already."""
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Room for a run that the body writes. Raises ApiError with 429 if too many wait."""
+        await self._enter()
+        try:
+            yield
+        except BaseException:
+            self._waiting = max(0, self._waiting - 1)
+            raise
+
+    async def _enter(self) -> None:
         if self._clock() >= self._counted_at + LOOK_S:
             self._waiting = await patiently(
                 lambda: self._store.queued_runs(limit=self._most), PATIENCE_S

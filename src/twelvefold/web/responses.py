@@ -19,7 +19,7 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.approvals import answers, go_on
+from twelvefold.web.approvals import answers, go_on, steers
 from twelvefold.web.auth import principal_of
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
@@ -43,17 +43,18 @@ async def create(request: Request) -> Response:
     web = web_of(request)
     body = await json_body(request)
     asked = parse(body, request.headers, web.services.workflows)
-    if answers(asked):
-        begun = await go_on(web, principal_of(request, "approve"), asked)
-    else:
+    if not answers(asked):
         begun = await begin(web, principal_of(request), asked)
+    else:
+        if steers(asked):
+            principal_of(request)
+        begun = await go_on(web, principal_of(request, "approve"), asked)
     reading = begun.reading
     leave = leaving(web, begun, asked)
     if asked.stream:
         # A run in the background is seen to by whoever drives it.
         return EventStream(pieces(reading, aside=begun.see_to_it), leave)
     if asked.background:
-        await reading.look()
         return json_response(reading.telling.response(queued=True))
     await until_over(web, begun, request, leave)
     return json_response(reading.telling.response())

@@ -7,16 +7,16 @@ is the answer.
 import asyncio
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from twelvefold.core.events import RunStarted
+from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import IdempotentRequest, Principal
+from twelvefold.core.ports import Heard, IdempotentRequest, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault
+from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
@@ -63,8 +63,8 @@ class Begun:
             if not self.reading.over:
                 await give_up(web.services, self.run, "a service failed while the run was driven")
                 web.news.ring(self.run)
-        except Conflict:
-            self._is_ours = False  # another process goes on with it
+        except (Conflict, StaleRun):
+            self._is_ours = False  # another process goes on with it, or ends it
             if web.draining.is_set():
                 await cancel(web.services, self.run)
         except CancelAsked:
@@ -99,6 +99,7 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
                 place = place.beside()
             elif place.thread:
                 await _wait(web, place.thread, end)
+                place = None  # the turn before may have had the results that this one brings
             else:
                 raise
 
@@ -152,12 +153,11 @@ async def _begun(web: Web, principal: Principal, request: Request, place: Place)
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
-    await web.queue.enter()
-    run = await enqueue_run(web.services, **_new_run(principal, request, place))
-    # Once it is written it is done: a database that is away now is only waited for.
-    reading, _ = await opened(web, principal, ResponseId(run), stored=False)
+    async with web.queue.place():
+        run, first = await enqueue_run(web.services, **_new_run(principal, request, place))
     web.wake()
-    return Begun(web, reading)
+    # Nothing is read: whatever becomes of the database now, what is written is done.
+    return Begun(web, _reading_of(web, run, first, background=True))
 
 
 def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, Any]:
@@ -176,16 +176,19 @@ def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, 
 
 def drive_here(web: Web, driven: Driven) -> Begun:
     """Drive a new run in this process, whether or not anybody waits for it."""
-    first, started = next(
-        (entry, entry.event)
-        for entry in driven.thread.latest
-        if isinstance(entry.event, RunStarted)
-    )
-    view = view_of(web.settings, started, background=False)
-    reading = Reading(web, ResponseId(driven.run), view, first, first.position)
+    first = next(one for one in driven.thread.latest if isinstance(one.event, RunStarted))
+    reading = _reading_of(web, driven.run, first, background=False)
     task = web.drives.start(driven, web.news.bell(driven.run))
     task.add_done_callback(lambda _: web.news.ring(driven.run))
     return Begun(web, reading, here=True)
+
+
+def _reading_of(web: Web, run: RunId, first: Entry, *, background: bool) -> Reading:
+    started = cast("RunStarted", first.event)
+    view = view_of(web.settings, started, background=background)
+    reading = Reading(web, ResponseId(run), view, first, first.position)
+    reading.hear(Heard((), (first,)))
+    return reading
 
 
 async def _wait(web: Web, thread: ThreadId, end: float) -> None:
