@@ -18,7 +18,7 @@ from tests.docs.test_running import log_in_as_administrator, pip_settings, progr
 from tests.servers import PrivateMariaDB
 
 PAGE = ROOT / "docs" / "howto" / "deploy.md"
-OURS = "tests/docs/test_deploying.py does"
+OURS = "tests/docs/test_deploying.py does it"
 SECRET = "hush"
 STANDS_IN = ROOT / "tests" / "docs" / "systemd.py"
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
