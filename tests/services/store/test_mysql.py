@@ -19,6 +19,7 @@ from tests.services.store.stories import (
     journal,
     leased,
     made,
+    new_thread,
     on_server,
     queued,
     rows,
@@ -32,6 +33,8 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
+from twelvefold.services.store.journal import wall_clock_us
+from twelvefold.services.store.mysql import MySQLStore
 from twelvefold.services.store.mysql_connection import MySQLConnection
 
 pytestmark = pytest.mark.mysql
@@ -83,6 +86,34 @@ async def test_a_deadlock_undoes_all_of_it_though_the_tool_swallows_it(mariadb: 
     lost = leases[ended.index(fault)]
     assert await journal(mariadb, lost.run.thread) == [asked()]
     await append(mariadb, lost, 1, said())
+
+
+async def test_a_thread_is_forked_while_a_step_of_it_takes_long(mariadb: Store) -> None:
+    lease, fork = await leased(mariadb), new_thread()
+
+    async with mariadb.append(Append(lease, 1, 1)) as tx:
+        await mariadb.fork(lease.run.thread, 1, fork)
+        await tx.record([said()])
+
+    assert await journal(mariadb, fork) == [asked()]
+    assert await journal(mariadb, lease.run.thread) == [asked(), said()]
+
+
+async def test_what_is_being_forked_is_not_pruned(mariadb: Store, mariadb_url: str) -> None:
+    assert isinstance(mariadb, MySQLStore)
+    lease, fork = await leased(mariadb), new_thread()
+    await append(mariadb, lease, 1, finished(), status="completed")
+    rival, before_us = await open_store(mariadb_url), wall_clock_us() + 1
+    await asyncio.sleep(0.01)
+
+    async with mariadb._transaction() as db:
+        await mariadb._fork(db, lease.run.thread, 2, fork)
+        pruning = asyncio.create_task(rival.prune(before_us=before_us))
+        await asyncio.sleep(0.3)
+
+    assert await pruning == 0
+    assert await journal(mariadb, fork) == [asked(), finished()]
+    await rival.close()
 
 
 async def test_who_waits_too_long_for_a_row_is_undone(mariadb: Store) -> None:

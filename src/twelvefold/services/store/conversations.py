@@ -173,7 +173,7 @@ class Conversations(Database):
             await self._fork(db, thread, position, new)
 
     async def _fork(self, db: Connection, thread: ThreadId, position: int, new: ThreadId) -> None:
-        row = await self._thread_row(db, thread, "lock_thread")
+        row = await self._thread_row(db, thread)
         if row["deleted_at"]:
             raise NotFound(f"no thread conv_{thread}")
         if not 1 <= position <= row["head"]:
@@ -184,6 +184,10 @@ class Conversations(Database):
             raise NotFound(
                 f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
             )
+        # Not the thread's row: a step of it has that for as long as its tool takes.
+        held = {"thread": thread, "first": (row["forked_at"] or 0) + 1}
+        if not await db.fetch(self._sql["hold_origin"], held):
+            raise NotFound(f"no thread conv_{thread}")
         fork = {"fork": new, "thread": thread, "position": position}
         await db.execute(self._sql["insert_fork"], fork)
 

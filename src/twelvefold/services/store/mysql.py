@@ -26,6 +26,7 @@ WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     "lock": "FOR UPDATE",
+    "share": "LOCK IN SHARE MODE",
     "at_most": "LIMIT 1000",
     "skip_locked": "FOR UPDATE SKIP LOCKED",
     # In the order that is written: MySQL may think better of beginning with all the threads.

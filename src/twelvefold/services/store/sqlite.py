@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 WORDS = {
     "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     "lock": "",
+    "share": "",
     "at_most": "",  # nobody is held up by a row
     "skip_locked": "",
     "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order

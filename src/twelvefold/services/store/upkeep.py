@@ -41,8 +41,8 @@ class Upkeep(Database):
             locked = await self._of(db, "lock_threads", threads, before_us)
             if not locked:
                 return 0
-            statement, values = listed(self._sql["lock_runs"], "threads", locked)
-            await db.fetch(statement, values)
+            for name in ("lock_runs", "lock_openings"):
+                await db.fetch(*listed(self._sql[name], "threads", locked))
             # Something may have happened to them since they were found.
             old = await self._of(db, "old_threads", locked, before_us)
             for name in _OF_THREADS if old else ():

@@ -88,6 +88,10 @@ SELECT COALESCE(MAX(number), 0) AS number FROM deltas
 -- unfinished_run: 0 rows mean that nothing is under way on this thread
 SELECT ordinal FROM runs WHERE thread_id = :thread AND finished_at IS NULL LIMIT 1
 
+-- hold_origin: keeps a thread that is about to be forked from being pruned; its own first entry
+-- stands for it, since no step ever waits for that. 0 rows mean that it has been pruned
+SELECT position FROM events WHERE thread_id = :thread AND position = :first {share}
+
 -- insert_fork: a conversation that goes on from a position of another
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata)
 SELECT :fork, principal, workflow, :position, id, :position, {now_us}, ''

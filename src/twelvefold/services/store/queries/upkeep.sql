@@ -21,9 +21,14 @@ SELECT t.id FROM threads t
    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.thread_id = t.id AND o.sent_at IS NULL
                       AND (o.dead_at IS NULL OR o.dead_at >= :before_us))
 
--- lock_threads: against whoever goes on with one of them or forks it, who takes its row first; those
--- that are missing are just being gone on with
+-- lock_threads: against whoever goes on with one of them, who takes its row first; those that are
+-- missing are just being gone on with
 SELECT id FROM threads WHERE id IN (:threads) {skip_locked}
+
+-- lock_openings: against whoever forks one of them
+SELECT e.position FROM threads t
+  JOIN events e ON e.thread_id = t.id AND e.position = COALESCE(t.forked_at, 0) + 1
+ WHERE t.id IN (:threads) {lock}
 
 -- lock_runs: against whoever claims one of theirs
 SELECT ordinal FROM runs WHERE thread_id IN (:threads) {lock}
