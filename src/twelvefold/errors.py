@@ -13,8 +13,10 @@ TwelvefoldError
 ├── CancelAsked            the engine: somebody asked for the run to be cancelled
 ├── ServiceFault           the operator: an attached service fails
 │   ├── StoreUnavailable   … the database cannot be reached or asks for a retry
+│   │   └── StoreFailed    … the database reports an error that may last
 │   ├── StoreRefused       … the database is not fit, or refuses a statement
-│   │   └── DuplicateRow   … because a row with this key is there already
+│   │   ├── DuplicateRow   … because a row with this key is there already
+│   │   └── TooLarge       … because it, or a row, exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never take this request
 │   ├── MailUnavailable    … the mail server did not take a mail this time
@@ -87,12 +89,24 @@ class StoreUnavailable(ServiceFault):
     """The database cannot be reached, or asks for the transaction to be tried again."""
 
 
+class StoreFailed(StoreUnavailable):
+    """The database reports an error that is not the statement's and may last.
+
+    A full disk, a missing privilege, any error number that is not known. Retried for a bounded
+    time; then the run fails with this message.
+    """
+
+
 class StoreRefused(ServiceFault):
-    """The database is not fit for the journal, or refuses a statement as it stands."""
+    """The statement cannot be executed as it stands: the error is in it or in its values."""
 
 
 class DuplicateRow(StoreRefused):
     """A row with this key is there already; the statement changed nothing."""
+
+
+class TooLarge(StoreRefused):
+    """The statement or a row exceeds the server's `max_allowed_packet`; the message names it."""
 
 
 class ModelUnavailable(ServiceFault):
