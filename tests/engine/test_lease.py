@@ -1,14 +1,12 @@
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.engine.stage import Stage, start
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.append import Driven
-from twelvefold.engine.lease import Renewed, unbroken
-from twelvefold.errors import CancelAsked, LeaseLost, StaleRun, StoreUnavailable
+from twelvefold.engine.lease import Renewed
+from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable
 
 LEASE_S = 20.0
 pytestmark = pytest.mark.usefixtures("frequent_renewals")
@@ -27,66 +25,6 @@ async def held(stage: Stage) -> Driven:
 async def take_over(stage: Stage, store: Store, lease: Lease) -> None:
     await stage.let_leases_run_out()
     assert await store.claim(lease.run, 20.0)
-
-
-@asynccontextmanager
-async def cancelled_amid(work: asyncio.Task[object], *, times: int = 1) -> AsyncIterator[None]:
-    """Cancels the task while it is at work; the body is what happens after that."""
-    await asyncio.sleep(0)
-    for _ in range(times):
-        work.cancel()
-        await asyncio.sleep(0)
-    yield
-    with pytest.raises(asyncio.CancelledError):
-        await work
-
-
-async def test_unbroken_work_gives_its_result_and_its_error() -> None:
-    async def fail() -> None:
-        raise StaleRun("moved on")
-
-    assert await unbroken(asyncio.sleep(0, "done")) == "done"
-    with pytest.raises(StaleRun, match="moved on"):
-        await unbroken(fail())
-
-
-@pytest.mark.parametrize("times", [1, 3])
-async def test_unbroken_work_is_finished_however_often_it_is_cancelled(times: int) -> None:
-    go_on, done = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        await go_on.wait()
-        done.set()
-
-    async with cancelled_amid(asyncio.ensure_future(unbroken(work())), times=times):
-        assert not done.is_set()
-        go_on.set()
-
-    assert done.is_set()
-
-
-async def test_what_fails_after_the_cancellation_is_told_to_the_operator_by_its_name(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    go_on = asyncio.Event()
-
-    async def fail() -> None:
-        await go_on.wait()
-        raise ValueError("a secret")
-
-    async with cancelled_amid(asyncio.ensure_future(unbroken(fail()))):
-        go_on.set()
-
-    (line,) = caplog.records
-    assert (line.message, vars(line)["fields"]) == ("step_abandoned", {"error": "ValueError"})
-
-
-async def test_work_that_is_cancelled_from_within_ends_its_caller() -> None:
-    async def give_up() -> None:
-        raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await unbroken(give_up())
 
 
 async def test_a_lease_is_kept_while_the_body_runs(

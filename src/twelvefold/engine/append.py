@@ -27,9 +27,9 @@ from twelvefold.core.ports import (
     StepTransaction,
 )
 from twelvefold.core.thread import Thread
-from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import get_logger
 
@@ -157,7 +157,7 @@ async def _committed(
     services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
 ) -> Sequence[Entry]:
     try:
-        return await unbroken(_commit(services, change, body, tried))
+        return await run_uninterrupted(_commit(services, change, body, tried))
     except StaleRun:
         entries = await _went_through(services, change, tried)
         if not entries:

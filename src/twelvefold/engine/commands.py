@@ -36,9 +36,9 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.engine.append import Driven, tell, write
-from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import (
     CancelAsked,
     Conflict,
@@ -391,7 +391,7 @@ async def _give_back(
 ) -> None:
     status: Literal["queued", "waiting"] = "waiting" if waits else "queued"
     with suppress(ServiceFault):
-        await unbroken(services.store.release(lease, status=status, in_doubt=interrupted))
+        await run_uninterrupted(services.store.release(lease, status=status, in_doubt=interrupted))
 
 
 async def _written(

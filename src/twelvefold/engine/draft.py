@@ -14,9 +14,9 @@ from typing import Literal, Self
 from twelvefold.core.events import Item
 from twelvefold.core.ports import Delta, Listener, ModelReply, Silence
 from twelvefold.engine.append import Driven
-from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.observe.log import get_logger
 
@@ -101,7 +101,7 @@ class Draft(Silence):
             self._void = True
         if not (self._unsure or self._owes_a_restart(last=True)):
             return self._attempt.first, tuple(map(len, self._attempt.shown))
-        await patiently(lambda: unbroken(self._write_rows(last=True)), math.inf)
+        await patiently(lambda: run_uninterrupted(self._write_rows(last=True)), math.inf)
         self._listener.shown()
         return (self._number + 1 if text is not None and self._number else 0), ()
 
@@ -136,7 +136,7 @@ class Draft(Silence):
         if self._timer:
             self._timer.cancel()
         if self._writer:
-            await unbroken(self._writer)
+            await run_uninterrupted(self._writer)
 
     async def _write_rows(self, *, last: bool = False) -> None:
         """Write what others have to know now; `last`: what is not shown so far need not be."""

@@ -12,8 +12,9 @@ from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.lease import Renewed, unbroken
+from twelvefold.engine.lease import Renewed
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step import step
 from twelvefold.errors import (
     CancelAsked,
@@ -121,7 +122,9 @@ class _Drive:
     async def _give_back(self, doubtful: Call | None, error: str) -> bool:
         release, lease = self.services.store.release, self.driven.lease
         # What failed here may fail again: it keeps no other run waiting.
-        return await unbroken(release(lease, in_doubt=doubtful is not None, behind=bool(error)))
+        return await run_uninterrupted(
+            release(lease, in_doubt=doubtful is not None, behind=bool(error))
+        )
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""

@@ -1,38 +1,16 @@
-"""One run, one owner: a lease is kept while a process works, and what must not break is whole."""
+"""One run, one owner: a lease is kept while a process works."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from twelvefold.core.ports import Lease, Store
 from twelvefold.errors import CancelAsked, LeaseLost, ServiceFault
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-Result = TypeVar("Result")
 RENEWALS = 3
 """How often a lease is renewed within its length, so that one that fails is not the end."""
-
-
-async def unbroken(work: Coroutine[Any, Any, Result] | asyncio.Task[Result]) -> Result:
-    """Do all of it, even if the caller is cancelled meanwhile; then the caller is.
-
-    A cancelled task does not stop its statement on the server: a step's transaction is short, and
-    either all of it happens or none. However often it is cancelled: a transaction that nobody
-    waits for could still commit, behind the back of whoever writes next.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()):
-            log.warning("step_abandoned", error=type(error).__name__)
-        raise
 
 
 class Renewed:

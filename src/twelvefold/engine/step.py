@@ -35,10 +35,10 @@ from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus,
 from twelvefold.core.workflow import BadCall, Workflow
 from twelvefold.engine.append import Driven, append, write
 from twelvefold.engine.draft import Draft
-from twelvefold.engine.lease import unbroken
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.perform import FAULT, Told, Undo, run_call, run_group, run_in_step
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import StoreRefused
 from twelvefold.observe.log import get_logger
 
@@ -63,7 +63,7 @@ async def step(
             return await _run_tools(services, driven, workflow, listener, decision)
         case Rest():
             release = partial(services.store.release, driven.lease, status="waiting")
-            await patiently(lambda: unbroken(release()), math.inf)
+            await patiently(lambda: run_uninterrupted(release()), math.inf)
             return replace(driven, status="waiting")
         case _:
             events, status = _closing(decision)

@@ -1,0 +1,68 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.errors import StaleRun
+
+
+@asynccontextmanager
+async def cancelled_amid(work: asyncio.Task[object], *, times: int = 1) -> AsyncIterator[None]:
+    """Cancels the task while it is at work; the body is what happens after that."""
+    await asyncio.sleep(0)
+    for _ in range(times):
+        work.cancel()
+        await asyncio.sleep(0)
+    yield
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
+async def test_uninterrupted_work_gives_its_result_and_its_error() -> None:
+    async def fail() -> None:
+        raise StaleRun("moved on")
+
+    assert await run_uninterrupted(asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(StaleRun, match="moved on"):
+        await run_uninterrupted(fail())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_uninterrupted_work_is_finished_however_often_it_is_cancelled(times: int) -> None:
+    go_on, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go_on.wait()
+        done.set()
+
+    async with cancelled_amid(asyncio.ensure_future(run_uninterrupted(work())), times=times):
+        assert not done.is_set()
+        go_on.set()
+
+    assert done.is_set()
+
+
+async def test_what_fails_after_the_cancellation_is_told_to_the_operator_by_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def fail() -> None:
+        await go_on.wait()
+        raise ValueError("a secret")
+
+    async with cancelled_amid(asyncio.ensure_future(run_uninterrupted(fail()))):
+        go_on.set()
+
+    (line,) = caplog.records
+    assert (line.message, vars(line)["fields"]) == ("step_abandoned", {"error": "ValueError"})
+
+
+async def test_work_that_is_cancelled_from_within_ends_its_caller() -> None:
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await run_uninterrupted(give_up())
