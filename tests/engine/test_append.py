@@ -17,7 +17,7 @@ from tests.builders import (
     succeeded,
 )
 from tests.engine.stage import Heard, Stage, Trouble, after_start, cut_off, start
-from twelvefold.core.events import Event
+from twelvefold.core.events import Event, ModelReplied
 from twelvefold.core.ports import Append, Silence, StepTransaction
 from twelvefold.engine.append import Driven, append, caught_up, write
 from twelvefold.engine.commands import take
@@ -30,7 +30,15 @@ LOAD = "before a load"
 
 
 async def wrote(services: Services, driven: Driven, *events: Event) -> Driven:
+    receive(driven, *events)
     return await write(services, driven, Silence(), events)
+
+
+def receive(driven: Driven, *events: Event) -> None:
+    """Count the replies among these events as received, as a step does."""
+    for event in events:
+        if isinstance(event, ModelReplied):
+            driven.unrecorded.usage += event.usage
 
 
 async def taken_over(stage: Stage, driven: Driven) -> Driven:
@@ -56,6 +64,7 @@ async def test_a_run_is_stored_with_what_it_cost_and_why_it_failed(stage: Stage)
     driven = await wrote(services, await start(services), said())
 
     events: list[Event] = [said(), finished("failed")]
+    receive(driven, *events)
     last = await write(services, driven, Silence(), events, "failed", error="no such model")
 
     record = await stage.record(driven.run)
@@ -262,6 +271,7 @@ async def test_a_run_catches_up_with_what_was_committed_behind_its_back(stage: S
     services, heard = stage.process(), Heard()
     driven = await start(services)
     ahead = await wrote(services, driven, called("look"), succeeded("2.0", "look"))
+    receive(driven, called("look"))  # the commit's answer was lost
 
     assert (await caught_up(services, driven, heard)).thread == ahead.thread
     assert heard.entries == list(ahead.thread.latest[1:])

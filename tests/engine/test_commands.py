@@ -373,7 +373,9 @@ async def test_an_input_is_what_the_journal_will_say_it_was(stage: Stage) -> Non
 
 async def test_a_run_that_nobody_holds_is_taken_as_its_journal_says(stage: Stage) -> None:
     services = stage.process()
-    before = await write(services, await start(services), Silence(), [said()])
+    started = await start(services)
+    started.unrecorded.usage = said().usage
+    before = await write(services, started, Silence(), [said()])
     await services.store.release(before.lease)
 
     taken = await take(stage.process(), before.run)

@@ -38,6 +38,7 @@ from twelvefold.core.ports import (
     Listener,
     ModelReply,
     ModelRequest,
+    ReadOnly,
     Silence,
     StepTransaction,
     Transaction,
@@ -532,6 +533,23 @@ async def test_a_run_that_was_taken_away_to_be_cancelled_is_not_said_to_go_on_el
     await drive(elsewhere, theirs, Silence())
 
     assert (await task).status == "cancelled"
+
+
+async def test_a_run_is_cancelled_at_once_while_a_tool_of_it_reads(stage: Stage) -> None:
+    @tool
+    async def look(db: ReadOnly) -> str:
+        """Look, for as long as it takes another process to cancel the run."""
+        assert await cancel(stage.process(), run.run) == "cancelled"
+        return "seen"
+
+    workflow = Workflow("shop", "Sell.", (look,))
+    services = stage.process(calls(("look", {})), workflow=workflow)
+    run = await start(services)
+
+    outcome = await drive(services, run, Silence())
+
+    assert outcome.status == "cancelled"
+    assert await answers(stage, run) == [CANCELLED]
 
 
 async def test_a_cancelled_run_commits_no_tool_that_was_on_its_way(

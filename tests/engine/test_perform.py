@@ -17,11 +17,11 @@ from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import CallKey, Principal, ReadOnly
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
+from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.perform import (
     FAULT,
     KEYED_TRIES,
     UNREADABLE,
-    Told,
     bad_call,
     run_call,
     run_group,
@@ -38,7 +38,7 @@ def services(stage: Stage) -> Services:
     return stage.process()
 
 
-async def told_by(services: Services, one: Tool, **arguments: Any) -> Told:
+async def told_by(services: Services, one: Tool, **arguments: Any) -> CallOutcome:
     return await run_call(
         services, RUN, "ann", Admitted(open_call(one.name, id="2.0"), one, arguments)
     )
@@ -157,12 +157,25 @@ async def test_whatever_else_a_tool_raises_is_a_fault(
     assert line.exc_info
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("away"), LeaseLost("gone"), CancelAsked("end")])
-async def test_what_says_that_the_run_cannot_go_on_is_no_answer_of_the_tool(
+@pytest.mark.parametrize("error", [LeaseLost("gone"), CancelAsked("end")])
+async def test_the_loss_of_the_run_is_no_answer_of_the_tool(
     services: Services, error: Exception
 ) -> None:
+    @tool
+    async def look(db: ReadOnly) -> None:
+        """Look."""
+        raise error
+
     with pytest.raises(type(error)):
-        await told_by(services, raising(error))
+        await answers(services, Workflow("shop", "Sell.", (look,)), open_call("look"))
+
+
+async def test_a_tool_without_our_database_answers_for_the_database_that_it_uses(
+    services: Services,
+) -> None:
+    told = await told_by(services, raising(StoreUnavailable("its own database is away")))
+
+    assert told == ToolFailed(CallId("2.0"), "give", "fault", FAULT)
 
 
 def slow(effect: Any, *, stubborn: bool = False) -> Tool:
@@ -263,7 +276,7 @@ async def test_a_tool_is_handed_what_it_asks_for(services: Services) -> None:
     assert type(taken[1]) is CallKey
 
 
-async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[Told]:
+async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[CallOutcome]:
     told = thread()
     group = [(admit(told, workflow, call), call) for call in calls]
     answered = await run_group(services, workflow, RUN, "ann", group)
@@ -339,8 +352,8 @@ async def test_bad_calls_are_answered_in_their_place(services: Services) -> None
 
 
 async def test_a_group_ends_with_what_says_that_the_run_cannot_go_on(services: Services) -> None:
-    @tool(effect="pure")
-    async def end() -> None:
+    @tool
+    async def end(db: ReadOnly) -> None:
         """End."""
         raise CancelAsked("to be cancelled")
 

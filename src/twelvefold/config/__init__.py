@@ -94,7 +94,7 @@ class Settings:
         float, number(1, 3_600), "seconds until a dead process's run may be taken over"
     ] = 30.0
     max_attempts: Annotated[
-        int, whole(1, 1_000), "processes that may die with one step of a run before it fails"
+        int, whole(1, 1_000), "attempts at one step of a run before it fails"
     ] = 10
     max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
     max_queued: Annotated[

@@ -23,6 +23,7 @@ class Limits:
     `deadline_s` is from the moment a process takes the run. `context_tokens` is the model's
     window; a request is kept below it. `result_chars` bounds one tool's result. `max_attempts`:
     how many processes may take up a run, one after another, and die with it at the same entry.
+    `retry_timeout_s`: how long a step is retried while the database reports an error that may last.
     """
 
     max_steps: int = 50
@@ -35,6 +36,7 @@ class Limits:
     result_chars: int = 65_536
     faults_in_a_row: int = 3
     max_attempts: int = 10
+    retry_timeout_s: float = 60.0
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:

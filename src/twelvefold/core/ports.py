@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
-from twelvefold.core.events import Entry, Event
+from twelvefold.core.events import Entry, Event, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.listener import Listener, Silence
 from twelvefold.core.records import (
@@ -40,7 +40,7 @@ from twelvefold.core.records import (
     ToolSpec,
     WaitingRun,
 )
-from twelvefold.core.sql import ReadOnly, StepTransaction, Transaction
+from twelvefold.core.sql import ReadOnly, StepTransaction, ToolReadOnly, Transaction
 
 __all__ = [
     "OVER",
@@ -75,6 +75,7 @@ __all__ = [
     "Store",
     "ThreadHead",
     "ThreadRecord",
+    "ToolReadOnly",
     "ToolSpec",
     "Transaction",
     "WaitingRun",
@@ -131,11 +132,15 @@ class Store(Protocol):
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
         behind: bool = False,
+        counts: bool = False,
+        usage: Usage | None = None,
     ) -> bool:
         """Give a run back at once; True if somebody asked for its cancelling.
 
         Who asked may have found it held and left its end to the holder. `in_doubt` says that an
-        unsafe call may have happened. `behind`: those that wait already come first.
+        unsafe call may have happened. `behind`: those that wait already come first. `counts`: the
+        attempt counts towards `max_attempts`. `usage` is what the run has cost, if the journal
+        does not have all of it.
         """
         ...
 
@@ -147,7 +152,7 @@ class Store(Protocol):
         """
         ...
 
-    def read(self) -> AbstractAsyncContextManager[ReadOnly]:
+    def read(self) -> AbstractAsyncContextManager[ToolReadOnly]:
         """A connection for reading, outside any step."""
         ...
 

@@ -41,13 +41,15 @@ class Claim(NamedTuple):
     """A run that was taken up. `interrupted`: its last holder never gave it back.
 
     `attempts`: how often that has happened since its thread's last entry, this time included,
-    without its being given back.
+    without its being given back uncounted. `usage`: what the run has cost by now, replies that are
+    not in the journal included.
     """
 
     lease: Lease
     interrupted: bool
     cancel_asked: bool
     attempts: int
+    usage: Usage = Usage()
 
 
 class WaitingRun(NamedTuple):

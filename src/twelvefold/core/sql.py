@@ -50,12 +50,24 @@ class Transaction(ReadOnly, Protocol):
         ...
 
 
-class StepTransaction(Transaction, Protocol):
-    """A tool's transaction as the engine sees it."""
+class MayBeLost(Protocol):
+    """What the engine asks of a transaction once the tool has ended, in whatever way."""
 
-    def reading(self) -> ReadOnly:
-        """The same transaction for a tool that may only read."""
+    def raise_if_lost(self) -> None:
+        """Raise the error that ended the transaction, also where the tool has swallowed it.
+
+        Raises StoreUnavailable or StoreFailed if the database lost it or did not answer a
+        statement in time, StoreRefused if the tool's own statement ended it or is still under way.
+        """
         ...
+
+
+class ToolReadOnly(ReadOnly, MayBeLost, Protocol):
+    """A read-only tool's transaction as the engine sees it."""
+
+
+class StepTransaction(Transaction, MayBeLost, Protocol):
+    """A tool's transaction as the engine sees it."""
 
     async def flush(self) -> None:
         """Send what the ORM session still holds back. Raises what that raises."""

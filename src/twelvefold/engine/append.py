@@ -5,16 +5,21 @@ A commit whose answer was lost may have happened; the journal says whether it di
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from msgspec import structs
 
 from twelvefold.core.events import (
     KINDS,
     Entry,
     Event,
     ModelReplied,
+    OutcomeUnknown,
     RunFinished,
     RunStarted,
     ToolFailed,
+    ToolSucceeded,
+    Usage,
     encode,
 )
 from twelvefold.core.ids import RunId
@@ -34,8 +39,22 @@ from twelvefold.errors import StaleRun
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
+NOTHING_SPENT = Usage()
+CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown
+"""What a call has come to."""
 Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 """What a step does inside its transaction; it returns the entries that were announced."""
+
+
+@dataclass(slots=True)
+class Unrecorded:
+    """What this process knows of a run and no commit has recorded yet.
+
+    `usage` of replies that were received; `outcome` of a call with an effect outside the database.
+    """
+
+    usage: Usage = NOTHING_SPENT
+    outcome: CallOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ class Driven:
     `claimed`, until the first commit: another process may have been about it before, and may not
     know yet that it has lost it. `cancel_asked`: it was taken up to be ended. `attempts`: how often
     it was taken up since its last entry, this time included; 0 where it was started here.
+    `unrecorded` is shared by all later values of the run.
     """
 
     run: RunId
@@ -54,6 +74,12 @@ class Driven:
     claimed: bool = False
     cancel_asked: bool = False
     attempts: int = 0
+    unrecorded: Unrecorded = field(default_factory=Unrecorded)
+
+    def unrecorded_total(self) -> Usage | None:
+        """What the run has cost by now, if the journal lacks some of it; else None."""
+        usage = self.unrecorded.usage
+        return self.thread.usage + usage if usage != NOTHING_SPENT else None
 
 
 async def write(
@@ -101,9 +127,9 @@ async def append(
 ) -> Driven:
     """Run a step's body in its transaction, commit, and tell the listener; the run goes on.
 
-    `lead` is the reply among the entries, if there is one.
-    Goes on trying while the database asks for it or is away; the run's deadline ends that. Raises
-    StaleRun, LeaseLost, CancelAsked and what the body raises; nothing is written then.
+    `lead` is the reply among the entries, if there is one. Retries while the database is away or
+    asks for it; the run's deadline ends that. Raises StaleRun, LeaseLost, CancelAsked, StoreFailed,
+    TooLarge and what the body raises; nothing is written then.
     """
     change = _change(services, driven, adds, lead)
     return await _appended(services, driven, listener, change, body, math.inf)
@@ -117,13 +143,13 @@ def _change(
     status: RunStatus = "running",
 ) -> Append:
     """So many entries, these replies among them."""
-    usage = sum((reply.usage for reply in replies), start=driven.thread.usage)
+    has_cost = bool(replies) or status != "running"
     return Append(
         driven.lease,
         driven.thread.head,
         adds,
         status,
-        usage=usage if replies or status != "running" else None,
+        usage=driven.thread.usage + driven.unrecorded.usage if has_cost else None,
         first_delta=sum(reply.first_delta for reply in replies),
         lease_s=services.limits.lease_s,
     )
@@ -137,7 +163,11 @@ async def caught_up(services: Services, driven: Driven, listener: Listener) -> D
         for entry in record.entries
         if entry.position > driven.thread.head and entry.run == driven.run.ordinal
     ]
-    return tell(driven, listener, missed)
+    total = driven.unrecorded_total()
+    told = tell(driven, listener, missed)
+    # The commit that recorded the reply recorded what had not been recorded before it, too.
+    replied = any(isinstance(entry.event, ModelReplied) for entry in missed)
+    return _recorded(told, total) if replied and total else told
 
 
 async def _appended(
@@ -149,8 +179,20 @@ async def _appended(
     patience_s: float,
 ) -> Driven:
     tried: list[Sequence[Event]] = []
-    entries = await patiently(lambda: _committed(services, change, body, tried), patience_s)
-    return replace(tell(driven, listener, entries), status=change.status, claimed=False)
+    entries = await patiently(
+        lambda: _committed(services, change, body, tried),
+        patience_s,
+        services.limits.retry_timeout_s,
+    )
+    driven.unrecorded.outcome = None
+    told = replace(tell(driven, listener, entries), status=change.status, claimed=False)
+    return told if change.usage is None else _recorded(told, change.usage)
+
+
+def _recorded(driven: Driven, usage: Usage) -> Driven:
+    """The run once its row has this usage, which may be more than its entries have."""
+    driven.unrecorded.usage = NOTHING_SPENT
+    return replace(driven, thread=structs.replace(driven.thread, usage=usage))
 
 
 async def _committed(

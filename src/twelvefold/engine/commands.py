@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal, TypeVar, assert_never, cast
 
+from msgspec import structs
+
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import (
     PLAIN,
@@ -221,14 +223,23 @@ async def take(services: Services, run: RunId) -> Driven:
         if record.status in OVER:
             raise TooLate(f"run {run} is over: {record.status}")
         raise Conflict(f"run {run} is held by another process")
-    lease, interrupted, cancel_asked, attempts = claimed
+    lease, interrupted = claimed.lease, claimed.interrupted
     try:
         loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
     except BaseException:
         await _give_back(services, lease, interrupted)
         raise
     thread = fold(loaded.entries, interrupted=interrupted)
-    return Driven(run, thread, lease, claimed=True, cancel_asked=cancel_asked, attempts=attempts)
+    if claimed.usage.total_tokens > thread.usage.total_tokens:
+        thread = structs.replace(thread, usage=claimed.usage)
+    return Driven(
+        run,
+        thread,
+        lease,
+        claimed=True,
+        cancel_asked=claimed.cancel_asked,
+        attempts=claimed.attempts,
+    )
 
 
 async def answer(

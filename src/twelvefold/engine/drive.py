@@ -13,6 +13,7 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.lease import Renewed
+from twelvefold.engine.patience import cause_of
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step import step
@@ -24,7 +25,9 @@ from twelvefold.errors import (
     RequestError,
     ServiceFault,
     StaleRun,
+    StoreFailed,
     StoreUnavailable,
+    TooLarge,
 )
 from twelvefold.observe.log import bind, get_logger
 
@@ -68,19 +71,13 @@ class _Drive:
     async def end(self, status: FinalStatus, reason: str, error: str = "") -> Outcome:
         """Finish the run from outside.
 
-        An unsafe call that was under way is left to a person, unless the run is cancelled: then
-        the journal says that its outcome is unknown, and nobody is asked.
+        A call whose result is known but not written yet is written with the end. One that was under
+        way is left to a person, unless the run is cancelled: then its outcome stays unknown.
         """
         doubtful = await self.catch_up()
         if self.driven.status != "running" and not self.driven.cancel_asked:
             return self.outcome()
-        events: tuple[Event, ...] = (RunFinished(status, reason),)
-        resting: RunStatus = status
-        if doubtful:
-            final = status == "cancelled"
-            unknown = OutcomeUnknown(doubtful.id, doubtful.tool, final=final)
-            events = (unknown, *events) if final else (unknown,)
-            resting = status if final else "waiting"
+        events, resting = self._last_events(status, reason, doubtful)
         try:
             self.driven = await write(
                 self.services, self.driven, self.listener, events, resting, error=error
@@ -88,6 +85,23 @@ class _Drive:
         except CancelAsked:
             return await self.end("cancelled", "cancelled")
         return self.outcome(error)
+
+    def _last_events(
+        self, status: FinalStatus, reason: str, doubtful: Call | None
+    ) -> tuple[tuple[Event, ...], RunStatus]:
+        finished = RunFinished(status, reason)
+        if doubtful is None:
+            return (finished,), status
+        known = self.driven.unrecorded.outcome
+        if (
+            known is not None
+            and known.call == doubtful.id
+            and not isinstance(known, OutcomeUnknown)
+        ):
+            return (known, finished), status
+        if status == "cancelled":
+            return (OutcomeUnknown(doubtful.id, doubtful.tool, final=True), finished), status
+        return (OutcomeUnknown(doubtful.id, doubtful.tool),), "waiting"
 
     async def rests(self) -> Outcome | None:
         """Where the run has come to rest, whoever brought it there; None if it goes on elsewhere.
@@ -106,12 +120,17 @@ class _Drive:
         record = await self.services.store.run(self.driven.run)
         return record.cancel_asked and record.status not in OVER
 
-    async def let_go(self, error: str) -> Outcome:
-        """Give the run back as it is, for any process to go on with."""
+    async def let_go(self, error: str, *, counts: bool = False) -> Outcome:
+        """Give the run back as it is, for any process to go on with.
+
+        `counts`: this attempt counts towards `max_attempts`.
+        """
         with suppress(ServiceFault, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
                 doubtful = await self.catch_up()
-                if self.driven.status == "running" and await self._give_back(doubtful, error):
+                if self.driven.status == "running" and await self._give_back(
+                    doubtful, error, counts
+                ):
                     # Who asked for it found it held, and left its end to whoever holds it.
                     await cancel(self.services, self.driven.run)
                     await self.catch_up()
@@ -119,12 +138,15 @@ class _Drive:
                     return self.outcome()
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
 
-    async def _give_back(self, doubtful: Call | None, error: str) -> bool:
-        release, lease = self.services.store.release, self.driven.lease
-        # What failed here may fail again: it keeps no other run waiting.
-        return await run_uninterrupted(
-            release(lease, in_doubt=doubtful is not None, behind=bool(error))
+    async def _give_back(self, doubtful: Call | None, error: str, counts: bool) -> bool:
+        release = self.services.store.release(
+            self.driven.lease,
+            in_doubt=doubtful is not None,
+            behind=bool(error),  # it may fail again, so runs that wait go first
+            counts=counts,
+            usage=self.driven.unrecorded_total(),
         )
+        return await run_uninterrupted(release)
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
@@ -164,9 +186,12 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
     hand = _Drive(services, driven, workflow, listener)
     try:
         return await _until_rest(hand)
-    except (ModelUnavailable, StoreUnavailable) as error:
+    except ModelUnavailable as error:
         log.warning("run_let_go", error=str(error))
         return await hand.let_go(str(error))
+    except StoreUnavailable as error:
+        log.warning("run_let_go", error=str(error))
+        return await hand.let_go(str(error), counts=True)
     except StaleRun as error:
         if rested := await hand.rests():
             return rested
@@ -180,7 +205,7 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
 async def _until_rest(hand: _Drive) -> Outcome:
     limits = hand.services.limits
     if hand.driven.attempts > limits.max_attempts:
-        error = f"{limits.max_attempts} processes have died with this run in hand"
+        error = f"{limits.max_attempts} attempts at this step ended without a result"
         return await _ended(hand, "failed", "attempts", error)
     try:
         async with (
@@ -192,9 +217,13 @@ async def _until_rest(hand: _Drive) -> Outcome:
         return await _ended(hand, "cancelled", "cancelled")
     except (ModelRejected, RequestError) as error:
         return await _ended(hand, "failed", "rejected", str(error))
-    except TimeoutError:
+    except (StoreFailed, TooLarge) as error:
+        return await _ended(hand, "failed", "database", str(error))
+    except TimeoutError as late:
         if not deadline.expired():
             raise
+        if cause := cause_of(late):
+            return await _ended(hand, "failed", "database", str(cause))
         return await _ended(hand, "incomplete", "deadline")
 
 

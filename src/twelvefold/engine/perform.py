@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -12,12 +13,20 @@ from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import CallKey, Principal, ReadOnly, StepTransaction, Transaction
+from twelvefold.core.ports import (
+    CallKey,
+    Principal,
+    ReadOnly,
+    StepTransaction,
+    ToolReadOnly,
+    Transaction,
+)
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Workflow, explain
+from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
-from twelvefold.errors import CancelAsked, StaleRun, StoreUnavailable, ToolRefused
+from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -27,16 +36,14 @@ FAULT = (
 KEYED_TRIES = 3
 """How often a call with a key is run before its time is up for good: the key makes it one call."""
 UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
-Told = ToolSucceeded | ToolFailed | OutcomeUnknown
-"""What came of a call."""
 
 
-class Undo(Exception):
-    """Ends a step's transaction without a commit, because a tool in it said no."""
+class RollbackTool(Exception):
+    """Rolls back the step's transaction, because the tool in it failed; `result` is how."""
 
-    def __init__(self, told: Told) -> None:
-        super().__init__(type(told).__name__)
-        self.told = told
+    def __init__(self, result: CallOutcome) -> None:
+        super().__init__(type(result).__name__)
+        self.result = result
 
 
 async def run_call(
@@ -44,15 +51,16 @@ async def run_call(
     run: RunId,
     principal: str,
     call: Admitted,
-    db: ReadOnly | None = None,
+    db: ToolReadOnly | None = None,
     tx: StepTransaction | None = None,
     tries: int = KEYED_TRIES,
-) -> Told:
-    """Call one tool and tell what came of it.
+) -> CallOutcome:
+    """Call one tool and return what came of it.
 
-    Whatever the tool raises, or what it left for `tx` to flush, becomes a ToolFailed, except what
-    says that the database or the run is not ours to use now. A call with an effect elsewhere that
-    takes too long is an OutcomeUnknown, one with a key only after so many tries.
+    Whatever the tool raises becomes a ToolFailed, and so does what `tx` still had to flush. A
+    failure of its connection `db` never does, whatever the tool made of it: that raises
+    StoreUnavailable, and the step did not happen. A call with an effect elsewhere that takes too
+    long is an OutcomeUnknown, one with a key only after `tries` tries.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit = asyncio.timeout(call.tool.timeout_s)
@@ -63,34 +71,51 @@ async def run_call(
             )
             if tx is not None:
                 await tx.flush()
-    except (StoreUnavailable, StaleRun, CancelAsked):
-        raise
-    except ToolRefused as refusal:
-        message = _readable(f"Error: {refusal}", services)
-        return ToolFailed(call.call.id, call.tool.name, "refused", message)
+            if db is not None:
+                db.raise_if_lost()
+    # A parser of arguments, say, ends the process where it likes none; a tool may not.
     except (Exception, SystemExit, asyncio.CancelledError) as error:
-        # A parser of arguments, say, ends the process where it likes none; a tool may not.
         if task.cancelling():
             # Whatever the tool makes of it: it is this task that is to end.
             raise asyncio.CancelledError from error
-        log.exception("tool_raised", tool=call.tool.name, call=call.call.id)
+        if db is not None:
+            _raise_if_not_the_tools(db, error)
         if limit.expired() and call.tool.effect == "idempotent" and tries > 1:
+            log.warning("tool_timed_out", tool=call.tool.name, call=call.call.id, tries=tries)
             return await run_call(services, run, principal, call, db, tx, tries - 1)
-        if limit.expired() and call.tool.effect in ("unsafe", "idempotent"):
-            # It was we who stopped it: nobody knows how far it had come.
-            return OutcomeUnknown(call.call.id, call.tool.name)
-        return ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
+        return failed_call(services, call, error, timed_out=limit.expired())
     return ToolSucceeded(call.call.id, call.tool.name, _shown(result, services, call))
+
+
+def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
+    """Raise what says that the database or the run is not ours to use now."""
+    with suppress(StoreRefused):  # by the tool's own statement
+        db.raise_if_lost()
+    if isinstance(error, StoreUnavailable | StaleRun | CancelAsked):
+        raise error
+
+
+def failed_call(
+    services: Services, call: Admitted, error: BaseException, *, timed_out: bool = False
+) -> CallOutcome:
+    """What came of a call whose tool raised `error`, which is being handled."""
+    if isinstance(error, ToolRefused):
+        message = _readable(f"Error: {error}", services)
+        return ToolFailed(call.call.id, call.tool.name, "refused", message)
+    log.exception("tool_raised", tool=call.tool.name, call=call.call.id)  # noqa: LOG004 - in a handler
+    if timed_out and call.tool.effect in ("unsafe", "idempotent"):
+        # It was we who stopped it: nobody knows how far it had come.
+        return OutcomeUnknown(call.call.id, call.tool.name)
+    return ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
 
 
 async def run_in_step(
     services: Services, run: RunId, principal: str, call: Admitted, tx: StepTransaction
 ) -> Event:
-    """Call a tool inside the step's transaction. Raises Undo if what it wrote must not stay."""
-    db = tx if call.tool.effect == "transactional" else tx.reading()
-    told = await run_call(services, run, principal, call, db, tx)
+    """Call a transactional tool. Raises RollbackTool if what it wrote must not stay."""
+    told = await run_call(services, run, principal, call, tx, tx)
     if not isinstance(told, ToolSucceeded):
-        raise Undo(told)
+        raise RollbackTool(told)
     return told
 
 
@@ -120,17 +145,17 @@ async def _answered(
     principal: str,
     admitted: Admitted | BadCall,
     call: Call,
-) -> Told:
+) -> CallOutcome:
     if isinstance(admitted, BadCall):
         return bad_call(services, workflow, admitted, call)
     if admitted.tool.effect != "readonly":
         return await run_call(services, run, principal, admitted)
 
-    async def read() -> Told:
+    async def read() -> CallOutcome:
         async with services.store.read() as db:
             return await run_call(services, run, principal, admitted, db)
 
-    return await patiently(read, math.inf)
+    return await patiently(read, math.inf, services.limits.retry_timeout_s)
 
 
 def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -> ToolFailed:

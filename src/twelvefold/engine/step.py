@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from msgspec import structs
+
 from twelvefold.core.context import build_request
 from twelvefold.core.decide import (
+    SIDE_BY_SIDE,
     AskApproval,
     AskOutcome,
     CallModel,
@@ -28,7 +31,6 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeUnknown,
     RunFinished,
-    ToolFailed,
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
@@ -36,15 +38,21 @@ from twelvefold.core.workflow import BadCall, Workflow
 from twelvefold.engine.append import Driven, append, write
 from twelvefold.engine.draft import Draft
 from twelvefold.engine.patience import patiently
-from twelvefold.engine.perform import FAULT, Told, Undo, run_call, run_group, run_in_step
+from twelvefold.engine.perform import (
+    RollbackTool,
+    failed_call,
+    run_call,
+    run_group,
+    run_in_step,
+)
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
-from twelvefold.errors import StoreRefused
+from twelvefold.errors import StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-IN_STEP = ("transactional", "readonly")
-"""Effects whose calls run inside the step's own transaction when they are alone."""
+REPEATABLE = ("transactional", *SIDE_BY_SIDE)
+"""Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
 
 async def step(
@@ -96,16 +104,18 @@ async def _reply(
     services: Services, driven: Driven, request: ModelRequest, listener: Listener
 ) -> ModelReplied:
     if not driven.thread.asked.stream:
-        return _replied(await services.model.reply(request, listener))
+        return _received(driven, await services.model.reply(request, listener))
     async with Draft(services, driven, listener) as draft:
         reply = await services.model.reply(request, draft)
-        return _replied(reply, *await draft.ended(reply))
+        replied = _received(driven, reply)
+        first, cuts = await draft.ended(reply)
+        return structs.replace(replied, first_delta=first, cuts=cuts)
 
 
-def _replied(reply: ModelReply, first: int = 0, cuts: tuple[int, ...] = ()) -> ModelReplied:
-    return ModelReplied(
-        reply.items, reply.usage, reply.model, reply.request_hash, reply.ended, first, cuts
-    )
+def _received(driven: Driven, reply: ModelReply) -> ModelReplied:
+    """The reply as an event. Its usage counts from now on, whether or not it can be written."""
+    driven.unrecorded.usage += reply.usage
+    return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
 
 
 def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
@@ -126,7 +136,7 @@ def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
 def _is_one_commit(decision: RunTools) -> bool:
     """Whether a reply and its answer are: one call, of which nothing is left without a commit."""
     first = decision.calls[0]
-    redone = isinstance(first, BadCall) or first.tool.effect in (*IN_STEP, "pure")
+    redone = isinstance(first, BadCall) or first.tool.effect in REPEATABLE
     return redone and decision.all_pending and len(decision.calls) == 1
 
 
@@ -140,13 +150,15 @@ async def _run_tools(
 ) -> Driven:
     """Answer calls; `lead` is their reply, where that is not written yet."""
     first, who = decision.calls[0], driven.thread.principal
-    if len(decision.calls) > 1 or isinstance(first, BadCall):
+    if isinstance(first, BadCall) or first.tool.effect in SIDE_BY_SIDE:
+        # Outside the step's transaction: a read that takes long locks no row of the journal.
         calls = list(zip(decision.calls, decision.pending, strict=True))
         told = await run_group(services, workflow, driven.run, who, calls)
         return await write(services, driven, listener, (*lead, *told))
-    if first.tool.effect in IN_STEP:
+    if first.tool.effect == "transactional":
         return await _run_in_step(services, driven, listener, first, lead)
     outcome = await run_call(services, driven.run, who, first)
+    driven.unrecorded.outcome = outcome
     status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
     return await write(services, driven, listener, (*lead, outcome), status)
 
@@ -163,11 +175,11 @@ async def _run_in_step(
 
     try:
         return await append(services, driven, listener, len(lead) + 1, body, lead)
-    except Undo as undo:
-        told: Told = undo.told
-    except StoreRefused:
-        # What the tool has left behind cannot be committed, however often: a statement still
-        # under way, say. If it is the journal that is refused, so is what comes now.
-        log.exception("tool_raised", tool=call.tool.name, call=call.call.id)
-        told = ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
-    return await write(services, driven, listener, (*lead, told))
+    except RollbackTool as rollback:
+        outcome = rollback.result
+    except TooLarge:
+        raise
+    except StoreRefused as error:
+        # What the tool wrote breaks a constraint that SQLite checks at COMMIT.
+        outcome = failed_call(services, call, error)
+    return await write(services, driven, listener, (*lead, outcome))

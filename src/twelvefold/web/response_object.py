@@ -14,7 +14,8 @@ from twelvefold.web.view import View
 Status = Literal["queued", "in_progress"] | FinalStatus
 _MICROSECONDS = 1_000_000
 _FAILED = {
-    "attempts": "the run ended each process that took it up",
+    "attempts": "every attempt at a step of the run ended without a result",
+    "database": "the database reported an error that lasted; the run's journal names it",
     "unavailable": "a service that the run needs does not answer; try again later",
     "tool_faults": "the tools failed too often for a reason that is not the caller's",
     "rejected": "the model does not take this request: it may be too long, or not allowed",

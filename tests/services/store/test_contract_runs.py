@@ -290,6 +290,33 @@ async def test_a_run_that_is_given_back_has_the_status_and_no_lease(
     assert (record.status, record.leased) == (status, False)
 
 
+@pytest.mark.parametrize("counts", [False, True])
+async def test_an_attempt_counts_unless_it_was_given_back_uncounted(
+    store: Store, counts: bool
+) -> None:
+    lease = await leased(store)
+    await store.release(lease)
+    for attempt in (1, 2, 3):
+        claimed = await store.claim(lease.run, LONG_S)
+        assert claimed is not None
+        assert claimed.attempts == (attempt if counts else 1)
+        await store.release(claimed.lease, counts=counts)
+
+
+async def test_what_a_run_has_cost_is_known_to_whoever_claims_it(store: Store) -> None:
+    lease = await leased(store)
+    spent = Usage(input_tokens=100, output_tokens=7)
+
+    await store.release(lease, usage=spent)
+    first = await store.claim(lease.run, LONG_S)
+    assert first is not None
+    await store.release(first.lease)
+
+    second = await store.claim(lease.run, LONG_S)
+    assert second is not None
+    assert first.usage == second.usage == (await store.run(lease.run)).usage == spent
+
+
 async def test_who_gives_a_run_back_hears_that_it_is_to_be_cancelled(
     store: Store, rival: Store
 ) -> None:

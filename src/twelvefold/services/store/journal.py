@@ -23,11 +23,11 @@ from twelvefold.core.ports import (
     Claim,
     Lease,
     NewRun,
-    ReadOnly,
     Row,
     RunRecord,
     RunStatus,
     StepTransaction,
+    ToolReadOnly,
     Transaction,
     WaitingRun,
 )
@@ -172,7 +172,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             if not await db.execute(self._sql["claim"], claim):
                 return None
             interrupted, cancel_asked = bool(before["lease_token"]), bool(before["cancel_asked"])
-            return Claim(lease, interrupted, cancel_asked, attempts)
+            return Claim(lease, interrupted, cancel_asked, attempts, _usage_of(before))
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
@@ -192,9 +192,12 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
         behind: bool = False,
+        counts: bool = False,
+        usage: Usage | None = None,
     ) -> bool:
         left = IN_DOUBT if in_doubt else ""
         values = {"token": lease.token, "left": left, "status": status, "behind": int(behind)}
+        values |= {"counts": int(counts), "usage": usage_text(usage)}
         async with self._transaction() as db:
             given_back = await db.execute(self._sql["release"], values | key_of(lease.run))
             return bool(given_back) and await self._is_to_be_cancelled(db, lease.run)
@@ -249,7 +252,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             "token": change.lease.token,
             "cancels": change.status == "cancelled",
             "touch": db.touch,
-            "usage": usage_text(change),
+            "usage": usage_text(change.usage),
         }
         if await db.execute(self._sql["fence"], values):
             return
@@ -293,7 +296,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
     # --- SQL outside a step -------------------------------------------------------------------
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[ReadOnly]:
+    async def read(self) -> AsyncIterator[ToolReadOnly]:
         async with self._read_only() as db:
             reading = SQLReadOnly(db, self._guest_of)
             try:
@@ -366,9 +369,13 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def usage_text(change: Append) -> str:
+def usage_text(usage: Usage | None) -> str:
     """As JSON; nothing where it stays as it was."""
-    return msgspec.json.encode(change.usage).decode() if change.usage else ""
+    return msgspec.json.encode(usage).decode() if usage else ""
+
+
+def _usage_of(row: Row) -> Usage:
+    return msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else Usage()
 
 
 def _token() -> LeaseToken:
@@ -394,7 +401,7 @@ def _run_record(row: Row) -> RunRecord:
         principal=row["principal"],
         workflow=row["workflow"],
         release=row["release_id"],
-        usage=msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else Usage(),
+        usage=_usage_of(row),
         error=row["error"],
         created_at_us=row["created_at"],
         finished_at_us=row["finished_at"],

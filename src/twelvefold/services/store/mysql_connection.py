@@ -80,6 +80,10 @@ class MySQLConnection:
         self._begun = False
         self._over: StoreUnavailable | StoreRefused | None = None
 
+    def raise_if_lost(self) -> None:
+        if self._over:
+            raise self._over
+
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         text, bound = _bound(statement, values)
         cursor = self.raw.cursor()

@@ -118,6 +118,10 @@ class SQLiteConnection:
         self._file = file
         self._over: StoreRefused | None = None
 
+    def raise_if_lost(self) -> None:
+        if self._over:
+            raise self._over
+
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         answer = await self._ask(_answer, statement, _by_name(values))
         return as_rows([column[0] for column in answer.description or ()], answer.rows)
@@ -266,7 +270,7 @@ class SQLiteStore(SQLStore):
     async def _fence(self, db: Connection, change: Append) -> None:
         await super()._fence(db, change)
         if change.usage:
-            values = {"usage": usage_text(change), **key_of(change.lease.run)}
+            values = {"usage": usage_text(change.usage), **key_of(change.lease.run)}
             await db.execute(self._sql["spend"], values)
 
     async def check(self) -> list[str]:

@@ -49,6 +49,10 @@ class Connection(Protocol):
     touch: int
     """1 where a row that was only read is not guarded until the commit (Galera), else 0."""
 
+    def raise_if_lost(self) -> None:
+        """Raise the error that ended the transaction, if it has ended."""
+        ...
+
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows of a statement."""
         ...
@@ -104,6 +108,9 @@ class SQLReadOnly:
         if self._joined is None:
             self._joined = await self._guest().join(self._connection, self._refuse)
         return self._joined
+
+    def raise_if_lost(self) -> None:
+        self._connection.raise_if_lost()
 
     async def leave(self) -> None:
         """Let SQLAlchemy go; what it has not sent by now is not sent."""
@@ -167,12 +174,6 @@ class SQLStepTransaction(SQLTransaction):
         self._change = change
         self._missing = change.adds
         self._mails = 0
-        self._reading: SQLReadOnly | None = None
-
-    def reading(self) -> SQLReadOnly:
-        if self._reading is None:
-            self._reading = SQLReadOnly(self._connection, self._guest)
-        return self._reading
 
     def _mail_id(self) -> str:
         """The same when the step is tried again, so that one mail stays one."""
@@ -208,11 +209,6 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _refuse_gap(self._missing, 0)
-
-    async def leave(self) -> None:
-        await super().leave()
-        if self._reading is not None:
-            await self._reading.leave()
 
 
 def encoded(event: Event) -> tuple[str, int, str]:

@@ -41,7 +41,7 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
 
 -- lock_run: who held it last, what for, and how often it was taken up since its thread's last entry;
 -- 0 rows mean that there is no such run, or that somebody is in the middle of a step of it
-SELECT lease_token, cancel_asked, attempts, attempts_head,
+SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
        (SELECT head FROM threads WHERE id = :thread) AS head FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
@@ -58,9 +58,10 @@ UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
 -- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already;
--- an attempt that ends so is none to be counted
+-- the attempt is not counted unless :counts is 1; :usage '' leaves what the run has cost as it was
 UPDATE runs SET status = :status, lease_token = :left,
-       attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE attempts END,
+       attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END,
        lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 

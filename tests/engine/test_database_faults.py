@@ -1,0 +1,328 @@
+"""Errors of the database are never a tool's: the step did not happen; the run says why it fails."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.builders import SPENT, open_call
+from tests.engine.stage import (
+    LIMITS,
+    Stage,
+    after_start,
+    driven,
+    resumed,
+    world,
+)
+from twelvefold.core.events import (
+    Event,
+    OutcomeUnknown,
+    RunFinished,
+    ToolFailed,
+    ToolSucceeded,
+    Usage,
+)
+from twelvefold.core.gates import Admitted
+from twelvefold.core.ids import CallId, RunId, ThreadId
+from twelvefold.core.ports import Append, ReadOnly, Row, StepTransaction
+from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.engine.patience import cause_of, patiently
+from twelvefold.engine.perform import run_call
+from twelvefold.engine.services import Services
+from twelvefold.errors import (
+    ModelUnavailable,
+    StoreFailed,
+    StoreRefused,
+    StoreUnavailable,
+    TooLarge,
+    ToolRefused,
+)
+from twelvefold.services.model.scripted import calls, says
+
+LAMP = {"item": "a lamp"}
+FULL = "the table 'bought' is full (MySQL error 1114)"
+TOO_LARGE = "the entry is larger than max_allowed_packet"
+BRIEF = replace(LIMITS, retry_timeout_s=0.02)
+SOON = replace(LIMITS, deadline_s=0.2)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+class Refusing:
+    """Lets a store refuse the commits that a predicate picks, as a server does."""
+
+    def __init__(
+        self, services: Services, error: Exception, when: Callable[[Append], bool]
+    ) -> None:
+        self._append = services.store.append
+        self._error = error
+        self._when = when
+        self.refused = 0
+        services.store.append = self.append  # type: ignore[method-assign]
+
+    @asynccontextmanager
+    async def append(self, change: Append) -> AsyncIterator[StepTransaction]:
+        async with self._append(change) as tx:
+            yield tx
+            if self._when(change):
+                self.refused += 1
+                raise self._error
+
+
+async def story(stage: Stage, run: RunId) -> list[Event]:
+    return after_start(await stage.journal(run))
+
+
+# --- how long
+
+
+async def test_an_error_that_may_last_is_retried_for_a_bounded_time() -> None:
+    async def fail() -> None:
+        raise StoreFailed(FULL)
+
+    with pytest.raises(StoreFailed, match="1114"):
+        await patiently(fail, math.inf, 0.01)
+
+
+async def test_a_deadline_says_which_error_was_being_retried() -> None:
+    async def fail() -> None:
+        raise StoreUnavailable("away")
+
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.05):
+            await patiently(fail, math.inf)
+
+    assert str(cause_of(caught.value)) == "away"
+
+
+async def test_a_deadline_on_its_own_has_no_cause_in_the_database() -> None:
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.01):
+            await patiently(lambda: asyncio.sleep(20), math.inf)
+
+    assert cause_of(caught.value) is None
+
+
+# --- what becomes of the run
+
+
+async def test_a_run_fails_with_the_error_that_lasted(stage: Stage) -> None:
+    services = stage.process(calls(("buy", LAMP)), limits=BRIEF)
+    Refusing(services, StoreFailed(FULL), lambda change: change.status == "running")
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("failed", FULL)
+    assert (await stage.record(outcome.run)).error == FULL
+    assert await story(stage, outcome.run) == [RunFinished("failed", "database")]
+    assert await stage.bought() == []
+
+
+async def test_a_run_whose_database_asks_for_retries_until_the_deadline_says_so(
+    stage: Stage,
+) -> None:
+    services = stage.process(calls(("buy", LAMP)), limits=SOON)
+    Refusing(services, StoreUnavailable("deadlock"), lambda change: change.status == "running")
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("failed", "deadlock")
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
+    services = stage.process(says("Hello."), limits=replace(BRIEF, max_attempts=2))
+    Refusing(services, StoreFailed(FULL), lambda change: True)
+    outcome = await driven(services)
+    for _ in range(2):
+        assert outcome.status == "queued"
+        other = stage.process(says("Hello."), limits=replace(BRIEF, max_attempts=2))
+        Refusing(other, StoreFailed(FULL), lambda change: True)
+        outcome = await resumed(other, outcome.run)
+    asked = len(stage.requests)
+
+    last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
+
+    assert (last.status, last.thread.reason) == ("failed", "attempts")
+    assert len(stage.requests) == asked == 3
+
+
+BRIEF_TWICE = replace(BRIEF, max_attempts=2)
+
+
+async def test_an_attempt_that_the_model_ended_does_not_count(stage: Stage) -> None:
+    away = ModelUnavailable("the model is away")
+    outcome = await driven(stage.process(away))
+
+    for _ in range(3):
+        outcome = await resumed(stage.process(away, limits=BRIEF_TWICE), outcome.run)
+
+    assert outcome.status == "queued"
+
+
+async def test_what_can_never_be_stored_fails_the_run_at_once(stage: Stage) -> None:
+    services = stage.process(calls(("buy", LAMP)))
+    refusing = Refusing(services, TooLarge(TOO_LARGE), lambda change: change.status == "running")
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("failed", TOO_LARGE)
+    assert len(stage.requests) == refusing.refused == 1
+
+
+# --- what was paid for
+
+
+async def test_a_reply_that_was_not_stored_counts_in_what_the_run_has_cost(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    Refusing(services, TooLarge(TOO_LARGE), lambda change: change.status == "completed")
+
+    outcome = await driven(services)
+
+    spent = (await stage.record(outcome.run)).usage
+    assert spent.total_tokens > 0
+    assert outcome.thread.usage == spent
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_a_reply_that_another_process_paid_for_counts_in_the_budget(stage: Stage) -> None:
+    limits = replace(BRIEF, run_tokens=SPENT.total_tokens + 1)
+    services = stage.process(says("Hello."), limits=limits)
+    Refusing(services, StoreFailed(FULL), lambda change: True)
+    first = await driven(services)
+    paid = (await stage.record(first.run)).usage
+
+    outcome = await resumed(stage.process(says("Hello."), limits=budget(paid)), first.run)
+
+    assert (outcome.status, outcome.error) == ("incomplete", "token_budget")
+    assert len(stage.requests) == 1
+
+
+def budget(paid: Usage) -> Any:
+    return replace(LIMITS, run_tokens=paid.total_tokens)
+
+
+# --- a result that is known
+
+
+@pytest.mark.parametrize("error", [StoreFailed(FULL), TooLarge(TOO_LARGE)])
+async def test_the_known_result_of_an_unsafe_call_is_written_with_the_end(
+    stage: Stage, error: Exception
+) -> None:
+    services = stage.process(calls(("ship", LAMP)), limits=BRIEF)
+    Refusing(services, error, lambda change: change.status == "running" and bool(world.shipped))
+
+    outcome = await driven(services)
+
+    assert outcome.status == "failed"
+    assert (await story(stage, outcome.run))[1:] == [
+        ToolSucceeded(CallId("2.0"), "ship", "shipped a lamp"),
+        RunFinished("failed", "database"),
+    ]
+
+
+async def test_a_call_whose_outcome_is_unknown_is_left_to_a_person(stage: Stage) -> None:
+    @tool(name="ship", effect="unsafe", timeout_s=0.01)
+    async def ship_slowly(item: str) -> None:
+        """Ship it."""
+        world.shipped.append(item)
+        await asyncio.sleep(20)
+
+    workflow = Workflow("shop", "Sell.", (ship_slowly,))
+    limits = replace(LIMITS, retry_timeout_s=0.0)
+    services = stage.process(calls(("ship", LAMP)), limits=limits, workflow=workflow)
+    refused = iter([False, True, False])  # the reply is written, the outcome only at the end
+    Refusing(services, StoreFailed(FULL), lambda _: next(refused))
+
+    outcome = await driven(services)
+
+    assert outcome.status == "waiting"
+    assert (await story(stage, outcome.run))[1:] == [OutcomeUnknown(CallId("2.0"), "ship")]
+
+
+FAULT_TEXT = (
+    "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
+)
+
+
+# --- what a tool makes of it
+
+
+class Lost:
+    """A connection whose transaction has ended."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    def raise_if_lost(self) -> None:
+        if self._error:
+            raise self._error
+
+    async def fetch_one(self, statement: object, /, **values: Any) -> Row | None:
+        return (await self.fetch_all(statement, **values) or [None])[0]  # type: ignore[list-item]
+
+    async def fetch_all(self, statement: object, /, **values: Any) -> list[Row]:
+        self.raise_if_lost()
+        return []
+
+
+def swallowing(then: Exception | None, *, timeout_s: float = 60.0, waits: bool = False) -> Tool:
+    """A tool that passes over what its database says, and then does something else."""
+
+    @tool(name="look", timeout_s=timeout_s)
+    async def look(db: ReadOnly) -> str:
+        """Look."""
+        with suppress(Exception):
+            await db.fetch_all("select 1")
+        if waits:
+            await asyncio.sleep(20)
+        if then is not None:
+            raise then
+        return "fine"
+
+    return look
+
+
+async def performed(stage: Stage, one: Tool, db: Lost) -> Event:
+    run = RunId(ThreadId("a" * 44), 1)
+    call = Admitted(open_call("look", id="2.0"), one, {})
+    return await run_call(stage.process(), run, "ann", call, db)
+
+
+@pytest.mark.parametrize(
+    "then", [None, ToolRefused("no"), ValueError("no"), SystemExit(1), StoreRefused("no")]
+)
+@pytest.mark.parametrize("error", [StoreUnavailable("deadlock"), StoreFailed(FULL)])
+async def test_a_tool_cannot_hide_that_its_transaction_was_lost(
+    stage: Stage, error: Exception, then: Exception
+) -> None:
+    with pytest.raises(type(error), match=str(error)[:8]):
+        await performed(stage, swallowing(then), Lost(error))
+
+
+async def test_a_statement_that_was_never_answered_is_no_fault_of_the_tool(stage: Stage) -> None:
+    with pytest.raises(StoreFailed):
+        await performed(
+            stage, swallowing(None, timeout_s=0.01, waits=True), Lost(StoreFailed("slow"))
+        )
+
+
+async def test_a_tool_whose_own_statement_ended_the_transaction_has_failed(stage: Stage) -> None:
+    told = await performed(stage, swallowing(None), Lost(StoreRefused("DDL")))
+
+    assert told == ToolFailed(CallId("2.0"), "look", "fault", FAULT_TEXT)
+
+
+async def test_a_tool_whose_transaction_is_whole_answers_for_itself(stage: Stage) -> None:
+    told = await performed(stage, swallowing(ToolRefused("no")), Lost(None))
+
+    assert told == ToolFailed(CallId("2.0"), "look", "refused", "Error: no")
