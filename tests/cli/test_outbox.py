@@ -214,7 +214,7 @@ def test_a_run_that_ends_each_process_fails_after_so_many(here: Path, tw: Twelve
     assert ended == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert told["status"] == "failed"
     run = tw("runs", "list", "--json").json
-    assert run["error"] == "2 processes have died with this run in hand"
+    assert run["error"] == "2 attempts at this step ended without a result"
 
 
 @pytest.mark.usefixtures("shop")

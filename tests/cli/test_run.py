@@ -142,7 +142,7 @@ def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: 
     done = tw("run", "hello")
 
     assert (done.status, done.out) == (1, "")
-    assert "is failed: " in done.err
+    assert "Run failed: " in done.err
     assert "Traceback" not in done.err
 
 

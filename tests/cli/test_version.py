@@ -19,6 +19,7 @@ def test_a_working_copy_says_that_it_is_one(
     assert tw("version", "--json").json == known
 
 
+@pytest.mark.usefixtures("here")
 def test_what_was_put_in_place_is_listed(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
     for release in ("r1", "r2", "r2"):
         monkeypatch.setenv("RELEASE_ID", release)

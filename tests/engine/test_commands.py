@@ -715,7 +715,7 @@ async def test_a_run_that_a_service_has_stopped_fails_with_a_sentence(stage: Sta
 
     record = await stage.record(held.run)
     assert (record.status, record.error) == ("failed", "no reply from the model")
-    assert await answers(stage, held.run) == [RunFinished("failed", "unavailable")]
+    assert await answers(stage, held.run) == [RunFinished("failed", "unavailable", record.error)]
 
 
 async def test_a_call_that_may_have_happened_is_not_given_up(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import SPENT, open_call
+from tests.builders import SPENT, fault, open_call
 from tests.engine.stage import (
     LIMITS,
     Stage,
@@ -22,6 +22,7 @@ from twelvefold.core.events import (
     Event,
     OutcomeUnknown,
     RunFinished,
+    ToolError,
     ToolFailed,
     ToolSucceeded,
     Usage,
@@ -123,7 +124,7 @@ async def test_a_run_fails_with_the_error_that_lasted(stage: Stage) -> None:
 
     assert (outcome.status, outcome.error) == ("failed", FULL)
     assert (await stage.record(outcome.run)).error == FULL
-    assert await story(stage, outcome.run) == [RunFinished("failed", "database")]
+    assert await story(stage, outcome.run) == [RunFinished("failed", "database", FULL)]
     assert await stage.bought() == []
 
 
@@ -226,7 +227,7 @@ async def test_the_known_result_of_an_unsafe_call_is_written_with_the_end(
     assert outcome.status == "failed"
     assert (await story(stage, outcome.run))[1:] == [
         ToolSucceeded(CallId("2.0"), "ship", "shipped a lamp"),
-        RunFinished("failed", "database"),
+        RunFinished("failed", "database", str(error)),
     ]
 
 
@@ -247,11 +248,6 @@ async def test_a_call_whose_outcome_is_unknown_is_left_to_a_person(stage: Stage)
 
     assert outcome.status == "waiting"
     assert (await story(stage, outcome.run))[1:] == [OutcomeUnknown(CallId("2.0"), "ship")]
-
-
-FAULT_TEXT = (
-    "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
-)
 
 
 # --- what a tool makes of it
@@ -319,7 +315,7 @@ async def test_a_statement_that_was_never_answered_is_no_fault_of_the_tool(stage
 async def test_a_tool_whose_own_statement_ended_the_transaction_has_failed(stage: Stage) -> None:
     told = await performed(stage, swallowing(None), Lost(StoreRefused("DDL")))
 
-    assert told == ToolFailed(CallId("2.0"), "look", "fault", FAULT_TEXT)
+    assert fault(told) == ("2.0", "look", ToolError("StoreRefused", "DDL"))
 
 
 async def test_a_tool_whose_transaction_is_whole_answers_for_itself(stage: Stage) -> None:

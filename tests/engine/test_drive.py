@@ -138,7 +138,13 @@ async def test_three_faults_in_a_row_end_the_run(stage: Stage) -> None:
 
     outcome = await driven(stage.process(curse, curse, curse, says("Sorry.")))
 
-    assert (outcome.status, outcome.error) == ("failed", "tool_faults")
+    error = "tool `buy` raised RuntimeError three times in a row: cursed"
+    assert (outcome.status, outcome.thread.reason, outcome.error) == (
+        "failed",
+        "tool_faults",
+        error,
+    )
+    assert (await stage.record(outcome.run)).error == error
     assert [type(one) for one in await answers(stage, outcome)] == [*[ToolFailed] * 3, RunFinished]
 
 
@@ -165,7 +171,7 @@ async def test_a_model_that_will_never_take_the_request_fails_the_run(stage: Sta
     assert (outcome.status, outcome.error) == ("failed", "no model 'm-1'; the key may use m-2")
     record = await stage.record(outcome.run)
     assert (record.status, record.error) == ("failed", outcome.error)
-    assert await answers(stage, outcome) == [RunFinished("failed", "rejected")]
+    assert await answers(stage, outcome) == [RunFinished("failed", "rejected", outcome.error)]
 
 
 async def test_a_turn_that_is_too_long_fails_the_run_with_a_sentence(stage: Stage) -> None:

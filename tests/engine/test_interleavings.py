@@ -14,7 +14,18 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.stage import Crash, Stage, Trouble, cut_off, kill, resumed, staged, start, world
+from tests.engine.stage import (
+    WITHOUT_DATABASE,
+    Crash,
+    Stage,
+    Trouble,
+    cut_off,
+    kill,
+    resumed,
+    staged,
+    start,
+    world,
+)
 from twelvefold.core.events import Event, Item, OutcomeSettled, OutcomeUnknown
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER
@@ -64,7 +75,9 @@ async def _process(stage: Stage, run: RunId, script: Script, kind: str, at: int)
     def stop() -> None:
         task.cancel()
 
-    world.trouble = Trouble({"killed": kill, "cut off": cut_off}.get(kind, stop), at=at)
+    spares = WITHOUT_DATABASE if kind == "cut off" else ()
+    happens = {"killed": kill, "cut off": cut_off}.get(kind, stop)
+    world.trouble = Trouble(happens, at=at, spares=spares)
     services = stage.process(*script, says("Good bye."), trouble=world.trouble)
     task = asyncio.ensure_future(resumed(services, run))
     await asyncio.wait([task])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tests.builders import HASH, SPENT, assistant, function_call, output, own_tool, user
+from tests.builders import HASH, SPENT, assistant, fault, function_call, output, own_tool, user
 from tests.engine.stage import SHOP, Heard, Stage, Trouble, after_start, buy, cut_off, start, world
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
@@ -16,6 +16,7 @@ from twelvefold.core.events import (
     OutcomeUnknown,
     ReplyEnd,
     RunFinished,
+    ToolError,
     ToolFailed,
     ToolSucceeded,
 )
@@ -117,7 +118,8 @@ async def test_a_tool_that_says_no_leaves_nothing_behind_but_its_answer(
 
     reply, answer = await story(stage, driven)
     assert isinstance(reply, ModelReplied)
-    assert answer == ToolFailed(CallId("2.0"), "buy", failure, message)
+    assert isinstance(answer, ToolFailed)
+    assert (answer.call, answer.failure, answer.message) == ("2.0", failure, message)
     assert await stage.bought() == []
 
 
@@ -173,7 +175,8 @@ async def test_what_a_tool_leaves_that_cannot_be_committed_is_its_fault(
 
     reply, answer = await story(stage, driven)
     assert isinstance(reply, ModelReplied)
-    assert answer == ToolFailed(CallId("2.0"), "adopt", "fault", FAULT)
+    raised = ToolError("StoreRefused", "FOREIGN KEY constraint failed (SQLite)")
+    assert fault(answer) == ("2.0", "adopt", raised)
     assert [line.message for line in caplog.records] == ["tool_raised"]
     assert driven.status == "running"
 
@@ -224,9 +227,9 @@ async def test_a_tool_that_only_reads_cannot_write(stage: Stage, times: int) -> 
     for _ in range(1 + times):
         driven = await step(services, driven, workflow, Silence())
 
-    assert (await story(stage, driven))[-1] == ToolFailed(
-        CallId(f"4.{times - 1}"), "steal", "fault", FAULT
-    )
+    message = "DELETE is not a read; a tool that writes takes a Transaction"
+    raised = ToolError("StoreRefused", message)
+    assert fault((await story(stage, driven))[-1]) == (f"4.{times - 1}", "steal", raised)
     assert await stage.bought() == ["a lamp"]
 
 

@@ -561,5 +561,5 @@ async def test_a_run_that_has_outlived_too_many_processes_fails(stage: Stage) ->
     record = await stage.record(run)
     assert (record.status, record.error) == (
         "failed",
-        "3 processes have died with this run in hand",
+        "3 attempts at this step ended without a result",
     )

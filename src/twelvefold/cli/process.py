@@ -27,7 +27,7 @@ from twelvefold.errors import (
     TwelvefoldError,
     WorkflowError,
 )
-from twelvefold.observe.log import LogLevel, get_logger, start_logging
+from twelvefold.observe.log import Threshold, get_logger, start_logging
 
 log = get_logger(__name__)
 P = ParamSpec("P")
@@ -74,7 +74,7 @@ def complaint(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:
 
 
 def begin(
-    environ: Mapping[str, str], *, level: LogLevel | None = None, stream: TextIO | None = None
+    environ: Mapping[str, str], *, level: Threshold | None = None, stream: TextIO | None = None
 ) -> Settings:
     """Read the settings and send the log to standard error, or elsewhere. Raises SettingsError.
 
@@ -121,13 +121,13 @@ def command(
 ) -> Callable[[Work[P]], Callable[Concatenate[Mapping[str, str], P], int]]:
     """Make a command of an async function: open the services for it, and wait for its end.
 
-    Unless `prepared`, nobody looks whether the database is fit. What asks no model logs only
-    warnings: its output is its answer.
+    Unless `prepared`, the database is not checked. On a terminal nothing is logged unless LOG_LEVEL
+    is set: errors are printed as sentences. Elsewhere a command without a model logs warnings.
     """
 
     def made(function: Work[P]) -> Callable[Concatenate[Mapping[str, str], P], int]:
         def called(environ: Mapping[str, str], /, *args: P.args, **kwargs: P.kwargs) -> int:
-            settings = begin(environ, level=None if with_model else "warning")
+            settings = begin(environ, level=_level(with_model=with_model))
 
             async def work() -> int:
                 opened = ready_services if prepared else open_services
@@ -139,6 +139,12 @@ def command(
         return called
 
     return made
+
+
+def _level(*, with_model: bool) -> Threshold | None:
+    if sys.stderr.isatty():
+        return "none"
+    return None if with_model else "warning"
 
 
 def run_async(work: Coroutine[Any, Any, int], *, grace_s: float) -> int:

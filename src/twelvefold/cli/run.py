@@ -4,11 +4,12 @@ import asyncio
 import sys
 from typing import Any
 
-from twelvefold.cli.output import print_json, printable, said, tell
+from twelvefold.cli.output import print_json, printable, said, shortened, tell
 from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
 from twelvefold.cli.signals import STOPPING, interruptible
-from twelvefold.cli.transcript import waiting_for
-from twelvefold.core.events import Item, ModelReplied
+from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
+from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed
+from twelvefold.core.failures import failure_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, Principal, Silence
 from twelvefold.core.thread import Thread
@@ -69,7 +70,7 @@ async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = F
     async with interruptible(lambda: tell(STOPPING)) as interrupted:
         outcome = None
         try:
-            outcome = await drive(services, driven, Silence())
+            outcome = await drive(services, driven, _Faults())
         except asyncio.CancelledError:
             if not interrupted:
                 tell(f"stopped; {_how_to_go_on(driven.run)}")
@@ -95,7 +96,24 @@ def status_of(outcome: Outcome) -> int:
     """The exit status that an outcome means."""
     if outcome.status in ("queued", "waiting"):
         return TRY_AGAIN
-    return DONE if outcome.status == "completed" else FAILED
+    return DONE if outcome.status == "completed" and not _has_faults(outcome.thread) else FAILED
+
+
+def _has_faults(thread: Thread) -> bool:
+    return any(_is_fault(entry.event) for entry in thread.latest)
+
+
+def _is_fault(event: Event) -> bool:
+    return isinstance(event, ToolFailed) and event.failure == "fault"
+
+
+class _Faults(Silence):
+    """A listener that prints each exception of a tool at once."""
+
+    def recorded(self, entry: Entry) -> None:
+        event = entry.event
+        if isinstance(event, ToolFailed) and event.error is not None:
+            tell(f"tool {printable(event.tool)} raised {fault_text(event.error)}")
 
 
 def answer_of(thread: Thread) -> str:
@@ -116,10 +134,11 @@ def _remark(outcome: Outcome) -> str:
             return waiting_for(outcome.thread, outcome.run)
         case "queued":
             return f"{outcome.error}; {_how_to_go_on(outcome.run)}"
+        case "failed":
+            sentence = failure_sentence(outcome.thread.reason, outcome.error)
+            return f"{shortened(sentence, ERROR_CHARS)} ({outcome.run})"
         case _:
-            return (
-                f"run {outcome.run} is {outcome.status}: {outcome.error or outcome.thread.reason}"
-            )
+            return f"run {outcome.run} is {outcome.status}: {outcome.error}"
 
 
 def _how_to_go_on(run: RunId) -> str:

@@ -97,8 +97,6 @@ class Talk:
             self._screen.write(f"({remark})\n", "bad")
         else:
             self.unfinished = None
-            if outcome.status == "failed":
-                self._screen.write(f"({outcome.error})\n", "bad")
         return status_of(outcome)
 
     async def _driven(self, driven: Driven, transcript: Transcript) -> Outcome | None:

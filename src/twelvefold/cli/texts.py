@@ -20,7 +20,8 @@ examples:
   echo "Enrol me in the first one" | twelvefold run --thread conv_… -
   twelvefold run --json "Which courses teach SQL?" | jq -r .answer
 
-exit status: 0 completed, 1 failed, 75 waits for a person, or can be resumed
+exit status: 0 completed, 1 failed, or a tool raised an exception, 75 waits for a person, or can
+be resumed
 """
 WEB_EPILOG = """\
 HOST and PORT say where (http://127.0.0.1:8000), TLS_CERT and TLS_KEY make it https. Whoever can

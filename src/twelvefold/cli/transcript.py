@@ -14,12 +14,16 @@ from twelvefold.core.events import (
     OutcomeUnknown,
     RunFinished,
     RunStarted,
+    ToolError,
     ToolFailed,
     ToolSucceeded,
 )
+from twelvefold.core.failures import error_text, failure_sentence, place_text
 from twelvefold.core.ids import CallId, RunId, call_id
 from twelvefold.core.thread import Call, Thread
 
+ERROR_CHARS = 500
+"""Characters of an error that are shown."""
 Called = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
 
 
@@ -71,6 +75,8 @@ class Transcript:
                 self._write(f"  {word} by {_because(by, reason)}\n", "good" if approved else "bad")
             case OutcomeSettled(by=by, settled=settled, result=result):
                 self._write(f"  {settled}, says {_because(by, result)}\n", "bold")
+            case RunFinished(status="failed", reason=reason, error=error):
+                self._write(f"({shortened(failure_sentence(reason, error), ERROR_CHARS)})\n", "bad")
             case RunFinished(status=status, reason=reason):
                 if status != "completed":
                     self._write(f"({_because(status, reason.removeprefix(status))})\n", "bad")
@@ -97,12 +103,21 @@ class Transcript:
         match event:
             case ToolSucceeded(result=result):
                 self._write(f"  {shortened(result)}\n", "dim")
+            case ToolFailed(error=ToolError() as error):
+                self._write(f"  {fault_text(error)}\n", "bad")
             case ToolFailed(message=message):
                 self._write(f"  {shortened(message)}\n", "bad")
             case ApprovalAsked():
                 self._write("  waits for somebody to allow it\n", "bold")
             case OutcomeUnknown():
                 self._write("  nobody knows whether this has happened\n", "bold")
+
+
+def fault_text(error: ToolError) -> str:
+    """The exception that a tool raised, and where, on one line."""
+    place = place_text(error)
+    where = f" ({place})" if place else ""
+    return shortened(f"{error_text(error)}{where}", ERROR_CHARS)
 
 
 def _because(what: str, reason: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from twelvefold.core.budget import Limits, overspent
 from twelvefold.core.events import FinalStatus
+from twelvefold.core.failures import faults_sentence
 from twelvefold.core.gates import Admitted, admit, needs_approval
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import BadCall, Tool, Workflow
@@ -57,6 +58,7 @@ class Stop:
 
     status: FinalStatus
     reason: str
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     if thread.status != "active":
         return Rest()
     if thread.faults_in_a_row >= limits.faults_in_a_row:
-        return Stop("failed", "tool_faults")
+        error = faults_sentence(thread.latest, thread.faults_in_a_row)
+        return Stop("failed", "tool_faults", error)
     if thread.pending:
         return _decide_calls(thread, workflow)
     if thread.reply_ended == "completed":

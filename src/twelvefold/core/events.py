@@ -119,16 +119,27 @@ class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
     result: str
 
 
+class ToolError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The exception that a tool raised; `file` and `line` are where its own code did."""
+
+    type: str
+    message: str
+    file: str = ""
+    line: int = 0
+
+
 class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call did not succeed; `message` is what the model reads.
 
     A transactional tool left nothing behind; what an idempotent or unsafe one did may stand.
+    `error` is the exception behind a fault, for the operator.
     """
 
     call: CallId
     tool: str
     failure: Failure
     message: str
+    error: ToolError | None = None
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -174,10 +185,14 @@ class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The turn is over; `reason` says why where the status alone does not."""
+    """The turn is over; `reason` says why where the status alone does not.
+
+    `error` is the same for a person: the error of the tool, the model or the database.
+    """
 
     status: FinalStatus
     reason: str = ""
+    error: str = ""
 
 
 class ItemsAdded(msgspec.Struct, frozen=True, omit_defaults=True):

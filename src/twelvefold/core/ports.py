@@ -134,13 +134,14 @@ class Store(Protocol):
         behind: bool = False,
         counts: bool = False,
         usage: Usage | None = None,
+        error: str = "",
     ) -> bool:
         """Give a run back at once; True if somebody asked for its cancelling.
 
         Who asked may have found it held and left its end to the holder. `in_doubt` says that an
         unsafe call may have happened. `behind`: those that wait already come first. `counts`: the
         attempt counts towards `max_attempts`. `usage` is what the run has cost, if the journal
-        does not have all of it.
+        does not have all of it. `error` is why it was given back, for the operator.
         """
         ...
 

@@ -86,6 +86,7 @@ class Thread(msgspec.Struct, frozen=True):
     run: int = 0
     status: FinalStatus | Literal["none", "active"] = "none"
     reason: str = ""
+    error: str = ""
     principal: str = ""
     workflow: str = ""
     asked: Asked = PLAIN
@@ -216,7 +217,9 @@ def _told(thread: Thread, position: int, event: _AfterStart) -> Thread:
             retry = event.settled == "retry"
             return _in_state(thread, event.call, "cleared" if retry else "unknown")
         case RunFinished():
-            return replace(thread, status=event.status, reason=event.reason, pending=())
+            return replace(
+                thread, status=event.status, reason=event.reason, error=event.error, pending=()
+            )
         case ItemsAdded() | ItemRemoved():
             return thread
         case _:

@@ -328,7 +328,7 @@ async def give_up(services: Services, run: RunId, error: str) -> None:
             raise Conflict(f"run {run} waits for a person")
         call = _doubtful(services, driven.thread)
         if call is None:
-            events: tuple[Event, ...] = (RunFinished("failed", "unavailable"),)
+            events: tuple[Event, ...] = (RunFinished("failed", "unavailable", error),)
             await _written(services, driven, events, "failed", error=error)
         else:
             await _written(services, driven, (OutcomeUnknown(call.id, call.tool),), "waiting")

@@ -77,7 +77,7 @@ class _Drive:
         doubtful = await self.catch_up()
         if self.driven.status != "running" and not self.driven.cancel_asked:
             return self.outcome()
-        events, resting = self._last_events(status, reason, doubtful)
+        events, resting = self._last_events(RunFinished(status, reason, error), doubtful)
         try:
             self.driven = await write(
                 self.services, self.driven, self.listener, events, resting, error=error
@@ -87,9 +87,9 @@ class _Drive:
         return self.outcome(error)
 
     def _last_events(
-        self, status: FinalStatus, reason: str, doubtful: Call | None
+        self, finished: RunFinished, doubtful: Call | None
     ) -> tuple[tuple[Event, ...], RunStatus]:
-        finished = RunFinished(status, reason)
+        status = finished.status
         if doubtful is None:
             return (finished,), status
         known = self.driven.unrecorded.outcome
@@ -143,6 +143,7 @@ class _Drive:
             self.driven.lease,
             in_doubt=doubtful is not None,
             behind=bool(error),  # it may fail again, so runs that wait go first
+            error=error,
             counts=counts,
             usage=self.driven.unrecorded_total(),
         )
@@ -157,7 +158,8 @@ class _Drive:
 
     def outcome(self, error: str = "") -> Outcome:
         thread = self.driven.thread
-        return Outcome(self.driven.run, self.driven.status, thread, error or thread.reason)
+        said = error or thread.error or thread.reason
+        return Outcome(self.driven.run, self.driven.status, thread, said)
 
 
 def _status_of(thread: Thread) -> RunStatus:

@@ -11,6 +11,7 @@ import msgspec
 
 from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
+from twelvefold.core.failures import place_text
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import (
@@ -26,6 +27,7 @@ from twelvefold.core.workflow import BadCall, Workflow, explain
 from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
+from twelvefold.engine.tool_error import tool_error
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
 from twelvefold.observe.log import get_logger
 
@@ -98,15 +100,18 @@ def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
 def failed_call(
     services: Services, call: Admitted, error: BaseException, *, timed_out: bool = False
 ) -> CallOutcome:
-    """What came of a call whose tool raised `error`, which is being handled."""
+    """What came of a call whose tool raised `error`, ."""
     if isinstance(error, ToolRefused):
         message = _readable(f"Error: {error}", services)
         return ToolFailed(call.call.id, call.tool.name, "refused", message)
-    log.exception("tool_raised", tool=call.tool.name, call=call.call.id)  # noqa: LOG004 - in a handler
+    raised = tool_error(error, call.tool, timed_out=timed_out)
+    where = place_text(raised)
+    # Without the message, which may hold arguments.
+    log.error("tool_raised", tool=call.tool.name, call=call.call.id, error=raised.type, where=where)
     if timed_out and call.tool.effect in ("unsafe", "idempotent"):
         # It was we who stopped it: nobody knows how far it had come.
         return OutcomeUnknown(call.call.id, call.tool.name)
-    return ToolFailed(call.call.id, call.tool.name, "fault", FAULT)
+    return ToolFailed(call.call.id, call.tool.name, "fault", FAULT, raised)
 
 
 async def run_in_step(

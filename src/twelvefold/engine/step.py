@@ -75,7 +75,7 @@ async def step(
             return replace(driven, status="waiting")
         case _:
             events, status = _closing(decision)
-            return await write(services, driven, listener, events, status)
+            return await _close(services, driven, listener, events, status)
 
 
 async def _call_model(
@@ -97,7 +97,7 @@ async def _call_model(
         return await _run_tools(services, driven, workflow, listener, decision, (replied,))
     # Other calls are the next step's: who finds the reply then knows what was about to happen.
     events, status = _closing(decision)
-    return await write(services, driven, listener, (replied, *events), status)
+    return await _close(services, driven, listener, (replied, *events), status)
 
 
 async def _reply(
@@ -127,10 +127,22 @@ def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
             return (OutcomeUnknown(call.id, call.tool),), "waiting"
         case Finish():
             return (RunFinished("completed"),), "completed"
-        case Stop(status=status, reason=reason):
-            return (RunFinished(status, reason),), status
+        case Stop(status=status, reason=reason, error=error):
+            return (RunFinished(status, reason, error),), status
         case _:
             return (), "running"
+
+
+async def _close(
+    services: Services,
+    driven: Driven,
+    listener: Listener,
+    events: Sequence[Event],
+    status: RunStatus,
+) -> Driven:
+    """Write what a decision is itself; the error of a run that ends with it goes to its row."""
+    error = next((event.error for event in events if isinstance(event, RunFinished)), "")
+    return await write(services, driven, listener, events, status, error=error)
 
 
 def _is_one_commit(decision: RunTools) -> bool:

@@ -14,11 +14,14 @@ from typing import Literal, TextIO
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-LEVELS: dict[LogLevel, int] = {
+Threshold = LogLevel | Literal["none"]
+"""Below which level nothing is logged; "none": nothing at all."""
+LEVELS: dict[Threshold, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
     "error": logging.ERROR,
+    "none": logging.CRITICAL + 1,
 }
 CHATTY = ("alembic", "uvicorn")
 """Libraries that tell at info what only their authors want to know."""
@@ -76,7 +79,7 @@ def start_logging(
     stream: TextIO,
     *,
     format: LogFormat = "json",
-    level: LogLevel = "info",
+    level: Threshold = "info",
     release: str = "",
     colour: bool = False,
 ) -> None:

@@ -85,8 +85,8 @@ class Journal:
                 return {"item": item}
             case ModelReplied() as reply:
                 return _replied(entry.position, reply)
-            case RunFinished(status=status, reason=reason):
-                return {"status": status, "reason": reason}
+            case RunFinished(status=status, reason=reason, error=error):
+                return {"status": status, "reason": reason, "error": error}
             case event:
                 return self._of_a_call(event)
 
@@ -105,8 +105,9 @@ class Journal:
         match event:
             case ToolSucceeded(result=result):
                 return {"result": result_shown(result, self._outputs)}
-            case ToolFailed(failure=failure, message=message):
-                return {"failure": failure, "result": result_shown(message, self._outputs)}
+            case ToolFailed(failure=failure, message=message, error=error):
+                told = {"failure": failure, "result": result_shown(message, self._outputs)}
+                return told | {"error": msgspec.to_builtins(error)} if error else told
             case ApprovalAnswered(approved=approved, by=by, reason=reason):
                 return {"approved": approved, "by": by, "reason": reason}
             case OutcomeSettled(settled=settled, by=by, result=result):

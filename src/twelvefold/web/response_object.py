@@ -7,19 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from twelvefold.core.events import Asked, FinalStatus, Item, Usage
+from twelvefold.core.failures import failure_sentence
 from twelvefold.web.ids import ResponseId, conversation_id
 from twelvefold.web.shapes import Json
 from twelvefold.web.view import View
 
 Status = Literal["queued", "in_progress"] | FinalStatus
 _MICROSECONDS = 1_000_000
-_FAILED = {
-    "attempts": "every attempt at a step of the run ended without a result",
-    "database": "the database reported an error that lasted; the run's journal names it",
-    "unavailable": "a service that the run needs does not answer; try again later",
-    "tool_faults": "the tools failed too often for a reason that is not the caller's",
-    "rejected": "the model does not take this request: it may be too long, or not allowed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +30,13 @@ class Standing:
     def ended(
         self, status: FinalStatus, at_us: int, *, reason: str = "", error: str = ""
     ) -> "Standing":
-        """The same once it is over; `error` is a sentence for a failure that `reason` is not."""
-        said = error or _FAILED.get(reason, f"the run failed: {reason}")
+        """The same once it is over; `error` and `reason` as in `RunFinished`."""
         return replace(
             self,
             status=status,
             ended_at_us=at_us,
             reason=reason,
-            error=said if status == "failed" else "",
+            error=failure_sentence(reason, error) if status == "failed" else "",
         )
 
 

@@ -61,7 +61,9 @@ class Begun:
         try:
             await self.reading.look()
             if not self.reading.over:
-                await give_up(web.services, self.run, "a service failed while the run was driven")
+                # What it was given back with; nothing where this process was told to stop.
+                error = (await web.services.store.run(self.run)).error
+                await give_up(web.services, self.run, error and f"{error}; try again later")
                 web.news.ring(self.run)
         except (Conflict, StaleRun):
             self._is_ours = False  # another process goes on with it, or ends it

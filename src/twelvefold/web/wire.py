@@ -231,8 +231,8 @@ class Telling:
                     "an operator has to find out and settle it"
                 )
                 self._rest(self._standing.ended("failed", entry.at_us, error=error))
-            case RunFinished(status=status, reason=reason):
-                ended = self._standing.ended(status, entry.at_us, reason=reason)
+            case RunFinished(status=status, reason=reason, error=error):
+                ended = self._standing.ended(status, entry.at_us, reason=reason, error=error)
                 self._end(ended, completed=status == "completed")
             case _:
                 pass

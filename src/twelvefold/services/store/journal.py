@@ -194,10 +194,11 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         behind: bool = False,
         counts: bool = False,
         usage: Usage | None = None,
+        error: str = "",
     ) -> bool:
         left = IN_DOUBT if in_doubt else ""
         values = {"token": lease.token, "left": left, "status": status, "behind": int(behind)}
-        values |= {"counts": int(counts), "usage": usage_text(usage)}
+        values |= {"counts": int(counts), "usage": usage_text(usage), "error": error}
         async with self._transaction() as db:
             given_back = await db.execute(self._sql["release"], values | key_of(lease.run))
             return bool(given_back) and await self._is_to_be_cancelled(db, lease.run)

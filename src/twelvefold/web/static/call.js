@@ -49,7 +49,7 @@ export class Call {
     if (entry.took_ms) this.took.textContent = took(entry);
     const failed = entry.type === "ToolFailed";
     const [word = "", why = ""] = failed ? [entry.failure] : (EFFECTS[entry.effect] ?? []);
-    this.effect.textContent = word;
+    this.effect.textContent = entry.error ? `${entry.error.type}: ${entry.error.message}` : word;
     this.effect.title = why;
     this.node.dataset.effect = failed ? "failed" : entry.effect;
   }

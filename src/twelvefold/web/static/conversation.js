@@ -218,7 +218,7 @@ export class Conversation {
     const reason = WHY_INCOMPLETE[response.incomplete_details?.reason];
     switch (response.status) {
       case "failed":
-        this.thread.remark(`This turn failed: ${response.error?.message ?? "no reason was given"}`, "bad");
+        this.thread.remark(response.error?.message ?? "Run failed: no reason is recorded", "bad");
         break;
       case "cancelled":
         this.thread.remark("Stopped. What was done until then is done.");

@@ -154,7 +154,7 @@ function told(entry) {
     case "ToolSucceeded":
       return step(tool(entry), EFFECTS[entry.effect], given(entry), result(entry));
     case "ToolFailed":
-      return step(tool(entry), failure(entry.failure), given(entry), result(entry));
+      return step(tool(entry), failure(entry.failure), given(entry), result(entry), raised(entry.error));
     case "ApprovalAsked":
       return step(["Approval asked: ", tool(entry)], "waits for a person", given(entry));
     case "ApprovalAnswered":
@@ -164,7 +164,7 @@ function told(entry) {
     case "OutcomeSettled":
       return step(`Settled: ${entry.settled}`, `by ${entry.by}`, entry.result ? result(entry) : []);
     case "RunFinished":
-      return step(`Turn ${entry.status}`, entry.reason);
+      return step(`Turn ${entry.status}`, entry.reason, entry.error ? block("Error", entry.error) : []);
     default:
       return step(entry.type, "", block("Entry", JSON.stringify(entry, null, 2)));
   }
@@ -172,6 +172,12 @@ function told(entry) {
 
 const reason = (entry) => (entry.reason ? block("Reason", entry.reason) : []);
 const failure = (why) => (why === "refused" ? "refused, and left nothing behind" : `failed: ${why}`);
+
+function raised(error) {
+  if (!error) return [];
+  const place = error.file ? `\n${error.file}, line ${error.line}` : "";
+  return block("Exception", `${error.type}: ${error.message}${place}`);
+}
 
 function items(entry) {
   const said = (item) => (item.content ? textOf(item.content) : JSON.stringify(item, null, 2));

@@ -61,7 +61,7 @@ UPDATE runs SET lease_until = {now_us} + :lease_us
 -- the attempt is not counted unless :counts is 1; :usage '' leaves what the run has cost as it was
 UPDATE runs SET status = :status, lease_token = :left,
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
-       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END, error = :error,
        lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
