@@ -2,7 +2,8 @@
 
     DATABASE_URL=mysql://… python -m bench [--rounds N] [--seconds S]
 
-A database of its own is made on the server and dropped at the end. Exit 1 if a goal is missed.
+A database of its own is made on the server and dropped at the end. A goal that is
+missed is marked in the table and does not change the exit status.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from bench.cold_start import cold_starts, help_ratio
 from bench.database import asking, check_enrolments, prepare, private_database, stored
 from bench.measure import Figures, measure
 from bench.processes import World, mock_model
-from bench.table import Everything, goals, table
+from bench.table import Everything, table
 
 START_ROUNDS = 9
 
@@ -66,7 +67,7 @@ def main() -> int:
         parser.error("DATABASE_URL names no MySQL; `make bench` starts one")
     everything = asyncio.run(bench(url, arguments.rounds, arguments.seconds))
     print(table(everything))
-    return 0 if all(goal.hit for goal in goals(everything)) else 1
+    return 0
 
 
 if __name__ == "__main__":

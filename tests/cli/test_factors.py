@@ -35,10 +35,10 @@ def test_the_table_has_a_line_an_evidence(
 
     assert done.status == 0
     assert done.lines == [
-        "NO  FACTOR           RESULT       EVIDENCE",
-        "VI  Processes        pass         two turns",
-        "                                  and the same text",
-        "X   Dev/prod parity  not claimed  not claimed: it is SQLite",
+        "NO  FACTOR           RESULT        EVIDENCE",
+        "VI  Processes        pass          two turns",
+        "                                   and the same text",
+        "X   Dev/prod parity  not claimed   not claimed: it is SQLite",
     ]
 
 
@@ -62,6 +62,14 @@ def test_a_factor_that_failed_is_the_exit_status(
     results[0] = "fail"
 
     assert tw("factors").status == 1
+
+
+def test_a_factor_that_had_no_time_is_no_failure(
+    here: Path, tw: Twelvefold, results: list[Result]
+) -> None:
+    results[0] = "inconclusive"
+
+    assert tw("factors").status == 0
 
 
 def test_a_number_that_is_no_factor_is_bad_usage(here: Path, tw: Twelvefold) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.factors import registry
+from twelvefold.factors import pace, registry
 from twelvefold.factors.registry import FACTORS, factors_of, prove
 from twelvefold.factors.scene import Scene
-from twelvefold.factors.witness import Factor, Witness
+from twelvefold.factors.witness import Factor, Result, Witness
 
 
 @pytest.fixture
@@ -80,9 +80,60 @@ async def test_a_check_without_an_end_is_ended(
 ) -> None:
     monkeypatch.setattr(registry, "LIMIT_S", 0.2)
 
+    monkeypatch.setattr(registry, "is_busy", lambda: False)
+    monkeypatch.setattr(registry, "measure_pace", lambda: 1.0)
+
     (row,) = await prove(settings, {}, [Factor("IV", "Four", endless)])
 
-    assert (row.result, row.evidence) == ("fail", (f"failed: {registry.TOO_LONG}",))
+    assert (row.result, row.evidence) == ("fail", ("failed: not over within 0 s",))
+
+
+async def late(scene: Scene, witness: Witness) -> None:
+    witness.saw("it began well")
+    raise TimeoutError("after 20 s still not: ready")
+
+
+async def slow(scene: Scene, witness: Witness) -> None:
+    witness.expect_in_time(True, "quick", "slow")
+    witness.expect_in_time(False, "quick", "slow")
+
+
+@pytest.mark.parametrize(("seen", "result"), [(1.0, "fail"), (8.0, "inconclusive")])
+async def test_a_check_that_had_no_time_on_a_busy_machine_has_not_failed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seen: float, result: Result
+) -> None:
+    monkeypatch.setattr(pace, "_pace", 1.0)
+    for module in ("registry", "pace"):
+        monkeypatch.setattr(f"twelvefold.factors.{module}.measure_pace", lambda: seen)
+
+    rows = await prove(settings, {}, [Factor("IV", "Four", late), Factor("VI", "Six", slow)])
+
+    assert [row.result for row in rows] == [result] * 2
+    assert rows[0].evidence[0] == "it began well"
+    assert rows[0].evidence[1].startswith(f"{'failed' if seen == 1 else result}: TimeoutError")
+
+
+async def test_each_check_has_a_limit_of_its_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "LIMIT_S", 1.0)
+    monkeypatch.setattr(registry, "AT_ONCE", 1)
+
+    async def most_of_it(scene: Scene, witness: Witness) -> None:
+        await asyncio.sleep(0.6)
+
+    numbers = ("II", "III", "IV")
+    rows = await prove(settings, {}, [Factor(number, "One", most_of_it) for number in numbers])
+
+    assert [row.result for row in rows] == ["pass"] * 3
+
+
+def test_limits_grow_with_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_pace", 2.5)
+
+    assert pace.scaled(10) == 25
+    assert pace.is_busy()
+    assert 1 <= pace.measure_pace() <= pace.SLOWEST
 
 
 def test_a_failure_is_not_made_up_for_by_what_cannot_be_claimed() -> None:

@@ -10,7 +10,7 @@ from twelvefold.cli.process import DONE, FAILED, begin, has_colour, run_async
 from twelvefold.factors.registry import factors_of, prove
 from twelvefold.factors.witness import Result, Row
 
-COLOURS: dict[Result, str] = {"pass": "32", "fail": "31", "not claimed": "33"}
+COLOURS: dict[Result, str] = {"pass": "32", "fail": "31", "not claimed": "33", "inconclusive": "33"}
 HEADS = ("NO", "FACTOR", "RESULT", "EVIDENCE")
 NARROW = 60
 """Evidence is folded on a terminal, but not into a column narrower than this."""
@@ -22,7 +22,9 @@ def factors(environ: Mapping[str, str], *, numbers: Sequence[str], as_json: bool
 
     async def work() -> int:
         if sys.stderr.isatty():
-            tell(f"{len(wanted)} checks are running side by side; a minute at most")
+            tell(
+                f"{len(wanted)} checks are running side by side; about a minute on a quiet machine"
+            )
         rows = await prove(settings, environ, wanted)
         if as_json:
             for row in rows:
@@ -47,7 +49,7 @@ def _as_json(row: Row) -> dict[str, object]:
 def _print(rows: Sequence[Row], *, colour: bool) -> None:
     """The table: a line an evidence, folded where somebody looks at it on a terminal."""
     names = max(len(row.factor.name) for row in rows)
-    widths = (max(len(row.factor.number) for row in rows), names, len("not claimed"))
+    widths = (max(len(row.factor.number) for row in rows), names, max(map(len, COLOURS)))
     print("  ".join(f"{head:<{width}}" for head, width in zip(HEADS, (*widths, 0), strict=True)))
     left = sum(widths) + 2 * len(widths)
     room = max(NARROW, shutil.get_terminal_size().columns - left) if sys.stdout.isatty() else 0

@@ -67,7 +67,7 @@ examples:
 """
 FACTORS_EPILOG = """\
 examples:
-  twelvefold factors                          all twelve, in a minute at most
+  twelvefold factors                          all twelve, in about a minute
   twelvefold factors VI IX --json             two of them, a JSON object a line
 
 Starts real processes of this release, beside each other, on databases of their own: on a server
@@ -75,5 +75,6 @@ schemas named tw_factors_…, which DATABASE_URL's user has to be allowed to mak
 the end. A model's server is played by the checks. Where SMTP_URL is set, one letter is sent through
 it, to MAIL_FROM.
 
-exit status: 0 nothing failed (what cannot be claimed here is told), 1 a factor failed
+exit status: 0 no factor failed (one may be not claimed here, or inconclusive on a busy machine),
+1 a factor failed
 """

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from twelvefold.factors.pace import scaled
+
 ANSWER_S = 20.0
 Event = dict[str, Any]
 
@@ -34,12 +36,18 @@ class Answer:
 
 
 async def get(port: int, path: str) -> Answer:
-    async with asyncio.timeout(ANSWER_S), _sent(port, "GET", path, None) as (status, reader):
+    async with (
+        asyncio.timeout(scaled(ANSWER_S)),
+        _sent(port, "GET", path, None) as (status, reader),
+    ):
         return Answer(status, (await reader.read()).decode())
 
 
 async def post(port: int, path: str, **body: object) -> Answer:
-    async with asyncio.timeout(ANSWER_S), _sent(port, "POST", path, body) as (status, reader):
+    async with (
+        asyncio.timeout(scaled(ANSWER_S)),
+        _sent(port, "POST", path, body) as (status, reader),
+    ):
         return Answer(status, (await reader.read()).decode())
 
 

@@ -12,6 +12,7 @@ from twelvefold.engine.services import Services
 from twelvefold.factors.calls import streamed
 from twelvefold.factors.concurrency import EVENTS_OF_A_RUN
 from twelvefold.factors.model import Hold, StandIn
+from twelvefold.factors.pace import scaled
 from twelvefold.factors.release import Running
 from twelvefold.factors.scene import Scene, count, rows, until
 from twelvefold.factors.witness import Witness
@@ -38,7 +39,7 @@ async def disposability(scene: Scene, witness: Witness) -> None:
 
 async def _ready(scene: Scene, witness: Witness, settings: Mapping[str, str]) -> Running:
     web = await scene.release.web(settings)
-    witness.expect(
+    witness.expect_in_time(
         web.ready_s < READY_S,
         f"a web process was ready {web.ready_s:.2f} s after its start",
         f"a web process was ready after {web.ready_s:.1f} s, more than {READY_S:g} s",
@@ -160,7 +161,7 @@ async def _streams(scene: Scene, witness: Witness, model: StandIn, url: str, web
     hold = model.hold_reply("stream", 2)
     seen: list[dict[str, object]] = []
     body = {"model": "clerk", "input": "book stream", "stream": True}
-    async with asyncio.timeout(30), streamed(web.port, "/v1/responses", **body) as events:
+    async with asyncio.timeout(scaled(30)), streamed(web.port, "/v1/responses", **body) as events:
         async for event in events:
             seen.append(event)
             if event["type"] == "response.output_text.delta" and web.status is None:
@@ -182,7 +183,7 @@ async def _goes_on(
     response = seen[0]["response"]
     id = response["id"] if isinstance(response, dict) else ""
     path = f"/v1/responses/{id}?stream=true&starting_after={seen[-1]['sequence_number']}"
-    async with asyncio.timeout(20), streamed(other.port, path) as events:
+    async with asyncio.timeout(scaled(20)), streamed(other.port, path) as events:
         rest = [event async for event in events]
     numbers = [event["sequence_number"] for event in (*seen, *rest)]
     last = rest[-1]["type"] if rest else "nothing"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from twelvefold.factors.calls import get, post
+from twelvefold.factors.pace import scaled
 from twelvefold.factors.release import Running
 from twelvefold.factors.scene import Scene
 from twelvefold.factors.witness import Witness
@@ -26,7 +27,7 @@ async def logs(scene: Scene, witness: Witness) -> None:
         with os.fdopen(pipe.write, "wb", buffering=0) as stdout:
             web = await scene.release.web(settings, watched=True, stdout=stdout)
         lines = await _lines(pipe.reader, "web_ready")
-        witness.expect(
+        witness.expect_in_time(
             bool(lines) and b"web_ready" in lines[-1],
             "a line of the log can be read while the process goes on: nothing is held back",
             f"web is ready, and {AT_ONCE_S:g} s later its standard output does not say so",
@@ -109,7 +110,7 @@ async def _lines(reader: asyncio.StreamReader, last: str) -> list[bytes]:
     """The lines up to one about this event, as far as they come in time."""
     lines: list[bytes] = []
     try:
-        async with asyncio.timeout(AT_ONCE_S):
+        async with asyncio.timeout(scaled(AT_ONCE_S)):
             while line := await reader.readline():
                 lines.append(line)
                 if f'"{last}"'.encode() in line:

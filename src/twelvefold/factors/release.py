@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twelvefold.factors.calls import get
+from twelvefold.factors.pace import scaled
 
 READY_S = 25.0
 END_S = 30.0
@@ -114,7 +115,7 @@ class Running:
 
     async def answers(self) -> None:
         """Until a web process is ready; raises RuntimeError with its last words if it ends."""
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(scaled(READY_S)):
             while True:
                 if self.process.returncode is not None:
                     raise RuntimeError(f"web ended with {self.process.returncode}: {self.last}")
@@ -128,7 +129,7 @@ class Running:
     async def ended(self, within_s: float = END_S) -> int:
         """The exit status, once there is one."""
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(scaled(within_s)):
                 return await self.process.wait()
         except TimeoutError:
             raise TimeoutError(f"{self.name} had not ended after {within_s:g} s") from None

@@ -14,6 +14,7 @@ from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.factors import clerk
 from twelvefold.factors.model import StandIn
+from twelvefold.factors.pace import scaled
 from twelvefold.factors.release import Release
 from twelvefold.factors.scratch import Scratch
 
@@ -71,7 +72,7 @@ async def until(
 ) -> None:
     """Wait until something holds. Raises TimeoutError that says what did not."""
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(scaled(within_s)):
             while not await holds():  # noqa: ASYNC110 - other processes set no event
                 await asyncio.sleep(0.05)
     except TimeoutError:

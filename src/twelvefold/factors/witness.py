@@ -1,13 +1,15 @@
-"""What a check says: what was done and seen, what did not hold, and what cannot be claimed here."""
+"""What a check reports: its evidence, what failed, and what it could not decide here."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from twelvefold.factors.pace import is_busy
+
 if TYPE_CHECKING:
     from twelvefold.factors.scene import Scene
 
-Result = Literal["pass", "fail", "not claimed"]
+Result = Literal["pass", "fail", "not claimed", "inconclusive"]
 
 
 @dataclass(slots=True)
@@ -27,9 +29,22 @@ class Witness:
         else:
             self.fail(otherwise)
 
+    def expect_in_time(self, holds: bool, fact: str, otherwise: str) -> None:
+        """As `expect`, but inconclusive where the machine is too busy."""
+        if holds or not is_busy():
+            self.expect(holds, fact, otherwise)
+        else:
+            self.cut_short(f"{otherwise}; the machine is too busy to tell")
+
     def fail(self, why: str) -> None:
         self.result = "fail"
         self.evidence.append(f"failed: {why}")
+
+    def cut_short(self, why: str) -> None:
+        """The check had no time; what it saw until then stands, and nothing has failed."""
+        if self.result != "fail":
+            self.result = "inconclusive"
+        self.evidence.append(f"inconclusive: {why}")
 
     def leave(self, why: str) -> None:
         """What cannot be claimed, and why; no failure."""
