@@ -92,7 +92,7 @@ def _fault_of(error: BaseException | None) -> StoreUnavailable | StoreRefused:
     if isinstance(error, sqlite3.Error):
         from twelvefold.services.store.sqlite import fault_of
     else:
-        from twelvefold.services.store.mysql_connection import fault_of
+        from twelvefold.services.store.mysql_errors import fault_of
     fault = fault_of(error or Exception("no reason was given"))
     return type(fault)(f"the migration failed: {fault}")
 

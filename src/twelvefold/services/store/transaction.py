@@ -10,7 +10,7 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ports import Append, Row
-from twelvefold.errors import StoreRefused
+from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
 from twelvefold.services.store.statements import Dialect, refuse_commits, refuse_writes
 from twelvefold.services.store.values import value_for
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"
 MIGRATE = "`twelvefold migrate` makes the tables of a release, and those of its workflows"
+NO_ANSWER = "the database did not answer the tool's statement in time"
 OWN = ("position", "type", "version", "body")
 """The parameters that entries of one insert do not share."""
 OVER = "the transaction is over: a tool may use it only until it returns"
@@ -69,6 +70,10 @@ class Connection(Protocol):
         """Run a statement with the driver's own placeholders once for each row of values."""
         ...
 
+    def raise_if_lost(self) -> None:
+        """Raise the error that ended the transaction, or StoreRefused while a statement runs."""
+        ...
+
 
 def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
     """Rows by column name. Raises StoreRefused where one column would hide another."""
@@ -79,7 +84,7 @@ def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
 
 
 class SQLReadOnly:
-    """Obeys `twelvefold.core.ports.ReadOnly`. `guest` gives SQLAlchemy, imported when needed."""
+    """Obeys `twelvefold.core.ports.ToolReadOnly`. `guest` gives SQLAlchemy when it is needed."""
 
     _refuse = staticmethod(refuse_writes)
 
@@ -97,6 +102,9 @@ class SQLReadOnly:
         if isinstance(statement, str):
             return await self._connection.fetch(statement, self._checked(statement, values))
         return await (await self._join()).fetch(statement, values)
+
+    def raise_if_lost(self) -> None:
+        self._connection.raise_if_lost()
 
     def _checked(self, statement: str, values: Mapping[str, Any]) -> dict[str, Any]:
         self._refuse(statement, self._connection.dialect)
@@ -198,7 +206,10 @@ class SQLStepTransaction(SQLTransaction):
             kind, version, body = encoded(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
             entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
-        await self._connection.execute(insert, values)
+        try:
+            await self._connection.execute(insert, values)
+        except StoreRefused as refused:
+            raise_as_failed(refused)
         return tuple(entries)
 
     async def finish(self) -> None:
@@ -209,6 +220,16 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _refuse_gap(self._missing, 0)
+
+
+def raise_as_failed(refused: StoreRefused) -> NoReturn:
+    """Raise what the driver says of a statement of the journal, which is never at fault itself.
+
+    What we refuse ourselves, which has no cause, and what is too large stay as they are.
+    """
+    if refused.__cause__ is None or isinstance(refused, TooLarge):
+        raise refused
+    raise StoreFailed(f"the journal cannot be written: {refused}") from refused
 
 
 def encoded(event: Event) -> tuple[str, int, str]:
