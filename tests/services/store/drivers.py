@@ -19,6 +19,9 @@ class Driver:
         self._is_open = is_open
         self.asked: list[str] = []
 
+    def get_server_info(self) -> str:
+        return "9.7.4"
+
     def cursor(self) -> "Driver":
         return self
 

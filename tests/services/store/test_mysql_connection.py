@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 from asyncmy.errors import (
-    IntegrityError,
-    InterfaceError,
     InternalError,
     OperationalError,
-    ProgrammingError,
 )
 
 from tests.builders import asked, said
@@ -34,45 +31,13 @@ from tests.services.store.stories import (
 )
 from twelvefold.core.ports import Append, ReadOnly, Store
 from twelvefold.errors import (
-    DuplicateRow,
-    StoreFailed,
     StoreRefused,
     StoreUnavailable,
-    TooLarge,
 )
 from twelvefold.services.store import mysql, open_store
 from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_errors import fault_of
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (OperationalError(1213, "Deadlock found"), StoreUnavailable),
-        (OperationalError(1205, "Lock wait timeout exceeded"), StoreUnavailable),
-        (OperationalError(1412, "Table definition has changed"), StoreUnavailable),
-        (OperationalError(2003, "Can't connect"), StoreUnavailable),
-        (OperationalError(2013, "Lost connection"), StoreUnavailable),
-        (OperationalError(4031, "disconnected because of inactivity"), StoreUnavailable),
-        (OperationalError(1290, "running with the --read-only option"), StoreUnavailable),
-        (OperationalError(1836, "Running in read-only mode"), StoreUnavailable),
-        (OperationalError(1290, "running with the --secure-file-priv option"), StoreFailed),
-        (InterfaceError(0, "Not connected"), StoreUnavailable),
-        (InternalError("Packet sequence number wrong"), StoreUnavailable),
-        (ConnectionResetError("reset"), StoreUnavailable),
-        (EOFError(), StoreUnavailable),
-        (IntegrityError(1062, "Duplicate entry"), DuplicateRow),
-        (IntegrityError(1452, "a foreign key constraint fails"), StoreRefused),
-        (ProgrammingError(1064, "You have an error in your SQL syntax"), StoreRefused),
-        (OperationalError(1045, "Access denied"), StoreFailed),
-        (OperationalError(1226, "User has exceeded the resource"), StoreUnavailable),
-        (OperationalError(1153, "Got a packet bigger than max_allowed_packet"), TooLarge),
-    ],
-)
-def test_an_error_says_whether_to_try_again(error: Exception, kind: type) -> None:
-    assert type(fault_of(error)) is kind
 
 
 @pytest.mark.mysql

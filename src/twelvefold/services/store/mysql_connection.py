@@ -178,7 +178,7 @@ class MySQLConnection:
         return StoreRefused(f"the statement and its values make no SQL: {error}")
 
     async def _noted(self, error: Exception, *, ends: bool) -> StoreUnavailable | StoreRefused:
-        fault = fault_of(error)
+        fault = fault_of(error, self._server())
         if not self.may_write and code_and_text(error)[0] == READ_ONLY_TRANSACTION:
             fault = StoreRefused(str(fault))
         if ends and isinstance(fault, StoreRefused):
@@ -186,13 +186,16 @@ class MySQLConnection:
             fault = StoreFailed(f"the transaction cannot be ended: {fault}")
         if isinstance(fault, StoreUnavailable):
             self._over = fault
-            if not leaves_the_connection(error):
+            if not leaves_the_connection(error, self._server()):
                 self.cut()
         elif not await self._is_open():
             # The server hangs up on who sends too much; that would not change the next time.
             undone = f"the database has undone the transaction: {code_and_text(error)[1]}"
             self._over = fault if isinstance(fault, TooLarge) else StoreUnavailable(undone)
         return fault
+
+    def _server(self) -> str:
+        return cast("str", self.raw.get_server_info())
 
     async def _is_open(self) -> bool:
         """Whether the transaction has outlived an error, which bears no status: a ping does."""
