@@ -12,7 +12,7 @@ from tests.builders import asked, said
 from tests.services.store.drivers import Driver, SilentDriver
 from tests.services.store.stories import append, journal, leased, seats
 from twelvefold.core.ports import Append, Store, ToolReadOnly
-from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.mysql_connection import MySQLConnection
 from twelvefold.services.store.sqlite import MEMORY, SQLiteConnection, SQLiteFile
 from twelvefold.services.store.transaction import SQLReadOnly
@@ -72,6 +72,31 @@ async def test_an_error_that_the_tool_swallows_is_told_again(fault: Exception, k
         db.raise_if_lost()
 
     assert first.value is again.value is told.value
+
+
+class HungUp(Driver):
+    """A server that hangs up after its error, as for a packet that is too large."""
+
+    async def ping(self, *, reconnect: bool) -> None:
+        raise OperationalError(2013, "Lost connection")
+
+
+async def test_a_server_that_refuses_a_packet_and_hangs_up_is_believed() -> None:
+    db = tool_of(HungUp(OperationalError(1153, "Got a packet bigger than the limit")))
+    with pytest.raises(TooLarge, match="raise max_allowed_packet"):
+        await db.fetch_one("SELECT 1")
+
+    with pytest.raises(TooLarge):
+        db.raise_if_lost()
+
+
+async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost() -> None:
+    db = tool_of(HungUp(OperationalError(1364, "Field has no default value")))
+    with pytest.raises(StoreRefused):
+        await db.fetch_one("SELECT 1")
+
+    with pytest.raises(StoreUnavailable, match="has undone the transaction"):
+        db.raise_if_lost()
 
 
 async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() -> None:

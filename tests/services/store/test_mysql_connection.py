@@ -296,7 +296,7 @@ async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
 async def test_a_store_is_closed_in_time_whatever_is_under_way(
     mariadb_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mysql, "CONNECT_S", 0.1)
+    monkeypatch.setattr(mysql, "CLOSE_S", 0.1)
     store = await open_store(mariadb_url)
 
     with pytest.raises(StoreUnavailable):

@@ -244,9 +244,9 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         try:
             await self._fence(db, change)
             await self._remember_request(db, change.lease.run, change.principal, change.request)
-        except DuplicateRow:
-            raise  # the request was made before
         except StoreRefused as refused:
+            if change.request is not None and isinstance(refused, DuplicateRow):
+                raise  # the request was made before
             raise_as_failed(refused)
         return SQLStepTransaction(db, self._guest_of, self._sql, self._now_us, change)
 

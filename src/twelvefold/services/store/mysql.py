@@ -6,7 +6,7 @@ Reads of ours have connections of their own, where each statement stands for its
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from asyncmy.pool import Pool
 
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
-from twelvefold.services.store.mysql_connection import MySQLConnection, QuietCursor
+from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.mysql_driver import QuietCursor, read_big_rows
 from twelvefold.services.store.mysql_errors import connect_fault
 from twelvefold.services.store.mysql_server import VARIABLES, problems
 from twelvefold.services.store.statements import split_script
@@ -34,6 +35,8 @@ WORDS = {
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CONNECT_S = 5.0
+CLOSE_S = 0.4
+"""How long to wait for what is under way when the store is closed, and again once it is cut."""
 SPARE = 2
 """Connections that tools never have: so many to claim by, as many to keep leases by."""
 RENEWAL_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
@@ -142,9 +145,14 @@ class MySQLStore(SQLStore):
         """Let others use it, unless it was cut."""
         db.leave()
         self._in_use.discard(db)
-        pool.release(db.raw)
+        # The pool may have been closed meanwhile, or dislike what it gets back: that is cut.
+        try:
+            pool.release(db.raw)
+        except Exception:
+            db.cut()
 
     async def _prepare(self, raw: Any, pool: Pool) -> None:
+        read_big_rows(raw)
         db = MySQLConnection(raw, touch=0)
         self._watch(db)
         try:
@@ -206,9 +214,17 @@ class MySQLStore(SQLStore):
         self._is_closed = True
         if self._look is not None:
             self._look.cancel()
-        async with asyncio.TaskGroup() as group:
-            for pool in (self._pool, self._spare, self._readers):
-                group.create_task(_closed(pool))
+        pools = (self._pool, self._spare, self._readers)
+        for pool in pools:
+            pool.close()
+        if await _are_closed(pools):
+            return
+        for pool in pools:
+            pool.terminate()
+        for raw in self._sessions:
+            # Those that nobody uses would say goodbye to a server that does not listen.
+            raw.close()
+        await _are_closed(pools)
 
 
 class _Transaction:
@@ -268,14 +284,14 @@ async def _place(places: asyncio.Semaphore) -> None:
         raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
 
 
-async def _closed(pool: Pool) -> None:
-    pool.close()
+async def _are_closed(pools: Sequence[Pool]) -> bool:
     try:
-        async with asyncio.timeout(CONNECT_S):
-            await pool.wait_closed()
-    except TimeoutError:
-        pool.terminate()
-        await pool.wait_closed()
+        async with asyncio.timeout(CLOSE_S), asyncio.TaskGroup() as group:
+            for pool in pools:
+                group.create_task(pool.wait_closed())
+    except (TimeoutError, ExceptionGroup):
+        return False
+    return True
 
 
 async def _session_of(db: MySQLConnection) -> _Session:

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
-
-from asyncmy.charset import charset_by_name
-from asyncmy.cursors import Cursor
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
@@ -17,40 +15,6 @@ from twelvefold.services.store.mysql_errors import (
 )
 from twelvefold.services.store.statements import Dialect, positional
 from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, as_rows
-
-COMMAND_BYTES = 1
-"""What a packet holds before the statement."""
-TOO_LARGE = (
-    "the statement is {} bytes, more than the server accepts; raise max_allowed_packet (now {})"
-)
-
-
-class QuietCursor(Cursor):
-    """A cursor that asks for no warnings: a round trip each, and a log line with data in it.
-
-    It refuses what the server would not take: `max_packet` is the session's, 0 if not known.
-    `is_sending` while bytes may be under way: what fails before is wrong on our side.
-    """
-
-    max_packet = 0
-    is_sending = False
-
-    async def _query(self, statement: str | bytes) -> object:
-        data = statement if isinstance(statement, bytes) else self._encoded(statement)
-        if 0 < self.max_packet <= len(data) + COMMAND_BYTES:
-            raise TooLarge(TOO_LARGE.format(len(data), self.max_packet))
-        self.is_sending = True
-        found = await super()._query(data)  # type: ignore[misc]
-        self.is_sending = False
-        return found
-
-    def _encoded(self, statement: str) -> bytes:
-        charset = charset_by_name(self.connection.character_set_name())
-        # The driver writes bytes into the text in this way.
-        return statement.encode(charset.encoding, "surrogateescape")
-
-    async def _show_warnings(self, _: object) -> None:
-        """The server is in strict mode: what matters is an error."""
 
 
 class MySQLConnection:
@@ -122,7 +86,9 @@ class MySQLConnection:
 
     def cut(self) -> None:
         """Close the connection; the server undoes what was not committed."""
-        self.raw.close()
+        # Whatever the driver says to that, nobody uses the connection any more.
+        with suppress(Exception):
+            self.raw.close()
 
     def leave(self) -> None:
         """Nothing more may be asked: the driver's connection will be another's."""
@@ -152,9 +118,13 @@ class MySQLConnection:
         self.asked_at = time.monotonic()
         try:
             await send(*args)
+        except TooLarge:
+            # Nothing was sent. Who raises the limit raises it for new connections.
+            self.is_spoilt = True
+            raise
         except Exception as error:
             if cursor is not None and not cursor.is_sending:
-                raise self._unsent(error) from error
+                raise StoreRefused(f"the statement and its values make no SQL: {error}") from error
             raise await self._noted(error, ends=cursor is None) from error
         except BaseException:
             # Cancelled, say: the answer is still to come, and would be the next one's.
@@ -168,14 +138,6 @@ class MySQLConnection:
             self._over = StoreRefused("the statement has ended the transaction, which no tool may")
             raise self._over
         self._begun = is_open
-
-    def _unsent(self, error: Exception) -> StoreRefused:
-        """Nothing was sent, so the transaction goes on."""
-        if isinstance(error, TooLarge):
-            # Who raises the limit raises it for new connections.
-            self.is_spoilt = True
-            return error
-        return StoreRefused(f"the statement and its values make no SQL: {error}")
 
     async def _noted(self, error: Exception, *, ends: bool) -> StoreUnavailable | StoreRefused:
         fault = fault_of(error, self._server())

@@ -223,13 +223,13 @@ class SQLStepTransaction(SQLTransaction):
 
 
 def raise_as_failed(refused: StoreRefused) -> NoReturn:
-    """Raise what the driver says of a statement of the journal, which is never at fault itself.
+    """Raise what the driver says of a statement of ours, which is never at fault itself.
 
     What we refuse ourselves, which has no cause, and what is too large stay as they are.
     """
     if refused.__cause__ is None or isinstance(refused, TooLarge):
         raise refused
-    raise StoreFailed(f"the journal cannot be written: {refused}") from refused
+    raise StoreFailed(f"the database refuses a statement of ours: {refused}") from refused
 
 
 def encoded(event: Event) -> tuple[str, int, str]:
