@@ -21,6 +21,7 @@ class StubServer:
 
     def __init__(self) -> None:
         self.statements: list[str] = []
+        self.connected = asyncio.Event()
         self._rules: list[tuple[re.Pattern[str], Answer]] = []
         self._greeting: bytes | None = None
         self._sessions: list[Session] = []
@@ -43,6 +44,7 @@ class StubServer:
         self._rules.append((re.compile(pattern), answer))
 
     def refuses_connections(self, packet: bytes) -> None:
+        """Greet with this; with nothing, let them wait."""
         self._greeting = packet
 
     def heal(self) -> None:
@@ -58,6 +60,7 @@ class StubServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(self, reader, writer)
         self._sessions.append(session)
+        self.connected.set()
         try:
             await session.run(self._greeting)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -78,6 +81,8 @@ class Session:
         self._status = 0
 
     async def run(self, greeting: bytes | None) -> None:
+        if greeting == b"":
+            await self._read()
         self._send(0, greeting or _greeting())
         if greeting is not None:
             return

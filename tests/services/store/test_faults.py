@@ -372,3 +372,31 @@ async def test_a_store_is_closed_though_the_server_falls_silent(
     await store.close()
 
     assert isinstance(await hanging, StoreUnavailable)
+
+
+async def test_a_store_is_closed_though_a_connection_is_being_made(server: StubServer) -> None:
+    server.refuses_connections(b"")  # nor are they let in
+    store = await open_store(server.url, pool_size=1)
+    waiting = asyncio.create_task(step(store))
+    await server.connected.wait()
+
+    await store.close()
+
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_store_is_closed_though_the_driver_fails(
+    server: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_: object) -> None:
+        raise RuntimeError("the driver stumbles")
+
+    store = await open_store(server.url, pool_size=1)
+    await step(store)
+    monkeypatch.setattr(Pool, "wait_closed", failing)
+
+    await store.close()
+
+    with pytest.raises(StoreRefused, match="the store is closed"):
+        await step(store)

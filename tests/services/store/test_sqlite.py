@@ -181,3 +181,41 @@ async def test_a_constraint_that_waits_for_the_commit_is_the_tool_s_to_keep(stor
     with pytest.raises(StoreRefused, match="FOREIGN KEY constraint failed"):
         async with store.write() as tx:
             await tx.execute("INSERT INTO children (parent) VALUES (7)")
+
+
+def told(name: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError(f"what SQLite says of {name}")
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    return error
+
+
+OWN = {"ERROR", "CONSTRAINT", "MISMATCH", "TOOBIG", "RANGE"}
+AGAIN = {"BUSY", "LOCKED", "IOERR", "FULL", "NOMEM", "INTERRUPT", "PROTOCOL"}
+LASTING = {
+    *("INTERNAL", "PERM", "ABORT", "READONLY", "CORRUPT", "NOTFOUND", "CANTOPEN", "EMPTY"),
+    *("SCHEMA", "MISUSE", "NOLFS", "AUTH", "FORMAT", "NOTADB", "NOTICE", "WARNING"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OWN | AGAIN | LASTING))
+def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
+    expected = StoreRefused if name in OWN else StoreUnavailable if name in AGAIN else StoreFailed
+
+    assert type(sqlite.fault_of(told(name))) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (told("CONSTRAINT_UNIQUE"), DuplicateRow),
+        (told("IOERR_WRITE"), StoreUnavailable),
+        (told("READONLY_DBMOVED"), StoreFailed),
+        (sqlite3.ProgrammingError("Incorrect number of bindings"), StoreRefused),
+        (sqlite3.OperationalError("Could not decode to UTF-8 column"), StoreFailed),
+        (OverflowError("Python int too large"), StoreRefused),
+        (RuntimeError("what no driver should say"), StoreFailed),
+    ],
+    ids=lambda one: str(one),
+)
+def test_what_the_module_of_sqlite_says_is_somebody_s_fault(error: Exception, kind: type) -> None:
+    assert type(sqlite.fault_of(error)) is kind

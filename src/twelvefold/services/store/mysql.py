@@ -7,7 +7,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -18,7 +18,7 @@ from asyncmy.pool import Pool
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
 from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_driver import QuietCursor, read_big_rows
+from twelvefold.services.store.mysql_driver import QuietCursor, cut, read_big_rows
 from twelvefold.services.store.mysql_errors import connect_fault
 from twelvefold.services.store.mysql_server import VARIABLES, problems
 from twelvefold.services.store.statements import split_script
@@ -223,7 +223,8 @@ class MySQLStore(SQLStore):
             pool.terminate()
         for raw in self._sessions:
             # Those that nobody uses would say goodbye to a server that does not listen.
-            raw.close()
+            with suppress(Exception):
+                cut(raw)
         await _are_closed(pools)
 
 

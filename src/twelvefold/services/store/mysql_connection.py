@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
+from twelvefold.services.store.mysql_driver import cut
 from twelvefold.services.store.mysql_errors import (
     READ_ONLY_TRANSACTION,
     code_and_text,
@@ -88,7 +89,7 @@ class MySQLConnection:
         """Close the connection; the server undoes what was not committed."""
         # Whatever the driver says to that, nobody uses the connection any more.
         with suppress(Exception):
-            self.raw.close()
+            cut(self.raw)
 
     def leave(self) -> None:
         """Nothing more may be asked: the driver's connection will be another's."""
