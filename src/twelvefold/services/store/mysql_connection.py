@@ -38,10 +38,6 @@ class MySQLConnection:
         self._begun = False
         self._over: StoreUnavailable | StoreRefused | None = None
 
-    def raise_if_lost(self) -> None:
-        if self._over:
-            raise self._over
-
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         cursor = await self._asked(*_bound(statement, values))
         names = [column[0] for column in cursor.description or ()]

@@ -149,10 +149,6 @@ class SQLiteConnection:
         self._over: StoreUnavailable | StoreRefused | None = None
         self._under_way = 0
 
-    def raise_if_lost(self) -> None:
-        if self._over:
-            raise self._over
-
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         answer = await self._ask(_answer, statement, _by_name(values))
         return as_rows([column[0] for column in answer.description or ()], answer.rows)

@@ -50,10 +50,6 @@ class Connection(Protocol):
     touch: int
     """1 where a row that was only read is not guarded until the commit (Galera), else 0."""
 
-    def raise_if_lost(self) -> None:
-        """Raise the error that ended the transaction, if it has ended."""
-        ...
-
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows of a statement."""
         ...
@@ -116,9 +112,6 @@ class SQLReadOnly:
         if self._joined is None:
             self._joined = await self._guest().join(self._connection, self._refuse)
         return self._joined
-
-    def raise_if_lost(self) -> None:
-        self._connection.raise_if_lost()
 
     async def leave(self) -> None:
         """Let SQLAlchemy go; what it has not sent by now is not sent."""
