@@ -164,10 +164,10 @@ async def check_database(store: Store) -> None:
     Raises StoreUnavailable if it does not answer.
     """
     try:
-        problems = await store.check()
+        problems, schema = await store.check(), await store.schema()
     except (StoreRefused, StoreFailed) as error:
         raise SettingsError(f"DATABASE_URL: {error}") from error
-    if (problem := schema_problem(await store.schema())) is not None:
+    if (problem := schema_problem(schema)) is not None:
         problems.append(problem)
     if problems:
         raise SettingsError(*(f"DATABASE_URL: {problem}" for problem in problems))
