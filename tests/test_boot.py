@@ -181,6 +181,16 @@ def test_a_new_threads_id_can_be_read_and_sorts_by_its_time() -> None:
     assert abs(int(first[:12], 16) * 1000 - now_us()) < 5_000_000
 
 
+async def test_a_database_that_cannot_be_used_is_a_wrong_setting(here: Path) -> None:
+    (here / "letter.db").write_bytes(b"Dear Sir or Madam, " * 100)
+    store = await open_store("sqlite:///letter.db")
+
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: .*not a database"):
+        await check_database(store)
+
+    await store.close()
+
+
 async def test_a_database_that_is_behind_is_refused(here: Path) -> None:
     store = await open_store("sqlite:///a.db")
     with pytest.raises(SettingsError, match="the schema is missing, this release needs"):

@@ -30,7 +30,13 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.errors import ModelUnavailable, SettingsError, StoreRefused, WorkflowError
+from twelvefold.errors import (
+    ModelUnavailable,
+    SettingsError,
+    StoreFailed,
+    StoreRefused,
+    WorkflowError,
+)
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
@@ -158,10 +164,10 @@ async def check_database(store: Store) -> None:
     Raises StoreUnavailable if it does not answer.
     """
     try:
-        problems = await store.check()
-    except StoreRefused as error:
+        problems, schema = await store.check(), await store.schema()
+    except (StoreRefused, StoreFailed) as error:
         raise SettingsError(f"DATABASE_URL: {error}") from error
-    if (problem := schema_problem(await store.schema())) is not None:
+    if (problem := schema_problem(schema)) is not None:
         problems.append(problem)
     if problems:
         raise SettingsError(*(f"DATABASE_URL: {problem}" for problem in problems))

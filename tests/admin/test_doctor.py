@@ -10,9 +10,10 @@ import pytest
 from tests.services.model.mock_server import Behaviour, MockServer, answers
 from tests.smtp_sink import Sink
 from twelvefold import Settings, Workflow, open_services, tool
-from twelvefold.admin import parity
+from twelvefold.admin import doctor, parity
 from twelvefold.admin.doctor import Finding, examine
 from twelvefold.admin.migrate import migrate, prepare
+from twelvefold.errors import StoreFailed
 
 
 async def found(settings: Settings, *more: Workflow) -> dict[str, Finding]:
@@ -58,6 +59,22 @@ async def test_a_workflow_whose_tables_are_missing_is_named(tmp_path: Path) -> N
     assert "tables of enrolment" not in findings
     assert findings["tables of later"] == Finding(
         "fail", "tables of later", "missing: late: twelvefold migrate"
+    )
+
+
+async def test_tables_that_may_not_be_read_are_no_missing_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def denied(*_: object) -> bool:
+        raise StoreFailed("the database reports: SELECT command denied")
+
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+    monkeypatch.setattr(doctor, "_is_there", denied)
+
+    assert (await found(settings))["tables of enrolment"] == Finding(
+        "fail", "tables of enrolment", "the database reports: SELECT command denied"
     )
 
 

@@ -197,7 +197,7 @@ def test_a_wrong_password_is_one_sentence(
     done = tw("run", "hi")
 
     assert (done.status, done.out) == (2, "")
-    assert "twelvefold: DATABASE_URL: Access denied" in done.err
+    assert "twelvefold: DATABASE_URL: the database reports: Access denied" in done.err
     assert "wrong" not in done.err
 
 

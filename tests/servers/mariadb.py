@@ -123,6 +123,9 @@ class PrivateMariaDB:
         command = [mariadbd, "--no-defaults", *as_root()]
         command += [f"--datadir={self._directory / 'data'}"]
         command += [f"--init-file={self._directory / 'init.sql'}"]
+        # Of its own: a server that starts removes the temporary tables that it finds there.
+        (self._directory / "tmp").mkdir(exist_ok=True)
+        command += [f"--tmpdir={self._directory / 'tmp'}"]
         # Relative to the data: a whole path may be longer than the 107 bytes of a socket's name.
         command += ["--socket=server.sock", "--pid-file=server.pid"]
         command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]

@@ -18,7 +18,13 @@ from twelvefold.config import Settings, misspelt
 from twelvefold.core.ports import Schema
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.errors import MailUnavailable, ServiceFault, SettingsError, StoreRefused
+from twelvefold.errors import (
+    MailUnavailable,
+    ServiceFault,
+    SettingsError,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 Level = Literal["ok", "warn", "fail"]
 VARIABLES = (
@@ -83,9 +89,17 @@ async def _database(settings: Settings, services: Services) -> AsyncIterator[Fin
         yield Finding("fail", "database", problem)
     yield _schema(schema)
     for workflow in services.workflows.values() if schema else ():
-        if missing := [name for name in _tables(workflow) if not await _is_there(services, name)]:
-            found = f"missing: {', '.join(missing)}: twelvefold migrate"
+        if found := await _missing(services, workflow):
             yield Finding("fail", f"tables of {workflow.name}", found)
+
+
+async def _missing(services: Services, workflow: Workflow) -> str:
+    """What is wrong with the tables of a workflow; "" if they are there."""
+    try:
+        missing = [name for name in _tables(workflow) if not await _is_there(services, name)]
+    except StoreUnavailable as error:
+        return str(error)
+    return f"missing: {', '.join(missing)}: twelvefold migrate" if missing else ""
 
 
 def _tables(workflow: Workflow) -> list[str]:

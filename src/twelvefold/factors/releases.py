@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from twelvefold import __version__
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.errors import StoreRefused
+from twelvefold.errors import StoreFailed, StoreRefused
 from twelvefold.factors.calls import get, post
 from twelvefold.factors.model import StandIn
 from twelvefold.factors.release import Running
@@ -144,7 +144,7 @@ async def _without_ddl(
     """Web and worker need no more of their database than to read and write rows."""
     try:
         limited = await scene.scratch.reader_and_writer(url)
-    except StoreRefused as error:
+    except (StoreRefused, StoreFailed) as error:
         witness.leave(
             f"that a database user without DDL suffices, as this one may make no other ({error})"
         )

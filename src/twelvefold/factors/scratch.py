@@ -15,7 +15,7 @@ from twelvefold.boot import embedded_file, migrate_journal, open_services
 from twelvefold.config import Settings
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
-from twelvefold.errors import SettingsError, StoreRefused
+from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.factors import clerk
 
 NAME = "tw_factors_"
@@ -44,7 +44,7 @@ class Scratch:
             return f"sqlite:///{self._directory / name}.db"
         try:
             await self._made("DATABASE", name, "CHARACTER SET utf8mb4")
-        except StoreRefused as error:
+        except (StoreRefused, StoreFailed) as error:
             grant = f"GRANT ALL ON `{NAME.replace('_', chr(92) + '_')}%`.* to it"
             raise SettingsError(
                 f"DATABASE_URL: the checks work in databases of their own, and its user may not "
@@ -73,7 +73,7 @@ class Scratch:
             yield services
 
     async def reader_and_writer(self, url: str) -> str:
-        """The same database for a new user who may not change its tables. Raises StoreRefused."""
+        """The same database for a new user who may not change its tables."""
         user, password = f"tw_f_{secrets.token_hex(6)}", f"Tw-1{secrets.token_hex(12)}"
         await self._made("USER", f"'{user}'@'%'", f"IDENTIFIED BY '{password}'")
         parts = urlsplit(url)
@@ -86,11 +86,11 @@ class Scratch:
         await self._drops.aclose()
 
     async def _made(self, kind: str, name: str, how: str) -> None:
-        """Make it; it is dropped in the end, even if this is cut off. Raises StoreRefused."""
+        """Make it; it is dropped in the end, even if this is cut off."""
         is_there = True
         try:
             await self._run(f"CREATE {kind} IF NOT EXISTS {name} {how}")
-        except StoreRefused:
+        except (StoreRefused, StoreFailed):
             is_there = False
             raise
         finally:

@@ -73,6 +73,7 @@ async def test_a_deadlock_undoes_all_of_it_though_the_tool_swallows_it(mariadb: 
             await both.wait()
             with suppress(StoreUnavailable):
                 await tx.execute(TAKE, id=second)
+            tx.raise_if_lost()
             await tx.record([said()])
 
     ended = await asyncio.gather(

@@ -13,7 +13,7 @@ import pytest
 from tests.builders import asked, said
 from tests.services.store.stories import append, journal, leased, made, rows, seats
 from twelvefold.core.ports import Append, Store
-from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
+from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import open_store, sqlite
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
@@ -36,7 +36,7 @@ async def store(url: str) -> Any:
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/nowhere/journal.db")
 
-    with pytest.raises(StoreRefused, match=r"unable to open database file: .*/nowhere/journal.db"):
+    with pytest.raises(StoreFailed, match=r"unable to open database file: .*/nowhere/journal.db"):
         await store.schema()
 
     await store.close()
@@ -47,7 +47,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/letter.db")
 
     for _ in range(2):
-        with pytest.raises(StoreRefused, match="not a database"):
+        with pytest.raises(StoreFailed, match="not a database"):
             await store.schema()
 
     await store.close()
@@ -170,3 +170,52 @@ async def test_a_store_that_is_closed_says_so(url: str) -> None:
             await db.fetch_one("SELECT 1")
     with pytest.raises(StoreRefused, match="the store is closed"):
         await store.schema()
+
+
+async def test_a_constraint_that_waits_for_the_commit_is_the_tool_s_to_keep(store: Store) -> None:
+    await store.run_script(
+        "CREATE TABLE parents (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE children (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);"
+    )
+
+    with pytest.raises(StoreRefused, match="FOREIGN KEY constraint failed"):
+        async with store.write() as tx:
+            await tx.execute("INSERT INTO children (parent) VALUES (7)")
+
+
+def told(name: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError(f"what SQLite says of {name}")
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    return error
+
+
+OWN = {"ERROR", "CONSTRAINT", "MISMATCH", "TOOBIG", "RANGE"}
+AGAIN = {"BUSY", "LOCKED", "IOERR", "FULL", "NOMEM", "INTERRUPT", "PROTOCOL"}
+LASTING = {
+    *("INTERNAL", "PERM", "ABORT", "READONLY", "CORRUPT", "NOTFOUND", "CANTOPEN", "EMPTY"),
+    *("SCHEMA", "MISUSE", "NOLFS", "AUTH", "FORMAT", "NOTADB", "NOTICE", "WARNING"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OWN | AGAIN | LASTING))
+def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
+    expected = StoreRefused if name in OWN else StoreUnavailable if name in AGAIN else StoreFailed
+
+    assert type(sqlite.fault_of(told(name))) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (told("CONSTRAINT_UNIQUE"), DuplicateRow),
+        (told("IOERR_WRITE"), StoreUnavailable),
+        (told("READONLY_DBMOVED"), StoreFailed),
+        (sqlite3.ProgrammingError("Incorrect number of bindings"), StoreRefused),
+        (sqlite3.OperationalError("Could not decode to UTF-8 column"), StoreFailed),
+        (OverflowError("Python int too large"), StoreRefused),
+        (RuntimeError("what no driver should say"), StoreFailed),
+    ],
+    ids=lambda one: str(one),
+)
+def test_what_the_module_of_sqlite_says_is_somebody_s_fault(error: Exception, kind: type) -> None:
+    assert type(sqlite.fault_of(error)) is kind

@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.pool import NullPool
 
 from twelvefold.core.ports import Row
-from twelvefold.errors import StoreRefused, StoreUnavailable
+from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.statements import Dialect
-from twelvefold.services.store.transaction import Answer, Connection
+from twelvefold.services.store.transaction import Answer, Connection, raise_as_failed
 from twelvefold.services.store.values import value_for
 
 Refuse = Callable[[str, Dialect], None]
@@ -34,16 +34,25 @@ class Guest:
         self._engine: AsyncEngine | None = None
 
     async def join(self, connection: Connection, refuse: Refuse) -> "Joined":
-        """SQLAlchemy on this connection; `refuse` says which statements it may not send."""
+        """SQLAlchemy on this connection; `refuse` says which statements it may not send.
+
+        Raises StoreUnavailable or StoreFailed: what it asks the server at first is nobody's.
+        """
         if self._engine is None:
             self._engine = _engine(connection.dialect)
         driver = _Driver(connection)
         joining = _joining.set(driver)
         try:
             joined = await self._engine.connect()
+            await joined.begin()
+        except ServiceFault as fault:
+            if isinstance(fault, StoreRefused):
+                raise_as_failed(fault)
+            raise
+        except Exception as error:
+            raise StoreFailed(f"SQLAlchemy finds no database that it knows: {error}") from error
         finally:
             _joining.reset(joining)
-        await joined.begin()
         # Not before: SQLAlchemy first looks at the server, in ways that a tool may not.
         driver.refuse = refuse
         return Joined(joined, driver)

@@ -39,6 +39,7 @@ from twelvefold.errors import (
     NotFound,
     Repeated,
     StaleRun,
+    StoreRefused,
     StoreUnavailable,
 )
 from twelvefold.services.store.conversations import Conversations
@@ -53,6 +54,7 @@ from twelvefold.services.store.transaction import (
     SQLStepTransaction,
     SQLTransaction,
     encoded,
+    raise_as_failed,
 )
 from twelvefold.services.store.upkeep import Upkeep
 
@@ -238,9 +240,14 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         return _Step(self, change)
 
     async def begin_step(self, db: Connection, change: Append) -> SQLStepTransaction:
-        """Take the fence. Raises LeaseLost, StaleRun or CancelAsked."""
-        await self._fence(db, change)
-        await self._remember_request(db, change.lease.run, change.principal, change.request)
+        """Take the fence. Raises LeaseLost, StaleRun, CancelAsked or DuplicateRow."""
+        try:
+            await self._fence(db, change)
+            await self._remember_request(db, change.lease.run, change.principal, change.request)
+        except StoreRefused as refused:
+            if change.request is not None and isinstance(refused, DuplicateRow):
+                raise  # the request was made before
+            raise_as_failed(refused)
         return SQLStepTransaction(db, self._guest_of, self._sql, self._now_us, change)
 
     async def _fence(self, db: Connection, change: Append) -> None:
@@ -347,7 +354,10 @@ class _Step:
             if kind is None:
                 await self._tx.finish()
                 took_s = time.monotonic() - self._begun_at
-                await self._store.end_step(self._db, self._change, took_s)
+                try:
+                    await self._store.end_step(self._db, self._change, took_s)
+                except StoreRefused as refused:
+                    raise_as_failed(refused)
         except BaseException as late:
             await self._leave(type(late), late, late.__traceback__)
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from twelvefold.core.ports import Release
-from twelvefold.errors import StoreRefused, StoreUnavailable
+from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
 from twelvefold.services.store import sqlite_path
 from twelvefold.services.store.migrations import VERSION_TABLE
 
@@ -52,6 +52,10 @@ async def migrate(url: str, *, revision: str = "head") -> list[str]:
         raise StoreRefused(f"the migration failed: {error}") from error
     except DBAPIError as error:
         raise _fault_of(error.orig) from error
+    except TwelvefoldError:
+        raise
+    except Exception as error:
+        raise _fault_of(error) from error
 
 
 async def _moved_sqlite(url: str, revision: str) -> list[str]:
@@ -92,7 +96,7 @@ def _fault_of(error: BaseException | None) -> StoreUnavailable | StoreRefused:
     if isinstance(error, sqlite3.Error):
         from twelvefold.services.store.sqlite import fault_of
     else:
-        from twelvefold.services.store.mysql_connection import fault_of
+        from twelvefold.services.store.mysql_errors import fault_of
     fault = fault_of(error or Exception("no reason was given"))
     return type(fault)(f"the migration failed: {fault}")
 

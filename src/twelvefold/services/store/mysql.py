@@ -6,19 +6,20 @@ Reads of ours have connections of their own, where each statement stands for its
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from asyncmy.constants.CLIENT import FOUND_ROWS
-from asyncmy.errors import Error as DriverError
 from asyncmy.pool import Pool
 
-from twelvefold.errors import SettingsError, StoreRefused, StoreUnavailable
+from twelvefold.errors import SettingsError, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
-from twelvefold.services.store.mysql_connection import MySQLConnection, QuietCursor, fault_of
+from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.mysql_driver import QuietCursor, cut, read_big_rows
+from twelvefold.services.store.mysql_errors import connect_fault
 from twelvefold.services.store.mysql_server import VARIABLES, problems
 from twelvefold.services.store.statements import split_script
 
@@ -34,6 +35,8 @@ WORDS = {
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CONNECT_S = 5.0
+CLOSE_S = 0.4
+"""How long to wait for what is under way when the store is closed, and again once it is cut."""
 SPARE = 2
 """Connections that tools never have: so many to claim by, as many to keep leases by."""
 RENEWAL_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
@@ -55,6 +58,16 @@ SESSION = (
 )
 
 
+SESSION_VARIABLES = "'wsrep_on', 'max_allowed_packet'"
+
+
+class _Session(NamedTuple):
+    """What a connection's session is like, as long as it lasts."""
+
+    touch: int
+    max_packet: int
+
+
 class MySQLStore(SQLStore):
     """Obeys `twelvefold.core.ports.Store`."""
 
@@ -72,7 +85,7 @@ class MySQLStore(SQLStore):
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
         # Who waits for a full pool cannot give up while another makes a connection: wait before it.
         self._reading_places = asyncio.Semaphore(READERS)
-        self._touch: dict[Any, int] = {}
+        self._sessions: dict[Any, _Session] = {}
         self._in_use: set[MySQLConnection] = set()
         self._look: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -102,6 +115,7 @@ class MySQLStore(SQLStore):
     async def _read_only(self) -> AsyncIterator[MySQLConnection]:
         async with self._lasting() as db:
             await db.execute("START TRANSACTION READ ONLY", {})
+            db.may_write = False
             yield db
 
     # --- connections --------------------------------------------------------------------------
@@ -118,11 +132,12 @@ class MySQLStore(SQLStore):
                     raw = await pool.acquire()
         except TimeoutError as error:
             raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
-        except (DriverError, OSError, EOFError) as error:
-            raise fault_of(error) from error
-        if raw not in self._touch:
+        except Exception as error:
+            raise connect_fault(error) from error
+        if raw not in self._sessions:
             await self._prepare(raw, pool)
-        db = MySQLConnection(raw, self._touch[raw])
+        session = self._sessions[raw]
+        db = MySQLConnection(raw, session.touch, session.max_packet)
         self._watch(db)
         return db
 
@@ -130,24 +145,31 @@ class MySQLStore(SQLStore):
         """Let others use it, unless it was cut."""
         db.leave()
         self._in_use.discard(db)
-        pool.release(db.raw)
+        # The pool may have been closed meanwhile, or dislike what it gets back: that is cut.
+        try:
+            pool.release(db.raw)
+        except Exception:
+            db.cut()
 
     async def _prepare(self, raw: Any, pool: Pool) -> None:
+        read_big_rows(raw)
         db = MySQLConnection(raw, touch=0)
         self._watch(db)
         try:
             for statement in (*SESSION, RENEWAL_WAIT) if pool is self._spare else SESSION:
                 await db.execute(statement, {})
-            touch = int(await _is_galera(db))
+            session = await _session_of(db)
             await db.commit()
-        except BaseException:
+        except BaseException as error:
             db.cut()
             pool.release(raw)
+            if isinstance(error, StoreRefused):
+                raise StoreFailed(f"the database cannot be used: {error}") from error
             raise
         finally:
             self._in_use.discard(db)
-        alive = {one: touch for one, touch in self._touch.items() if one.connected}
-        self._touch = {**alive, raw: touch}
+        alive = {one: session for one, session in self._sessions.items() if one.connected}
+        self._sessions = {**alive, raw: session}
 
     def _watch(self, db: MySQLConnection) -> None:
         """Cut the connection if a statement on it stays without an answer.
@@ -192,9 +214,18 @@ class MySQLStore(SQLStore):
         self._is_closed = True
         if self._look is not None:
             self._look.cancel()
-        async with asyncio.TaskGroup() as group:
-            for pool in (self._pool, self._spare, self._readers):
-                group.create_task(_closed(pool))
+        pools = (self._pool, self._spare, self._readers)
+        for pool in pools:
+            pool.close()
+        if await _are_closed(pools):
+            return
+        for pool in pools:
+            pool.terminate()
+        for raw in self._sessions:
+            # Those that nobody uses would say goodbye to a server that does not listen.
+            with suppress(Exception):
+                cut(raw)
+        await _are_closed(pools)
 
 
 class _Transaction:
@@ -254,24 +285,25 @@ async def _place(places: asyncio.Semaphore) -> None:
         raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
 
 
-async def _closed(pool: Pool) -> None:
-    pool.close()
+async def _are_closed(pools: Sequence[Pool]) -> bool:
     try:
-        async with asyncio.timeout(CONNECT_S):
-            await pool.wait_closed()
-    except TimeoutError:
-        pool.terminate()
-        await pool.wait_closed()
-
-
-async def _is_galera(db: MySQLConnection) -> bool:
-    rows = await db.fetch("SHOW VARIABLES LIKE 'wsrep_on'", {})
-    if not rows or rows[0]["Value"] != "ON":
+        async with asyncio.timeout(CLOSE_S), asyncio.TaskGroup() as group:
+            for pool in pools:
+                group.create_task(pool.wait_closed())
+    except (TimeoutError, ExceptionGroup):
         return False
-    # SELECT, UPDATE and DELETE wait for what other nodes have committed: who finds no row to
-    # update would take a lease for lost that another node has just granted.
-    await db.execute("SET SESSION wsrep_sync_wait = 3", {})
     return True
+
+
+async def _session_of(db: MySQLConnection) -> _Session:
+    rows = await db.fetch(f"SHOW VARIABLES WHERE Variable_name IN ({SESSION_VARIABLES})", {})
+    variables = {row["Variable_name"]: row["Value"] for row in rows}
+    is_galera = variables.get("wsrep_on") == "ON"
+    if is_galera:
+        # SELECT, UPDATE and DELETE wait for what other nodes have committed: who finds no row to
+        # update would take a lease for lost that another node has just granted.
+        await db.execute("SET SESSION wsrep_sync_wait = 3", {})
+    return _Session(int(is_galera), int(variables["max_allowed_packet"]))
 
 
 def connect_arguments(url: str) -> dict[str, Any]:

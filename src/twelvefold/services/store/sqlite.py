@@ -15,11 +15,19 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from twelvefold.core.ports import Append, Row
-from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable
+from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.database import key_of
 from twelvefold.services.store.journal import SQLStore, usage_text, wall_clock_us
 from twelvefold.services.store.statements import Dialect
-from twelvefold.services.store.transaction import MIGRATE, OVER, Answer, Connection, as_rows
+from twelvefold.services.store.transaction import (
+    BUSY,
+    MIGRATE,
+    NO_ANSWER,
+    OVER,
+    Answer,
+    Connection,
+    as_rows,
+)
 
 Result = TypeVar("Result")
 WORDS = {
@@ -41,17 +49,38 @@ BUSY_S = 5.0
 """How long to wait for another process that writes."""
 MEMORY = ":memory:"
 _UNIQUE = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
-_TRY_AGAIN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR}
+_TRY_AGAIN = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL),
+}
+_OWN = {
+    *(sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH),
+    *(sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE),
+}
+"""The statement or its values are wrong; all other errors are the database's."""
 
 
 def fault_of(error: BaseException) -> StoreUnavailable | StoreRefused:
     """The driver's error as the tree has it."""
-    code = getattr(error, "sqlite_errorcode", 0)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return _without_code(error)
     if code & 0xFF in _TRY_AGAIN:
-        return StoreUnavailable(f"the database asks to try again: {error}")
+        return StoreUnavailable(f"the database asks to try again: {error} (SQLite)")
+    if code & 0xFF not in _OWN:
+        return StoreFailed(f"the database reports: {error} (SQLite)")
     if "no such table" in str(error):
         return StoreRefused(f"{error} (SQLite); {MIGRATE}")
     return DuplicateRow(str(error)) if code in _UNIQUE else StoreRefused(f"{error} (SQLite)")
+
+
+def _without_code(error: BaseException) -> StoreUnavailable | StoreRefused:
+    """What the module says itself, before or after it has asked the library."""
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError | sqlite3.Warning):
+        return StoreRefused(f"{error} (SQLite)")
+    if isinstance(error, OverflowError | UnicodeEncodeError):
+        return StoreRefused(f"a value does not fit SQLite: {error}")
+    return StoreFailed(f"the database's answer cannot be read: {type(error).__name__}: {error}")
 
 
 class SQLiteFile:
@@ -66,10 +95,10 @@ class SQLiteFile:
         """Do something with the connection, its first argument. Errors come out as ours."""
         try:
             return await asyncio.wrap_future(self.queue(work, *args))
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (StoreUnavailable, StoreRefused):
+            raise
+        except Exception as error:
             raise fault_of(error) from error
-        except (OverflowError, UnicodeEncodeError) as error:
-            raise StoreRefused(f"a value does not fit SQLite: {error}") from error
 
     def queue(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
         """The same, behind all that was asked before, without waiting for it."""
@@ -87,7 +116,7 @@ class SQLiteFile:
             try:
                 raw = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
             except sqlite3.OperationalError as error:
-                raise StoreRefused(f"{error}: {self._path} (SQLite)") from error
+                raise StoreFailed(f"{error}: {self._path} (SQLite)") from error
             try:
                 for setting in SETTINGS:
                     raw.execute(setting)
@@ -114,13 +143,11 @@ class SQLiteConnection:
     dialect: Dialect = "sqlite"
     touch = 0
 
-    def __init__(self, file: SQLiteFile) -> None:
+    def __init__(self, file: SQLiteFile, *, may_write: bool = True) -> None:
         self._file = file
-        self._over: StoreRefused | None = None
-
-    def raise_if_lost(self) -> None:
-        if self._over:
-            raise self._over
+        self._may_write = may_write
+        self._over: StoreUnavailable | StoreRefused | None = None
+        self._under_way = 0
 
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         answer = await self._ask(_answer, statement, _by_name(values))
@@ -141,7 +168,18 @@ class SQLiteConnection:
     async def commit(self) -> None:
         if self._over:
             raise self._over
-        await self._file.call(_commit)
+        try:
+            await self._file.call(_commit)
+        except StoreRefused as refused:
+            if _is_deferred(refused.__cause__):
+                raise
+            raise StoreFailed(f"the transaction cannot be ended: {refused}") from refused
+
+    def raise_if_lost(self) -> None:
+        if self._over:
+            raise self._over
+        if self._under_way:
+            raise StoreRefused(BUSY)
 
     def leave(self) -> None:
         """Undo what was not committed, and ask nothing more.
@@ -156,7 +194,28 @@ class SQLiteConnection:
     async def _ask(self, work: Callable[..., Answer], *args: Any) -> Answer:
         if self._over:
             raise self._over
-        return await self._file.call(_inside, work, *args)
+        self._under_way += 1
+        try:
+            return await self._file.call(_inside, work, *args)
+        except StoreUnavailable as lost:
+            if not self._may_write and _is_a_write(lost.__cause__):
+                raise StoreRefused(str(lost)) from lost.__cause__
+            self._over = lost
+            raise
+        except asyncio.CancelledError:
+            self._over = StoreFailed(NO_ANSWER)
+            raise
+        finally:
+            self._under_way -= 1
+
+
+def _is_a_write(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+
+
+def _is_deferred(error: BaseException | None) -> bool:
+    """Whether rows are at fault: a constraint that is looked at only by the COMMIT."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CONSTRAINT
 
 
 def _begin(raw: sqlite3.Connection, statements: Sequence[str]) -> None:
@@ -258,7 +317,7 @@ class SQLiteStore(SQLStore):
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[SQLiteConnection]:
         async with self._reads:
-            db = SQLiteConnection(self._reader)
+            db = SQLiteConnection(self._reader, may_write=False)
             try:
                 await db.begin("PRAGMA query_only = ON", "BEGIN")
                 yield db

@@ -10,7 +10,7 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ports import Append, Row
-from twelvefold.errors import StoreRefused
+from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
 from twelvefold.services.store.statements import Dialect, refuse_commits, refuse_writes
 from twelvefold.services.store.values import value_for
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"
 MIGRATE = "`twelvefold migrate` makes the tables of a release, and those of its workflows"
+NO_ANSWER = "the database did not answer the tool's statement in time"
 OWN = ("position", "type", "version", "body")
 """The parameters that entries of one insert do not share."""
 OVER = "the transaction is over: a tool may use it only until it returns"
@@ -49,10 +50,6 @@ class Connection(Protocol):
     touch: int
     """1 where a row that was only read is not guarded until the commit (Galera), else 0."""
 
-    def raise_if_lost(self) -> None:
-        """Raise the error that ended the transaction, if it has ended."""
-        ...
-
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows of a statement."""
         ...
@@ -69,6 +66,10 @@ class Connection(Protocol):
         """Run a statement with the driver's own placeholders once for each row of values."""
         ...
 
+    def raise_if_lost(self) -> None:
+        """Raise the error that ended the transaction, or StoreRefused while a statement runs."""
+        ...
+
 
 def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
     """Rows by column name. Raises StoreRefused where one column would hide another."""
@@ -79,7 +80,7 @@ def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
 
 
 class SQLReadOnly:
-    """Obeys `twelvefold.core.ports.ReadOnly`. `guest` gives SQLAlchemy, imported when needed."""
+    """Obeys `twelvefold.core.ports.ToolReadOnly`. `guest` gives SQLAlchemy when it is needed."""
 
     _refuse = staticmethod(refuse_writes)
 
@@ -98,6 +99,9 @@ class SQLReadOnly:
             return await self._connection.fetch(statement, self._checked(statement, values))
         return await (await self._join()).fetch(statement, values)
 
+    def raise_if_lost(self) -> None:
+        self._connection.raise_if_lost()
+
     def _checked(self, statement: str, values: Mapping[str, Any]) -> dict[str, Any]:
         self._refuse(statement, self._connection.dialect)
         return {name: value_for(name, value) for name, value in values.items()}
@@ -108,9 +112,6 @@ class SQLReadOnly:
         if self._joined is None:
             self._joined = await self._guest().join(self._connection, self._refuse)
         return self._joined
-
-    def raise_if_lost(self) -> None:
-        self._connection.raise_if_lost()
 
     async def leave(self) -> None:
         """Let SQLAlchemy go; what it has not sent by now is not sent."""
@@ -198,7 +199,10 @@ class SQLStepTransaction(SQLTransaction):
             kind, version, body = encoded(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
             entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
-        await self._connection.execute(insert, values)
+        try:
+            await self._connection.execute(insert, values)
+        except StoreRefused as refused:
+            raise_as_failed(refused)
         return tuple(entries)
 
     async def finish(self) -> None:
@@ -209,6 +213,16 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _refuse_gap(self._missing, 0)
+
+
+def raise_as_failed(refused: StoreRefused) -> NoReturn:
+    """Raise what the driver says of a statement of ours, which is never at fault itself.
+
+    What we refuse ourselves, which has no cause, and what is too large stay as they are.
+    """
+    if refused.__cause__ is None or isinstance(refused, TooLarge):
+        raise refused
+    raise StoreFailed(f"the database refuses a statement of ours: {refused}") from refused
 
 
 def encoded(event: Event) -> tuple[str, int, str]:

@@ -1,0 +1,187 @@
+"""What the engine hears of a tool's transaction that is lost, whatever the tool made of it."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asyncmy.errors import OperationalError
+
+from tests.builders import asked, said
+from tests.services.store.drivers import Driver, SilentDriver
+from tests.services.store.stories import append, journal, leased, seats
+from twelvefold.core.ports import Append, Store, ToolReadOnly
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
+from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.sqlite import MEMORY, SQLiteConnection, SQLiteFile
+from twelvefold.services.store.transaction import SQLReadOnly
+
+INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
+
+
+def tool_of(driver: Any) -> ToolReadOnly:
+    return SQLReadOnly(MySQLConnection(driver, touch=0), NotImplemented)
+
+
+async def test_a_transaction_that_goes_well_is_not_lost(store: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        await tx.execute(INSERT, id=1)
+        tx.raise_if_lost()
+        await tx.record([said()])
+    async with store.read() as db:
+        await db.fetch_one("SELECT 1")
+        db.raise_if_lost()
+
+    assert await seats(store) == {1: 0}
+
+
+async def test_the_statement_s_own_fault_loses_nothing(store: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        with pytest.raises(StoreRefused):
+            await tx.execute("INSERT INTO seats (id, taken) VALUES (:id, NULL)", id=1)
+        tx.raise_if_lost()
+        await tx.record([said()])
+
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (OperationalError(1213, "Deadlock found"), StoreUnavailable),
+        (OperationalError(1114, "The table is full"), StoreUnavailable),
+        (OperationalError(2013, "Lost connection"), StoreUnavailable),
+        (RuntimeError("Transport does not expose socket instance"), StoreUnavailable),
+        (OperationalError(1142, "SELECT command denied"), StoreFailed),
+        (OperationalError(9999, "nobody knows"), StoreFailed),
+    ],
+)
+async def test_an_error_that_the_tool_swallows_is_told_again(fault: Exception, kind: type) -> None:
+    db = tool_of(Driver(fault))
+    with pytest.raises(kind) as first:
+        await db.fetch_one("SELECT 1")
+
+    with pytest.raises(kind) as again:
+        await db.fetch_one("SELECT 2")
+    with pytest.raises(kind) as told:
+        db.raise_if_lost()
+
+    assert first.value is again.value is told.value
+
+
+class HungUp(Driver):
+    """A server that hangs up after its error, as for a packet that is too large."""
+
+    async def ping(self, *, reconnect: bool) -> None:
+        raise OperationalError(2013, "Lost connection")
+
+
+async def test_a_server_that_refuses_a_packet_and_hangs_up_is_believed() -> None:
+    db = tool_of(HungUp(OperationalError(1153, "Got a packet bigger than the limit")))
+    with pytest.raises(TooLarge, match="raise max_allowed_packet"):
+        await db.fetch_one("SELECT 1")
+
+    with pytest.raises(TooLarge):
+        db.raise_if_lost()
+
+
+async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost() -> None:
+    db = tool_of(HungUp(OperationalError(1364, "Field has no default value")))
+    with pytest.raises(StoreRefused):
+        await db.fetch_one("SELECT 1")
+
+    with pytest.raises(StoreUnavailable, match="has undone the transaction"):
+        db.raise_if_lost()
+
+
+async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() -> None:
+    driver = SilentDriver()
+    db = tool_of(driver)
+    tool = asyncio.create_task(db.fetch_one("SELECT 1"))
+    await driver.sent.wait()
+
+    tool.cancel()
+    with suppress(asyncio.CancelledError):
+        await tool
+
+    with pytest.raises(StoreFailed, match="did not answer the tool's statement in time"):
+        db.raise_if_lost()
+    assert not driver.connected
+
+
+async def test_a_statement_that_nobody_waits_for_is_the_tool_s_fault() -> None:
+    driver = SilentDriver()
+    db = tool_of(driver)
+    left = asyncio.create_task(db.fetch_one("SELECT 1"))
+    await driver.sent.wait()
+
+    with pytest.raises(StoreRefused, match="still under way"):
+        db.raise_if_lost()
+    left.cancel()
+
+
+async def test_sqlite_knows_a_statement_left_or_cut_off() -> None:
+    file, held = SQLiteFile(MEMORY), threading.Event()
+    raw = SQLiteConnection(file)
+    await raw.begin("BEGIN")
+    db = SQLReadOnly(raw, NotImplemented)
+    db.raise_if_lost()
+    file.queue(lambda _: held.wait())
+    tool = asyncio.create_task(db.fetch_one("SELECT 1"))
+    await asyncio.sleep(0)
+
+    with pytest.raises(StoreRefused, match="still under way"):
+        db.raise_if_lost()
+    tool.cancel()
+    with suppress(asyncio.CancelledError):
+        await tool
+    with pytest.raises(StoreFailed, match="did not answer the tool's statement in time"):
+        db.raise_if_lost()
+
+    held.set()
+    await file.close()
+
+
+async def test_sqlite_tells_again_what_the_tool_swallowed() -> None:
+    file = SQLiteFile(MEMORY)
+    db = SQLReadOnly(SQLiteConnection(file), NotImplemented)
+    with pytest.raises(StoreUnavailable):
+        await db.fetch_one("SELECT 1")  # where no transaction is
+
+    with pytest.raises(StoreUnavailable, match="has undone the transaction"):
+        db.raise_if_lost()
+    await file.close()
+
+
+OWN_FAULT = OperationalError(1364, "Field has no default value")
+
+
+async def test_nobody_s_values_are_in_a_commit() -> None:
+    driver = Driver(None, OWN_FAULT)
+    db = MySQLConnection(driver, touch=0)
+    await db.execute("INSERT", {})
+
+    with pytest.raises(StoreFailed, match=r"cannot be ended: .*1364"):
+        await db.commit()
+
+
+async def test_the_journal_s_own_statements_are_never_at_fault(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = await leased(store)
+    sql = store._sql  # type: ignore[attr-defined]
+    refused = "INSERT INTO seats (id, taken) VALUES (1, NULL)"
+
+    for name in ("fence", "insert_event", "settle_run"):
+        with monkeypatch.context() as broken:
+            broken.setitem(sql, name, refused + (" VALUES (1, NULL)" if "event" in name else ""))
+            with pytest.raises(StoreFailed):
+                await append(store, lease, 1, said(), status="waiting")
+
+    assert await journal(store, lease.run.thread) == [asked()]
+    await append(store, lease, 1, said())
