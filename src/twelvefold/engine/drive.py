@@ -12,7 +12,7 @@ from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.lease import Renewed
+from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.patience import cause_of
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
@@ -65,6 +65,8 @@ class _Drive:
         if self.driven.cancel_asked:
             raise CancelAsked(f"run {self.driven.run} is to be cancelled")
         while self.driven.status == "running":
+            # The event loop may have been blocked, or a COMMIT answered late: check before more.
+            await self.driven.held.confirm()
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
         return self.outcome()
 
@@ -212,7 +214,7 @@ async def _until_rest(hand: _Drive) -> Outcome:
     try:
         async with (
             asyncio.timeout(limits.deadline_s) as deadline,
-            Renewed(hand.services.store, hand.driven.lease, limits.lease_s),
+            LeaseRenewal(hand.services.renewer, hand.driven.held),
         ):
             return await hand.steps()
     except CancelAsked:
