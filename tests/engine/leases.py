@@ -37,7 +37,9 @@ class Renewing:
         return answer if isinstance(answer, bool) else await answer()
 
 
-def lease_of(clock: Clock, store: Renewing | None = None, lease: Lease = LEASE) -> HeldLease:
+def lease_of(
+    clock: Callable[[], float], store: Renewing | None = None, lease: Lease = LEASE
+) -> HeldLease:
     """A lease that was claimed just now."""
     return HeldLease(cast("Store", store or Renewing()), lease, LEASE_S, clock(), clock)
 
