@@ -96,7 +96,8 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
         "WORKFLOWS: json:loads: loads is of type function; it has no Workflow"
     )
     assert problems[8] == (
-        f"WORKFLOWS: wrong:flow: WorkflowError: tool t: must be an async function "
+        "WORKFLOWS: wrong:flow: WorkflowError: tool t: takes none of Transaction, ReadOnly, "
+        'CallKey; say effect="pure" if it changes nothing anywhere, else effect="unsafe" '
         f"({here}/wrong.py, line 2)"
     )
 
