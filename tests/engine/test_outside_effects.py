@@ -368,10 +368,11 @@ async def test_a_thread_that_starts_after_its_call_was_given_up_starts_nothing(
 
 
 class Late:
-    """Answers one commit only when the test says so; renewals hang meanwhile."""
+    """Answers commits only when the test says so; renewals hang meanwhile, or for good."""
 
     def __init__(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
         self.committed, self.answered = asyncio.Event(), asyncio.Event()
+        self.hangs, self.renewing = asyncio.Event(), asyncio.Event()
         self._append = services.store.append
         self._renew = services.store.renew
         monkeypatch.setattr(services.store, "append", self.append)
@@ -386,6 +387,9 @@ class Late:
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         await self.answered.wait()
+        if self.hangs.is_set():
+            self.renewing.set()
+            await asyncio.sleep(600)
         return await self._renew(lease, lease_s)
 
 
@@ -427,6 +431,30 @@ async def test_a_commit_that_is_answered_late_goes_on_where_no_other_has_the_run
 
     assert (await work).status == "completed"
     assert world.shipped == ["a lamp"]
+
+
+@pytest.mark.parametrize("name", ["ship", "notify"])
+async def test_nobody_is_asked_about_a_call_that_its_process_never_started(
+    stage: Stage, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The process ends while it waits for its lease to be confirmed."""
+    slow = stage.process(calls((name, LAMP)), says("Bye."), monotonic=clock)
+    late = Late(slow, monkeypatch)
+    run = await start(slow)
+    work = asyncio.ensure_future(drive(slow, run, Silence()))
+    await late.committed.wait()
+    clock.now += LIMITS.lease_s + 9.0
+    late.answered.set()
+    late.hangs.set()
+    await late.renewing.wait()
+    work.cancel()
+    await asyncio.wait([work])
+
+    other = stage.process(calls((name, LAMP)), says("Bye."))
+    outcome = await drive(other, await take(other, run.run), Silence())
+
+    assert outcome.status == "completed"
+    assert len(world.shipped) + len(world.notified) == 1
 
 
 @pytest.mark.parametrize(

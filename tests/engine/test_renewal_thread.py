@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.engine.leases import LEASE_S, Clock, Renewing, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.renewal_thread import RenewalThread
@@ -39,7 +39,7 @@ class Own(Renewing):
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("twelvefold.engine.renewal.LOOKS", 10_000)
-    monkeypatch.setattr("twelvefold.engine.renewal.IDLE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.renewal.FIRST_LOOK_S", 0.001)
     monkeypatch.setattr("twelvefold.engine.renewal_thread.IDLE_S", 0.001)
     monkeypatch.setattr("twelvefold.engine.renewal_thread.WATCH_S", 0.001)
 
@@ -99,8 +99,8 @@ async def test_the_tool_that_blocks_an_event_loop_is_named(
     fields = [vars(line)["fields"] for line in caplog.records]
     assert [line.message for line in caplog.records] == ["event_loop_blocked"] * 2
     assert fields == [
-        {"tool": "wait", "seconds": 2.0, "over": False},
-        {"tool": "wait", "seconds": 5.0, "over": True},
+        {"run": str(LEASE.run), "tool": "wait", "seconds": 2.0, "over": False},
+        {"run": str(LEASE.run), "tool": "wait", "seconds": 5.0, "over": True},
     ]
 
 
@@ -156,6 +156,25 @@ async def test_a_store_that_cannot_be_opened_is_tried_again(
     await renewer.close()
 
     assert [line.message for line in caplog.records] == ["lease_renewal_failed"] * 2
+
+
+async def test_a_thread_that_gets_no_event_loop_is_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, store, work = Clock(), Own(), RenewalThread._work
+    errors = [OSError("Too many open files")]
+
+    async def work_later(renewer: RenewalThread) -> None:
+        if errors:
+            raise errors.pop()
+        await work(renewer)
+
+    monkeypatch.setattr(RenewalThread, "_work", work_later)
+    async with renewing(store, clock) as renewer, LeaseRenewal(renewer, lease_of(clock)):
+        clock.now += LEASE_S / 3
+        await until(store.renewed.is_set)
+
+    assert [line.message for line in caplog.records] == ["lease_renewal_failed"]
 
 
 async def test_a_watch_that_fails_is_tried_again(

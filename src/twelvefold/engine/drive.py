@@ -153,10 +153,17 @@ class _Drive:
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
-        call = in_doubt(self.driven.thread, self.workflow, self.services.limits)
+        call = self._call_under_way()
         driven = await caught_up(self.services, self.driven, self.listener)
         self.driven = replace(driven, status=_status_of(driven.thread))
         return next((one for one in driven.thread.pending if call and one.id == call.id), None)
+
+    def _call_under_way(self) -> Call | None:
+        """The call that this process or, if it died in it, the last one may have started."""
+        thread = self.driven.thread
+        call = in_doubt(thread, self.workflow, self.services.limits)
+        is_begun = call and (thread.interrupted or call.id in self.driven.held.begun)
+        return call if is_begun else None
 
     def outcome(self, error: str = "") -> Outcome:
         thread = self.driven.thread

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
+from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import CancelAsked, LeaseLost
@@ -26,6 +27,7 @@ RENEWALS = 3
 class RunningCall:
     """A tool call that a task makes now. `ends_at` is its start plus the tool's `timeout_s`."""
 
+    run: RunId
     tool: str
     ends_at: float
 
@@ -36,6 +38,7 @@ class HeldLease:
     `sent_at` is when the claim, or the start of the run, was sent, by `clock`. `valid_until`: until
     then no other process can have the run. `in_step`: a transaction of the run is open; its locks
     keep others out, and its end renews the lease. `renew_at`: when the next renewal is due.
+    `begun`: calls with an effect outside the database that this process may have started.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class HeldLease:
         self.valid_until = sent_at + lease_s
         self.renew_at = sent_at + self.interval_s
         self.in_step = False
+        self.begun: set[CallId] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_end: Callable[[LeaseLost | CancelAsked], None] | None = None
         self._ended: LeaseLost | CancelAsked | None = None
@@ -88,7 +92,7 @@ class HeldLease:
     def calling(self, tool: str, timeout_s: float) -> Iterator[None]:
         """Says that the current task calls a tool until the body ends."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._calls[task] = RunningCall(tool, self.clock() + timeout_s)
+        self._calls[task] = RunningCall(self.lease.run, tool, self.clock() + timeout_s)
         try:
             yield
         finally:

@@ -94,5 +94,5 @@ class LoopWatch:
             self._log(beat, beat.answered_at - beat.sent_at, is_over=True)
 
     def _log(self, beat: _Beat, blocked_s: float, *, is_over: bool) -> None:
-        tool = {"tool": beat.call.tool} if beat.call else {}
-        log.warning("event_loop_blocked", seconds=round(blocked_s, 1), over=is_over, **tool)
+        by = {"run": str(beat.call.run), "tool": beat.call.tool} if beat.call else {}
+        log.warning("event_loop_blocked", seconds=round(blocked_s, 1), over=is_over, **by)

@@ -73,6 +73,7 @@ async def run_call(
     leaves = tool.effect in LEAVES_THE_DATABASE
     if leaves:
         await held.confirm()
+        held.begun.add(call.call.id)
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
     try:

@@ -18,8 +18,10 @@ RENEWAL_SHARE = 1 / 3
 """The same as a share of the lease's length, for short leases."""
 LOOKS = 4
 """Leases are looked at so often between two renewals; one that failed is tried again then."""
+FIRST_LOOK_S = 0.1
+"""How often a loop looks for its first lease, which may be as short as a second."""
 IDLE_S = 1.0
-"""How often a loop without leases looks for one, and goes on after an error of its own."""
+"""How long after an error of its own the loop begins anew."""
 
 
 async def renew_leases(
@@ -55,6 +57,8 @@ class _Renewals:
         self._under_way: set[HeldLease] = set()
 
     async def run(self) -> None:
+        # Without leases as often as with the last ones: the next are of the same length.
+        pause_s = FIRST_LOOK_S
         async with asyncio.TaskGroup() as group:
             while True:
                 leases = list(self._leases)
@@ -63,7 +67,8 @@ class _Renewals:
                         self._under_way.add(held)
                         group.create_task(self._renew(held))
                 pauses = (held.interval_s / LOOKS for held in leases)
-                await asyncio.sleep(min(pauses, default=IDLE_S))
+                pause_s = min(pauses, default=pause_s)
+                await asyncio.sleep(pause_s)
 
     async def _renew(self, held: HeldLease) -> None:
         try:

@@ -5,6 +5,7 @@ They do not depend on the event loop of the runs, which a tool may block.
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -46,8 +47,9 @@ class RenewalThread:
         self._leases[held] = None
         if self._thread is None:
             # A daemon: a database that hangs never keeps the process from its exit.
-            self._thread = threading.Thread(target=self._main, name="leases", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._main, name="leases", daemon=True)
+            thread.start()
+            self._thread = thread
 
     async def discard(self, held: HeldLease) -> None:
         self._leases.pop(held, None)
@@ -63,7 +65,14 @@ class RenewalThread:
     # --- in the thread ------------------------------------------------------------------------
 
     def _main(self) -> None:
-        asyncio.run(self._work())
+        while True:
+            try:
+                asyncio.run(self._work())
+            except Exception:  # no file descriptor is left for its event loop, say
+                log.exception("lease_renewal_failed")
+                time.sleep(IDLE_S)
+            if self._is_stopping:
+                return
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
