@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.builders import open_call
+from tests.builders import fault, open_call
 from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
 from tests.engine.stage import LIMITS, SHOP, Stage, after_start, start, world
-from twelvefold.core.events import OutcomeUnknown, ToolFailed, ToolSucceeded
+from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Append, CallKey, Lease, Principal, Silence, StepTransaction
@@ -20,7 +20,7 @@ from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import HeldLease
-from twelvefold.engine.perform import FAULT, run_call
+from twelvefold.engine.perform import run_call
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     CancelAsked,
@@ -33,7 +33,6 @@ from twelvefold.services.model.scripted import calls, says
 
 LAMP = {"item": "a lamp"}
 UNKNOWN = OutcomeUnknown(CallId("2.0"), "act")
-FAILED = ToolFailed(CallId("2.0"), "act", "fault", FAULT)
 DONE = ToolSucceeded(CallId("2.0"), "act", "done")
 
 
@@ -257,24 +256,38 @@ async def test_a_plain_function_is_handed_what_it_asks_for(
     assert told == ToolSucceeded(CallId("2.0"), "act", f"{LEASE.run.thread}:2.0 ann")
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (ToolRefused("no"), ToolFailed(CallId("2.0"), "act", "refused", "Error: no")),
-        (ValueError("a secret"), FAILED),
-        (SystemExit(2), FAILED),
-        (StopIteration(), FAILED),
-    ],
-)
-async def test_what_a_plain_function_raises_is_the_tools(
-    services: Services, clock: Clock, error: BaseException, told: CallOutcome
-) -> None:
+def raising(error: BaseException) -> Tool:
     @tool(name="act", effect="unsafe")
     def act() -> None:
         """Act."""
         raise error
 
-    assert await perform(services, lease_of(clock), act) == told
+    return act
+
+
+async def test_a_plain_function_may_refuse(services: Services, clock: Clock) -> None:
+    told = await perform(services, lease_of(clock), raising(ToolRefused("no")))
+
+    assert told == ToolFailed(CallId("2.0"), "act", "refused", "Error: no")
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ValueError("a secret"), ToolError("ValueError", "a secret")),
+        (SystemExit(2), ToolError("SystemExit", "2")),
+        (StopIteration(), ToolError("RuntimeError", "coroutine raised StopIteration")),
+    ],
+)
+async def test_what_else_a_plain_function_raises_is_a_fault(
+    services: Services, clock: Clock, error: BaseException, raised: ToolError
+) -> None:
+    told = await perform(services, lease_of(clock), raising(error))
+
+    assert fault(told) == ("2.0", "act", raised)
+    assert isinstance(told, ToolFailed)
+    assert told.error is not None
+    assert told.error.file in (__file__, "")
 
 
 async def test_a_plain_function_that_returns_a_coroutine_is_at_fault(
@@ -285,23 +298,27 @@ async def test_a_plain_function_that_returns_a_coroutine_is_at_fault(
         """Act."""
         return asyncio.sleep(0)
 
-    assert await perform(services, lease_of(clock), act) == FAILED
+    told = await perform(services, lease_of(clock), act)
+
+    message = "act is no async function, but has returned a coroutine"
+    assert fault(told) == ("2.0", "act", ToolError("TypeError", message))
 
 
 @pytest.mark.parametrize(
-    ("effect", "told"), [("pure", FAILED), ("unsafe", UNKNOWN), ("idempotent", UNKNOWN)]
+    ("effect", "kind"),
+    [("pure", ToolFailed), ("unsafe", OutcomeUnknown), ("idempotent", OutcomeUnknown)],
 )
 async def test_a_thread_that_takes_too_long_is_left_and_its_result_discarded(
     services: Services,
     clock: Clock,
     effect: Effect,
-    told: CallOutcome,
+    kind: type[CallOutcome],
     go_on: threading.Event,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     act, threads = waiting(effect, go_on, timeout_s=0.05)
 
-    assert await perform(services, lease_of(clock), act) == told
+    assert type(await perform(services, lease_of(clock), act)) is kind
     go_on.set()
     if threads:  # else it was too late to start
         await until(lambda: caplog.records[-1].message == "late_result_discarded")

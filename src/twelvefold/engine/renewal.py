@@ -85,8 +85,9 @@ async def renew(held: HeldLease, store: Store) -> None:
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     sent_at = held.clock()
     held.renew_at = sent_at + held.interval_s / LOOKS
+    timeout_s = min(RENEWAL_TIMEOUT_S, held.lease_s * RENEWAL_SHARE)
     try:
-        async with asyncio.timeout(min(RENEWAL_TIMEOUT_S, held.lease_s * RENEWAL_SHARE)):
+        async with asyncio.timeout(timeout_s) as limit:
             is_to_be_cancelled = await store.renew(held.lease, held.lease_s)
     except LeaseLost as error:
         held.end(error)
@@ -96,6 +97,7 @@ async def renew(held: HeldLease, store: Store) -> None:
         # A renewal that met a step of its own run waited behind it; the step renews the lease.
         if not held.in_step:
             reason = str(error) or type(error).__name__
+            reason = f"no answer within {timeout_s:g} s" if limit.expired() else reason
             log.warning("lease_not_renewed", run=str(held.lease.run), error=reason)
     else:
         if is_to_be_cancelled:
