@@ -22,6 +22,8 @@ from twelvefold.boot import (
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import ModelRequest, Silence
+from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.renewal_thread import RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
 from twelvefold.services.store import open_store
 
@@ -96,7 +98,8 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
         "WORKFLOWS: json:loads: loads is of type function; it has no Workflow"
     )
     assert problems[8] == (
-        f"WORKFLOWS: wrong:flow: WorkflowError: tool t: must be an async function "
+        "WORKFLOWS: wrong:flow: WorkflowError: tool t: takes none of Transaction, ReadOnly, "
+        'CallKey; say effect="pure" if it changes nothing anywhere, else effect="unsafe" '
         f"({here}/wrong.py, line 2)"
     )
 
@@ -221,3 +224,18 @@ def test_the_schema_can_be_had_as_sql(url: str) -> None:
     assert re.search(r"CREATE TABLE (IF NOT EXISTS )?events", sql)
     assert SCHEMA in sql
     assert f"'it''s', '{__version__}', ''" in sql
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("sqlite://", LeaseRenewer),
+        ("sqlite:///here.db", RenewalThread),
+        ("mysql://u:p@127.0.0.1/twelvefold", RenewalThread),
+    ],
+)
+async def test_leases_are_renewed_in_a_thread_where_it_can_reach_the_database(
+    here: Path, url: str, kind: type
+) -> None:
+    async with open_services(Settings(database_url=url), with_model=False) as services:
+        assert type(services.renewer) is kind

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,8 @@ from twelvefold.core.ports import (
     Store,
 )
 from twelvefold.core.workflow import Workflow
+from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.renewal_thread import RenewalThread
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     ModelUnavailable,
@@ -41,8 +44,8 @@ from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
 from twelvefold.services.model.prices import price_of, window_of
+from twelvefold.services.store import MEMORY, open_store, sqlite_path
 from twelvefold.services.store import migrate as migrations
-from twelvefold.services.store import open_store, sqlite_path
 
 log = get_logger(__name__)
 SCHEMA = migrations.HEAD
@@ -102,7 +105,24 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
             log.info("embedded_database", file=str(file))
         model: Model = _open_model(settings) if with_model else NoModel()
         stack.push_async_callback(model.close)
-        yield Services(store, model, workflows, ids, _limits(settings), release_of(settings))
+        renewer = _renewer(settings)
+        stack.push_async_callback(renewer.close)
+        yield Services(
+            store,
+            model,
+            workflows,
+            ids,
+            _limits(settings),
+            release_of(settings),
+            renewer=renewer,
+        )
+
+
+def _renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
+    url = settings.database_url
+    if url.startswith("sqlite") and sqlite_path(url) == MEMORY:
+        return LeaseRenewer()  # a second connection would open another database
+    return RenewalThread(partial(open_store, url, pool_size=1), time.monotonic)
 
 
 def _open_model(settings: Settings) -> Model:

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial, wraps
 from typing import Annotated, Any
 
 import pytest
@@ -82,7 +82,28 @@ def test_gates_are_named_one_by_one_or_together() -> None:
     assert (one.timeout_s, more.timeout_s) == (1.5, 60.0)
 
 
-def plain(db: ReadOnly) -> None: ...
+def plain_reader(db: ReadOnly) -> None: ...
+def plain_writer(tx: Transaction) -> None: ...
+def plain(item: str) -> str:
+    return f"a {item}"
+
+
+def several(item: str) -> Iterator[str]:
+    yield item
+
+
+async def several_async(item: str) -> AsyncIterator[str]:
+    yield item
+
+
+@wraps(neither)
+def wrapped(*args: Any, **kwargs: Any) -> Any:
+    return neither(*args, **kwargs)
+
+
+class Plain: ...
+
+
 async def untyped(db: ReadOnly, code) -> None: ...  # type: ignore[no-untyped-def]  # the mistake
 async def any_number(db: ReadOnly, *codes: str) -> None: ...
 async def any_name(db: ReadOnly, **codes: str) -> None: ...
@@ -95,7 +116,13 @@ async def both(db: ReadOnly, key: CallKey) -> None: ...
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (plain, "tool plain: must be an async function"),
+        (plain_reader, "tool plain_reader: takes ReadOnly, so it must be an async function"),
+        (plain_writer, "tool plain_writer: takes Transaction, so it must be an async function"),
+        (plain, "tool plain: takes none of Transaction, ReadOnly, CallKey; say effect="),
+        (wrapped, "tool neither: a decorator has made a plain function of an async one"),
+        (several, "tool several: must return its result, not yield it"),
+        (several_async, "tool several_async: must return its result, not yield it"),
+        (Plain, "tool Plain: must be a function"),
         (untyped, "tool untyped: parameter 'code' needs a type"),
         (any_number, r"tool any_number: \*codes: str has no name that the model could use"),
         (any_name, r"tool any_name: \*\*codes: str has no name that the model could use"),
@@ -113,6 +140,23 @@ def test_a_tool_that_is_declared_wrongly_says_so_on_import(
 ) -> None:
     with pytest.raises(WorkflowError, match=problem):
         tool(function)
+
+
+async def test_a_plain_function_is_a_tool_and_is_called_as_it_is() -> None:
+    one = tool(effect="pure")(plain)
+
+    assert not one.is_async
+    assert one.effect == "pure"
+    assert await one("lamp") == "a lamp"
+
+
+def test_a_plain_function_may_take_a_key_and_the_principal() -> None:
+    @tool
+    def charge(key: CallKey, who: Principal, cents: int) -> None:
+        """Charge it."""
+
+    assert (charge.effect, charge.is_async) == ("idempotent", False)
+    assert charge.handed_in == {"key": CallKey, "who": Principal}
 
 
 @pytest.mark.parametrize("name", ["größe", "find courses", "x" * 65, "a.b"])

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.lease import Clock
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
@@ -302,13 +304,15 @@ class Stage:
         limits: Limits = LIMITS,
         workflow: Workflow = SHOP,
         trouble: Trouble | None = None,
+        monotonic: Clock = time.monotonic,
     ) -> Services:
         """A process of its own; its model says these replies, each as often as it is asked."""
         trouble = trouble or Trouble()
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
         asked = TroubledModel(model or ScriptedModel(rehearsed(*replies)), trouble, self.requests)
-        return Services(store, asked, {workflow.name: workflow}, self._ids, limits, "1.0")
+        workflows = {workflow.name: workflow}
+        return Services(store, asked, workflows, self._ids, limits, "1.0", monotonic)
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:
         return (await self._store.load(run.thread)).entries

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import SPENT, fault, open_call
+from tests.engine.leases import lease_of
 from tests.engine.stage import (
     LIMITS,
     Stage,
@@ -28,7 +29,7 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.gates import Admitted
-from twelvefold.core.ids import CallId, RunId, ThreadId
+from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Append, ReadOnly, Row, StepTransaction
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.patience import cause_of, patiently
@@ -289,9 +290,9 @@ def swallowing(then: Exception | None, *, timeout_s: float = 60.0, waits: bool =
 
 
 async def performed(stage: Stage, one: Tool, db: Lost) -> Event:
-    run = RunId(ThreadId("a" * 44), 1)
-    call = Admitted(open_call("look", id="2.0"), one, {})
-    return await run_call(stage.process(), run, "ann", call, db)
+    services, call = stage.process(), Admitted(open_call("look", id="2.0"), one, {})
+    held = lease_of(services.monotonic)
+    return await run_call(services, held, "ann", call, db)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.builders import fault, open_call, thread
+from tests.engine.leases import LEASE, lease_of
 from tests.engine.stage import ANN, Stage
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
@@ -19,7 +20,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.gates import Admitted, admit
-from twelvefold.core.ids import CallId, RunId, ThreadId
+from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, Principal, ReadOnly
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
@@ -35,7 +36,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable, ToolRefused
 
 TODAY = date(2026, 11, 5)
-RUN = RunId(ThreadId("a" * 44), 1)
+RUN = LEASE.run
 
 
 @pytest.fixture
@@ -44,9 +45,8 @@ def services(stage: Stage) -> Services:
 
 
 async def told_by(services: Services, one: Tool, **arguments: Any) -> CallOutcome:
-    return await run_call(
-        services, RUN, "ann", Admitted(open_call(one.name, id="2.0"), one, arguments)
-    )
+    call = Admitted(open_call(one.name, id="2.0"), one, arguments)
+    return await run_call(services, lease_of(services.monotonic), "ann", call)
 
 
 def returning(result: object) -> Tool:
@@ -288,7 +288,7 @@ async def test_a_tool_is_handed_what_it_asks_for(services: Services) -> None:
 async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[CallOutcome]:
     told = thread()
     group = [(admit(told, workflow, call), call) for call in calls]
-    answered = await run_group(services, workflow, RUN, "ann", group)
+    answered = await run_group(services, workflow, lease_of(services.monotonic), "ann", group)
     return [one for one in answered if isinstance(one, ToolSucceeded | ToolFailed)]
 
 

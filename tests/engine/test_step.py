@@ -280,7 +280,8 @@ async def test_a_run_that_waits_goes_on_waiting(stage: Stage) -> None:
     claimed = await services.store.claim(before.run, 20.0)
     assert claimed is not None
 
-    after = await step(services, Driven(before.run, before.thread, claimed[0]), SHOP, Silence())
+    held = services.hold(claimed[0], services.monotonic())
+    after = await step(services, Driven(before.run, before.thread, held), SHOP, Silence())
 
     record = await stage.record(before.run)
     assert (after.status, record.status, record.leased) == ("waiting", "waiting", False)
@@ -294,7 +295,8 @@ async def test_a_run_that_waits_lets_go_once_the_database_is_back(stage: Stage) 
     claimed = await services.store.claim(before.run, 20.0)
     assert claimed is not None
 
-    after = await step(services, Driven(before.run, before.thread, claimed[0]), SHOP, Silence())
+    held = services.hold(claimed[0], services.monotonic())
+    after = await step(services, Driven(before.run, before.thread, held), SHOP, Silence())
 
     assert after.status == (await stage.record(before.run)).status == "waiting"
 

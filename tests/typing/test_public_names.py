@@ -1,6 +1,6 @@
 """What a type checker tells the author of a workflow; the proof is that mypy accepts this file."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from twelvefold import (
 )
 from twelvefold.core.ports import StepTransaction
 
-Declared = Callable[[Callable[..., Awaitable[object]]], Tool]
+Declared = Callable[[Callable[..., object]], Tool]
 
 
 @tool
@@ -41,6 +41,18 @@ async def pay(amount: int) -> None:
     """Pay for it."""
 
 
+@tool(effect="unsafe")
+def ring(times: int) -> str:
+    """Ring the bell."""
+    return "ding" * times
+
+
+@tool
+def charge(key: CallKey, cents: int) -> str:
+    """Charge the card."""
+    return f"{key}: {cents}"
+
+
 def explain(bad: BadCall) -> str:
     return f"{assert_type(bad.tool, str)}: {', '.join(assert_type(bad.problems, tuple[str, ...]))}"
 
@@ -48,6 +60,8 @@ def explain(bad: BadCall) -> str:
 def test_a_decorated_function_is_a_tool() -> None:
     assert_type(look, Tool)
     assert_type(enrol, Tool)
+    assert_type(ring, Tool)
+    assert_type(charge, Tool)
     assert_type(tool(effect="pure"), Declared)
 
 
@@ -96,5 +110,5 @@ def a_transaction_reads_too(tx: Transaction, step: StepTransaction) -> None:
 def wrongly() -> None:
     """What mypy refuses, so that nobody has to start the program to learn it."""
     tool(effect="transactional")  # type: ignore[call-overload]  # the signature says that
-    tool(explain)  # type: ignore[arg-type]  # not async
+    tool("explain")  # type: ignore[call-overload]  # no function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # no tool

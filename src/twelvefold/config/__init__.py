@@ -52,7 +52,7 @@ class Settings:
     database_pool_size: Annotated[
         int,
         whole(1, 10_000),
-        "connections to MySQL that the tools of one process may hold; eight more do the rest",
+        "connections to MySQL that the tools of one process may hold; ten more do the rest",
     ] = 10
 
     openai_api_key: Annotated[

@@ -122,7 +122,10 @@ class Store(Protocol):
         ...
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
-        """Hold on to a run; True if somebody asked for its cancelling. Raises LeaseLost."""
+        """Hold on to a run. Raises LeaseLost.
+
+        True if the run is to be cancelled: its lease is not renewed then.
+        """
         ...
 
     async def release(

@@ -6,6 +6,8 @@
 | `ReadOnly` | readonly | run again |
 | `CallKey` | idempotent | run again with the same key |
 | none of them | `effect="pure"` or `"unsafe"` must be said | run again · a person decides |
+
+A tool is an async function, or a plain one, which runs in a thread and takes no connection.
 """
 
 import inspect
@@ -43,7 +45,7 @@ class Tool:
     name: str
     description: str
     effect: Effect
-    function: Callable[..., Awaitable[object]]
+    function: Callable[..., object]
     handed_in: Mapping[str, type]
     model_parameters: Mapping[str, inspect.Parameter]
     requires: tuple[str, ...] = ()
@@ -62,13 +64,19 @@ class Tool:
     def spec(self) -> ToolSpec:
         return ToolSpec(self.name, self.description, self.parameters.schema, self.parameters.strict)
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is awaited; else it is called in a thread."""
+        return inspect.iscoroutinefunction(self.function)
+
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
         """Call the function itself, as a test of it would."""
-        return await self.function(*args, **kwargs)
+        returned = self.function(*args, **kwargs)
+        return await cast("Awaitable[object]", returned) if self.is_async else returned
 
 
 @overload
-def tool(function: Callable[..., Awaitable[object]], /) -> Tool: ...
+def tool(function: Callable[..., object], /) -> Tool: ...
 @overload
 def tool(
     *,
@@ -80,9 +88,9 @@ def tool(
     max_calls: int | None = None,
     approval: Approval = False,
     timeout_s: float = 60.0,
-) -> Callable[[Callable[..., Awaitable[object]]], Tool]: ...
+) -> Callable[[Callable[..., object]], Tool]: ...
 def tool(
-    function: Callable[..., Awaitable[object]] | None = None,
+    function: Callable[..., object] | None = None,
     /,
     *,
     name: str = "",
@@ -93,8 +101,10 @@ def tool(
     max_calls: int | None = None,
     approval: Approval = False,
     timeout_s: float = 60.0,
-) -> Tool | Callable[[Callable[..., Awaitable[object]]], Tool]:
-    """Declare an async function as a tool; its docstring is what the model reads.
+) -> Tool | Callable[[Callable[..., object]], Tool]:
+    """Declare a function as a tool; its docstring is what the model reads.
+
+    An async function, or one that takes no Transaction and no ReadOnly: that runs in a thread.
 
     `requires`: offered, and accepted, only after each of these tools succeeded in the thread.
     `after_refusal`: only after one of these refused. `once`: not again after it succeeded in the
@@ -102,7 +112,7 @@ def tool(
     of the arguments says which. Raises WorkflowError if the signature does not say its effect.
     """
 
-    def declared(function: Callable[..., Awaitable[object]]) -> Tool:
+    def declared(function: Callable[..., object]) -> Tool:
         tool_name = name or getattr(function, "__name__", "")
         if max_calls is not None and max_calls < 1:
             raise WorkflowError(f"tool {tool_name}: max_calls is at least 1, not {max_calls!r}")
@@ -132,10 +142,9 @@ def tool(
 
 
 def _split_parameters(
-    name: str, function: Callable[..., Awaitable[object]]
+    name: str, function: Callable[..., object]
 ) -> tuple[dict[str, type], dict[str, inspect.Parameter]]:
-    if not inspect.iscoroutinefunction(function):
-        raise WorkflowError(f"tool {name}: must be an async function")
+    is_async = _is_async(name, function)
     try:
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError, SyntaxError) as error:
@@ -159,10 +168,29 @@ def _split_parameters(
             )
         plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if plain in HANDED_IN:
+            if plain in (Transaction, ReadOnly) and not is_async:
+                raise WorkflowError(
+                    f"tool {name}: takes {plain.__name__}, so it must be an async function"
+                )
             handed_in[parameter.name] = cast("type", plain)
         else:
             model_parameters[parameter.name] = parameter.replace(annotation=hint)
     return handed_in, model_parameters
+
+
+def _is_async(name: str, function: Callable[..., object]) -> bool:
+    if inspect.iscoroutinefunction(function):
+        return True
+    if not inspect.isroutine(function):
+        raise WorkflowError(f"tool {name}: must be a function")
+    inner = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(inner):
+        raise WorkflowError(
+            f"tool {name}: a decorator has made a plain function of an async one; make it async"
+        )
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise WorkflowError(f"tool {name}: must return its result, not yield it")
+    return False
 
 
 def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) -> Effect:

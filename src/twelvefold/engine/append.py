@@ -32,6 +32,7 @@ from twelvefold.core.ports import (
     StepTransaction,
 )
 from twelvefold.core.thread import Thread
+from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
@@ -69,7 +70,7 @@ class Driven:
 
     run: RunId
     thread: Thread
-    lease: Lease
+    held: HeldLease
     status: RunStatus = "running"
     claimed: bool = False
     cancel_asked: bool = False
@@ -80,6 +81,10 @@ class Driven:
         """What the run has cost by now, if the journal lacks some of it; else None."""
         usage = self.unrecorded.usage
         return self.thread.usage + usage if usage != NOTHING_SPENT else None
+
+    @property
+    def lease(self) -> Lease:
+        return self.held.lease
 
 
 async def write(
@@ -180,7 +185,7 @@ async def _appended(
 ) -> Driven:
     tried: list[Sequence[Event]] = []
     entries = await patiently(
-        lambda: _committed(services, change, body, tried),
+        lambda: _committed(services, driven.held, change, body, tried),
         patience_s,
         services.limits.retry_timeout_s,
     )
@@ -196,10 +201,14 @@ def _recorded(driven: Driven, usage: Usage) -> Driven:
 
 
 async def _committed(
-    services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
+    services: Services,
+    held: HeldLease,
+    change: Append,
+    body: Body,
+    tried: list[Sequence[Event]],
 ) -> Sequence[Entry]:
     try:
-        return await run_uninterrupted(_commit(services, change, body, tried))
+        return await run_uninterrupted(_commit(services, held, change, body, tried))
     except StaleRun:
         entries = await _went_through(services, change, tried)
         if not entries:
@@ -208,13 +217,21 @@ async def _committed(
 
 
 async def _commit(
-    services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
+    services: Services,
+    held: HeldLease,
+    change: Append,
+    body: Body,
+    tried: list[Sequence[Event]],
 ) -> Sequence[Entry]:
     """One try at the transaction; `tried` gets what it may have committed, whatever we hear."""
-    async with services.store.append(change) as tx:
-        events = await body(tx)
-        entries = await tx.record(events)
-        tried.append(events)
+    try:
+        async with services.store.append(change) as tx:
+            held.in_step = True
+            events = await body(tx)
+            entries = await tx.record(events)
+            tried.append(events)
+    finally:
+        held.in_step = False
     return entries
 
 

@@ -1,5 +1,6 @@
 """What entry points may ask for: start a run, take one up, fork, answer, settle, cancel."""
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -84,10 +85,11 @@ async def start_run(
     started = _started(services, workflow, principal, items, asked)
     before = await _before(services, workflow, principal, thread, behind, fork)
     new = _new_run(services, started, before, thread, background, request, fork)
+    held = services.hold(Lease(new.run, new.token), services.monotonic())
     entry, _ = await patiently(
         lambda: services.store.start(new, started, services.limits.lease_s), PATIENCE_S
     )
-    return tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
+    return tell(Driven(new.run, before, held), Silence(), [entry])
 
 
 async def enqueue_run(
@@ -111,7 +113,8 @@ async def enqueue_run(
     before = await _before(services, workflow, principal, thread, behind, fork)
     new = _new_run(services, started, before, thread, background, request, fork)
     entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
-    tell(Driven(new.run, before, Lease(new.run, new.token)), Silence(), [entry])
+    held = services.hold(Lease(new.run, new.token), -math.inf)  # nobody's yet
+    tell(Driven(new.run, before, held), Silence(), [entry])
     return new.run, entry
 
 
@@ -215,6 +218,7 @@ async def take(services: Services, run: RunId) -> Driven:
     """
     # One token for all tries: the run may be ours already by one whose answer was lost.
     token = _token()
+    sent_at = services.monotonic()
     claimed = await patiently(
         lambda: services.store.claim(run, services.limits.lease_s, token), PATIENCE_S
     )
@@ -235,7 +239,7 @@ async def take(services: Services, run: RunId) -> Driven:
     return Driven(
         run,
         thread,
-        lease,
+        services.hold(lease, sent_at),
         claimed=True,
         cancel_asked=claimed.cancel_asked,
         attempts=claimed.attempts,

@@ -12,7 +12,7 @@ from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.lease import Renewed
+from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.patience import cause_of
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
@@ -65,6 +65,8 @@ class _Drive:
         if self.driven.cancel_asked:
             raise CancelAsked(f"run {self.driven.run} is to be cancelled")
         while self.driven.status == "running":
+            # The event loop may have been blocked, or a COMMIT answered late: check before more.
+            await self.driven.held.confirm()
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
         return self.outcome()
 
@@ -151,10 +153,17 @@ class _Drive:
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
-        call = in_doubt(self.driven.thread, self.workflow, self.services.limits)
+        call = self._call_under_way()
         driven = await caught_up(self.services, self.driven, self.listener)
         self.driven = replace(driven, status=_status_of(driven.thread))
         return next((one for one in driven.thread.pending if call and one.id == call.id), None)
+
+    def _call_under_way(self) -> Call | None:
+        """The call that this process or, if it died in it, the last one may have started."""
+        thread = self.driven.thread
+        call = in_doubt(thread, self.workflow, self.services.limits)
+        is_begun = call and (thread.interrupted or call.id in self.driven.held.begun)
+        return call if is_begun else None
 
     def outcome(self, error: str = "") -> Outcome:
         thread = self.driven.thread
@@ -212,7 +221,7 @@ async def _until_rest(hand: _Drive) -> Outcome:
     try:
         async with (
             asyncio.timeout(limits.deadline_s) as deadline,
-            Renewed(hand.services.store, hand.driven.lease, limits.lease_s),
+            LeaseRenewal(hand.services.renewer, hand.driven.held),
         ):
             return await hand.steps()
     except CancelAsked:

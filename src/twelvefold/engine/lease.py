@@ -1,30 +1,191 @@
-"""One run, one owner: a lease is kept while a process works."""
+"""A run's lease in this process: until when it is known to hold, and what ends with it.
+
+The server's clock decides who owns a run. A process knows its own lease by a monotonic clock: the
+server adds `lease_s` when it executes a claim or a renewal, which is never before it was sent.
+"""
 
 import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
+from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Lease, Store
-from twelvefold.errors import CancelAsked, LeaseLost, ServiceFault
-from twelvefold.observe.log import get_logger
+from twelvefold.engine.patience import patiently
+from twelvefold.errors import CancelAsked, LeaseLost
 
-log = get_logger(__name__)
+Clock = Callable[[], float]
+"""Monotonic seconds. `time.monotonic` in production, never `loop.time`, which uvloop caches."""
 RENEWALS = 3
 """How often a lease is renewed within its length, so that one that fails is not the end."""
 
 
-class Renewed:
-    """Keeps a lease while the body runs, and ends the body when the lease is lost.
+@dataclass(frozen=True, slots=True)
+class RunningCall:
+    """A tool call that a task makes now. `ends_at` is its start plus the tool's `timeout_s`."""
 
-    The body sees LeaseLost, or CancelAsked if somebody asked for the run's cancelling. A run that
-    is shorter than the first renewal costs no task at all.
+    run: RunId
+    tool: str
+    ends_at: float
+
+
+class HeldLease:
+    """A lease that this process holds. Safe to read from any thread.
+
+    `sent_at` is when the claim, or the start of the run, was sent, by `clock`. `valid_until`: until
+    then no other process can have the run. `in_step`: a transaction of the run is open; its locks
+    keep others out, and its end renews the lease. `renew_at`: when the next renewal is due.
+    `begun`: calls with an effect outside the database that this process may have started.
     """
 
-    def __init__(self, store: Store, lease: Lease, lease_s: float) -> None:
-        self._store = store
-        self._lease = lease
-        self._lease_s = lease_s
-        self._renewal: asyncio.Task[None] | None = None
+    def __init__(
+        self, store: Store, lease: Lease, lease_s: float, sent_at: float, clock: Clock
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.lease_s = lease_s
+        self.clock = clock
+        self.valid_until = sent_at + lease_s
+        self.renew_at = sent_at + self.interval_s
+        self.in_step = False
+        self.begun: set[CallId] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.on_end: Callable[[LeaseLost | CancelAsked], None] | None = None
+        self._ended: LeaseLost | CancelAsked | None = None
+        self._calls: dict[asyncio.Task[Any], RunningCall] = {}
+
+    @property
+    def interval_s(self) -> float:
+        """How long after one renewal the next is due."""
+        return self.lease_s / RENEWALS
+
+    def is_valid(self) -> bool:
+        """Whether no other process can have the run now."""
+        return self._ended is None and self.clock() < self.valid_until
+
+    def is_due(self) -> bool:
+        """Whether the lease is to be renewed now.
+
+        Not in a step, whose end renews it. Not while a call is past its timeout: a tool that blocks
+        the event loop cannot be stopped by it, and another process may do better.
+        """
+        now = self.clock()
+        ends_at = self.call_ends_at
+        is_past_call = ends_at is not None and now > ends_at
+        return (
+            self._ended is None and now >= self.renew_at and not self.in_step and not is_past_call
+        )
+
+    @property
+    def call_ends_at(self) -> float | None:
+        """When the first of the calls that run now has to be over; None if none runs."""
+        return min((call.ends_at for call in tuple(self._calls.values())), default=None)
+
+    def call_of(self, task: "asyncio.Task[Any] | None") -> RunningCall | None:
+        """The call that the task makes now, if it is one of this run."""
+        return self._calls.get(task) if task else None
+
+    @contextmanager
+    def calling(self, tool: str, timeout_s: float) -> Iterator[None]:
+        """Says that the current task calls a tool until the body ends."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._calls[task] = RunningCall(self.lease.run, tool, self.clock() + timeout_s)
+        try:
+            yield
+        finally:
+            del self._calls[task]
+
+    def confirmed(self, sent_at: float) -> None:
+        """Note that the server has renewed the lease, on a request that was sent then."""
+        self.valid_until = max(self.valid_until, sent_at + self.lease_s)
+        self.renew_at = sent_at + self.interval_s
+
+    def end(self, error: LeaseLost | CancelAsked) -> None:
+        """Note, from any thread, that the lease is over; whoever holds it is notified."""
+        self._ended = error
+        if self.on_end and self.loop:
+            with suppress(RuntimeError):  # the loop is closed, and nothing runs in it
+                self.loop.call_soon_threadsafe(self.on_end, error)
+
+    async def confirm(self) -> None:
+        """Return once the lease is known to hold now; at once if it is.
+
+        Renews it until a renewal covers the moment of its answer. Raises LeaseLost, or CancelAsked
+        if the run is to be cancelled.
+        """
+        while not self.is_valid():
+            await patiently(self._renew, math.inf)
+
+    async def _renew(self) -> None:
+        if self._ended:
+            raise self._ended
+        sent_at = self.clock()
+        if await self.store.renew(self.lease, self.lease_s):
+            raise CancelAsked(f"run {self.lease.run} is to be cancelled")
+        self.confirmed(sent_at)
+
+
+class LeaseGuard:
+    """Cancels its body when the lease lapses: no renewal was confirmed in time.
+
+    The body ends with TimeoutError then. `lapsed` says whether it was for that reason.
+    """
+
+    def __init__(self, held: HeldLease) -> None:
+        self._held = held
+        self._limit = asyncio.timeout(None)
+
+    @property
+    def lapsed(self) -> bool:
+        return self._limit.expired()
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        self._loop = asyncio.get_running_loop()
+        self._check()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def _check(self) -> None:
+        if self._held.is_valid():
+            left_s = self._held.valid_until - self._held.clock()
+            self._timer: asyncio.Handle = self._loop.call_later(left_s, self._check)
+        else:
+            self._timer = self._loop.call_soon(self._limit.reschedule, self._loop.time())
+
+
+class Renewer(Protocol):
+    """Renews the leases that are registered with it."""
+
+    def add(self, held: HeldLease) -> None:
+        """Renew this lease from now on."""
+        ...
+
+    async def discard(self, held: HeldLease) -> None:
+        """Renew it no more. When this returns, no renewal task is left behind by it."""
+        ...
+
+
+class LeaseRenewal:
+    """Keeps a lease while the body runs, and ends the body when the lease is lost.
+
+    The body sees LeaseLost, or CancelAsked if the run is to be cancelled.
+    """
+
+    def __init__(self, renewer: Renewer, held: HeldLease) -> None:
+        self._renewer = renewer
+        self._held = held
         self._ended: LeaseLost | CancelAsked | None = None
         self._leaving = False
 
@@ -32,8 +193,8 @@ class Renewed:
         # A coroutine always runs in a task.
         self._owner = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelling = self._owner.cancelling()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._lease_s / RENEWALS, self._begin)
+        self._held.loop, self._held.on_end = asyncio.get_running_loop(), self._end
+        self._renewer.add(self._held)
         return self
 
     async def __aexit__(
@@ -43,30 +204,16 @@ class Renewed:
         trace: TracebackType | None,
     ) -> None:
         self._leaving = True
-        self._timer.cancel()
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
+        self._held.on_end = None
+        await self._renewer.discard(self._held)
         if self._ended is None:
             return
         # The cancellation was ours: take it back, and say what it stood for.
         if self._owner.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._ended from error
 
-    def _begin(self) -> None:
-        self._renewal = asyncio.get_running_loop().create_task(self._renew())
-
-    async def _renew(self) -> None:
-        while True:
-            try:
-                if await self._store.renew(self._lease, self._lease_s):
-                    raise CancelAsked(f"run {self._lease.run} is to be cancelled")
-            except (LeaseLost, CancelAsked) as error:
-                # A body that has ended by itself needs no ending.
-                if not self._leaving:
-                    self._ended = error
-                    self._owner.cancel()
-                return
-            except ServiceFault as error:
-                log.warning("lease_not_renewed", error=str(error))
-            await asyncio.sleep(self._lease_s / RENEWALS)
+    def _end(self, error: LeaseLost | CancelAsked) -> None:
+        # A body that has ended by itself needs no ending.
+        if not (self._leaving or self._ended):
+            self._ended = error
+            self._owner.cancel()

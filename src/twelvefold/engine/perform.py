@@ -3,8 +3,9 @@
 import asyncio
 import json
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -13,7 +14,6 @@ from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
 from twelvefold.core.gates import Admitted
-from twelvefold.core.ids import RunId
 from twelvefold.core.ports import (
     CallKey,
     Principal,
@@ -25,9 +25,11 @@ from twelvefold.core.ports import (
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Workflow, explain
 from twelvefold.engine.append import CallOutcome
+from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.tool_error import tool_error
+from twelvefold.engine.tool_thread import NotStarted, call_in_thread
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
 from twelvefold.observe.log import get_logger
 
@@ -35,6 +37,8 @@ log = get_logger(__name__)
 FAULT = (
     "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
 )
+LEAVES_THE_DATABASE = ("unsafe", "idempotent")
+"""Effects that no transaction undoes: such a call starts only under a live lease."""
 KEYED_TRIES = 3
 """How often a call with a key is run before its time is up for good: the key makes it one call."""
 UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
@@ -50,7 +54,7 @@ class RollbackTool(Exception):
 
 async def run_call(
     services: Services,
-    run: RunId,
+    held: HeldLease,
     principal: str,
     call: Admitted,
     db: ToolReadOnly | None = None,
@@ -61,20 +65,27 @@ async def run_call(
 
     Whatever the tool raises becomes a ToolFailed, and so does what `tx` still had to flush. A
     failure of its connection `db` never does, whatever the tool made of it: that raises
-    StoreUnavailable, and the step did not happen. A call with an effect elsewhere that takes too
-    long is an OutcomeUnknown, one with a key only after `tries` tries.
+    StoreUnavailable, and the step did not happen. A call with an effect elsewhere starts only
+    while the lease is known to hold, and raises LeaseLost or CancelAsked otherwise. One that takes
+    too long, or outlives the lease, is an OutcomeUnknown; one with a key only after `tries` tries.
     """
+    tool = call.tool
+    leaves = tool.effect in LEAVES_THE_DATABASE
+    if leaves:
+        await held.confirm()
+        held.begun.add(call.call.id)
     task = cast("asyncio.Task[Any]", asyncio.current_task())
-    limit = asyncio.timeout(call.tool.timeout_s)
+    limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
     try:
-        async with limit:
-            result = await call.tool.function(
-                **_handed_in(call, run, principal, db), **call.arguments
-            )
+        async with limit, guard if leaves else nullcontext():
+            with held.calling(tool.name, tool.timeout_s):
+                result = await _called(held, principal, call, db)
             if tx is not None:
                 await tx.flush()
             if db is not None:
                 db.raise_if_lost()
+    except NotStarted:
+        return await run_call(services, held, principal, call, db, tx, tries)
     # A parser of arguments, say, ends the process where it likes none; a tool may not.
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         if task.cancelling():
@@ -82,11 +93,32 @@ async def run_call(
             raise asyncio.CancelledError from error
         if db is not None:
             _raise_if_not_the_tools(db, error)
-        if limit.expired() and call.tool.effect == "idempotent" and tries > 1:
-            log.warning("tool_timed_out", tool=call.tool.name, call=call.call.id, tries=tries)
-            return await run_call(services, run, principal, call, db, tx, tries - 1)
-        return failed_call(services, call, error, timed_out=limit.expired())
-    return ToolSucceeded(call.call.id, call.tool.name, _shown(result, services, call))
+        is_cut_off = limit.expired() or guard.lapsed
+        if guard.lapsed:
+            log.warning("lease_lapsed", tool=tool.name, call=call.call.id)
+            await held.confirm()
+        # A thread cannot be stopped: a second one beside it would be a second call at a time.
+        if is_cut_off and tool.effect == "idempotent" and tries > 1 and tool.is_async:
+            log.warning("tool_timed_out", tool=tool.name, call=call.call.id, tries=tries)
+            return await run_call(services, held, principal, call, db, tx, tries - 1)
+        return failed_call(services, call, error, is_cut_off=is_cut_off)
+    return ToolSucceeded(call.call.id, tool.name, _shown(result, services, call))
+
+
+async def _called(
+    held: HeldLease, principal: str, call: Admitted, db: ToolReadOnly | None
+) -> object:
+    """What the tool returns. Raises what it raises, and NotStarted."""
+    tool, arguments = call.tool, {**_handed_in(call, held, principal, db), **call.arguments}
+    if tool.is_async:
+        return await cast("Awaitable[object]", tool.function(**arguments))
+    leaves = tool.effect in LEAVES_THE_DATABASE
+    may_start = held.is_valid if leaves else _always
+    return await call_in_thread(tool.name, partial(tool.function, **arguments), may_start)
+
+
+def _always() -> bool:
+    return True
 
 
 def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
@@ -98,38 +130,38 @@ def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
 
 
 def failed_call(
-    services: Services, call: Admitted, error: BaseException, *, timed_out: bool = False
+    services: Services, call: Admitted, error: BaseException, *, is_cut_off: bool = False
 ) -> CallOutcome:
     """What came of a call whose tool raised `error`, ."""
     if isinstance(error, ToolRefused):
         message = _readable(f"Error: {error}", services)
         return ToolFailed(call.call.id, call.tool.name, "refused", message)
-    raised = tool_error(error, call.tool, timed_out=timed_out)
+    raised = tool_error(error, call.tool, timed_out=is_cut_off)
     where = place_text(raised)
     # Without the message, which may hold arguments.
     log.error("tool_raised", tool=call.tool.name, call=call.call.id, error=raised.type, where=where)
-    if timed_out and call.tool.effect in ("unsafe", "idempotent"):
+    if is_cut_off and call.tool.effect in LEAVES_THE_DATABASE:
         # It was we who stopped it: nobody knows how far it had come.
         return OutcomeUnknown(call.call.id, call.tool.name)
     return ToolFailed(call.call.id, call.tool.name, "fault", FAULT, raised)
 
 
 async def run_in_step(
-    services: Services, run: RunId, principal: str, call: Admitted, tx: StepTransaction
+    services: Services, held: HeldLease, principal: str, call: Admitted, tx: StepTransaction
 ) -> Event:
     """Call a transactional tool. Raises RollbackTool if what it wrote must not stay."""
-    told = await run_call(services, run, principal, call, tx, tx)
+    told = await run_call(services, held, principal, call, tx, tx)
     if not isinstance(told, ToolSucceeded):
         raise RollbackTool(told)
     return told
 
 
 async def run_group(
-    services: Services, workflow: Workflow, run: RunId, principal: str, calls: "Calls"
+    services: Services, workflow: Workflow, held: HeldLease, principal: str, calls: "Calls"
 ) -> tuple[Event, ...]:
     """Answer calls that leave no trace, side by side, in their order."""
     answers = await asyncio.gather(
-        *(_answered(services, workflow, run, principal, *one) for one in calls),
+        *(_answered(services, workflow, held, principal, *one) for one in calls),
         return_exceptions=True,
     )
     told: list[Event] = []
@@ -146,7 +178,7 @@ Calls = Sequence[tuple[Admitted | BadCall, Call]]
 async def _answered(
     services: Services,
     workflow: Workflow,
-    run: RunId,
+    held: HeldLease,
     principal: str,
     admitted: Admitted | BadCall,
     call: Call,
@@ -154,11 +186,11 @@ async def _answered(
     if isinstance(admitted, BadCall):
         return bad_call(services, workflow, admitted, call)
     if admitted.tool.effect != "readonly":
-        return await run_call(services, run, principal, admitted)
+        return await run_call(services, held, principal, admitted)
 
     async def read() -> CallOutcome:
         async with services.store.read() as db:
-            return await run_call(services, run, principal, admitted, db)
+            return await run_call(services, held, principal, admitted, db)
 
     return await patiently(read, math.inf, services.limits.retry_timeout_s)
 
@@ -173,12 +205,12 @@ def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -
     return ToolFailed(call.id, call.tool, bad.failure, _readable(message, services))
 
 
-def _handed_in(call: Admitted, run: RunId, principal: str, db: object) -> dict[str, Any]:
+def _handed_in(call: Admitted, held: HeldLease, principal: str, db: object) -> dict[str, Any]:
     values = {
         Transaction: db,
         ReadOnly: db,
         Principal: Principal(principal),
-        CallKey: CallKey(f"{run.thread}:{call.call.id}"),
+        CallKey: CallKey(f"{held.lease.run.thread}:{call.call.id}"),
     }
     return {name: values[kind] for name, kind in call.tool.handed_in.items()}
 

@@ -165,11 +165,11 @@ async def _run_tools(
     if isinstance(first, BadCall) or first.tool.effect in SIDE_BY_SIDE:
         # Outside the step's transaction: a read that takes long locks no row of the journal.
         calls = list(zip(decision.calls, decision.pending, strict=True))
-        told = await run_group(services, workflow, driven.run, who, calls)
+        told = await run_group(services, workflow, driven.held, who, calls)
         return await write(services, driven, listener, (*lead, *told))
     if first.tool.effect == "transactional":
         return await _run_in_step(services, driven, listener, first, lead)
-    outcome = await run_call(services, driven.run, who, first)
+    outcome = await run_call(services, driven.held, who, first)
     driven.unrecorded.outcome = outcome
     status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
     return await write(services, driven, listener, (*lead, outcome), status)
@@ -183,7 +183,7 @@ async def _run_in_step(
     lead: tuple[ModelReplied, ...],
 ) -> Driven:
     async def body(tx: StepTransaction) -> Sequence[Event]:
-        return (*lead, await run_in_step(services, driven.run, driven.thread.principal, call, tx))
+        return (*lead, await run_in_step(services, driven.held, driven.thread.principal, call, tx))
 
     try:
         return await append(services, driven, listener, len(lead) + 1, body, lead)

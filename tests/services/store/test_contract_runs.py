@@ -363,6 +363,16 @@ async def test_who_renews_hears_that_the_run_is_to_be_cancelled(store: Store) ->
     assert (await store.run(lease.run)).cancel_asked
 
 
+async def test_the_lease_of_a_run_that_is_to_be_cancelled_is_not_renewed(store: Store) -> None:
+    lease = await leased(store, lease_s=SHORT_S)
+    await store.ask_cancel(lease.run)
+
+    await store.renew(lease, LONG_S)
+
+    while (await store.run(lease.run)).leased:
+        await asyncio.sleep(SHORT_S)
+
+
 async def test_a_run_to_be_cancelled_is_taken_from_whoever_holds_it(
     store: Store, rival: Store
 ) -> None:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from twelvefold.core.ports import Store
 
 MYSQL_SCHEMES = ("mysql", "mariadb")
+MEMORY = ":memory:"
+"""The path of a database that lives in its one connection."""
 
 
 def sqlite_path(url: str) -> str:
     """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; `:memory:` for `sqlite://`."""
-    return unquote(urlsplit(url).path.removeprefix("/")) or ":memory:"
+    return unquote(urlsplit(url).path.removeprefix("/")) or MEMORY
 
 
 async def open_store(url: str, *, pool_size: int = 10) -> "Store":

@@ -39,7 +39,7 @@ class Database(ABC):
         return self._transaction()
 
     def _renewing(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction to keep a lease by, which waits for no tool."""
+        """A connection to renew leases on; each statement is a transaction. Waits for no tool."""
         return self._transaction()
 
     @abstractmethod

@@ -179,9 +179,14 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
         async with self._renewing() as db:
-            if not await db.execute(self._sql["renew"], values):
-                raise LeaseLost(f"run {lease.run}: another process has taken it over")
-            return await self._is_to_be_cancelled(db, lease.run)
+            if await db.execute(self._sql["keep_lease"], values):
+                return False
+            rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
+        if not rows or rows[0]["lease_token"] != lease.token:
+            raise LeaseLost(f"run {lease.run}: another process has taken it over")
+        if not rows[0]["cancel_asked"]:
+            raise StoreUnavailable(f"run {lease.run}: its lease was not renewed")
+        return True
 
     async def _is_to_be_cancelled(self, db: Connection, run: RunId) -> bool:
         rows = await db.fetch(self._sql["run_state"], key_of(run))

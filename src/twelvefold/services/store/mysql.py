@@ -80,7 +80,8 @@ class MySQLStore(SQLStore):
         # Tools may have so many of those for as long as they like; nobody else waits for them.
         self._places = asyncio.Semaphore(pool_size)
         # A renewal waits a moment for a step of its run; what is short does not wait for that.
-        self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, **connect)
+        self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, autocommit=True, **connect)
+        self._renewal_places = asyncio.Semaphore(SPARE)
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
         # Who waits for a full pool cannot give up while another makes a connection: wait before it.
@@ -96,8 +97,14 @@ class MySQLStore(SQLStore):
     def _lasting(self) -> "_Transaction":
         return _Transaction(self, self._pool, self._places)
 
-    def _renewing(self) -> "_Transaction":
-        return _Transaction(self, self._spare)
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[MySQLConnection]:
+        async with self._renewal_places:
+            db = await self.take(self._spare)
+            try:
+                yield db
+            finally:
+                self.give_back(db, self._spare)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[MySQLConnection]:

@@ -57,6 +57,10 @@ UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us}
 UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
+-- keep_lease: 0 rows mean that another process holds it, or that it is to be cancelled
+UPDATE runs SET lease_until = {now_us} + :lease_us
+ WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked = 0
+
 -- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already;
 -- the attempt is not counted unless :counts is 1; :usage '' leaves what the run has cost as it was
 UPDATE runs SET status = :status, lease_token = :left,

@@ -1,0 +1,49 @@
+"""Leases without a database: a clock that a test sets, and a store that only renews."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.core.ports import Lease, Store
+from twelvefold.engine.lease import HeldLease
+
+LEASE = Lease(RunId(ThreadId("a" * 44), 1), LeaseToken("t"))
+LEASE_S = 30.0
+
+
+class Clock:
+    """A monotonic clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Renewing:
+    """A store whose renewals do what the test says, one after another, then succeed."""
+
+    def __init__(self, *answers: Callable[[], Awaitable[bool]] | BaseException | bool) -> None:
+        self.answers = list(answers)
+        self.asked: list[Lease] = []
+
+    async def renew(self, lease: Lease, lease_s: float) -> bool:
+        self.asked.append(lease)
+        answer = self.answers.pop(0) if self.answers else False
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer if isinstance(answer, bool) else await answer()
+
+
+def lease_of(
+    clock: Callable[[], float], store: Renewing | None = None, lease: Lease = LEASE
+) -> HeldLease:
+    """A lease that was claimed just now."""
+    return HeldLease(cast("Store", store or Renewing()), lease, LEASE_S, clock(), clock)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
