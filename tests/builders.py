@@ -29,7 +29,6 @@ from twelvefold.core.events import (
     RunFinished,
     RunStarted,
     Settlement,
-    ToolError,
     ToolFailed,
     ToolSucceeded,
     Usage,
@@ -38,7 +37,6 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, Thread, fold
-from twelvefold.engine.perform import FAULT
 
 SPENT = Usage(input_tokens=100, output_tokens=10)
 HASH = "ab" * 32
@@ -115,14 +113,6 @@ def called(*tools: str, id: str = "c1", **arguments: Any) -> ModelReplied:
 
 def succeeded(call: str = "2.0", tool: str = "enrol", result: str = "done") -> ToolSucceeded:
     return ToolSucceeded(CallId(call), tool, result)
-
-
-def fault(event: Event) -> tuple[str, str, ToolError]:
-    """The call, the tool and the exception of a fault, whose place in the code is left out."""
-    assert isinstance(event, ToolFailed)
-    assert (event.failure, event.message) == ("fault", FAULT)
-    assert event.error is not None
-    return event.call, event.tool, ToolError(event.error.type, event.error.message)
 
 
 def failed(

@@ -230,7 +230,7 @@ def test_a_workflow_knows_its_tools_by_name() -> None:
 def test_a_gate_that_waits_for_a_tool_that_is_not_there_is_refused(gate: str) -> None:
     gates: dict[str, Any] = {gate: "paid"}
 
-    with pytest.raises(WorkflowError, match="workflow academy: readonly waits for 'paid', which"):
+    with pytest.raises(WorkflowError, match=f"readonly has {gate}='paid', which is no tool"):
         Workflow("academy", "Help.", (tool(**gates)(readonly),))
 
 

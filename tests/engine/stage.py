@@ -18,7 +18,15 @@ from typing import Any
 
 from tests.builders import user
 from twelvefold.core.budget import Limits
-from twelvefold.core.events import PLAIN, Asked, Entry, Event, RunStarted
+from twelvefold.core.events import (
+    PLAIN,
+    Asked,
+    Entry,
+    Event,
+    RunStarted,
+    ToolError,
+    ToolFailed,
+)
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import (
     Append,
@@ -43,6 +51,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.lease import Clock
+from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
@@ -404,3 +413,11 @@ async def staged(template: Path) -> AsyncIterator[Stage]:
             yield stage
         finally:
             await stage.close()
+
+
+def fault(event: Event) -> tuple[str, str, ToolError]:
+    """The call, the tool and the exception of a fault, whose place in the code is left out."""
+    assert isinstance(event, ToolFailed)
+    assert (event.failure, event.message) == ("fault", FAULT)
+    assert event.error is not None
+    return event.call, event.tool, ToolError(event.error.type, event.error.message)

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.builders import SPENT, fault, open_call
+from tests.builders import SPENT, open_call
 from tests.engine.leases import lease_of
 from tests.engine.stage import (
     LIMITS,
     Stage,
     after_start,
     driven,
+    fault,
     resumed,
     world,
 )

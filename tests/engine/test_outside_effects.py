@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import fault, open_call
+from tests.builders import open_call
 from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
-from tests.engine.stage import LIMITS, SHOP, Stage, after_start, start, world
+from tests.engine.stage import LIMITS, SHOP, Stage, after_start, fault, start, world
 from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId

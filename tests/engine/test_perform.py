@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.builders import fault, open_call, thread
+from tests.builders import open_call, thread
 from tests.engine.leases import LEASE, lease_of
-from tests.engine.stage import ANN, Stage
+from tests.engine.stage import ANN, Stage, fault
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     Failure,

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tests.builders import HASH, SPENT, assistant, fault, function_call, output, own_tool, user
-from tests.engine.stage import SHOP, Heard, Stage, Trouble, after_start, buy, cut_off, start, world
+from tests.builders import HASH, SPENT, assistant, function_call, output, own_tool, user
+from tests.engine.stage import (
+    SHOP,
+    Heard,
+    Stage,
+    Trouble,
+    after_start,
+    buy,
+    cut_off,
+    fault,
+    start,
+    world,
+)
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     ApprovalAsked,

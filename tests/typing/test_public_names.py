@@ -1,6 +1,6 @@
 """What a type checker tells the author of a workflow; the proof is that mypy accepts this file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -51,6 +51,24 @@ def ring(times: int) -> str:
 def charge(key: CallKey, cents: int) -> str:
     """Charge the card."""
     return f"{key}: {cents}"
+
+
+def is_large(arguments: dict[str, object]) -> bool:
+    return float(str(arguments["usd"])) > 50
+
+
+def is_small(arguments: Mapping[str, Any]) -> bool:
+    return bool(arguments["usd"] < 50)
+
+
+@tool(approval=is_large)
+async def refund(tx: Transaction, usd: float) -> None:
+    """Refund it."""
+
+
+@tool(approval=is_small)
+async def tip(tx: Transaction, usd: float) -> None:
+    """Tip the waiter."""
 
 
 def explain(bad: BadCall) -> str:

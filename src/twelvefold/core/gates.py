@@ -71,6 +71,6 @@ def needs_approval(admitted: Admitted) -> bool:
     if not callable(admitted.tool.approval):
         return admitted.tool.approval
     try:
-        return bool(admitted.tool.approval(admitted.arguments))
+        return bool(admitted.tool.approval(dict(admitted.arguments)))
     except Exception:
         return True

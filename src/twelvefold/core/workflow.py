@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints, overload
 
+from twelvefold.core.declarations import check_approval, check_gates, tool_names
 from twelvefold.core.events import Failure
 from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
 from twelvefold.core.schema import Parameters
 from twelvefold.errors import WorkflowError
 
 Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
-Approval = bool | Callable[[Mapping[str, Any]], bool]
+Approval = bool | Callable[[dict[str, Any]], bool]
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """Source: `tools[].name` of the Responses API."""
 HANDED_IN = (Transaction, ReadOnly, Principal, CallKey)
@@ -120,6 +121,7 @@ def tool(
             raise WorkflowError(
                 f"tool {tool_name!r}: a name has 1 to 64 letters, digits, _ or -; give it by name="
             )
+        check_approval(tool_name, approval)
         handed_in, model_parameters = _split_parameters(tool_name, function)
         return Tool(
             name=tool_name,
@@ -128,10 +130,8 @@ def tool(
             function=function,
             handed_in=handed_in,
             model_parameters=model_parameters,
-            requires=(requires,) if isinstance(requires, str) else tuple(requires),
-            after_refusal=(after_refusal,)
-            if isinstance(after_refusal, str)
-            else tuple(after_refusal),
+            requires=tool_names(tool_name, "requires", requires),
+            after_refusal=tool_names(tool_name, "after_refusal", after_refusal),
             once=once,
             max_calls=max_calls,
             approval=approval,
@@ -255,20 +255,26 @@ class Workflow:
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        tools = tuple(self.tools)
-        given: tuple[object, ...] = tools
-        for one in given:
-            if not isinstance(one, Tool):
-                named = getattr(one, "__name__", repr(one))
-                raise WorkflowError(f"workflow {self.name}: {named} is no tool; put @tool above it")
+        tools = _tools_of(self.name, self.tools)
         by_name = {one.name: one for one in tools}
         if len(by_name) < len(tools):
             raise WorkflowError(f"workflow {self.name}: two tools have the same name")
-        for one in tools:
-            for needed in (*one.requires, *one.after_refusal):
-                if needed not in by_name:
-                    raise WorkflowError(
-                        f"workflow {self.name}: {one.name} waits for {needed!r}, which it has not"
-                    )
+        check_gates(self.name, by_name)
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_name", by_name)
+
+
+def _tools_of(workflow: str, given: object) -> tuple[Tool, ...]:
+    if isinstance(given, Tool):
+        raise WorkflowError(
+            f"workflow {workflow}: tools is the tool {given.name}, not a tuple; "
+            f"write tools=({given.name},)"
+        )
+    if not isinstance(given, Iterable):
+        raise WorkflowError(f"workflow {workflow}: tools is {given!r}, not a tuple of tools")
+    tools = tuple(given)
+    for one in tools:
+        if not isinstance(one, Tool):
+            named = getattr(one, "__name__", repr(one))
+            raise WorkflowError(f"workflow {workflow}: {named} is no tool; put @tool above it")
+    return tools

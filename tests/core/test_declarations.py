@@ -1,0 +1,112 @@
+"""Mistakes of an author, each named where it was made."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.errors import WorkflowError
+
+
+def named(name: str, **options: Any) -> Tool:
+    @tool(name=name, effect="pure", **options)
+    async def one() -> None:
+        """Do it."""
+
+    return one
+
+
+BOOK, PAY = named("book"), named("pay")
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        (BOOK, r"tools is the tool book, not a tuple; write tools=\(book,\)"),
+        (None, "tools is None, not a tuple of tools"),
+        (("book",), "'book' is no tool; put @tool above it"),
+        ((BOOK, BOOK), "two tools have the same name"),
+    ],
+)
+def test_tools_that_are_none_are_named(tools: Any, message: str) -> None:
+    with pytest.raises(WorkflowError, match=f"workflow shop: {message}"):
+        Workflow("shop", "Sell.", tools)
+
+
+@pytest.mark.parametrize("option", ["requires", "after_refusal"])
+@pytest.mark.parametrize("given", [BOOK, 7, None, ("book", 7), {"book"}])
+def test_a_gate_takes_names(option: str, given: object) -> None:
+    with pytest.raises(WorkflowError, match=f'tool pay: {option}=.* write {option}="name"'):
+        named("pay", **{option: given})
+
+
+@pytest.mark.parametrize("given", ["book", ("book",), ["book"]])
+def test_a_gate_may_be_one_name_or_several(given: Any) -> None:
+    assert named("pay", requires=given).requires == ("book",)
+
+
+@pytest.mark.parametrize(
+    ("needed", "hint"), [("bok", "did you mean 'book'"), ("x", "the tools are book, pay")]
+)
+def test_a_gate_that_names_no_tool_says_which_there_are(needed: str, hint: str) -> None:
+    with pytest.raises(WorkflowError, match=f"pay has requires='{needed}', .*; {hint}"):
+        Workflow("shop", "Sell.", (BOOK, named("pay", requires=needed)))
+
+
+@pytest.mark.parametrize(
+    ("gates", "circle"),
+    [
+        ({"a": "a"}, "a requires a"),
+        ({"a": "b", "b": "a"}, "a requires b requires a"),
+        ({"a": "b", "b": "c", "c": "b"}, "b requires c requires b"),
+    ],
+)
+def test_gates_that_can_never_open_are_refused(gates: Mapping[str, str], circle: str) -> None:
+    tools = tuple(named(name, requires=needed) for name, needed in gates.items())
+
+    with pytest.raises(WorkflowError, match=f"{circle}: none of them can ever be called"):
+        Workflow("shop", "Sell.", tools)
+
+
+def test_gates_in_a_row_are_fine() -> None:
+    workflow = Workflow("shop", "Sell.", (BOOK, named("pay", requires="book")))
+
+    assert workflow.by_name["pay"].requires == ("book",)
+
+
+async def later(arguments: Mapping[str, Any]) -> bool:
+    return True
+
+
+def of_two(usd: float, reason: str) -> bool:
+    return usd > 50
+
+
+def of_mapping(arguments: Mapping[str, Any]) -> bool:
+    return bool(arguments["usd"] > 50)
+
+
+def of_objects(arguments: dict[str, object]) -> bool:
+    return arguments["usd"] == 50
+
+
+@pytest.mark.parametrize(
+    ("approval", "message"),
+    [
+        ("large", "approval is a bool or a function, not 'large'"),
+        (later, "approval=later must not be async"),
+        (of_two, "approval=of_two must take one argument"),
+        (lambda: True, "must take one argument"),
+    ],
+)
+def test_an_approval_that_could_not_be_asked_is_refused(approval: Any, message: str) -> None:
+    with pytest.raises(WorkflowError, match=f"tool refund: .*{message}"):
+        named("refund", approval=approval)
+
+
+@pytest.mark.parametrize("approval", [of_mapping, of_objects, dict, lambda arguments: True])
+def test_an_approval_may_be_any_function_of_the_arguments(
+    approval: Callable[[dict[str, Any]], bool],
+) -> None:
+    assert named("refund", approval=approval).approval is approval
