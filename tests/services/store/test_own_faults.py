@@ -1,0 +1,148 @@
+"""What real servers say of wrong statements and of limits, and whose fault that is."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests import servers
+from tests.builders import asked, said
+from tests.services.store.conftest import _private
+from tests.services.store.stories import emptied, journal, leased, on_server
+from twelvefold.core.ports import Append, Store
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.services.store import open_store
+
+pytestmark = pytest.mark.mysql
+TABLES = """
+CREATE TABLE shelves (id INT PRIMARY KEY);
+CREATE TABLE goods (
+  id INT PRIMARY KEY, name VARCHAR(3) NOT NULL, price SMALLINT CHECK (price > 0), day DATE,
+  twice INT AS (price * 2) STORED, shelf INT, FOREIGN KEY (shelf) REFERENCES shelves (id)
+);
+CREATE TABLE parts (id INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10));
+CREATE TRIGGER dear BEFORE UPDATE ON goods FOR EACH ROW
+  SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'too dear', MYSQL_ERRNO = 30001;
+INSERT INTO goods (id, name, price) VALUES (1, 'pen', 1)
+"""
+OWN = [
+    "SELEKT 1",
+    "SELECT nothing FROM goods",
+    "SELECT * FROM nowhere",
+    "SELECT * FROM nowhere.goods",
+    "SELECT nothing(1)",
+    "SELECT id FROM goods g, goods h",
+    "SELECT (SELECT 1, 2)",
+    "SELECT (SELECT 1 UNION SELECT 2)",
+    "SELECT JSON_EXTRACT('{', '$.a')",
+    "SELECT id FROM goods WHERE name REGEXP '('",
+    "SELECT 1 UNION SELECT 1, 2",
+    "INSERT INTO goods (id, name) VALUES (1, 'pen')",
+    "INSERT INTO goods (id, name) VALUES (2, NULL)",
+    "INSERT INTO goods (id) VALUES (2)",
+    "INSERT INTO goods (id, name) VALUES (2, 'pencil')",
+    "INSERT INTO goods (id, name) VALUES ('two', 'pen')",
+    "INSERT INTO goods (id, name, price) VALUES (2, 'pen', 0)",
+    "INSERT INTO goods (id, name, price) VALUES (2, 'pen', 99999)",
+    "INSERT INTO goods (id, name, day) VALUES (2, 'pen', '2026-02-31')",
+    "INSERT INTO goods (id, name, twice) VALUES (2, 'pen', 7)",
+    "INSERT INTO goods (id, name, shelf) VALUES (2, 'pen', 7)",
+    "INSERT INTO goods (id, name) VALUES (2)",
+    "INSERT INTO goods (id, id) VALUES (2, 2)",
+    "INSERT INTO parts (id) VALUES (10)",
+    "UPDATE goods SET name = 'ink'",
+    "UPDATE goods SET price = 9223372036854775807 * 2",
+    "DELETE FROM goods WHERE id = (SELECT MAX(id) FROM goods) AND nothing = 1",
+]
+ON_MARIADB_NULL = {"SELECT JSON_EXTRACT('{', '$.a')"}
+"""MariaDB warns, and gives NULL."""
+
+
+@pytest.fixture(scope="module", params=["mariadb", pytest.param("mysql9", marks=pytest.mark.slow)])
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database that has the tables of these tests, too."""
+    on = servers.mysql9() if request.param == "mysql9" else os.environ["DATABASE_URL"]
+    for url in _private(on):
+        asyncio.run(on_server(url, *TABLES.strip().split(";\n"), "COMMIT"))
+        yield url
+
+
+@pytest.fixture
+async def store(server: str) -> AsyncIterator[Store]:
+    store = await open_store(server, pool_size=2)
+    await emptied(store)
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("statement", OWN)
+async def test_a_wrong_statement_is_the_tool_s_and_the_transaction_goes_on(
+    store: Store, request: pytest.FixtureRequest, statement: str
+) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        if statement in ON_MARIADB_NULL and "mariadb" in request.node.name:
+            await tx.fetch_all(statement)
+        elif statement.startswith(("SELECT", "SELEKT")):
+            with pytest.raises(StoreRefused):
+                await tx.fetch_all(statement)
+        else:
+            with pytest.raises(StoreRefused):
+                await tx.execute(statement)
+        tx.raise_if_lost()
+        await tx.record([said()])
+
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+async def test_a_user_without_a_privilege_is_the_operator_s_to_mend(
+    store: Store, server: str
+) -> None:
+    url, database = as_user(server, "clerk"), urlsplit(server).path[1:]
+    await on_server(
+        server,
+        "CREATE USER clerk@'%' IDENTIFIED BY 'clerk-Secret-1'",
+        *(
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.{table} TO clerk@'%'"
+            for table in ("threads", "runs", "events")
+        ),
+    )
+    lease, theirs = await leased(store), await open_store(url, pool_size=1)
+
+    with pytest.raises(StoreFailed, match="denied to user 'clerk'"):
+        async with theirs.append(Append(lease, 1, 1)) as tx:
+            await tx.fetch_all("SELECT * FROM goods")
+
+    await theirs.close()
+    await on_server(server, "DROP USER clerk@'%'")
+
+
+async def test_an_account_with_all_its_connections_in_use_is_waited_for(
+    store: Store, server: str
+) -> None:
+    url, database = as_user(server, "miser"), urlsplit(server).path[1:]
+    await on_server(
+        server,
+        "CREATE USER miser@'%' IDENTIFIED BY 'miser-Secret-1' WITH MAX_USER_CONNECTIONS 1",
+        f"GRANT ALL ON {database}.* TO miser@'%'",
+    )
+    theirs, lease = await open_store(url, pool_size=2), await leased(store)
+
+    async with theirs.read() as db:
+        await db.fetch_one("SELECT 1")
+        with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*miser"):
+            await theirs.renew(lease, 60.0)
+        with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*miser"):
+            async with theirs.append(Append(lease, 1, 1)):
+                pass
+
+    await theirs.close()
+    await on_server(server, "DROP USER miser@'%'")
+
+
+def as_user(server: str, name: str) -> str:
+    parts = urlsplit(server)
+    return parts._replace(netloc=f"{name}:{name}-Secret-1@{parts.hostname}:{parts.port}").geturl()
