@@ -26,7 +26,7 @@ def web(environ: Mapping[str, str]) -> int:
 async def _web(settings: Settings) -> int:
     stop = asyncio.Event()
     tls, sockets = tls_of(settings), bound(settings.host, settings.port)
-    with signals_to(stop) as started:
+    with signals_to(stop, settings.grace_s) as started:
         async with (
             ready_services(settings) as services,
             open_web(services, settings) as opened,

@@ -199,7 +199,7 @@ async def _committed(
     services: Services, change: Append, body: Body, tried: list[Sequence[Event]]
 ) -> Sequence[Entry]:
     try:
-        return await run_uninterrupted(_commit(services, change, body, tried))
+        return await run_uninterrupted(_commit(services, change, body, tried), services.exit_limit)
     except StaleRun:
         entries = await _went_through(services, change, tried)
         if not entries:

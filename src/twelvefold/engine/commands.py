@@ -402,7 +402,10 @@ async def _give_back(
 ) -> None:
     status: Literal["queued", "waiting"] = "waiting" if waits else "queued"
     with suppress(ServiceFault):
-        await run_uninterrupted(services.store.release(lease, status=status, in_doubt=interrupted))
+        await run_uninterrupted(
+            services.store.release(lease, status=status, in_doubt=interrupted),
+            services.exit_limit,
+        )
 
 
 async def _written(

@@ -33,7 +33,8 @@ from twelvefold.observe.log import bind, get_logger
 
 log = get_logger(__name__)
 RELEASE_S = 5.0
-"""How long a process that stops tries to give its run back; then the lease runs out by itself."""
+"""How long a process tries to give a run back; then its lease expires. `ExitLimit` ends that
+earlier in a process that stops."""
 LOOK_S = 0.05
 
 
@@ -109,7 +110,7 @@ class _Drive:
         A renewal that falls behind our own last commit finds no lease, either.
         """
         with suppress(ServiceFault, NotFound, TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(_moment_s(self.services)):
                 while await self._is_being_cancelled():  # noqa: ASYNC110 - another process rings no bell
                     await asyncio.sleep(LOOK_S)
                 await self.catch_up()
@@ -123,10 +124,13 @@ class _Drive:
     async def let_go(self, error: str, *, counts: bool = False) -> Outcome:
         """Give the run back as it is, for any process to go on with.
 
-        `counts`: this attempt counts towards `max_attempts`.
+        `counts`: this attempt counts towards `max_attempts`. Nothing is written once the process
+        has abandoned work: its lease expires.
         """
+        if self.services.exit_limit.has_passed:
+            return Outcome(self.driven.run, "queued", self.driven.thread, error)
         with suppress(ServiceFault, TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(_moment_s(self.services)):
                 doubtful = await self.catch_up()
                 if self.driven.status == "running" and await self._give_back(
                     doubtful, error, counts
@@ -147,7 +151,7 @@ class _Drive:
             counts=counts,
             usage=self.driven.unrecorded_total(),
         )
-        return await run_uninterrupted(release)
+        return await run_uninterrupted(release, self.services.exit_limit)
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
@@ -160,6 +164,11 @@ class _Drive:
         thread = self.driven.thread
         said = error or thread.error or thread.reason
         return Outcome(self.driven.run, self.driven.status, thread, said)
+
+
+def _moment_s(services: Services) -> float:
+    """How long the end of a drive may take."""
+    return min(RELEASE_S, services.exit_limit.left_s)
 
 
 def _status_of(thread: Thread) -> RunStatus:
@@ -232,7 +241,7 @@ async def _until_rest(hand: _Drive) -> Outcome:
 async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = "") -> Outcome:
     """Write the end, if the database is there to take it within a moment."""
     try:
-        async with asyncio.timeout(RELEASE_S):
+        async with asyncio.timeout(_moment_s(hand.services)):
             return await hand.end(status, reason, error)
     except TimeoutError as late:
         raise StoreUnavailable(

@@ -71,7 +71,7 @@ async def step(
             return await _run_tools(services, driven, workflow, listener, decision)
         case Rest():
             release = partial(services.store.release, driven.lease, status="waiting")
-            await patiently(lambda: run_uninterrupted(release()), math.inf)
+            await patiently(lambda: run_uninterrupted(release(), services.exit_limit), math.inf)
             return replace(driven, status="waiting")
         case _:
             events, status = _closing(decision)

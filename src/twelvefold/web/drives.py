@@ -109,6 +109,7 @@ class Drives:
         A step that takes longer than `grace_s` is abandoned. Returns when every lease is back.
         """
         self._stopping = True
+        self._services.exit_limit.begin(grace_s)
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         while self._tasks and (left_s := end - loop.time()) > 0:

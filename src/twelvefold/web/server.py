@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
 from twelvefold.config import Settings
-from twelvefold.engine.drive import RELEASE_S
+from twelvefold.engine.shield import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
@@ -50,6 +50,8 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
     web.news.wake()
+    # For requests too, which may wait for a database that does not answer.
+    web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
     await web.drives.drain(web.settings.grace_s)
 
@@ -83,8 +85,9 @@ def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
         forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_S,
-        # The drives end before; this is for clients that do not read their answers.
-        timeout_graceful_shutdown=math.ceil(settings.grace_s + RELEASE_S) + 1,
+        # The drives end before; this is for clients that do not read their answers, and requests
+        # that wait for a database that does not answer.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s + EXIT_S),
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 

@@ -87,8 +87,12 @@ class Worker:
             tasks = [group.create_task(self._take_up(group, stop))]
             if self._postman:
                 tasks.append(group.create_task(self._postman.run(stop)))
-            await stop.wait()
-            await self._end(tasks)
+            try:
+                await stop.wait()
+                await self._end(tasks)
+            except asyncio.CancelledError:
+                self._services.exit_limit.begin(0)
+                raise
         log.info("worker_stopped")
 
     async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
@@ -107,10 +111,7 @@ class Worker:
                 log.exception("queue_broke")
                 await self._rhythm.failed("queue_not_read", error)
                 continue
-            # Not in the runs' own tasks: what is taken is either driven or given back.
-            taken = await asyncio.gather(*map(self._taken, runs))
-            for driven in filter(None, taken):
-                self._begin(group, driven, stop)
+            taken = await asyncio.gather(*(self._taken(run, group, stop) for run in runs))
             # None of them: others are quicker, so this one need not hurry.
             await self._rhythm.found(any(taken) and not self._pauses.are_full)
 
@@ -127,16 +128,23 @@ class Worker:
         nearest = self._suspects.let_in(free, self._hands)[: CHOICE * few]
         return random.sample(nearest, min(few, len(nearest)))
 
-    async def _taken(self, run: RunId) -> Driven | None:
+    async def _taken(self, run: RunId, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
+        """Claim a run and begin to drive it; False if that is not possible now.
+
+        What is claimed is driven at once, or given back: also when other claims hang.
+        """
         try:
-            return await take(self._services, run)
+            driven = await take(self._services, run)
         except RequestError:
-            return None  # another process was quicker, or has removed it
+            return False  # another process was quicker, or has removed it
         except ServiceFault as error:
             self._leave_alone(run, error)
         except Exception:
             self._leave_alone(run)
-        return None
+        else:
+            self._begin(group, driven, stop)
+            return True
+        return False
 
     def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
         hand = self._hands[driven.run] = Hand(self._listen(driven.run), stop.is_set)
@@ -181,6 +189,8 @@ class Worker:
 
     async def _end(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         log.info("worker_stopping", runs=self.in_flight, grace_s=self._grace_s)
+        limit = self._services.exit_limit
+        limit.begin(self._grace_s)
         self._rhythm.nudge.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace_s):
@@ -188,6 +198,11 @@ class Worker:
         taking_up, *others = tasks
         for task in others:
             task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit.left_s):
+                await self._rest([taking_up], leave=True)
+        # A claim that is not answered by now is the database's fault: its lease expires.
+        taking_up.cancel()
         await self._rest([taking_up], leave=True)
 
     async def _rest(self, tasks: Sequence["asyncio.Task[None]"], *, leave: bool = False) -> None:
