@@ -342,6 +342,38 @@ def commit_when_stopped(
     monkeypatch.setattr(services.store, "append", slowly)
 
 
+async def test_a_run_that_is_to_be_cancelled_while_it_is_given_back_to_wait_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(calls(("refund", LAMP)))
+    outcome = await driven(services)
+    run = await take(services, outcome.run)
+    release = services.store.release
+
+    async def asked_before(*what: Any, **how: Any) -> bool:
+        await stage.process().store.ask_cancel(outcome.run)
+        return await release(*what, **how)
+
+    monkeypatch.setattr(services.store, "release", asked_before)
+
+    ended = await drive(services, run, Silence())
+
+    assert (outcome.status, ended.status) == ("waiting", "cancelled")
+    assert (await stage.record(outcome.run)).status == "cancelled"
+
+
+async def test_a_run_of_an_unknown_workflow_that_is_to_be_cancelled_is_ended(stage: Stage) -> None:
+    outcome = await driven(stage.process(calls(("refund", LAMP))))
+    elsewhere = stage.process(workflow=Workflow("elsewhere", "Do.", ()))
+    run = await take(elsewhere, outcome.run)
+    await elsewhere.store.ask_cancel(outcome.run)
+
+    with pytest.raises(NotFound, match="which WORKFLOWS does not name"):
+        await drive(elsewhere, run, Silence())
+
+    assert (await stage.record(outcome.run)).status == "cancelled"
+
+
 # --- while the database is away
 
 

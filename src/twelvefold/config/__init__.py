@@ -101,7 +101,9 @@ class Settings:
         int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
     ] = 10_000
     grace_s: Annotated[
-        float, number(0, 3_600), "seconds that a step in hand may go on after SIGTERM; about 5 later the process is gone"
+        float,
+        number(0, 3_600),
+        "seconds that a step in hand may go on after SIGTERM; 5 more end the process",
     ] = 20.0
 
     host: Annotated[str, text, "the address at which web listens"] = "127.0.0.1"

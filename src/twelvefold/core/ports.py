@@ -136,7 +136,7 @@ class Store(Protocol):
         usage: Usage | None = None,
         error: str = "",
     ) -> bool:
-        """Give a run back at once; True if somebody asked for its cancelling.
+        """Give a run back at once; True if somebody asked for its cancelling: it is queued then.
 
         Who asked may have found it held and left its end to the holder. `in_doubt` says that an
         unsafe call may have happened. `behind`: those that wait already come first. `counts`: the
@@ -335,7 +335,8 @@ class Store(Protocol):
         Returns how many. One whose last run has waited for a person since goes, too. A thread
         stays as long as one that was forked from it, while somebody holds a run of it or may take
         it up, and until its mail has left or is dead. Callers' request keys go after a day, and
-        mail of no thread once it has left or is dead for so long.
+        mail of no thread once it has left or is dead for so long. Runs that are to be cancelled and
+        wait for a person nevertheless, which earlier releases left, become claimable.
         """
         ...
 

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar, assert_never, cast
 
@@ -224,22 +225,21 @@ async def take(services: Services, run: RunId) -> Driven:
             raise TooLate(f"run {run} is over: {record.status}")
         raise Conflict(f"run {run} is held by another process")
     lease, interrupted = claimed.lease, claimed.interrupted
-    try:
-        loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
-    except BaseException:
-        await _give_back(services, lease, interrupted)
-        raise
-    thread = fold(loaded.entries, interrupted=interrupted)
-    if claimed.usage.total_tokens > thread.usage.total_tokens:
-        thread = structs.replace(thread, usage=claimed.usage)
-    return Driven(
-        run,
-        thread,
-        lease,
+    driven = Driven(
+        *(run, Thread(interrupted=interrupted), lease),
         claimed=True,
         cancel_asked=claimed.cancel_asked,
         attempts=claimed.attempts,
     )
+    try:
+        loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
+    except BaseException:
+        await give_back(services, driven)
+        raise
+    thread = fold(loaded.entries, interrupted=interrupted)
+    if claimed.usage.total_tokens > thread.usage.total_tokens:
+        thread = structs.replace(thread, usage=claimed.usage)
+    return replace(driven, thread=thread)
 
 
 async def answer(
@@ -392,20 +392,25 @@ async def _held(services: Services, run: RunId) -> AsyncIterator[Driven]:
     try:
         yield driven
     except BaseException:
-        waits = driven.thread.waits and not driven.cancel_asked
-        await _give_back(services, driven.lease, driven.thread.interrupted, waits)
+        await give_back(services, driven)
         raise
 
 
-async def _give_back(
-    services: Services, lease: Lease, interrupted: bool, waits: bool = False
-) -> None:
-    status: Literal["queued", "waiting"] = "waiting" if waits else "queued"
-    with suppress(ServiceFault):
-        await run_uninterrupted(
-            services.store.release(lease, status=status, in_doubt=interrupted),
+async def give_back(services: Services, driven: Driven) -> None:
+    """Give a claim back that is not used. If the run was to be cancelled meanwhile, end it.
+
+    Who asked for that found it held, and may have left its end to the holder.
+    """
+    status: Literal["queued", "waiting"] = "waiting" if driven.thread.waits else "queued"
+    release = services.store.release
+    with suppress(ServiceFault, RequestError):
+        asked = await run_uninterrupted(
+            release(driven.lease, status=status, in_doubt=driven.thread.interrupted),
             services.exit_limit,
         )
+        # The holder that was told before has tried to end it already.
+        if asked and not driven.cancel_asked:
+            await cancel(services, driven.run)
 
 
 async def _written(

@@ -11,7 +11,7 @@ from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
-from twelvefold.engine.commands import cancel
+from twelvefold.engine.commands import cancel, give_back
 from twelvefold.engine.lease import Renewed
 from twelvefold.engine.patience import cause_of
 from twelvefold.engine.services import Services
@@ -67,7 +67,14 @@ class _Drive:
             raise CancelAsked(f"run {self.driven.run} is to be cancelled")
         while self.driven.status == "running":
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
+        if self.driven.status == "queued":  # it was to be cancelled when it was given back
+            await self._cancel()
         return self.outcome()
+
+    async def _cancel(self) -> None:
+        """End a run that was given back: who asked for it may have left its end to the holder."""
+        await cancel(self.services, self.driven.run)
+        await self.catch_up()
 
     async def end(self, status: FinalStatus, reason: str, error: str = "") -> Outcome:
         """Finish the run from outside.
@@ -135,9 +142,7 @@ class _Drive:
                 if self.driven.status == "running" and await self._give_back(
                     doubtful, error, counts
                 ):
-                    # Who asked for it found it held, and left its end to whoever holds it.
-                    await cancel(self.services, self.driven.run)
-                    await self.catch_up()
+                    await self._cancel()
                 if self.driven.status != "running":
                     return self.outcome()
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
@@ -189,7 +194,7 @@ async def drive(services: Services, driven: Driven, listener: Listener) -> Outco
 async def _driven(services: Services, driven: Driven, listener: Listener) -> Outcome:
     workflow = services.workflows.get(driven.thread.workflow)
     if workflow is None:
-        await services.store.release(driven.lease, in_doubt=driven.thread.interrupted)
+        await give_back(services, driven)
         raise NotFound(
             f"run {driven.run} is of workflow {driven.thread.workflow!r}, "
             "which WORKFLOWS does not name"
