@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -14,6 +15,9 @@ from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.context import Web, open_web
 from twelvefold.web.server import bound, serve, tls_of
+
+if TYPE_CHECKING:
+    from twelvefold.worker.loop import Worker
 
 
 def web(environ: Mapping[str, str]) -> int:
@@ -37,6 +41,12 @@ async def _web(settings: Settings) -> int:
     return DONE
 
 
+async def _work(worker: "Worker", web: Web, stop: asyncio.Event) -> None:
+    # What runs need is imported then, which must not keep the first requests waiting.
+    await web.serving.wait()
+    await worker.run(stop)
+
+
 @asynccontextmanager
 async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
     """A worker beside the web, for set-ups where one process is the whole system."""
@@ -50,5 +60,5 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
             mailer=mailer,
             listen=web.news.bell,
         )
-        group.create_task(worker.run(stop))
+        group.create_task(_work(worker, web, stop))
         yield replace(web, wake=worker.wake)

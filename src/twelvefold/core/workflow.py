@@ -62,6 +62,11 @@ class Tool:
     def spec(self) -> ToolSpec:
         return ToolSpec(self.name, self.description, self.parameters.schema, self.parameters.strict)
 
+    def prepare(self) -> None:
+        """Build what is built on first use. Raises WorkflowError."""
+        _ = self.spec
+        self.parameters.prepare()
+
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
         """Call the function itself, as a test of it would."""
         return await self.function(*args, **kwargs)

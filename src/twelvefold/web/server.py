@@ -36,13 +36,21 @@ async def serve(
 
     Closes the sockets.
     """
-    server = _Server(_config(web, tls))
+    server = _Server(_config(web, tls), web.serving)
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(_stopped(server, web, stop))
+        preparing = group.create_task(_prepared(web))
         await server.serve(list(sockets))
         stop.set()
+        preparing.cancel()
         await ending
     log.info("web_stopped")
+
+
+async def _prepared(web: Web) -> None:
+    """Not before requests are answered: it may take a second."""
+    await web.serving.wait()
+    await web.drives.prepare()
 
 
 async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
@@ -57,7 +65,14 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
 
 
 class _Server(Uvicorn):
-    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end."""
+    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end.
+
+    `serving` is set when requests are answered.
+    """
+
+    def __init__(self, config: Config, serving: asyncio.Event) -> None:
+        super().__init__(config)
+        self._serving = serving
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -68,6 +83,7 @@ class _Server(Uvicorn):
         scheme = "https" if self.config.is_ssl else "http"
         for one in sockets or []:
             log.info("web_ready", address=f"{scheme}://{_shown(one)}")
+        self._serving.set()
 
 
 def _config(web: Web, tls: ssl.SSLContext | None) -> Config:

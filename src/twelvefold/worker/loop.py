@@ -16,6 +16,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -62,6 +63,7 @@ class Worker:
         self._grace_s = grace_s
         self._listen = listen
         self._postman = Postman(services.store, mailer, poll_s) if mailer else None
+        self._preparation = Preparation(services, mailer)
         self._rhythm = Rhythm(poll_s)
         self._pauses = Pauses(time.monotonic)
         self._hands: dict[RunId, Hand] = {}
@@ -96,6 +98,7 @@ class Worker:
         log.info("worker_stopped")
 
     async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        await self._prepared(group, stop)
         while not stop.is_set():
             if not (places := self._max_runs - self.in_flight):
                 await self._rhythm.nudged()
@@ -114,6 +117,15 @@ class Worker:
             taken = await asyncio.gather(*(self._taken(run, group, stop) for run in runs))
             # None of them: others are quicker, so this one need not hurry.
             await self._rhythm.found(any(taken) and not self._pauses.are_full)
+
+    async def _prepared(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Wait for what runs need, before any is claimed; not in a process that stops."""
+        waits = [group.create_task(self._preparation.ready()), group.create_task(stop.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
 
     async def _candidates(self, few: int) -> Sequence[RunId]:
         """Some of the oldest runs that nobody has; not always the very oldest."""
