@@ -91,7 +91,7 @@ class Settings:
     ] = None
 
     lease_s: Annotated[
-        float, number(1, 3_600), "seconds until a dead process's run may be taken over"
+        float, number(1, 3_600), "seconds until a dead process's run or mail may be taken over"
     ] = 30.0
     max_attempts: Annotated[
         int, whole(1, 1_000), "attempts at one step of a run before it fails"

@@ -299,8 +299,15 @@ class Store(Protocol):
         """
         ...
 
+    async def renew_letter(self, letter: Letter, for_s: float) -> bool:
+        """Keep a claimed letter for so long from now; False if it is not this sender's any more.
+
+        It was sent, failed, or was claimed by another sender since. `letter` as it was found.
+        """
+        ...
+
     async def letter_sent(self, letter: Letter) -> None:
-        """Write down that a letter has left."""
+        """Write down that a letter has left, also when another sender has claimed it since."""
         ...
 
     async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:

@@ -42,6 +42,11 @@ def _silence(run: RunId) -> Listener:
     return Silence()
 
 
+def _postman(services: Services, mailer: Mailer, poll_s: float) -> Postman:
+    lease_s, limit = services.limits.lease_s, services.exit_limit
+    return Postman(services.store, mailer, poll_s, lease_s=lease_s, limit=limit)
+
+
 class Worker:
     """Drives background runs, and those whose process died, up to `max_runs` at once.
 
@@ -62,7 +67,7 @@ class Worker:
         self._max_runs = max_runs
         self._grace_s = grace_s
         self._listen = listen
-        self._postman = Postman(services.store, mailer, poll_s) if mailer else None
+        self._postman = _postman(services, mailer, poll_s) if mailer else None
         self._preparation = Preparation(services, mailer)
         self._rhythm = Rhythm(poll_s)
         self._pauses = Pauses(time.monotonic)
