@@ -42,6 +42,7 @@ from twelvefold.engine.append import Driven, tell, write
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.engine.step_under_way import reason_of, reason_of_thread
 from twelvefold.errors import (
     CancelAsked,
     Conflict,
@@ -51,6 +52,7 @@ from twelvefold.errors import (
     ServiceFault,
     StaleRun,
     StoreRefused,
+    StoreUnavailable,
     TooLate,
 )
 
@@ -307,14 +309,33 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
     """End a run, whoever holds it; returns what has become of it.
 
     That is "running" while another one who cancels it is about to write its end. Nothing else is
-    committed for it after this. Raises NotFound.
+    committed for it after this. Raises NotFound, and StepUnderWay if a step's transaction takes
+    longer than a lock is waited for: cancelling works after the step.
     """
     with suppress(Conflict, StaleRun):
-        if await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S):
+        if await _ask_cancel(services, run):
             async with _held(services, run) as driven:
                 ended = _cancelled(services, driven.thread)
                 return (await _written(services, driven, ended, "cancelled")).status
     return (await patiently(lambda: services.store.run(run), PATIENCE_S)).status
+
+
+async def _ask_cancel(services: Services, run: RunId) -> bool:
+    try:
+        return await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S)
+    except StoreUnavailable as error:
+        raise await reason_of(services, run, error) from error
+
+
+async def delete_thread(services: Services, thread: ThreadId) -> None:
+    """Hide a thread, and ask for the end of what is under way on it.
+
+    Raises NotFound, and StepUnderWay as `cancel` does.
+    """
+    try:
+        await services.store.delete_thread(thread)
+    except StoreUnavailable as error:
+        raise await reason_of_thread(services, thread, error) from error
 
 
 async def give_up(services: Services, run: RunId, error: str) -> None:
