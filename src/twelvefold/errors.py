@@ -13,7 +13,8 @@ TwelvefoldError
 ├── CancelAsked            the engine: somebody asked for the run to be cancelled
 ├── ServiceFault           the operator: an attached service fails
 │   ├── StoreUnavailable   … the database cannot be reached or asks for a retry
-│   │   └── StoreFailed    … the database reports an error that may last
+│   │   ├── StoreFailed    … the database reports an error that may last
+│   │   └── StepUnderWay   … a step's transaction has the run; it ends first
 │   ├── StoreRefused       … the database is not fit, or refuses a statement
 │   │   ├── DuplicateRow   … because a row with this key is there already
 │   │   └── TooLarge       … because it, or a row, exceeds max_allowed_packet
@@ -95,6 +96,10 @@ class StoreFailed(StoreUnavailable):
     A full disk, a missing privilege, any error number that is not known. Retried for a bounded
     time; then the run fails with this message.
     """
+
+
+class StepUnderWay(StoreUnavailable):
+    """The run is in the transaction of a step, which ends first; the message names the tool."""
 
 
 class StoreRefused(ServiceFault):

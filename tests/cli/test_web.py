@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -125,14 +124,13 @@ def runs(tw: Twelvefold) -> list[dict[str, Any]]:
 def test_a_signal_lets_the_last_step_of_a_run_come_to_its_end(
     here: Path, shop: ModelServer, tw: Twelvefold
 ) -> None:
-    async def slowly(call: Call) -> None:
-        await asyncio.sleep(1)
+    async def stopped_meanwhile(call: Call) -> None:
+        web.process.terminate()
+        await asyncio.sleep(0.5)
         await by_the_rules(call)
 
-    shop.will(slowly)
+    shop.will(stopped_meanwhile)
     with serving(here) as web:
-        timer = threading.Timer(0.5, web.process.terminate)
-        timer.start()
         with posted(web, "hello") as answer:
             response = json.load(answer)
         done = web.end()

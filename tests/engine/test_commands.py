@@ -35,7 +35,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId, RunId, ThreadId
-from twelvefold.core.ports import Principal, Silence
+from twelvefold.core.ports import Principal, Silence, ThreadRecord
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, write
 from twelvefold.engine.commands import (
@@ -50,6 +50,7 @@ from twelvefold.engine.commands import (
     take,
 )
 from twelvefold.engine.drive import drive
+from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
 from twelvefold.errors import (
     Conflict,
@@ -530,6 +531,71 @@ async def test_what_a_person_says_must_be_text_too(stage: Stage) -> None:
         await answer(stage.process(), run, approved=False, by="bob", reason="\udcff")
 
     assert (await stage.record(run)).status == "waiting"
+
+
+def cancelled_behind_a_claim(
+    stage: Stage, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lets somebody ask for a run's cancelling between its claim and the first append, and die."""
+    claim, other = services.store.claim, stage.process().store
+
+    async def claimed(run: RunId, *how: Any) -> Any:
+        monkeypatch.setattr(services.store, "claim", claim)
+        found = await claim(run, *how)
+        await other.ask_cancel(run)
+        return found
+
+    monkeypatch.setattr(services.store, "claim", claimed)
+
+
+async def test_a_run_that_is_to_be_cancelled_while_an_answer_claims_it_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await waiting_for_approval(stage)
+    services = stage.process()
+    cancelled_behind_a_claim(stage, services, monkeypatch)
+
+    with pytest.raises(Conflict, match=f"run {run} is to be cancelled"):
+        await answer(services, run, approved=True, by="bob")
+
+    assert (await stage.record(run)).status == "cancelled"
+
+
+async def test_a_run_that_is_to_be_cancelled_while_nobody_has_that_call_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await waiting_for_approval(stage)
+    services = stage.process()
+    cancelled_behind_a_claim(stage, services, monkeypatch)
+
+    with pytest.raises(TooLate):
+        await settle(services, run, settled="done", by="bob")
+
+    assert (await stage.record(run)).status == "cancelled"
+
+
+async def test_a_claim_of_a_run_that_is_not_read_and_is_to_be_cancelled_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await waiting_for_approval(stage)
+    services = stage.process()
+    cancelled_behind_a_claim(stage, services, monkeypatch)
+    claim, load = services.store.claim, services.store.load
+
+    async def unreadable(_: ThreadId) -> ThreadRecord:
+        monkeypatch.setattr(services.store, "load", load)
+        raise StoreRefused("an entry of a later release")
+
+    async def claimed(*how: Any) -> Any:
+        found = await claim(*how)
+        monkeypatch.setattr(services.store, "load", unreadable)
+        return found
+
+    monkeypatch.setattr(services.store, "claim", claimed)
+    with pytest.raises(StoreRefused):
+        await take(services, run)
+
+    assert (await stage.record(run)).status == "cancelled"
 
 
 async def test_an_answer_to_a_run_that_is_to_be_cancelled_comes_too_late(stage: Stage) -> None:

@@ -48,6 +48,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, settle, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import ExitLimit
 from twelvefold.engine.step import step
 from twelvefold.errors import (
     Conflict,
@@ -340,6 +341,67 @@ def commit_when_stopped(
                 await asyncio.sleep(0.001)
 
     monkeypatch.setattr(services.store, "append", slowly)
+
+
+async def test_a_process_that_had_to_abandon_a_commit_writes_nothing_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, hangs = ExitLimit(release_s=0.01), asyncio.Event()
+    services = replace(stage.process(says("Bye.")), exit_limit=limit)
+    append_here = services.store.append
+
+    @asynccontextmanager
+    async def unanswered(change: Append) -> AsyncIterator[StepTransaction]:
+        async with append_here(change) as tx:
+            yield tx
+            hangs.set()
+            await asyncio.Event().wait()
+
+    async def writes(*_: object, **__: object) -> bool:
+        raise AssertionError("it has let go of the run")
+
+    monkeypatch.setattr(services.store, "append", unanswered)
+    monkeypatch.setattr(services.store, "release", writes)
+    task = in_the_background(services, run := await start(services))
+    await hangs.wait()
+
+    limit.begin(0)
+    await stopped(task)
+
+    assert after_start(await stage.journal(run.run)) == []
+    assert (await stage.record(run.run)).leased
+
+
+async def test_a_run_that_is_to_be_cancelled_while_it_is_given_back_to_wait_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(calls(("refund", LAMP)))
+    outcome = await driven(services)
+    run = await take(services, outcome.run)
+    release = services.store.release
+
+    async def asked_before(*what: Any, **how: Any) -> bool:
+        await stage.process().store.ask_cancel(outcome.run)
+        return await release(*what, **how)
+
+    monkeypatch.setattr(services.store, "release", asked_before)
+
+    ended = await drive(services, run, Silence())
+
+    assert (outcome.status, ended.status) == ("waiting", "cancelled")
+    assert (await stage.record(outcome.run)).status == "cancelled"
+
+
+async def test_a_run_of_an_unknown_workflow_that_is_to_be_cancelled_is_ended(stage: Stage) -> None:
+    outcome = await driven(stage.process(calls(("refund", LAMP))))
+    elsewhere = stage.process(workflow=Workflow("elsewhere", "Do.", ()))
+    run = await take(elsewhere, outcome.run)
+    await elsewhere.store.ask_cancel(outcome.run)
+
+    with pytest.raises(NotFound, match="which WORKFLOWS does not name"):
+        await drive(elsewhere, run, Silence())
+
+    assert (await stage.record(outcome.run)).status == "cancelled"
 
 
 # --- while the database is away

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import StaleRun
 
 
@@ -66,3 +66,42 @@ async def test_work_that_is_cancelled_from_within_ends_its_caller() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await run_uninterrupted(give_up())
+
+
+async def test_a_process_that_stops_abandons_work_whose_caller_was_cancelled() -> None:
+    limit, hangs = ExitLimit(release_s=0.01), asyncio.get_running_loop().create_future()
+    caller = asyncio.ensure_future(run_uninterrupted(asyncio.wait([hangs]), limit))
+
+    async with cancelled_amid(caller):
+        await asyncio.sleep(0.02)
+        assert not caller.done()
+        limit.begin(0)
+
+    assert limit.has_passed
+    assert not hangs.done()
+
+
+async def test_work_that_is_cancelled_after_the_limit_is_abandoned_at_once() -> None:
+    limit = ExitLimit(release_s=0)
+    limit.begin(0)
+    caller = asyncio.ensure_future(run_uninterrupted(asyncio.Event().wait(), limit))
+
+    async with cancelled_amid(caller):
+        pass
+
+
+async def test_the_limit_leaves_work_alone_that_nobody_has_cancelled() -> None:
+    limit = ExitLimit(release_s=0)
+    limit.begin(0)
+
+    assert await run_uninterrupted(asyncio.sleep(0.02, "done"), limit) == "done"
+
+
+async def test_the_first_beginning_counts() -> None:
+    limit = ExitLimit(release_s=0)
+    before = limit.left_s
+    limit.begin(0)
+    limit.begin(60)
+
+    assert before > 60
+    assert limit.left_s == 0

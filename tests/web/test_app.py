@@ -11,7 +11,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.web.doubles import BEARER, TOKEN, Keys, api_key, asking, web_on, with_routes
-from twelvefold.errors import Conflict, NotFound, RequestError, StoreRefused, StoreUnavailable
+from twelvefold.errors import (
+    Conflict,
+    NotFound,
+    RequestError,
+    StepUnderWay,
+    StoreRefused,
+    StoreUnavailable,
+)
 from twelvefold.web import edge
 from twelvefold.web.app import create_app
 from twelvefold.web.auth import principal_of
@@ -24,6 +31,7 @@ RAISED: dict[str, Exception] = {
     "conflict": Conflict("not over yet"),
     "request": RequestError("no"),
     "away": StoreUnavailable("mysql at 10.0.0.1 is gone"),
+    "step": StepUnderWay("run resp_1 is in the transaction of a step"),
     "refused": StoreRefused("table x is broken"),
     "bug": ZeroDivisionError("secret"),
 }
@@ -90,6 +98,7 @@ async def test_a_method_that_is_not_there_has_an_envelope_and_names_those_that_a
         ("conflict", 409, "invalid_request_error", "conflict", None),
         ("request", 400, "invalid_request_error", None, None),
         ("away", 503, "server_error", "service_unavailable", "false"),
+        ("step", 503, "server_error", "service_unavailable", "false"),
         ("refused", 500, "server_error", "server_error", "false"),
         ("bug", 500, "server_error", "server_error", "false"),
     ],
@@ -105,6 +114,14 @@ async def test_every_fault_has_its_status(
     assert answer.headers.get("x-should-retry") == again
     assert "secret" not in answer.text
     assert "10.0.0.1" not in answer.text
+
+
+async def test_who_has_to_wait_for_a_step_reads_so() -> None:
+    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+        answer = await client.post("/v1/raise/step")
+
+    assert envelope(answer)["message"] == "run resp_1 is in the transaction of a step"
+    assert answer.headers["retry-after"] == "1"
 
 
 async def test_a_request_that_changes_nothing_twice_may_be_sent_again(

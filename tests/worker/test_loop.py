@@ -563,3 +563,28 @@ async def test_a_run_that_has_outlived_too_many_processes_fails(stage: Stage) ->
         "failed",
         "3 attempts at this step ended without a result",
     )
+
+
+async def test_everything_is_prepared_before_the_first_claim(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Client(ScriptedModel):
+        def prepare(self) -> None:
+            told.append("prepared")
+
+    services = stage.process(says("unused"))
+    services = replace(services, model=Client(in_turn(says("There you are."))))
+    run = await enqueue(services)
+    claim = services.store.claim
+
+    async def claimed(*how: Any) -> Any:
+        told.append("claimed")
+        return await claim(*how)
+
+    monkeypatch.setattr(services.store, "claim", claimed)
+    async with working(Worker(services, 10, POLL_S)):
+        await over(stage, run)
+
+    assert told == ["prepared", "claimed"]

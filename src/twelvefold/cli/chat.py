@@ -23,6 +23,7 @@ from twelvefold.config.parse import masked
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import Principal
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 
 HELP = """\
@@ -44,23 +45,25 @@ def chat(
     sample: bool,
 ) -> int:
     """Talk with a workflow until the input ends."""
-    screen = open_screen(environ)
+    screen, limit = open_screen(environ), ExitLimit()
     if sample:
         settings = begin(environ, level="warning")
-        return run_async(_play_sample(settings, screen), grace_s=settings.grace_s)
+        playing = _play_sample(settings, screen, limit)
+        return run_async(playing, grace_s=settings.grace_s, limit=limit)
     settings = begin(environ, level="error" if screen.interactive else None)
-    talking = _chat(settings, screen, workflow, thread, Principal(principal))
-    return run_async(talking, grace_s=settings.grace_s)
+    talking = _chat(settings, screen, limit, workflow, thread, Principal(principal))
+    return run_async(talking, grace_s=settings.grace_s, limit=limit)
 
 
 async def _chat(
     settings: Settings,
     screen: Screen,
+    limit: ExitLimit,
     workflow: str | None,
     thread: str | None,
     principal: Principal,
 ) -> int:
-    async with ready_services(settings) as services:
+    async with ready_services(settings, limit=limit) as services:
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
@@ -165,11 +168,11 @@ class _Chat:
         return TRY_AGAIN
 
 
-async def _play_sample(settings: Settings, screen: Screen) -> int:
+async def _play_sample(settings: Settings, screen: Screen, limit: ExitLimit) -> int:
     from twelvefold.workflows.enrolment.sample import LINES, changed_rows
     from twelvefold.workflows.enrolment.workflow import workflow
 
-    async with ready_services(settings) as services:
+    async with ready_services(settings, limit=limit) as services:
         if workflow.name not in services.workflows:
             raise RequestError(
                 f"the sample is of workflow {workflow.name!r}, which WORKFLOWS leaves out"

@@ -5,7 +5,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TextIO
@@ -14,8 +15,10 @@ from twelvefold.admin.migrate import prepare
 from twelvefold.boot import environment, open_services, release_of
 from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, tell
+from twelvefold.cli.signals import end_by_force
 from twelvefold.config import Settings, misspelt
 from twelvefold.engine.services import Services
+from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import (
     Conflict,
     ModelUnavailable,
@@ -97,11 +100,16 @@ def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 @asynccontextmanager
-async def ready_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
-    """The services, the database being fit for them. Raises SettingsError if it is not."""
+async def ready_services(
+    settings: Settings, *, with_model: bool = True, limit: ExitLimit | None = None
+) -> AsyncIterator[Services]:
+    """The services, the database being fit for them. Raises SettingsError if it is not.
+
+    `limit` is the process's own, which begins when it is told to stop.
+    """
     async with open_services(settings, with_model=with_model) as services:
         await prepare(settings, services)
-        yield services
+        yield replace(services, exit_limit=limit or services.exit_limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +136,14 @@ def command(
     def made(function: Work[P]) -> Callable[Concatenate[Mapping[str, str], P], int]:
         def called(environ: Mapping[str, str], /, *args: P.args, **kwargs: P.kwargs) -> int:
             settings = begin(environ, level=_level(with_model=with_model))
+            limit = ExitLimit()
 
             async def work() -> int:
-                opened = ready_services if prepared else open_services
+                opened = partial(ready_services, limit=limit) if prepared else open_services
                 async with opened(settings, with_model=with_model) as services:
                     return await function(Desk(environ, settings, services), *args, **kwargs)
 
-            return run_async(work(), grace_s=settings.grace_s)
+            return run_async(work(), grace_s=settings.grace_s, limit=limit)
 
         return called
 
@@ -147,23 +156,25 @@ def _level(*, with_model: bool) -> Threshold | None:
     return None if with_model else "warning"
 
 
-def run_async(work: Coroutine[Any, Any, int], *, grace_s: float) -> int:
+def run_async(
+    work: Coroutine[Any, Any, int], *, grace_s: float, limit: ExitLimit | None = None
+) -> int:
     """Run a command that waits for services; SIGTERM and SIGINT cancel it, once.
 
-    After a SIGTERM it has `grace_s` to end. A second one, or the end of that, ends the process at
-    once, like a crash.
+    After a SIGTERM it has `grace_s` to end, and a moment to let go; `limit` begins then. A second
+    one, or the end of that, ends the process at once, like a crash.
     """
     with asyncio.Runner() as runner:
-        return runner.run(_until_sigterm(work, grace_s))
+        return runner.run(_until_sigterm(work, grace_s, limit or ExitLimit()))
 
 
-async def _until_sigterm(work: Coroutine[Any, Any, int], grace_s: float) -> int:
+async def _until_sigterm(work: Coroutine[Any, Any, int], grace_s: float, limit: ExitLimit) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
         loop.remove_signal_handler(signal.SIGTERM)
-        # Not by the loop, which a tool may hold up; and 0 would be no alarm at all.
-        signal.setitimer(signal.ITIMER_REAL, grace_s or 0.001)
+        end_by_force(grace_s)
+        limit.begin(grace_s)
         if task is not None:
             task.cancel()
 

@@ -13,10 +13,21 @@ SOON_S = 0.3
 STOPPING = "stopping, once the step in hand is over"
 
 
+KILL_S = 8.0
+"""How long after GRACE_S a process that was told to stop ends like a crash, whatever holds it up: a
+tool that blocks the event loop, say. In good order it ends well before."""
+
+
+def end_by_force(grace_s: float) -> None:
+    """End the process some time from now. By the system: a tool may hold up the event loop."""
+    signal.setitimer(signal.ITIMER_REAL, grace_s + KILL_S)
+
+
 @contextmanager
-def signals_to(stop: asyncio.Event) -> Iterator[Callable[[], None]]:
+def signals_to(stop: asyncio.Event, grace_s: float) -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGINT set the event; a second one ends the process at once, which is safe.
 
+    So does the end of `grace_s` and a moment more, if the process is still there.
     What is yielded is to be called once there is anything to end in good order. Before that the
     first signal breaks off the body: it may wait for a service that is away.
     """
@@ -28,6 +39,7 @@ def signals_to(stop: asyncio.Event) -> Iterator[Callable[[], None]]:
         for one in ENDING:
             loop.remove_signal_handler(one)
             signal.signal(one, signal.SIG_DFL)
+        end_by_force(grace_s)
         stop.set()
         if starting and task is not None:
             task.cancel()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -14,6 +15,9 @@ from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.context import Web, open_web
 from twelvefold.web.server import bound, serve, tls_of
+
+if TYPE_CHECKING:
+    from twelvefold.worker.loop import Worker
 
 
 def web(environ: Mapping[str, str]) -> int:
@@ -26,7 +30,7 @@ def web(environ: Mapping[str, str]) -> int:
 async def _web(settings: Settings) -> int:
     stop = asyncio.Event()
     tls, sockets = tls_of(settings), bound(settings.host, settings.port)
-    with signals_to(stop) as started:
+    with signals_to(stop, settings.grace_s) as started:
         async with (
             ready_services(settings) as services,
             open_web(services, settings) as opened,
@@ -35,6 +39,12 @@ async def _web(settings: Settings) -> int:
             started()
             await serve(whole, sockets, stop, tls)
     return DONE
+
+
+async def _work(worker: "Worker", web: Web, stop: asyncio.Event) -> None:
+    # What runs need is imported then, which must not keep the first requests waiting.
+    await web.serving.wait()
+    await worker.run(stop)
 
 
 @asynccontextmanager
@@ -50,5 +60,5 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
             mailer=mailer,
             listen=web.news.bell,
         )
-        group.create_task(worker.run(stop))
+        group.create_task(_work(worker, web, stop))
         yield replace(web, wake=worker.wake)

@@ -22,7 +22,7 @@ def worker(environ: Mapping[str, str]) -> int:
 
 async def _worker(settings: Settings) -> int:
     stop = asyncio.Event()
-    with signals_to(stop) as started:
+    with signals_to(stop, settings.grace_s) as started:
         async with ready_services(settings) as services, open_mailer(settings) as mailer:
             started()
             made = Worker(services, settings.max_runs, grace_s=settings.grace_s, mailer=mailer)

@@ -91,7 +91,7 @@ class Settings:
     ] = None
 
     lease_s: Annotated[
-        float, number(1, 3_600), "seconds until a dead process's run may be taken over"
+        float, number(1, 3_600), "seconds until a dead process's run or mail may be taken over"
     ] = 30.0
     max_attempts: Annotated[
         int, whole(1, 1_000), "attempts at one step of a run before it fails"
@@ -101,7 +101,9 @@ class Settings:
         int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
     ] = 10_000
     grace_s: Annotated[
-        float, number(0, 3_600), "seconds that a step in hand may go on after SIGTERM"
+        float,
+        number(0, 3_600),
+        "seconds that a step in hand may go on after SIGTERM; 5 more end the process",
     ] = 20.0
 
     host: Annotated[str, text, "the address at which web listens"] = "127.0.0.1"

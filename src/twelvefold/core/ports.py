@@ -139,7 +139,7 @@ class Store(Protocol):
         usage: Usage | None = None,
         error: str = "",
     ) -> bool:
-        """Give a run back at once; True if somebody asked for its cancelling.
+        """Give a run back at once; True if somebody asked for its cancelling: it is queued then.
 
         Who asked may have found it held and left its end to the holder. `in_doubt` says that an
         unsafe call may have happened. `behind`: those that wait already come first. `counts`: the
@@ -302,8 +302,15 @@ class Store(Protocol):
         """
         ...
 
+    async def renew_letter(self, letter: Letter, for_s: float) -> bool:
+        """Keep a claimed letter for so long from now; False if it is not this sender's any more.
+
+        It was sent, failed, or was claimed by another sender since. `letter` as it was found.
+        """
+        ...
+
     async def letter_sent(self, letter: Letter) -> None:
-        """Write down that a letter has left."""
+        """Write down that a letter has left, also when another sender has claimed it since."""
         ...
 
     async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:
@@ -338,7 +345,8 @@ class Store(Protocol):
         Returns how many. One whose last run has waited for a person since goes, too. A thread
         stays as long as one that was forked from it, while somebody holds a run of it or may take
         it up, and until its mail has left or is dead. Callers' request keys go after a day, and
-        mail of no thread once it has left or is dead for so long.
+        mail of no thread once it has left or is dead for so long. Runs that are to be cancelled and
+        wait for a person nevertheless, which earlier releases left, become claimable.
         """
         ...
 

@@ -64,6 +64,10 @@ class Parameters:
         except PydanticUserError as error:
             raise WorkflowError(f"tool {self._tool}: {error.message}") from error
 
+    def prepare(self) -> None:
+        """Import Pydantic and build what a first call needs. Raises WorkflowError."""
+        _ = self._built
+
     @cached_property
     def schema(self) -> JsonSchema:
         """The JSON Schema (draft 2020-12) of the arguments. Raises WorkflowError."""

@@ -70,6 +70,11 @@ class Tool:
         """Whether the function is awaited; else it is called in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
+    def prepare(self) -> None:
+        """Build what is built on first use. Raises WorkflowError."""
+        _ = self.spec
+        self.parameters.prepare()
+
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
         """Call the function itself, as a test of it would."""
         returned = self.function(*args, **kwargs)

@@ -208,7 +208,9 @@ async def _committed(
     tried: list[Sequence[Event]],
 ) -> Sequence[Entry]:
     try:
-        return await run_uninterrupted(_commit(services, held, change, body, tried))
+        return await run_uninterrupted(
+            _commit(services, held, change, body, tried), services.exit_limit
+        )
     except StaleRun:
         entries = await _went_through(services, change, tried)
         if not entries:

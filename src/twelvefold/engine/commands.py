@@ -4,6 +4,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar, assert_never, cast
 
@@ -42,6 +43,7 @@ from twelvefold.engine.append import Driven, tell, write
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.engine.step_under_way import reason_of, reason_of_thread
 from twelvefold.errors import (
     CancelAsked,
     Conflict,
@@ -51,6 +53,7 @@ from twelvefold.errors import (
     ServiceFault,
     StaleRun,
     StoreRefused,
+    StoreUnavailable,
     TooLate,
 )
 
@@ -228,22 +231,23 @@ async def take(services: Services, run: RunId) -> Driven:
             raise TooLate(f"run {run} is over: {record.status}")
         raise Conflict(f"run {run} is held by another process")
     lease, interrupted = claimed.lease, claimed.interrupted
-    try:
-        loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
-    except BaseException:
-        await _give_back(services, lease, interrupted)
-        raise
-    thread = fold(loaded.entries, interrupted=interrupted)
-    if claimed.usage.total_tokens > thread.usage.total_tokens:
-        thread = structs.replace(thread, usage=claimed.usage)
-    return Driven(
+    driven = Driven(
         run,
-        thread,
+        Thread(interrupted=interrupted),
         services.hold(lease, sent_at),
         claimed=True,
         cancel_asked=claimed.cancel_asked,
         attempts=claimed.attempts,
     )
+    try:
+        loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
+    except BaseException:
+        await give_back(services, driven)
+        raise
+    thread = fold(loaded.entries, interrupted=interrupted)
+    if claimed.usage.total_tokens > thread.usage.total_tokens:
+        thread = structs.replace(thread, usage=claimed.usage)
+    return replace(driven, thread=thread)
 
 
 async def answer(
@@ -311,14 +315,33 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
     """End a run, whoever holds it; returns what has become of it.
 
     That is "running" while another one who cancels it is about to write its end. Nothing else is
-    committed for it after this. Raises NotFound.
+    committed for it after this. Raises NotFound, and StepUnderWay if a step's transaction takes
+    longer than a lock is waited for: cancelling works after the step.
     """
     with suppress(Conflict, StaleRun):
-        if await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S):
+        if await _ask_cancel(services, run):
             async with _held(services, run) as driven:
                 ended = _cancelled(services, driven.thread)
                 return (await _written(services, driven, ended, "cancelled")).status
     return (await patiently(lambda: services.store.run(run), PATIENCE_S)).status
+
+
+async def _ask_cancel(services: Services, run: RunId) -> bool:
+    try:
+        return await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S)
+    except StoreUnavailable as error:
+        raise await reason_of(services, run, error) from error
+
+
+async def delete_thread(services: Services, thread: ThreadId) -> None:
+    """Hide a thread, and ask for the end of what is under way on it.
+
+    Raises NotFound, and StepUnderWay as `cancel` does.
+    """
+    try:
+        await services.store.delete_thread(thread)
+    except StoreUnavailable as error:
+        raise await reason_of_thread(services, thread, error) from error
 
 
 async def give_up(services: Services, run: RunId, error: str) -> None:
@@ -396,17 +419,25 @@ async def _held(services: Services, run: RunId) -> AsyncIterator[Driven]:
     try:
         yield driven
     except BaseException:
-        waits = driven.thread.waits and not driven.cancel_asked
-        await _give_back(services, driven.lease, driven.thread.interrupted, waits)
+        await give_back(services, driven)
         raise
 
 
-async def _give_back(
-    services: Services, lease: Lease, interrupted: bool, waits: bool = False
-) -> None:
-    status: Literal["queued", "waiting"] = "waiting" if waits else "queued"
-    with suppress(ServiceFault):
-        await run_uninterrupted(services.store.release(lease, status=status, in_doubt=interrupted))
+async def give_back(services: Services, driven: Driven) -> None:
+    """Give a claim back that is not used. If the run was to be cancelled meanwhile, end it.
+
+    Who asked for that found it held, and may have left its end to the holder.
+    """
+    status: Literal["queued", "waiting"] = "waiting" if driven.thread.waits else "queued"
+    release = services.store.release
+    with suppress(ServiceFault, RequestError):
+        asked = await run_uninterrupted(
+            release(driven.lease, status=status, in_doubt=driven.thread.interrupted),
+            services.exit_limit,
+        )
+        # The holder that was told before has tried to end it already.
+        if asked and not driven.cancel_asked:
+            await cancel(services, driven.run)
 
 
 async def _written(

@@ -101,7 +101,8 @@ class Draft(Silence):
             self._void = True
         if not (self._unsure or self._owes_a_restart(last=True)):
             return self._attempt.first, tuple(map(len, self._attempt.shown))
-        await patiently(lambda: run_uninterrupted(self._write_rows(last=True)), math.inf)
+        limit = self._services.exit_limit
+        await patiently(lambda: run_uninterrupted(self._write_rows(last=True), limit), math.inf)
         self._listener.shown()
         return (self._number + 1 if text is not None and self._number else 0), ()
 
@@ -136,7 +137,7 @@ class Draft(Silence):
         if self._timer:
             self._timer.cancel()
         if self._writer:
-            await run_uninterrupted(self._writer)
+            await run_uninterrupted(self._writer, self._services.exit_limit)
 
     async def _write_rows(self, *, last: bool = False) -> None:
         """Write what others have to know now; `last`: what is not shown so far need not be."""

@@ -11,7 +11,7 @@ from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.append import Driven, caught_up, write
-from twelvefold.engine.commands import cancel
+from twelvefold.engine.commands import cancel, give_back
 from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.patience import cause_of
 from twelvefold.engine.services import Services
@@ -33,7 +33,8 @@ from twelvefold.observe.log import bind, get_logger
 
 log = get_logger(__name__)
 RELEASE_S = 5.0
-"""How long a process that stops tries to give its run back; then the lease runs out by itself."""
+"""How long a process tries to give a run back; then its lease expires. `ExitLimit` ends that
+earlier in a process that stops."""
 LOOK_S = 0.05
 
 
@@ -68,7 +69,14 @@ class _Drive:
             # The event loop may have been blocked, or a COMMIT answered late: check before more.
             await self.driven.held.confirm()
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
+        if self.driven.status == "queued":  # it was to be cancelled when it was given back
+            await self._cancel()
         return self.outcome()
+
+    async def _cancel(self) -> None:
+        """End a run that was given back: who asked for it may have left its end to the holder."""
+        await cancel(self.services, self.driven.run)
+        await self.catch_up()
 
     async def end(self, status: FinalStatus, reason: str, error: str = "") -> Outcome:
         """Finish the run from outside.
@@ -111,7 +119,7 @@ class _Drive:
         A renewal that falls behind our own last commit finds no lease, either.
         """
         with suppress(ServiceFault, NotFound, TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(_moment_s(self.services)):
                 while await self._is_being_cancelled():  # noqa: ASYNC110 - another process rings no bell
                     await asyncio.sleep(LOOK_S)
                 await self.catch_up()
@@ -125,17 +133,18 @@ class _Drive:
     async def let_go(self, error: str, *, counts: bool = False) -> Outcome:
         """Give the run back as it is, for any process to go on with.
 
-        `counts`: this attempt counts towards `max_attempts`.
+        `counts`: this attempt counts towards `max_attempts`. Nothing is written once the process
+        has abandoned work: its lease expires.
         """
+        if self.services.exit_limit.has_passed:
+            return Outcome(self.driven.run, "queued", self.driven.thread, error)
         with suppress(ServiceFault, TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(_moment_s(self.services)):
                 doubtful = await self.catch_up()
                 if self.driven.status == "running" and await self._give_back(
                     doubtful, error, counts
                 ):
-                    # Who asked for it found it held, and left its end to whoever holds it.
-                    await cancel(self.services, self.driven.run)
-                    await self.catch_up()
+                    await self._cancel()
                 if self.driven.status != "running":
                     return self.outcome()
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
@@ -149,7 +158,7 @@ class _Drive:
             counts=counts,
             usage=self.driven.unrecorded_total(),
         )
-        return await run_uninterrupted(release)
+        return await run_uninterrupted(release, self.services.exit_limit)
 
     async def catch_up(self) -> Call | None:
         """Adopt what a step that was cut off has committed; the call that it leaves in doubt."""
@@ -171,6 +180,11 @@ class _Drive:
         return Outcome(self.driven.run, self.driven.status, thread, said)
 
 
+def _moment_s(services: Services) -> float:
+    """How long the end of a drive may take."""
+    return min(RELEASE_S, services.exit_limit.left_s)
+
+
 def _status_of(thread: Thread) -> RunStatus:
     if thread.status in OVER:
         return thread.status
@@ -189,7 +203,7 @@ async def drive(services: Services, driven: Driven, listener: Listener) -> Outco
 async def _driven(services: Services, driven: Driven, listener: Listener) -> Outcome:
     workflow = services.workflows.get(driven.thread.workflow)
     if workflow is None:
-        await services.store.release(driven.lease, in_doubt=driven.thread.interrupted)
+        await give_back(services, driven)
         raise NotFound(
             f"run {driven.run} is of workflow {driven.thread.workflow!r}, "
             "which WORKFLOWS does not name"
@@ -241,7 +255,7 @@ async def _until_rest(hand: _Drive) -> Outcome:
 async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = "") -> Outcome:
     """Write the end, if the database is there to take it within a moment."""
     try:
-        async with asyncio.timeout(RELEASE_S):
+        async with asyncio.timeout(_moment_s(hand.services)):
             return await hand.end(status, reason, error)
     except TimeoutError as late:
         raise StoreUnavailable(

@@ -9,6 +9,7 @@ from twelvefold.core.ports import Ids, Lease, Model, Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.lease import Clock, HeldLease, Renewer
 from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.shield import ExitLimit
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Services:
     """One process's view of the world; `release` is written into every run that it starts.
 
     `monotonic` is the clock that leases are known by, in seconds. `renewer` keeps them.
+    `exit_limit` begins when the process stops.
     """
 
     store: Store
@@ -26,6 +28,7 @@ class Services:
     release: str
     monotonic: Clock = time.monotonic
     renewer: Renewer = field(default_factory=LeaseRenewer)
+    exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """A lease that this process has got on a request that was sent then, by `monotonic`."""

@@ -71,8 +71,10 @@ async def step(
             return await _run_tools(services, driven, workflow, listener, decision)
         case Rest():
             release = partial(services.store.release, driven.lease, status="waiting")
-            await patiently(lambda: run_uninterrupted(release()), math.inf)
-            return replace(driven, status="waiting")
+            asked = await patiently(
+                lambda: run_uninterrupted(release(), services.exit_limit), math.inf
+            )
+            return replace(driven, status="queued" if asked else "waiting")
         case _:
             events, status = _closing(decision)
             return await _close(services, driven, listener, events, status)

@@ -24,6 +24,7 @@ class Web:
     """One web process.
 
     `wake` tells a worker in this process that there is a run to take; without one it does nothing.
+    `serving` is set when requests are answered, for what may wait until then.
     `draining` is set when the process is about to end: streams end after their current event,
     and what waits for a run waits only until its step in hand is over.
     """
@@ -38,6 +39,7 @@ class Web:
     readiness: Readiness
     wake: Callable[[], None] = lambda: None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    serving: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import OVER, ListedThread, RunRecord, Store, ThreadHead, ThreadRecord
-from twelvefold.engine.commands import fork_at
+from twelvefold.engine.commands import delete_thread, fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, DuplicateRow, NotFound
 from twelvefold.web.auth import principal_of
@@ -84,7 +84,7 @@ async def update(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """`DELETE /v1/conversations/{conversation_id}`; what it has done elsewhere stays done."""
     web, head = web_of(request), await _head(request)
-    await web.services.store.delete_thread(head.id)
+    await delete_thread(web.services, head.id)
     id = conversation_id(head.id)
     return json_response({"id": id, "object": "conversation.deleted", "deleted": True})
 

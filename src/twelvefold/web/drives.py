@@ -15,6 +15,7 @@ from twelvefold.core.ports import Listener
 from twelvefold.engine.append import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -38,6 +39,7 @@ class Drives:
     def __init__(self, services: Services, max_runs: int) -> None:
         self._services = services
         self._max_runs = max_runs
+        self._preparation = Preparation(services)
         self._reserved = 0
         self._stopping = False
         self._group = asyncio.TaskGroup()
@@ -59,6 +61,10 @@ class Drives:
         finally:
             # No task of the group fails, so what ended the body goes on as it is, in no group.
             await self._group.__aexit__(None, None, None)
+
+    async def prepare(self) -> None:
+        """Import and build what runs need; those that begin earlier wait for it."""
+        await self._preparation.ready()
 
     @property
     def in_flight(self) -> int:
@@ -109,6 +115,7 @@ class Drives:
         A step that takes longer than `grace_s` is abandoned. Returns when every lease is back.
         """
         self._stopping = True
+        self._services.exit_limit.begin(grace_s)
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         while self._tasks and (left_s := end - loop.time()) > 0:
@@ -122,6 +129,7 @@ class Drives:
     async def _driven(self, driven: Driven, hand: Hand) -> Outcome | None:
         with bind(run=str(driven.run)):
             try:
+                await self._preparation.ready()
                 hand.begin()
                 return await drive(self._services, driven, hand)
             except StaleRun:

@@ -15,7 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
-from twelvefold.errors import Conflict, NotFound, RequestError, StaleRun, StoreUnavailable
+from twelvefold.errors import (
+    Conflict,
+    NotFound,
+    RequestError,
+    StaleRun,
+    StepUnderWay,
+    StoreUnavailable,
+)
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "DELETE"}
 """Whoever sends one of these twice has done it once."""
@@ -119,6 +126,8 @@ def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
             return ApiError(409, str(error), code="conflict", wait_s=1)
         case RequestError():
             return ApiError(400, str(error))
+        case StepUnderWay():
+            return ApiError(503, str(error), code="service_unavailable", wait_s=1, repeat=repeat)
         case StoreUnavailable():
             message = "the database does not answer; try again in a moment"
             return ApiError(503, message, code="service_unavailable", wait_s=1, repeat=repeat)

@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
 from twelvefold.config import Settings
-from twelvefold.engine.drive import RELEASE_S
+from twelvefold.engine.shield import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
@@ -36,13 +36,21 @@ async def serve(
 
     Closes the sockets.
     """
-    server = _Server(_config(web, tls))
+    server = _Server(_config(web, tls), web.serving)
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(_stopped(server, web, stop))
+        preparing = group.create_task(_prepared(web))
         await server.serve(list(sockets))
         stop.set()
+        preparing.cancel()
         await ending
     log.info("web_stopped")
+
+
+async def _prepared(web: Web) -> None:
+    """Not before requests are answered: it may take a second."""
+    await web.serving.wait()
+    await web.drives.prepare()
 
 
 async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
@@ -50,12 +58,21 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
     web.news.wake()
+    # For requests too, which may wait for a database that does not answer.
+    web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
     await web.drives.drain(web.settings.grace_s)
 
 
 class _Server(Uvicorn):
-    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end."""
+    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end.
+
+    `serving` is set when requests are answered.
+    """
+
+    def __init__(self, config: Config, serving: asyncio.Event) -> None:
+        super().__init__(config)
+        self._serving = serving
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -66,6 +83,7 @@ class _Server(Uvicorn):
         scheme = "https" if self.config.is_ssl else "http"
         for one in sockets or []:
             log.info("web_ready", address=f"{scheme}://{_shown(one)}")
+        self._serving.set()
 
 
 def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
@@ -83,8 +101,9 @@ def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
         forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_S,
-        # The drives end before; this is for clients that do not read their answers.
-        timeout_graceful_shutdown=math.ceil(settings.grace_s + RELEASE_S) + 1,
+        # The drives end before; this is for clients that do not read their answers, and requests
+        # that wait for a database that does not answer.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s + EXIT_S),
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 

@@ -16,6 +16,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -41,6 +42,11 @@ def _silence(run: RunId) -> Listener:
     return Silence()
 
 
+def _postman(services: Services, mailer: Mailer, poll_s: float) -> Postman:
+    lease_s, limit = services.limits.lease_s, services.exit_limit
+    return Postman(services.store, mailer, poll_s, lease_s=lease_s, limit=limit)
+
+
 class Worker:
     """Drives background runs, and those whose process died, up to `max_runs` at once.
 
@@ -61,7 +67,8 @@ class Worker:
         self._max_runs = max_runs
         self._grace_s = grace_s
         self._listen = listen
-        self._postman = Postman(services.store, mailer, poll_s) if mailer else None
+        self._postman = _postman(services, mailer, poll_s) if mailer else None
+        self._preparation = Preparation(services, mailer)
         self._rhythm = Rhythm(poll_s)
         self._pauses = Pauses(time.monotonic)
         self._hands: dict[RunId, Hand] = {}
@@ -87,11 +94,16 @@ class Worker:
             tasks = [group.create_task(self._take_up(group, stop))]
             if self._postman:
                 tasks.append(group.create_task(self._postman.run(stop)))
-            await stop.wait()
-            await self._end(tasks)
+            try:
+                await stop.wait()
+                await self._end(tasks)
+            except asyncio.CancelledError:
+                self._services.exit_limit.begin(0)
+                raise
         log.info("worker_stopped")
 
     async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        await self._prepared(group, stop)
         while not stop.is_set():
             if not (places := self._max_runs - self.in_flight):
                 await self._rhythm.nudged()
@@ -107,12 +119,18 @@ class Worker:
                 log.exception("queue_broke")
                 await self._rhythm.failed("queue_not_read", error)
                 continue
-            # Not in the runs' own tasks: what is taken is either driven or given back.
-            taken = await asyncio.gather(*map(self._taken, runs))
-            for driven in filter(None, taken):
-                self._begin(group, driven, stop)
+            taken = await asyncio.gather(*(self._taken(run, group, stop) for run in runs))
             # None of them: others are quicker, so this one need not hurry.
             await self._rhythm.found(any(taken) and not self._pauses.are_full)
+
+    async def _prepared(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Wait for what runs need, before any is claimed; not in a process that stops."""
+        waits = [group.create_task(self._preparation.ready()), group.create_task(stop.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
 
     async def _candidates(self, few: int) -> Sequence[RunId]:
         """Some of the oldest runs that nobody has; not always the very oldest."""
@@ -127,16 +145,23 @@ class Worker:
         nearest = self._suspects.let_in(free, self._hands)[: CHOICE * few]
         return random.sample(nearest, min(few, len(nearest)))
 
-    async def _taken(self, run: RunId) -> Driven | None:
+    async def _taken(self, run: RunId, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
+        """Claim a run and begin to drive it; False if that is not possible now.
+
+        What is claimed is driven at once, or given back: also when other claims hang.
+        """
         try:
-            return await take(self._services, run)
+            driven = await take(self._services, run)
         except RequestError:
-            return None  # another process was quicker, or has removed it
+            return False  # another process was quicker, or has removed it
         except ServiceFault as error:
             self._leave_alone(run, error)
         except Exception:
             self._leave_alone(run)
-        return None
+        else:
+            self._begin(group, driven, stop)
+            return True
+        return False
 
     def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
         hand = self._hands[driven.run] = Hand(self._listen(driven.run), stop.is_set)
@@ -181,6 +206,8 @@ class Worker:
 
     async def _end(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         log.info("worker_stopping", runs=self.in_flight, grace_s=self._grace_s)
+        limit = self._services.exit_limit
+        limit.begin(self._grace_s)
         self._rhythm.nudge.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace_s):
@@ -188,6 +215,11 @@ class Worker:
         taking_up, *others = tasks
         for task in others:
             task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit.left_s):
+                await self._rest([taking_up], leave=True)
+        # A claim that is not answered by now is the database's fault: its lease expires.
+        taking_up.cancel()
         await self._rest([taking_up], leave=True)
 
     async def _rest(self, tasks: Sequence["asyncio.Task[None]"], *, leave: bool = False) -> None:

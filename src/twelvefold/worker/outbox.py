@@ -1,19 +1,23 @@
 """The outbox: letters that a step's transaction has left there are sent, at least once.
 
-A letter is taken for a while before it is sent. A process that dies between the server's "250"
-and its own note of it leaves the letter to the next, which sends it again under the same
-Message-ID; nobody can do better without the server's help.
+A sender claims a letter for the length of a lease and renews that while it sends; a letter of a
+process that died is due when its lease expires. A process that dies between the server's "250" and
+its own note of it leaves the letter to the next, which sends it again under the same Message-ID;
+nobody can do better without the server's help.
 """
 
 import asyncio
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from twelvefold.core.ports import Letter, Mail, Mailer, Store
 from twelvefold.engine.patience import patiently
+from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
+from twelvefold.worker.message_lease import LeaseLapsed, MessageLease
 from twelvefold.worker.rhythm import Rhythm
 
 log = get_logger(__name__)
@@ -24,11 +28,9 @@ SENDERS = 4
 `SLOW_S`: what is in hand when a process is killed may leave twice, so that is one mail unless the
 server is slow, and one that hangs keeps no other waiting."""
 SEND_S = 90.0
+LEASE_S = 30.0
 NOTE_S = 3_600.0
 """How long to try to note what became of a letter: who forgets that it has left sends it again."""
-HELD_S = 120.0
-"""How long a letter is taken for: longer than sending it, or another process would send it
-meanwhile."""
 FIRST_RETRY_S = 30.0
 LONGEST_RETRY_S = 3_600.0
 ATTEMPTS = 20
@@ -36,11 +38,27 @@ ATTEMPTS = 20
 
 
 class Postman:
-    """Sends what is due, in no strict order."""
+    """Sends what is due, in no strict order.
 
-    def __init__(self, store: Store, mailer: Mailer, poll_s: float) -> None:
+    `lease_s` is how long a letter is claimed for, counted by `now`, a monotonic clock. `limit`:
+    when a process that stops abandons its notes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        mailer: Mailer,
+        poll_s: float,
+        *,
+        lease_s: float = LEASE_S,
+        limit: ExitLimit | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._mailer = mailer
+        self._lease_s = lease_s
+        self._limit = limit
+        self._now = now
         self._rhythm = Rhythm(poll_s)
         self._places = asyncio.Semaphore(SENDERS)
 
@@ -80,33 +98,40 @@ class Postman:
     async def _begin(self, letter: Letter, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
         """Try a letter, if nobody else does; True if it was this one's to try."""
         await self._places.acquire()
-        if stop.is_set() or not await self._claimed(letter):
+        lease = None if stop.is_set() else await self._claimed(letter)
+        if lease is None:
             self._places.release()
             return False
-        sending = group.create_task(self._send(letter), name=f"send {letter.id}")
+        sending = group.create_task(self._send(lease), name=f"send {letter.id}")
         sending.add_done_callback(lambda _: self._places.release())
         await asyncio.wait([sending], timeout=SLOW_S)
         return True
 
-    async def _claimed(self, letter: Letter) -> bool:
+    async def _claimed(self, letter: Letter) -> MessageLease | None:
+        valid_until = self._now() + self._lease_s
         try:
-            return await self._store.claim_letter(letter, HELD_S)
+            if await self._store.claim_letter(letter, self._lease_s):
+                return MessageLease(self._store, letter, self._lease_s, valid_until, self._now)
         except ServiceFault as error:
             log.warning("mail_not_claimed", letter=letter.id, error=str(error))
-            return False
+        return None
 
-    async def _send(self, letter: Letter) -> None:
+    async def _send(self, lease: MessageLease) -> None:
         try:
-            await self._deliver(letter)
+            async with lease:
+                await self._deliver(lease)
         except ServiceFault as error:
-            # It is due again when it is no longer held.
-            log.error("mail_not_noted", letter=letter.id, error=str(error))
+            # It is due again when its lease has expired.
+            log.error("mail_not_noted", letter=lease.message.id, error=str(error))
 
-    async def _deliver(self, letter: Letter) -> None:
-        attempt = letter.attempts + 1
+    async def _deliver(self, lease: MessageLease) -> None:
+        letter, attempt = lease.message, lease.message.attempts + 1
         try:
-            async with asyncio.timeout(SEND_S):
+            async with asyncio.timeout(SEND_S), lease.covering():
                 await self._mailer.send(mail_of(letter))
+        except LeaseLapsed:
+            # Another sender may have it: what became of it is for that one to note.
+            log.warning("mail_let_go", letter=letter.id, attempt=attempt)
         except MailRejected as error:
             await self._failed(letter, str(error), None)
         except (MailUnavailable, TimeoutError) as error:
@@ -117,11 +142,15 @@ class Postman:
             log.exception("mail_broke", letter=letter.id)
             await self._failed(letter, f"{type(error).__name__}: {error}", retry_s(attempt))
         else:
-            await patiently(lambda: self._store.letter_sent(letter), NOTE_S)
+            await self._noted(lambda: self._store.letter_sent(letter))
             log.info("mail_sent", letter=letter.id, attempt=attempt)
 
+    async def _noted(self, note: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Try to note what became of a letter; a sender that is cancelled finishes the try."""
+        await patiently(lambda: run_uninterrupted(note(), self._limit), NOTE_S)
+
     async def _failed(self, letter: Letter, error: str, again_s: float | None) -> None:
-        await patiently(lambda: self._store.letter_failed(letter, error, again_s), NOTE_S)
+        await self._noted(lambda: self._store.letter_failed(letter, error, again_s))
         attempt = letter.attempts + 1
         if again_s is None:
             log.error("mail_dead", letter=letter.id, attempt=attempt, error=error)

@@ -76,6 +76,57 @@ async def test_a_letter_whose_sender_died_is_due_again(store: Store) -> None:
     assert await store.claim_letter(again, LONG_S) is True
 
 
+async def test_a_letter_that_its_sender_renews_is_not_due(store: Store, rival: Store) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
+    (due,) = await rival.due_letters(10)
+
+    assert await store.renew_letter(letter, LONG_S) is True
+
+    assert await rival.due_letters(10) == []
+    assert await rival.claim_letter(due, LONG_S) is False
+
+
+async def test_only_the_sender_that_claimed_a_letter_last_can_renew_it(
+    store: Store, rival: Store
+) -> None:
+    (letter,) = await mailed(store)
+    before = await store.renew_letter(letter, LONG_S)
+    await store.claim_letter(letter, 0)
+    (again,) = await rival.due_letters(10)
+    await rival.claim_letter(again, LONG_S)
+
+    assert before is False
+    assert await store.renew_letter(letter, LONG_S) is False
+    assert await rival.renew_letter(again, LONG_S) is True
+
+
+@pytest.mark.parametrize("retry_s", [LONG_S, None], ids=["failed", "dead"])
+async def test_a_letter_that_has_failed_is_nobodys(store: Store, retry_s: float | None) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, LONG_S)
+    await store.letter_failed(letter, "450", retry_s)
+
+    assert await store.renew_letter(letter, LONG_S) is False
+
+
+async def test_a_sender_that_has_lost_its_letter_still_notes_that_it_has_left(
+    store: Store, rival: Store
+) -> None:
+    (letter,) = await mailed(store)
+    await store.claim_letter(letter, 0)
+    (again,) = await rival.due_letters(10)
+    await rival.claim_letter(again, 0)
+
+    await store.letter_sent(letter)
+
+    assert await rival.renew_letter(again, LONG_S) is False
+    await rival.letter_failed(again, "too late", 0)
+    assert await rival.due_letters(10) == []
+    (sent,) = await store.letters(limit=10, state="sent")
+    assert sent.error == ""
+
+
 async def test_a_letter_that_was_sent_is_never_due(store: Store) -> None:
     (letter,) = await mailed(store)
     await store.claim_letter(letter, 0)

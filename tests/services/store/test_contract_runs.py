@@ -329,6 +329,37 @@ async def test_who_gives_a_run_back_hears_that_it_is_to_be_cancelled(
     assert (await store.run(lease.run)).status == "queued"
 
 
+async def test_a_run_that_is_to_be_cancelled_does_not_wait_for_a_person(
+    store: Store, rival: Store
+) -> None:
+    lease = await leased(store)
+    await rival.ask_cancel(lease.run)
+
+    assert await store.release(lease, status="waiting") is True
+
+    assert (await store.run(lease.run)).status == "queued"
+    (found,) = await rival.waiting_runs(workflows=("academy",), limit=10)
+    assert found.run == lease.run
+
+
+async def test_pruning_finds_runs_that_an_earlier_release_left_waiting_to_be_cancelled(
+    store: Store,
+) -> None:
+    left, waits = await leased(store), await leased(store)
+    for lease in (left, waits):
+        await store.release(lease, status="waiting")
+    async with store.write() as tx:
+        await tx.execute(
+            "UPDATE runs SET cancel_asked = 1 WHERE thread_id = :thread", thread=left.run.thread
+        )
+
+    await store.prune(before_us=0)
+
+    (found,) = await store.waiting_runs(workflows=("academy",), limit=10)
+    assert found.run == left.run
+    assert (await store.run(waits.run)).status == "waiting"
+
+
 async def test_who_was_superseded_gives_nothing_back(store: Store, rival: Store) -> None:
     lease = await expired(store)
     claimed = await rival.claim(lease.run, LONG_S)

@@ -88,6 +88,11 @@ class OpenAIModel:
                 self._refused |= {part for part in without if part.always}
                 return reply
 
+    def prepare(self) -> None:
+        """Import the HTTP client, if replies come over HTTP."""
+        if isinstance(self._transport, HttpTransport):
+            self._transport.prepare()
+
     async def close(self) -> None:
         await self._transport.close()
 

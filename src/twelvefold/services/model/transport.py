@@ -1,7 +1,7 @@
 """How a request gets to the model's server: HTTP by aiohttp, or anything that obeys `Transport`.
 
 Knows connections and nothing of what is said over them. aiohttp takes a fifth of a second of CPU
-to import, so that is done with the first request.
+to import, so that is done by `prepare`, or else with the first request.
 """
 
 import asyncio
@@ -61,6 +61,10 @@ class HttpTransport:
         self._api_key = api_key
         self._connect_timeout_s = connect_timeout_s
         self._session: ClientSession | None = None
+
+    def prepare(self) -> None:
+        """Import aiohttp, which makes its TLS contexts then."""
+        import aiohttp  # noqa: F401 - for its import
 
     @asynccontextmanager
     async def post(

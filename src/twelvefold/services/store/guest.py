@@ -33,6 +33,10 @@ class Guest:
     def __init__(self) -> None:
         self._engine: AsyncEngine | None = None
 
+    def prepare(self, dialect: Dialect) -> None:
+        """Import what SQLAlchemy knows of the database, and make its engine."""
+        self._engine = self._engine or _engine(dialect)
+
     async def join(self, connection: Connection, refuse: Refuse) -> "Joined":
         """SQLAlchemy on this connection; `refuse` says which statements it may not send.
 

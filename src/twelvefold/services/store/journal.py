@@ -6,6 +6,7 @@ way; `mysql.py` and `sqlite.py` are those.
 """
 
 import secrets
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ from twelvefold.services.store.keys import Keys
 from twelvefold.services.store.outbox import Outbox
 from twelvefold.services.store.releases import Releases
 from twelvefold.services.store.requests import Requests
+from twelvefold.services.store.statements import Dialect
 from twelvefold.services.store.transaction import (
     Connection,
     SQLReadOnly,
@@ -77,6 +79,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
     ) -> None:
         super().__init__(own_statements, words, now_us)
         self._guest: Guest | None = None
+        self._dialect: Dialect = "mysql" if own_statements == "mysql.sql" else "sqlite"
 
     @abstractmethod
     def _read_only(self) -> AbstractAsyncContextManager[Connection]:
@@ -93,6 +96,11 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         if self._guest is None:
             self._guest = Guest()
         return self._guest
+
+    def prepare(self) -> None:
+        """Make SQLAlchemy ready where a workflow has imported it."""
+        if "sqlalchemy" in sys.modules:
+            self._guest_of().prepare(self._dialect)
 
     # --- runs ---------------------------------------------------------------------------------
 

@@ -28,6 +28,12 @@ class Outbox(Database):
         )
         return bool(claimed)
 
+    async def renew_letter(self, letter: Letter, for_s: float) -> bool:
+        held_us = int(for_s * SECOND_US)
+        async with self._renewing() as db:
+            values = {"id": letter.id, "attempts": letter.attempts, "held_us": held_us}
+            return bool(await db.execute(self._sql["renew_letter"], values))
+
     async def letter_sent(self, letter: Letter) -> None:
         await self._written("letter_sent", id=letter.id)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twelvefold.services.store.database import Database, listed
 from twelvefold.services.store.transaction import Connection
 
-_OF_NO_THREAD = ("delete_old_requests", "delete_old_letters")
+_OF_NO_THREAD = ("requeue_cancelled", "delete_old_requests", "delete_old_letters")
 _OF_THREADS = (
     *("delete_deltas", "delete_requests", "delete_events", "delete_runs", "delete_outbox"),
     "delete_threads",

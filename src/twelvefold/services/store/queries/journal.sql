@@ -62,15 +62,19 @@ UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked = 0
 
 -- release: 0 rows mean that another process holds it; :behind puts it behind those that wait already;
--- the attempt is not counted unless :counts is 1; :usage '' leaves what the run has cost as it was
-UPDATE runs SET status = :status, lease_token = :left,
+-- the attempt is not counted unless :counts is 1; :usage '' leaves what the run has cost as it was;
+-- one that is to be cancelled does not wait for a person, so that any worker ends it
+UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status END,
+       lease_token = :left,
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END, error = :error,
        lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
--- settle_run: the run rests or is over, and its lease is given back
-UPDATE runs SET status = :status, error = :error, lease_until = 0, lease_token = '',
+-- settle_run: the run rests or is over, and its lease is given back; one that is to be cancelled does
+-- not wait for a person
+UPDATE runs SET status = CASE WHEN cancel_asked = 1 AND :status = 'waiting' THEN 'queued' ELSE :status END,
+       error = :error, lease_until = 0, lease_token = '',
        finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 

@@ -14,7 +14,12 @@ UPDATE outbox SET attempts = :attempts + 1, due_at = {now_us} + :held_us, error 
  WHERE id = :id AND attempts = :attempts AND sent_at IS NULL AND dead_at IS NULL
    AND due_at <= {now_us}
 
--- letter_sent: 0 rows mean that there is no such letter
+-- renew_letter: 0 rows mean that it was sent, has failed or is another sender's; each claim counts an
+-- attempt, and so the number tells whose claim it is
+UPDATE outbox SET due_at = {now_us} + :held_us
+ WHERE id = :id AND attempts = :attempts + 1 AND error IS NULL AND sent_at IS NULL AND dead_at IS NULL
+
+-- letter_sent: a mail has left, whoever has claimed it by now; 0 rows mean that there is no such letter
 UPDATE outbox SET sent_at = {now_us}, dead_at = NULL, error = NULL WHERE id = :id
 
 -- letter_failed: 0 rows mean that it was sent, or that somebody else is trying it by now

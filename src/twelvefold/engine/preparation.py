@@ -1,0 +1,58 @@
+"""What a run needs and a process imports or builds only on first use, prepared before that.
+
+An HTTP client, say, takes a second of CPU to import, and many on a loaded machine. On the event
+loop, with runs claimed, that would hold up the renewals of their leases.
+"""
+
+import asyncio
+from typing import Protocol, runtime_checkable
+
+from twelvefold.core.ports import Mailer
+from twelvefold.engine.services import Services
+from twelvefold.errors import WorkflowError
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A service that imports or builds something on first use."""
+
+    def prepare(self) -> None:
+        """Do it now; called in a thread. A second call does nothing."""
+        ...
+
+
+class Preparation:
+    """Prepares the services and tools of a process once, in a thread of its own."""
+
+    def __init__(self, services: Services, mailer: Mailer | None = None) -> None:
+        self._services = services
+        self._mailer = mailer
+        self._task: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Return when everything is prepared; all callers wait for the same preparation."""
+        if self._task is None:
+            work = asyncio.to_thread(prepare, self._services, self._mailer)
+            self._task = asyncio.get_running_loop().create_task(work, name="prepare")
+        if not self._task.done():
+            await asyncio.shield(self._task)
+
+
+def prepare(services: Services, mailer: Mailer | None = None) -> None:
+    """Import and build what runs of these workflows need.
+
+    A tool whose schema cannot be built is reported, and fails the runs that offer it.
+    """
+    attached: tuple[object, ...] = (services.model, services.store, mailer)
+    for service in attached:
+        if isinstance(service, Preparable):
+            service.prepare()
+    for workflow in services.workflows.values():
+        for tool in workflow.tools:
+            try:
+                tool.prepare()
+            except WorkflowError as error:
+                log.error("tool_not_prepared", workflow=workflow.name, error=str(error))

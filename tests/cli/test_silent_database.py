@@ -1,0 +1,184 @@
+"""Processes that are told to stop while the database does not answer: they end in time."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.acceptance.database import private_database
+from tests.cli.conftest import ModelServer, child_environ
+from tests.cli.silent_proxy import SilentProxy, silent_proxy
+from tests.cli.test_web import free_port
+from tests.engine.stage import ANN, SHOP
+from tests.smtp_sink import Sink
+from twelvefold.boot import RandomIds, migrate_journal
+from twelvefold.cli.run import message
+from twelvefold.core.budget import Limits
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Store
+from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.services import Services
+from twelvefold.services.model.scripted import ScriptedModel, in_turn
+from twelvefold.services.store import open_store
+
+pytestmark = pytest.mark.mysql
+IN_TIME_S = 12.0
+"""Five seconds with room for a slow machine; without a limit it takes 15 to 65."""
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[str]:
+    server = os.environ.get("DATABASE_URL", "")
+    async with private_database(server, f"silent_{os.urandom(5).hex()}") as url:
+        await migrate_journal(url)
+        yield url
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[SilentProxy]:
+    with silent_proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[Store]:
+    store = await open_store(database)
+    await store.run_script("create table bought (who varchar(80), what varchar(80));")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[Sink]:
+    async with Sink().serving() as sink:
+        yield sink
+
+
+@pytest.fixture
+def environ(here: Path, model: ModelServer, proxy: SilentProxy) -> dict[str, str]:
+    return child_environ(
+        DATABASE_URL=proxy.url,
+        WORKFLOWS="shop:workflow",
+        OPENAI_BASE_URL=model.url,
+        GRACE_S="0.2",
+        WEB_DRIVES="foreground",
+        PORT=str(free_port()),
+    )
+
+
+async def enqueue(store: Store, text: str) -> RunId:
+    services = Services(store, ScriptedModel(in_turn()), {"shop": SHOP}, RandomIds(), Limits(), "1")
+    items = [message(text)]
+    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=items)
+    return run
+
+
+@asynccontextmanager
+async def process(
+    environ: dict[str, str], here: Path, *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "twelvefold", *arguments),
+        env=environ,
+        cwd=here,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def logged(process: asyncio.subprocess.Process, event: str) -> None:
+    assert process.stdout is not None
+    while f'"{event}"' not in (await process.stdout.readline()).decode():
+        assert process.returncode is None
+
+
+async def silent(proxy: SilentProxy) -> None:
+    async with asyncio.timeout(30):
+        while not proxy.silent.is_set():
+            await asyncio.sleep(0.01)
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """Tell the process to stop; its exit status."""
+    process.terminate()
+    async with asyncio.timeout(IN_TIME_S):
+        await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
+
+
+COMMIT_OF_A_STEP = ("bought tea", "COMMIT")
+BUYS_TEA = 'call buy {"what": "tea"}'
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        pytest.param(COMMIT_OF_A_STEP, id="commit"),
+        pytest.param(("bought tea",), id="step", marks=pytest.mark.slow),
+        pytest.param(("SET status = 'running', lease_token",), id="claim", marks=pytest.mark.slow),
+        pytest.param(("SET status = 'running', lease_token", "COMMIT"), id="claim's commit"),
+        pytest.param(("FROM threads WHERE id",), id="load", marks=pytest.mark.slow),
+    ],
+)
+async def test_a_worker_ends_in_time(
+    proxy: SilentProxy, store: Store, environ: dict[str, str], here: Path, statements: list[str]
+) -> None:
+    async with process(environ, here, "worker") as worker:
+        await logged(worker, "worker_started")
+        proxy.fall_silent_at(*statements)
+        await enqueue(store, BUYS_TEA)
+        await silent(proxy)
+
+        assert await ended(worker) == 0
+
+
+async def test_a_worker_that_notes_a_mail_ends_in_time(
+    proxy: SilentProxy, store: Store, smtp: Sink, environ: dict[str, str], here: Path
+) -> None:
+    environ |= {"SMTP_URL": f"smtp://127.0.0.1:{smtp.port}", "MAIL_FROM": "office@example.org"}
+    async with process(environ, here, "worker") as worker:
+        await logged(worker, "worker_started")
+        proxy.fall_silent_at("UPDATE outbox SET sent_at")
+        async with store.write() as tx:
+            await tx.send_mail("ann@example.org", "Hi", "There")
+        await silent(proxy)
+
+        assert await ended(worker) == 0
+
+
+@pytest.mark.usefixtures("store")
+async def test_web_ends_in_time(proxy: SilentProxy, environ: dict[str, str], here: Path) -> None:
+    async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=60) as http:
+        await logged(web, "web_ready")
+        proxy.fall_silent_at(*COMMIT_OF_A_STEP)
+        body = {"model": "shop", "input": [message(BUYS_TEA)]}
+        url = f"http://127.0.0.1:{environ['PORT']}/v1/responses"
+        asked = asyncio.ensure_future(http.post(url, json=body))
+        await silent(proxy)
+        # A request that has to write what it was asked for, too.
+        also = asyncio.ensure_future(http.post(url, json=body))
+
+        assert await ended(web) == 0
+        await asyncio.gather(asked, also, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_run_at_a_terminal_ends_in_time(
+    proxy: SilentProxy, environ: dict[str, str], here: Path
+) -> None:
+    proxy.fall_silent_at(*COMMIT_OF_A_STEP)
+    async with process(environ, here, "run", BUYS_TEA) as run:
+        await silent(proxy)
+
+        assert await ended(run) == 75

@@ -1,0 +1,59 @@
+"""Cancelling and deleting while a step's transaction has the run: what the caller reads."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.services.store.stories import emptied, journal, leased
+from twelvefold.boot import RandomIds
+from twelvefold.core.budget import Limits
+from twelvefold.core.ports import Append, Store
+from twelvefold.engine.commands import cancel, delete_thread
+from twelvefold.engine.services import Services
+from twelvefold.errors import StepUnderWay
+from twelvefold.services.model.scripted import ScriptedModel, says
+from twelvefold.services.store import mysql, open_store
+
+pytestmark = pytest.mark.mysql
+
+
+@pytest.fixture
+async def store(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """Waits for a lock for one second in place of five."""
+    short = [one.replace("lock_wait_timeout = 5", "lock_wait_timeout = 1") for one in mysql.SESSION]
+    monkeypatch.setattr(mysql, "SESSION", short)
+    monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
+    store = await open_store(mariadb_url)
+    await emptied(store)
+    yield store
+    await store.close()
+
+
+def services(store: Store) -> Services:
+    return Services(store, ScriptedModel(lambda _: says("hi")), {}, RandomIds(), Limits(), "1.0")
+
+
+async def test_who_cancels_in_mid_step_reads_what_to_wait_for_and_succeeds_after_it(
+    store: Store,
+) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(StepUnderWay, match=f"run {lease.run} is in the transaction of a step"):
+        async with store.append(Append(lease, 1, 1)):
+            await cancel(services(store), lease.run)
+
+    assert await cancel(services(store), lease.run) == "cancelled"
+    assert len(await journal(store, lease.run.thread)) == 2
+
+
+async def test_who_deletes_in_mid_step_reads_what_to_wait_for_and_succeeds_after_it(
+    store: Store,
+) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(StepUnderWay, match="try again when it is over"):
+        async with store.append(Append(lease, 1, 1)):
+            await delete_thread(services(store), lease.run.thread)
+
+    await delete_thread(services(store), lease.run.thread)
+    assert (await store.run(lease.run)).cancel_asked

@@ -1,0 +1,194 @@
+"""A letter is sent only under a lease: renewed while it takes, given up when it lapses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.engine.stage import Stage
+from tests.worker.test_outbox import POLL_S, all_sent, post, until
+from twelvefold.core.ports import Letter, Mail, Store
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.mail.memory import MemoryMailer
+from twelvefold.worker.outbox import Postman
+
+LEASE_S = 20.0
+
+
+class Clock:
+    """Stands still until it is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow(MemoryMailer):
+    """Sends when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.let, self.cut_off = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(self, mail: Mail) -> None:
+        self.began.set()
+        try:
+            await self.let.wait()
+        except asyncio.CancelledError:
+            self.cut_off.set()
+            raise
+        await super().send(mail)
+
+
+@pytest.fixture
+def store(stage: Stage) -> Store:
+    return stage.process().store
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def _frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fiftieth of a second, of leases that a slow machine does not lose."""
+    monkeypatch.setattr("twelvefold.worker.message_lease.RENEWALS", 50 * LEASE_S)
+
+
+@asynccontextmanager
+async def sending(store: Store, mailer: MemoryMailer, clock: Clock) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        postman = Postman(store, mailer, POLL_S, lease_s=LEASE_S, now=clock)
+        group.create_task(postman.run(stop))
+        yield
+        stop.set()
+
+
+def renewals(
+    store: Store, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bool]
+) -> asyncio.Event:
+    """Answers renewals in place of the database; the event says that one was asked for."""
+    asked = asyncio.Event()
+
+    async def renew(letter: Letter, for_s: float) -> bool:
+        asked.set()
+        return answer()
+
+    monkeypatch.setattr(store, "renew_letter", renew)
+    return asked
+
+
+async def test_a_letter_that_takes_long_stays_its_senders(store: Store, clock: Clock) -> None:
+    await post(store, "ann")
+
+    async with sending(store, mailer := Slow(), clock):
+        await mailer.began.wait()
+        async with store.write() as tx:
+            await tx.execute("update outbox set due_at = 1")
+        while await store.due_letters(1):  # until it is renewed
+            await asyncio.sleep(0.01)
+        mailer.let.set()
+        (letter,) = await until(store, all_sent)
+
+    assert letter.attempts == 1
+
+
+async def test_nothing_is_sent_under_a_claim_that_was_answered_too_late(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(store, "ann")
+    claim, late = store.claim_letter, asyncio.Event()
+
+    async def claimed(letter: Letter, for_s: float) -> bool:
+        held = await claim(letter, for_s)
+        clock.now += for_s
+        late.set()
+        return held
+
+    monkeypatch.setattr(store, "claim_letter", claimed)
+    async with sending(store, mailer := MemoryMailer(), clock):
+        await late.wait()
+
+    (letter,) = await store.letters(limit=1)
+    assert mailer.sent == []
+    assert (letter.attempts, letter.error, letter.sent_at_us) == (1, "", None)
+
+
+async def test_a_send_ends_when_its_lease_could_not_be_renewed_in_time(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> bool:
+        raise StoreUnavailable("away")
+
+    await post(store, "ann")
+    asked = renewals(store, monkeypatch, away)
+
+    async with sending(store, mailer := Slow(), clock):
+        await mailer.began.wait()
+        await asked.wait()
+        assert not mailer.cut_off.is_set()
+        clock.now += LEASE_S
+        await mailer.cut_off.wait()
+
+    (letter,) = await store.letters(limit=1)
+    assert (letter.error, letter.sent_at_us, letter.dead_at_us) == ("", None, None)
+
+
+async def test_a_send_ends_when_another_sender_has_the_letter(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(store, "ann")
+    renewals(store, monkeypatch, lambda: False)
+
+    async with sending(store, mailer := Slow(), clock):
+        await mailer.cut_off.wait()
+
+    (letter,) = await store.letters(limit=1)
+    assert (letter.error, letter.sent_at_us) == ("", None)
+
+
+async def test_a_renewal_that_breaks_is_tried_again(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = iter([True])
+    again = asyncio.Event()
+
+    def answer() -> bool:
+        if next(broken, False):
+            raise RuntimeError("a bug")
+        again.set()
+        return True
+
+    await post(store, "ann")
+    renewals(store, monkeypatch, answer)
+
+    async with sending(store, mailer := Slow(), clock):
+        await again.wait()
+        mailer.let.set()
+        await until(store, all_sent)
+
+    assert len(mailer.sent) == 1
+
+
+async def test_a_mail_that_has_left_is_noted_as_sent_also_when_the_lease_has_lapsed(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(store, "ann")
+    note, renewed = store.letter_sent, renewals(store, monkeypatch, lambda: False)
+
+    async def slowly(letter: Letter) -> None:
+        await renewed.wait()
+        clock.now += LEASE_S
+        await note(letter)
+
+    monkeypatch.setattr(store, "letter_sent", slowly)
+    async with sending(store, mailer := MemoryMailer(), clock):
+        (letter,) = await until(store, all_sent)
+
+    assert len(mailer.sent) == 1
+    assert letter.attempts == 1
