@@ -380,9 +380,10 @@ async def take_over(stage: Stage, store: Store, lease: Lease) -> None:
 async def test_a_lease_is_kept_while_the_body_runs(
     stage: Stage, store: Store, held: Driven
 ) -> None:
+    await stage.let_leases_run_out()
+    assert not (await store.run(held.run)).leased
+
     async with LeaseRenewal(LeaseRenewer(), held.held):
-        await stage.let_leases_run_out()
-        assert not (await store.run(held.run)).leased
         while not (await store.run(held.run)).leased:
             await asyncio.sleep(0.001)
 

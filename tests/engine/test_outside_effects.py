@@ -121,6 +121,24 @@ async def test_a_call_waits_until_its_lease_is_confirmed(
     assert acting[0].started == 1
 
 
+async def test_a_process_that_is_paused_right_before_a_call_checks_its_lease_again(
+    services: Services, clock: Clock, acting: tuple[Acting, Tool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lease_of(clock, store := Renewing())
+    calling = held.calling
+    pauses = [LEASE_S]
+
+    def paused(tool: str, timeout_s: float) -> Any:
+        clock.now += pauses.pop() if pauses else 0.0
+        return calling(tool, timeout_s)
+
+    monkeypatch.setattr(held, "calling", paused)
+    acting[0].go_on.set()
+
+    assert await perform(services, held, acting[1]) == DONE
+    assert (acting[0].started, store.asked) == (1, [LEASE])
+
+
 async def test_a_pure_call_needs_no_lease(services: Services, clock: Clock) -> None:
     @tool(name="act", effect="pure")
     async def act() -> str:

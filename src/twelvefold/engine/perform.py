@@ -93,10 +93,10 @@ async def run_call(
             raise asyncio.CancelledError from error
         if db is not None:
             _raise_if_not_the_tools(db, error)
-        is_cut_off = limit.expired() or guard.lapsed
         if guard.lapsed:
             log.warning("lease_lapsed", tool=tool.name, call=call.call.id)
-            await held.confirm()
+            await held.confirm()  # or leave the run to the process that has it
+        is_cut_off = limit.expired() or guard.lapsed
         # A thread cannot be stopped: a second one beside it would be a second call at a time.
         if is_cut_off and tool.effect == "idempotent" and tries > 1 and tool.is_async:
             log.warning("tool_timed_out", tool=tool.name, call=call.call.id, tries=tries)
@@ -110,11 +110,13 @@ async def _called(
 ) -> object:
     """What the tool returns. Raises what it raises, and NotStarted."""
     tool, arguments = call.tool, {**_handed_in(call, held, principal, db), **call.arguments}
-    if tool.is_async:
-        return await cast("Awaitable[object]", tool.function(**arguments))
-    leaves = tool.effect in LEAVES_THE_DATABASE
-    may_start = held.is_valid if leaves else _always
-    return await call_in_thread(tool.name, partial(tool.function, **arguments), may_start)
+    may_start = held.is_valid if tool.effect in LEAVES_THE_DATABASE else _always
+    if not tool.is_async:
+        return await call_in_thread(tool.name, partial(tool.function, **arguments), may_start)
+    # Checked again: the process may have been paused since the lease was confirmed.
+    if not may_start():
+        raise NotStarted
+    return await cast("Awaitable[object]", tool.function(**arguments))
 
 
 def _always() -> bool:
