@@ -172,7 +172,8 @@ class MySQLStore(SQLStore):
             pool.release(raw)
             if isinstance(error, StoreUnavailable) or not isinstance(error, Exception):
                 raise
-            raise StoreFailed(f"the database cannot be used: {error!r}") from error
+            said = error if isinstance(error, StoreRefused) else repr(error)
+            raise StoreFailed(f"the database cannot be used: {said}") from error
         finally:
             self._in_use.discard(db)
         alive = {one: session for one, session in self._sessions.items() if one.connected}
