@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from tests.builders import said
 from tests.services.store.stories import leased, new_thread
-from tests.services.store.stub_server import StubServer, error
+from tests.services.store.stub_server import Session, StubServer, error
 from twelvefold.core.ids import LeaseToken, RunId
 from twelvefold.core.ports import Append, Lease, Store
 from twelvefold.errors import (
@@ -327,6 +327,31 @@ async def test_what_sqlalchemy_asks_at_first_is_never_the_tool_s(
     server.heal()
     server.fails("^SELECT", lambda *_: error(1213, "40001"))
     assert type(await fault_of(store, lambda one: step(one, text(TOOL)))) is StoreUnavailable
+
+
+async def test_a_server_that_tells_no_limit_is_sent_anything(
+    server: StubServer, store: Store
+) -> None:
+    server.fails(PLACES["look"], lambda session, _: session.ok("COMMIT"))
+
+    await step(store)
+
+
+async def test_a_server_that_speaks_of_something_else_cannot_be_used(
+    server: StubServer, store: Store
+) -> None:
+    def else_where(session: Session, _: str) -> bytes:
+        session.rows(["nonsense"], [("max_allowed_packet",)])
+        return b""
+
+    server.fails(PLACES["look"], else_where)
+
+    fault = await fault_of(store)
+
+    assert type(fault) is StoreFailed
+    assert "cannot be used: KeyError('Variable_name')" in str(fault)
+    server.heal()
+    await step(store)
 
 
 async def test_a_packet_that_the_server_calls_too_large_names_the_setting(

@@ -170,9 +170,10 @@ class MySQLStore(SQLStore):
         except BaseException as error:
             db.cut()
             pool.release(raw)
-            if isinstance(error, StoreRefused):
-                raise StoreFailed(f"the database cannot be used: {error}") from error
-            raise
+            if isinstance(error, StoreUnavailable) or not isinstance(error, Exception):
+                raise
+            said = error if isinstance(error, StoreRefused) else repr(error)
+            raise StoreFailed(f"the database cannot be used: {said}") from error
         finally:
             self._in_use.discard(db)
         alive = {one: session for one, session in self._sessions.items() if one.connected}
@@ -310,7 +311,7 @@ async def _session_of(db: MySQLConnection) -> _Session:
         # SELECT, UPDATE and DELETE wait for what other nodes have committed: who finds no row to
         # update would take a lease for lost that another node has just granted.
         await db.execute("SET SESSION wsrep_sync_wait = 3", {})
-    return _Session(int(is_galera), int(variables["max_allowed_packet"]))
+    return _Session(int(is_galera), int(variables.get("max_allowed_packet", 0)))
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
