@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from twelvefold.core.events import Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.ports import Lease, Store
+from twelvefold.core.ports import Lease, RunRecord, Store
 from twelvefold.engine.lease import HeldLease
 
 LEASE = Lease(RunId(ThreadId("a" * 44), 1), LeaseToken("t"))
@@ -28,6 +29,12 @@ class Renewing:
     def __init__(self, *answers: Callable[[], Awaitable[bool]] | BaseException | bool) -> None:
         self.answers = list(answers)
         self.asked: list[Lease] = []
+        self.cancelled = False
+
+    async def run(self, run: RunId) -> RunRecord:
+        return RunRecord(
+            run, "running", "ann", "shop", "1.0", Usage(), "", 0, None, True, self.cancelled
+        )
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         self.asked.append(lease)

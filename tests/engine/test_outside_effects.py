@@ -108,6 +108,19 @@ async def test_no_call_starts_without_a_lease(
     assert acting[0].started == 0
 
 
+async def test_no_call_starts_once_its_run_is_to_be_cancelled(
+    services: Services, clock: Clock, acting: tuple[Acting, Tool]
+) -> None:
+    held = lease_of(clock, store := Renewing())
+    store.cancelled = True
+
+    with pytest.raises(CancelAsked):
+        await perform(services, held, acting[1])
+
+    assert held.is_valid()
+    assert acting[0].started == 0
+
+
 async def test_a_call_waits_until_its_lease_is_confirmed(
     services: Services, clock: Clock, acting: tuple[Acting, Tool]
 ) -> None:

@@ -119,6 +119,18 @@ class HeldLease:
         while not self.is_valid():
             await patiently(self._renew, math.inf)
 
+    async def confirm_for_effect(self) -> None:
+        """As `confirm`, before a call that no transaction undoes.
+
+        A cancel takes a run from a process whose lease still holds, and that process learns of it
+        with its next renewal: look now. Raises CancelAsked.
+        """
+        run = self.lease.run
+        record = await patiently(lambda: self.store.run(run), math.inf)
+        if record.cancel_asked:
+            raise CancelAsked(f"run {run} is to be cancelled")
+        await self.confirm()
+
     async def _renew(self) -> None:
         if self._ended:
             raise self._ended

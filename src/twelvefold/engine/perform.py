@@ -72,7 +72,7 @@ async def run_call(
     tool = call.tool
     leaves = tool.effect in LEAVES_THE_DATABASE
     if leaves:
-        await held.confirm()
+        await held.confirm_for_effect()
         held.begun.add(call.call.id)
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
@@ -134,7 +134,7 @@ def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
 def failed_call(
     services: Services, call: Admitted, error: BaseException, *, is_cut_off: bool = False
 ) -> CallOutcome:
-    """What came of a call whose tool raised `error`, ."""
+    """What came of a call whose tool raised `error`; `is_cut_off`: because it was cancelled."""
     if isinstance(error, ToolRefused):
         message = _readable(f"Error: {error}", services)
         return ToolFailed(call.call.id, call.tool.name, "refused", message)
