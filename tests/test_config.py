@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twelvefold.config import MYSQL, Settings, misspelt, variables
+from twelvefold.config import MYSQL, Settings, misspelt, unused, variables
 from twelvefold.config.parse import masked
 from twelvefold.errors import SettingsError
 
@@ -194,10 +194,16 @@ def test_a_server_may_have_an_ipv6_address() -> None:
     assert settings.database_url == "mysql://a:@[::1]:1/shop?charset=utf8mb4"
 
 
-def test_parts_and_a_url_together_are_an_error_that_names_both() -> None:
-    problems = problems_of(DATABASE_URL="mysql://a/b", MYSQL_HOST="c", MYSQL_USER="d")
+def test_a_database_url_wins_over_the_parts_of_another() -> None:
+    given = {"DATABASE_URL": "sqlite:///a.db", "MYSQL_USER": "ann", "MYSQL_HOST": "db"}
 
-    assert problems == ("DATABASE_URL and MYSQL_HOST, MYSQL_USER: both are set; unset either",)
+    assert Settings.from_environ(given).database_url == "sqlite:///a.db"
+    assert unused(given) == ["MYSQL_HOST, MYSQL_USER: not used, since DATABASE_URL is set"]
+
+
+@pytest.mark.parametrize("given", [{}, {"DATABASE_URL": "sqlite://"}, {"MYSQL_USER": "ann"}])
+def test_settings_that_are_used_need_no_warning(given: dict[str, str]) -> None:
+    assert unused(given) == []
 
 
 def test_parts_that_lack_something_are_told_together() -> None:

@@ -40,8 +40,9 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StaleRun
 from twelvefold.services.model import open_model
 from twelvefold.services.model.openai import OpenAIModel
-from twelvefold.services.store.mysql import MySQLStore, connect_arguments
+from twelvefold.services.store.mysql import MySQLStore
 from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.mysql_url import connect_arguments
 from twelvefold.workflows.enrolment.workflow import workflow
 
 LEASE_S = 1.0

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,10 +23,12 @@ class PrivateMariaDB:
     """One MariaDB with its data in `directory`, which its user may stop, kill and start again.
 
     The port is chosen at the first start and kept by this object, so that clients find the
-    server again. `url` names a user who may do everything, databases included.
+    server again. `options` are more of the server's. `url` names a user who may do everything,
+    databases included.
     """
 
-    def __init__(self, directory: Path, *, owned: bool = True) -> None:
+    def __init__(self, directory: Path, *, owned: bool = True, options: Sequence[str] = ()) -> None:
+        self._options = options
         self._directory = directory.resolve()
         self._owned = owned
         self._port: int | None = None
@@ -131,6 +134,7 @@ class PrivateMariaDB:
         command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
         command += ["--innodb-flush-log-at-trx-commit=1", "--max-connections=500"]
         command += ["--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci"]
+        command += self._options
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C is for the tests, which end before their database does.
             self._process = subprocess.Popen(

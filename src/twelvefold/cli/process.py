@@ -16,7 +16,7 @@ from twelvefold.boot import environment, open_services, release_of
 from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, tell
 from twelvefold.cli.signals import end_by_force
-from twelvefold.config import Settings, misspelt
+from twelvefold.config import Settings, misspelt, unused
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import (
@@ -54,6 +54,8 @@ def call(handler: str, arguments: Mapping[str, Any]) -> int:
         for sentence in misspelt(given):
             tell(f".env: {sentence}")
         environ = {**given, **environment()}
+        for sentence in unused(environ):
+            tell(sentence)
         module, _, name = handler.partition(":")
         status = int(getattr(import_module(module), name)(environ, **arguments))
     except TwelvefoldError as error:

@@ -166,7 +166,7 @@ class Settings:
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
         reading = _Reading(given)
         values = {v.field: reading.value(v) for v in variables() if v.name in given and v.field}
-        if MYSQL_NAMES & given.keys():
+        if MYSQL_NAMES & given.keys() and "DATABASE_URL" not in given:
             values["database_url"] = reading.database_url()
         reading.refuse_unknown()
         settings = cls(**{field: value for field, value in values.items() if value != BAD})
@@ -223,6 +223,14 @@ def misspelt(given: Iterable[str]) -> list[str]:
     return [f"{name} is not known; {close[0]} is meant?" for name, close in near.items() if close]
 
 
+def unused(given: Mapping[str, str]) -> list[str]:
+    """A sentence for each setting that another one makes useless."""
+    names = sorted(name for name in MYSQL_NAMES if given.get(name))
+    if not given.get("DATABASE_URL") or not names:
+        return []
+    return [f"{', '.join(names)}: not used, since DATABASE_URL is set"]
+
+
 def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
@@ -251,9 +259,6 @@ class _Reading:
 
     def database_url(self) -> str:
         both = sorted(MYSQL_NAMES & self._given.keys())
-        if "DATABASE_URL" in self._given:
-            self.problems.append(f"DATABASE_URL and {', '.join(both)}: both are set; unset either")
-            return BAD
         for name in ("MYSQL_USER", "MYSQL_DATABASE"):
             if name not in self._given:
                 self.problems.append(f"{name}: is not set, though {both[0]} is")

@@ -9,12 +9,20 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import servers
+from tests.certificates import Certificates, make_certificates
 from tests.services.store.stories import SCHEMA, emptied, made, on_server
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import offline_sql
 
 MEMORY = "sqlite://"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
 BACKENDS = [
     "sqlite",
     "memory",

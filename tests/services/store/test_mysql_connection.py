@@ -36,6 +36,7 @@ from twelvefold.errors import (
 )
 from twelvefold.services.store import mysql, open_store
 from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.mysql_url import connect_arguments
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
@@ -189,7 +190,7 @@ async def test_readers_of_a_silent_server_wait_for_no_later_reader(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "READ_S", 0.6)
-    store = mysql.MySQLStore(mysql.connect_arguments(server.url), pool_size=1)
+    store = mysql.MySQLStore(connect_arguments(server.url), pool_size=1)
     ended: list[str] = []
 
     async def read(name: str) -> None:

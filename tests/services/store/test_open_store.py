@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import Certificates
 from twelvefold.errors import SettingsError
 from twelvefold.services.store import open_store, sqlite_path
-from twelvefold.services.store.mysql import MySQLStore, connect_arguments
+from twelvefold.services.store.mysql import MySQLStore
+from twelvefold.services.store.mysql_url import connect_arguments
 from twelvefold.services.store.sqlite import SQLiteStore
 
 
@@ -84,13 +86,39 @@ def test_tls_is_used_when_the_url_asks_for_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "verify_mode", "check_hostname"),
+    [
+        ("ssl-mode=REQUIRED", ssl.CERT_NONE, False),
+        ("ssl_mode=required", ssl.CERT_NONE, False),
+        ("ssl-mode=VERIFY_CA&ssl-ca={ca}", ssl.CERT_REQUIRED, False),
+        ("ssl-mode=VERIFY_IDENTITY", ssl.CERT_REQUIRED, True),
+        ("ssl_ca={ca}", ssl.CERT_REQUIRED, True),
+        ("ssl-cert={cert}&ssl-key={key}", ssl.CERT_NONE, False),
+    ],
+)
+def test_tls_verifies_what_its_mode_says(
+    certificates: Certificates, query: str, verify_mode: int, check_hostname: bool
+) -> None:
+    url = f"mysql://u@h/db?{query.format(**certificates.paths())}"
+
+    context = connect_arguments(url)["ssl"]
+
+    assert (context.verify_mode, context.check_hostname) == (verify_mode, check_hostname)
+
+
+@pytest.mark.parametrize(
     ("url", "why"),
     [
         ("mysql://u:p@host", "names no database"),
         ("mysql://u:p@host:many/db", "Port could not be cast"),
-        ("mysql://u:p@host/db?ssl=maybe", "ssl=maybe is not known; use ssl=true or ssl=false"),
-        ("mysql://u:p@host/db?ssl_ca=/no/such/file", "ssl_ca=/no/such/file cannot be read"),
+        ("mysql://u:p@host/db?ssl=maybe", "ssl=maybe is not known; use ssl=true, ssl=false or"),
+        ("mysql://u:p@host/db?ssl_ca=/no/such/file", "ssl-ca=/no/such/file cannot be read"),
         ("mysql://u:p@host/db?sslmode=on&x=1", "sslmode, x is not known; use charset"),
+        ("mysql://u:p@host/db?ssl-mode=PREFERRED", "ssl-mode=PREFERRED is not known; use DIS"),
+        ("mysql://u:p@host/db?ssl-mode=REQUIRED&ssl=true", "are both set; use ssl-mode"),
+        ("mysql://u:p@host/db?ssl-mode=VERIFY_CA", "VERIFY_CA needs ssl-ca"),
+        ("mysql://u:p@host/db?ssl=true&ssl-key=/k", "ssl-key is set, though ssl-cert is not"),
+        ("mysql://u:p@host/db?ssl-cert=/no/such/file", "ssl-cert=/no/such/file cannot be used"),
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, why: str) -> None:

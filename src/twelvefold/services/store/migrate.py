@@ -78,7 +78,7 @@ async def _moved_mysql(url: str, revision: str) -> list[str]:
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
-    from twelvefold.services.store.mysql import connect_arguments
+    from twelvefold.services.store.mysql_url import connect_arguments
 
     async def connect() -> Any:
         return await asyncmy.connect(**connect_arguments(url))

@@ -4,21 +4,18 @@ Reads of ours have connections of their own, where each statement stands for its
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from asyncmy.constants.CLIENT import FOUND_ROWS
 from asyncmy.pool import Pool
 
-from twelvefold.errors import SettingsError, StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
 from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_driver import QuietCursor, cut, read_big_rows
+from twelvefold.services.store.mysql_driver import cut, read_big_rows
 from twelvefold.services.store.mysql_errors import connect_fault
 from twelvefold.services.store.mysql_server import VARIABLES, problems
 from twelvefold.services.store.statements import split_script
@@ -34,7 +31,6 @@ WORDS = {
     "straight_join": "STRAIGHT_JOIN",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
-CONNECT_S = 5.0
 CLOSE_S = 0.4
 """How long to wait for what is under way when the store is closed, and again once it is cut."""
 SPARE = 2
@@ -312,53 +308,3 @@ async def _session_of(db: MySQLConnection) -> _Session:
         # update would take a lease for lost that another node has just granted.
         await db.execute("SET SESSION wsrep_sync_wait = 3", {})
     return _Session(int(is_galera), int(variables.get("max_allowed_packet", 0)))
-
-
-def connect_arguments(url: str) -> dict[str, Any]:
-    """The driver's arguments for `mysql://user:password@host:port/database?…`.
-
-    `charset`, `unix_socket`, `ssl_ca` and `ssl=true` may follow. Raises SettingsError.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 3306
-    except ValueError as error:
-        raise SettingsError(f"DATABASE_URL: {error}") from None
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    arguments: dict[str, Any] = {
-        "host": parts.hostname or "127.0.0.1",
-        "port": port,
-        "user": unquote(parts.username or ""),
-        # As bytes: the driver would write text in Latin-1.
-        "password": unquote(parts.password or "").encode(),
-        "database": unquote(parts.path.lstrip("/")),
-        "charset": options.pop("charset", "utf8mb4"),
-        "connect_timeout": CONNECT_S,
-        "client_flag": FOUND_ROWS,
-        "cursor_cls": QuietCursor,
-    }
-    if not arguments["database"]:
-        raise SettingsError(
-            "DATABASE_URL: names no database; mysql://user:password@host:3306/database does"
-        )
-    if "unix_socket" in options:
-        arguments["unix_socket"] = options.pop("unix_socket")
-    if context := _tls(options.pop("ssl", ""), options.pop("ssl_ca", "")):
-        arguments["ssl"] = context
-    if options:
-        raise SettingsError(
-            f"DATABASE_URL: {', '.join(options)} is not known; "
-            "use charset, unix_socket, ssl, ssl_ca"
-        )
-    return arguments
-
-
-def _tls(wanted: str, ca_file: str) -> ssl.SSLContext | None:
-    if wanted not in ("", "true", "false"):
-        raise SettingsError(f"DATABASE_URL: ssl={wanted} is not known; use ssl=true or ssl=false")
-    if wanted == "false" or not (wanted or ca_file):
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        raise SettingsError(f"DATABASE_URL: ssl_ca={ca_file} cannot be read: {error}") from None

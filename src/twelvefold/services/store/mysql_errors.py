@@ -15,6 +15,7 @@ from twelvefold.services.store.transaction import MIGRATE
 
 READ_ONLY_TRANSACTION = 1792
 """The statement's own fault in a transaction that we began as READ ONLY, else the database's."""
+ACCESS_DENIED = 1045
 FORBIDDEN_BY_OPTION = 1290
 """Said by a server that has become a replica, and of other options, too."""
 _OWN_STATES = ("21", "22", "23", "45")
@@ -67,9 +68,23 @@ def fault_of(error: BaseException, server: str = "") -> StoreUnavailable | Store
 
 
 def connect_fault(error: BaseException) -> StoreUnavailable:
-    """The driver's error, raised while no statement of anybody was under way."""
+    """The driver's error, raised while no statement was under way, with what to set instead."""
     fault = fault_of(error)
-    return StoreFailed(str(fault)) if isinstance(fault, StoreRefused) else fault
+    hint = _connect_hint(error)
+    if isinstance(fault, StoreRefused):
+        return StoreFailed(f"{fault}{hint}")
+    return type(fault)(f"{fault}{hint}")
+
+
+def _connect_hint(error: BaseException) -> str:
+    code, text = code_and_text(error)
+    if code == ACCESS_DENIED:
+        return "; if the account requires TLS, add ssl-mode=REQUIRED to DATABASE_URL"
+    if "CERTIFICATE_VERIFY_FAILED" not in text:
+        return ""
+    if "mismatch" in text:
+        return "; ssl-mode=VERIFY_CA with ssl-ca checks the certificate without the host's name"
+    return "; set ssl-ca to the authority's file, or use ssl-mode=REQUIRED, which checks none"
 
 
 def code_and_text(error: BaseException) -> tuple[int, str]:
