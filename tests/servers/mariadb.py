@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,12 +23,14 @@ class PrivateMariaDB:
     """One MariaDB with its data in `directory`, which its user may stop, kill and start again.
 
     The port is chosen at the first start and kept by this object, so that clients find the
-    server again. `url` names a user who may do everything, databases included.
+    server again. `url` names a user who may do everything, databases included. `options` are
+    given to the server, and when its data are made.
     """
 
-    def __init__(self, directory: Path, *, owned: bool = True) -> None:
+    def __init__(self, directory: Path, *, owned: bool = True, options: Sequence[str] = ()) -> None:
         self._directory = directory.resolve()
         self._owned = owned
+        self._options = tuple(options)
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,7 +112,7 @@ class PrivateMariaDB:
         )
         # Relative, since it is a script that takes a path with a space in it for two.
         command = [install_db, "--no-defaults", *as_root(), f"--datadir=./{unfinished.name}"]
-        command += ["--skip-test-db", "--skip-name-resolve"]
+        command += ["--skip-test-db", "--skip-name-resolve", *self._options]
         with self._log.open("wb") as log:
             made = subprocess.run(
                 command, cwd=self._directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -131,6 +134,7 @@ class PrivateMariaDB:
         command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
         command += ["--innodb-flush-log-at-trx-commit=1", "--max-connections=500"]
         command += ["--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci"]
+        command += self._options
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C is for the tests, which end before their database does.
             self._process = subprocess.Popen(
