@@ -53,7 +53,7 @@ class Terms:
 
     server_options: tuple[str, ...] = ()
     server_settings: tuple[str, ...] = ()
-    note_bytes: int = 200
+    notes: int = 0
     block_s: float = 0.0
     through_proxies: bool = False
     variant_of: Callable[[int], Variant] = lambda number: "plain"
@@ -109,7 +109,7 @@ class Arena:
             "MAIL_FROM": "Cases <cases@chaos.example>",
             "CHAOS_SOCKET": str(self.counter.socket),
             "CHAOS_LEASES": str(self.counter.notes),
-            "CHAOS_NOTE_BYTES": str(self.terms.note_bytes),
+            "CHAOS_NOTES": str(self.terms.notes),
             "CHAOS_BLOCK_S": f"{self.terms.block_s:g}",
         }
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from tests.acceptance.chaos.plan import Variant, replies
 from tests.services.model.streams import Said, responses_events
 
-PACE_S = (0.05, 0.25)
+PACE_S = (0.1, 0.6)
 """How long a reply takes, at least and at most."""
 
 

@@ -17,8 +17,10 @@ from twelvefold.services.store.mysql import connect_arguments
 FAULT_S = 6.0
 PAUSE_S = 3.0
 """How long a fault lasts, and how long all is well until the next one."""
-SHARES = (0.5, 1.0, 0.7)
-"""Which part of the application's connections the server ends at the beginning of each fault."""
+SHARES = (0.3, 1.0, 0.5)
+"""Which part of the application's connections the server ends, again and again, in each fault."""
+ENDS = 8
+"""How often in each fault: without that, few new connections would be asked for."""
 
 
 class Scene(Protocol):
@@ -48,8 +50,9 @@ class AccountLimit:
         for share in SHARES:
             await _limit_account(arena, arena.chance.choice((2, 4, 6)))
             try:
-                await _end_connections(arena, share)
-                await asyncio.sleep(FAULT_S)
+                for _ in range(ENDS):
+                    await _end_connections(arena, share)
+                    await asyncio.sleep(FAULT_S / ENDS)
             finally:
                 await _limit_account(arena, 0)
             await asyncio.sleep(PAUSE_S)
@@ -75,7 +78,7 @@ class DiskFull:
         self._disk = SmallDisk() if mount else None
         options = () if mount else TABLESPACE_OPTIONS
         settings = () if mount else ("set global innodb_file_per_table = off",)
-        self.terms = Terms(options, settings, note_bytes=20_000, disk=self._disk)
+        self.terms = Terms(options, settings, notes=8, disk=self._disk)
 
     async def faults(self, arena: Arena) -> None:
         for _ in SHARES:
@@ -85,6 +88,7 @@ class DiskFull:
                 await asyncio.sleep(1)
                 await self._fill(arena)
             await self._free(arena)
+            await asyncio.to_thread(arena.server.start)  # MariaDB may have ended on its full disk
             await asyncio.sleep(PAUSE_S)
 
     async def _fill(self, arena: Arena) -> None:
@@ -100,8 +104,7 @@ class DiskFull:
         if self._disk:
             self._disk.free()
             return
-        while not await arena.admin.attempt("drop table if exists filler"):
-            await asyncio.sleep(0.1)
+        await arena.admin.attempt("drop table if exists filler")
 
     def seen(self, arena: Arena) -> int:
         return _named_in_logs(arena, "1114", "1021")
@@ -125,11 +128,10 @@ class ServerFull:
         others: list[Any] = []
         for share in SHARES:
             try:
-                until = time.monotonic() + FAULT_S
-                await _end_connections(arena, share)
-                while time.monotonic() < until:
+                for _ in range(ENDS):
+                    await _end_connections(arena, share)
                     await _take_all(arena, others)
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(FAULT_S / ENDS)
             finally:
                 for one in others:
                     one.close()

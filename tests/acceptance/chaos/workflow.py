@@ -5,7 +5,7 @@ The other calls go to the counter, a process outside the database. When this mod
 the store also notes which process took which lease, so that the counter can check the caller's.
 
 Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of the notes),
-`CHAOS_NOTE_BYTES` (how long a row is), `CHAOS_BLOCK_S` (how long a blocking tool sleeps).
+`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps).
 """
 
 import asyncio
@@ -22,12 +22,16 @@ from twelvefold.services.store.mysql import MySQLStore
 
 SOCKET = os.environ.get("CHAOS_SOCKET", "")
 LEASES = os.environ.get("CHAOS_LEASES", "")
-NOTE = "x" * int(os.environ.get("CHAOS_NOTE_BYTES", "200"))
+NOTES = int(os.environ.get("CHAOS_NOTES", "0"))
+NOTE = "x" * 7_000  # two in a page of InnoDB, none in pages of its own
 BLOCK_S = float(os.environ.get("CHAOS_BLOCK_S", "0"))
 SCHEMA = """
-create table if not exists orders (ticket varchar(80) not null, note mediumtext not null);
-create table if not exists refunds (ticket varchar(80) not null, note mediumtext not null);
+create table if not exists orders (ticket varchar(80) not null);
+create table if not exists refunds (ticket varchar(80) not null);
+create table if not exists notes (ticket varchar(80) not null, note varchar(7000) not null);
 """
+THOUGHT_S = 0.05
+"""How long a tool holds its transaction between two statements."""
 _token_of: dict[str, str] = {}
 """The token of the last lease that this process took of a thread."""
 
@@ -35,24 +39,36 @@ _token_of: dict[str, str] = {}
 @tool
 async def place_order(tx: Transaction, ticket: str) -> str:
     """Place the order."""
-    statement = "insert into orders (ticket, note) values (:ticket, :note)"
-    await tx.execute(statement, ticket=ticket, note=NOTE)
+    await tx.fetch_one(
+        "select count(*) as orders from orders where ticket = :ticket", ticket=ticket
+    )
+    await asyncio.sleep(THOUGHT_S)
+    await tx.execute("insert into orders (ticket) values (:ticket)", ticket=ticket)
+    await _add_notes(tx, ticket)
     return f"{ticket} is ordered"
 
 
 @tool(approval=True)
 async def refund(tx: Transaction, ticket: str) -> str:
     """Pay the money back; a person allows it first."""
-    statement = "insert into refunds (ticket, note) values (:ticket, :note)"
-    await tx.execute(statement, ticket=ticket, note=NOTE)
+    await tx.execute("insert into refunds (ticket) values (:ticket)", ticket=ticket)
+    await _add_notes(tx, ticket)
     return f"{ticket} is refunded"
 
 
 @tool
 async def send_letter(tx: Transaction, ticket: str) -> str:
     """Send the confirmation by mail."""
-    await tx.send_mail("customer@chaos.example", ticket, f"Your case {ticket} is closed. {NOTE}")
+    await _add_notes(tx, ticket)
+    await tx.send_mail("customer@chaos.example", ticket, f"Your case {ticket} is closed.")
     return f"{ticket} is on its way"
+
+
+async def _add_notes(tx: Transaction, ticket: str) -> None:
+    """Make the tables grow."""
+    for _ in range(NOTES):
+        statement = "insert into notes (ticket, note) values (:ticket, :note)"
+        await tx.execute(statement, ticket=ticket, note=NOTE)
 
 
 @tool(effect="unsafe")
