@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.acceptance.chaos.arena import Arena, arena
 from tests.acceptance.chaos.people import People
 from tests.acceptance.chaos.scenes import Scene
-from tests.acceptance.chaos.verdict import Verdict, evidence, judged
+from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judged
 
 ARRIVAL_S = 27.0
 """The time over which runs are written: all of it, faults included."""
@@ -42,7 +42,11 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
         took_s = time.monotonic() - began
         said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
         notes += [f"unknown outcomes were settled: {said}"] * bool(said)
-        return judged(scene.name, made, await evidence(made), scene.seen(made), took_s, notes)
+        found = await evidence(made)
+        verdict = judged(scene.name, made, found, scene.seen(made), took_s, notes)
+        (made.directory / "verdict.txt").write_text("\n".join((*verdict.notes, *verdict.why)))
+        (made.directory / "journals.jsonl").write_text(journal_text(found, verdict.why))
+        return verdict
 
 
 async def _played(scene: Scene, made: Arena, runs: int) -> list[str]:

@@ -1,9 +1,11 @@
 """What came of a scene, told from the database, the counter and the mail server."""
 
+import json
+import re
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.acceptance.chaos import plan
@@ -12,6 +14,7 @@ from tests.acceptance.chaos.counter import LeaseNote, Start
 from tests.acceptance.chaos.journal import JournalLine, tickets
 from tests.acceptance.chaos.plan import PlannedCall
 from tests.smtp_sink import Received
+from twelvefold.core.ids import THREAD_ID_LENGTH
 from twelvefold.core.ports import OVER
 
 FAULTS = ("lost", "doubled", "stuck", "no_lease", "charged")
@@ -236,6 +239,13 @@ def judged(
     )
 
 
+def journal_text(found: Evidence, why: Sequence[str]) -> str:
+    """The journals of the runs that these sentences name, a line an entry."""
+    named = set(re.findall(rf"[0-9a-f]{{{THREAD_ID_LENGTH}}}", "\n".join(why)))
+    lines = [line for thread in sorted(named) for line in found.journals.get(thread, [])]
+    return "\n".join(json.dumps(asdict(line)) for line in lines)
+
+
 def _errors(found: Evidence) -> Iterator[str]:
     """Why runs failed, each reason once."""
     reasons = Tally(
@@ -250,6 +260,10 @@ def _errors(found: Evidence) -> Iterator[str]:
 HEADS = ("runs", "completed", "failed", "unknown", *FAULTS, "seen")
 
 
+SHOWN = 10
+"""Sentences of one scene in the table, at most."""
+
+
 def table(verdicts: Sequence[Verdict]) -> str:
     """A line a scene, and below what is wrong."""
     lines = [f"{'scene':<14}" + "".join(f"{head:>10}" for head in HEADS) + f"{'seconds':>10}"]
@@ -257,7 +271,9 @@ def table(verdicts: Sequence[Verdict]) -> str:
         numbers = "".join(f"{getattr(one, head):>10}" for head in HEADS)
         lines.append(f"{one.scene:<14}{numbers}{one.took_s:>10.0f}")
     for one in verdicts:
-        lines += [f"{one.scene}: {sentence}" for sentence in (*one.notes, *one.why)]
+        lines += [f"{one.scene}: {sentence}" for sentence in (*one.notes, *one.why[:SHOWN])]
+        if len(one.why) > SHOWN:
+            lines.append(f"{one.scene}: and {len(one.why) - SHOWN} more")
         if not one.seen:
             lines.append(f"{one.scene}: the fault did not occur, so nothing is proven")
     return "\n".join(lines)
