@@ -11,15 +11,18 @@ import argparse
 import asyncio
 import logging
 import random
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.acceptance.chaos.disk import SmallDisk
+from tests.acceptance.chaos.disk import SmallDisk, remove_left_behind
 from tests.acceptance.chaos.play import play
 from tests.acceptance.chaos.scenes import scenes
 from tests.acceptance.chaos.verdict import Verdict, table
+from tests.servers.home import end_servers, home
 
 RUNS = 150
 
@@ -33,7 +36,6 @@ def run_scenes(
     mount: bool | None = None,
 ) -> list[Verdict]:
     """Play these scenes, or all; `mount` None mounts a small disk where that is allowed."""
-    logging.disable(logging.ERROR)  # what the harness itself tries again is no news
     mounting = SmallDisk.can_be_mounted() if mount is None else mount
     made = scenes(mount=mounting)
     seed = random.randrange(2**32) if seed is None else seed
@@ -42,10 +44,19 @@ def run_scenes(
     for name in names or made:
         chance = random.Random(f"{seed} {name}")
         own = keep / name if keep else None
-        verdict = asyncio.run(play(made[name](), runs, chance, own))
+        verdict = _quietly(play(made[name](), runs, chance, own))
         print(f"chaos: {name}: {verdict.took_s:.0f} s", file=sys.stderr, flush=True)
         verdicts.append(verdict)
     return verdicts
+
+
+def _quietly(scene: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """Play a scene; what the harness itself tries again is not logged."""
+    logging.disable(logging.ERROR)
+    try:
+        return asyncio.run(scene)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def main() -> int:
@@ -61,6 +72,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.scenes) - set(names):
         parser.error(f"no scene {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: all that was begun ends
+    end_servers(lambda record: record.orphaned)
+    remove_left_behind(home())
     began = time.monotonic()
     verdicts = run_scenes(
         arguments.scenes,

@@ -70,6 +70,17 @@ class SmallDisk(AbstractContextManager["SmallDisk"]):
         return self._mounted / "filler"
 
 
+def remove_left_behind(home: Path) -> None:
+    """Unmount and remove what scenes that were killed have left; their servers have ended."""
+    mounted = Path("/proc/mounts")
+    lines = mounted.read_text().splitlines() if mounted.exists() else []
+    for directory in (Path(line.split()[1]) for line in lines):
+        run = directory.parents[1] if len(directory.parents) > 1 else directory
+        if run.parent == home and not (directory.parent / "server.pid").exists():
+            _unmount(directory)
+            shutil.rmtree(run, ignore_errors=True)
+
+
 def _mount(directory: Path) -> bool:
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(directory)]
     return shutil.which("mount") is not None and _succeeds(command)

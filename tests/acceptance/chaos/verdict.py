@@ -93,7 +93,7 @@ def _grouped(pairs: Iterator[tuple[str, Any]]) -> dict[str, list[Any]]:
 
 
 @dataclass
-class _Judge:
+class Judge:
     """Collects what is wrong, each as one of `FAULTS` and a sentence."""
 
     found: Evidence
@@ -219,7 +219,7 @@ def judged(
     scene: str, arena: Arena, found: Evidence, seen: int, took_s: float, notes: Sequence[str]
 ) -> Verdict:
     """Compare what was left behind with the plan of every run."""
-    judge = _Judge(found)
+    judge = Judge(found)
     for thread, variant in arena.runs.items():
         judge.run(thread, plan.calls(thread, variant))
     judge.leases()
