@@ -235,7 +235,7 @@ def judged(
         seen=seen,
         took_s=took_s,
         why=tuple(judge.why),
-        notes=(*notes, *_errors(found)),
+        notes=(*notes, *_errors(found), *_repeated(found)),
     )
 
 
@@ -255,6 +255,13 @@ def _errors(found: Evidence) -> Iterator[str]:
     )
     for reason, count in reasons.items():
         yield f"{count} runs {reason}"
+
+
+def _repeated(found: Evidence) -> Iterator[str]:
+    """How often a keyed call began at most: the key makes it one call, but each start costs."""
+    keyed = [len(starts) for starts in found.starts.values() if starts[0].key]
+    if max(keyed, default=1) > 1:
+        yield f"a keyed call began {max(keyed)} times; {sum(count > 1 for count in keyed)} more than once"
 
 
 HEADS = ("runs", "completed", "failed", "unknown", *FAULTS, "seen")
