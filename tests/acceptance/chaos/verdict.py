@@ -261,7 +261,8 @@ def _repeated(found: Evidence) -> Iterator[str]:
     """How often a keyed call began at most: the key makes it one call, but each start costs."""
     keyed = [len(starts) for starts in found.starts.values() if starts[0].key]
     if max(keyed, default=1) > 1:
-        yield f"a keyed call began {max(keyed)} times; {sum(count > 1 for count in keyed)} more than once"
+        repeated = sum(count > 1 for count in keyed)
+        yield f"{repeated} keyed calls began more than once, one of them {max(keyed)} times"
 
 
 HEADS = ("runs", "completed", "failed", "unknown", *FAULTS, "seen")
