@@ -148,7 +148,7 @@ class Arena:
 
     def log_lines(self) -> str:
         """Everything that the processes wrote."""
-        return "\n".join(one.read_text(errors="replace") for one in self.directory.glob("*.log"))
+        return "\n".join(one.read_text(errors="replace") for one in self.directory.glob("w*.log"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,7 @@ async def arena(terms: Terms, chance: random.Random, keep: Path | None) -> Async
         if terms.disk:
             stack.enter_context(terms.disk)
         server = PrivateMariaDB(data, options=terms.server_options)
+        stack.callback(_copy_log, data / "log", directory / "mariadb.log")
         stack.push_async_callback(asyncio.to_thread, server.stop)
         await asyncio.to_thread(server.start)
         password = secrets.token_hex(8)
@@ -200,6 +201,11 @@ async def arena(terms: Terms, chance: random.Random, keep: Path | None) -> Async
         stack.push_async_callback(made.close)
         await _start_processes(made, stack)
         yield made
+
+
+def _copy_log(log: Path, to: Path) -> None:
+    if log.exists():
+        shutil.copyfile(log, to)
 
 
 def _sockets(_: str, names: list[str]) -> list[str]:

@@ -42,7 +42,8 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
         took_s = time.monotonic() - began
         said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
         notes += [f"unknown outcomes were settled: {said}"] * bool(said)
-        found = await evidence(made)
+        async with asyncio.timeout(SETTLE_S):
+            found = await evidence(made)
         verdict = judged(scene.name, made, found, scene.seen(made), took_s, notes)
         (made.directory / "verdict.txt").write_text("\n".join((*verdict.notes, *verdict.why)))
         (made.directory / "journals.jsonl").write_text(journal_text(found, verdict.why))

@@ -88,23 +88,25 @@ class DiskFull:
                 await asyncio.sleep(1)
                 await self._fill(arena)
             await self._free(arena)
-            await asyncio.to_thread(arena.server.start)  # MariaDB may have ended on its full disk
             await asyncio.sleep(PAUSE_S)
 
     async def _fill(self, arena: Arena) -> None:
         if self._disk:
             await asyncio.to_thread(self._disk.fill)
             return
-        await arena.admin.attempt("create table if not exists filler (body longblob not null)")
-        for size in (4_000_000, 400_000, 20_000, 100):
-            while await arena.admin.attempt(f"insert into filler values (repeat('x', {size}))"):
+        # Rows that fit into a page: pages of their own may use what InnoDB keeps for rollbacks.
+        await arena.admin.attempt("create table if not exists filler (note varchar(7000) not null)")
+        for rows in (400, 40, 4, 1):
+            values = ", ".join(["(repeat('x', 7000))"] * rows)
+            while await arena.admin.attempt(f"insert into filler values {values}"):
                 pass
 
     async def _free(self, arena: Arena) -> None:
         if self._disk:
             self._disk.free()
-            return
-        await arena.admin.attempt("drop table if exists filler")
+        await asyncio.to_thread(arena.server.start)  # MariaDB may have ended on its full disk
+        if not self._disk:
+            await arena.admin.attempt("drop table if exists filler")
 
     def seen(self, arena: Arena) -> int:
         return _named_in_logs(arena, "1114", "1021")
