@@ -35,9 +35,6 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
             notes = await _played(scene, made, runs)
             await _settled(made, runs)
             working.cancel()
-        if not made.server.running:
-            notes.append("the server had ended by itself")
-            await asyncio.to_thread(made.server.start)
         notes += await _ended(made)
         took_s = time.monotonic() - began
         said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
