@@ -23,7 +23,7 @@ LANES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash bench bench-service
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash chaos bench bench-service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULT
 
 crash: $(READY) ## kill real processes at every journal boundary; nothing lost, nothing doubled
 	$(SERVERS) $(PY) -m tests.acceptance.crash $(ARGS)
+
+chaos: $(READY) ## real workers under a full disk, late commits, a killed MariaDB and more (ARGS="commit-late disk-full --seed 1")
+	$(PY) -m tests.acceptance.chaos $(ARGS)
 
 bench: $(READY) ## runs a second, latency, memory, beside loops without durability
 	$(SERVERS) $(PY) -m bench $(ARGS)

@@ -23,14 +23,14 @@ class PrivateMariaDB:
     """One MariaDB with its data in `directory`, which its user may stop, kill and start again.
 
     The port is chosen at the first start and kept by this object, so that clients find the
-    server again. `options` are more of the server's. `url` names a user who may do everything,
-    databases included.
+    server again. `url` names a user who may do everything, databases included. `options` are
+    given to the server, and when its data are made.
     """
 
     def __init__(self, directory: Path, *, owned: bool = True, options: Sequence[str] = ()) -> None:
-        self._options = options
         self._directory = directory.resolve()
         self._owned = owned
+        self._options = tuple(options)
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -97,6 +97,12 @@ class PrivateMariaDB:
     def _password(self) -> str:
         return (self._directory / "password").read_text()
 
+    def _own_tmp(self) -> Path:
+        """Of its own: a server that starts removes the temporary tables that it finds there."""
+        tmp = self._directory / "tmp"
+        tmp.mkdir(exist_ok=True)
+        return tmp
+
     def _make_data(self, install_db: str) -> None:
         data, unfinished = self._directory / "data", self._directory / "data.new"
         if data.exists():
@@ -112,10 +118,16 @@ class PrivateMariaDB:
         )
         # Relative, since it is a script that takes a path with a space in it for two.
         command = [install_db, "--no-defaults", *as_root(), f"--datadir=./{unfinished.name}"]
-        command += ["--skip-test-db", "--skip-name-resolve"]
+        command += ["--skip-test-db", "--skip-name-resolve", *self._options]
+        environment = {**os.environ, "TMPDIR": str(self._own_tmp())}
         with self._log.open("wb") as log:
             made = subprocess.run(
-                command, cwd=self._directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command,
+                cwd=self._directory,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         if made.returncode != 0:
             raise ServersError(f"{install_db} failed; {self._log} ends:\n{self._log_tail()}")
@@ -126,9 +138,7 @@ class PrivateMariaDB:
         command = [mariadbd, "--no-defaults", *as_root()]
         command += [f"--datadir={self._directory / 'data'}"]
         command += [f"--init-file={self._directory / 'init.sql'}"]
-        # Of its own: a server that starts removes the temporary tables that it finds there.
-        (self._directory / "tmp").mkdir(exist_ok=True)
-        command += [f"--tmpdir={self._directory / 'tmp'}"]
+        command += [f"--tmpdir={self._own_tmp()}"]
         # Relative to the data: a whole path may be longer than the 107 bytes of a socket's name.
         command += ["--socket=server.sock", "--pid-file=server.pid"]
         command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]

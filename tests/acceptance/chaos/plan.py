@@ -1,0 +1,65 @@
+"""The calls that each run of the chaos scenes makes, and the tickets that name them.
+
+A ticket is the run's thread, a colon and the number of the call: every effect carries the ticket
+of its call, so that an effect without a call, or two effects of one call, can be told apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Variant = Literal["plain", "blocking_keyed", "blocking_unsafe"]
+"""What the second reply calls: `plain` calls `ring`, the others block the event loop."""
+_TOOLS: dict[Variant, tuple[str, str]] = {
+    "plain": ("ring", "charge"),
+    "blocking_keyed": ("ring", "charge_blocking"),
+    "blocking_unsafe": ("ring_blocking", "charge"),
+}
+ORDERS = frozenset({"place_order"})
+REFUNDS = frozenset({"refund"})
+MAILS = frozenset({"send_letter"})
+UNSAFE = frozenset({"ring", "ring_blocking"})
+KEYED = frozenset({"charge", "charge_blocking"})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One tool call of a run."""
+
+    tool: str
+    ticket: str
+
+
+def replies(thread: str, variant: Variant) -> list[list[PlannedCall]]:
+    """The calls of each reply of the model; one more reply ends the run."""
+    ring, charge = _TOOLS[variant]
+    tools: Sequence[Sequence[str]] = (
+        ("place_order",),
+        (ring,),
+        (charge,),
+        ("place_order", "ring"),
+        ("refund",),
+        ("send_letter",),
+    )
+    planned: list[list[PlannedCall]] = []
+    number = 0
+    for reply in tools:
+        planned.append([])
+        for tool in reply:
+            number += 1
+            planned[-1].append(PlannedCall(tool, f"{thread}:{number}"))
+    return planned
+
+
+def calls(thread: str, variant: Variant) -> list[PlannedCall]:
+    """All calls of a run, in their order."""
+    return [call for reply in replies(thread, variant) for call in reply]
+
+
+def thread_of(ticket: str) -> str:
+    return ticket.partition(":")[0]
+
+
+def message(thread: str, variant: Variant) -> str:
+    """The user message that the model reads the plan from."""
+    return f"Handle {thread} as {variant}."

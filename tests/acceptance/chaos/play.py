@@ -1,0 +1,77 @@
+"""One scene from its first run to its verdict."""
+
+import asyncio
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tests.acceptance.chaos.arena import Arena, arena
+from tests.acceptance.chaos.people import People
+from tests.acceptance.chaos.scenes import Scene
+from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judged
+
+ARRIVAL_S = 27.0
+"""The time over which runs are written: all of it, faults included."""
+PLAY_S = 120.0
+"""How long arrival and faults may take."""
+SETTLE_S = 60.0
+"""How long after the last fault every run and letter has to be at its end, or to wait."""
+FIRST_RUNS_S = 3.0
+OPEN = (
+    "select (select count(*) from runs where finished_at is null)"
+    " + (select count(*) from outbox where sent_at is null and dead_at is null)"
+)
+
+
+async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None) -> Verdict:
+    """Play a scene; `keep` gets what the processes left behind."""
+    async with arena(scene.terms, chance, keep) as made:
+        began = time.monotonic()
+        people = People(made)
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(people.work())
+            notes = await _played(scene, made, runs)
+            await _settled(made, runs)
+            working.cancel()
+        notes += await _ended(made)
+        took_s = time.monotonic() - began
+        said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
+        notes += [f"unknown outcomes were settled: {said}"] * bool(said)
+        async with asyncio.timeout(SETTLE_S):
+            found = await evidence(made)
+        verdict = judged(scene.name, made, found, scene.seen(made), took_s, notes)
+        (made.directory / "verdict.txt").write_text("\n".join((*verdict.notes, *verdict.why)))
+        (made.directory / "journals.jsonl").write_text(journal_text(found, verdict.why))
+        return verdict
+
+
+async def _played(scene: Scene, made: Arena, runs: int) -> list[str]:
+    try:
+        async with asyncio.timeout(PLAY_S), asyncio.TaskGroup() as group:
+            group.create_task(made.enqueue(runs, ARRIVAL_S))
+            await asyncio.sleep(FIRST_RUNS_S)
+            await scene.faults(made)
+    except TimeoutError:
+        return [f"the faults were not over after {PLAY_S:g} s"]
+    return []
+
+
+async def _settled(made: Arena, runs: int) -> None:
+    """Until everything is at its end, but not for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            while await made.admin.number(OPEN):
+                await asyncio.sleep(0.2)
+
+
+async def _ended(made: Arena) -> list[str]:
+    """Ask the workers to end; a worker that has ended before, or with an error, is a note."""
+    notes = []
+    for worker in made.workers:
+        if worker.process.returncode is not None:
+            notes.append(f"{worker.name} had ended by itself: {worker.process.returncode}")
+        elif status := await worker.end(signal.SIGTERM):
+            notes.append(f"{worker.name} ended with {status}")
+    return notes

@@ -1,0 +1,256 @@
+"""The faults, one scene each. A scene whose fault did not occur proves nothing, and fails."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import asyncmy
+from asyncmy.errors import Error as DriverError
+
+from tests.acceptance.chaos.arena import ACCOUNT, LEASE_S, Arena, Terms
+from tests.acceptance.chaos.disk import SmallDisk
+from tests.acceptance.chaos.plan import Variant
+from twelvefold.services.store.mysql import connect_arguments
+
+FAULT_S = 6.0
+PAUSE_S = 3.0
+"""How long a fault lasts, and how long all is well until the next one."""
+SHARES = (0.3, 1.0, 0.5)
+"""Which part of the application's connections the server ends, again and again, in each fault."""
+ENDS = 8
+"""How often in each fault: without that, few new connections would be asked for."""
+
+
+class Scene(Protocol):
+    """One kind of fault. `terms` is what the arena is made of."""
+
+    name: ClassVar[str]
+    terms: Terms
+
+    async def faults(self, arena: Arena) -> None:
+        """Begin and end the faults; all is well when this returns."""
+        ...
+
+    def seen(self, arena: Arena) -> int:
+        """How often the fault has reached the workers."""
+        ...
+
+
+class AccountLimit:
+    """MAX_USER_CONNECTIONS of the application's account is lowered: error 1226."""
+
+    name: ClassVar[str] = "account-limit"
+
+    def __init__(self) -> None:
+        self.terms = Terms()
+
+    async def faults(self, arena: Arena) -> None:
+        for share in SHARES:
+            await _limit_account(arena, arena.chance.choice((2, 4, 6)))
+            try:
+                for _ in range(ENDS):
+                    await _end_connections(arena, share)
+                    await asyncio.sleep(FAULT_S / ENDS)
+            finally:
+                await _limit_account(arena, 0)
+            await asyncio.sleep(PAUSE_S)
+
+    def seen(self, arena: Arena) -> int:
+        return _named_in_logs(arena, "1226")
+
+
+async def _limit_account(arena: Arena, connections: int) -> None:
+    await arena.admin.rows(f"alter user {ACCOUNT}@'%' with max_user_connections {connections}")
+
+
+class DiskFull:
+    """The file system of the database's tables is full: error 1114 or 1021.
+
+    Where nothing may be mounted, the tables are in a system tablespace with a maximum size, and
+    a table of the scene fills that.
+    """
+
+    name: ClassVar[str] = "disk-full"
+
+    def __init__(self, *, mount: bool) -> None:
+        self._disk = SmallDisk() if mount else None
+        options = () if mount else TABLESPACE_OPTIONS
+        settings = () if mount else ("set global innodb_file_per_table = off",)
+        self.terms = Terms(options, settings, notes=8, disk=self._disk)
+
+    async def faults(self, arena: Arena) -> None:
+        for _ in SHARES:
+            await self._fill(arena)
+            # What is deleted or rolled back makes room again.
+            for _ in range(int(FAULT_S)):
+                await asyncio.sleep(1)
+                await self._fill(arena)
+            await self._free(arena)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _fill(self, arena: Arena) -> None:
+        if self._disk:
+            await asyncio.to_thread(self._disk.fill)
+            return
+        # Rows that fit into a page: pages of their own may use what InnoDB keeps for rollbacks.
+        await arena.admin.attempt("create table if not exists filler (note varchar(7000) not null)")
+        for rows in (400, 40, 4, 1):
+            values = ", ".join(["(repeat('x', 7000))"] * rows)
+            while await arena.admin.attempt(f"insert into filler values {values}"):
+                pass
+
+    async def _free(self, arena: Arena) -> None:
+        if self._disk:
+            self._disk.free()
+        await _restore(arena)
+        if not self._disk:
+            await arena.admin.attempt("drop table if exists filler")
+
+    def seen(self, arena: Arena) -> int:
+        return _named_in_logs(arena, "1114", "1021")
+
+
+async def _restore(arena: Arena) -> None:
+    """Start the server again if it has aborted: InnoDB does where a rollback finds no room."""
+    if not await arena.admin.attempt("select 1"):
+        await asyncio.to_thread(arena.server.kill)
+        await asyncio.to_thread(arena.server.start)
+
+
+TABLESPACE_OPTIONS = (
+    "--innodb-data-file-path=ibdata1:12M:autoextend:max:64M",
+    "--innodb-undo-tablespaces=3",
+)
+
+
+class ServerFull:
+    """All of the server's connections are taken by others: error 1040."""
+
+    name: ClassVar[str] = "server-full"
+
+    def __init__(self) -> None:
+        self.terms = Terms(server_settings=("set global max_connections = 80",))
+
+    async def faults(self, arena: Arena) -> None:
+        others: list[Any] = []
+        for share in SHARES:
+            try:
+                for _ in range(ENDS):
+                    await _end_connections(arena, share)
+                    await _take_all(arena, others)
+                    await asyncio.sleep(FAULT_S / ENDS)
+            finally:
+                for one in others:
+                    one.close()
+                others.clear()
+            await asyncio.sleep(PAUSE_S)
+
+    def seen(self, arena: Arena) -> int:
+        return _named_in_logs(arena, "1040")
+
+
+async def _take_all(arena: Arena, others: list[Any]) -> None:
+    """Connect under the application's account until the server takes no more."""
+    arguments = connect_arguments(arena.app_url())
+    while True:
+        try:
+            others.append(await asyncmy.connect(**arguments))
+        except (DriverError, OSError, EOFError, RuntimeError):
+            return
+
+
+class CommitLate:
+    """The answer to COMMIT comes after the lease's end, and renewals hang meanwhile."""
+
+    name: ClassVar[str] = "commit-late"
+
+    def __init__(self) -> None:
+        self.terms = Terms(through_proxies=True)
+
+    async def faults(self, arena: Arena) -> None:
+        for proxy in arena.proxies * 2:
+            proxy.hold((1.3 * LEASE_S, 3 * LEASE_S))
+            await asyncio.sleep(2 * LEASE_S)
+            # The last COMMITs are answered while renewals still hang.
+            proxy.stop_delaying()
+            await asyncio.sleep(3 * LEASE_S)
+            proxy.let_go()
+            await asyncio.sleep(PAUSE_S)
+
+    def seen(self, arena: Arena) -> int:
+        late = sum(proxy.late for proxy in arena.proxies)
+        held = sum(proxy.held for proxy in arena.proxies)
+        return min(late, held)
+
+
+class LoopBlocked:
+    """A tool sleeps in the event loop for longer than the lease."""
+
+    name: ClassVar[str] = "loop-blocked"
+
+    def __init__(self) -> None:
+        self.terms = Terms(block_s=1.5 * LEASE_S, variant_of=_variant)
+
+    async def faults(self, arena: Arena) -> None:
+        """The tools are the fault."""
+
+    def seen(self, arena: Arena) -> int:
+        blocking = {thread for thread, variant in arena.runs.items() if variant != "plain"}
+        return sum(start.ticket.partition(":")[0] in blocking for start in arena.counter.starts)
+
+
+def _variant(number: int) -> Variant:
+    variants: dict[int, Variant] = {3: "blocking_keyed", 13: "blocking_unsafe"}
+    return variants.get(number % 20, "plain")
+
+
+class ServerKilled:
+    """MariaDB is ended by SIGKILL and started again, three times."""
+
+    name: ClassVar[str] = "server-killed"
+
+    def __init__(self) -> None:
+        self.terms = Terms()
+        self._kills = 0
+
+    async def faults(self, arena: Arena) -> None:
+        for away_s in (0.0, 1.5 * LEASE_S, 1.0):
+            await asyncio.sleep(arena.chance.uniform(4, 8))
+            await asyncio.to_thread(arena.server.kill)
+            arena.counter.outage_us = time.time_ns() // 1000
+            self._kills += 1
+            await asyncio.sleep(away_s)
+            await asyncio.to_thread(arena.server.start)
+            arena.counter.outage_us = None
+
+    def seen(self, arena: Arena) -> int:
+        return self._kills
+
+
+async def _end_connections(arena: Arena, share: float) -> None:
+    """End a part of the application's connections, as an administrator or a time limit does."""
+    rows = await arena.admin.rows(
+        "select id from information_schema.processlist where user = %s", ACCOUNT
+    )
+    for row in arena.chance.sample(rows, round(share * len(rows))):
+        await arena.admin.attempt(f"kill {row['id']}")
+
+
+def _named_in_logs(arena: Arena, *codes: str) -> int:
+    """How many lines of the workers' and web's logs have one of these error numbers."""
+    number = re.compile(rf"\b({'|'.join(codes)})\b")
+    return sum(number.search(line) is not None for line in arena.log_lines().splitlines())
+
+
+def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
+    """How to make each scene, by name, in the order they are played."""
+    return {
+        AccountLimit.name: AccountLimit,
+        DiskFull.name: lambda: DiskFull(mount=mount),
+        ServerFull.name: ServerFull,
+        CommitLate.name: CommitLate,
+        LoopBlocked.name: LoopBlocked,
+        ServerKilled.name: ServerKilled,
+    }

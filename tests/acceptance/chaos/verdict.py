@@ -1,0 +1,287 @@
+"""What came of a scene, told from the database, the counter and the mail server."""
+
+import json
+import re
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tests.acceptance.chaos import plan
+from tests.acceptance.chaos.arena import Arena
+from tests.acceptance.chaos.counter import LeaseNote, Start
+from tests.acceptance.chaos.journal import JournalLine, tickets
+from tests.acceptance.chaos.plan import PlannedCall
+from tests.smtp_sink import Received
+from twelvefold.core.ids import THREAD_ID_LENGTH
+from twelvefold.core.ports import OVER
+
+FAULTS = ("lost", "doubled", "stuck", "no_lease", "charged")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The figures of one scene; `why` has a sentence for each run that is counted as a fault.
+
+    `unknown` counts the outcomes that a person settled, `seen` how often the fault occurred.
+    """
+
+    scene: str
+    runs: int
+    completed: int
+    failed: int
+    unknown: int
+    lost: int
+    doubled: int
+    stuck: int
+    no_lease: int
+    charged: int
+    seen: int
+    took_s: float
+    why: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        return self.seen > 0 and not any(getattr(self, fault) for fault in FAULTS)
+
+
+@dataclass
+class Evidence:
+    """Everything that was left behind, by thread or by ticket."""
+
+    statuses: Mapping[str, str]
+    errors: Mapping[str, str]
+    journals: Mapping[str, Sequence[JournalLine]]
+    rows: Tally[str]
+    letters: Mapping[str, Sequence[Mapping[str, Any]]]
+    mails: Mapping[str, Sequence[Received]]
+    starts: Mapping[str, Sequence[Start]]
+    notes: Mapping[str, Sequence[LeaseNote]]
+
+
+async def evidence(arena: Arena) -> Evidence:
+    runs = await arena.admin.rows("select thread_id, status, error from runs")
+    events = await arena.admin.rows(
+        "select thread_id, position, type, body, at_us from events order by thread_id, position"
+    )
+    rows = Tally[str]()
+    for table in ("orders", "refunds"):
+        rows.update(row["ticket"] for row in await arena.admin.rows(f"select ticket from {table}"))
+    outbox = await arena.admin.rows(
+        "select id, attempts, sent_at, dead_at, error, json_value(body, '$.subject') as ticket"
+        " from outbox"
+    )
+    return Evidence(
+        {row["thread_id"]: row["status"] for row in runs},
+        {row["thread_id"]: row["error"] for row in runs},
+        _grouped((line.thread, line) for line in map(JournalLine.of, events)),
+        rows,
+        _grouped((row["ticket"], row) for row in outbox),
+        _grouped((str(mail.message["Subject"]), mail) for mail in arena.sink.mails),
+        arena.counter.starts_by_ticket(),
+        _grouped((note.thread, note) for note in arena.counter.lease_notes()),
+    )
+
+
+def _grouped(pairs: Iterator[tuple[str, Any]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return found
+
+
+@dataclass
+class Judge:
+    """Collects what is wrong, each as one of `FAULTS` and a sentence."""
+
+    found: Evidence
+    counts: Tally[str] = field(default_factory=Tally)
+    why: list[str] = field(default_factory=list)
+
+    def charge(self, fault: str, sentence: str) -> None:
+        self.counts[fault] += 1
+        self.why.append(f"{fault}: {sentence}")
+
+    def run(self, thread: str, calls: Sequence[PlannedCall]) -> None:
+        status = self.found.statuses.get(thread, "not written")
+        journal = self.found.journals.get(thread, [])
+        if status not in OVER:
+            last = journal[-1].type if journal else "nothing"
+            self.charge("stuck", f"{thread} is {status}; its journal ends with {last}")
+        names = tickets(journal)
+        said = {one.ticket: _Said.of(journal, names, one.ticket) for one in calls}
+        for call in calls:
+            self._effect(call, said[call.ticket], status)
+            self._charged(call, said[call.ticket], journal)
+
+    def _effect(self, call: PlannedCall, said: "_Said", status: str) -> None:
+        count = self._count(call)
+        must_be = said.succeeded or status == "completed" or (said.approved and status in OVER)
+        if must_be and count < 1:
+            self.charge("lost", f"{call.tool} {call.ticket} has no effect; {said.words}, {status}")
+        if count > 1:
+            self.charge("doubled", f"{call.tool} {call.ticket} has {count} effects; {said.words}")
+        if call.tool in plan.MAILS:
+            self._mail(call)
+
+    def _count(self, call: PlannedCall) -> int:
+        """How many effects a call has had; the counter takes each key once."""
+        starts = self.found.starts.get(call.ticket, [])
+        if call.tool in plan.MAILS:
+            return len(self.found.letters.get(call.ticket, []))
+        if call.tool in plan.KEYED:
+            return len({start.key for start in starts})
+        return len(starts) if call.tool in plan.UNSAFE else self.found.rows[call.ticket]
+
+    def _mail(self, call: PlannedCall) -> None:
+        sent = Tally(mail.id for mail in self.found.mails.get(call.ticket, []))
+        if len(sent) > 1 or any(count > 1 for count in sent.values()):
+            self.charge("doubled", f"mail {call.ticket} arrived as {dict(sent)}")
+        for letter in self.found.letters.get(call.ticket, []):
+            if letter["sent_at"] is None:
+                state = "dead" if letter["dead_at"] else "not sent"
+                why = f"{letter['attempts']} attempts, {letter['error'] or 'no error'}"
+                self.charge("stuck", f"letter {call.ticket} is {state}: {why}")
+            elif not sent:
+                self.charge("lost", f"letter {call.ticket} is noted as sent and did not arrive")
+
+    def _charged(self, call: PlannedCall, said: "_Said", journal: Sequence[JournalLine]) -> None:
+        """No tool of the plan fails by itself, so no failure may be charged to one."""
+        for line in said.lines:
+            if line.type == "ToolFailed" and line.body["failure"] == "fault":
+                self.charge(
+                    "charged", f"{call.tool} {call.ticket} is recorded as a fault of the tool"
+                )
+            if line.type == "OutcomeUnknown" and self._was_known(call, line, journal):
+                self.charge("charged", f"{call.tool} {call.ticket} is unknown, but was never begun")
+
+    def _was_known(
+        self, call: PlannedCall, unknown: JournalLine, journal: Sequence[JournalLine]
+    ) -> bool:
+        """Whether the process that wrote or caused this knew that the call had not begun.
+
+        A process that takes a run over from one whose lease ran out cannot know.
+        """
+        starts = self.found.starts.get(call.ticket, [])
+        if any(start.began_us <= unknown.at_us for start in starts):
+            return False
+        replied_us = max(
+            line.at_us
+            for line in journal
+            if line.type == "ModelReplied" and line.position < unknown.position
+        )
+        between = [
+            note
+            for note in self.found.notes.get(unknown.thread, [])
+            if replied_us <= note.sent_us <= unknown.at_us
+        ]
+        return not between or any(note.what == "in_doubt" for note in between)
+
+    def leases(self) -> None:
+        for starts in self.found.starts.values():
+            for start in starts:
+                if start.without:
+                    what = "keyed" if start.key else "unsafe"
+                    self.charge(
+                        "no_lease", f"{what} call {start.ticket} began though {start.without}"
+                    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the journal says of one call."""
+
+    lines: tuple[JournalLine, ...]
+
+    @classmethod
+    def of(cls, journal: Sequence[JournalLine], names: Mapping[str, str], ticket: str) -> "_Said":
+        return cls(
+            tuple(line for line in journal if names.get(str(line.body.get("call"))) == ticket)
+        )
+
+    @property
+    def succeeded(self) -> bool:
+        return any(line.type == "ToolSucceeded" for line in self.lines)
+
+    @property
+    def approved(self) -> bool:
+        return any(line.type == "ApprovalAnswered" and line.body["approved"] for line in self.lines)
+
+    @property
+    def words(self) -> str:
+        words = [f"{line.type}({line.body.get('failure', '')})" for line in self.lines]
+        return "the journal says " + (", ".join(words) or "nothing").replace("()", "")
+
+
+def judged(
+    scene: str, arena: Arena, found: Evidence, seen: int, took_s: float, notes: Sequence[str]
+) -> Verdict:
+    """Compare what was left behind with the plan of every run."""
+    judge = Judge(found)
+    for thread, variant in arena.runs.items():
+        judge.run(thread, plan.calls(thread, variant))
+    judge.leases()
+    statuses = Tally(found.statuses.values())
+    lines = [line for journal in found.journals.values() for line in journal]
+    return Verdict(
+        scene=scene,
+        runs=len(arena.runs),
+        completed=statuses["completed"],
+        failed=sum(statuses[status] for status in ("failed", "incomplete", "cancelled")),
+        unknown=sum(line.type == "OutcomeUnknown" for line in lines),
+        **{fault: judge.counts[fault] for fault in FAULTS},
+        seen=seen,
+        took_s=took_s,
+        why=tuple(judge.why),
+        notes=(*notes, *_errors(found), *_repeated(found)),
+    )
+
+
+def journal_text(found: Evidence, why: Sequence[str]) -> str:
+    """The journals of the runs that these sentences name, a line an entry."""
+    named = set(re.findall(rf"[0-9a-f]{{{THREAD_ID_LENGTH}}}", "\n".join(why)))
+    lines = [line for thread in sorted(named) for line in found.journals.get(thread, [])]
+    return "\n".join(json.dumps(asdict(line)) for line in lines)
+
+
+def _errors(found: Evidence) -> Iterator[str]:
+    """Why runs failed, each reason once."""
+    reasons = Tally(
+        f"{found.statuses[thread]}: {error or found.journals[thread][-1].body.get('reason', '')}"
+        for thread, error in found.errors.items()
+        if found.statuses[thread] in OVER and found.statuses[thread] != "completed"
+    )
+    for reason, count in reasons.items():
+        yield f"{count} runs {reason}"
+
+
+def _repeated(found: Evidence) -> Iterator[str]:
+    """How often a keyed call began at most: the key makes it one call, but each start costs."""
+    keyed = [len(starts) for starts in found.starts.values() if starts[0].key]
+    if max(keyed, default=1) > 1:
+        repeated = sum(count > 1 for count in keyed)
+        yield f"{repeated} keyed calls began more than once, one of them {max(keyed)} times"
+
+
+HEADS = ("runs", "completed", "failed", "unknown", *FAULTS, "seen")
+
+
+SHOWN = 10
+"""Sentences of one scene in the table, at most."""
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A line a scene, and below what is wrong."""
+    lines = [f"{'scene':<14}" + "".join(f"{head:>10}" for head in HEADS) + f"{'seconds':>10}"]
+    for one in verdicts:
+        numbers = "".join(f"{getattr(one, head):>10}" for head in HEADS)
+        lines.append(f"{one.scene:<14}{numbers}{one.took_s:>10.0f}")
+    for one in verdicts:
+        lines += [f"{one.scene}: {sentence}" for sentence in (*one.notes, *one.why[:SHOWN])]
+        if len(one.why) > SHOWN:
+            lines.append(f"{one.scene}: and {len(one.why) - SHOWN} more")
+        if not one.seen:
+            lines.append(f"{one.scene}: the fault did not occur, so nothing is proven")
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""The workflow that the workers of the chaos scenes load. Every call leaves one trace.
+
+Orders and refunds are rows of tables without a unique key: a second row is not refused, but seen.
+The other calls go to the counter, a process outside the database. When this module is imported,
+the store also notes which process took which lease, so that the counter can check the caller's.
+
+Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of the notes),
+`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps).
+"""
+
+import asyncio
+import json
+import os
+import time
+from typing import Any
+
+from tests.acceptance.chaos.plan import thread_of
+from twelvefold import CallKey, Transaction, Workflow, tool
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import Claim, Lease
+from twelvefold.services.store.mysql import MySQLStore
+
+SOCKET = os.environ.get("CHAOS_SOCKET", "")
+LEASES = os.environ.get("CHAOS_LEASES", "")
+NOTES = int(os.environ.get("CHAOS_NOTES", "0"))
+NOTE = "x" * 7_000  # two in a page of InnoDB, none in pages of its own
+BLOCK_S = float(os.environ.get("CHAOS_BLOCK_S", "0"))
+SCHEMA = """
+create table if not exists orders (ticket varchar(80) not null);
+create table if not exists refunds (ticket varchar(80) not null);
+create table if not exists notes (ticket varchar(80) not null, note varchar(7000) not null);
+"""
+THOUGHT_S = 0.05
+"""How long a tool holds its transaction between two statements."""
+_token_of: dict[str, str] = {}
+"""The token of the last lease that this process took of a thread."""
+
+
+@tool
+async def place_order(tx: Transaction, ticket: str) -> str:
+    """Place the order."""
+    await tx.fetch_one(
+        "select count(*) as orders from orders where ticket = :ticket", ticket=ticket
+    )
+    await asyncio.sleep(THOUGHT_S)
+    await tx.execute("insert into orders (ticket) values (:ticket)", ticket=ticket)
+    await _add_notes(tx, ticket)
+    return f"{ticket} is ordered"
+
+
+@tool(approval=True)
+async def refund(tx: Transaction, ticket: str) -> str:
+    """Pay the money back; a person allows it first."""
+    await tx.execute("insert into refunds (ticket) values (:ticket)", ticket=ticket)
+    await _add_notes(tx, ticket)
+    return f"{ticket} is refunded"
+
+
+@tool
+async def send_letter(tx: Transaction, ticket: str) -> str:
+    """Send the confirmation by mail."""
+    await _add_notes(tx, ticket)
+    await tx.send_mail("customer@chaos.example", ticket, f"Your case {ticket} is closed.")
+    return f"{ticket} is on its way"
+
+
+async def _add_notes(tx: Transaction, ticket: str) -> None:
+    """Make the tables grow."""
+    for _ in range(NOTES):
+        statement = "insert into notes (ticket, note) values (:ticket, :note)"
+        await tx.execute(statement, ticket=ticket, note=NOTE)
+
+
+@tool(effect="unsafe")
+async def ring(ticket: str) -> str:
+    """Ring the customer up."""
+    return await _count(ticket)
+
+
+@tool
+async def charge(key: CallKey, ticket: str) -> str:
+    """Charge the customer's card."""
+    return await _count(ticket, str(key))
+
+
+@tool(effect="unsafe")
+async def ring_blocking(ticket: str) -> str:
+    """Ring the customer up, with a client that blocks the event loop."""
+    return await _count(ticket, block_s=BLOCK_S)
+
+
+@tool
+async def charge_blocking(key: CallKey, ticket: str) -> str:
+    """Charge the customer's card, with a client that blocks the event loop."""
+    return await _count(ticket, str(key), block_s=BLOCK_S)
+
+
+async def _count(ticket: str, key: str = "", block_s: float = 0.0) -> str:
+    began_us, monotonic_s = _now_us(), time.monotonic()
+    start = {"ticket": ticket, "key": key, "pid": os.getpid(), "began_us": began_us}
+    start |= {"monotonic_s": monotonic_s, "token": _token_of.get(thread_of(ticket), "")}
+    reader, writer = await asyncio.open_unix_connection(SOCKET)
+    try:
+        writer.write(json.dumps(start).encode() + b"\n")
+        await reader.readline()
+    finally:
+        writer.close()
+    if block_s:
+        time.sleep(block_s)  # noqa: ASYNC251 - the fault of this scene
+    return f"{ticket} is counted"
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _note(**what: Any) -> None:
+    """Append one line; a single write to a file opened for appending is never mixed with others."""
+    descriptor = os.open(LEASES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, json.dumps({"pid": os.getpid(), **what}).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+_claim, _release = MySQLStore.claim, MySQLStore.release
+
+
+async def _noted_claim(store: MySQLStore, run: RunId, *how: Any, **more: Any) -> Claim | None:
+    sent_us = _now_us()
+    claimed = await _claim(store, run, *how, **more)
+    if claimed is not None:
+        token = _token_of[run.thread] = claimed.lease.token
+        _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us)
+    return claimed
+
+
+async def _noted_release(store: MySQLStore, lease: Lease, **how: Any) -> bool:
+    if how.get("in_doubt"):
+        _note(what="in_doubt", thread=lease.run.thread, token=lease.token, sent_us=_now_us())
+    return await _release(store, lease, **how)
+
+
+if LEASES:
+    MySQLStore.claim = _noted_claim  # type: ignore[method-assign, assignment]
+    MySQLStore.release = _noted_release  # type: ignore[method-assign, assignment]
+
+workflow = Workflow(
+    name="chaos",
+    instructions="You handle cases.",
+    tools=(
+        *(place_order, ring, charge, refund, send_letter),
+        *(ring_blocking, charge_blocking),
+    ),
+    schema=SCHEMA,
+)

@@ -1,0 +1,125 @@
+"""Faults of the services under real workers: nothing lost, doubled, stuck or wrongly charged."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.acceptance.chaos import plan
+from tests.acceptance.chaos.__main__ import RUNS, run_scenes
+from tests.acceptance.chaos.counter import LeaseNote, Start
+from tests.acceptance.chaos.journal import JournalLine
+from tests.acceptance.chaos.scenes import scenes
+from tests.acceptance.chaos.verdict import Evidence, Judge, table
+
+THREAD = "a" * 44
+CALLS = plan.calls(THREAD, "plain")
+ORDER, RING = CALLS[0], CALLS[1]
+
+
+def line(position: int, kind: str, **body: object) -> JournalLine:
+    return JournalLine(THREAD, position, kind, body, at_us=position * 1000)
+
+
+def replied(position: int, call: plan.PlannedCall) -> JournalLine:
+    arguments = json.dumps({"ticket": call.ticket})
+    return line(position, "ModelReplied", items=[{"type": "function_call", "arguments": arguments}])
+
+
+def start(call: plan.PlannedCall, *, began_us: int = 2_500, without: str = "") -> Start:
+    return Start(call.ticket, "", 1, began_us, 0.0, "token", without)
+
+
+def found(
+    journal: list[JournalLine],
+    *,
+    status: str = "waiting",
+    orders: int = 0,
+    starts: list[Start] | None = None,
+    notes: list[LeaseNote] | None = None,
+) -> list[str]:
+    """The kinds of faults in a scene of one run, which a person is still asked about."""
+    evidence = Evidence(
+        statuses={THREAD: status},
+        errors={},
+        journals={THREAD: journal},
+        rows=Counter({ORDER.ticket: orders}),
+        letters={},
+        mails={},
+        starts={RING.ticket: starts or []},
+        notes={THREAD: notes or []},
+    )
+    judge = Judge(evidence)
+    judge.run(THREAD, [ORDER, RING])
+    judge.leases()
+    return [fault for fault, count in judge.counts.items() for _ in range(count)]
+
+
+ORDERED = [replied(1, ORDER), line(2, "ToolSucceeded", call="1.0")]
+RANG = [replied(1, RING), line(3, "OutcomeUnknown", call="1.0")]
+
+
+def test_an_order_with_one_row_is_no_fault() -> None:
+    assert found(ORDERED, orders=1) == ["stuck"]
+
+
+def test_an_order_that_succeeded_without_a_row_is_lost() -> None:
+    assert "lost" in found(ORDERED)
+
+
+def test_an_approved_call_of_a_run_that_failed_is_lost_without_a_row() -> None:
+    approved = [replied(1, ORDER), line(2, "ApprovalAnswered", call="1.0", approved=True)]
+
+    assert found(approved, status="failed") == ["lost"]
+
+
+def test_each_call_of_a_completed_run_that_has_no_effect_is_lost() -> None:
+    assert found(ORDERED, status="completed") == ["lost", "lost"]
+
+
+def test_an_order_with_two_rows_is_doubled() -> None:
+    assert "doubled" in found(ORDERED, orders=2)
+
+
+def test_an_unsafe_call_that_began_twice_is_doubled() -> None:
+    assert "doubled" in found(RANG, starts=[start(RING), start(RING)])
+
+
+def test_a_failure_of_a_tool_that_cannot_fail_is_charged_wrongly() -> None:
+    failed = [replied(1, ORDER), line(2, "ToolFailed", call="1.0", failure="fault")]
+
+    assert "charged" in found(failed)
+
+
+def test_a_call_that_began_without_a_lease_is_counted() -> None:
+    assert "no_lease" in found(RANG, starts=[start(RING, without="the lease had run out")])
+
+
+def test_an_unknown_outcome_of_a_call_that_a_dead_process_may_have_begun_is_no_fault() -> None:
+    taken_over = LeaseNote("claimed", THREAD, "token", 2_900, 2)
+
+    assert "charged" not in found(RANG, notes=[taken_over])
+
+
+def test_an_unknown_outcome_of_a_call_that_its_process_did_not_begin_is_charged_wrongly() -> None:
+    given_back = LeaseNote("in_doubt", THREAD, "token", 2_800, 1)
+    taken_up = LeaseNote("claimed", THREAD, "token", 2_900, 2)
+
+    assert "charged" in found(RANG, notes=[given_back, taken_up])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("scene", scenes(mount=False))
+def test_under_a_fault_nothing_is_lost_doubled_stuck_or_charged_wrongly(scene: str) -> None:
+    (verdict,) = run_scenes([scene], runs=RUNS)
+
+    assert verdict.is_good, table([verdict])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_with_a_full_tablespace_in_place_of_a_full_disk_nothing_is_lost() -> None:
+    (verdict,) = run_scenes(["disk-full"], runs=RUNS, mount=False)
+
+    assert verdict.is_good, table([verdict])
