@@ -105,6 +105,62 @@ async def test_a_search_that_finds_nothing_says_what_topics_there_are(store: Sto
 
 
 @pytest.mark.parametrize(
+    ("asked", "first", "note"),
+    [
+        ({"topic": "python"}, "PY-101", "there is no topic 'python'; these courses have the word"),
+        (
+            {"topic": "SQL", "text": "practical"},
+            "DB-102",
+            "there is no topic 'SQL'; these courses have the word",
+        ),
+        (
+            {"topic": "Databases", "text": "typescript"},
+            "WEB-220",
+            "no course in Databases has 'typescript'; these are others",
+        ),
+        (
+            {"topic": "DB", "text": "falconry"},
+            "DB-110",
+            "no course has 'falconry'; these are in DB",
+        ),
+        (
+            {"text": "cryptography", "highest_price_usd": 5},
+            "SEC-220",
+            "no course costs 5 USD or less; these cost more",
+        ),
+    ],
+)
+async def test_a_search_that_is_too_narrow_gives_up_a_condition_and_says_which(
+    store: Store, asked: dict[str, Any], first: str, note: str
+) -> None:
+    found = await read(store, tools.find_courses, **asked)
+
+    assert (codes(found)[0], found["note"]) == (first, note)
+
+
+@pytest.mark.parametrize("tool", [tools.get_course, tools.enrol])
+async def test_a_course_that_is_not_there_names_those_that_have_its_words(
+    store: Store, tool: Tool
+) -> None:
+    said = await refusal(store, tool, ADA, "Python for absolute beginners")
+
+    assert said == (
+        "there is no course 'PYTHON-FOR-ABSOLUTE-BEGINNERS'; "
+        "the nearest are PY-101 (Python for Beginners)"
+    )
+
+
+async def test_a_course_that_the_student_does_not_take_names_those_that_are_taken(
+    store: Store,
+) -> None:
+    await write(store, tools.enrol, ADA, "DB-102")
+
+    said = await refusal(store, tools.drop, ADA, "PY-101")
+
+    assert said == "the student is not enrolled in 'PY-101'; the student takes DB-102"
+
+
+@pytest.mark.parametrize(
     "text", ["100%", "_", "'; drop table courses; --", ":x", "é", "", "a " * 500]
 )
 async def test_a_search_takes_any_text(store: Store, text: str) -> None:
@@ -360,7 +416,7 @@ async def test_dropping_gives_the_seat_back_once(store: Store) -> None:
     again = await refusal(store, tools.drop, ADA, "DB-102")
 
     assert told == {"dropped": "DB-102", "title": "Practical SQL"}
-    assert again == "the student is not enrolled in 'DB-102'; my_enrolments gives the courses"
+    assert again == "the student is not enrolled in 'DB-102'; the student takes no course"
     assert await seats_left(store, "DB-102-A") == 119
     assert await rows(store, "select seats_held from students") == [(0,)]
 

@@ -21,7 +21,7 @@ select found.code, found.title, found.topic, found.hits, offers.sections, offers
  limit 10
 
 -- topics: no row means that the catalogue is empty
-select name from departments order by name
+select code, name from departments order by name
 
 -- course: no row means that there is none with this code, and no section with this id
 select c.code, c.department, c.title, c.description, c.prerequisite_note, c.credit_hundredths,

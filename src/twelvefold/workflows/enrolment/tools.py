@@ -4,12 +4,15 @@ The student is the principal who opened the run, never a name that the model mad
 writes holds the student's row first and changes the section's seats last; a refusal undoes it all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from twelvefold import DuplicateRow, Principal, ReadOnly, ToolRefused, Transaction, tool
 from twelvefold.workflows.enrolment import wording
 from twelvefold.workflows.enrolment.sql import SQL
 from twelvefold.workflows.enrolment.wording import Json, Row, course_key
+
+NEAREST = 3
+"""Courses that are named in place of one that is not there."""
 
 
 @tool
@@ -25,14 +28,36 @@ async def find_courses(
     topic: a department's name or code, such as "Databases" or "DB"; null for all.
     highest_price_usd: leave out courses that cost more; null for any price.
     """
-    values = wording.search_values(text or "", topic or "", highest_price_usd)
+    words, named = text or "", topic or ""
+    if courses := await _search(db, words, named, highest_price_usd):
+        return {"courses": courses}
+    topics = await db.fetch_all(SQL["topics"])
+    for note, search in _wider(words, named, highest_price_usd, topics):
+        if courses := await _search(db, *search):
+            return {"courses": courses, "note": note}
+    names = [row["name"] for row in topics]
+    return {"courses": [], "note": "no course fits; ask for less", "topics": names}
+
+
+async def _search(db: ReadOnly, text: str, topic: str, highest_usd: float | None) -> list[Json]:
+    values = wording.search_values(text, topic, highest_usd)
     rows = await db.fetch_all(SQL["find_courses"], **values)
-    if not rows:
-        topics = [row["name"] for row in await db.fetch_all(SQL["topics"])]
-        return {"courses": [], "note": "no course fits; ask for less", "topics": topics}
     # Rows that fit fewer of the words than the first are noise beside it.
-    best = [row for row in rows if row["hits"] == rows[0]["hits"]]
-    return {"courses": [wording.found_course(row) for row in best]}
+    return [wording.found_course(row) for row in rows if row["hits"] == rows[0]["hits"]]
+
+
+def _wider(
+    text: str, topic: str, highest_usd: float | None, topics: Sequence[Row]
+) -> Iterator[tuple[str, tuple[str, str, float | None]]]:
+    """Searches that give up one of the conditions, each with a note that says so."""
+    if topic and not wording.is_topic(topic, topics):
+        note = f"there is no topic {topic!r}; these courses have the word"
+        yield note, (f"{text} {topic}", "", highest_usd)
+    elif topic and text:
+        yield f"no course in {topic} has {text!r}; these are others", (text, "", highest_usd)
+        yield f"no course has {text!r}; these are in {topic}", ("", topic, highest_usd)
+    if highest_usd is not None:
+        yield f"no course costs {highest_usd:g} USD or less; these cost more", (text, topic, None)
 
 
 @tool
@@ -44,7 +69,7 @@ async def get_course(db: ReadOnly, who: Principal, course_code: str) -> Json:
     code = course_key(course_code)
     course = await db.fetch_one(SQL["course"], code=code)
     if course is None:
-        raise _unknown(code)
+        raise await _unknown(db, course_code)
     return wording.whole_course(
         course,
         await db.fetch_all(SQL["sections"], code=code),
@@ -62,7 +87,7 @@ async def enrol(tx: Transaction, who: Principal, course_code: str) -> Json:
     code = course_key(course_code)
     sections = await tx.fetch_all(SQL["sections"], code=code)
     if not sections:
-        raise _unknown(code)
+        raise await _unknown(tx, course_code)
     await _hold_student(tx, who)
     await _refuse_twice(tx, who, sections[0]["course_code"])
     section = _chosen(sections, code)
@@ -158,7 +183,7 @@ async def find_alternatives(db: ReadOnly, who: Principal, course_code: str) -> J
     code = course_key(course_code)
     sections = await db.fetch_all(SQL["sections"], code=code)
     if not sections:
-        raise _unknown(code)
+        raise await _unknown(db, course_code)
     refused = sections[0]
     rows = await db.fetch_all(
         SQL["alternatives"],
@@ -187,7 +212,7 @@ async def drop(tx: Transaction, who: Principal, course_code: str) -> Json:
     held = await tx.execute(SQL["hold_student"], student=who.id, change=-1)
     taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code) if held else None
     if taken is None:
-        raise _not_enrolled(code)
+        raise await _not_enrolled(tx, who, code)
     await tx.execute(SQL["delete_enrolment"], student=who.id, section=taken["section_id"])
     await tx.execute(SQL["give_seat_back"], section=taken["section_id"])
     return {"dropped": taken["course_code"], "title": taken["title"]}
@@ -216,7 +241,7 @@ async def send_welcome(tx: Transaction, who: Principal, course_code: str) -> Jso
     code = course_key(course_code)
     taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code)
     if taken is None:
-        raise _not_enrolled(code)
+        raise await _not_enrolled(tx, who, code)
     section = taken["section_id"]
     if not await tx.execute(SQL["mark_welcomed"], student=who.id, section=section):
         raise ToolRefused(f"the welcome for {taken['course_code']} was sent before")
@@ -231,12 +256,20 @@ async def send_welcome(tx: Transaction, who: Principal, course_code: str) -> Jso
     return {"sent_to": taken["email"], "course": taken["course_code"], "title": taken["title"]}
 
 
-def _unknown(code: str) -> ToolRefused:
-    return ToolRefused(f"there is no course {code!r}; find_courses gives the codes")
+async def _unknown(db: ReadOnly, written: str) -> ToolRefused:
+    """A course that is not there, with those whose text has the words."""
+    code = course_key(written)
+    courses = await _search(db, written, "", None) if written.strip() else []
+    if not courses:
+        return ToolRefused(f"there is no course {code!r}; find_courses gives the codes")
+    near = ", ".join(f"{one['code']} ({one['title']})" for one in courses[:NEAREST])
+    return ToolRefused(f"there is no course {code!r}; the nearest are {near}")
 
 
-def _not_enrolled(code: str) -> ToolRefused:
-    return ToolRefused(f"the student is not enrolled in {code!r}; my_enrolments gives the courses")
+async def _not_enrolled(db: ReadOnly, who: Principal, code: str) -> ToolRefused:
+    taken = [row["course_code"] for row in await db.fetch_all(SQL["enrolments"], student=who.id)]
+    what = f"the student takes {', '.join(taken)}" if taken else "the student takes no course"
+    return ToolRefused(f"the student is not enrolled in {code!r}; {what}")
 
 
 def _full(code: str) -> ToolRefused:

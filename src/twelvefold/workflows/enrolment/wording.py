@@ -52,6 +52,12 @@ def search_values(text: str, topic: str, highest_price_usd: float | None) -> Jso
     }
 
 
+def is_topic(written: str, topics: Iterable[Row]) -> bool:
+    """Whether it is the name of a department, a part of one, or its code."""
+    topic = " ".join(written.lower().split())
+    return any(topic in row["name"].lower() or topic == row["code"].lower() for row in topics)
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
