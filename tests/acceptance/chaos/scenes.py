@@ -115,6 +115,7 @@ class DiskFull:
 async def _restore(arena: Arena) -> None:
     """Start the server again if it has aborted: InnoDB does where a rollback finds no room."""
     if not await arena.admin.attempt("select 1"):
+        arena.notes.append("MariaDB had aborted, and was started again")
         await asyncio.to_thread(arena.server.kill)
         await asyncio.to_thread(arena.server.start)
 
