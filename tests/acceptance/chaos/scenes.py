@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import asyncmy
 from asyncmy.errors import Error as DriverError
 
+from tests.acceptance.chaos import plan
 from tests.acceptance.chaos.arena import ACCOUNT, LEASE_S, Arena, Terms
 from tests.acceptance.chaos.disk import SmallDisk
 from tests.acceptance.chaos.plan import Variant
@@ -198,12 +199,21 @@ class LoopBlocked:
         """The tools are the fault."""
 
     def seen(self, arena: Arena) -> int:
-        blocking = {thread for thread, variant in arena.runs.items() if variant != "plain"}
-        return sum(start.ticket.partition(":")[0] in blocking for start in arena.counter.starts)
+        starts = arena.counter.starts_by_ticket()
+        return sum(
+            len(starts.get(call.ticket, ()))
+            for thread, variant in arena.runs.items()
+            for call in plan.calls(thread, variant)
+            if call.tool in plan.BLOCKING
+        )
 
 
 def _variant(number: int) -> Variant:
-    variants: dict[int, Variant] = {3: "blocking_keyed", 13: "blocking_unsafe"}
+    variants: dict[int, Variant] = {
+        3: "blocking_keyed",
+        8: "long_in_thread",
+        13: "blocking_unsafe",
+    }
     return variants.get(number % 20, "plain")
 
 
