@@ -1,7 +1,6 @@
-"""Chat Completions: a request as JSON, and the chunks of its stream as a reply.
+"""Chat Completions: a request as JSON. `chat_stream` reads the reply.
 
 Items of the Responses API go in and come out, so that the journal does not depend on the API.
-Many servers speak this one, each a little differently; what they are known to send is taken.
 """
 
 from collections.abc import Iterable
@@ -9,69 +8,12 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.events import Item, ReplyEnd, Usage
-from twelvefold.core.ports import ModelReply, ModelRequest, ToolSpec
-from twelvefold.services.model.wire import (
-    DONE,
-    UNREADABLE,
-    Asking,
-    ErrorSent,
-    Part,
-    Show,
-    Text,
-    TryAgain,
-    Wire,
-    count,
-    function_call,
-    loads,
-    made_up_call_id,
-    mended,
-    message,
-    text_of,
-)
+from twelvefold.core.events import Item
+from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.services.model.chat_stream import ChatReply
+from twelvefold.services.model.wire import Asking, Part, Wire, text_of
 
 Message = dict[str, Any]
-_ENDED: dict[str, ReplyEnd] = {
-    "length": "max_output_tokens",
-    "content_filter": "content_filter",
-}
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _CallDelta(msgspec.Struct):
-    index: Any = None
-    id: Any = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    """What matters of a delta. What a server calls `reasoning_content` is not said to anybody."""
-
-    content: str | list[Item] | None = None
-    refusal: str | None = None
-    tool_calls: list[_CallDelta] | None = None
-
-
-class _Choice(msgspec.Struct):
-    """`message` instead of `delta` is what a server sends that does not know how to stream."""
-
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    model: str | None = None
-    error: Any = None
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
@@ -198,135 +140,6 @@ def _part(part: Item) -> Item:
             return {"type": "image_url", "image_url": {k: v for k, v in image.items() if v}}
         case _:
             return part
-
-
-class ChatReply:
-    """A reply out of the chunks of its stream."""
-
-    def __init__(self, show: Show) -> None:
-        self.flowing = False
-        self.over = False
-        self._text = Text(show)
-        self._refusal = Text(show)
-        self._calls: list[_Call] = []
-        self._finish_reason = ""
-        self._usage: Any = None
-        self._model = ""
-
-    @property
-    def shown(self) -> bool:
-        return bool(self._text or self._refusal)
-
-    def add(self, data: bytes) -> None:
-        if data == DONE:
-            self.over = True
-            return
-        chunk = _chunk(data)
-        if chunk.error:
-            raise ErrorSent(chunk.error)
-        self._usage = chunk.usage or self._usage
-        self._model = chunk.model or self._model
-        for choice in chunk.choices or ():
-            self._add(choice)
-
-    def whole(self, request_hash: str, model: str) -> ModelReply:
-        text, refusal = self._text.end(), self._refusal.end()
-        said = bool(text or refusal or self._calls)
-        # Some servers never send [DONE], some no reason; one of them, or the reply was cut off.
-        if not (self._finish_reason or (self.over and said)):
-            raise TryAgain("the stream ended before the reply did")
-        items = [message(text, refusal)] if text or refusal or not self._calls else []
-        items += [call.item(i, request_hash) for i, call in enumerate(self._calls)]
-        return ModelReply(
-            items=tuple(items),
-            usage=_usage(self._usage),
-            model=self._model or model,
-            request_hash=request_hash,
-            ended=_ENDED.get(self._finish_reason, "completed"),
-        )
-
-    def _add(self, choice: _Choice) -> None:
-        self._finish_reason = choice.finish_reason or self._finish_reason
-        if self._finish_reason == "error":
-            raise TryAgain("the server broke off the reply")
-        delta = choice.delta or choice.message
-        if delta is None:
-            return
-        if delta.content:
-            self.flowing = True
-            self._text.add(text_of(delta.content))
-        if delta.refusal:
-            self._refusal.add(delta.refusal)
-        for call in delta.tool_calls or ():
-            self.flowing = True
-            self._add_call(call)
-
-    def _add_call(self, delta: _CallDelta) -> None:
-        same_index = (one for one in reversed(self._calls) if one.index == delta.index)
-        call = next(same_index, None)
-        if call is None or not call.goes_on_with(delta):
-            call = _Call(delta.index)
-            self._calls.append(call)
-        call.add(delta)
-
-
-class _Call:
-    """A call as it comes in."""
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-        self._id = ""
-        self._name = ""
-        self._arguments: list[Any] = []
-
-    def goes_on_with(self, delta: _CallDelta) -> bool:
-        """Whether the delta, of the same index, is about this call.
-
-        Some servers give no index, or the same one to every call: there another id begins
-        another call, and so does a name once there are arguments.
-        """
-        if delta.id and self._id and str(delta.id) != self._id:
-            return False
-        name = delta.function and delta.function.name
-        if not (name and self._arguments):
-            return True
-        return delta.index is not None and name == self._name
-
-    def add(self, delta: _CallDelta) -> None:
-        self._id = self._id or str(delta.id or "")
-        function = delta.function or _Function()
-        if function.name and function.name != self._name:
-            self._name += function.name
-        if function.arguments:
-            self._arguments.append(function.arguments)
-
-    def item(self, index: int, request_hash: str) -> Item:
-        call_id = self._id or made_up_call_id(request_hash, index)
-        return function_call(mended(call_id), mended(self._name), self._joined_arguments())
-
-    def _joined_arguments(self) -> object:
-        if len(self._arguments) == 1 and not isinstance(self._arguments[0], str):
-            return self._arguments[0]
-        return mended("".join(one for one in self._arguments if isinstance(one, str)))
-
-
-def _chunk(data: bytes) -> _Chunk:
-    try:
-        return _decode_chunk(data)
-    except UNREADABLE:
-        try:
-            return msgspec.convert(loads(data), _Chunk)
-        except msgspec.ValidationError as error:
-            raise TryAgain(f"the stream had an event in it that is no chunk: {error}") from None
-
-
-def _usage(usage: Any) -> Usage:
-    return Usage(
-        input_tokens=count(usage, "prompt_tokens"),
-        output_tokens=count(usage, "completion_tokens"),
-        cached_tokens=count(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=count(usage, "completion_tokens_details", "reasoning_tokens"),
-    )
 
 
 CHAT = Wire(

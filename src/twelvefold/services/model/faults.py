@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelRejected, ModelUnavailable
-from twelvefold.services.model.wire import UNREADABLE, TryAgain, mended
+from twelvefold.services.model.wire import UNREADABLE, TryAgain, error_in, mended
 
 Fault = TryAgain | ModelRejected | ModelUnavailable
 _TRIED_AGAIN = (408, 409, 429)
@@ -70,11 +70,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
         sent = msgspec.json.decode(body)
     except UNREADABLE:
         sent = body.decode(errors="replace")
-    error = sent.get("error") or sent if isinstance(sent, dict) else sent
-    if not isinstance(error, dict):
-        error = {"message": error}
-    elif "message" not in error:
-        error = {**error, "message": error.get("detail")}
+    error = error_in(sent) or (sent if isinstance(sent, dict) else {"message": sent})
     return Refusal(status, error, headers)
 
 

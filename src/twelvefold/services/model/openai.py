@@ -5,6 +5,7 @@ what a refusal means.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from typing import Literal
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
+from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
 from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.sse import Events
 from twelvefold.services.model.transport import (
     Answer,
     Dropped,
@@ -43,7 +44,8 @@ class ModelSettings:
     """Where the model is, and how patient to be with it.
 
     `first_token_timeout_s` bounds the silence of a model that may be thinking,
-    `between_tokens_timeout_s` that of one in the middle of a text or a call.
+    `between_tokens_timeout_s` that of one in the middle of a text or a call. A finished reply is
+    taken `last_words_timeout_s` after its end, although the server has not ended the stream.
     """
 
     base_url: str
@@ -55,6 +57,7 @@ class ModelSettings:
     connect_timeout_s: float = 10.0
     first_token_timeout_s: float = 120.0
     between_tokens_timeout_s: float = 60.0
+    last_words_timeout_s: float = 1.0
     max_attempts: int = 6
     backoff_s: float = 0.5
 
@@ -121,31 +124,35 @@ class OpenAIModel:
                 asyncio.timeout(patience_s) as silence,
                 self._transport.post(self._wire.path, sending.body, sending.headers) as answer,
             ):
-                if answer.status != 200:
+                if not 200 <= answer.status < 300:
                     raise await self._fault(answer, sending.optional)
                 await self._read(answer, reply, silence)
         except TimeoutError:
-            raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
+            if not reply.finished:
+                raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
+        except TryAgain:
+            # What broke behind a whole reply does not matter any more.
+            if not reply.finished:
+                raise
         except ErrorSent as sent:
             raise fault_of(Refusal(200, sent.error, {}), self._asked) from None
 
     async def _read(self, answer: Answer, reply: Reply, silence: asyncio.Timeout) -> None:
-        kind = answer.headers.get("content-type", "")
-        if kind.startswith("text/html"):
-            raise no_api(self._asked)
-        if kind.startswith("application/json"):
-            # A server that does not stream has sent the whole reply, or an error.
-            reply.add(await _body(answer))
-            return
         now = asyncio.get_running_loop().time
-        events = Events()
-        while not reply.over:
+        body = Body(answer.headers.get("content-type", ""))
+        ends_at = math.inf
+        while not (reply.over or body.over):
             piece = await answer.read()
-            for data in events.feed(piece) if piece else events.end():
+            for data in body.feed(piece) if piece else body.end():
                 reply.add(data)
+            if body.kind == "page":
+                raise no_api(self._asked)
             if not piece:
                 return
-            silence.reschedule(now() + self._patience_s(reply))
+            if reply.finished:
+                # Usage may follow, or nothing but heartbeats.
+                ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
+            silence.reschedule(min(now() + self._patience_s(reply), ends_at))
 
     async def _fault(self, answer: Answer, optional: tuple[Part, ...]) -> Exception:
         refused = refusal(answer.status, answer.headers, await _body(answer))
