@@ -345,7 +345,7 @@ def test_no_error_is_none(error: object) -> None:
 
 # Usage
 
-U31 = {"prompt_tokens": 3, "completion_tokens": 1}
+U31: Item = {"prompt_tokens": 3, "completion_tokens": 1}
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_usage_is_read_wherever_it_stands(last: Item) -> None:
     ],
 )
 def test_nothing_behind_real_values_changes_them(later: object) -> None:
-    usage = {**U31, "prompt_tokens_details": {"cached_tokens": 2.0}}
+    usage: Item = {**U31, "prompt_tokens_details": {"cached_tokens": 2.0}}
     first = {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}], "usage": usage}
 
     reply, _ = received(CHAT, sse(first), sse({"choices": [], "usage": later}), DONE)
@@ -393,10 +393,8 @@ def test_nothing_behind_real_values_changes_them(later: object) -> None:
 
 
 def test_usage_that_grows_with_every_chunk_is_that_of_the_last() -> None:
-    chunks = [
-        sse({"choices": [{"delta": {"content": "x"}}], "usage": {**U31, "completion_tokens": n}})
-        for n in (1, 2, 3)
-    ]
+    usages: list[Item] = [{**U31, "completion_tokens": n} for n in (1, 2, 3)]
+    chunks = [sse({"choices": [{"delta": {"content": "x"}}], "usage": one}) for one in usages]
 
     reply, _ = received(CHAT, *chunks, STOP)
 
@@ -423,7 +421,7 @@ def test_reasoning_that_only_the_total_counts_is_output() -> None:
     ],
 )
 def test_cached_tokens_have_several_names(details: Item) -> None:
-    last = {"choices": [], "usage": {**U31, **details}}
+    last: Item = {"choices": [], "usage": {**U31, **details}}
 
     reply, _ = received(CHAT, chunk({"content": "hi"}, "stop"), sse(last))
 

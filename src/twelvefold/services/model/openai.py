@@ -8,12 +8,13 @@ import asyncio
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
+from twelvefold.core.events import Usage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
-from twelvefold.errors import ModelUnavailable, ServiceFault
+from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
@@ -26,6 +27,7 @@ from twelvefold.services.model.transport import (
     Transport,
     Unreachable,
 )
+from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Part, Reply, TryAgain
 
 log = get_logger(__name__)
@@ -78,15 +80,17 @@ class OpenAIModel:
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """As `twelvefold.core.ports.Model` says; parts that the server refuses are left out."""
         without = self._refused
+        lost = Usage()
         while True:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
             optional = tuple(part for part in self._wire.optional if part not in without)
-            sending = _Sending(body, {HOPS: str(request.hops + 1)}, optional)
+            sending = _Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
             try:
                 reply = await self._insist(sending, listener)
             except _PartRefused as refused:
                 without |= {refused.part}
+                lost = sending.lost
             else:
                 self._refused |= {part for part in without if part.always}
                 return reply
@@ -101,23 +105,27 @@ class OpenAIModel:
 
     async def _insist(self, sending: "_Sending", listener: Listener) -> ModelReply:
         request_hash = sha256(sending.body).hexdigest()
-        attempt = 0
         while True:
-            attempt += 1
-            reply = self._wire.reply(listener.text)
+            attempt = _Attempt(self._wire.reply(listener.text))
+            sending.attempts += 1
             try:
-                await self._receive(sending, reply)
-                return reply.whole(request_hash, self._settings.model)
+                await self._receive(sending, attempt)
+                whole = attempt.reply.whole(request_hash, self._settings.model)
+                return _counted(whole, attempt, sending)
             except (TryAgain, ServiceFault) as fault:
-                if reply.shown:
+                sending.lost += attempt.lost(sending.body)
+                if attempt.reply.shown:
                     listener.restarted(str(fault))
                 if not isinstance(fault, TryAgain):
-                    raise
-                wait_s = self._wait_s(fault, attempt)
-                log.warning("model_asked_again", attempt=attempt, why=fault.why, wait_s=wait_s)
+                    raise _with_usage(fault, sending.lost) from None
+                wait_s = self._wait_s(fault, sending)
+                log.warning(
+                    "model_asked_again", attempt=sending.attempts, why=fault.why, wait_s=wait_s
+                )
             await asyncio.sleep(wait_s)
 
-    async def _receive(self, sending: "_Sending", reply: Reply) -> None:
+    async def _receive(self, sending: "_Sending", attempt: "_Attempt") -> None:
+        reply = attempt.reply
         patience_s = self._settings.connect_timeout_s + self._patience_s(reply)
         try:
             async with (
@@ -126,8 +134,9 @@ class OpenAIModel:
             ):
                 if not 200 <= answer.status < 300:
                     raise await self._fault(answer, sending.optional)
-                await self._read(answer, reply, silence)
+                await self._read(answer, attempt, silence)
         except TimeoutError:
+            attempt.begun = True  # for all we know
             if not reply.finished:
                 raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
         except TryAgain:
@@ -135,20 +144,24 @@ class OpenAIModel:
             if not reply.finished:
                 raise
         except ErrorSent as sent:
+            attempt.begun = False
             raise fault_of(Refusal(200, sent.error, {}), self._asked) from None
 
-    async def _read(self, answer: Answer, reply: Reply, silence: asyncio.Timeout) -> None:
+    async def _read(self, answer: Answer, attempt: "_Attempt", silence: asyncio.Timeout) -> None:
+        reply = attempt.reply
         now = asyncio.get_running_loop().time
         body = Body(answer.headers.get("content-type", ""))
         ends_at = math.inf
         while not (reply.over or body.over):
             piece = await answer.read()
-            for data in body.feed(piece) if piece else body.end():
-                reply.add(data)
+            found = body.feed(piece) if piece else body.end()
             if body.kind == "page":
                 raise no_api(self._asked)
+            for data in found:
+                reply.add(data)
             if not piece:
                 return
+            attempt.begun = True
             if reply.finished:
                 # Usage may follow, or nothing but heartbeats.
                 ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
@@ -167,15 +180,17 @@ class OpenAIModel:
             return self._settings.between_tokens_timeout_s
         return self._settings.first_token_timeout_s
 
-    def _wait_s(self, fault: TryAgain, attempt: int) -> float:
+    def _wait_s(self, fault: TryAgain, sending: "_Sending") -> float:
         """How long to wait before the next attempt. Raises ModelUnavailable if there is none."""
+        attempt = sending.attempts
         unreachable = isinstance(fault, Unreachable)
         attempts = self._settings.max_attempts
         if attempt >= (min(attempts, _UNREACHABLE_ATTEMPTS) if unreachable else attempts):
-            raise ModelUnavailable(
+            problem = (
                 f"{'cannot reach' if unreachable else 'no reply from'} {self._asked.server} "
                 f"in {attempt} attempts: {fault.why}"
-            ) from None
+            )
+            raise _with_usage(ModelUnavailable(problem), sending.lost) from None
         if fault.after_s is not None:
             return fault.after_s
         if isinstance(fault, Dropped) and attempt == 1:
@@ -184,13 +199,45 @@ class OpenAIModel:
         return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps no secret
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sending:
-    """A request as it is sent; `optional` are the parts that it could do without."""
+    """A request as it is sent; `optional` are the parts that it could do without.
+
+    `lost` is what the attempts took that broke off.
+    """
 
     body: bytes
     headers: Mapping[str, str]
     optional: tuple[Part, ...]
+    lost: Usage
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One try at a reply. `begun`: the server may have read the request with its model."""
+
+    reply: Reply
+    begun: bool = False
+
+    def lost(self, request: bytes) -> Usage:
+        """What the try took, although it broke off."""
+        reply = self.reply
+        if self.begun or reply.received or reply.usage.total_tokens:
+            return estimated(reply.usage, request, reply.received)
+        return Usage()
+
+
+def _counted(reply: ModelReply, attempt: _Attempt, sending: _Sending) -> ModelReply:
+    """The reply with its usage whole: what the server has not reported, and what was lost."""
+    usage = estimated(reply.usage, sending.body, attempt.reply.received)
+    return replace(reply, usage=usage + sending.lost, lost=sending.lost)
+
+
+def _with_usage(fault: ServiceFault, lost: Usage) -> ServiceFault:
+    if isinstance(fault, ModelUnavailable | ModelRejected) and lost.total_tokens:
+        fault.usage = lost
+    return fault
 
 
 class _PartRefused(Exception):
