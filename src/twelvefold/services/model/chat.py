@@ -11,7 +11,8 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.services.model.chat_stream import ChatReply
-from twelvefold.services.model.wire import Asking, Part, Wire, text_of
+from twelvefold.services.model.optional import Part, leave_out, names_a_schema
+from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
 Message = dict[str, Any]
 
@@ -19,21 +20,19 @@ Message = dict[str, Any]
 def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
     """The body of a request; parts in `without` are left out."""
     body: dict[str, Any] = {"model": asking.model, "stream": True}
-    if "stream_options" not in without:
-        body["stream_options"] = {"include_usage": True}
+    body["stream_options"] = {"include_usage": True}
     if asking.temperature is not None:
         body["temperature"] = asking.temperature
     options = dict(request.options)
-    if limit := options.pop("max_output_tokens", asking.max_output_tokens):
-        name = "max_tokens" if "max_completion_tokens" in without else "max_completion_tokens"
-        body[name] = limit
+    if limit := output_limit(options.pop("max_output_tokens", None), asking.max_output_tokens):
+        body["max_completion_tokens"] = limit
     if options:
         body |= _options(**options)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     system = [{"role": "system", "content": request.instructions}] if request.instructions else []
     body["messages"] = [*system, *_messages(request.items)]
-    return msgspec.json.encode(body)
+    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
 
 
 def _options(
@@ -142,12 +141,24 @@ def _part(part: Item) -> Item:
             return part
 
 
-CHAT = Wire(
-    path="/chat/completions",
-    optional=(
-        Part("stream_options", ("stream_options",)),
-        Part("max_completion_tokens", ("max_completion_tokens",)),
-    ),
-    encode=encode,
-    reply=ChatReply,
+def _with_the_old_limit(body: dict[str, Any]) -> bool:
+    """Bound the reply by `max_tokens`, which is what most servers know."""
+    if "max_completion_tokens" not in body:
+        return False
+    body["max_tokens"] = body.pop("max_completion_tokens")
+    return True
+
+
+_OPTIONAL = (
+    Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
+    Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
+    Part("strict", ("tools", "function", "strict"), ours=True, also=names_a_schema),
+    Part("parallel_tool_calls", ("parallel_tool_calls",)),
+    Part("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
+    Part("verbosity", ("verbosity",)),
+    Part("temperature", ("temperature",)),
+    Part("top_p", ("top_p",)),
+    Part("response_format.strict", ("response_format", "json_schema", "strict")),
 )
+
+CHAT = Wire("/chat/completions", _OPTIONAL, encode, ChatReply)

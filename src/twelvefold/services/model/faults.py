@@ -38,11 +38,6 @@ class Refusal:
         """The error's code and type; servers leave them out, or give a number."""
         return tuple(str(self.error[key]) for key in ("code", "type") if self.error.get(key))
 
-    def mentions(self, words: tuple[str, ...]) -> bool:
-        """Whether it is about one of these."""
-        said = " ".join(str(self.error.get(key)) for key in ("param", "code", "message"))
-        return any(word in said for word in words)
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -121,7 +116,7 @@ def no_api(asked: Asked) -> ModelUnavailable:
 def _is_about_the_model(refusal: Refusal) -> bool:
     if "model_not_found" in refusal.codes:
         return True
-    return refusal.status == 404 and refusal.mentions(("model", "Model"))
+    return refusal.status == 404 and "model" in str(refusal.error.get("message")).lower()
 
 
 def _is_passing(refusal: Refusal) -> bool:

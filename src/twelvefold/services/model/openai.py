@@ -19,6 +19,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
+from twelvefold.services.model.optional import Part, refused_parts
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.transport import (
     Answer,
@@ -28,13 +29,15 @@ from twelvefold.services.model.transport import (
     Unreachable,
 )
 from twelvefold.services.model.usage import estimated
-from twelvefold.services.model.wire import ErrorSent, Part, Reply, TryAgain
+from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
 
 log = get_logger(__name__)
 Api = Literal["responses", "chat"]
 _WIRES = {"responses": RESPONSES, "chat": CHAT}
 _LONGEST_BACKOFF_S = 8.0
 _UNREACHABLE_ATTEMPTS = 3
+_NOT_OF_THE_BODY = (401, 402, 403, 407, 408, 409, 413, 425, 429, 502, 503, 504)
+"""Statuses that say nothing about a request's parameters."""
 _LONGEST_BODY = 16 << 20
 """Of an answer that is no stream."""
 HOPS = "x-twelvefold-hops"
@@ -88,8 +91,8 @@ class OpenAIModel:
             sending = _Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
             try:
                 reply = await self._insist(sending, listener)
-            except _PartRefused as refused:
-                without |= {refused.part}
+            except _PartsRefused as refused:
+                without |= {*refused.parts}
                 lost = sending.lost
             else:
                 self._refused |= {part for part in without if part.always}
@@ -133,7 +136,7 @@ class OpenAIModel:
                 self._transport.post(self._wire.path, sending.body, sending.headers) as answer,
             ):
                 if not 200 <= answer.status < 300:
-                    raise await self._fault(answer, sending.optional)
+                    raise await self._fault(answer, sending)
                 await self._read(answer, attempt, silence)
         except TimeoutError:
             attempt.begun = True  # for all we know
@@ -145,7 +148,7 @@ class OpenAIModel:
                 raise
         except ErrorSent as sent:
             attempt.begun = False
-            raise fault_of(Refusal(200, sent.error, {}), self._asked) from None
+            raise self._fault_of(Refusal(200, sent.error, {}), sending) from None
 
     async def _read(self, answer: Answer, attempt: "_Attempt", silence: asyncio.Timeout) -> None:
         reply = attempt.reply
@@ -167,12 +170,17 @@ class OpenAIModel:
                 ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
             silence.reschedule(min(now() + self._patience_s(reply), ends_at))
 
-    async def _fault(self, answer: Answer, optional: tuple[Part, ...]) -> Exception:
-        refused = refusal(answer.status, answer.headers, await _body(answer))
-        if answer.status in (400, 422):
-            for part in optional:
-                if refused.mentions(part.words):
-                    return _PartRefused(part)
+    async def _fault(self, answer: Answer, sending: "_Sending") -> Exception:
+        return self._fault_of(refusal(answer.status, answer.headers, await _body(answer)), sending)
+
+    def _fault_of(self, refused: Refusal, sending: "_Sending") -> Exception:
+        if refused.status not in _NOT_OF_THE_BODY:
+            parts = refused_parts(refused.error, sending.body, sending.optional)
+            if parts:
+                names = ", ".join(part.name for part in parts)
+                why = self._asked.quoted(refused.error.get("message"))
+                log.warning("request_part_left_out", parts=names, why=why)
+                return _PartsRefused(parts)
         return fault_of(refused, self._asked)
 
     def _patience_s(self, reply: Reply) -> float:
@@ -240,10 +248,10 @@ def _with_usage(fault: ServiceFault, lost: Usage) -> ServiceFault:
     return fault
 
 
-class _PartRefused(Exception):
-    def __init__(self, part: Part) -> None:
-        super().__init__(part.name)
-        self.part = part
+class _PartsRefused(Exception):
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        super().__init__(", ".join(part.name for part in parts))
+        self.parts = parts
 
 
 async def _body(answer: Answer) -> bytes:

@@ -9,26 +9,27 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.services.model.optional import Part, Path, leave_out, names_a_schema
 from twelvefold.services.model.responses_stream import ResponsesReply
-from twelvefold.services.model.wire import Asking, Part, Wire, text_of
+from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
 
 def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
     """The body of a request; parts in `without` are left out."""
     body: dict[str, Any] = {"model": asking.model, "stream": True, "store": False}
-    if "include" not in without:
-        body["include"] = ["reasoning.encrypted_content"]
+    body["include"] = ["reasoning.encrypted_content"]
     if asking.temperature is not None:
         body["temperature"] = asking.temperature
-    if asking.max_output_tokens is not None:
-        body["max_output_tokens"] = asking.max_output_tokens
     body |= request.options
+    wanted = body.pop("max_output_tokens", None)
+    if limit := output_limit(wanted, asking.max_output_tokens):
+        body["max_output_tokens"] = limit
     if request.instructions:
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    body["input"] = [_sent(item) for item in request.items if _is_sent(item, without)]
-    return msgspec.json.encode(body)
+    body["input"] = [_sent(item) for item in request.items if _is_sent(item)]
+    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -41,11 +42,10 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def _is_sent(item: Item, without: frozenset[str]) -> bool:
-    if item.get("type") != "reasoning":
-        return True
+def _is_sent(item: Item) -> bool:
     # With store=false the server does not know a reasoning item that has nothing in it but an id.
-    return "reasoning" not in without and bool(item.get("encrypted_content") or item.get("content"))
+    is_reasoning = item.get("type") == "reasoning"
+    return not is_reasoning or bool(item.get("encrypted_content") or item.get("content"))
 
 
 def _sent(item: Item) -> Item:
@@ -56,14 +56,54 @@ def _sent(item: Item) -> Item:
     return sent | {"phase": item["phase"]} if "phase" in item else sent
 
 
-RESPONSES = Wire(
-    path="/responses",
-    optional=(
-        # By gpt-4o and other models that do not reason.
-        Part("include", ("include",)),
-        # By one model, of another's reasoning, after OPENAI_MODEL was changed.
-        Part("reasoning", ("ncrypted", "reasoning", "'rs_"), always=False),
+def _without_reasoning(body: dict[str, Any]) -> bool:
+    kept = [item for item in body["input"] if item.get("type") != "reasoning"]
+    has_any = len(kept) < len(body["input"])
+    body["input"] = kept
+    return has_any
+
+
+def _names_reasoning(path: Path) -> bool:
+    """Whether a refusal is of a reasoning item: its type, its content or its id is named."""
+    within = path[1:] if path[0] == "input" else path[:1]
+    told = ("encrypted_content", "reasoning_content", "invalid_encrypted_content")
+    is_item = path[0] == "input" and any("reasoning" in name.lower() for name in within)
+    return is_item or any(name in told or name.startswith("rs_") for name in within)
+
+
+def _without_default_text(body: dict[str, Any]) -> bool:
+    """Leave `text` out where it says no more than what a server does anyway."""
+    text = body.get("text") or {}
+    if "text" not in body or (text.get("format") or {}).get("type", "text") != "text":
+        return False
+    del body["text"]
+    return True
+
+
+_OPTIONAL = (
+    # By gpt-4o and other models that do not reason.
+    Part("include", ("include",), ours=True),
+    # By one model, of another's reasoning, after OPENAI_MODEL was changed.
+    Part(
+        "input.reasoning",
+        ("input", "encrypted_content"),
+        ours=True,
+        always=False,
+        also=_names_reasoning,
+        take_out=_without_reasoning,
     ),
-    encode=encode,
-    reply=ResponsesReply,
+    Part("input.phase", ("input", "phase"), ours=True),
+    Part("store", ("store",), ours=True),
+    Part("strict", ("tools", "strict"), ours=True, also=names_a_schema),
+    Part("parallel_tool_calls", ("parallel_tool_calls",)),
+    Part("reasoning.summary", ("reasoning", "summary")),
+    Part("reasoning.effort", ("reasoning", "effort")),
+    Part("reasoning", ("reasoning",)),
+    Part("temperature", ("temperature",)),
+    Part("top_p", ("top_p",)),
+    Part("text.verbosity", ("text", "verbosity")),
+    Part("text.format.strict", ("text", "format", "strict")),
+    Part("text", ("text",), take_out=_without_default_text),
 )
+
+RESPONSES = Wire("/responses", _OPTIONAL, encode, ResponsesReply)

@@ -12,6 +12,7 @@ import msgspec
 
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.services.model.optional import Part
 
 DONE = b"[DONE]"
 MALFORMED = "the stream had malformed JSON in it"
@@ -83,18 +84,6 @@ class Reply(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a request that a server may refuse and that can be left out.
-
-    One of `words` is in the refusal. `always`: it will be refused in every other request, too.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    always: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Wire:
     """One of the two APIs. `encode` leaves out the parts whose names it is given."""
 
@@ -102,6 +91,12 @@ class Wire:
     optional: tuple[Part, ...]
     encode: Callable[[ModelRequest, Asking, frozenset[str]], bytes]
     reply: Callable[[Show], Reply]
+
+
+def output_limit(wanted: int | None, limit: int | None) -> int | None:
+    """How long a reply may be: the caller's wish, never more than the operator's limit."""
+    given = [one for one in (wanted, limit) if one]
+    return min(given) if given else None
 
 
 class Text:
