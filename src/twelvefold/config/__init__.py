@@ -67,7 +67,9 @@ class Settings:
         float | None, number(0, 2), "0 to 2; not set: the model's own"
     ] = None
     openai_max_output_tokens: Annotated[
-        int | None, whole(1), "bounds each reply, whatever a caller asks for; not set: the model's own"
+        int | None,
+        whole(1),
+        "bounds each reply, whatever a caller asks for; not set: the model's own",
     ] = None
     openai_context_tokens: Annotated[
         int | None, whole(1_000), "the model's window; not set: a known model's own, else 128000"

@@ -7,8 +7,7 @@ what a refusal means.
 import asyncio
 import math
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 
@@ -16,6 +15,13 @@ from twelvefold.core.events import Usage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
+from twelvefold.services.model.attempts import (
+    PROBE,
+    PROBE_TOKENS,
+    Attempt,
+    PartsRefused,
+    Sending,
+)
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
@@ -88,10 +94,10 @@ class OpenAIModel:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
             optional = tuple(part for part in self._wire.optional if part not in without)
-            sending = _Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
+            sending = Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
             try:
                 reply = await self._insist(sending, listener)
-            except _PartsRefused as refused:
+            except PartsRefused as refused:
                 without |= {*refused.parts}
                 lost = sending.lost
             else:
@@ -106,28 +112,28 @@ class OpenAIModel:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _insist(self, sending: "_Sending", listener: Listener) -> ModelReply:
+    async def _insist(self, sending: Sending, listener: Listener) -> ModelReply:
         request_hash = sha256(sending.body).hexdigest()
         while True:
-            attempt = _Attempt(self._wire.reply(listener.text))
+            attempt = Attempt(self._wire.reply(listener.text))
             sending.attempts += 1
             try:
                 await self._receive(sending, attempt)
                 whole = attempt.reply.whole(request_hash, self._settings.model)
-                return _counted(whole, attempt, sending)
+                return sending.counted(attempt, whole)
             except (TryAgain, ServiceFault) as fault:
-                sending.lost += attempt.lost(sending.body)
+                sending.failed(attempt, fault)
                 if attempt.reply.shown:
                     listener.restarted(str(fault))
                 if not isinstance(fault, TryAgain):
-                    raise _with_usage(fault, sending.lost) from None
-                wait_s = self._wait_s(fault, sending)
+                    raise sending.with_usage(fault) from None
+                wait_s = await self._wait_s(fault, sending)
                 log.warning(
                     "model_asked_again", attempt=sending.attempts, why=fault.why, wait_s=wait_s
                 )
             await asyncio.sleep(wait_s)
 
-    async def _receive(self, sending: "_Sending", attempt: "_Attempt") -> None:
+    async def _receive(self, sending: Sending, attempt: Attempt) -> None:
         reply = attempt.reply
         patience_s = self._settings.connect_timeout_s + self._patience_s(reply)
         try:
@@ -150,7 +156,7 @@ class OpenAIModel:
             attempt.begun = False
             raise self._fault_of(Refusal(200, sent.error, {}), sending) from None
 
-    async def _read(self, answer: Answer, attempt: "_Attempt", silence: asyncio.Timeout) -> None:
+    async def _read(self, answer: Answer, attempt: Attempt, silence: asyncio.Timeout) -> None:
         reply = attempt.reply
         now = asyncio.get_running_loop().time
         body = Body(answer.headers.get("content-type", ""))
@@ -170,17 +176,17 @@ class OpenAIModel:
                 ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
             silence.reschedule(min(now() + self._patience_s(reply), ends_at))
 
-    async def _fault(self, answer: Answer, sending: "_Sending") -> Exception:
+    async def _fault(self, answer: Answer, sending: Sending) -> Exception:
         return self._fault_of(refusal(answer.status, answer.headers, await _body(answer)), sending)
 
-    def _fault_of(self, refused: Refusal, sending: "_Sending") -> Exception:
+    def _fault_of(self, refused: Refusal, sending: Sending) -> Exception:
         if refused.status not in _NOT_OF_THE_BODY:
             parts = refused_parts(refused.error, sending.body, sending.optional)
             if parts:
                 names = ", ".join(part.name for part in parts)
                 why = self._asked.quoted(refused.error.get("message"))
                 log.warning("request_part_left_out", parts=names, why=why)
-                return _PartsRefused(parts)
+                return PartsRefused(parts)
         return fault_of(refused, self._asked)
 
     def _patience_s(self, reply: Reply) -> float:
@@ -188,17 +194,16 @@ class OpenAIModel:
             return self._settings.between_tokens_timeout_s
         return self._settings.first_token_timeout_s
 
-    def _wait_s(self, fault: TryAgain, sending: "_Sending") -> float:
-        """How long to wait before the next attempt. Raises ModelUnavailable if there is none."""
+    async def _wait_s(self, fault: TryAgain, sending: Sending) -> float:
+        """How long to wait before the next attempt. Raises a ServiceFault if there is none."""
         attempt = sending.attempts
-        unreachable = isinstance(fault, Unreachable)
         attempts = self._settings.max_attempts
-        if attempt >= (min(attempts, _UNREACHABLE_ATTEMPTS) if unreachable else attempts):
-            problem = (
-                f"{'cannot reach' if unreachable else 'no reply from'} {self._asked.server} "
-                f"in {attempt} attempts: {fault.why}"
-            )
-            raise _with_usage(ModelUnavailable(problem), sending.lost) from None
+        if isinstance(fault, Unreachable):
+            attempts = min(attempts, _UNREACHABLE_ATTEMPTS)
+        if sending.is_hopeless(fault):
+            raise sending.with_usage(self._rejected(fault)) from None
+        if attempt >= attempts:
+            raise sending.with_usage(await self._given_up(fault, sending)) from None
         if fault.after_s is not None:
             return fault.after_s
         if isinstance(fault, Dropped) and attempt == 1:
@@ -206,52 +211,36 @@ class OpenAIModel:
         backoff_s = min(self._settings.backoff_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S)
         return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps no secret
 
+    async def _given_up(self, fault: TryAgain, sending: Sending) -> ServiceFault:
+        """The error when no attempt is left.
 
-@dataclass(slots=True)
-class _Sending:
-    """A request as it is sent; `optional` are the parts that it could do without.
+        A server that answers this request with HTTP 500 each time, and another one at once, will
+        never take it: then no process is to ask again.
+        """
+        if sending.only_500 and await self._answers_a_probe(sending):
+            return self._rejected(fault)
+        verb = "cannot reach" if isinstance(fault, Unreachable) else "no reply from"
+        return ModelUnavailable(
+            f"{verb} {self._asked.server} in {sending.attempts} attempts: {fault.why}"
+        )
 
-    `lost` is what the attempts took that broke off.
-    """
+    def _rejected(self, fault: TryAgain) -> ModelRejected:
+        return ModelRejected(f"{self._asked.server} fails on this request each time: {fault.why}")
 
-    body: bytes
-    headers: Mapping[str, str]
-    optional: tuple[Part, ...]
-    lost: Usage
-    attempts: int = 0
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One try at a reply. `begun`: the server may have read the request with its model."""
-
-    reply: Reply
-    begun: bool = False
-
-    def lost(self, request: bytes) -> Usage:
-        """What the try took, although it broke off."""
-        reply = self.reply
-        if self.begun or reply.received or reply.usage.total_tokens:
-            return estimated(reply.usage, request, reply.received)
-        return Usage()
-
-
-def _counted(reply: ModelReply, attempt: _Attempt, sending: _Sending) -> ModelReply:
-    """The reply with its usage whole: what the server has not reported, and what was lost."""
-    usage = estimated(reply.usage, sending.body, attempt.reply.received)
-    return replace(reply, usage=usage + sending.lost, lost=sending.lost)
-
-
-def _with_usage(fault: ServiceFault, lost: Usage) -> ServiceFault:
-    if isinstance(fault, ModelUnavailable | ModelRejected) and lost.total_tokens:
-        fault.usage = lost
-    return fault
-
-
-class _PartsRefused(Exception):
-    def __init__(self, parts: tuple[Part, ...]) -> None:
-        super().__init__(", ".join(part.name for part in parts))
-        self.parts = parts
+    async def _answers_a_probe(self, sending: Sending) -> bool:
+        names = frozenset(part.name for part in self._refused)
+        body = self._wire.encode(PROBE, self._settings, names)
+        try:
+            async with (
+                asyncio.timeout(self._settings.first_token_timeout_s),
+                self._transport.post(self._wire.path, body, sending.headers) as answer,
+            ):
+                answers = 200 <= answer.status < 300
+        except (TimeoutError, TryAgain, ServiceFault):
+            return False
+        if answers:
+            sending.lost += estimated(Usage(output_tokens=PROBE_TOKENS), body, 0)
+        return answers
 
 
 async def _body(answer: Answer) -> bytes:

@@ -24,13 +24,14 @@ Show = Callable[[str], None]
 class TryAgain(Exception):
     """This attempt is void, and `why` says so; another one may do.
 
-    `after_s` is the server's own word on when.
+    `after_s` is the server's own word on when, `status` what it answered with, 0 for no answer.
     """
 
-    def __init__(self, why: str, *, after_s: float | None = None) -> None:
+    def __init__(self, why: str, *, after_s: float | None = None, status: int = 0) -> None:
         super().__init__(why)
         self.why = why
         self.after_s = after_s
+        self.status = status
 
 
 class ErrorSent(Exception):
