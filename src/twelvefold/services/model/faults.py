@@ -53,19 +53,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who was asked and with what, in the words of the settings."""
+    """Who was asked and with what, in the words of the settings; `secrets` beside the key."""
 
     server: str
     path: str
     api_key: str
     model: str
+    secrets: tuple[str, ...] = ()
 
     def quoted(self, text: object) -> str:
         """A server's words, fit for a log: one short line, and never the key."""
         line = " ".join(mended(str(text)).split())
         line = "".join(one if one.isprintable() else "\ufffd" for one in line)
-        if len(self.api_key) >= _SHORTEST_KEY:
-            line = line.replace(self.api_key, "…")
+        for secret in (self.api_key, *self.secrets):
+            if len(secret) >= _SHORTEST_KEY:
+                line = line.replace(secret, "…")
         return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 

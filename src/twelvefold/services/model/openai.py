@@ -7,6 +7,7 @@ what a refusal means.
 import asyncio
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
@@ -24,16 +25,13 @@ from twelvefold.services.model.attempts import (
 )
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
+from twelvefold.services.model.connecting import Dropped, Unreachable
+from twelvefold.services.model.endpoint import Endpoint
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
 from twelvefold.services.model.optional import Part, refused_parts
+from twelvefold.services.model.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.transport import (
-    Answer,
-    Dropped,
-    HttpTransport,
-    Transport,
-    Unreachable,
-)
+from twelvefold.services.model.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
 
@@ -63,6 +61,9 @@ class ModelSettings:
     api_key: str = field(repr=False)
     model: str
     api: Api = "responses"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxies: Proxies = NO_PROXIES
+    ca_file: str = ""
     temperature: float | None = None
     max_output_tokens: int | None = None
     connect_timeout_s: float = 10.0
@@ -71,6 +72,11 @@ class ModelSettings:
     last_words_timeout_s: float = 1.0
     max_attempts: int = 6
     backoff_s: float = 0.5
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is, and what every request to it carries."""
+        return Endpoint(self.base_url, self.api_key, self.headers, self.proxies, self.ca_file)
 
 
 class OpenAIModel:
@@ -81,9 +87,15 @@ class OpenAIModel:
         self._settings = settings
         self._wire = _WIRES[settings.api]
         self._transport = transport or HttpTransport(
-            settings.base_url, settings.api_key, connect_timeout_s=settings.connect_timeout_s
+            settings.endpoint, connect_timeout_s=settings.connect_timeout_s
         )
-        self._asked = Asked(self._transport.name, self._wire.path, settings.api_key, settings.model)
+        self._asked = Asked(
+            self._transport.name,
+            self._wire.path,
+            settings.api_key,
+            settings.model,
+            tuple(settings.headers.values()),
+        )
         self._refused: frozenset[Part] = frozenset()
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
