@@ -44,12 +44,16 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    """`message` instead of `delta` is what a server sends that does not know how to stream."""
+    """`message` instead of `delta` is what a server sends that does not know how to stream.
+
+    `text` is what it sends that knows the older completions alone.
+    """
 
     index: Any = None
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: Any = None
+    text: Any = None
     usage: Any = None
     error: Any = None
 
@@ -150,6 +154,8 @@ class ChatReply:
             self._add_message(choice.message)
         if choice.delta is not None:
             self._add_delta(choice.delta)
+        elif choice.message is None and choice.text:
+            self._text.add(choice.text)
         if isinstance(choice.finish_reason, str) and choice.finish_reason not in ("", "null"):
             self._finish(choice.finish_reason.lower())
 

@@ -54,7 +54,8 @@ class ModelSettings:
 
     `first_token_timeout_s` bounds the silence of a model that may be thinking,
     `between_tokens_timeout_s` that of one in the middle of a text or a call. A finished reply is
-    taken `last_words_timeout_s` after its end, although the server has not ended the stream.
+    taken `last_words_timeout_s` after its end, although the server has not ended the stream; a
+    quarter of that where its usage is known.
     """
 
     base_url: str
@@ -69,7 +70,7 @@ class ModelSettings:
     connect_timeout_s: float = 10.0
     first_token_timeout_s: float = 120.0
     between_tokens_timeout_s: float = 60.0
-    last_words_timeout_s: float = 1.0
+    last_words_timeout_s: float = 2.0
     max_attempts: int = 6
     backoff_s: float = 0.5
 
@@ -185,7 +186,7 @@ class OpenAIModel:
             attempt.begun = True
             if reply.finished:
                 # Usage may follow, or nothing but heartbeats.
-                ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
+                ends_at = min(ends_at, now() + self._last_words_s(reply))
             silence.reschedule(min(now() + self._patience_s(reply), ends_at))
 
     async def _fault(self, answer: Answer, sending: Sending) -> Exception:
@@ -200,6 +201,10 @@ class OpenAIModel:
                 log.warning("request_part_left_out", parts=names, why=why)
                 return PartsRefused(parts)
         return fault_of(refused, self._asked)
+
+    def _last_words_s(self, reply: Reply) -> float:
+        wait_s = self._settings.last_words_timeout_s
+        return wait_s / 4 if reply.usage.output_tokens else wait_s
 
     def _patience_s(self, reply: Reply) -> float:
         if reply.flowing:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from twelvefold.core.events import Item
+from twelvefold.services.model.chat_calls import objects_in
 from twelvefold.services.model.wire import (
     byte_length,
     function_call,
@@ -79,8 +80,9 @@ class _Draft:
         """The item with the pieces, where it lacks what they say."""
         if self.type == "message" and not text_of(item.get("content")) and (parts := self._parts()):
             return {"type": "message", "role": "assistant", **item, "content": parts}
-        if self.type == "function_call" and not item.get("arguments") and self.arguments:
-            return item | {"arguments": mended("".join(self.arguments))}
+        lacks_arguments = item.get("arguments") in (None, "", "{}")
+        if self.type == "function_call" and lacks_arguments and self.arguments:
+            return item | {"arguments": objects_in(mended("".join(self.arguments)))[0]}
         return item
 
     def _parts(self) -> list[Item]:
@@ -201,7 +203,8 @@ def _filled(item: Item, drafts: list[_Draft]) -> Item:
 def kept(item: Item, index: int, request_hash: str) -> Item:
     """The item without what says nothing. Only a reasoning item's id is ever asked for again."""
     kept = {key: value for key, value in item.items() if value is not None}
-    match kept.get("type"):
+    kept.setdefault("type", "function_call" if "arguments" in kept else "message")
+    match kept["type"]:
         case "message":
             kept.pop("id", None)
             kept["content"] = [_kept_part(part) for part in _parts(kept.get("content"))]
@@ -219,8 +222,9 @@ def kept(item: Item, index: int, request_hash: str) -> Item:
 def _parts(content: object) -> list[Item]:
     if isinstance(content, str):
         return [{"type": "output_text", "text": content, "annotations": []}]
-    parts = [content] if isinstance(content, dict) else content
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    if not isinstance(content, list):
+        return [content] if isinstance(content, dict) else []
+    return [part for one in content for part in ([one] if isinstance(one, dict) else _parts(one))]
 
 
 def _kept_part(part: Item) -> Item:
