@@ -42,9 +42,9 @@ from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
-from twelvefold.services.model.endpoint import Endpoint
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.transport import HttpTransport
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
-from twelvefold.services.model.transport import HttpTransport
 
 Via = Literal["engine", "http"]
 DONE = "###DONE###"

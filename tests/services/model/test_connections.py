@@ -16,10 +16,10 @@ from tests.services.model.streams import Said, chat_events, responses_events
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model import open_model
-from twelvefold.services.model.endpoint import Endpoint
-from twelvefold.services.model.listing import ModelList, list_models
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.listing import ModelList, list_models
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.wire import message
 
 HI = streams(chat_events(Said("Hi")))

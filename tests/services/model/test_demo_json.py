@@ -16,9 +16,9 @@ from tests.services.model.asking import Heard, asking, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
-from twelvefold.services.model.demo_json import fitting
-from twelvefold.services.model.demo_pattern import matching
-from twelvefold.services.model.demo_rules import NOTICE, reply
+from twelvefold.services.model.demo.answers import fitting
+from twelvefold.services.model.demo.pattern import matching
+from twelvefold.services.model.demo.rules import NOTICE, reply
 from twelvefold.services.model.wire import text_of
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo_rules import HELP, NOTICE, reply
+from twelvefold.services.model.demo.rules import HELP, NOTICE, reply
 from twelvefold.services.model.wire import text_of
 
 OPEN = ("find_courses", "get_course", "my_enrolments", "drop")

@@ -3,7 +3,7 @@
 import pytest
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.proxies import Proxies
+from twelvefold.services.model.http.proxies import Proxies
 
 BOTH = Proxies("http://secure:3128", "http://plain:3128")
 

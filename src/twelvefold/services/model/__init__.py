@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from twelvefold.services.model.http.proxies import Proxies
     from twelvefold.services.model.openai import Api, OpenAIModel
-    from twelvefold.services.model.proxies import Proxies
 
 _LONGEST_CONNECT_S = 10.0
 
@@ -38,8 +38,8 @@ def open_model(
         from twelvefold.services.model.demo import open_demo
 
         return open_demo()
+    from twelvefold.services.model.http.proxies import Proxies
     from twelvefold.services.model.openai import ModelSettings, OpenAIModel
-    from twelvefold.services.model.proxies import Proxies
 
     settings = ModelSettings(
         base_url=base_url,

@@ -25,13 +25,13 @@ from twelvefold.services.model.attempts import (
 )
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.connecting import Dropped, Unreachable
-from twelvefold.services.model.endpoint import Endpoint
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
+from twelvefold.services.model.http.connecting import Dropped, Unreachable
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.optional import Part, refused_parts
-from twelvefold.services.model.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.chat_calls import objects_in
+from twelvefold.services.model.chat.calls import objects_in
 from twelvefold.services.model.wire import (
     byte_length,
     function_call,

@@ -9,7 +9,7 @@ import msgspec
 
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.chat_calls import Calls
+from twelvefold.services.model.chat.calls import Calls
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
     DONE,

@@ -1,4 +1,4 @@
-"""Chat Completions: a request as JSON. `chat_stream` reads the reply.
+"""Chat Completions: a request as JSON. `stream` reads the reply.
 
 Items of the Responses API go in and come out, so that the journal does not depend on the API.
 """
@@ -10,7 +10,7 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.services.model.chat_stream import ChatReply
+from twelvefold.services.model.chat.stream import ChatReply
 from twelvefold.services.model.optional import Part, leave_out, names_a_schema
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 

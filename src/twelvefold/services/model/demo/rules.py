@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo_json import fitting
-from twelvefold.services.model.demo_talk import Call, Talk, Told, answered, read_talk, rows_of
-from twelvefold.services.model.demo_tools import (
+from twelvefold.services.model.demo.answers import fitting
+from twelvefold.services.model.demo.talk import Call, Talk, Told, answered, read_talk, rows_of
+from twelvefold.services.model.demo.tools import (
     NAMED,
     anything,
     cut,
@@ -22,7 +22,7 @@ from twelvefold.services.model.demo_tools import (
     made_up,
     told_by,
 )
-from twelvefold.services.model.demo_wishes import WHICH_TO_DROP, Wish, understood, with_seats
+from twelvefold.services.model.demo.wishes import WHICH_TO_DROP, Wish, understood, with_seats
 
 NOTICE = (
     "I am the built-in demo model: a few rules, not a language model. "

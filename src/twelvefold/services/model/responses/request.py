@@ -1,4 +1,4 @@
-"""The Responses API: a request as JSON. `responses_stream` reads the reply.
+"""The Responses API: a request as JSON. `stream` reads the reply.
 
 Source: OpenAI's API reference, `POST /responses`.
 """
@@ -10,7 +10,7 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.services.model.optional import Part, Path, leave_out, names_a_schema
-from twelvefold.services.model.responses_stream import ResponsesReply
+from twelvefold.services.model.responses.stream import ResponsesReply
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.endpoint import Endpoint
+from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.wire import UNREADABLE, TryAgain
 
 _MOST_BYTES = 4 << 20
@@ -27,7 +27,7 @@ async def list_models(endpoint: Endpoint, *, timeout_s: float) -> ModelList:
 
     Raises ModelUnavailable, with the server's name and the reason, if it does not answer.
     """
-    from twelvefold.services.model.transport import HttpTransport
+    from twelvefold.services.model.http.transport import HttpTransport
 
     transport = HttpTransport(endpoint, connect_timeout_s=timeout_s)
     try:

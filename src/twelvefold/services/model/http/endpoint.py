@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from twelvefold.services.model.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from twelvefold.core.events import Item, ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.responses_items import Items, kept
+from twelvefold.services.model.responses.items import Items, kept
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
     DONE,

@@ -5,7 +5,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.endpoint import Endpoint
+from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.wire import TryAgain
 
 if TYPE_CHECKING:

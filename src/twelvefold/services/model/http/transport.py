@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TYPE_CHECKING, Protocol
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.connecting import (
+from twelvefold.services.model.http.connecting import (
     Dropped,
     Unreachable,
     no_proxy,
@@ -20,7 +20,7 @@ from twelvefold.services.model.connecting import (
     trusting,
     untrusted,
 )
-from twelvefold.services.model.endpoint import Endpoint
+from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.wire import TryAgain
 
 if TYPE_CHECKING:
