@@ -72,8 +72,10 @@ class Asked:
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Read what came in place of a stream."""
-    if headers.get("content-type", "").startswith("text/html"):
+    """Read what came in place of a reply; of a page for people nothing but its status."""
+    first = body.lstrip()[:1]
+    is_html = headers.get("content-type", "").startswith("text/html") and first not in b"{["
+    if is_html or first == b"<":
         return Refusal(status, {}, headers)
     try:
         sent = msgspec.json.decode(body)

@@ -107,7 +107,7 @@ class OpenAIModel:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
             optional = tuple(part for part in self._wire.optional if part not in without)
-            sending = Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
+            sending = Sending(body, {HOPS: str(request.hops + 1)}, optional, names, lost)
             try:
                 reply = await self._insist(sending, listener)
             except PartsRefused as refused:
@@ -245,8 +245,7 @@ class OpenAIModel:
         return ModelRejected(f"{self._asked.server} fails on this request each time: {fault.why}")
 
     async def _answers_a_probe(self, sending: Sending) -> bool:
-        names = frozenset(part.name for part in self._refused)
-        body = self._wire.encode(PROBE, self._settings, names)
+        body = self._wire.encode(PROBE, self._settings, sending.without)
         try:
             async with (
                 asyncio.timeout(self._settings.first_token_timeout_s),
