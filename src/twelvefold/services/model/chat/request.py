@@ -11,7 +11,7 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.services.model.chat.stream import ChatReply
-from twelvefold.services.model.optional import Part, leave_out, names_a_schema
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
 Message = dict[str, Any]
@@ -152,7 +152,8 @@ def _with_the_old_limit(body: dict[str, Any]) -> bool:
 _OPTIONAL = (
     Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
     Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
-    Part("strict", ("tools", "function", "strict"), ours=True, also=names_a_schema),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "function", "strict"), ours=True),
     Part("parallel_tool_calls", ("parallel_tool_calls",)),
     Part("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
     Part("verbosity", ("verbosity",)),

@@ -9,7 +9,7 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.services.model.optional import Part, Path, leave_out, names_a_schema
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, Path, leave_out
 from twelvefold.services.model.responses.stream import ResponsesReply
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
@@ -94,7 +94,8 @@ _OPTIONAL = (
     ),
     Part("input.phase", ("input", "phase"), ours=True),
     Part("store", ("store",), ours=True),
-    Part("strict", ("tools", "strict"), ours=True, also=names_a_schema),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "strict"), ours=True),
     Part("parallel_tool_calls", ("parallel_tool_calls",)),
     Part("reasoning.summary", ("reasoning", "summary")),
     Part("reasoning.effort", ("reasoning", "effort")),
