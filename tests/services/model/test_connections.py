@@ -133,6 +133,14 @@ async def test_a_proxy_that_is_not_there_is_named(url: str) -> None:
     )
 
 
+async def test_a_connection_that_breaks_behind_the_proxy_names_it() -> None:
+    async with ProxyServer(1) as proxy:
+        url, proxies = proxy.url, Proxies(http=proxy.url.replace("://", "://ann:hidden@"))
+        fault = await fault_of("http://models.internal/v1", proxies=proxies, max_attempts=2)
+
+    assert fault.endswith(f"(through the proxy {url})")
+
+
 async def test_the_environments_proxies_count_where_none_are_given(
     server: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

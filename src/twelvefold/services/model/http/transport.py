@@ -128,9 +128,14 @@ class HttpTransport:
         except aiohttp.ClientConnectorSSLError as error:
             raise no_tls(error) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(reason_of(error)) from None
+            raise Unreachable(reason_of(error) + self._through()) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Dropped(f"the connection was dropped: {reason_of(error)}") from None
+            problem = f"the connection was dropped: {reason_of(error)}{self._through()}"
+            raise Dropped(problem) from None
+
+    def _through(self) -> str:
+        name = self._endpoint.proxy_name
+        return f" (through the proxy {name})" if name else ""
 
     def _open(self) -> "ClientSession":
         from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
