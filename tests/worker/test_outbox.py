@@ -8,7 +8,8 @@ import pytest
 
 from tests.engine.stage import Stage
 from twelvefold.core.ports import Letter, Mail, Store
-from twelvefold.errors import MailRejected, MailUnavailable, StoreUnavailable
+from twelvefold.engine import patience
+from twelvefold.errors import MailRejected, MailUnavailable, StoreFailed, StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.worker import outbox
 from twelvefold.worker.outbox import ATTEMPTS, LONGEST_RETRY_S, Postman, mail_of, retry_s
@@ -328,3 +329,46 @@ async def test_only_a_slow_server_gets_several_mails_at_once(
         await until(store, all_sent)
 
     assert mailer.most == most
+
+
+@pytest.mark.parametrize("name", ["claim_letter", "letter_sent"])
+async def test_no_error_of_a_letter_ends_the_sender(
+    store: Store, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    await post(store, "ann")
+    usual, failures = getattr(store, name), 0
+
+    async def fail_once(*args: object) -> object:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise KeyError("a bug")
+        return await usual(*args)
+
+    monkeypatch.setattr(store, name, fail_once)
+    async with delivering(store, MemoryMailer()):
+        while not failures:
+            await asyncio.sleep(0.01)
+        await make_due(store)
+        await until(store, all_sent)
+
+
+async def test_a_note_that_fails_for_longer_than_a_run_would_try_is_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(store, "ann")
+    usual, failures = store.letter_sent, 0
+    monkeypatch.setattr(patience.patiently, "__defaults__", (0.0,))
+
+    async def denied(letter: Letter) -> None:
+        nonlocal failures
+        failures += 1
+        if failures < 3:
+            raise StoreFailed("the database reports: UPDATE command denied")
+        await usual(letter)
+
+    monkeypatch.setattr(store, "letter_sent", denied)
+    async with delivering(store, mailer := MemoryMailer()):
+        await until(store, all_sent)
+
+    assert len(mailer.sent) == 1

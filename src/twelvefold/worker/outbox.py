@@ -114,6 +114,9 @@ class Postman:
                 return MessageLease(self._store, letter, self._lease_s, valid_until, self._now)
         except ServiceFault as error:
             log.warning("mail_not_claimed", letter=letter.id, error=str(error))
+        except Exception:
+            # Whatever one row brings about, the others must leave.
+            log.exception("mail_not_claimed", letter=letter.id)
         return None
 
     async def _send(self, lease: MessageLease) -> None:
@@ -123,6 +126,8 @@ class Postman:
         except ServiceFault as error:
             # It is due again when its lease has expired.
             log.error("mail_not_noted", letter=lease.message.id, error=str(error))
+        except Exception:
+            log.exception("mail_not_noted", letter=lease.message.id)
 
     async def _deliver(self, lease: MessageLease) -> None:
         letter, attempt = lease.message, lease.message.attempts + 1
@@ -147,7 +152,7 @@ class Postman:
 
     async def _noted(self, note: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Try to note what became of a letter; a sender that is cancelled finishes the try."""
-        await patiently(lambda: run_uninterrupted(note(), self._limit), NOTE_S)
+        await patiently(lambda: run_uninterrupted(note(), self._limit), NOTE_S, NOTE_S)
 
     async def _failed(self, letter: Letter, error: str, again_s: float | None) -> None:
         await self._noted(lambda: self._store.letter_failed(letter, error, again_s))
