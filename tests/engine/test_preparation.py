@@ -118,3 +118,29 @@ async def test_a_tool_without_a_schema_is_reported_and_keeps_no_other_from_being
     (line,) = caplog.records
     assert line.message == "tool_not_prepared"
     assert "_built" in vars(good.parameters)
+
+
+async def test_whatever_cannot_be_prepared_is_reported_and_ends_no_process(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Client):
+        def prepare(self) -> None:
+            raise ImportError("no module named 'aiohttp'")
+
+    @tool(effect="pure")
+    async def odd(what: str) -> str:
+        """Take a text."""
+        return what
+
+    def fail() -> None:
+        raise RuntimeError("a type of the author's")
+
+    monkeypatch.setattr(odd.parameters, "prepare", fail)
+    services = stage.process(workflow=Workflow("shop", "Sell.", (odd,)))
+
+    await Preparation(replace(services, model=Broken())).ready()
+
+    assert [line.message for line in caplog.records] == [
+        "service_not_prepared",
+        "tool_not_prepared",
+    ]

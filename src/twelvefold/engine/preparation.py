@@ -8,6 +8,7 @@ import asyncio
 from typing import Protocol, runtime_checkable
 
 from twelvefold.core.ports import Mailer
+from twelvefold.core.workflow import Tool, Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import WorkflowError
 from twelvefold.observe.log import get_logger
@@ -44,15 +45,28 @@ class Preparation:
 def prepare(services: Services, mailer: Mailer | None = None) -> None:
     """Import and build what runs of these workflows need.
 
-    A tool whose schema cannot be built is reported, and fails the runs that offer it.
+    Raises nothing. What cannot be prepared is logged, and fails the runs that use it.
     """
     attached: tuple[object, ...] = (services.model, services.store, mailer)
     for service in attached:
         if isinstance(service, Preparable):
-            service.prepare()
+            _prepare_service(service)
     for workflow in services.workflows.values():
         for tool in workflow.tools:
-            try:
-                tool.prepare()
-            except WorkflowError as error:
-                log.error("tool_not_prepared", workflow=workflow.name, error=str(error))
+            _prepare_tool(workflow, tool)
+
+
+def _prepare_service(service: Preparable) -> None:
+    try:
+        service.prepare()
+    except Exception:
+        log.exception("service_not_prepared", service=type(service).__name__)
+
+
+def _prepare_tool(workflow: Workflow, tool: Tool) -> None:
+    try:
+        tool.prepare()
+    except WorkflowError as error:
+        log.error("tool_not_prepared", workflow=workflow.name, error=str(error))
+    except Exception:  # a type of the author's may raise anything when its schema is built
+        log.exception("tool_not_prepared", workflow=workflow.name, tool=tool.name)
