@@ -8,7 +8,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import RunRecord, Silence, Store
 from twelvefold.engine.append import write
 from twelvefold.engine.commands import cancel, delete_thread
-from twelvefold.errors import StepUnderWay, StoreUnavailable
+from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable
 from twelvefold.services.model.scripted import calls, says
 
 LAMP = {"item": "a lamp"}
@@ -81,3 +81,18 @@ async def test_a_database_that_does_not_answer_is_no_step(
     monkeypatch.setattr(services.store, "load", away)
     with pytest.raises(StoreUnavailable, match="asks to try again"):
         await delete_thread(services, run.run.thread)
+
+
+async def test_an_error_that_may_last_is_no_step_whoever_drives_the_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process()
+    run = await start(services)
+
+    async def denied(_: RunId) -> bool:
+        raise StoreFailed("the database reports: UPDATE command denied")
+
+    monkeypatch.setattr(services.store, "ask_cancel", denied)
+
+    with pytest.raises(StoreFailed, match="UPDATE command denied"):
+        await cancel(services, run.run)

@@ -5,14 +5,17 @@ from contextlib import suppress
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.thread import Thread, fold
 from twelvefold.engine.services import Services
-from twelvefold.errors import StepUnderWay, StoreUnavailable, TwelvefoldError
+from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable, TwelvefoldError
 
 
 async def reason_of(services: Services, run: RunId, error: StoreUnavailable) -> StoreUnavailable:
     """StepUnderWay where the database answers and a process is driving the run, else the error.
 
-    A lock that is not granted in time looks like a database that does not answer.
+    A lock that is not granted in time looks like a database that does not answer. StoreFailed is no
+    such error, whatever becomes of the run.
     """
+    if isinstance(error, StoreFailed):
+        return error
     with suppress(TwelvefoldError):
         if (await services.store.run(run)).status == "running":
             thread = fold((await services.store.load(run.thread)).entries)
