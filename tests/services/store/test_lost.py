@@ -99,6 +99,33 @@ async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost(
         db.raise_if_lost()
 
 
+class SilentPing(Driver):
+    """A server that falls silent after its error."""
+
+    def __init__(self, *faults: BaseException) -> None:
+        super().__init__(*faults)
+        self.pinged = asyncio.Event()
+
+    async def ping(self, *, reconnect: bool) -> None:
+        self.pinged.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_tool_cut_off_behind_its_own_fault_leaves_no_connection_in_use() -> None:
+    driver = SilentPing(OperationalError(1364, "Field has no default value"))
+    db = tool_of(driver)
+    tool = asyncio.create_task(db.fetch_one("SELECT 1"))
+    await driver.pinged.wait()
+
+    tool.cancel()
+    with suppress(asyncio.CancelledError):
+        await tool
+
+    with pytest.raises(StoreFailed, match="did not answer the tool's statement in time"):
+        db.raise_if_lost()
+    assert not driver.connected
+
+
 async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() -> None:
     driver = SilentDriver()
     db = tool_of(driver)

@@ -165,13 +165,12 @@ class MySQLStore(SQLStore):
             await db.commit()
         except BaseException as error:
             db.cut()
-            pool.release(raw)
+            self.give_back(db, pool)
             if isinstance(error, StoreUnavailable) or not isinstance(error, Exception):
                 raise
             said = error if isinstance(error, StoreRefused) else repr(error)
             raise StoreFailed(f"the database cannot be used: {said}") from error
-        finally:
-            self._in_use.discard(db)
+        self._in_use.discard(db)
         alive = {one: session for one, session in self._sessions.items() if one.connected}
         self._sessions = {**alive, raw: session}
 

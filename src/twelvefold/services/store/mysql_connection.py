@@ -160,9 +160,12 @@ class MySQLConnection:
         """Whether the transaction has outlived an error, which bears no status: a ping does."""
         try:
             await self.raw.ping(reconnect=False)
-        except Exception:
+        except BaseException as error:
             self.cut()
-            return False
+            if isinstance(error, Exception):
+                return False
+            self._over = StoreFailed(NO_ANSWER)
+            raise
         return self.raw.get_transaction_status() or not self._begun
 
 
