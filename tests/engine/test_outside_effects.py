@@ -152,6 +152,24 @@ async def test_a_process_that_is_paused_right_before_a_call_checks_its_lease_aga
     assert (acting[0].started, store.asked) == (1, [LEASE])
 
 
+async def test_a_call_that_was_never_started_is_not_said_to_have_begun(
+    services: Services, clock: Clock, acting: tuple[Acting, Tool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lease_of(clock, store := Renewing())
+    calling = held.calling
+
+    def paused(tool: str, timeout_s: float) -> Any:
+        clock.now += LEASE_S
+        store.cancelled = True
+        return calling(tool, timeout_s)
+
+    monkeypatch.setattr(held, "calling", paused)
+
+    with pytest.raises(CancelAsked):
+        await perform(services, held, acting[1])
+    assert (acting[0].started, held.begun) == (0, set())
+
+
 async def test_a_pure_call_needs_no_lease(services: Services, clock: Clock) -> None:
     @tool(name="act", effect="pure")
     async def act() -> str:

@@ -106,9 +106,10 @@ class HeldLease:
     def end(self, error: LeaseLost | CancelAsked) -> None:
         """Note, from any thread, that the lease is over; whoever holds it is notified."""
         self._ended = error
-        if self.on_end and self.loop:
+        on_end, loop = self.on_end, self.loop  # read once: the holder may take it away meanwhile
+        if on_end and loop:
             with suppress(RuntimeError):  # the loop is closed, and nothing runs in it
-                self.loop.call_soon_threadsafe(self.on_end, error)
+                loop.call_soon_threadsafe(on_end, error)
 
     async def confirm(self) -> None:
         """Return once the lease is known to hold now; at once if it is.

@@ -71,6 +71,7 @@ async def run_call(
     """
     tool = call.tool
     leaves = tool.effect in LEAVES_THE_DATABASE
+    is_first_start = call.call.id not in held.begun
     if leaves:
         await held.confirm_for_effect()
         held.begun.add(call.call.id)
@@ -85,6 +86,8 @@ async def run_call(
             if db is not None:
                 db.raise_if_lost()
     except NotStarted:
+        if is_first_start:
+            held.begun.discard(call.call.id)
         return await run_call(services, held, principal, call, db, tx, tries)
     # A parser of arguments, say, ends the process where it likes none; a tool may not.
     except (Exception, SystemExit, asyncio.CancelledError) as error:
