@@ -35,6 +35,7 @@ from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction
 from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
@@ -351,3 +352,88 @@ async def test_a_tool_whose_transaction_is_whole_answers_for_itself(stage: Stage
     told = await performed(stage, swallowing(ToolRefused("no")), Lost(None))
 
     assert told == ToolFailed(CallId("2.0"), "look", "refused", "Error: no")
+
+
+async def test_a_known_result_that_can_never_be_stored_is_asked_of_a_person(stage: Stage) -> None:
+    services = stage.process(calls(("ship", LAMP)))
+    Refusing(
+        services,
+        TooLarge(TOO_LARGE),
+        lambda change: bool(world.shipped) and change.status != "waiting",
+    )
+
+    outcome = await driven(services)
+
+    assert (outcome.status, outcome.error) == ("waiting", TOO_LARGE)
+    assert (await stage.record(outcome.run)).error == TOO_LARGE
+    assert (await story(stage, outcome.run))[1:] == [OutcomeUnknown(CallId("2.0"), "ship")]
+
+
+async def test_an_end_that_can_never_be_stored_is_given_back_as_an_attempt(stage: Stage) -> None:
+    services = stage.process(says("Hello."))
+    Refusing(services, TooLarge(TOO_LARGE), lambda change: True)
+
+    with pytest.raises(TooLarge):
+        await drive(services, run := await start(services), Silence())
+
+    assert (await stage.record(run.run)).status == "queued"
+
+
+class Failing:
+    """Lets the commits behind a shipping fail with these errors; the first ends the process."""
+
+    def __init__(self, services: Services, *errors: Exception) -> None:
+        self._append = services.store.append
+        self._errors = list(errors)
+        self.stop: Callable[[], object] = lambda: None
+        services.store.append = self.append  # type: ignore[method-assign]
+
+    @asynccontextmanager
+    async def append(self, change: Append) -> AsyncIterator[StepTransaction]:
+        async with self._append(change) as tx:
+            yield tx
+            if world.shipped and self._errors:
+                self.stop()
+                self.stop = lambda: None
+                raise self._errors.pop(0)
+
+
+async def stopped_while_it_writes(stage: Stage, *errors: Exception) -> RunId:
+    services = stage.process(calls(("ship", LAMP)), says("Bye."))
+    failing = Failing(services, *errors)
+    run = await start(services)
+    task = asyncio.ensure_future(drive(services, run, Silence()))
+    failing.stop = task.cancel
+    await asyncio.wait([task])
+    assert task.cancelled()
+    return run.run
+
+
+async def test_a_process_that_is_stopped_writes_the_result_that_it_knows(stage: Stage) -> None:
+    run = await stopped_while_it_writes(stage, StoreUnavailable("deadlock"))
+
+    assert not (await take(stage.process(), run)).thread.interrupted
+    assert await story(stage, run) == [
+        *(await story(stage, run))[:1],
+        ToolSucceeded(CallId("2.0"), "ship", "shipped a lamp"),
+    ]
+
+
+async def test_a_result_that_cannot_be_written_before_the_process_ends_is_in_doubt(
+    stage: Stage,
+) -> None:
+    run = await stopped_while_it_writes(stage, StoreUnavailable("deadlock"), TooLarge(TOO_LARGE))
+
+    assert (await take(stage.process(), run)).thread.interrupted
+
+
+async def test_an_error_of_our_own_counts_as_an_attempt(stage: Stage) -> None:
+    bug = KeyError("usage")
+    outcome = await driven(stage.process(ModelUnavailable("the model is away")))
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
+
+    last = await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
+
+    assert (last.status, last.thread.reason) == ("failed", "attempts")

@@ -10,7 +10,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.append import Driven, caught_up, write
+from twelvefold.engine.append import CallOutcome, Driven, caught_up, write
 from twelvefold.engine.commands import cancel, give_back
 from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.patience import cause_of
@@ -94,6 +94,12 @@ class _Drive:
             )
         except CancelAsked:
             return await self.end("cancelled", "cancelled")
+        except TooLarge:
+            if self.driven.unrecorded.outcome is None:
+                raise
+            # The result is what cannot be stored: a person has to say what came of the call.
+            self.driven.unrecorded.outcome = None
+            return await self.end(status, reason, error)
         return self.outcome(error)
 
     def _last_events(
@@ -102,16 +108,17 @@ class _Drive:
         status = finished.status
         if doubtful is None:
             return (finished,), status
-        known = self.driven.unrecorded.outcome
-        if (
-            known is not None
-            and known.call == doubtful.id
-            and not isinstance(known, OutcomeUnknown)
-        ):
+        if known := self._known_outcome(doubtful):
             return (known, finished), status
         if status == "cancelled":
             return (OutcomeUnknown(doubtful.id, doubtful.tool, final=True), finished), status
         return (OutcomeUnknown(doubtful.id, doubtful.tool),), "waiting"
+
+    def _known_outcome(self, call: Call) -> CallOutcome | None:
+        """What came of the call, where this process knows it and could not write it yet."""
+        known = self.driven.unrecorded.outcome
+        is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
+        return known if is_known else None
 
     async def rests(self) -> Outcome | None:
         """Where the run has come to rest, whoever brought it there; None if it goes on elsewhere.
@@ -133,14 +140,14 @@ class _Drive:
     async def let_go(self, error: str, *, counts: bool = False) -> Outcome:
         """Give the run back as it is, for any process to go on with.
 
-        `counts`: this attempt counts towards `max_attempts`. Nothing is written once the process
+        The result of a call that is known but not written yet is written first. `counts`: this attempt counts towards `max_attempts`. Nothing is written once the process
         has abandoned work: its lease expires.
         """
         if self.services.exit_limit.has_passed:
             return Outcome(self.driven.run, "queued", self.driven.thread, error)
-        with suppress(ServiceFault, TimeoutError):
+        with suppress(ServiceFault, StaleRun, CancelAsked, TimeoutError):
             async with asyncio.timeout(_moment_s(self.services)):
-                doubtful = await self.catch_up()
+                doubtful = await self._settled(await self.catch_up())
                 if self.driven.status == "running" and await self._give_back(
                     doubtful, error, counts
                 ):
@@ -148,6 +155,21 @@ class _Drive:
                 if self.driven.status != "running":
                     return self.outcome()
         return Outcome(self.driven.run, "queued", self.driven.thread, error)
+
+    async def _settled(self, doubtful: Call | None) -> Call | None:
+        """Write the result of a doubtful call, if it is known; returns what is still in doubt."""
+        known = self._known_outcome(doubtful) if doubtful else None
+        if known is None:
+            return doubtful
+        patience_s = _moment_s(self.services) / 2  # the rest is for giving the run back
+        try:
+            self.driven = await write(
+                self.services, self.driven, self.listener, (known,), patience_s=patience_s
+            )
+        except (StoreUnavailable, TooLarge) as error:
+            log.warning("result_not_written", call=known.call, error=str(error))
+            return doubtful
+        return None
 
     async def _give_back(self, doubtful: Call | None, error: str, counts: bool) -> bool:
         release = self.services.store.release(
@@ -222,8 +244,9 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
             return rested
         log.warning("run_taken_over", error=str(error))
         raise
-    except BaseException:
-        await hand.let_go("")
+    except BaseException as error:
+        # An error of our own may come again with each attempt; that a process stops is none.
+        await hand.let_go("", counts=isinstance(error, Exception))
         raise
 
 
