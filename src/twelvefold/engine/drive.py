@@ -140,8 +140,9 @@ class _Drive:
     async def let_go(self, error: str, *, counts: bool = False) -> Outcome:
         """Give the run back as it is, for any process to go on with.
 
-        The result of a call that is known but not written yet is written first. `counts`: this attempt counts towards `max_attempts`. Nothing is written once the process
-        has abandoned work: its lease expires.
+        A result that is known and not written yet is written first. `counts`: this attempt counts
+        towards `max_attempts`. Nothing is written once the process has abandoned work: its lease
+        expires.
         """
         if self.services.exit_limit.has_passed:
             return Outcome(self.driven.run, "queued", self.driven.thread, error)

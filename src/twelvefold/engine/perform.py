@@ -3,8 +3,8 @@
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
 from twelvefold.core.gates import Admitted
+from twelvefold.core.ids import CallId
 from twelvefold.core.ports import (
     CallKey,
     Principal,
@@ -71,10 +72,8 @@ async def run_call(
     """
     tool = call.tool
     leaves = tool.effect in LEAVES_THE_DATABASE
-    is_first_start = call.call.id not in held.begun
     if leaves:
         await held.confirm_for_effect()
-        held.begun.add(call.call.id)
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
     try:
@@ -86,8 +85,6 @@ async def run_call(
             if db is not None:
                 db.raise_if_lost()
     except NotStarted:
-        if is_first_start:
-            held.begun.discard(call.call.id)
         return await run_call(services, held, principal, call, db, tx, tries)
     # A parser of arguments, say, ends the process where it likes none; a tool may not.
     except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -113,17 +110,39 @@ async def _called(
 ) -> object:
     """What the tool returns. Raises what it raises, and NotStarted."""
     tool, arguments = call.tool, {**_handed_in(call, held, principal, db), **call.arguments}
-    may_start = held.is_valid if tool.effect in LEAVES_THE_DATABASE else _always
-    if not tool.is_async:
-        return await call_in_thread(tool.name, partial(tool.function, **arguments), may_start)
+    function = partial(tool.function, **arguments)
+    if tool.effect not in LEAVES_THE_DATABASE:
+        return await _result_of(call, function, _always)
+    with _marked_as_begun(held, call.call.id):
+        return await _result_of(call, function, held.is_valid)
+
+
+async def _result_of(
+    call: Admitted, function: Callable[[], object], may_start: Callable[[], bool]
+) -> object:
+    if not call.tool.is_async:
+        return await call_in_thread(call.tool.name, function, may_start)
     # Checked again: the process may have been paused since the lease was confirmed.
     if not may_start():
         raise NotStarted
-    return await cast("Awaitable[object]", tool.function(**arguments))
+    return await cast("Awaitable[object]", function())
 
 
 def _always() -> bool:
     return True
+
+
+@contextmanager
+def _marked_as_begun(held: HeldLease, call: CallId) -> Iterator[None]:
+    """Marks the call as one that may have happened; not if it was never started."""
+    was_begun = call in held.begun
+    held.begun.add(call)
+    try:
+        yield
+    except NotStarted:
+        if not was_begun:
+            held.begun.discard(call)
+        raise
 
 
 def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
