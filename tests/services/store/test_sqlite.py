@@ -14,7 +14,8 @@ from tests.builders import asked, said
 from tests.services.store.stories import append, journal, leased, made, rows, seats
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store import open_store, sqlite
+from twelvefold.services.store import open_store, sqlite_connection
+from twelvefold.services.store.sqlite_connection import fault_of
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
@@ -57,7 +58,7 @@ async def test_who_finds_the_file_locked_waits_and_is_told_to_try_again(
     url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = await leased(store)
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
+    monkeypatch.setattr(sqlite_connection, "BUSY_S", 0.2)
     rival = await open_store(url)
 
     async with store.write() as tx:
@@ -201,7 +202,7 @@ LASTING = {
 def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
     expected = StoreRefused if name in OWN else StoreUnavailable if name in AGAIN else StoreFailed
 
-    assert type(sqlite.fault_of(told(name))) is expected
+    assert type(fault_of(told(name))) is expected
 
 
 @pytest.mark.parametrize(
@@ -218,4 +219,4 @@ def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
     ids=lambda one: str(one),
 )
 def test_what_the_module_of_sqlite_says_is_somebody_s_fault(error: Exception, kind: type) -> None:
-    assert type(sqlite.fault_of(error)) is kind
+    assert type(fault_of(error)) is kind

@@ -94,7 +94,7 @@ async def _moved_mysql(url: str, revision: str) -> list[str]:
 
 def _fault_of(error: BaseException | None) -> StoreUnavailable | StoreRefused:
     if isinstance(error, sqlite3.Error):
-        from twelvefold.services.store.sqlite import fault_of
+        from twelvefold.services.store.sqlite_connection import fault_of
     else:
         from twelvefold.services.store.mysql_errors import fault_of
     fault = fault_of(error or Exception("no reason was given"))
