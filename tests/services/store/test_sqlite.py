@@ -54,6 +54,17 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_tool_that_reads_holds_up_no_other_read_and_no_write(store: Store) -> None:
+    lease = await leased(store)
+
+    async with asyncio.timeout(5), store.read() as db:
+        await db.fetch_one("SELECT 1")
+        assert await journal(store, lease.run.thread) == [asked()]
+        await append(store, lease, 1, said())
+
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
 async def test_who_finds_the_file_locked_waits_and_is_told_to_try_again(
     url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

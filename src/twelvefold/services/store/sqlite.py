@@ -1,13 +1,14 @@
 """The journal on SQLite: the embedded default for a first try, and the double in tests.
 
-One thread holds the connection that writes, another the one that reads; a transaction has its
-connection to itself from the first statement to the last. In memory there is one for both.
+One thread holds the connection that writes, another the one for our own reads, a third the one that
+tools read by; a transaction has its connection to itself from the first statement to the last. In
+memory there is one for all.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twelvefold.core.ports import Append
 from twelvefold.services.store import MEMORY
@@ -32,10 +33,12 @@ class SQLiteStore(SQLStore):
 
     def __init__(self, path: str, now_us: Callable[[], int] = wall_clock_us) -> None:
         super().__init__("sqlite.sql", WORDS, now_us)
-        self._writer = SQLiteFile(path)
-        self._reader = self._writer if path == MEMORY else SQLiteFile(path)
-        self._writing = asyncio.Lock()
-        self._reads = self._writing if path == MEMORY else asyncio.Lock()
+        self._writer = self._reader = self._tool_reader = SQLiteFile(path)
+        self._writing = self._reads = self._tool_reads = asyncio.Lock()
+        if path != MEMORY:
+            # A tool may read for long, and our own reads do not wait for it.
+            self._reader, self._tool_reader = SQLiteFile(path), SQLiteFile(path)
+            self._reads, self._tool_reads = asyncio.Lock(), asyncio.Lock()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SQLiteConnection]:
@@ -49,17 +52,11 @@ class SQLiteStore(SQLStore):
             finally:
                 db.leave()
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[SQLiteConnection]:
-        async with self._reads:
-            db = SQLiteConnection(self._reader, may_write=False)
-            try:
-                await db.begin("PRAGMA query_only = ON", "BEGIN")
-                yield db
-            finally:
-                db.leave()
+    def _reading(self) -> AbstractAsyncContextManager[SQLiteConnection]:
+        return _read_transaction(self._reader, self._reads)
 
-    _read_only = _reading
+    def _read_only(self) -> AbstractAsyncContextManager[SQLiteConnection]:
+        return _read_transaction(self._tool_reader, self._tool_reads)
 
     async def _fence(self, db: Connection, change: Append) -> None:
         await super()._fence(db, change)
@@ -81,6 +78,18 @@ class SQLiteStore(SQLStore):
                 self._writer.queue(reset)
 
     async def close(self) -> None:
-        await self._writer.close()
-        if self._reader is not self._writer:
-            await self._reader.close()
+        for file in {self._writer, self._reader, self._tool_reader}:
+            await file.close()
+
+
+@asynccontextmanager
+async def _read_transaction(
+    file: SQLiteFile, lock: asyncio.Lock
+) -> AsyncIterator[SQLiteConnection]:
+    async with lock:
+        db = SQLiteConnection(file, may_write=False)
+        try:
+            await db.begin("PRAGMA query_only = ON", "BEGIN")
+            yield db
+        finally:
+            db.leave()
