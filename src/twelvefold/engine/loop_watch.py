@@ -17,7 +17,7 @@ BLOCKED_S = 1.0
 
 
 @dataclass(slots=True)
-class _Beat:
+class _Probe:
     """A callback that was given to an event loop, and when the loop ran it."""
 
     sent_at: float
@@ -31,24 +31,24 @@ class LoopWatch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._beats: dict[asyncio.AbstractEventLoop, _Beat] = {}
+        self._probes: dict[asyncio.AbstractEventLoop, _Probe] = {}
 
     @property
     def is_waiting(self) -> bool:
         """Whether a loop has been sent a callback that it has not run yet."""
-        return any(beat.answered_at is None for beat in list(self._beats.values()))
+        return any(probe.answered_at is None for probe in list(self._probes.values()))
 
     def look(self, leases: Collection[HeldLease]) -> None:
         """Send each loop that has a lease a callback, and report those that have run none."""
         loops = {held.loop for held in leases if held.loop}
-        for loop in loops | set(self._beats):
-            beat = self._beats.get(loop)
-            if beat is None:
+        for loop in loops | set(self._probes):
+            probe = self._probes.get(loop)
+            if probe is None:
                 self._send(loop)
-            elif beat.answered_at is None:
-                self._report(loop, beat, leases)
+            elif probe.answered_at is None:
+                self._report(loop, probe, leases)
             else:
-                self._end(loop, beat)
+                self._end(loop, probe)
                 if loop in loops:
                     self._send(loop)
 
@@ -57,42 +57,42 @@ class LoopWatch:
 
         That is past the end of the call that blocks it, or for longer than the lease.
         """
-        beat = self._beats.get(held.loop) if held.loop else None
-        if beat is None or beat.answered_at is not None:
+        probe = self._probes.get(held.loop) if held.loop else None
+        if probe is None or probe.answered_at is not None:
             return False
-        ends_at = beat.call.ends_at if beat.call else beat.sent_at + held.lease_s
+        ends_at = probe.call.ends_at if probe.call else probe.sent_at + held.lease_s
         return self._clock() > ends_at
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        beat = _Beat(self._clock())
+        probe = _Probe(self._clock())
 
         def answer() -> None:
-            beat.answered_at = self._clock()
+            probe.answered_at = self._clock()
 
         try:
             loop.call_soon_threadsafe(answer)
         except RuntimeError:  # it is closed
             return
-        self._beats[loop] = beat
+        self._probes[loop] = probe
 
     def _report(
-        self, loop: asyncio.AbstractEventLoop, beat: _Beat, leases: Iterable[HeldLease]
+        self, loop: asyncio.AbstractEventLoop, probe: _Probe, leases: Iterable[HeldLease]
     ) -> None:
-        blocked_s = self._clock() - beat.sent_at
+        blocked_s = self._clock() - probe.sent_at
         if loop.is_closed():
-            del self._beats[loop]
-        elif blocked_s > BLOCKED_S and not beat.is_reported:
-            beat.is_reported = True
+            del self._probes[loop]
+        elif blocked_s > BLOCKED_S and not probe.is_reported:
+            probe.is_reported = True
             task = asyncio.current_task(loop)
             calls = (held.call_of(task) for held in leases)
-            beat.call = next((call for call in calls if call), None)
-            self._log(beat, blocked_s, is_over=False)
+            probe.call = next((call for call in calls if call), None)
+            self._log(probe, blocked_s, is_over=False)
 
-    def _end(self, loop: asyncio.AbstractEventLoop, beat: _Beat) -> None:
-        del self._beats[loop]
-        if beat.is_reported and beat.answered_at is not None:
-            self._log(beat, beat.answered_at - beat.sent_at, is_over=True)
+    def _end(self, loop: asyncio.AbstractEventLoop, probe: _Probe) -> None:
+        del self._probes[loop]
+        if probe.is_reported and probe.answered_at is not None:
+            self._log(probe, probe.answered_at - probe.sent_at, is_over=True)
 
-    def _log(self, beat: _Beat, blocked_s: float, *, is_over: bool) -> None:
-        by = {"run": str(beat.call.run), "tool": beat.call.tool} if beat.call else {}
+    def _log(self, probe: _Probe, blocked_s: float, *, is_over: bool) -> None:
+        by = {"run": str(probe.call.run), "tool": probe.call.tool} if probe.call else {}
         log.warning("event_loop_blocked", seconds=round(blocked_s, 1), over=is_over, **by)

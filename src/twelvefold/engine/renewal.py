@@ -53,7 +53,7 @@ class _Renewals:
         self._leases = leases
         self._store = store
         self._may_renew = may_renew
-        self._places = asyncio.Semaphore(PARALLEL_RENEWALS)
+        self._slots = asyncio.Semaphore(PARALLEL_RENEWALS)
         self._under_way: set[HeldLease] = set()
 
     async def run(self) -> None:
@@ -72,7 +72,7 @@ class _Renewals:
 
     async def _renew(self, held: HeldLease) -> None:
         try:
-            async with self._places:
+            async with self._slots:
                 # Others came first; meanwhile the run may have ended or begun a step.
                 if held in self._leases and self._may_renew(held):
                     await renew(held, self._store or held.store)

@@ -7,12 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from twelvefold.core.ports import Letter, Store
+from twelvefold.engine.lease import RENEWALS
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-RENEWALS = 3
-"""How often a lease is renewed within its length, so that one that fails is not the end."""
 
 
 class LeaseLapsed(Exception):
@@ -91,7 +90,7 @@ class MessageLease:
             except ServiceFault as error:
                 log.warning("mail_lease_not_renewed", letter=self.message.id, error=str(error))
             except Exception:
-                log.exception("mail_lease_broke", letter=self.message.id)
+                log.exception("mail_lease_not_renewed", letter=self.message.id)
             if self._limit is not None and not self._limit.expired():
                 self._limit.reschedule(asyncio.get_running_loop().time() + self._left_s)
             await asyncio.sleep(self._lease_s / RENEWALS)
