@@ -225,7 +225,7 @@ class MySQLStore(SQLStore):
         for pool in pools:
             pool.terminate()
         for raw in self._sessions:
-            # Those that nobody uses would say goodbye to a server that does not listen.
+            # An idle connection would wait for a server that does not answer.
             with suppress(Exception):
                 cut(raw)
         await _are_closed(pools)

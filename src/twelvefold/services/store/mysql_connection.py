@@ -148,7 +148,7 @@ class MySQLConnection:
             if not leaves_the_connection(error, self._server()):
                 self.cut()
         elif not await self._is_open():
-            # The server hangs up on who sends too much; that would not change the next time.
+            # The server closes the connection after a packet that is too large, and would again.
             undone = f"the database has undone the transaction: {code_and_text(error)[1]}"
             self._over = fault if isinstance(fault, TooLarge) else StoreUnavailable(undone)
         return fault

@@ -24,8 +24,8 @@ class QuietCursor(Cursor):
     """A cursor that asks for no warnings: a round trip each, and a log line with data in it.
 
     It refuses what the server would not take: `max_packet` is the session's, 0 if not known. The
-    server would hang up. `is_sending` while bytes may be under way: what fails before is wrong on
-    our side.
+    server would close the connection. `is_sending` while bytes may be under way: what fails before
+    is wrong on our side.
     """
 
     max_packet = 0
@@ -73,7 +73,7 @@ def read_big_rows(raw: Any) -> None:
 def cut(raw: Any) -> None:
     """Close a connection of the driver at once, whatever is under way.
 
-    `close()` waits under TLS for a goodbye, which a server that hangs does not say for 30 s.
+    `close()` waits under TLS for the server's close_notify, for 30 s where the server hangs.
     """
     if (transport := getattr(raw, "_transport", None)) is not None:
         transport.abort()
