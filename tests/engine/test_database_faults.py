@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.builders import SPENT, open_call
+from tests.builders import SPENT, open_call, user
 from tests.engine.leases import lease_of
 from tests.engine.stage import (
+    ANN,
     LIMITS,
     Stage,
     after_start,
@@ -35,7 +36,7 @@ from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction
 from twelvefold.core.workflow import Tool, Workflow, tool
-from twelvefold.engine.commands import take
+from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
@@ -437,3 +438,16 @@ async def test_an_error_of_our_own_counts_as_an_attempt(stage: Stage) -> None:
     last = await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
+
+
+async def test_a_run_that_an_error_of_our_own_stopped_waits_behind_the_others(
+    stage: Stage,
+) -> None:
+    services = stage.process(KeyError("usage"))
+    other, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user("hi")])
+    with pytest.raises(KeyError):
+        await drive(services, run := await start(services), Silence())
+
+    waiting = await services.store.waiting_runs(workflows=["shop"], limit=10)
+
+    assert [one.run for one in waiting] == [other, run.run]

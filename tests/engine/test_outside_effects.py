@@ -152,10 +152,16 @@ async def test_a_process_that_is_paused_right_before_a_call_checks_its_lease_aga
     assert (acting[0].started, store.asked) == (1, [LEASE])
 
 
-async def test_a_call_that_was_never_started_is_not_said_to_have_begun(
-    services: Services, clock: Clock, acting: tuple[Acting, Tool], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("earlier", [set(), {CallId("2.0")}], ids=["never", "by an earlier try"])
+async def test_a_call_that_was_not_started_has_begun_only_by_an_earlier_try(
+    services: Services,
+    clock: Clock,
+    acting: tuple[Acting, Tool],
+    monkeypatch: pytest.MonkeyPatch,
+    earlier: set[CallId],
 ) -> None:
     held = lease_of(clock, store := Renewing())
+    held.begun |= earlier
     calling = held.calling
 
     def paused(tool: str, timeout_s: float) -> Any:
@@ -167,7 +173,7 @@ async def test_a_call_that_was_never_started_is_not_said_to_have_begun(
 
     with pytest.raises(CancelAsked):
         await perform(services, held, acting[1])
-    assert (acting[0].started, held.begun) == (0, set())
+    assert (acting[0].started, held.begun) == (0, earlier)
 
 
 async def test_a_pure_call_needs_no_lease(services: Services, clock: Clock) -> None:

@@ -176,7 +176,7 @@ class _Drive:
         release = self.services.store.release(
             self.driven.lease,
             in_doubt=doubtful is not None,
-            behind=bool(error),  # it may fail again, so runs that wait go first
+            behind=bool(error) or counts,  # it may fail again, so runs that wait go first
             error=error,
             counts=counts,
             usage=self.driven.unrecorded_total(),
