@@ -40,7 +40,7 @@ class Guest:
     async def join(self, connection: Connection, refuse: Refuse) -> "Joined":
         """SQLAlchemy on this connection; `refuse` says which statements it may not send.
 
-        Raises StoreUnavailable or StoreFailed: its first queries about the server are not the tool's.
+        Raises StoreUnavailable or StoreFailed: its first queries are not the tool's.
         """
         if self._engine is None:
             self._engine = _engine(connection.dialect)

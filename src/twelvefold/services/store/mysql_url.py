@@ -12,7 +12,7 @@ from twelvefold.services.store.mysql_driver import QuietCursor
 CONNECT_S = 5.0
 OPTIONS = ("charset", "unix_socket", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key")
 MODES = ("DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
-"""As of the server's own client. PREFERRED is not among them: it may use no TLS and says nothing."""
+"""As of the server's own client. PREFERRED is not among them: it may use no TLS, silently."""
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
