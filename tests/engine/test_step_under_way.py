@@ -96,3 +96,15 @@ async def test_an_error_that_may_last_is_no_step_whoever_drives_the_run(
 
     with pytest.raises(StoreFailed, match="UPDATE command denied"):
         await cancel(services, run.run)
+
+
+async def test_a_conversation_without_entries_is_in_no_step(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process()
+    thread = services.ids.thread()
+    await services.store.new_thread(thread, "ann", "", {})
+    locked(services.store, monkeypatch)
+
+    with pytest.raises(StoreUnavailable, match="asks to try again"):
+        await delete_thread(services, thread)

@@ -31,8 +31,8 @@ async def reason_of_thread(
 ) -> StoreUnavailable:
     """As `reason_of`, for the thread's last run."""
     with suppress(TwelvefoldError):
-        entries = (await services.store.load(thread)).entries
-        return await reason_of(services, RunId(thread, entries[-1].run), error)
+        if entries := (await services.store.load(thread)).entries:
+            return await reason_of(services, RunId(thread, entries[-1].run), error)
     return error
 
 
