@@ -12,8 +12,8 @@ from tests.engine.stage import Stage, start
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.append import Driven
-from twelvefold.engine.lease import HeldLease, LeaseGuard, LeaseRenewal
-from twelvefold.engine.renewal import LeaseRenewer, renew_leases
+from twelvefold.engine.lease import HeldLease, LeaseGuard, LeaseRenewal, RenewedLease
+from twelvefold.engine.renewal import LeaseRenewer, renew, renew_leases
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable
 
 
@@ -221,7 +221,7 @@ async def test_an_error_of_its_own_does_not_end_the_renewals(
     clock, broken = Clock(), [True]
     held = lease_of(clock, store := Renewing())
 
-    def may_renew(held: HeldLease) -> bool:
+    def may_renew(held: RenewedLease) -> bool:
         if broken.pop() if broken else False:
             raise ZeroDivisionError
         return held.is_due()
@@ -526,3 +526,13 @@ async def test_a_renewal_that_fails_is_tried_again(
             await asyncio.sleep(0.001)
 
     assert next(away, None) is None
+
+
+async def test_an_outage_is_logged_once_for_each_lease(caplog: pytest.LogCaptureFixture) -> None:
+    away = StoreUnavailable("away")
+    clock = Clock()
+    held = lease_of(clock, store := Renewing(away, away, False, away))
+    for _ in range(4):
+        await renew(held, cast("Store", store))
+
+    assert [line.message for line in caplog.records] == ["lease_not_renewed"] * 2

@@ -6,6 +6,7 @@ server adds `lease_s` when it executes a claim or a renewal, which is never befo
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,30 +33,39 @@ class RunningCall:
     ends_at: float
 
 
-class HeldLease:
-    """A lease that this process holds. Safe to read from any thread.
+class RenewedLease(ABC):
+    """A lease that this process holds and renews. Safe to read from any thread.
 
-    `sent_at` is when the claim, or the start of the run, was sent, by `clock`. `valid_until`: until
-    then no other process can have the run. `in_step`: a transaction of the run is open; its locks
-    keep others out, and its end renews the lease. `renew_at`: when the next renewal is due.
-    `begun`: calls with an effect outside the database that this process may have started.
+    `sent_at` is when the claim was sent, by `clock`. `valid_until`: until then nobody else can have
+    what is leased. `renew_at`: when the next renewal is due. `on_end` is called in `loop` once the
+    lease is over.
     """
 
-    def __init__(
-        self, store: Store, lease: Lease, lease_s: float, sent_at: float, clock: Clock
-    ) -> None:
+    in_step = False
+    is_failing = False
+    """Whether the last renewal failed."""
+
+    def __init__(self, store: Store, lease_s: float, sent_at: float, clock: Clock) -> None:
         self.store = store
-        self.lease = lease
         self.lease_s = lease_s
         self.clock = clock
         self.valid_until = sent_at + lease_s
         self.renew_at = sent_at + self.interval_s
-        self.in_step = False
-        self.begun: set[CallId] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_end: Callable[[LeaseLost | CancelAsked], None] | None = None
         self._ended: LeaseLost | CancelAsked | None = None
-        self._calls: dict[asyncio.Task[Any], RunningCall] = {}
+
+    @property
+    @abstractmethod
+    def about(self) -> dict[str, str]:
+        """What is leased, as fields of the log."""
+
+    @abstractmethod
+    async def ask(self, store: Store) -> bool:
+        """Renew it by one request; True if what it is held for is to be cancelled.
+
+        Raises LeaseLost.
+        """
 
     @property
     def interval_s(self) -> float:
@@ -63,8 +73,53 @@ class HeldLease:
         return self.lease_s / RENEWALS
 
     def is_valid(self) -> bool:
-        """Whether no other process can have the run now."""
+        """Whether nobody else can have what is leased now."""
         return self._ended is None and self.clock() < self.valid_until
+
+    def is_due(self) -> bool:
+        """Whether the lease is to be renewed now."""
+        return self._ended is None and self.clock() >= self.renew_at
+
+    def call_of(self, task: "asyncio.Task[Any] | None") -> "RunningCall | None":
+        """The tool call that the task makes now under this lease."""
+        return None
+
+    def confirmed(self, sent_at: float) -> None:
+        """Note that the server has renewed the lease, on a request that was sent then."""
+        self.is_failing = False
+        self.valid_until = max(self.valid_until, sent_at + self.lease_s)
+        self.renew_at = sent_at + self.interval_s
+
+    def end(self, error: LeaseLost | CancelAsked) -> None:
+        """Note, from any thread, that the lease is over; whoever holds it is notified."""
+        self._ended = error
+        on_end, loop = self.on_end, self.loop  # read once: the holder may take it away meanwhile
+        if on_end and loop:
+            with suppress(RuntimeError):  # the loop is closed, and nothing runs in it
+                loop.call_soon_threadsafe(on_end, error)
+
+
+class HeldLease(RenewedLease):
+    """The lease of a run.
+
+    `in_step`: a transaction of the run is open; its locks keep others out, and its end renews the
+    lease. `begun`: calls with an effect outside the database that this process may have started.
+    """
+
+    def __init__(
+        self, store: Store, lease: Lease, lease_s: float, sent_at: float, clock: Clock
+    ) -> None:
+        super().__init__(store, lease_s, sent_at, clock)
+        self.lease = lease
+        self.begun: set[CallId] = set()
+        self._calls: dict[asyncio.Task[Any], RunningCall] = {}
+
+    @property
+    def about(self) -> dict[str, str]:
+        return {"run": str(self.lease.run)}
+
+    async def ask(self, store: Store) -> bool:
+        return await store.renew(self.lease, self.lease_s)
 
     def is_due(self) -> bool:
         """Whether the lease is to be renewed now.
@@ -72,12 +127,9 @@ class HeldLease:
         Not in a step, whose end renews it. Not while a call is past its timeout: a tool that blocks
         the event loop cannot be stopped by it, and another process may do better.
         """
-        now = self.clock()
         ends_at = self.call_ends_at
-        is_past_call = ends_at is not None and now > ends_at
-        return (
-            self._ended is None and now >= self.renew_at and not self.in_step and not is_past_call
-        )
+        is_past_call = ends_at is not None and self.clock() > ends_at
+        return super().is_due() and not self.in_step and not is_past_call
 
     @property
     def call_ends_at(self) -> float | None:
@@ -97,19 +149,6 @@ class HeldLease:
             yield
         finally:
             del self._calls[task]
-
-    def confirmed(self, sent_at: float) -> None:
-        """Note that the server has renewed the lease, on a request that was sent then."""
-        self.valid_until = max(self.valid_until, sent_at + self.lease_s)
-        self.renew_at = sent_at + self.interval_s
-
-    def end(self, error: LeaseLost | CancelAsked) -> None:
-        """Note, from any thread, that the lease is over; whoever holds it is notified."""
-        self._ended = error
-        on_end, loop = self.on_end, self.loop  # read once: the holder may take it away meanwhile
-        if on_end and loop:
-            with suppress(RuntimeError):  # the loop is closed, and nothing runs in it
-                loop.call_soon_threadsafe(on_end, error)
 
     async def confirm(self) -> None:
         """Return once the lease is known to hold now; at once if it is.
@@ -136,7 +175,7 @@ class HeldLease:
         if self._ended:
             raise self._ended
         sent_at = self.clock()
-        if await self.store.renew(self.lease, self.lease_s):
+        if await self.ask(self.store):
             raise CancelAsked(f"run {self.lease.run} is to be cancelled")
         self.confirmed(sent_at)
 
@@ -147,7 +186,7 @@ class LeaseGuard:
     The body ends with TimeoutError then. `lapsed` says whether it was for that reason.
     """
 
-    def __init__(self, held: HeldLease) -> None:
+    def __init__(self, held: RenewedLease) -> None:
         self._held = held
         self._limit = asyncio.timeout(None)
 
@@ -158,7 +197,8 @@ class LeaseGuard:
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._check()
+        self._timer: asyncio.Handle = self._loop.call_soon(self.check)
+        self.check()
         return self
 
     async def __aexit__(
@@ -170,10 +210,12 @@ class LeaseGuard:
         self._timer.cancel()
         await self._limit.__aexit__(kind, error, trace)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Look at the lease now, and again when it would lapse."""
+        self._timer.cancel()
         if self._held.is_valid():
             left_s = self._held.valid_until - self._held.clock()
-            self._timer: asyncio.Handle = self._loop.call_later(left_s, self._check)
+            self._timer = self._loop.call_later(left_s, self.check)
         else:
             self._timer = self._loop.call_soon(self._limit.reschedule, self._loop.time())
 
@@ -181,11 +223,11 @@ class LeaseGuard:
 class Renewer(Protocol):
     """Renews the leases that are registered with it."""
 
-    def add(self, held: HeldLease) -> None:
+    def add(self, held: RenewedLease) -> None:
         """Renew this lease from now on."""
         ...
 
-    async def discard(self, held: HeldLease) -> None:
+    async def discard(self, held: RenewedLease) -> None:
         """Renew it no more. When this returns, no renewal task is left behind by it."""
         ...
 

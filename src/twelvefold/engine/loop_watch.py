@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from twelvefold.engine.lease import Clock, HeldLease, RunningCall
+from twelvefold.engine.lease import Clock, RenewedLease, RunningCall
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -38,7 +38,7 @@ class LoopWatch:
         """Whether a loop has been sent a callback that it has not run yet."""
         return any(probe.answered_at is None for probe in list(self._probes.values()))
 
-    def look(self, leases: Collection[HeldLease]) -> None:
+    def look(self, leases: Collection[RenewedLease]) -> None:
         """Send each loop that has a lease a callback, and report those that have run none."""
         loops = {held.loop for held in leases if held.loop}
         for loop in loops | set(self._probes):
@@ -52,7 +52,7 @@ class LoopWatch:
                 if loop in loops:
                     self._send(loop)
 
-    def is_stuck(self, held: HeldLease) -> bool:
+    def is_stuck(self, held: RenewedLease) -> bool:
         """Whether the lease's loop is blocked for good, so that others had better take its runs.
 
         That is past the end of the call that blocks it, or for longer than the lease.
@@ -76,7 +76,7 @@ class LoopWatch:
         self._probes[loop] = probe
 
     def _report(
-        self, loop: asyncio.AbstractEventLoop, probe: _Probe, leases: Iterable[HeldLease]
+        self, loop: asyncio.AbstractEventLoop, probe: _Probe, leases: Iterable[RenewedLease]
     ) -> None:
         blocked_s = self._clock() - probe.sent_at
         if loop.is_closed():

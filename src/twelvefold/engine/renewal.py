@@ -1,11 +1,12 @@
 """Renewing the leases of all runs in this process: one loop for all, a few renewals at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from operator import methodcaller
 from typing import Any, cast
 
 from twelvefold.core.ports import Store
-from twelvefold.engine.lease import HeldLease
+from twelvefold.engine.lease import RenewedLease
 from twelvefold.errors import CancelAsked, LeaseLost
 from twelvefold.observe.log import get_logger
 
@@ -25,9 +26,9 @@ IDLE_S = 1.0
 
 
 async def renew_leases(
-    leases: dict[HeldLease, None],
+    leases: Collection[RenewedLease],
     store: Store | None = None,
-    may_renew: Callable[[HeldLease], bool] = HeldLease.is_due,
+    may_renew: Callable[[RenewedLease], bool] = methodcaller("is_due"),
 ) -> None:
     """Renew leases when they are due, until cancelled. No error ends it.
 
@@ -46,15 +47,15 @@ class _Renewals:
 
     def __init__(
         self,
-        leases: dict[HeldLease, None],
+        leases: Collection[RenewedLease],
         store: Store | None,
-        may_renew: Callable[[HeldLease], bool],
+        may_renew: Callable[[RenewedLease], bool],
     ) -> None:
         self._leases = leases
         self._store = store
         self._may_renew = may_renew
         self._slots = asyncio.Semaphore(PARALLEL_RENEWALS)
-        self._under_way: set[HeldLease] = set()
+        self._under_way: set[RenewedLease] = set()
 
     async def run(self) -> None:
         # Without leases as often as with the last ones: the next are of the same length.
@@ -70,7 +71,7 @@ class _Renewals:
                 pause_s = min(pauses, default=pause_s)
                 await asyncio.sleep(pause_s)
 
-    async def _renew(self, held: HeldLease) -> None:
+    async def _renew(self, held: RenewedLease) -> None:
         try:
             async with self._slots:
                 # Others came first; meanwhile the run may have ended or begun a step.
@@ -80,7 +81,7 @@ class _Renewals:
             self._under_way.discard(held)
 
 
-async def renew(held: HeldLease, store: Store) -> None:
+async def renew(held: RenewedLease, store: Store) -> None:
     """One renewal. Raises nothing: whatever it ends with, other leases are renewed."""
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     sent_at = held.clock()
@@ -88,20 +89,22 @@ async def renew(held: HeldLease, store: Store) -> None:
     timeout_s = min(RENEWAL_TIMEOUT_S, held.lease_s * RENEWAL_SHARE)
     try:
         async with asyncio.timeout(timeout_s) as limit:
-            is_to_be_cancelled = await store.renew(held.lease, held.lease_s)
+            is_to_be_cancelled = await held.ask(store)
     except LeaseLost as error:
         held.end(error)
     except BaseException as error:
         if task.cancelling():
             raise
         # A renewal that met a step of its own run waited behind it; the step renews the lease.
-        if not held.in_step:
+        # The same outage is logged once for each lease.
+        if not held.in_step and not held.is_failing:
+            held.is_failing = True
             reason = str(error) or type(error).__name__
             reason = f"no answer within {timeout_s:g} s" if limit.expired() else reason
-            log.warning("lease_not_renewed", run=str(held.lease.run), error=reason)
+            log.warning("lease_not_renewed", **held.about, error=reason)
     else:
         if is_to_be_cancelled:
-            held.end(CancelAsked(f"run {held.lease.run} is to be cancelled"))
+            held.end(CancelAsked("the run is to be cancelled"))
         else:
             held.confirmed(sent_at)
 
@@ -113,11 +116,11 @@ class LeaseRenewer:
     """
 
     def __init__(self) -> None:
-        self._leases: dict[HeldLease, None] = {}
+        self._leases: dict[RenewedLease, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, held: HeldLease) -> None:
+    def add(self, held: RenewedLease) -> None:
         self._leases[held] = None
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -126,7 +129,7 @@ class LeaseRenewer:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._task = loop.create_task(renew_leases(self._leases))
 
-    async def discard(self, held: HeldLease) -> None:
+    async def discard(self, held: RenewedLease) -> None:
         self._leases.pop(held, None)
         if self._leases or self._timer is None:
             return

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 from twelvefold.core.ports import Store
-from twelvefold.engine.lease import Clock, HeldLease
+from twelvefold.engine.lease import Clock, RenewedLease
 from twelvefold.engine.loop_watch import LoopWatch
 from twelvefold.engine.renewal import IDLE_S, renew_leases
 from twelvefold.observe.log import get_logger
@@ -33,7 +33,7 @@ class RenewalThread:
     def __init__(self, open_store: OpenStore, clock: Clock) -> None:
         self._open_store = open_store
         self._watch = LoopWatch(clock)
-        self._leases: dict[HeldLease, None] = {}
+        self._leases: dict[RenewedLease, None] = {}
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._stop: Callable[[], object] = lambda: None
@@ -43,7 +43,7 @@ class RenewalThread:
         """Whether an event loop has been given a callback and is expected to run it."""
         return self._watch.is_waiting
 
-    def add(self, held: HeldLease) -> None:
+    def add(self, held: RenewedLease) -> None:
         self._leases[held] = None
         if self._thread is None:
             # A daemon: a database that hangs never keeps the process from its exit.
@@ -51,7 +51,7 @@ class RenewalThread:
             thread.start()
             self._thread = thread
 
-    async def discard(self, held: HeldLease) -> None:
+    async def discard(self, held: RenewedLease) -> None:
         self._leases.pop(held, None)
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class RenewalThread:
                 log.exception("event_loop_not_watched")
             await asyncio.sleep(WATCH_S if self._leases else IDLE_S)
 
-    def _may_renew(self, held: HeldLease) -> bool:
+    def _may_renew(self, held: RenewedLease) -> bool:
         return held.is_due() and not self._watch.is_stuck(held)
 
 

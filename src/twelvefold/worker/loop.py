@@ -44,7 +44,15 @@ def _silence(run: RunId) -> Listener:
 
 def _postman(services: Services, mailer: Mailer, poll_s: float) -> Postman:
     lease_s, limit = services.limits.lease_s, services.exit_limit
-    return Postman(services.store, mailer, poll_s, lease_s=lease_s, limit=limit)
+    return Postman(
+        services.store,
+        mailer,
+        poll_s,
+        lease_s=lease_s,
+        limit=limit,
+        renewer=services.renewer,
+        clock=services.monotonic,
+    )
 
 
 class Worker:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from twelvefold.core.ports import Letter, Mail, Mailer, Store
+from twelvefold.engine.lease import Clock, Renewer
 from twelvefold.engine.patience import patiently
+from twelvefold.engine.renewal import LeaseRenewer
 from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.worker.message_lease import LeaseLapsed, MessageLease
+from twelvefold.worker.message_lease import LeaseLapsed, MessageLease, kept, under_lease
 from twelvefold.worker.rhythm import Rhythm
 
 log = get_logger(__name__)
@@ -40,8 +42,8 @@ ATTEMPTS = 20
 class Postman:
     """Sends what is due, in no strict order.
 
-    `lease_s` is how long a letter is claimed for, counted by `now`, a monotonic clock. `limit`:
-    when a process that stops abandons its notes.
+    `lease_s` is how long a letter is claimed for, by `clock`, which is monotonic; `renewer` keeps
+    the leases. `limit`: when a process that stops abandons its notes.
     """
 
     def __init__(
@@ -52,13 +54,15 @@ class Postman:
         *,
         lease_s: float = LEASE_S,
         limit: ExitLimit | None = None,
-        now: Callable[[], float] = time.monotonic,
+        renewer: Renewer | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
         self._mailer = mailer
         self._lease_s = lease_s
         self._limit = limit
-        self._now = now
+        self._renewer = renewer or LeaseRenewer()
+        self._clock = clock
         self._rhythm = Rhythm(poll_s)
         self._places = asyncio.Semaphore(SENDERS)
 
@@ -108,10 +112,10 @@ class Postman:
         return True
 
     async def _claimed(self, letter: Letter) -> MessageLease | None:
-        valid_until = self._now() + self._lease_s
+        sent_at = self._clock()
         try:
             if await self._store.claim_letter(letter, self._lease_s):
-                return MessageLease(self._store, letter, self._lease_s, valid_until, self._now)
+                return MessageLease(self._store, letter, self._lease_s, sent_at, self._clock)
         except ServiceFault as error:
             log.warning("mail_not_claimed", letter=letter.id, error=str(error))
         except Exception:
@@ -121,7 +125,7 @@ class Postman:
 
     async def _send(self, lease: MessageLease) -> None:
         try:
-            async with lease:
+            async with kept(lease, self._renewer):
                 await self._deliver(lease)
         except ServiceFault as error:
             # It is due again when its lease has expired.
@@ -132,7 +136,7 @@ class Postman:
     async def _deliver(self, lease: MessageLease) -> None:
         letter, attempt = lease.message, lease.message.attempts + 1
         try:
-            async with asyncio.timeout(SEND_S), lease.covering():
+            async with asyncio.timeout(SEND_S), under_lease(lease):
                 await self._mailer.send(mail_of(letter))
         except LeaseLapsed:
             # Another sender may have it: what became of it is for that one to note.
