@@ -9,7 +9,6 @@ import pytest
 from tests.engine.stage import SHOP
 from twelvefold.core.events import PLAIN, Asked
 from twelvefold.web.faults import ApiError
-from twelvefold.web.inputs import check_pairs
 from twelvefold.web.limits import parse_json
 from twelvefold.web.requests import Request, parse
 
@@ -273,30 +272,6 @@ def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
         CALL,
         OUTPUT,
     )
-
-
-@pytest.mark.parametrize(
-    ("items", "awaited", "param"),
-    [
-        ([OUTPUT], set(), "input[0].call_id"),
-        ([CALL], set(), "input"),
-        ([CALL, OUTPUT, OUTPUT], set(), "input[2].call_id"),
-        ([OUTPUT | {"call_id": "c2"}], {"c1"}, "input[0].call_id"),
-    ],
-)
-def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
-    items: list[Json], awaited: set[str], param: str
-) -> None:
-    with pytest.raises(ApiError) as caught:
-        check_pairs(items, awaited)
-
-    assert (caught.value.code, caught.value.param) == ("invalid_call_id", param)
-
-
-def test_a_result_may_come_with_its_call_or_behind_it() -> None:
-    check_pairs([CALL, OUTPUT], set())
-    check_pairs([OUTPUT], {"c1"})
-    check_pairs([], {"c1"})
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b'"\\ud800"', b'"\\udc00x"', b"\xff"])

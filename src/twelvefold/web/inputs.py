@@ -4,8 +4,7 @@ Source: the `input` union of the OpenAI Responses API. What only OpenAI's own to
 never left aside: a model that was not told is worse than a client that was.
 """
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from typing import Any
 
 from twelvefold.core.events import Item
@@ -135,26 +134,6 @@ def _parts(kinds: tuple[str, ...]) -> Check:
         return value if type(value) is str else parts(value, at)
 
     return check
-
-
-def check_pairs(items: Sequence[Item], awaited: AbstractSet[str]) -> None:
-    """Hold calls and results against each other: a model refuses one without the other.
-
-    `awaited` are the calls of the conversation so far that have no result yet. Raises ApiError.
-    """
-    calls = {item["call_id"] for item in items if item["type"] == "function_call"}
-    known = calls | awaited
-    results: set[str] = set()
-    for index, item in enumerate(items):
-        if item["type"] != RESULT:
-            continue
-        if item["call_id"] not in known or item["call_id"] in results:
-            message = f"no call {shown(item['call_id'])} waits for a result"
-            refuse(message, f"input[{index}].call_id", "invalid_call_id")
-        results.add(item["call_id"])
-    if missing := calls - results:
-        message = f"no result for the call {shown(min(missing))} comes with it"
-        refuse(message, "input", "invalid_call_id")
 
 
 TOOL_NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
