@@ -56,6 +56,8 @@ def options(asked: Asked, tools: Sequence[ToolSpec], *, first: bool) -> dict[str
         return {}
     values = ((name, getattr(asked, name)) for name in _PASSED_ON)
     wanted = {name: value for name, value in values if value is not None}
+    if asked.stop:
+        wanted["stop"] = list(asked.stop)
     if not tools:
         # Servers refuse what is about tools where there are none.
         return wanted

@@ -32,7 +32,7 @@ from twelvefold.web.kept import head_of, is_kept, kept_of
 from twelvefold.web.paging import integer_of, listed, page_of, paged
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
-from twelvefold.web.requests import json_body
+from twelvefold.web.requests import json_body, tool_items_of
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
 
@@ -134,13 +134,17 @@ async def get_item(request: Request) -> Response:
 
 async def _listed(request: Request) -> list[Json]:
     web, head = web_of(request), await _head(request)
-    return _items_of(web, await _loaded(web, head))
+    return _items_of(request, await _loaded(web, head))
 
 
-def _items_of(web: Web, record: ThreadRecord) -> list[Json]:
-    how = web.settings
+def _items_of(request: Request, record: ThreadRecord) -> list[Json]:
+    how = web_of(request).settings
     return item_list(
-        record.id, record.entries, tool_items=how.tool_items, tool_outputs=how.tool_outputs
+        record.id,
+        record.entries,
+        tool_items=how.tool_items,
+        tool_outputs=how.tool_outputs,
+        wanted=tool_items_of(request.headers),
     )
 
 
@@ -170,7 +174,7 @@ async def delete_item(request: Request) -> Response:
     web, head = web_of(request), await _head(request)
 
     def event(record: ThreadRecord) -> Event:
-        return ItemRemoved(_found(_items_of(web, record), request)["id"])
+        return ItemRemoved(_found(_items_of(request, record), request)["id"])
 
     await _added(web, head, event)
     return json_response(_conversation(head))

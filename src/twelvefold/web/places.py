@@ -27,7 +27,7 @@ from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
-from twelvefold.web.inputs import REFERENCE, RESULT
+from twelvefold.web.inputs import REFERENCE, RESULT, refuse_images
 from twelvefold.web.items import item_list
 from twelvefold.web.kept import head_of, kept_of
 from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
@@ -144,17 +144,16 @@ async def resolved(
     web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
 ) -> tuple[Item, ...]:
     """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
-    if not any(item["type"] == REFERENCE for item in items):
-        return tuple(items)
     known: dict[ThreadId, dict[str, Item]] = {}
-    return tuple(
-        [
-            await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
-            if item["type"] == REFERENCE
-            else item
-            for index, item in enumerate(items)
-        ]
-    )
+    found = [
+        await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
+        if item["type"] == REFERENCE
+        else item
+        for index, item in enumerate(items)
+    ]
+    if not web.takes_images:
+        refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
+    return tuple(found)
 
 
 async def _referred(

@@ -22,6 +22,7 @@ HELP = (
     'a course and list yours. Try "I want to learn databases", "something cheaper than 200", '
     '"sign me up for DB-101, or something similar if it is full", or "what am I enrolled in".'
 )
+NO_EYES = "I cannot see images: my rules read words alone. Tell me what you would like in words."
 MOST_SHOWN = 4
 _OURS = {"find_courses", "get_course"}
 _ALL_OURS = _OURS | {"my_enrolments", "drop", "enrol", "find_alternatives", "send_welcome"}
@@ -48,6 +49,8 @@ def reply(body: Mapping[str, Any]) -> list[Item]:
 
 
 def _willingly(talk: Talk) -> Call | str:
+    if talk.has_image and not talk.now:
+        return NO_EYES
     if not talk.tools.keys() >= _OURS:
         return _anything(talk)
     return _of_the_caller(talk) or _enrolment(talk)

@@ -65,7 +65,8 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
         body["temperature"] = asking.temperature
     if asking.max_output_tokens is not None:
         body["max_output_tokens"] = asking.max_output_tokens
-    body |= request.options
+    # This API has no stop sequences: whoever asked for them cuts the text.
+    body |= {name: value for name, value in request.options.items() if name != "stop"}
     if request.instructions:
         body["instructions"] = request.instructions
     if request.tools:
