@@ -27,6 +27,7 @@ Json = dict[str, Any]
 THREAD = ThreadId("019" + "a" * 41)
 THEIRS = {"type": "function", "name": "get_weather"}
 USER = {"type": "message", "role": "user", "content": "hi"}
+OTHER = {"type": "message", "role": "user", "content": "ho"}
 
 
 def call(id: str = "c1", name: str = "get_weather", arguments: str = "{}") -> Json:
@@ -72,6 +73,23 @@ SERVERS = (started(), replied(call("s1", "buy")), ToolSucceeded(call_id(2, 0), "
         pytest.param(AWAITED, [output(), output()], [0], id="an awaited result twice"),
         pytest.param(AWAITED, [call(), output()], [1], id="an awaited result and its call"),
         pytest.param(AWAITED, [], [], id="nothing"),
+        pytest.param(AWAITED, [USER, output()], [1], id="an awaited result and its question"),
+        pytest.param(AWAITED, [USER, call(), output()], [2], id="the whole turn again"),
+        pytest.param(AWAITED, [output(), USER], [0, 1], id="a question behind the result"),
+        pytest.param(AWAITED, [USER], [0], id="the same question without a result"),
+        pytest.param(AWAITED, [OTHER, output()], [0, 1], id="another question with the result"),
+        pytest.param(
+            (*AWAITED, started(output()), replied(call("c2"))),
+            [USER, output(), output("c2")],
+            [2],
+            id="the whole turn again, after two calls",
+        ),
+        pytest.param(
+            (*ANSWERED, started(OTHER), replied(call("c2"))),
+            [USER, output("c2")],
+            [0, 1],
+            id="the question of an earlier turn",
+        ),
         pytest.param(ANSWERED, [output()], [], id="a given result"),
         pytest.param(ANSWERED, [output("c1", "rainy"), USER], [1], id="a given result, changed"),
         pytest.param(ANSWERED, [call(), output(), USER], [2], id="a given result and its call"),

@@ -184,11 +184,26 @@ def test_a_message_beside_calls_may_say_nothing(content: object) -> None:
     "odd",
     [
         CALL | {"index": 0},
+        CALL | {"extra_content": {"google": {"thought_signature": "x"}}},
+        CALL | {"function": {"name": "get_weather", "arguments": "{}", "parsed_arguments": {}}},
         {key: value for key, value in CALL.items() if key != "type"},
     ],
 )
 def test_a_call_that_was_put_together_from_a_stream_is_taken(odd: Json) -> None:
     assert items({"role": "assistant", "tool_calls": [odd]}, RESULT) == (call(), result())
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"reasoning_content": "Hm."},
+        {"provider_specific_fields": {"refusal": None}},
+        {"reasoning_details": [{"type": "reasoning.text"}], "parsed": {"a": 1}},
+    ],
+)
+def test_what_a_client_adds_to_an_assistants_message_is_ignored(added: Json) -> None:
+    assert items(ASKED | added, RESULT) == (call(), result())
+    assert items({"role": "assistant", "content": "hi"} | added) == (said("assistant", "hi"),)
 
 
 def test_an_assistants_message_may_have_parts() -> None:
@@ -260,6 +275,7 @@ def with_content(*parts: Json, role: str = "user") -> list[Json]:
         ({"colour": "red"}, "unknown_parameter", "colour"),
         ({"response_format": {"type": "xml"}}, "unsupported_value", "response_format.type"),
         ({"stream_options": {}}, "invalid_value", "stream_options"),
+        ({"messages": [USER | {"colour": "red"}]}, "unknown_parameter", "messages[0].colour"),
         ({"stop": ""}, "invalid_value", "stop"),
         ({"stop": ["a", ""]}, "invalid_value", "stop[1]"),
         ({"stop": list("abcde")}, "array_above_max_length", "stop"),

@@ -1,12 +1,15 @@
 """The function calls and results of a request, compared with those that the conversation has.
 
-Some clients send every earlier result again with each turn. A repeated result is dropped; a result
-without a call is refused, and so is a call without a result: no model takes one without the other.
+Some clients send every earlier result again with each turn, and with a result the message that led
+to its call. What is repeated is dropped; a result without a call is refused, and so is a call
+without a result: no model takes one without the other.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from twelvefold.core.answers import called
 from twelvefold.core.events import (
@@ -35,13 +38,15 @@ class CallHistory:
     """The calls of a conversation so far.
 
     `awaited` and `answered` have the ids that the model gave them; `awaited` are the caller's to
-    answer. `run_here` are the answered calls of the server's own tools.
+    answer. `run_here` are the answered calls of the server's own tools, `made` all calls, and
+    `said` the messages that led to the awaited ones.
     """
 
     awaited: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     run_here: frozenset[CallId] = frozenset()
     made: frozenset[_Call] = frozenset()
+    said: frozenset[str] = frozenset()
 
     def has_answered(self, id: str) -> bool:
         """Whether the conversation has a result for the call with this id."""
@@ -61,6 +66,7 @@ def call_history(entries: Iterable[Entry]) -> CallHistory:
         frozenset(reading.answered),
         frozenset(reading.run_here),
         frozenset(reading.made),
+        frozenset(reading.said),
     )
 
 
@@ -72,6 +78,7 @@ class _Reading:
         self.answered: set[str] = set()
         self.run_here: set[CallId] = set()
         self.made: set[_Call] = set()
+        self.said: set[str] = set()
         self._theirs: frozenset[str] = frozenset()
         self._wire_ids: dict[CallId, str] = {}
 
@@ -95,6 +102,9 @@ class _Reading:
     def _bring(self, items: Sequence[Item]) -> None:
         self.made |= {_call(item) for item in items if item.get("type") == "function_call"}
         results = {str(item.get("call_id")) for item in items if item.get("type") == RESULT}
+        if not results & self.awaited:
+            self.said.clear()
+        self.said |= {_message(item) for item in items if item.get("type") == "message"}
         self.answered |= results
         self.awaited -= results
 
@@ -114,6 +124,10 @@ def _call(item: Item) -> _Call:
     return str(item.get("call_id")), str(item.get("name")), str(item.get("arguments"))
 
 
+def _message(item: Item) -> str:
+    return msgspec.json.encode([item.get("role"), item.get("content")], order="sorted").decode()
+
+
 def without_repeats(
     items: Sequence[Item],
     history: CallHistory = NO_CALLS,
@@ -121,11 +135,11 @@ def without_repeats(
     at: str = "input",
     params: Sequence[str] = (),
 ) -> tuple[Item, ...]:
-    """The items without the calls and results that the conversation or the request has already.
+    """The items without what is repeated of the conversation or of the request itself.
 
     `at` names the items in a refusal, `params` each of their call ids. Raises ApiError.
     """
-    kept = list(_new_calls(items, history))
+    kept = list(_new_calls(_new_messages(items, history), history))
     without_result = Counter(i["call_id"] for _, i in kept if i["type"] == "function_call")
     known = without_result.keys() | history.awaited
     awaited = set(history.awaited)
@@ -145,10 +159,22 @@ def without_repeats(
     return tuple(new)
 
 
-def _new_calls(items: Sequence[Item], history: CallHistory) -> Iterable[tuple[int, Item]]:
-    """The items by their index, without calls that were made before."""
-    repeated = set(history.made)
+def _new_messages(items: Sequence[Item], history: CallHistory) -> Iterable[tuple[int, Item]]:
+    """The items by their index, without messages that led to a call whose result they bring."""
+    brought = (n for n, item in enumerate(items) if item.get("call_id") in history.awaited)
+    behind = next(brought, 0)
     for index, item in enumerate(items):
+        repeated = index < behind and item["type"] == "message" and _message(item) in history.said
+        if not repeated:
+            yield index, item
+
+
+def _new_calls(
+    items: Iterable[tuple[int, Item]], history: CallHistory
+) -> Iterable[tuple[int, Item]]:
+    """The items without calls that were made before."""
+    repeated = set(history.made)
+    for index, item in items:
         if item["type"] == "function_call":
             run_here = parse_own_call_id(item["call_id"]) in history.run_here
             if run_here or _call(item) in repeated:

@@ -34,7 +34,6 @@ _BESIDE: Mapping[str, Check] = {
     "function_call": unless(),
 }
 """What some clients send with every message."""
-_FUNCTION = record({"name": text, "arguments": text}, "name", "arguments")
 
 
 def messages_of(value: Any, at: str) -> list[list[Item]]:
@@ -83,7 +82,7 @@ def _result(value: Any, at: str) -> Item:
 def _assistant(value: Any, at: str) -> list[Item]:
     parts = _parts("text", "refusal", to="output_text")
     fields = {"role": text, "content": parts, **_BESIDE, "tool_calls": list_of(_call)}
-    given = members(value, fields, (), f"{at}.")
+    given = members(_known(value, fields), fields, (), f"{at}.")
     content: str | list[Item] | None = given.get("content", given.get("refusal"))
     calls: list[Item] = given.get("tool_calls", [])
     if content is None and not calls:
@@ -93,14 +92,24 @@ def _assistant(value: Any, at: str) -> list[Item]:
 
 
 def _call(value: Any, at: str) -> Item:
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind not in (None, "function"):
+    fields: Mapping[str, Check] = {"id": CALL_ID, "function": _function, "type": anything}
+    given = members(_known(an_object(value, at), fields), fields, ("id", "function"), f"{at}.")
+    if (kind := given.get("type", "function")) != "function":
         refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
-    # Whoever has put a call together out of a stream's pieces may send their index, too.
-    fields: Mapping[str, Check] = {"id": CALL_ID, "function": _FUNCTION, "index": anything}
-    call = members(given, fields, ("id", "function"), f"{at}.")
-    return {"type": "function_call", "call_id": call["id"], **call["function"]}
+    return {"type": "function_call", "call_id": given["id"], **given["function"]}
+
+
+def _function(value: Any, at: str) -> Item:
+    fields = {"name": text, "arguments": text}
+    return members(_known(an_object(value, at), fields), fields, ("name", "arguments"), f"{at}.")
+
+
+def _known(value: Mapping[str, Any], fields: Mapping[str, Check]) -> dict[str, Any]:
+    """The members that this API has of what an assistant said.
+
+    Clients add their own to what they have received: pieces' indexes, reasoning, parsed arguments.
+    """
+    return {key: one for key, one in value.items() if key in fields}
 
 
 def _parts(*kinds: str, to: str = "input_text") -> Check:
