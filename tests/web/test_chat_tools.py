@@ -198,6 +198,44 @@ async def test_a_choice_of_tools_binds_the_model(
     assert request.options.get("parallel_tool_calls") == (False if offered else None)
 
 
+@both
+async def test_a_call_that_is_demanded_is_one_of_the_callers(serve: Serve, stream: bool) -> None:
+    look = calls(("look", {"item": "a lamp"}))
+    api = await serve(model=Script(look, calls(("get_weather", {}))))
+
+    message = await answered(api, stream, messages=ASK, tools=[WEATHER], tool_choice="required")
+
+    assert [call["name"] for call in message["tool_calls"].values()] == ["get_weather"]
+    wanted = [request.options.get("tool_choice") for request in api.model.requests]
+    assert wanted == ["required", "required"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "holds"),
+    [
+        ([], "required", False),
+        ([WEATHER], "required", True),
+        ([WEATHER], "auto", False),
+        ([WEATHER], {"type": "function", "function": {"name": "look"}}, False),
+        ([WEATHER], ["look"], False),
+        ([WEATHER], ["look", "get_weather"], True),
+    ],
+)
+async def test_a_demand_ends_with_a_call_of_the_callers_or_after_one_reply(
+    serve: Serve, tools: list[Any], choice: Any, holds: bool
+) -> None:
+    if isinstance(choice, list):
+        named = [{"type": "function", "function": {"name": name}} for name in choice]
+        allowed = {"mode": "required", "tools": named}
+        choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    last = calls(("get_weather", {})) if holds else [["Done."]]
+    api = await serve(model=Script(calls(("look", {"item": "a lamp"})), last))
+
+    await answered(api, False, messages=ASK, tools=tools, tool_choice=choice)
+
+    assert ("tool_choice" in api.model.requests[1].options) is holds
+
+
 async def test_the_official_client_puts_the_calls_of_a_stream_together(api: Served) -> None:
     async with api.sdk.chat.completions.stream(
         model="shop", messages=ASK, tools=[WEATHER], stream_options={"include_usage": True}

@@ -60,6 +60,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     said again. `previous` is the response that this one goes on from, `hops` how many instances
     of Twelvefold the request came through. `tool_items` is how the caller wants the server's calls
     shown, "" as set; `stop` are the texts at which Chat Completions ends the answer.
+    `choice_holds`: `tool_choice` is for every reply of the run, not for the first alone.
     """
 
     instructions: str = ""
@@ -81,6 +82,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     hops: int = 0
     tool_items: str = ""
     stop: tuple[str, ...] = ()
+    choice_holds: bool = False
 
 
 PLAIN = Asked()

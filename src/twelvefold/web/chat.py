@@ -160,10 +160,14 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> Asked:
     effort = given.get("reasoning_effort")
     tools = tuple(given.get("tools", ()))
     check_names(tools, workflow, "tools[{}].function.name")
-    names = {tool["name"] for tool in tools} | set(workflow.by_name)
+    own = {tool["name"] for tool in tools}
+    choice = given.get("tool_choice")
+    if choice is not None:
+        choice = _choice(choice, own | set(workflow.by_name))
     return Asked(
         tools=tools,
-        tool_choice=_choice(given["tool_choice"], names) if "tool_choice" in given else None,
+        tool_choice=choice,
+        choice_holds=_demands(choice, own),
         parallel_tool_calls=given.get("parallel_tool_calls"),
         max_output_tokens=None if most is None else max(most, LEAST_TOKENS),
         temperature=given.get("temperature"),
@@ -197,3 +201,15 @@ def _choice(value: Any, names: set[str]) -> str | Item:
     chosen = record({"allowed_tools": allowed}, "allowed_tools")(given, at)["allowed_tools"]
     tools = [{"type": "function", **one["function"]} for one in chosen["tools"]]
     return {"type": kind, "mode": chosen["mode"], "tools": tools}
+
+
+def _demands(choice: str | Item | None, own: set[str]) -> bool:
+    """Whether the answer has to have a call of one of the caller's own tools.
+
+    It sees no others: a call of the server's is not the one that it waits for.
+    """
+    if choice == "required":
+        return bool(own)
+    if not isinstance(choice, dict) or choice.get("mode") != "required":
+        return False
+    return any(tool["name"] in own for tool in choice["tools"])

@@ -34,6 +34,8 @@ _SMALL = {
     *("a", "all", "an", "and", "can", "could", "for", "in", "is", "it", "my", "of", "on", "our"),
     *("please", "that", "the", "then", "to", "with", "would", "you"),
 }
+_OBSERVED = re.compile(r"\W*Observation:\s*(.*\S)", re.DOTALL)
+"""How smolagents passes a result on; it ends with a call of `final_answer`."""
 _ASKS = re.compile(r"\b(show|list|what|which|see|read|all|my|how many)\b|\?")
 
 
@@ -65,7 +67,10 @@ def _demanded(talk: Talk, choice: object) -> Call | None:
         return None
     if not names:
         return None
-    name = max(names, key=lambda name: _fit(talk.said, talk.tools[name]))
+    if "final_answer" in names and (found := _OBSERVED.match(talk.said)):
+        return Call("final_answer", {"answer": found[1]})
+    # Of tools that fit alike a caller that demands a call waits for one of its own.
+    name = max(names, key=lambda name: (_fit(talk.said, talk.tools[name]), name not in _ALL_OURS))
     tool = talk.tools[name]
     arguments = _filled(talk.said, tool)
     return Call(name, _made_up(talk.said, tool) if arguments is None else arguments)
