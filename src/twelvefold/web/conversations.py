@@ -214,6 +214,8 @@ async def list_all(request: Request) -> Response:
     """`GET /v1/conversations`: the newest first, each with its title and how its last run is."""
     web, principal = web_of(request), principal_of(request)
     page = page_of(request.query_params)
+    if not page.newest_first:
+        refuse("conversations are listed newest first", "order", "unsupported_value")
     before = parse_conversation_id(page.after) if page.after else None
     found: list[Json] = []
     while len(found) <= page.limit:

@@ -123,13 +123,16 @@ async def opened(
     Raises NotFound, as for one that is not there, for another's, too.
     """
     store = web.services.store
-    record = await run_of(store, principal, id.run)
+    try:
+        record = await run_of(store, principal, id.run)
+    except NotFound:
+        raise no_response(id) from None
     heard = await patiently(
         lambda: store.follow(id.run.thread, after=0, deltas_after=(0, 0)), PATIENCE_S
     )
     started, first, opening = story_of(heard.entries, id)
     if stored and not started.asked.store:
-        raise NotFound(f"no response {id}")
+        raise no_response(id)
     if isinstance(opening.event, ApprovalAnswered) and opening.event.asked is not None:
         tool_items = tool_items or opening.event.asked.tool_items
     background = record.background
@@ -142,6 +145,11 @@ async def opened(
     return reading, record
 
 
+def no_response(id: ResponseId) -> NotFound:
+    """What is said of a response that is not there, and of another's alike."""
+    return NotFound(f"no response {str(id)!r}")
+
+
 def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entry, Entry]:
     """How a response's run started, the run's first entry, and the response's own first.
 
@@ -150,7 +158,7 @@ def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entr
     own = own_entries(entries, id.run)
     split = parts(own)
     if len(split) <= id.part or not isinstance(started := own[0].event, RunStarted):
-        raise NotFound(f"no response {id}")
+        raise no_response(id)
     return started, own[0], split[id.part][0]
 
 
