@@ -41,7 +41,7 @@ async def test_nothing_differs_from_the_specification(service: Service) -> None:
 
 
 async def test_the_cases_of_its_suite_pass_as_the_service_comes(service: Service) -> None:
-    key = await service.key(PLACES[-2])
+    key = await service.key(PLACES[-3])
 
     script = [*command("python", "open_responses.py"), "suite"]
     told = await service.run(script, key, at=service.demo)
