@@ -57,7 +57,7 @@ async def own_tool() -> str:
     result = await agent.run(task=questions["own_tool"])
     last = result.messages[-1]
     assert isinstance(last, TextMessage)
-    return last.content
+    return str(last.content)
 
 
 async def main() -> None:

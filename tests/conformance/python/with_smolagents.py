@@ -5,18 +5,17 @@ import os
 import sys
 from typing import Any
 
-from smolagents import OpenAIModel, Tool, ToolCallingAgent
+from smolagents import OpenAIModel, ToolCallingAgent, tool
 from smolagents.monitoring import LogLevel
 
 
-class Weather(Tool):
-    name = "get_weather"
-    description = "The weather in a city."
-    inputs = {"city": {"type": "string", "description": "Which city."}}  # noqa: RUF012
-    output_type = "string"
+def get_weather(city: str) -> str:
+    """The weather in a city.
 
-    def forward(self, city: str) -> str:
-        return f"18 degrees in {city}"
+    Args:
+        city: Which city.
+    """
+    return f"18 degrees in {city}"
 
 
 questions = json.loads(sys.argv[1])
@@ -48,9 +47,8 @@ def streamed() -> dict[str, Any]:
 
 
 def own_tool() -> str:
-    agent = ToolCallingAgent(
-        tools=[Weather()], model=model, max_steps=3, verbosity_level=LogLevel.OFF
-    )
+    tools = [tool(get_weather)]
+    agent = ToolCallingAgent(tools, model, max_steps=3, verbosity_level=LogLevel.OFF)
     return str(agent.run(questions["own_tool"]))
 
 

@@ -14,7 +14,7 @@ api, questions = sys.argv[1], json.loads(sys.argv[2])
 
 
 class Weather:
-    @kernel_function(name="get_weather", description="The weather in a city.")
+    @kernel_function(description="The weather in a city.")  # type: ignore[untyped-decorator]
     def get_weather(self, city: Annotated[str, "Which city."]) -> str:
         return f"18 degrees in {city}"
 
