@@ -25,6 +25,11 @@ TwelvefoldError
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twelvefold.core.events import Usage
+
 
 class TwelvefoldError(Exception):
     """The base of all errors raised on purpose."""
@@ -115,11 +120,21 @@ class TooLarge(StoreRefused):
 
 
 class ModelUnavailable(ServiceFault):
-    """The model gave no usable reply; it may later, or once an operator has mended a setting."""
+    """The model gave no usable reply; it may later, or once an operator has mended a setting.
+
+    `usage` is what the tries took that broke off; None if none of them got that far.
+    """
+
+    usage: "Usage | None" = None
 
 
 class ModelRejected(ServiceFault):
-    """The model will never take this request, whoever sends it."""
+    """The model will never take this request, whoever sends it.
+
+    `usage` as in ModelUnavailable.
+    """
+
+    usage: "Usage | None" = None
 
 
 class MailUnavailable(ServiceFault):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Twelvefold, child_environ
+from twelvefold.cli.runs import tokens_text
+from twelvefold.core.events import Usage
 from twelvefold.services.store.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("shop")
@@ -202,3 +204,9 @@ def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
         time.sleep(0.1)
 
     assert "running (left behind)" in row
+
+
+def test_estimated_tokens_are_shown_as_that() -> None:
+    shown = tokens_text(Usage(200, 40, estimated=True))
+
+    assert shown == "200 in, 40 out (estimated: the model's server did not report all)"

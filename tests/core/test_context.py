@@ -246,7 +246,8 @@ def test_a_turn_that_alone_is_longer_than_the_window_is_refused_with_what_there_
         build_request(told, BARE, Limits(context_tokens=1000))
 
     assert str(refused.value) == (
-        "this turn is about 1037 tokens long, more than the model's window leaves room for (900); "
+        "this turn is about 1037 tokens long, more than the model's window "
+        "(OPENAI_CONTEXT_TOKENS) leaves room for (900); "
         "say it shorter"
     )
 

@@ -7,7 +7,7 @@ import pytest
 from tests.web.asking import error
 from tests.web.serving import USAGE, Rules, Serve
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
-from twelvefold.services.model import demo_rules
+from twelvefold.services.model.demo import rules
 
 
 class Demo(Rules):
@@ -15,7 +15,7 @@ class Demo(Rules):
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         self.requests.append(request)
-        items = demo_rules.reply({"input": list(request.items)})
+        items = rules.reply({"input": list(request.items)})
         return ModelReply(tuple(items), USAGE, "demo", "ab" * 32)
 
 

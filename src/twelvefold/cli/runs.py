@@ -9,7 +9,7 @@ from twelvefold.admin.export import export_lines
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
 from twelvefold.cli.process import DONE, Desk, command, has_colour
 from twelvefold.cli.transcript import Transcript, waiting_for
-from twelvefold.core.events import Entry, RunFinished
+from twelvefold.core.events import Entry, RunFinished, Usage
 from twelvefold.core.ids import RunId, parse_thread_id
 from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
 from twelvefold.core.thread import fold
@@ -95,7 +95,7 @@ async def show(desk: Desk, *, run_id: str) -> int:
         if facts[name]:
             print(f"{name + ':':<11}{facts[name]}")
     print(f"{'begun:':<11}{facts['begun']}\n{'over:':<11}{facts['over']}".rstrip())
-    print(f"{'tokens:':<11}{record.usage.input_tokens} in, {record.usage.output_tokens} out")
+    print(f"{'tokens:':<11}{tokens_text(record.usage)}")
     transcript = Transcript(writer(colour=has_colour(sys.stdout, desk.environ)))
     for entry in _entries_of(journal, run):
         transcript.recorded(entry)
@@ -103,6 +103,12 @@ async def show(desk: Desk, *, run_id: str) -> int:
     if thread.waits and thread.run == run.ordinal:
         tell(waiting_for(thread, run))
     return DONE
+
+
+def tokens_text(usage: Usage) -> str:
+    """The tokens of a run, and whether they are an estimate."""
+    estimated = " (estimated: the model's server did not report all)" if usage.estimated else ""
+    return f"{usage.input_tokens} in, {usage.output_tokens} out{estimated}"
 
 
 def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:

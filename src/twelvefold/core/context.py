@@ -168,6 +168,7 @@ def _without_turns(turns: Sequence[Turn], room: int) -> tuple[tuple[Turn, ...], 
         advice = "; say it shorter" if room > 0 and turns[-1].words > size // 2 else ""
         raise RequestError(
             f"this turn is about {size // BYTES_PER_TOKEN} tokens long, more than the model's "
-            f"window leaves room for ({max(room, 0) // BYTES_PER_TOKEN}){advice}"
+            f"window (OPENAI_CONTEXT_TOKENS) leaves room for ({max(room, 0) // BYTES_PER_TOKEN})"
+            f"{advice}"
         )
     return tuple(turns[left_out:]), left_out

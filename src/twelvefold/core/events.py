@@ -31,6 +31,7 @@ Settlement = Literal["done", "retry", "failed"]
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens of one or more replies; `input_tokens` includes the cached ones.
 
+    `estimated`: a part of them was estimated, because the server did not report it.
     Source: the `usage` object of the Responses API.
     """
 
@@ -38,6 +39,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    estimated: bool = False
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -45,6 +47,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated or other.estimated,
         )
 
     @property

@@ -12,6 +12,7 @@ from twelvefold.core.events import Entry, FinalStatus, Item, ReplyEnd, Usage, si
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 
 Row = dict[str, Any]
+NO_USAGE = Usage()
 RunStatus = Literal["queued", "running", "waiting"] | FinalStatus
 OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled")
 
@@ -299,13 +300,17 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """A whole reply. `request_hash` is the SHA-256, in hex, of the body that was sent."""
+    """A whole reply. `request_hash` is the SHA-256, in hex, of the body that was sent.
+
+    `usage` is what all tries took, `lost` the part of it that those took that broke off.
+    """
 
     items: tuple[Item, ...]
     usage: Usage
     model: str
     request_hash: str
     ended: ReplyEnd = "completed"
+    lost: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

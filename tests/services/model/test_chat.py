@@ -436,3 +436,17 @@ def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
     body = sent(request, Asked(temperature=0.5, max_output_tokens=99), "max_completion_tokens")
 
     assert (body["temperature"], body["max_tokens"]) == (0.0, 16)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "is_sent"),
+    [(2_000_000, 100, 100), (16, 100, 16), (None, 100, 100), (16, None, 16), (None, None, None)],
+)
+def test_no_caller_can_raise_the_operators_limit(
+    wanted: int | None, limit: int | None, is_sent: int | None
+) -> None:
+    options = {"max_output_tokens": wanted} if wanted else {}
+
+    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+
+    assert body.get("max_completion_tokens") == is_sent

@@ -482,7 +482,7 @@ async def test_servers_that_cannot_count_are_not_asked_to(server: MockServer) ->
     assert ["stream_options" in call.body for call in server.calls] == [True, False]
 
 
-async def test_a_request_that_stays_wrong_is_rejected(server: MockServer) -> None:
+async def test_a_word_in_a_refusal_names_no_part_of_the_request(server: MockServer) -> None:
     model = OpenAIModel(patient_as_a_test(server.url))
     server.will(refuses(400, {"message": "reasoning must include an answer"}))
 
@@ -490,7 +490,7 @@ async def test_a_request_that_stays_wrong_is_rejected(server: MockServer) -> Non
         await model.reply(asking(), Heard())
     await model.close()
 
-    assert len(server.calls) == 3
+    assert len(server.calls) == 1
 
 
 # Connections

@@ -100,7 +100,7 @@ def test_settings_of_the_operator_are_passed_on() -> None:
 
 
 def test_what_a_server_refuses_is_left_out() -> None:
-    body = sent(asking(*CONVERSATION), None, "include", "reasoning")
+    body = sent(asking(*CONVERSATION), None, "include", "input.reasoning")
 
     assert "include" not in body
     assert REASONING not in body["input"]
@@ -343,3 +343,17 @@ def test_what_another_instance_did_by_itself_is_kept_and_is_no_call() -> None:
     reply, _ = received(RESPONSES, *items_done(done, message("There are three.")))
 
     assert reply.items == (done, message("There are three."))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "is_sent"),
+    [(2_000_000, 100, 100), (16, 100, 16), (None, 100, 100), (16, None, 16), (None, None, None)],
+)
+def test_no_caller_can_raise_the_operators_limit(
+    wanted: int | None, limit: int | None, is_sent: int | None
+) -> None:
+    options = {"max_output_tokens": wanted} if wanted else {}
+
+    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+
+    assert body.get("max_output_tokens") == is_sent

@@ -12,10 +12,18 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelRejected, ModelUnavailable
-from twelvefold.services.model.wire import UNREADABLE, TryAgain, mended
+from twelvefold.services.model.verdicts import (
+    how_to_shorten,
+    is_the_requests_fault,
+    is_too_long,
+    seems_the_requests_fault,
+    status_in,
+)
+from twelvefold.services.model.wire import UNREADABLE, TryAgain, error_in, mended
 
 Fault = TryAgain | ModelRejected | ModelUnavailable
-_TRIED_AGAIN = (408, 409, 429)
+_TRIED_AGAIN = (408, 409, 425, 429)
+_NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _PASSING = re.compile(
     r"408|409|429|5\d\d|.*(server_error|rate_limit|overloaded|unavailable|timeout|internal).*", re.I
 )
@@ -23,6 +31,10 @@ _LONGEST_WAIT_S = 120.0
 _LONGEST_MESSAGE = 300
 _SHORTEST_KEY = 8
 """Shorter ones are words that a server without keys is given, and that may be in any sentence."""
+
+
+class Suspect(TryAgain):
+    """A 5xx that seems to be the request's own fault; one more attempt shows whether it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,43 +50,38 @@ class Refusal:
         """The error's code and type; servers leave them out, or give a number."""
         return tuple(str(self.error[key]) for key in ("code", "type") if self.error.get(key))
 
-    def mentions(self, words: tuple[str, ...]) -> bool:
-        """Whether it is about one of these."""
-        said = " ".join(str(self.error.get(key)) for key in ("param", "code", "message"))
-        return any(word in said for word in words)
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who was asked and with what, in the words of the settings."""
+    """Who was asked and with what, in the words of the settings; `secrets` beside the key."""
 
     server: str
     path: str
     api_key: str
     model: str
+    secrets: tuple[str, ...] = ()
 
     def quoted(self, text: object) -> str:
         """A server's words, fit for a log: one short line, and never the key."""
         line = " ".join(mended(str(text)).split())
         line = "".join(one if one.isprintable() else "\ufffd" for one in line)
-        if len(self.api_key) >= _SHORTEST_KEY:
-            line = line.replace(self.api_key, "…")
+        for secret in (self.api_key, *self.secrets):
+            if len(secret) >= _SHORTEST_KEY:
+                line = line.replace(secret, "…")
         return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Read what came in place of a stream."""
-    if headers.get("content-type", "").startswith("text/html"):
+    """Read what came in place of a reply; of a page for people nothing but its status."""
+    first = body.lstrip()[:1]
+    is_html = headers.get("content-type", "").startswith("text/html") and first not in b"{["
+    if is_html or first == b"<":
         return Refusal(status, {}, headers)
     try:
         sent = msgspec.json.decode(body)
     except UNREADABLE:
         sent = body.decode(errors="replace")
-    error = sent.get("error") or sent if isinstance(sent, dict) else sent
-    if not isinstance(error, dict):
-        error = {"message": error}
-    elif "message" not in error:
-        error = {**error, "message": error.get("detail")}
+    error = error_in(sent) or (sent if isinstance(sent, dict) else {"message": sent})
     return Refusal(status, error, headers)
 
 
@@ -84,35 +91,71 @@ def fault_of(refusal: Refusal, asked: Asked) -> Fault:
     Where a setting is wrong it is not the run that is: an operator mends it, and the run goes on.
     """
     message = asked.quoted(refusal.error.get("message") or f"HTTP {refusal.status}")
-    match refusal.status:
-        case _ if refusal.status == 402 or "insufficient_quota" in refusal.codes:
-            return ModelUnavailable(
-                f"{asked.server} has no quota left for OPENAI_API_KEY: {message}"
-            )
-        case _ if _is_about_the_model(refusal):
-            return ModelUnavailable(
-                f"OPENAI_MODEL: {asked.server} has no {asked.model!r}: {message}"
-            )
+    # Within a stream the error object is all there is.
+    status = refusal.status if refusal.status != 200 else status_in(refusal.error) or 200
+    return (
+        _fault_of_settings(refusal, status, asked, message)
+        or _fault_of_request(refusal, status, asked, message)
+        or _fault_of_server(refusal, status, asked, message)
+    )
+
+
+def _fault_of_settings(
+    refusal: Refusal, status: int, asked: Asked, message: str
+) -> ModelUnavailable | None:
+    """What an operator mends in the settings or with the provider."""
+    server = asked.server
+    if status == 402 or not _NO_QUOTA.isdisjoint(refusal.codes):
+        return ModelUnavailable(f"{server} has no quota left for OPENAI_API_KEY: {message}")
+    if _is_about_the_model(refusal):
+        return ModelUnavailable(f"OPENAI_MODEL: {server} has no {asked.model!r}: {message}")
+    match status:
         case 401 | 403 if not asked.api_key:
-            return ModelUnavailable(
-                f"{asked.server} wants an OPENAI_API_KEY, none is set: {message}"
-            )
+            return ModelUnavailable(f"{server} wants an OPENAI_API_KEY, none is set: {message}")
         case 401 | 403:
-            return ModelUnavailable(f"OPENAI_API_KEY is refused by {asked.server}: {message}")
+            return ModelUnavailable(f"OPENAI_API_KEY is refused by {server}: {message}")
         case 404:
             return ModelUnavailable(
-                f"{asked.server}{asked.path} is not there; check OPENAI_BASE_URL, OPENAI_API and "
+                f"{server}{asked.path} is not there; check OPENAI_BASE_URL, OPENAI_API and "
                 f"OPENAI_MODEL {asked.model!r}: {message}"
             )
-        case _ if _is_passing(refusal):
-            return TryAgain(_why(refusal, message), after_s=_retry_after_s(refusal.headers))
-        case status if status >= 500 or status in _TRIED_AGAIN:
-            return ModelUnavailable(f"{asked.server} asks not to be tried again: {message}")
-        case status if 300 <= status < 400:
+        case 407:
+            return ModelUnavailable(
+                "the proxy wants a user and a password; put them into its URL in HTTPS_PROXY or "
+                f"HTTP_PROXY: {message}"
+            )
+        case _ if 300 <= status < 400:
             where = asked.quoted(refusal.headers.get("location"))
-            return ModelUnavailable(f"OPENAI_BASE_URL: {asked.server} sends its callers to {where}")
+            return ModelUnavailable(f"OPENAI_BASE_URL: {server} sends its callers to {where}")
         case _:
-            return ModelRejected(f"{asked.server} refuses the request: {message}")
+            return None
+
+
+def _fault_of_request(
+    refusal: Refusal, status: int, asked: Asked, message: str
+) -> ModelRejected | Suspect | None:
+    """What no server takes, however often; some say so with a 5xx."""
+    if status != 429 and is_too_long(refusal.error):
+        return ModelRejected(
+            f"{asked.server}: the request is longer than the model's window; "
+            f"{how_to_shorten(refusal.error)}: {message}"
+        )
+    if status < 500:
+        return None
+    if is_the_requests_fault(refusal.error):
+        return ModelRejected(f"{asked.server} cannot read the request: {message}")
+    if seems_the_requests_fault(refusal.error):
+        return Suspect(_why(refusal, message))
+    return None
+
+
+def _fault_of_server(refusal: Refusal, status: int, asked: Asked, message: str) -> Fault:
+    if _is_passing(refusal):
+        after_s = _retry_after_s(refusal.headers)
+        return TryAgain(_why(refusal, message), after_s=after_s, status=refusal.status)
+    if status >= 500 or status in _TRIED_AGAIN:
+        return ModelUnavailable(f"{asked.server} asks not to be tried again: {message}")
+    return ModelRejected(f"{asked.server} refuses the request: {message}")
 
 
 def no_api(asked: Asked) -> ModelUnavailable:
@@ -125,12 +168,12 @@ def no_api(asked: Asked) -> ModelUnavailable:
 def _is_about_the_model(refusal: Refusal) -> bool:
     if "model_not_found" in refusal.codes:
         return True
-    return refusal.status == 404 and refusal.mentions(("model", "Model"))
+    return refusal.status == 404 and "model" in str(refusal.error.get("message")).lower()
 
 
 def _is_passing(refusal: Refusal) -> bool:
-    if refusal.headers.get("x-should-retry") == "false":
-        return False
+    if (advice := refusal.headers.get("x-should-retry")) in ("true", "false"):
+        return advice == "true"
     if refusal.status != 200:
         return refusal.status >= 500 or refusal.status in _TRIED_AGAIN
     return not refusal.codes or any(map(_PASSING.fullmatch, refusal.codes))

@@ -1,9 +1,12 @@
 """Server-sent events out of bytes, however the network has cut them.
 
-Knows the framing and nothing of what is said in it. Source: section 9.2 of the HTML Standard.
+Source: section 9.2 of the HTML Standard. Beyond it: JSON that stands in the stream without
+`data:`, as some servers send an error, and events that no blank line separates.
 """
 
 import re
+
+import msgspec
 
 _BOM = b"\xef\xbb\xbf"
 _COMMON = re.compile(rb"(?:event:[^\n]*\n)?data: ([^\n]*)").fullmatch
@@ -33,7 +36,7 @@ class Events:
         if self._at_start and blocks:
             blocks[0] = blocks[0].removeprefix(_BOM)
             self._at_start = False
-        return [data for block in blocks if (data := _data_of(block)) is not None]
+        return [data for block in blocks for data in _data_of(block)]
 
     def end(self) -> list[bytes]:
         """What is left when the bytes are over: some servers save the last blank line."""
@@ -53,13 +56,32 @@ class Events:
         )
 
 
-def _data_of(block: bytes) -> bytes | None:
-    """The data lines of an event, joined by newlines; None if it has none."""
+def _data_of(block: bytes) -> list[bytes]:
+    """The data lines of an event, joined by newlines; none if it has none.
+
+    Several events if each of the lines is JSON and all together are not.
+    """
     if common := _COMMON(block):
-        return common[1]
+        return [common[1]]
     lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if _is_data(line)]
-    return b"\n".join(lines) if lines else None
+    if not lines:
+        return [block.strip()] if block.lstrip().startswith(b"{") else []
+    joined = b"\n".join(lines)
+    apart = len(lines) > 1 and not _is_whole(joined) and all(map(_is_whole, lines))
+    return lines if apart else [joined]
 
 
 def _is_data(line: bytes) -> bool:
     return line.startswith(b"data:") or line == b"data"
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether it is a JSON object or `[DONE]`."""
+    text = data.strip()
+    if not text.startswith(b"{"):
+        return text == b"[DONE]"
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

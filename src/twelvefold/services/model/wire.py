@@ -4,14 +4,15 @@
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-from twelvefold.core.events import Item
+from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.services.model.optional import Part
 
 DONE = b"[DONE]"
 MALFORMED = "the stream had malformed JSON in it"
@@ -23,21 +24,22 @@ Show = Callable[[str], None]
 class TryAgain(Exception):
     """This attempt is void, and `why` says so; another one may do.
 
-    `after_s` is the server's own word on when.
+    `after_s` is the server's own word on when, `status` what it answered with, 0 for no answer.
     """
 
-    def __init__(self, why: str, *, after_s: float | None = None) -> None:
+    def __init__(self, why: str, *, after_s: float | None = None, status: int = 0) -> None:
         super().__init__(why)
         self.why = why
         self.after_s = after_s
+        self.status = status
 
 
 class ErrorSent(Exception):
-    """The server said in the middle of a stream that it failed; `error` is its error object."""
+    """The server sent an error in place of a reply, or within it; `error` is its error object."""
 
-    def __init__(self, error: object) -> None:
+    def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__(str(error))
-        self.error: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
+        self.error = error
 
 
 class Asking(Protocol):
@@ -55,7 +57,9 @@ class Reply(Protocol):
     """A reply as it comes in.
 
     `shown`: some of its text was. `flowing`: it is in the middle of a text or a call, where a
-    long silence is no thinking. `over`: nothing that matters follows.
+    long silence is no thinking. `finished`: it is whole; only usage may follow. `over`: nothing
+    that matters follows. `usage` is what the server has reported so far, `received` the length of
+    text, calls and reasoning in bytes.
     """
 
     @property
@@ -63,7 +67,13 @@ class Reply(Protocol):
     @property
     def flowing(self) -> bool: ...
     @property
+    def finished(self) -> bool: ...
+    @property
     def over(self) -> bool: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def received(self) -> int: ...
 
     def add(self, data: bytes) -> None:
         """Take the data of one event. Raises TryAgain if it is not JSON, or ErrorSent."""
@@ -72,18 +82,6 @@ class Reply(Protocol):
     def whole(self, request_hash: str, model: str) -> ModelReply:
         """The reply, once the stream has ended. Raises TryAgain if it ended too early."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a request that a server may refuse and that can be left out.
-
-    One of `words` is in the refusal. `always`: it will be refused in every other request, too.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    always: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,12 @@ class Wire:
     reply: Callable[[Show], Reply]
 
 
+def output_limit(wanted: int | None, limit: int | None) -> int | None:
+    """How long a reply may be: the caller's wish, never more than the operator's limit."""
+    given = [one for one in (wanted, limit) if one]
+    return min(given) if given else None
+
+
 class Text:
     """A text that comes in pieces, shown as it does; a character may be split over two of them."""
 
@@ -103,6 +107,16 @@ class Text:
         self._show = show
         self._pieces: list[str] = []
         self._half = ""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return byte_length(self.so_far)
+
+    @property
+    def so_far(self) -> str:
+        """The text without half a character at its end."""
+        return "".join(self._pieces)
 
     def add(self, piece: object) -> None:
         if not isinstance(piece, str):
@@ -118,7 +132,7 @@ class Text:
         if self._half:
             self._half = ""
             self.add("\ufffd")
-        return "".join(self._pieces)
+        return self.so_far
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -131,6 +145,11 @@ class Text:
 def mended(text: str) -> str:
     """Surrogates in pairs as the character that they stand for; a lone one as U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def byte_length(text: str) -> int:
+    """The length in bytes of UTF-8; half a character counts, too."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def loads(data: bytes) -> Any:
@@ -146,11 +165,65 @@ def dumps_mended(value: Any) -> bytes:
     return mended(json.dumps(value, ensure_ascii=False)).encode()
 
 
-def text_of(content: str | Iterable[Item] | None) -> str:
-    """What a message's content says, refusals included."""
+def error_in(sent: object) -> Mapping[str, Any] | None:
+    """The error object in what a server has sent; None if it is no error.
+
+    Its `message` is what a person can read, where there is any.
+    """
+    if isinstance(sent, list):
+        return next((error for one in sent if (error := error_in(one))), None)
+    if not isinstance(sent, dict):
+        return None
+    error = sent.get("error")
+    outer = {key: value for key, value in sent.items() if key not in ("error", "object")}
+    if isinstance(error, dict) and error:
+        return error if error.get("message") else _with_message(error)
+    if error:
+        return _with_message(outer if error is True else outer | {"message": _said(outer, error)})
+    if sent.get("object") == "error" or sent.get("type") == "error" or _is_bare_error(sent):
+        return _with_message(outer)
+    return None
+
+
+_REPLY_FIELDS = ("choices", "output", "response", "delta", "item", "id")
+
+
+def _is_bare_error(sent: dict[str, Any]) -> bool:
+    """Whether it is nothing but a message or a detail."""
+    told = any(sent.get(name) for name in ("message", "detail", "errors", "msg"))
+    return told and not any(name in sent for name in _REPLY_FIELDS)
+
+
+def _said(outer: dict[str, Any], error: object) -> object:
+    """Some servers name the kind of error in `error`, and say in `message` what it was."""
+    return outer.get("message") or error
+
+
+def _with_message(error: dict[str, Any]) -> dict[str, Any]:
+    names = ("message", "detail", "errors", "msg")
+    found = next((error[name] for name in names if error.get(name)), None)
+    return error if found is None or found == error.get("message") else error | {"message": found}
+
+
+def text_of(content: object) -> str:
+    """What a message's content says, refusals included; thoughts are not said."""
     if isinstance(content, str):
         return content
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content or ())
+    if isinstance(content, dict):
+        content = [content]
+    return "".join(map(_part_text, content)) if isinstance(content, list | tuple) else ""
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict) or str(part.get("type")) in _THOUGHTS:
+        return ""
+    text = part.get("text") or part.get("refusal") or ""
+    return text if isinstance(text, str) else ""
+
+
+_THOUGHTS = ("thinking", "reasoning", "reasoning_text", "thought", "redacted_thinking")
 
 
 def message(text: str, refusal: str = "") -> Item:
@@ -178,10 +251,3 @@ def function_call(call_id: str, name: str, arguments: object) -> Item:
 def made_up_call_id(request_hash: str, index: int) -> str:
     """For servers that give their calls no id: the same for the same request, and for no other."""
     return f"call_{request_hash[:24]}{index}"
-
-
-def count(usage: Any, *path: str) -> int:
-    """A number of tokens out of a usage object, zero where the server is silent."""
-    for name in path:
-        usage = usage.get(name) if isinstance(usage, dict) else None
-    return usage if isinstance(usage, int) else 0

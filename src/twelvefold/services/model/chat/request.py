@@ -1,0 +1,166 @@
+"""Chat Completions: a request as JSON. `stream` reads the reply.
+
+Items of the Responses API go in and come out, so that the journal does not depend on the API.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from twelvefold.core.events import Item
+from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.services.model.chat.stream import ChatReply
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
+from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
+
+Message = dict[str, Any]
+
+
+def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
+    """The body of a request; parts in `without` are left out."""
+    body: dict[str, Any] = {"model": asking.model, "stream": True}
+    body["stream_options"] = {"include_usage": True}
+    if asking.temperature is not None:
+        body["temperature"] = asking.temperature
+    options = dict(request.options)
+    if limit := output_limit(options.pop("max_output_tokens", None), asking.max_output_tokens):
+        body["max_completion_tokens"] = limit
+    if options:
+        body |= _options(**options)
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    system = [{"role": "system", "content": request.instructions}] if request.instructions else []
+    body["messages"] = [*system, *_messages(request.items)]
+    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
+
+
+def _options(
+    *,
+    tool_choice: str | Item | None = None,
+    text: Item | None = None,
+    reasoning: Item | None = None,
+    **same: Any,
+) -> dict[str, Any]:
+    """Options of the Responses API, as this one calls them; the rest have the same name."""
+    if isinstance(tool_choice, dict):
+        tool_choice = {"type": "function", "function": {"name": tool_choice["name"]}}
+    text = text or {}
+    options = {
+        "tool_choice": tool_choice,
+        "response_format": _response_format(text.get("format") or {}),
+        "verbosity": text.get("verbosity"),
+        "reasoning_effort": (reasoning or {}).get("effort"),
+    }
+    return same | {name: value for name, value in options.items() if value is not None}
+
+
+def _response_format(format: Item) -> Item | None:
+    match format.get("type", "text"):
+        case "text":
+            return None
+        case "json_schema":
+            said = {key: value for key, value in format.items() if value is not None}
+            schema = {key: value for key, value in said.items() if key != "type"}
+            return {"type": "json_schema", "json_schema": schema}
+        case _:
+            return format
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+    return {"type": "function", "function": function}
+
+
+def _messages(items: Iterable[Item]) -> list[Message]:
+    messages: list[Message] = []
+    reply: Message | None = None  # the assistant's, as long as nobody else has spoken
+    for item in items:
+        match item.get("type", "message"):
+            case "message" if item.get("role") == "assistant":
+                reply = _say(messages, reply, text_of(item.get("content")))
+            case "message":
+                reply = None
+                messages.append(_said(item))
+            case "function_call":
+                reply = _call(messages, reply, item)
+            case "function_call_output":
+                reply = None
+                output = text_of(item["output"])
+                messages.append(
+                    {"role": "tool", "tool_call_id": item["call_id"], "content": output}
+                )
+            case _:
+                pass
+    return messages
+
+
+def _say(messages: list[Message], reply: Message | None, text: str) -> Message:
+    if reply and "tool_calls" in reply:
+        # Nothing may stand between calls and their results.
+        reply["content"] = (reply["content"] or "") + text
+        return reply
+    messages.append({"role": "assistant", "content": text})
+    return messages[-1]
+
+
+def _call(messages: list[Message], reply: Message | None, item: Item) -> Message:
+    if reply is None:
+        reply = {"role": "assistant", "content": None}
+        messages.append(reply)
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    call = {"id": item["call_id"], "type": "function", "function": function}
+    reply.setdefault("tool_calls", []).append(call)
+    return reply
+
+
+def _said(item: Item) -> Message:
+    # Only OpenAI knows developers; it takes their word for the system's and the other way round.
+    role = "system" if item["role"] == "developer" else item["role"]
+    content = item["content"]
+    if not isinstance(content, str):
+        content = [_part(part) for part in content]
+        if len(content) == 1 and content[0]["type"] == "text":
+            content = content[0]["text"]
+    return {"role": role, "content": content}
+
+
+def _part(part: Item) -> Item:
+    match part.get("type"):
+        case "input_text":
+            return {"type": "text", "text": part["text"]}
+        case "input_image":
+            image = {"url": part.get("image_url"), "detail": part.get("detail")}
+            return {"type": "image_url", "image_url": {k: v for k, v in image.items() if v}}
+        case _:
+            return part
+
+
+def _with_the_old_limit(body: dict[str, Any]) -> bool:
+    """Bound the reply by `max_tokens`, which is what most servers know."""
+    if "max_completion_tokens" not in body:
+        return False
+    body["max_tokens"] = body.pop("max_completion_tokens")
+    return True
+
+
+_OPTIONAL = (
+    Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
+    Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "function", "strict"), ours=True),
+    Part("parallel_tool_calls", ("parallel_tool_calls",)),
+    Part("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
+    Part("verbosity", ("verbosity",)),
+    Part("temperature", ("temperature",)),
+    Part("top_p", ("top_p",)),
+    Part("stop", ("stop",)),
+    Part("response_format.strict", ("response_format", "json_schema", "strict")),
+)
+
+CHAT = Wire("/chat/completions", _OPTIONAL, encode, ChatReply)

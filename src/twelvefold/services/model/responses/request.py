@@ -1,0 +1,111 @@
+"""The Responses API: a request as JSON. `stream` reads the reply.
+
+Source: OpenAI's API reference, `POST /responses`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from twelvefold.core.events import Item
+from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, Path, leave_out
+from twelvefold.services.model.responses.stream import ResponsesReply
+from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
+
+
+def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
+    """The body of a request; parts in `without` are left out."""
+    body: dict[str, Any] = {"model": asking.model, "stream": True, "store": False}
+    body["include"] = ["reasoning.encrypted_content"]
+    if asking.temperature is not None:
+        body["temperature"] = asking.temperature
+    # This API has no stop sequences: whoever asked for them cuts the text.
+    body |= {name: value for name, value in request.options.items() if name != "stop"}
+    wanted = body.pop("max_output_tokens", None)
+    if limit := output_limit(wanted, asking.max_output_tokens):
+        body["max_output_tokens"] = limit
+    if request.instructions:
+        body["instructions"] = request.instructions
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    body["input"] = [_sent(item) for item in request.items if _is_sent(item)]
+    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+
+
+def _is_sent(item: Item) -> bool:
+    # With store=false the server does not know a reasoning item that has nothing in it but an id.
+    is_reasoning = item.get("type") == "reasoning"
+    return not is_reasoning or bool(item.get("encrypted_content") or item.get("content"))
+
+
+def _sent(item: Item) -> Item:
+    if item.get("role") != "assistant":
+        return item
+    # An output message needs its id and status again; this short form is taken everywhere.
+    sent = {"type": "message", "role": "assistant", "content": text_of(item.get("content"))}
+    return sent | {"phase": item["phase"]} if "phase" in item else sent
+
+
+def _without_reasoning(body: dict[str, Any]) -> bool:
+    kept = [item for item in body["input"] if item.get("type") != "reasoning"]
+    has_any = len(kept) < len(body["input"])
+    body["input"] = kept
+    return has_any
+
+
+def _names_reasoning(path: Path) -> bool:
+    """Whether a refusal is of a reasoning item: its type, its content or its id is named."""
+    within = path[1:] if path[0] == "input" else path[:1]
+    told = ("encrypted_content", "reasoning_content", "invalid_encrypted_content")
+    is_item = path[0] == "input" and any("reasoning" in name.lower() for name in within)
+    return is_item or any(name in told or name.startswith("rs_") for name in within)
+
+
+def _without_default_text(body: dict[str, Any]) -> bool:
+    """Leave `text` out where it says no more than what a server does anyway."""
+    text = body.get("text") or {}
+    if "text" not in body or (text.get("format") or {}).get("type", "text") != "text":
+        return False
+    del body["text"]
+    return True
+
+
+_OPTIONAL = (
+    # By gpt-4o and other models that do not reason.
+    Part("include", ("include",), ours=True),
+    # By one model, of another's reasoning, after OPENAI_MODEL was changed.
+    Part(
+        "input.reasoning",
+        ("input", "encrypted_content"),
+        ours=True,
+        always=False,
+        also=_names_reasoning,
+        take_out=_without_reasoning,
+    ),
+    Part("input.phase", ("input", "phase"), ours=True),
+    Part("store", ("store",), ours=True),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "strict"), ours=True),
+    Part("parallel_tool_calls", ("parallel_tool_calls",)),
+    Part("reasoning.summary", ("reasoning", "summary")),
+    Part("reasoning.effort", ("reasoning", "effort")),
+    Part("reasoning", ("reasoning",)),
+    Part("temperature", ("temperature",)),
+    Part("top_p", ("top_p",)),
+    Part("text.verbosity", ("text", "verbosity")),
+    Part("text.format.strict", ("text", "format", "strict")),
+    Part("text", ("text",), take_out=_without_default_text),
+)
+
+RESPONSES = Wire("/responses", _OPTIONAL, encode, ResponsesReply)

@@ -1,0 +1,225 @@
+"""A failure that no further attempt mends ends the attempts, and says what to change."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
+from tests.services.model.streams import Said, chat_events, sse
+from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
+from twelvefold.services.model.openai import OpenAIModel
+
+HI = streams(chat_events(Said("Hi")))
+
+
+async def fault_of(server: MockServer, **settings: Any) -> ServiceFault:
+    model = OpenAIModel(patient_as_a_test(server.url, api="chat", **settings))
+    with pytest.raises(ServiceFault) as caught:
+        await model.reply(asking(), Heard())
+    await model.close()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Failed to parse tool call arguments as JSON", "code": 400},
+        {"message": "?", "code": "400"},
+        {"message": "?", "type": "BadRequestError", "code": None},
+        {"message": "?", "type": "invalid_request_error"},
+        {"message": "?", "status": 422},
+    ],
+)
+async def test_a_500_that_says_that_the_request_is_bad_is_not_tried_again(
+    server: MockServer, error: dict[str, Any]
+) -> None:
+    server.will(refuses(500, error))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is ModelRejected
+    assert str(fault) == f"{server.url} cannot read the request: {error['message']}"
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[json.exception.parse_error.101] parse error at line 1, column 17: syntax error",
+        "Failed to parse tool call arguments as JSON: unexpected end of input",
+        "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "json: cannot unmarshal string into Go struct field ChatRequest.messages",
+        "invalid character '}' looking for beginning of object key string",
+        "Error rendering prompt with jinja template: Cannot call something that is not a function",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+        "Value is not callable: null at row 58, column 111",
+    ],
+)
+async def test_a_500_in_the_words_of_a_parser_is_tried_once_more(
+    server: MockServer, message: str
+) -> None:
+    server.will(refuses(500, {"message": message, "type": "server_error", "code": 500}))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is ModelRejected
+    assert str(fault) == f"{server.url} fails on this request each time: HTTP 500: {message}"
+    assert len(server.calls) == 2
+
+
+async def test_a_500_in_the_words_of_a_parser_may_have_been_chance(server: MockServer) -> None:
+    server.will(refuses(500, {"message": "json.exception.parse_error"}), HI)
+    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+
+    await model.reply(asking(), Heard())
+    await model.close()
+
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The server had an error while processing your request. Sorry about that!",
+        "Internal Server Error",
+        "Failed to parse the response of the upstream provider",
+        "An unexpected error occurred",
+    ],
+)
+async def test_a_server_that_fails_on_everything_is_unavailable(
+    server: MockServer, message: str
+) -> None:
+    server.will(refuses(500, {"message": message}))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is ModelUnavailable
+    assert str(fault).endswith(f"in 6 attempts: HTTP 500: {message}")
+
+
+def fails_on_long_ones(status: int) -> Behaviour:
+    """Fail on a request with tools, answer one without."""
+
+    async def behave(call: Call) -> None:
+        await (refuses(status, {"message": "Oops"}) if "tools" in call.body else HI)(call)
+
+    return behave
+
+
+async def test_a_server_that_fails_on_this_request_alone_rejects_it(server: MockServer) -> None:
+    server.will(fails_on_long_ones(500))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is ModelRejected
+    assert str(fault) == f"{server.url} fails on this request each time: HTTP 500: Oops"
+    assert len(server.calls) == 7
+    assert server.calls[-1].body["messages"] == [{"role": "user", "content": "ping"}]
+    assert server.calls[-1].body["max_completion_tokens"] == 16
+    assert fault.usage is not None
+
+
+@pytest.mark.parametrize("status", [502, 503, 529])
+async def test_an_overloaded_server_rejects_nothing(server: MockServer, status: int) -> None:
+    server.will(fails_on_long_ones(status))
+
+    assert type(await fault_of(server)) is ModelUnavailable
+    assert len(server.calls) == 6
+
+
+@pytest.mark.parametrize("status", [400, 405, 406, 410, 411, 413, 414, 415, 418, 422, 431, 451])
+async def test_a_lasting_4xx_is_not_tried_again(server: MockServer, status: int) -> None:
+    server.will(refuses(status, {"message": "No"}))
+
+    assert type(await fault_of(server)) is ModelRejected
+    assert len(server.calls) == 1
+
+
+async def test_the_servers_own_word_on_trying_again_holds(server: MockServer) -> None:
+    server.will(refuses(400, {"message": "Warming up"}, headers={"x-should-retry": "true"}), HI)
+    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+
+    await model.reply(asking(), Heard())
+    await model.close()
+
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        ({"code": 401, "message": "No"}, ModelUnavailable, "OPENAI_API_KEY is refused by"),
+        ({"status": 402, "message": "No"}, ModelUnavailable, "has no quota left"),
+        ({"code": "404", "message": "no model m"}, ModelUnavailable, "check OPENAI_BASE_URL"),
+        ({"code": 422, "message": "No"}, ModelRejected, "refuses the request: No"),
+    ],
+)
+async def test_an_error_in_a_stream_means_what_its_status_does(
+    server: MockServer, error: dict[str, Any], kind: type[ServiceFault], said: str
+) -> None:
+    server.will(streams([sse({"error": error})]))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is kind
+    assert said in str(fault)
+
+
+# A window that is too small
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500, 200])
+@pytest.mark.parametrize(
+    ("error", "tokens"),
+    [
+        ({"code": "context_length_exceeded", "message": "Too long"}, "the size of its window"),
+        ({"message": "This model's maximum context length is 8192 tokens. However, your messages "
+                     "resulted in 9000 tokens."}, "8192"),
+        ({"message": "the request exceeds the available context size (4096 tokens), try "
+                     "increasing it", "type": "exceed_context_size_error", "n_ctx": 4096}, "4096"),
+        ({"message": "prompt is too long: 208310 tokens > 200000 maximum"}, "200000"),
+        ({"message": "The input token count (1200000) exceeds the maximum number of tokens "
+                     "allowed (1048576)."}, "1048576"),
+        ({"message": "Input is too long for requested model."}, "the size of its window"),
+        ({"message": "Your input exceeds the context window of this model. Please adjust."},
+         "the size of its window"),
+        ({"message": "context length of only 4,096 tokens"}, "4096"),
+    ],
+)  # fmt: skip
+async def test_a_window_that_is_too_small_names_its_setting(
+    server: MockServer, status: int, error: dict[str, Any], tokens: str
+) -> None:
+    server.will(answers(status, json.dumps({"error": error}).encode()))
+
+    fault = await fault_of(server)
+
+    assert type(fault) is ModelRejected
+    assert str(fault).startswith(
+        f"{server.url}: the request is longer than the model's window; "
+        f"set OPENAI_CONTEXT_TOKENS to {tokens}: "
+    )
+    assert len(server.calls) == 1
+
+
+async def test_a_reply_that_may_be_too_long_names_both_settings(server: MockServer) -> None:
+    message = (
+        "'max_completion_tokens' is too large: 32000. This model's maximum context length is 8192"
+    )
+    server.will(refuses(400, {"message": message}))
+
+    fault = await fault_of(server)
+
+    assert "lower OPENAI_MAX_OUTPUT_TOKENS, or set OPENAI_CONTEXT_TOKENS" in str(fault)
+
+
+async def test_tokens_a_minute_are_no_window(server: MockServer) -> None:
+    message = "Rate limit reached on tokens per min: maximum tokens 30000, too many tokens"
+    server.will(refuses(429, {"message": message, "code": "rate_limit_exceeded"}), HI)
+    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+
+    await model.reply(asking(), Heard())
+    await model.close()
+
+    assert len(server.calls) == 2
