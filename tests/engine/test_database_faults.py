@@ -18,9 +18,11 @@ from tests.engine.stage import (
     driven,
     fault,
     resumed,
+    start,
     world,
 )
 from twelvefold.core.events import (
+    Asked,
     Event,
     OutcomeUnknown,
     RunFinished,
@@ -31,12 +33,14 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Append, ReadOnly, Row, StepTransaction
+from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction
 from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.engine.drive import drive
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
+    ModelRejected,
     ModelUnavailable,
     StoreFailed,
     StoreRefused,
@@ -208,6 +212,29 @@ async def test_a_reply_that_another_process_paid_for_counts_in_the_budget(stage:
 
     assert (outcome.status, outcome.error) == ("incomplete", "token_budget")
     assert len(stage.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tries_that_broke_off_count_in_the_budget(stage: Stage, stream: bool) -> None:
+    broken = ModelUnavailable("it broke off")
+    broken.usage = Usage(input_tokens=900, output_tokens=100)
+    services = stage.process(broken)
+
+    first = await drive(services, await start(services, asked=Asked(stream=stream)), Silence())
+
+    assert (first.status, (await stage.record(first.run)).usage) == ("queued", broken.usage)
+    limits = budget(broken.usage)
+    outcome = await resumed(stage.process(says("Hello."), limits=limits), first.run)
+    assert (outcome.status, outcome.error) == ("incomplete", "token_budget")
+
+
+async def test_tries_of_a_request_that_was_rejected_count_too(stage: Stage) -> None:
+    rejected = ModelRejected("no such model")
+    rejected.usage = Usage(input_tokens=900)
+
+    outcome = await driven(stage.process(rejected))
+
+    assert (outcome.status, (await stage.record(outcome.run)).usage) == ("failed", rejected.usage)
 
 
 def budget(paid: Usage) -> Any:

@@ -31,6 +31,7 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeUnknown,
     RunFinished,
+    Usage,
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
@@ -47,7 +48,7 @@ from twelvefold.engine.perform import (
 )
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
-from twelvefold.errors import StoreRefused, TooLarge
+from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -106,12 +107,23 @@ async def _reply(
     services: Services, driven: Driven, request: ModelRequest, listener: Listener
 ) -> ModelReplied:
     if not driven.thread.asked.stream:
-        return _received(driven, await services.model.reply(request, listener))
+        return _received(driven, await _ask(services, driven, request, listener))
     async with Draft(services, driven, listener) as draft:
-        reply = await services.model.reply(request, draft)
+        reply = await _ask(services, driven, request, draft)
         replied = _received(driven, reply)
         first, cuts = await draft.ended(reply)
         return structs.replace(replied, first_delta=first, cuts=cuts)
+
+
+async def _ask(
+    services: Services, driven: Driven, request: ModelRequest, listener: Listener
+) -> ModelReply:
+    """A reply. What failed tries took counts too."""
+    try:
+        return await services.model.reply(request, listener)
+    except (ModelUnavailable, ModelRejected) as error:
+        driven.unrecorded.usage += error.usage or Usage()
+        raise
 
 
 def _received(driven: Driven, reply: ModelReply) -> ModelReplied:

@@ -62,7 +62,7 @@ class Terms:
 
 @dataclass
 class Arena:
-    """`runs` has every run that was written, with its variant."""
+    """`runs` has every run that was written, with its variant; `notes` goes below the table."""
 
     terms: Terms
     chance: random.Random
@@ -76,6 +76,7 @@ class Arena:
     workers: list[Worker] = field(default_factory=list)
     proxies: list[Proxy] = field(default_factory=list)
     runs: dict[str, Variant] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     web: Web | None = None
 
     async def close(self) -> None:

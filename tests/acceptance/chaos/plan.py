@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Variant = Literal["plain", "blocking_keyed", "blocking_unsafe"]
-"""What the second reply calls: `plain` calls `ring`, the others block the event loop."""
+Variant = Literal["plain", "blocking_keyed", "blocking_unsafe", "long_in_thread"]
+"""What the second and third reply call: two of them block the event loop, one a thread."""
 _TOOLS: dict[Variant, tuple[str, str]] = {
     "plain": ("ring", "charge"),
     "blocking_keyed": ("ring", "charge_blocking"),
     "blocking_unsafe": ("ring_blocking", "charge"),
+    "long_in_thread": ("ring", "charge_in_thread"),
 }
 ORDERS = frozenset({"place_order"})
 REFUNDS = frozenset({"refund"})
 MAILS = frozenset({"send_letter"})
-UNSAFE = frozenset({"ring", "ring_blocking"})
-KEYED = frozenset({"charge", "charge_blocking"})
+BLOCKING = frozenset({"ring_blocking", "charge_blocking"})
+UNSAFE = frozenset({"ring", "ring_blocking", "ring_in_thread"})
+KEYED = frozenset({"charge", "charge_blocking", "charge_in_thread"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def replies(thread: str, variant: Variant) -> list[list[PlannedCall]]:
         ("place_order",),
         (ring,),
         (charge,),
-        ("place_order", "ring"),
+        ("place_order", "ring_in_thread"),
         ("refund",),
         ("send_letter",),
     )

@@ -35,7 +35,7 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
             notes = await _played(scene, made, runs)
             await _settled(made, runs)
             working.cancel()
-        notes += await _ended(made)
+        notes += [*made.notes, *await _ended(made)]
         took_s = time.monotonic() - began
         said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
         notes += [f"unknown outcomes were settled: {said}"] * bool(said)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import asyncmy
 from asyncmy.errors import Error as DriverError
 
+from tests.acceptance.chaos import plan
 from tests.acceptance.chaos.arena import ACCOUNT, LEASE_S, Arena, Terms
 from tests.acceptance.chaos.disk import SmallDisk
 from tests.acceptance.chaos.plan import Variant
@@ -115,6 +116,7 @@ class DiskFull:
 async def _restore(arena: Arena) -> None:
     """Start the server again if it has aborted: InnoDB does where a rollback finds no room."""
     if not await arena.admin.attempt("select 1"):
+        arena.notes.append("MariaDB had aborted, and was started again")
         await asyncio.to_thread(arena.server.kill)
         await asyncio.to_thread(arena.server.start)
 
@@ -197,12 +199,21 @@ class LoopBlocked:
         """The tools are the fault."""
 
     def seen(self, arena: Arena) -> int:
-        blocking = {thread for thread, variant in arena.runs.items() if variant != "plain"}
-        return sum(start.ticket.partition(":")[0] in blocking for start in arena.counter.starts)
+        starts = arena.counter.starts_by_ticket()
+        return sum(
+            len(starts.get(call.ticket, ()))
+            for thread, variant in arena.runs.items()
+            for call in plan.calls(thread, variant)
+            if call.tool in plan.BLOCKING
+        )
 
 
 def _variant(number: int) -> Variant:
-    variants: dict[int, Variant] = {3: "blocking_keyed", 13: "blocking_unsafe"}
+    variants: dict[int, Variant] = {
+        3: "blocking_keyed",
+        8: "long_in_thread",
+        13: "blocking_unsafe",
+    }
     return variants.get(number % 20, "plain")
 
 

@@ -240,8 +240,11 @@ def judged(
 
 
 def journal_text(found: Evidence, why: Sequence[str]) -> str:
-    """The journals of the runs that these sentences name, a line an entry."""
+    """The journals of runs that these sentences name or a person was asked about, by lines."""
     named = set(re.findall(rf"[0-9a-f]{{{THREAD_ID_LENGTH}}}", "\n".join(why)))
+    for thread, journal in found.journals.items():
+        if any(line.type == "OutcomeUnknown" for line in journal):
+            named.add(thread)
     lines = [line for thread in sorted(named) for line in found.journals.get(thread, [])]
     return "\n".join(json.dumps(asdict(line)) for line in lines)
 

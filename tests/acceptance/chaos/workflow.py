@@ -11,6 +11,7 @@ Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of 
 import asyncio
 import json
 import os
+import socket
 import time
 from typing import Any
 
@@ -95,19 +96,46 @@ async def charge_blocking(key: CallKey, ticket: str) -> str:
     return await _count(ticket, str(key), block_s=BLOCK_S)
 
 
+@tool(effect="unsafe")
+def ring_in_thread(ticket: str) -> str:
+    """Ring the customer up, with a plain function, which runs in a thread."""
+    return _count_in_thread(ticket)
+
+
+@tool
+def charge_in_thread(key: CallKey, ticket: str) -> str:
+    """Charge the customer's card, with a plain function that takes long."""
+    return _count_in_thread(ticket, str(key), block_s=BLOCK_S)
+
+
 async def _count(ticket: str, key: str = "", block_s: float = 0.0) -> str:
-    began_us, monotonic_s = _now_us(), time.monotonic()
-    start = {"ticket": ticket, "key": key, "pid": os.getpid(), "began_us": began_us}
-    start |= {"monotonic_s": monotonic_s, "token": _token_of.get(thread_of(ticket), "")}
+    start = _start(ticket, key)
     reader, writer = await asyncio.open_unix_connection(SOCKET)
     try:
-        writer.write(json.dumps(start).encode() + b"\n")
+        writer.write(start)
         await reader.readline()
     finally:
         writer.close()
     if block_s:
         time.sleep(block_s)  # noqa: ASYNC251 - the fault of this scene
     return f"{ticket} is counted"
+
+
+def _count_in_thread(ticket: str, key: str = "", block_s: float = 0.0) -> str:
+    start = _start(ticket, key)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(SOCKET)
+        client.sendall(start)
+        client.recv(100)
+    time.sleep(block_s)
+    return f"{ticket} is counted"
+
+
+def _start(ticket: str, key: str) -> bytes:
+    """What the counter is sent; the call begins here."""
+    start = {"ticket": ticket, "key": key, "pid": os.getpid(), "began_us": _now_us()}
+    start |= {"monotonic_s": time.monotonic(), "token": _token_of.get(thread_of(ticket), "")}
+    return json.dumps(start).encode() + b"\n"
 
 
 def _now_us() -> int:
@@ -150,7 +178,7 @@ workflow = Workflow(
     instructions="You handle cases.",
     tools=(
         *(place_order, ring, charge, refund, send_letter),
-        *(ring_blocking, charge_blocking),
+        *(ring_blocking, charge_blocking, ring_in_thread, charge_in_thread),
     ),
     schema=SCHEMA,
 )
