@@ -106,6 +106,7 @@ lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(COMPILE) --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
 	$(COMPILE) --output-file tests/conformance/python/requirements.txt tests/conformance/python/requirements.in
 	$(COMPILE) --output-file tests/conformance/litellm/requirements.txt tests/conformance/litellm/requirements.in
+	$(COMPILE) --output-file tests/conformance/semantic_kernel/requirements.txt tests/conformance/semantic_kernel/requirements.in
 
 replay: $(READY) ## recorded conversations through the engine (RUNS DOMAIN FAULTS LIMIT API VIA=http LANES DATABASE_URL)
 	$(SERVERS) $(PY) -m tests.acceptance.replay --runs "$(RUNS)" --domain "$(DOMAIN)" \

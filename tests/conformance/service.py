@@ -21,7 +21,7 @@ from twelvefold.admin.keys import create_key
 from twelvefold.core.events import Item
 from twelvefold.core.ports import SCOPES, Store
 from twelvefold.services.model.demo import rules
-from twelvefold.services.model.wire import message, text_of
+from twelvefold.services.model.wire import function_call, message, text_of
 from twelvefold.services.store import open_store
 
 WORKFLOWS = "twelvefold.workflows.enrolment.workflow:workflow,tests.conformance.refunds:workflow"
@@ -32,12 +32,14 @@ SCRIPT_S = 100
 class Service:
     """Its processes, their database, and a directory for the clients.
 
-    `a` and `b` are alike, `plain` shows its tools as function calls.
+    `a` and `b` are alike, `plain` shows its tools as function calls. `demo` is as it comes: the
+    built-in demo model answers; it leaves the others' background runs to them.
     """
 
     a: Web
     b: Web
     plain: Web
+    demo: Web
     store: Store
     home: Path
 
@@ -88,17 +90,28 @@ async def service(server_url: str, places: Sequence[Place], home: Path) -> Async
             async with (
                 webs(2, settings, home) as (a, b),
                 webs(1, {**settings, "TOOL_ITEMS": "function"}, home) as (plain,),
+                webs(1, {"DATABASE_URL": url, "WEB_DRIVES": "foreground"}, home) as (demo,),
             ):
-                yield Service(a, b, plain, store, home)
+                yield Service(a, b, plain, demo, store, home)
         finally:
             await store.close()
 
 
 def _reply(body: Mapping[str, Any]) -> list[Item]:
-    """As the demo model, but it counts, and it can say what it was told."""
+    """As the demo model, but it counts, says what it was told, and ends an agent's task."""
     said = [text_of(item["content"]) for item in body["input"] if item.get("role") == "user"]
     if said[-1] == "What did I say?":
         return [message("You said: " + " ".join(said[:-1]))]
     if found := re.fullmatch(r"Count to (\d+)\.", said[-1]):
         return [message(" ".join(map(str, range(1, int(found[1]) + 1))))]
-    return rules.reply(body)
+    return _step(body, said[-1]) or rules.reply(body)
+
+
+def _step(body: Mapping[str, Any], said: str) -> list[Item]:
+    """The next step of an agent that has to call a tool in each; results come as user messages."""
+    if not any(tool["name"] == "final_answer" for tool in body.get("tools") or ()):
+        return []
+    if found := re.search(r"Observation:\s*(.+)", said):
+        return [function_call("call_b", "final_answer", {"answer": found[1]})]
+    found = re.search(r"The weather in: (\w+)", said)
+    return [function_call("call_a", "get_weather", {"city": found[1]})] if found else []

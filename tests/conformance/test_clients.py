@@ -20,7 +20,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Client:
-    """A script and, where the client speaks both, the API. `shows_tools`: those of the server."""
+    """A script and, where it is tried with both, the API. `shows_tools`: those of the server."""
 
     number: int
     folder: str
@@ -54,7 +54,7 @@ class Case:
 CLIENTS = (
     Client(101, "python", "with_openai.py"),
     Client(102, "python", "with_agents.py"),
-    Client(103, "python", "with_langchain.py"),
+    Client(103, "python", "with_langchain.py", "responses"),
     Client(104, "python", "with_pydantic_ai.py"),
     Client(105, "python", "with_llm.py", "chat", shows_tools=False),
     Client(106, "python", "with_llm.py", "responses", shows_tools=False),
@@ -62,6 +62,12 @@ CLIENTS = (
     Client(108, "litellm", "with_litellm.py", "responses"),
     Client(109, "node", "with_openai.mjs"),
     Client(110, "node", "with_ai_sdk.mjs"),
+    Client(111, "python", "with_langchain.py", "chat", shows_tools=False),
+    Client(112, "python", "with_smolagents.py", shows_tools=False),
+    Client(113, "python", "with_autogen.py", shows_tools=False),
+    Client(114, "litellm", "with_instructor.py", shows_tools=False),
+    Client(115, "semantic_kernel", "with_semantic_kernel.py", "chat", shows_tools=False),
+    Client(116, "semantic_kernel", "with_semantic_kernel.py", "responses", shows_tools=False),
 )
 CASES = {
     "text": Case("Hello!", "I can find courses"),
@@ -75,10 +81,7 @@ CASES = {
     "own_tool": Case("The weather in: Rome", "18 degrees in Rome"),
 }
 PAIRS = [
-    pytest.param(client, name, id=f"{client.name}-{name}")
-    for client in CLIENTS
-    for name in CASES
-    if name != "own_tool" or client.api != "chat"  # that API takes no tools here
+    pytest.param(client, name, id=f"{client.name}-{name}") for client in CLIENTS for name in CASES
 ]
 
 

@@ -247,7 +247,7 @@ def test_a_result_may_be_a_list_of_parts() -> None:
 
     items = all_items(*weather(function_call("get_weather", "c1")), answered(brought))
 
-    assert items[2]["output"] == [{"type": "input_text", "text": "[image]"}]
+    assert items[2]["output"] == [{"type": "input_image"}]
 
 
 def test_a_callers_tools_are_no_part_of_the_conversation() -> None:

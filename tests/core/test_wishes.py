@@ -68,6 +68,20 @@ def test_nothing_is_asked_of_the_model_that_was_not_asked_for() -> None:
     assert options(Asked(), OFFERED, first=True) == {}
 
 
+def test_a_choice_that_holds_is_asked_for_with_every_reply() -> None:
+    asked = Asked(tool_choice="required", choice_holds=True)
+
+    for first in (True, False):
+        assert options(asked, OFFERED, first=first) == {"tool_choice": "required"}
+
+
+def test_stop_sequences_are_asked_for_with_every_reply() -> None:
+    asked = Asked(stop=("a", "b"), tool_items="hidden")
+
+    assert options(asked, OFFERED, first=True) == {"stop": ["a", "b"]}
+    assert options(asked, (), first=False) == {"stop": ["a", "b"]}
+
+
 def test_what_is_about_the_reply_is_passed_on_with_every_request() -> None:
     wishes: dict[str, Any] = {
         "max_output_tokens": 16,

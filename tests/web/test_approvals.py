@@ -6,12 +6,13 @@ import pytest
 
 from tests.engine.stage import Stage
 from tests.web.asking import WEATHER, answer_to, approval, error, said
-from tests.web.serving import Serve, Served
+from tests.web.serving import Json, Serve, Served
 from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.web import approvals
 from twelvefold.web.auth import hash_of
+from twelvefold.web.inputs import RESULT
 
 APPROVES = "tw_" + "a" * 43
 
@@ -42,31 +43,104 @@ async def test_a_result_that_nobody_asked_for_is_refused(api: Served, previous: 
     assert error(refused) == (400, "invalid_call_id", "input[0].call_id")
 
 
-async def test_a_result_is_given_once(api: Served) -> None:
+async def test_a_result_that_was_given_before_is_dropped(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
-    call_id = first["output"][0]["call_id"]
-    result = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
-    body = {"model": "shop", "input": [result], "conversation": conversation}
+    result = output(first["output"][0], "sunny")
 
-    answers = [await api.post("/responses", body) for _ in range(2)]
+    answers = [await api.ask([result], conversation=conversation) for _ in range(2)]
 
-    assert said(answers[0].json()) == "The tool says: sunny"
-    assert error(answers[1]) == (400, "invalid_call_id", "input[0].call_id")
+    assert said(answers[0]) == "The tool says: sunny"
+    assert answers[1]["status"] == "completed"
+    assert await results_in(api, conversation) == ["sunny"]
 
 
-async def test_a_result_that_is_given_at_once_again_is_refused(api: Served) -> None:
+async def test_a_result_that_is_given_several_times_at_once_counts_once(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
-    call_id = first["output"][0]["call_id"]
-    result = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
-    body = {"model": "shop", "input": [result], "conversation": conversation}
+    result = output(first["output"][0], "sunny")
 
-    answers = await asyncio.gather(*(api.post("/responses", body) for _ in range(3)))
+    answers = await asyncio.gather(
+        *(api.ask([result], conversation=conversation) for _ in range(3))
+    )
 
-    assert sorted(one.status_code for one in answers) == [200, 400, 400]
+    assert [one["status"] for one in answers] == ["completed"] * 3
+    assert await results_in(api, conversation) == ["sunny"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_may_send_every_earlier_result_again(api: Served, stream: bool) -> None:
+    first = await api.ask("call get_weather", tools=[WEATHER])
+    one = output(first["output"][0], "sunny")
+    second = await api.ask([one], previous_response_id=first["id"], tools=[WEATHER])
+    third = await api.ask(
+        [one, user("call get_weather")], previous_response_id=second["id"], tools=[WEATHER]
+    )
+    two = output(third["output"][0], "rainy")
+
+    how = {"previous_response_id": third["id"], "tools": [WEATHER]}
+    if stream:
+        last = (await api.told([one, two], **how))[-1]["response"]
+    else:
+        last = await api.ask([one, two], **how)
+
+    assert said(last) == "The tool says: rainy"
+    listed = (await api.get(f"/responses/{last['id']}/input_items")).json()["data"]
+    assert [item["output"] for item in listed] == ["rainy"]
+    sent = [item for item in api.model.requests[-1].items if item["type"] == RESULT]
+    assert [item["output"] for item in sent] == ["sunny", "rainy"]
+
+
+async def test_a_call_that_is_sent_again_with_its_result_is_no_second_call(api: Served) -> None:
+    first = await api.ask("call get_weather", tools=[WEATHER])
+    [call] = first["output"]
+
+    second = await api.ask(
+        [call, output(call, "sunny")], previous_response_id=first["id"], tools=[WEATHER]
+    )
+    third = await api.ask(
+        [call, output(call, "sunny"), user("thanks")], previous_response_id=second["id"]
+    )
+
+    assert said(third) == "You said: thanks"
+    sent = [item["type"] for item in api.model.requests[-1].items]
+    assert (sent.count("function_call"), sent.count(RESULT)) == (1, 1)
+
+
+async def test_the_result_of_a_servers_tool_may_be_sent_again(serve: Serve) -> None:
+    api = await serve(tool_items="function")
+    first = await api.ask("buy a lamp")
+    call, result, _ = first["output"]
+
+    second = await api.ask([call, result, user("and now?")], previous_response_id=first["id"])
+    third = await api.ask([result, user("and then?")], previous_response_id=second["id"])
+
+    assert said(third) == "You said: and then?"
+    assert [item["type"] for item in api.model.requests[-1].items].count(RESULT) == 1
+
+
+async def test_items_that_are_put_in_twice_are_there_once(api: Served) -> None:
+    conversation = (await api.post("/conversations")).json()["id"]
+    first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
+    body = {"items": [output(first["output"][0], "sunny")]}
+
+    answers = [await api.post(f"/conversations/{conversation}/items", body) for _ in range(2)]
+
+    assert [len(one.json()["data"]) for one in answers] == [1, 0]
+    assert await results_in(api, conversation) == ["sunny"]
+
+
+def output(call: Json, text: str) -> Json:
+    return {"type": RESULT, "call_id": call["call_id"], "output": text}
+
+
+def user(text: str) -> Json:
+    return {"role": "user", "content": text}
+
+
+async def results_in(api: Served, conversation: str) -> list[str]:
     listed = (await api.get(f"/conversations/{conversation}/items")).json()["data"]
-    assert [one["type"] for one in listed].count("function_call_output") == 1
+    return [item["output"] for item in listed if item["type"] == RESULT]
 
 
 # --- approval -------------------------------------------------------------------------------------

@@ -8,14 +8,10 @@ import pytest
 from openai import APIError, InternalServerError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from tests.engine.stage import SHOP, Stage
+from tests.engine.stage import Stage
 from tests.web.asking import error
-from tests.web.serving import Json, Rules, Serve, Served
-from twelvefold.core.events import Asked
+from tests.web.serving import Rules, Serve, Served
 from twelvefold.errors import ModelRejected
-from twelvefold.web.chat import parse_chat
-from twelvefold.web.faults import ApiError
-from twelvefold.web.requests import Request
 
 HI: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 BUY: Any = [{"role": "user", "content": "buy a lamp"}]
@@ -143,95 +139,3 @@ async def test_a_chat_that_is_wrong_is_refused_before_a_byte_is_sent(api: Served
         refused = await api.post("/chat/completions", body)
 
         assert error(refused) == (404, "model_not_found", "model")
-
-
-# --- what it may ask for --------------------------------------------------------------------------
-
-
-def chat(**body: Any) -> tuple[Request, bool]:
-    messages = [{"role": "user", "content": "hi"}]
-    return parse_chat({"model": "shop", "messages": messages} | body, {}, {"shop": SHOP})
-
-
-def test_a_chat_is_a_turn_that_is_not_kept() -> None:
-    messages = [
-        {"role": "system", "content": "Be brief.", "name": "x"},
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "look"},
-                {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
-            ],
-        },
-        {"role": "assistant", "content": "I see.", "refusal": None, "tool_calls": []},
-    ]
-    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": True}}
-    request, with_usage = chat(
-        messages=messages,
-        stream=True,
-        stream_options={"include_usage": True},
-        max_tokens=5,
-        temperature=0.5,
-        response_format=form,
-        reasoning_effort="low",
-        metadata={"a": "b"},
-        n=1,
-        stop=None,
-        presence_penalty=0,
-        logprobs=False,
-        tools=[],
-    )
-
-    said = [{"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "data:x"}]
-    assert request.items == (
-        {"type": "message", "role": "system", "content": "Be brief."},
-        {"type": "message", "role": "user", "content": said},
-        {"type": "message", "role": "assistant", "content": "I see."},
-    )
-    assert request.asked == Asked(
-        max_output_tokens=16,
-        temperature=0.5,
-        text={"format": {"type": "json_schema", "name": "a", "schema": {}, "strict": True}},
-        reasoning={"effort": "low"},
-        metadata={"a": "b"},
-        stream=True,
-        store=False,
-    )
-    assert with_usage
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "param"),
-    [
-        ({"messages": []}, "array_below_min_length", "messages"),
-        ({"model": "nope"}, "model_not_found", "model"),
-        ({"n": 2}, "integer_above_max_value", "n"),
-        ({"tools": [{"type": "function"}]}, "unsupported_parameter", "tools"),
-        ({"stop": "."}, "unsupported_parameter", "stop"),
-        ({"logprobs": True}, "unsupported_parameter", "logprobs"),
-        ({"presence_penalty": 1}, "unsupported_parameter", "presence_penalty"),
-        ({"colour": "red"}, "unknown_parameter", "colour"),
-        (
-            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]},
-            "unsupported_value",
-            "messages[0].role",
-        ),
-        (
-            {"messages": [{"role": "assistant", "content": None}]},
-            "missing_required_parameter",
-            "messages[0].content",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
-            "unsupported_value",
-            "messages[0].content[0].type",
-        ),
-        ({"response_format": {"type": "json_object"}}, "unsupported_value", "response_format.type"),
-        ({"stream_options": {}}, "invalid_value", "stream_options"),
-    ],
-)
-def test_what_a_chat_cannot_have_is_refused(body: Json, code: str, param: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        chat(**body)
-
-    assert (caught.value.code, caught.value.param) == (code, param)

@@ -138,7 +138,7 @@ async def test_a_conversation_that_is_wrong_is_not_made(
 ) -> None:
     refused = await api.post("/conversations", body)
 
-    expected = (400, code or "invalid_call_id", param or "input[0].call_id")
+    expected = (400, code or "invalid_call_id", param or "items[0].call_id")
     assert error(refused) == expected
     assert (await api.get("/conversations")).json()["data"] == []
 

@@ -9,7 +9,6 @@ import pytest
 from tests.engine.stage import SHOP
 from twelvefold.core.events import PLAIN, Asked
 from twelvefold.web.faults import ApiError
-from twelvefold.web.inputs import check_pairs
 from twelvefold.web.limits import parse_json
 from twelvefold.web.requests import Request, parse
 
@@ -21,8 +20,10 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "argume
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
 
 
-def parsed(headers: Mapping[str, str] | None = None, **body: Any) -> Request:
-    return parse({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS)
+def parsed(
+    headers: Mapping[str, str] | None = None, *, images: bool = False, **body: Any
+) -> Request:
+    return parse({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS, images=images)
 
 
 def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any, ...]:
@@ -40,7 +41,7 @@ def test_a_plain_request_asks_for_nothing_beside_the_input() -> None:
 
 
 def test_null_is_as_good_as_not_given() -> None:
-    nothing = dict.fromkeys(
+    nothing: Json = dict.fromkeys(
         ("instructions", "tools", "conversation", "previous_response_id", "metadata", "stream")
     )
 
@@ -114,7 +115,12 @@ def test_everything_that_is_taken_is_kept() -> None:
         ({"metadata": {"a": 1}}, "invalid_type", "metadata.a"),
         ({"metadata": {"x" * 65: ""}}, "invalid_value", "metadata"),
         ({"truncation": "middle"}, "invalid_value", "truncation"),
-        ({"text": {"format": {"type": "json_object"}}}, "unsupported_value", "text.format.type"),
+        ({"text": {"format": {"type": "xml"}}}, "unsupported_value", "text.format.type"),
+        (
+            {"text": {"format": {"type": "json_object", "schema": {}}}},
+            "unsupported_value",
+            "text.format.type",
+        ),
         (
             {"text": {"format": {"type": "json_schema", "name": "a"}}},
             "missing_required_parameter",
@@ -169,6 +175,23 @@ def test_a_tool_that_is_not_the_callers_to_run_is_refused(
     tool: Json, code: str, param: str
 ) -> None:
     assert refusal(tools=[tool]) == (code, param)
+
+
+@pytest.mark.parametrize("kind", ["text", "json_object"])
+def test_a_format_without_a_schema_is_kept(kind: str) -> None:
+    assert parsed(text={"format": {"type": kind}}).asked == Asked(text={"format": {"type": kind}})
+
+
+@pytest.mark.parametrize("kind", ["mcp_call", "function", "hidden"])
+def test_a_caller_may_say_how_the_servers_calls_are_shown(kind: str) -> None:
+    assert parsed({"Twelvefold-Tool-Items": kind}).asked == Asked(tool_items=kind)
+
+
+@pytest.mark.parametrize("kind", ["none", "HIDDEN", "function,hidden"])
+def test_another_way_to_show_calls_is_refused(kind: str) -> None:
+    found = refusal({"Twelvefold-Tool-Items": kind})
+
+    assert found == ("invalid_value", "Twelvefold-Tool-Items")
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
@@ -236,6 +259,44 @@ def test_an_item_that_is_wrong_is_named(item: object, code: str, param: str) -> 
     assert refusal(input=[item]) == (code, param)
 
 
+TEXT = {"type": "input_text", "text": "look"}
+IMAGE = {"type": "input_image", "image_url": "data:x"}
+
+
+@pytest.mark.parametrize(
+    ("items", "param"),
+    [
+        ([USER | {"content": [IMAGE]}], "input[0].content[0].type"),
+        (
+            [USER, USER | {"content": [{"type": "input_text", "text": "look"}, IMAGE]}],
+            "input[1].content[1].type",
+        ),
+        ([USER | {"role": "developer", "content": [IMAGE]}], "input[0].content[0].type"),
+        ([CALL, OUTPUT | {"output": [IMAGE]}], "input[1].output[0].type"),
+        (
+            [USER | {"content": [{"type": "input_image", "file_id": "f"}]}],
+            "input[0].content[0].type",
+        ),
+    ],
+)
+def test_an_image_is_refused_where_the_model_is_sent_none(items: list[Json], param: str) -> None:
+    assert refusal(input=items) == ("unsupported_value", param)
+    assert len(parsed(input=items, images=True).items) == len(items)
+
+
+@pytest.mark.parametrize("kind", ["input_file", "input_audio"])
+@pytest.mark.parametrize("images", [False, True])
+def test_files_are_refused(kind: str, images: bool) -> None:
+    for item, param in (
+        (USER | {"content": [{"type": kind, "file_id": "f"}]}, "input[0].content[0].type"),
+        (OUTPUT | {"output": [{"type": kind, "file_id": "f"}]}, "input[0].output[0].type"),
+    ):
+        with pytest.raises(ApiError, match=f"{kind} is not supported here") as caught:
+            parsed(input=[item], images=images)
+
+        assert (caught.value.code, caught.value.param) == ("unsupported_value", param)
+
+
 def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
     image = {"type": "input_image", "image_url": "data:x", "detail": "auto", "file_id": None}
     text = {"type": "input_text", "text": "hi"}
@@ -251,7 +312,7 @@ def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
         OUTPUT,
     ]
 
-    assert parsed(input=items).items == (
+    assert parsed(input=items, images=True).items == (
         {
             "type": "message",
             "role": "user",
@@ -273,30 +334,6 @@ def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
         CALL,
         OUTPUT,
     )
-
-
-@pytest.mark.parametrize(
-    ("items", "awaited", "param"),
-    [
-        ([OUTPUT], set(), "input[0].call_id"),
-        ([CALL], set(), "input"),
-        ([CALL, OUTPUT, OUTPUT], set(), "input[2].call_id"),
-        ([OUTPUT | {"call_id": "c2"}], {"c1"}, "input[0].call_id"),
-    ],
-)
-def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
-    items: list[Json], awaited: set[str], param: str
-) -> None:
-    with pytest.raises(ApiError) as caught:
-        check_pairs(items, awaited)
-
-    assert (caught.value.code, caught.value.param) == ("invalid_call_id", param)
-
-
-def test_a_result_may_come_with_its_call_or_behind_it() -> None:
-    check_pairs([CALL, OUTPUT], set())
-    check_pairs([OUTPUT], {"c1"})
-    check_pairs([], {"c1"})
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b'"\\ud800"', b'"\\udc00x"', b"\xff"])

@@ -61,7 +61,9 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text
     are kept as they come, for whoever reads along. `echo` is what changes nothing and is only
     said again. `previous` is the response that this one goes on from, `hops` how many instances
-    of Twelvefold the request came through.
+    of Twelvefold the request came through. `tool_items` is how the caller wants the server's calls
+    shown, "" as set; `stop` are the texts at which Chat Completions ends the answer.
+    `choice_holds`: `tool_choice` is for every reply of the run, not for the first alone.
     """
 
     instructions: str = ""
@@ -81,6 +83,9 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     conversation: bool = False
     previous: str = ""
     hops: int = 0
+    tool_items: str = ""
+    stop: tuple[str, ...] = ()
+    choice_holds: bool = False
 
 
 PLAIN = Asked()

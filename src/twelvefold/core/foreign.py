@@ -6,14 +6,11 @@ its result. Ids and states are the sender's own and say nothing to our model.
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from twelvefold.core.events import Item
 
-IMAGE: Item = {"type": "input_text", "text": "[image]"}
 _LEFT_OUT = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response"})
 _OF_OTHERS = _LEFT_OUT | {"mcp_call"}
-_HOLDS_PARTS = {"message": "content", "function_call_output": "output"}
 
 
 def for_model(items: Sequence[Item]) -> Sequence[Item]:
@@ -73,11 +70,4 @@ def _plain(item: Item, kind: object) -> Item:
     if "status" in item or ("id" in item and kind != "reasoning"):
         drop = ("status",) if kind == "reasoning" else ("id", "status")
         kept = {key: value for key, value in item.items() if key not in drop}
-    place = _HOLDS_PARTS.get(str(kind))
-    if place and isinstance(parts := kept.get(place), list) and any(map(_is_image, parts)):
-        kept = {**kept, place: [IMAGE if _is_image(part) else part for part in parts]}
     return kept
-
-
-def _is_image(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "input_image"

@@ -1,7 +1,8 @@
 """What a caller asks for beside the input, as it bears on a run's tools and on its model requests.
 
 `tool_choice` binds the server's tools and the caller's own alike. What must be called is asked of
-the model for the first reply only: a model that has to call a tool every time never ends.
+the model for the first reply only: a model that has to call a tool every time never ends, unless
+one of those tools is the caller's, whose call ends the run (`choice_holds`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,12 +57,14 @@ def options(asked: Asked, tools: Sequence[ToolSpec], *, first: bool) -> dict[str
         return {}
     values = ((name, getattr(asked, name)) for name in _PASSED_ON)
     wanted = {name: value for name, value in values if value is not None}
+    if asked.stop:
+        wanted["stop"] = list(asked.stop)
     if not tools:
         # Servers refuse what is about tools where there are none.
         return wanted
     if asked.parallel_tool_calls is not None:
         wanted["parallel_tool_calls"] = asked.parallel_tool_calls
-    if first and (choice := _demanded(asked.tool_choice, tools)):
+    if (first or asked.choice_holds) and (choice := _demanded(asked.tool_choice, tools)):
         wanted["tool_choice"] = choice
     return wanted
 

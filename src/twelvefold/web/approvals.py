@@ -61,6 +61,7 @@ def steers(request: Request) -> bool:
     """Whether it bears on what the run does beside the call: more than to approve."""
     asked = request.asked
     told = {"stream", "store", "metadata", "echo", "conversation", "previous", "hops"}
+    told |= {"tool_items"}
     said = {field for field in asked.__struct_fields__ if field not in told}
     return any(getattr(asked, field) != getattr(PLAIN, field) for field in said)
 

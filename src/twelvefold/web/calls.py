@@ -142,7 +142,7 @@ class Calls:
             case "mcp_call":
                 self._begin_mcp_call(call)
             case "function":
-                call.index = self._function_call(call, self._own_call_id(call))
+                call.index = self._function_call(call, ids.own_call_id(self._thread, call.id))
             case "hidden":
                 pass
 
@@ -172,10 +172,6 @@ class Calls:
         self._output.done(index, shapes.function_call(id, as_call_id, name, arguments))
         return index
 
-    def _own_call_id(self, call: _Call) -> str:
-        # The model's own would not do: it may use one again in the same conversation.
-        return f"call_{self._thread}{call.id}"
-
     def _end(self, call: _Call, status: ItemStatus, said: str = "") -> None:
         self._begin(call)
         if not self.shown or call.index is None:
@@ -185,7 +181,9 @@ class Calls:
             self._end_mcp_call(call, call.index, status, shown)
         elif status != "incomplete":
             id = ids.function_output_id(self._thread, call.id)
-            self._output.whole(shapes.function_output(id, self._own_call_id(call), shown))
+            self._output.whole(
+                shapes.function_output(id, ids.own_call_id(self._thread, call.id), shown)
+            )
         call.index = None
 
     def _end_mcp_call(self, call: _Call, index: int, status: ItemStatus, shown: str) -> None:

@@ -177,6 +177,16 @@ def unsupported(value: Any, at: str) -> NoReturn:
     refuse("is not supported here", at, "unsupported_parameter")
 
 
+def unless(*harmless: object) -> Check:
+    """A parameter that this server has not, except with a value that changes nothing."""
+
+    def check(value: Any, at: str) -> None:
+        if not any(type(value) is type(one) and value == one for one in harmless):
+            refuse("is not supported here; use /v1/responses", at, "unsupported_parameter")
+
+    return check
+
+
 def metadata(value: Any, at: str) -> dict[str, str]:
     """What a caller wants kept. Source: `metadata` of the OpenAI API."""
     _typed(value, dict, at)

@@ -41,6 +41,11 @@ class Web:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     serving: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model is sent images: only the demo model is, which sees none."""
+        return not self.settings.model_base_url
+
 
 @asynccontextmanager
 async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:

@@ -20,18 +20,19 @@ from twelvefold.engine.commands import delete_thread, fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, DuplicateRow, NotFound
 from twelvefold.web.auth import principal_of
+from twelvefold.web.call_results import call_history, without_repeats
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import conversation_id, parse_conversation_id
-from twelvefold.web.inputs import check_pairs, item_of
+from twelvefold.web.inputs import item_of
 from twelvefold.web.items import input_items, item_list
 from twelvefold.web.journal import Journal, latest_response
 from twelvefold.web.kept import head_of, is_kept, kept_of
 from twelvefold.web.paging import integer_of, listed, page_of, paged
-from twelvefold.web.places import awaited_calls, resolved
+from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
-from twelvefold.web.requests import json_body
+from twelvefold.web.requests import json_body, tool_items_of
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
 
@@ -51,8 +52,8 @@ async def create(request: Request) -> Response:
     web, principal = web_of(request), principal_of(request)
     fields: Mapping[str, Check] = {"metadata": metadata, "items": _items()}
     given = members(await json_body(request, may_be_empty=True), fields, ())
-    items = await resolved(web, principal, given.get("items", ()))
-    check_pairs(items, frozenset())
+    items = await resolved(web, principal, given.get("items", ()), "items")
+    items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
     about = given.get("metadata", {})
     with suppress(DuplicateRow):  # by a try whose answer was lost
@@ -133,13 +134,17 @@ async def get_item(request: Request) -> Response:
 
 async def _listed(request: Request) -> list[Json]:
     web, head = web_of(request), await _head(request)
-    return _items_of(web, await _loaded(web, head))
+    return _items_of(request, await _loaded(web, head))
 
 
-def _items_of(web: Web, record: ThreadRecord) -> list[Json]:
-    how = web.settings
+def _items_of(request: Request, record: ThreadRecord) -> list[Json]:
+    how = web_of(request).settings
     return item_list(
-        record.id, record.entries, tool_items=how.tool_items, tool_outputs=how.tool_outputs
+        record.id,
+        record.entries,
+        tool_items=how.tool_items,
+        tool_outputs=how.tool_outputs,
+        wanted=tool_items_of(request.headers),
     )
 
 
@@ -155,11 +160,10 @@ async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
     given = members(await json_body(request), {"items": _items(1)}, ("items",))
-    items = await resolved(web, principal, given["items"])
+    items = await resolved(web, principal, given["items"], "items")
 
     def event(record: ThreadRecord) -> Event:
-        check_pairs(items, awaited_calls(record.entries))
-        return ItemsAdded(items)
+        return ItemsAdded(without_repeats(items, call_history(record.entries), at="items"))
 
     entry = await _added(web, head, event)
     return json_response(listed(input_items(head.id, entry), has_more=False))
@@ -170,7 +174,7 @@ async def delete_item(request: Request) -> Response:
     web, head = web_of(request), await _head(request)
 
     def event(record: ThreadRecord) -> Event:
-        return ItemRemoved(_found(_items_of(web, record), request)["id"])
+        return ItemRemoved(_found(_items_of(request, record), request)["id"])
 
     await _added(web, head, event)
     return json_response(_conversation(head))
@@ -210,6 +214,8 @@ async def list_all(request: Request) -> Response:
     """`GET /v1/conversations`: the newest first, each with its title and how its last run is."""
     web, principal = web_of(request), principal_of(request)
     page = page_of(request.query_params)
+    if not page.newest_first:
+        refuse("conversations are listed newest first", "order", "unsupported_value")
     before = parse_conversation_id(page.after) if page.after else None
     found: list[Json] = []
     while len(found) <= page.limit:

@@ -109,6 +109,20 @@ def function_output_id(thread: ThreadId, call: CallId) -> str:
     return f"fco_{thread}{call}"
 
 
+def own_call_id(thread: ThreadId, call: CallId) -> str:
+    """The call id under which a call of the server's own is shown as a function call.
+
+    The model's own would not do: it may use one again in the same conversation.
+    """
+    return f"call_{thread}{call}"
+
+
+def parse_own_call_id(text: str) -> CallId | None:
+    """The call that `own_call_id` names, in whichever thread; None for any other id."""
+    call = text[len("call_") + THREAD_ID_LENGTH :]
+    return CallId(call) if text.startswith("call_") and call else None
+
+
 def approval_id(thread: ThreadId, call: CallId) -> str:
     return f"mcpr_{thread}{call}"
 

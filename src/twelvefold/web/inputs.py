@@ -5,7 +5,6 @@ never left aside: a model that was not told is worse than a client that was.
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from twelvefold.core.events import Item
@@ -29,7 +28,7 @@ REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
 RESULT = "function_call_output"
 _STATUS = one_of("in_progress", "completed", "incomplete", "calling", "failed")
-_CALL_ID = matching(r"(?s).{1,128}", "a string of 1 to 128 characters")
+CALL_ID = matching(r"(?s).{1,128}", "a string of 1 to 128 characters")
 _OBJECTS = list_of(an_object)
 _TEXT_PART: Mapping[str, Check] = {"text": text}
 _PARTS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
@@ -46,9 +45,10 @@ _PARTS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
 }
 _SAID = ("input_text", "input_image")
 _OWN = ("output_text", "refusal", "input_text")
+_HOLDS_PARTS = {"message": "content", RESULT: "output"}
 _CALL: dict[str, Check] = {"name": text, "arguments": text, "id": text, "status": _STATUS}
 _ITEMS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
-    "function_call": (_CALL | {"call_id": _CALL_ID}, ("call_id", "name", "arguments")),
+    "function_call": (_CALL | {"call_id": CALL_ID}, ("call_id", "name", "arguments")),
     "mcp_call": (
         _CALL
         | {"server_label": text, "output": anything, "error": anything}
@@ -113,7 +113,7 @@ def _message(given: Mapping[str, Any], at: str) -> Item:
 
 
 def _result(given: Mapping[str, Any], at: str) -> Item:
-    fields = {"call_id": _CALL_ID, "output": _parts(_SAID), "id": text, "status": _STATUS}
+    fields = {"call_id": CALL_ID, "output": _parts(_SAID), "id": text, "status": _STATUS}
     return {"type": RESULT, **members(given, fields, ("call_id", "output"), f"{at}.")}
 
 
@@ -125,6 +125,8 @@ def _parts(kinds: tuple[str, ...]) -> Check:
         kind = given.pop("type", None)
         if type(kind) is not str or kind not in kinds:
             known = ", ".join(kinds)
+            if kind in ("input_file", "input_audio"):
+                refuse(f"{kind} is not supported here", f"{at}.type", "unsupported_value")
             refuse(f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value")
         fields, needed = _PARTS[kind]
         return {"type": kind, **members(given, fields, needed, f"{at}.")}
@@ -137,24 +139,18 @@ def _parts(kinds: tuple[str, ...]) -> Check:
     return check
 
 
-def check_pairs(items: Sequence[Item], awaited: AbstractSet[str]) -> None:
-    """Hold calls and results against each other: a model refuses one without the other.
+def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
+    """Refuse images, which the model is not sent; `places` has the name of each item.
 
-    `awaited` are the calls of the conversation so far that have no result yet. Raises ApiError.
+    Raises ApiError.
     """
-    calls = {item["call_id"] for item in items if item["type"] == "function_call"}
-    known = calls | awaited
-    results: set[str] = set()
-    for index, item in enumerate(items):
-        if item["type"] != RESULT:
-            continue
-        if item["call_id"] not in known or item["call_id"] in results:
-            message = f"no call {shown(item['call_id'])} waits for a result"
-            refuse(message, f"input[{index}].call_id", "invalid_call_id")
-        results.add(item["call_id"])
-    if missing := calls - results:
-        message = f"no result for the call {shown(min(missing))} comes with it"
-        refuse(message, "input", "invalid_call_id")
+    for place, item in zip(places, items, strict=True):
+        key = _HOLDS_PARTS.get(item["type"], "")
+        parts = item.get(key)
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            if part["type"] == "input_image":
+                message = "images are not passed on to this server's model"
+                refuse(message, f"{place}.{key}[{index}].type", "unsupported_value")
 
 
 TOOL_NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
@@ -177,7 +173,12 @@ def tool_of(value: Any, at: str) -> Item:
         refuse("is missing", f"{at}.type", "missing_required_parameter")
     if kind != "function":
         refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
-    tool: Item = {"type": "function", **_FUNCTION(given, at)}
+    return function_of(given, at)
+
+
+def function_of(value: Any, at: str) -> Item:
+    """A function of the caller's own, as the Responses API has it."""
+    tool: Item = {"type": "function", **_FUNCTION(value, at)}
     _check_schema(tool.get("parameters", {}), f"{at}.parameters")
     return tool
 

@@ -1,6 +1,7 @@
 """Items in lists: what a request brought along, and all that a conversation holds."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from twelvefold.core.events import (
     ApprovalAnswered,
@@ -24,19 +25,28 @@ def item_list(
     *,
     tool_items: ToolItems = "mcp_call",
     tool_outputs: ToolOutputs = "full",
+    wanted: str = "",
 ) -> list[Json]:
     """All items of a conversation, input and output, oldest first, without those taken out.
 
-    What a call came to in the end stands where it was first shown.
+    `wanted` is how the reader wants the server's calls shown; without it each run's are as its
+    caller wanted them, else as `tool_items` says. What a call came to in the end stands where it
+    was first shown.
     """
     items: dict[str, Json] = {}
     for stretch in _stretches(entries):
-        for item in _items_of(thread, stretch, tool_items, tool_outputs):
+        asked = "" if wanted else _tool_items_of(stretch[0])
+        shown = cast("ToolItems", wanted or asked or tool_items)
+        for item in _items_of(thread, stretch, shown, tool_outputs):
             items[item["id"]] = item
     for entry in entries:
         if isinstance(entry.event, ItemRemoved):
             items.pop(entry.event.item, None)
     return list(items.values())
+
+
+def _tool_items_of(first: Entry) -> str:
+    return first.event.asked.tool_items if isinstance(first.event, RunStarted) else ""
 
 
 def _stretches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:

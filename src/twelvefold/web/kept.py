@@ -18,12 +18,16 @@ from twelvefold.web.reading import PATIENCE_S
 
 async def head_of(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:
     """A conversation of the principal's. Raises NotFound, also for what was not to be kept."""
-    head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+    nothing = NotFound(f"no conversation {conversation_id(thread)!r}")
+    try:
+        head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+    except NotFound:
+        raise nothing from None
     behind = head.forked_at
     first = await patiently(lambda: store.first_entry(thread, behind=behind), PATIENCE_S)
     began = first.event.asked if first and isinstance(first.event, RunStarted) else None
     if head.principal != principal.id or (began and not (began.store or began.conversation)):
-        raise NotFound(f"no conversation {conversation_id(thread)!r}")
+        raise nothing
     return head
 
 

@@ -4,33 +4,30 @@ A response is a point in a conversation, and one may go on from any of them: beh
 thread grows, from any other a fork does. A conversation has one end, so its turns come one by one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from twelvefold.core.answers import called
 from twelvefold.core.events import (
-    ApprovalAnswered,
     ApprovalAsked,
     Entry,
     Event,
     Item,
     ItemsAdded,
-    ModelReplied,
     OutcomeUnknown,
     RunFinished,
     RunStarted,
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, ThreadRecord
-from twelvefold.core.wishes import client_names
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
+from twelvefold.web.call_results import NO_CALLS, CallHistory, call_history
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
-from twelvefold.web.inputs import REFERENCE, RESULT
+from twelvefold.web.inputs import REFERENCE, RESULT, refuse_images
 from twelvefold.web.items import item_list
 from twelvefold.web.kept import head_of, kept_of
 from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
@@ -48,7 +45,7 @@ class Place:
     thread: ThreadId | None = None
     fork: bool = False
     end: int = 0
-    awaited: frozenset[str] = frozenset()
+    calls: CallHistory = NO_CALLS
 
     def beside(self) -> "Place":
         """The same point of the conversation, but on a thread of its own."""
@@ -72,11 +69,11 @@ async def place_of(services: Services, principal: Principal, request: Request) -
 
 async def _in_conversation(services: Services, principal: Principal, request: Request) -> Place:
     thread = await conversation_of(services, principal, request.conversation)
-    # Only who brings results along has to be held against what was called before.
-    if not any(item["type"] == RESULT for item in request.items):
+    # Only calls and results have to be compared with those before.
+    if not any(item["type"] in (RESULT, "function_call") for item in request.items):
         return Place(thread)
     record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    return Place(thread, end=record.head, awaited=awaited_calls(record.entries))
+    return Place(thread, end=record.head, calls=call_history(record.entries))
 
 
 async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:
@@ -87,23 +84,6 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
     except NotFound:
         message = f"there is no conversation {shown(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
-
-
-def awaited_calls(entries: Iterable[Entry]) -> frozenset[str]:
-    """The calls, by the model's own ids, that the caller was asked to run and has not answered."""
-    awaited: set[str] = set()
-    theirs: frozenset[str] = frozenset()
-    for entry in entries:
-        event = entry.event
-        if isinstance(event, RunStarted | ItemsAdded):
-            awaited -= {item.get("call_id") for item in event.items if item.get("type") == RESULT}
-            theirs = client_names(event.asked) if isinstance(event, RunStarted) else theirs
-        elif isinstance(event, ApprovalAnswered):
-            theirs = theirs if event.asked is None else client_names(event.asked)
-        elif isinstance(event, ModelReplied):
-            asked = (call for call in called(event) if call.get("name") in theirs)
-            awaited |= {str(call.get("call_id", "")) for call in asked}
-    return frozenset(awaited)
 
 
 # --- behind a response ------------------------------------------------------------------------
@@ -125,7 +105,7 @@ async def _behind_response(services: Services, principal: Principal, request: Re
     # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
     grows = isinstance(part[-1].event, RunFinished) and not started.asked.conversation
     grows = grows and end == record.head and request.asked.store
-    return Place(id.run.thread, not grows, end, awaited_calls(before))
+    return Place(id.run.thread, not grows, end, call_history(before))
 
 
 def no_previous(id: str) -> ApiError:
@@ -160,19 +140,20 @@ def _check_ended(last: Event) -> None:
 # --- references -------------------------------------------------------------------------------
 
 
-async def resolved(web: Web, principal: Principal, items: Sequence[Item]) -> tuple[Item, ...]:
+async def resolved(
+    web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
+) -> tuple[Item, ...]:
     """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
-    if not any(item["type"] == REFERENCE for item in items):
-        return tuple(items)
     known: dict[ThreadId, dict[str, Item]] = {}
-    return tuple(
-        [
-            await _referred(web, principal, item["id"], f"input[{index}].id", known)
-            if item["type"] == REFERENCE
-            else item
-            for index, item in enumerate(items)
-        ]
-    )
+    found = [
+        await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
+        if item["type"] == REFERENCE
+        else item
+        for index, item in enumerate(items)
+    ]
+    if not web.takes_images:
+        refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
+    return tuple(found)
 
 
 async def _referred(

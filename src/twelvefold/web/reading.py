@@ -6,9 +6,10 @@ Whoever reads is not whoever drives: live or later, here or in another process, 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 from twelvefold.config import Settings
-from twelvefold.core.events import Entry, ItemRemoved, ItemsAdded, RunStarted
+from twelvefold.core.events import ApprovalAnswered, Entry, ItemRemoved, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Heard, Principal, RunRecord, Store
 from twelvefold.engine.patience import patiently
@@ -16,7 +17,7 @@ from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.shapes import Json
+from twelvefold.web.shapes import Json, ToolItems
 from twelvefold.web.view import View
 from twelvefold.web.wire import Telling, parts
 
@@ -99,34 +100,54 @@ class Reading:
         return True
 
 
-def view_of(settings: Settings, started: RunStarted, *, background: bool) -> View:
-    """How this process shows a run."""
+def view_of(
+    settings: Settings,
+    started: RunStarted,
+    *,
+    background: bool,
+    tool_items: str = "",
+) -> View:
+    """How this process shows a run; `tool_items` as the reader wants them, "" as its caller did."""
     label, outputs = started.workflow, settings.tool_outputs
-    return View(label, settings.tool_items, outputs, background, started)
+    shown = tool_items or started.asked.tool_items or settings.tool_items
+    return View(label, cast("ToolItems", shown), outputs, background, started)
 
 
 async def opened(
-    web: Web, principal: Principal, id: ResponseId, *, stored: bool = True
+    web: Web, principal: Principal, id: ResponseId, *, stored: bool = True, tool_items: str = ""
 ) -> tuple[Reading, RunRecord]:
     """A response as it is now. `stored` False: also one that was not to be kept.
+
+    `tool_items` is how the server's calls are to be shown, "" as the response was asked for.
 
     Raises NotFound, as for one that is not there, for another's, too.
     """
     store = web.services.store
-    record = await run_of(store, principal, id.run)
+    try:
+        record = await run_of(store, principal, id.run)
+    except NotFound:
+        raise no_response(id) from None
     heard = await patiently(
         lambda: store.follow(id.run.thread, after=0, deltas_after=(0, 0)), PATIENCE_S
     )
     started, first, opening = story_of(heard.entries, id)
     if stored and not started.asked.store:
-        raise NotFound(f"no response {id}")
-    view = view_of(web.settings, started, background=record.background)
+        raise no_response(id)
+    if isinstance(opening.event, ApprovalAnswered) and opening.event.asked is not None:
+        tool_items = tool_items or opening.event.asked.tool_items
+    background = record.background
+    view = view_of(web.settings, started, background=background, tool_items=tool_items)
     reading = Reading(web, id, view, opening, first.position)
     since = [entry for entry in heard.entries if entry.position >= first.position]
     reading.hear(replace(heard, entries=tuple(since)))
     if reading.telling.behind:
         await patiently(reading.look, PATIENCE_S)
     return reading, record
+
+
+def no_response(id: ResponseId) -> NotFound:
+    """What is said of a response that is not there, and of another's alike."""
+    return NotFound(f"no response {str(id)!r}")
 
 
 def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entry, Entry]:
@@ -137,7 +158,7 @@ def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entr
     own = own_entries(entries, id.run)
     split = parts(own)
     if len(split) <= id.part or not isinstance(started := own[0].event, RunStarted):
-        raise NotFound(f"no response {id}")
+        raise no_response(id)
     return started, own[0], split[id.part][0]
 
 

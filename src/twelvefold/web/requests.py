@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from starlette.requests import Request as HTTPRequest
@@ -36,10 +36,12 @@ from twelvefold.web.checks import (
     whole,
 )
 from twelvefold.web.faults import ApiError
-from twelvefold.web.inputs import TOOL_NAME, items_of, tool_of
+from twelvefold.web.inputs import TOOL_NAME, items_of, refuse_images, tool_of
 from twelvefold.web.limits import parse_json
+from twelvefold.web.shapes import ToolItems
 
 HOPS = "x-twelvefold-hops"
+TOOL_ITEMS = "Twelvefold-Tool-Items"
 MOST_HOPS = 5
 """Instances that may stand before one another; a circle of them would never end."""
 _HOPS = re.compile(r"[0-9]{1,3}")
@@ -53,10 +55,11 @@ _REASONING = record({"effort": _WORD, "summary": _WORD, "generate_summary": _WOR
 def _format(value: Any, at: str) -> Item:
     given = an_object(value, at)
     kind = given.pop("type", None)
-    if kind == "text" and not given:
-        return {"type": "text"}
+    if kind in ("text", "json_object") and not given:
+        return {"type": kind}
     if kind != "json_schema":
-        refuse(f"must be text or json_schema, not {shown(kind)}", f"{at}.type", "unsupported_value")
+        message = f"must be text, json_schema or json_object, not {shown(kind)}"
+        refuse(message, f"{at}.type", "unsupported_value")
     fields = {"name": TOOL_NAME, "schema": an_object, "description": text, "strict": flag}
     return {"type": "json_schema", **members(given, fields, ("name", "schema"), f"{at}.")}
 
@@ -139,16 +142,25 @@ async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict
 
 
 def parse(
-    body: Mapping[str, Any], headers: Mapping[str, str], workflows: Mapping[str, Workflow]
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    workflows: Mapping[str, Workflow],
+    *,
+    images: bool = False,
 ) -> Request:
-    """What a body asks for. Raises ApiError for the first thing in it that is wrong."""
+    """What a body asks for; `images`: the model is sent images.
+
+    Raises ApiError for the first thing in it that is wrong.
+    """
     given = members(body, PARAMETERS, ("model", "input"))
+    if not images:
+        refuse_images(given["input"], [f"input[{n}]" for n in range(len(given["input"]))])
     workflow = workflow_of(given["model"], workflows)
     _check_together(given)
     return Request(
         workflow,
         given["input"],
-        _asked(given, workflow, hops_of(headers)),
+        _asked(given, workflow, headers),
         given.get("stream", False),
         given.get("background", False),
         given.get("previous_response_id", ""),
@@ -201,9 +213,22 @@ def idempotent(
     return IdempotentRequest(key, hashlib.sha256(whole_body).hexdigest())
 
 
-def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> Asked:
+def tool_items_of(headers: Mapping[str, str]) -> str:
+    """How the caller wants the server's tool calls shown; "" if it does not say.
+
+    Raises ApiError.
+    """
+    wanted = headers.get(TOOL_ITEMS, "")
+    if wanted and wanted not in get_args(ToolItems):
+        known = ", ".join(get_args(ToolItems))
+        message = f"{TOOL_ITEMS} must be one of {known}, not {shown(wanted)}"
+        raise ApiError(400, message, code="invalid_value", param=TOOL_ITEMS)
+    return wanted
+
+
+def _asked(given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, str]) -> Asked:
     tools = tuple(given.get("tools", ()))
-    _check_names(tools, workflow)
+    check_names(tools, workflow, "tools[{}].name")
     choice = given.get("tool_choice")
     if choice is not None:
         choice = _choice(choice, {tool["name"] for tool in tools} | set(workflow.by_name))
@@ -214,15 +239,17 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> Asked:
         echo={name: given[name] for name in _ECHOED if name in given},
         conversation="conversation" in given,
         previous=given.get("previous_response_id", ""),
-        hops=hops,
+        hops=hops_of(headers),
+        tool_items=tool_items_of(headers),
     )
     return PLAIN if asked == PLAIN else asked
 
 
-def _check_names(tools: tuple[Item, ...], workflow: Workflow) -> None:
+def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None:
+    """Refuse a name that is taken; `param` names the place of one by its index."""
     names: set[str] = set()
     for index, tool in enumerate(tools):
-        name, at = tool["name"], f"tools[{index}].name"
+        name, at = tool["name"], param.format(index)
         if name in workflow.by_name:
             refuse(f"{name!r} is a tool of the server's own; give yours another name", at)
         if name in names:
@@ -236,7 +263,7 @@ def _choice(value: Any, names: set[str]) -> str | Item:
         return str(one_of("none", "auto", "required")(value, at))
     given = an_object(value, at)
     kind = given.pop("type", None)
-    known = _known(names)
+    known = known_tool(names)
     if kind == "function":
         return {"type": kind, **record({"name": known}, "name")(given, at)}
     if kind != "allowed_tools":
@@ -246,7 +273,9 @@ def _choice(value: Any, names: set[str]) -> str | Item:
     return {"type": kind, **allowed(given, at)}
 
 
-def _known(names: set[str]) -> Check:
+def known_tool(names: set[str]) -> Check:
+    """The name of one of these tools."""
+
     def check(value: Any, at: str) -> str:
         name = text(value, at)
         if name not in names:

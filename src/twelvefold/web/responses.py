@@ -30,7 +30,7 @@ from twelvefold.web.news import POLL_HERE_S
 from twelvefold.web.paging import flag_of, integer_of, page_of, paged
 from twelvefold.web.reading import PATIENCE_S, Reading, nothing, opened
 from twelvefold.web.requests import Request as TurnRequest
-from twelvefold.web.requests import json_body, parse
+from twelvefold.web.requests import json_body, parse, tool_items_of
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
 from twelvefold.web.stream import EventStream, pieces
@@ -41,8 +41,8 @@ log = get_logger(__name__)
 async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web = web_of(request)
-    body = await json_body(request)
-    asked = parse(body, request.headers, web.services.workflows)
+    body, workflows = await json_body(request), web.services.workflows
+    asked = parse(body, request.headers, workflows, images=web.takes_images)
     if not answers(asked):
         begun = await begin(web, principal_of(request), asked)
     else:
@@ -170,7 +170,8 @@ async def cancelled(web: Web, run: RunId) -> None:
 async def _opened(request: Request) -> tuple[Reading, RunRecord]:
     """The response that the path names. Raises NotFound."""
     web, principal = web_of(request), principal_of(request)
-    return await opened(web, principal, ResponseId.parse(request.path_params["response_id"]))
+    id = ResponseId.parse(request.path_params["response_id"])
+    return await opened(web, principal, id, tool_items=tool_items_of(request.headers))
 
 
 async def not_there(request: Request) -> Response:

@@ -18,10 +18,10 @@ from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
+from twelvefold.web.call_results import without_repeats
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, approval_id
-from twelvefold.web.inputs import check_pairs
 from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.requests import Request
@@ -142,8 +142,7 @@ async def _placed(web: Web, principal: Principal, request: Request) -> tuple[Req
     """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
     request = replace(request, items=await resolved(web, principal, request.items))
     place = await place_of(web.services, principal, request)
-    check_pairs(request.items, place.awaited)
-    return request, place
+    return replace(request, items=without_repeats(request.items, place.calls)), place
 
 
 async def _begun(web: Web, principal: Principal, request: Request, place: Place) -> Begun:

@@ -76,6 +76,18 @@ def by_chat() -> Iterator[tuple[str, dict[str, Any]]]:
     chunks = litellm.completion(model=MODEL, messages=said, stream=True)
     pieces = [piece for chunk in chunks if (piece := chunk.choices[0].delta.content)]
     yield "stream", {"text": "".join(pieces), "tools": [], "pieces": len(pieces)}
+    yield "own_tool", {"text": own_tool_by_chat(), "tools": []}
+
+
+def own_tool_by_chat() -> str:
+    tool = {"type": "function", "function": {k: v for k, v in WEATHER.items() if k != "type"}}
+    messages: list[Any] = [{"role": "user", "content": questions["own_tool"]}]
+    asked = litellm.completion(model=MODEL, messages=messages, tools=[tool]).choices[0].message
+    (call,) = asked.tool_calls
+    output = f"18 degrees in {json.loads(call.function.arguments)['city']}"
+    messages += [asked, {"role": "tool", "tool_call_id": call.id, "content": output}]
+    answer = litellm.completion(model=MODEL, messages=messages, tools=[tool])
+    return str(answer.choices[0].message.content)
 
 
 print(json.dumps(dict(by_chat() if api == "chat" else by_responses())))

@@ -1,7 +1,11 @@
-"""Whether answers and events are as the Open Responses specification has them, by its own types."""
+"""Whether answers and events are as the Open Responses specification has them, by its own types.
+
+`service` are cases of ours, `suite` those of the specification's own suite that need only HTTP.
+"""
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
@@ -12,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 Json = dict[str, Any]
 ASKED_S = 60
+TOOL_ITEMS = "Twelvefold-Tool-Items"
 # One black dot.
 PICTURE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAA"
@@ -34,20 +39,20 @@ def said(role: str, content: Any) -> Json:
 
 
 LOOK = [
-    {"type": "input_text", "text": "Hello!"},
+    {"type": "input_text", "text": "What do you see in this image? Answer in one sentence."},
     {"type": "input_image", "image_url": PICTURE},
 ]
 TOOL = {"input": [said("user", "What's the weather like in Oslo?")], "tools": [WEATHER]}
 SEARCH = {"model": "enrolment", "input": "I want to learn programming."}
 MESSAGE, CALL = ["message"], ["function_call"]
 SEARCHED = ["function_call", "function_call_output", "message"]
-CASES: dict[str, tuple[Json, list[str]]] = {
+Cases = dict[str, tuple[Json, list[str]]]
+SERVICE: Cases = {
     "text": ({"input": [said("user", "Hello!")]}, MESSAGE),
     "stream": ({"input": [said("user", "Hello!")], "stream": True}, MESSAGE),
     "system": ({"input": [said("system", "Be brief."), said("user", "Hello!")]}, MESSAGE),
     "tool": (TOOL, CALL),
     "tool in a stream": ({**TOOL, "stream": True}, CALL),
-    "picture": ({"input": [said("user", LOOK)]}, MESSAGE),
     "history": (
         {
             "input": [
@@ -78,6 +83,65 @@ CASES: dict[str, tuple[Json, list[str]]] = {
     "server's tool in a stream": ({**SEARCH, "stream": True}, SEARCHED),
     "background": ({"input": "Hello!", "background": True}, []),
 }
+WEATHER_THERE = said("user", "What's the weather like in San Francisco?")
+MY_CALL = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "get_weather",
+    "arguments": '{"location":"San Francisco"}',
+}
+SUITE: Cases = {
+    "basic-response": ({"input": [said("user", "Say hello in exactly 3 words.")]}, MESSAGE),
+    "streaming-response": (
+        {"input": [said("user", "Count from 1 to 5.")], "stream": True},
+        MESSAGE,
+    ),
+    "system-prompt": (
+        {
+            "input": [
+                said("system", "You are a pirate. Always respond in pirate speak."),
+                said("user", "Say hello."),
+            ]
+        },
+        MESSAGE,
+    ),
+    "tool-calling": ({"input": [WEATHER_THERE], "tools": [WEATHER]}, CALL),
+    "streaming-tool-call": (
+        {
+            "input": [WEATHER_THERE],
+            "tools": [WEATHER],
+            "tool_choice": {"type": "function", "name": "get_weather"},
+            "stream": True,
+        },
+        CALL,
+    ),
+    "function-call-roundtrip": (
+        {
+            "input": [
+                WEATHER_THERE,
+                MY_CALL,
+                {"type": "function_call_output", "call_id": "call_1", "output": "18 degrees"},
+            ],
+            "tools": [WEATHER],
+        },
+        MESSAGE,
+    ),
+    "image-input": ({"input": [said("user", LOOK)]}, MESSAGE),
+    "multi-turn": (
+        {
+            "input": [
+                said("user", "My name is Alice."),
+                said("assistant", "Hello Alice! Nice to meet you. How can I help you today?"),
+                said("user", "What is my name?"),
+            ]
+        },
+        MESSAGE,
+    ),
+    "server's tool by header": ({**SEARCH, "headers": {TOOL_ITEMS: "function"}}, SEARCHED),
+    "server's tool hidden": ({**SEARCH, "headers": {TOOL_ITEMS: "hidden"}}, MESSAGE),
+}
+SETS = {"service": ("refunds", SERVICE), "suite": ("enrolment", SUITE)}
+model, cases = SETS[sys.argv[1]]
 
 
 def events() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -93,11 +157,12 @@ EVENTS = dict(events())
 
 
 def asked(body: Json) -> bytes:
-    """The whole answer to a request."""
+    """The whole answer to a request; `headers` in it are no part of the body."""
+    headers = {"authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"}
     answer = httpx2.post(
         os.environ["OPENAI_BASE_URL"] + "/responses",
-        json={"model": "refunds", **body},
-        headers={"authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"},
+        json={"model": model, **{key: body[key] for key in body if key != "headers"}},
+        headers=headers | body.get("headers", {}),
         timeout=ASKED_S,
     )
     assert answer.is_success, answer.text
@@ -135,4 +200,4 @@ def wrong_with(body: Json, output: list[str]) -> list[str]:
     return wrong + problems(spec.ResponseResource, response)
 
 
-print(json.dumps({name: wrong_with(*case) for name, case in CASES.items()}))
+print(json.dumps({name: wrong_with(*case) for name, case in cases.items()}))

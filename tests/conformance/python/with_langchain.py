@@ -1,4 +1,7 @@
-"""LangChain's chat model; it finds the id of the earlier response in the history."""
+"""LangChain's chat model, by one API or the other.
+
+By Responses it finds the id of the earlier response in the history.
+"""
 
 import json
 import sys
@@ -15,13 +18,16 @@ def get_weather(city: str) -> str:
     return f"18 degrees in {city}"
 
 
-questions = json.loads(sys.argv[1])
+api, questions = sys.argv[1], json.loads(sys.argv[2])
+by_responses: dict[str, Any] = {
+    "use_previous_response_id": True,
+    "output_version": "responses/v1",
+}
 model = ChatOpenAI(
     model="enrolment",
-    use_responses_api=True,
-    use_previous_response_id=True,
-    output_version="responses/v1",
+    use_responses_api=api == "responses",
     max_retries=0,
+    **(by_responses if api == "responses" else {}),
 )
 
 

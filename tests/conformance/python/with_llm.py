@@ -21,7 +21,7 @@ model = {
     "api_base": os.environ["OPENAI_BASE_URL"],
     "api_key_name": "twelvefold",
     "responses": api == "responses",
-    "supports_tools": api == "responses",
+    "supports_tools": True,
 }
 
 
@@ -55,7 +55,6 @@ with tempfile.TemporaryDirectory() as here:
         "stream": streamed(),
         "tools": told("--no-stream", questions["tools"]),
         "second": told("--no-stream", "--continue", questions["second"]),
+        "own_tool": told("--no-stream", "--functions", FUNCTION, questions["own_tool"]),
     }
-    if api == "responses":
-        done["own_tool"] = told("--no-stream", "--functions", FUNCTION, questions["own_tool"])
     print(json.dumps(done))

@@ -468,6 +468,20 @@ def test_a_call_that_cannot_be_made_is_not_demanded(choice: object) -> None:
     assert with_own(user("hello"), tools=[], choice="required")["type"] == "message"
 
 
+def test_of_tools_that_fit_alike_the_callers_is_called_where_a_call_is_demanded() -> None:
+    assert with_own(user("New task: rain?"), WEATHER, choice="required")["name"] == "get_weather"
+
+
+def test_an_agent_that_has_to_call_a_tool_in_each_step_comes_to_an_end() -> None:
+    answer = {"type": "object", "properties": {"answer": {"type": "string"}}}
+    last = {"type": "function", "name": "final_answer", "parameters": answer}
+
+    item = with_own(user("Observation:\n18 degrees\n"), WEATHER, last, choice="required")
+
+    assert item["name"] == "final_answer"
+    assert json.loads(item["arguments"]) == {"answer": "18 degrees"}
+
+
 GREETER = {
     "type": "function",
     "name": "say_hello",

@@ -31,6 +31,7 @@ EVERYTHING: Mapping[str, Any] = {
     "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "a", "schema": {},
                                             "strict": True}},
     "tool_choice": "required",
+    "stop": ["END"],
 }  # fmt: skip
 REASONING: Item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gA"}
 ASKED = replace(
@@ -65,6 +66,9 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
         ("responses", {"param": None, "message": "Unknown parameter: 'include'."}, ["include"]),
         ("responses", {"message": "Unsupported parameter: 'temperature' is not supported with "
                                   "this model."}, ["temperature"]),
+        ("chat", {"param": "stop", "code": "unsupported_parameter",
+                  "message": "Unsupported parameter: 'stop' is not supported with this model."},
+         ["stop"]),
         ("chat", {"message": "Unsupported value: 'temperature' does not support 0.5 with this "
                              "model. Only the default (1) value is supported."}, ["temperature"]),
         ("chat", {"message": "Unsupported parameter: 'max_completion_tokens' is not supported. "

@@ -325,6 +325,15 @@ def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
     body = sent(request, Asked(temperature=0.5, max_output_tokens=99))
 
     assert body | options == body
+
+
+def test_stop_sequences_are_not_sent_by_an_api_that_has_none() -> None:
+    request = replace(asking(), options={"stop": ["a"], "temperature": 0.5})
+
+    body = sent(request)
+
+    assert "stop" not in body
+    assert body["temperature"] == 0.5
     assert body["temperature"] == 0.5
 
 

@@ -159,6 +159,7 @@ _OPTIONAL = (
     Part("verbosity", ("verbosity",)),
     Part("temperature", ("temperature",)),
     Part("top_p", ("top_p",)),
+    Part("stop", ("stop",)),
     Part("response_format.strict", ("response_format", "json_schema", "strict")),
 )
 

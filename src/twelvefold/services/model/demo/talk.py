@@ -38,7 +38,7 @@ class Talk:
     """What the user said last, what was done since (`now`) and earlier (`before`).
 
     `asked` is what the model said last, empty if it has said nothing yet. `tools` are those on
-    offer, by name.
+    offer, by name. `has_image`: what the user said last has an image in it.
     """
 
     said: str
@@ -46,6 +46,7 @@ class Talk:
     before: tuple[Told, ...]
     now: tuple[Told, ...]
     tools: Mapping[str, Mapping[str, Any]]
+    has_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,13 @@ def read_talk(body: Mapping[str, Any]) -> Talk:
         before=tuple(_answered(items[:turn])),
         now=tuple(_answered(items[turn:])),
         tools={str(tool["name"]): tool for tool in body.get("tools") or () if tool.get("name")},
+        has_image=bool(items) and _has_image(items[turn].get("content")),
     )
+
+
+def _has_image(content: Any) -> bool:
+    parts = content if isinstance(content, list) else []
+    return any(isinstance(part, dict) and part.get("type") == "input_image" for part in parts)
 
 
 def _items(body: Mapping[str, Any]) -> list[Item]:

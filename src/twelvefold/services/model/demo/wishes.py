@@ -53,6 +53,10 @@ _KINDS: tuple[tuple[Kind, str], ...] = (
     ("enrol", r"\b(take|book|reserve) (me|it|that|this|the|whatever|a seat|[a-z]+[- ]?\d)"),
     ("bye", r"^\W*(thanks|thank you|bye|goodbye|cheers|that's all)\b"),
     ("yes", r"^\W*(yes|yeah|yep|sure|ok(ay)?|please do|go ahead|do (it|that)|fine|great)\b"),
+    # Nothing of that is a course to look for.
+    ("greet", r"^\W*(please )?say (hi|hello|good (morning|afternoon|evening))\b"),
+    ("help", r"^\W*(please )?(say|count|repeat|reply|answer|spell|sing|translate)\b"),
+    ("help", r"^\W*(what('s| is) my|who am i|my name is)\b"),
 )
 _THIS = re.compile(r"\b(it|that|this|them)\b")
 _WANT = re.compile(r"\b(want|i'll have|would like|i'd like|give me)\b")

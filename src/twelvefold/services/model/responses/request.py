@@ -20,7 +20,8 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
     body["include"] = ["reasoning.encrypted_content"]
     if asking.temperature is not None:
         body["temperature"] = asking.temperature
-    body |= request.options
+    # This API has no stop sequences: whoever asked for them cuts the text.
+    body |= {name: value for name, value in request.options.items() if name != "stop"}
     wanted = body.pop("max_output_tokens", None)
     if limit := output_limit(wanted, asking.max_output_tokens):
         body["max_output_tokens"] = limit
