@@ -30,7 +30,7 @@ REASONING: Item = {
 }
 CONVERSATION = (
     user("enrol me"),
-    REASONING,
+    {**REASONING, "provider": "api.example/v1 gpt"},
     {**message("Let me see."), "phase": "commentary"},
     function_call("call_1", "enrol", '{"course": "x"}'),
     output("call_1", "Error: full"),

@@ -10,6 +10,7 @@ import msgspec
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.services.model.chat_calls import Calls
+from twelvefold.services.model.provider import MESSAGE, Fields
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
     UNREADABLE,
@@ -47,8 +48,8 @@ class _Choice(msgspec.Struct):
     """`message` instead of `delta` is what a server sends that does not know how to stream."""
 
     index: Any = None
-    delta: _Delta | None = None
-    message: _Delta | None = None
+    delta: dict[str, Any] | None = None
+    message: dict[str, Any] | None = None
     finish_reason: Any = None
     usage: Any = None
     error: Any = None
@@ -82,6 +83,7 @@ class ChatReply:
         self._text = Text(show)
         self._refusal = Text(show)
         self._calls = Calls()
+        self._fields = Fields()
         self._usage = UsageReader()
         self._ended: ReplyEnd = "completed"
         self._model = ""
@@ -121,9 +123,13 @@ class ChatReply:
         # Some servers never send [DONE], some no reason; one of them, or the reply was cut off.
         if not (self.finished or (self.over and self._says_something())):
             raise TryAgain("the stream ended before the reply did")
-        items = [message(text, refusal)] if text or refusal or not self._calls else []
+        calls = self._calls.items(request_hash)
+        said = [message(text, refusal)] if text or refusal or not calls else []
+        for first in (calls or said)[:1]:
+            if self._fields.found:
+                first[MESSAGE] = self._fields.found
         return ModelReply(
-            items=(*items, *self._calls.items(request_hash)),
+            items=(*said, *calls),
             usage=self.usage,
             model=self._model or model,
             request_hash=request_hash,
@@ -147,9 +153,12 @@ class ChatReply:
             raise ErrorSent(error)
         self._usage.read(choice.usage)
         if choice.message is not None:
-            self._add_message(choice.message)
+            if not self._fields.found:
+                self._fields.add_of_message(choice.message)
+            self._add_message(msgspec.convert(choice.message, _Delta))
         if choice.delta is not None:
-            self._add_delta(choice.delta)
+            self._fields.add_of_message(choice.delta)
+            self._add_delta(msgspec.convert(choice.delta, _Delta))
         if isinstance(choice.finish_reason, str) and choice.finish_reason not in ("", "null"):
             self._finish(choice.finish_reason.lower())
 

@@ -7,7 +7,7 @@ what a refusal means.
 import asyncio
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -26,6 +26,7 @@ from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
 from twelvefold.services.model.optional import Part, refused_parts
+from twelvefold.services.model.provider import for_provider, marked, provider_of
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.transport import (
     Answer,
@@ -84,12 +85,15 @@ class OpenAIModel:
             settings.base_url, settings.api_key, connect_timeout_s=settings.connect_timeout_s
         )
         self._asked = Asked(self._transport.name, self._wire.path, settings.api_key, settings.model)
+        self._provider = provider_of(settings.base_url, settings.model)
         self._refused: frozenset[Part] = frozenset()
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """As `twelvefold.core.ports.Model` says; parts that the server refuses are left out."""
         without = self._refused
         lost = Usage()
+        items = for_provider(request.items, self._provider)
+        request = replace(request, items=items)
         while True:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
@@ -102,7 +106,7 @@ class OpenAIModel:
                 lost = sending.lost
             else:
                 self._refused |= {part for part in without if part.always}
-                return reply
+                return replace(reply, items=marked(reply.items, self._provider))
 
     def prepare(self) -> None:
         """Import the HTTP client, if replies come over HTTP."""
