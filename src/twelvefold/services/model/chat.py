@@ -120,7 +120,7 @@ def _say(messages: list[Message], reply: Message | None, text: str) -> Message:
     return messages[-1]
 
 
-def _call(messages: list[Message], reply: Message | None, item: Item, with_fields: bool) -> Message:
+def _call(messages: list[Message], reply: Message | None, item: Item) -> Message:
     if reply is None:
         reply = {"role": "assistant", "content": None}
         messages.append(reply)
