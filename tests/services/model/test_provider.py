@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests import strict
 from tests.services.model.asking import (
     Asked,
     Heard,
@@ -18,6 +19,7 @@ from tests.services.model.streams import Said, chat_events, chunk, response, sse
 from twelvefold.core.events import Item
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.openai import OpenAIModel
+from twelvefold.services.model.optional import refused_parts
 from twelvefold.services.model.provider import Fields, for_provider, marked, provider_of
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.wire import function_call, message
@@ -267,3 +269,62 @@ async def test_a_model_marks_what_its_provider_sent_and_returns_it(server: MockS
     assert ["SIG==" in one for one in sent] == [True, False]
     await gemini.close()
     await other.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"param": "messages.1.tool_calls.0.extra_content", "message": "Unknown field"},
+        {"message": "property 'messages.1.reasoning_content' is unsupported"},
+        {"detail": [{"loc": ["body", "messages", 1, "new_field"], "type": "extra_forbidden"}]},
+    ],
+)
+def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> None:
+    fields = {"reasoning_content": "Hm.", "new_field": 1}
+    call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": fields}
+    call["call_fields"] = {"extra_content": SIGNATURE}
+    request = asking(user("hi"), call, output("a", "ok"))
+
+    parts = refused_parts(error, CHAT.encode(request, Asked(), frozenset()), CHAT.optional)
+
+    assert [part.name for part in parts] == ["messages.provider"]
+    plain = json.loads(CHAT.encode(request, Asked(), frozenset({"messages.provider"})))
+    strict.check_chat(plain)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"param": "messages.1.content", "message": "must be a string"},
+        {"param": "messages", "message": "too many"},
+        {"message": "reasoning_content must be passed back"},
+        {"param": "tools.0.function.strict"},
+    ],
+)
+def test_an_error_about_something_else_leaves_the_fields_in(error: Item) -> None:
+    call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": {"x": 1}}
+    body = CHAT.encode(asking(user("hi"), call, output("a", "ok")), Asked(), frozenset())
+
+    parts = refused_parts(error, body, CHAT.optional)
+
+    assert "messages.provider" not in [part.name for part in parts]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"param": "input[1].signature", "message": "Unknown parameter"},
+        {"param": "input[2].thought", "code": "unknown_parameter"},
+    ],
+)
+def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> None:
+    own = [{**one, "provider": HERE} for one in (UNKNOWN, ODD_MESSAGE, ODD_CALL)]
+    request = asking(user("hi"), *own, output("c1", "ok"))
+
+    parts = refused_parts(
+        error, RESPONSES.encode(request, Asked(), frozenset()), RESPONSES.optional
+    )
+
+    assert [part.name for part in parts] == ["input.provider"]
+    plain = json.loads(RESPONSES.encode(request, Asked(), frozenset({"input.provider"})))
+    strict.check_responses(plain)

@@ -100,7 +100,7 @@ def _without_own_fields(body: dict[str, Any]) -> bool:
         for item in body["input"]
         if item.get("type") in _FIELDS
     ]
-    has_any = kept != body["input"]
+    has_any: bool = kept != body["input"]
     body["input"] = kept
     return has_any
 
