@@ -375,7 +375,7 @@ async def test_a_turn_over_the_window_is_refused_and_nothing_is_written(stage: S
     services = stage.process(says("Hello."), limits=Limits(context_tokens=1000))
     driven = await start(services, "x" * 5000)
 
-    with pytest.raises(RequestError, match="say it shorter"):
+    with pytest.raises(RequestError, match="shorten the input, or set OPENAI_CONTEXT_TOKENS"):
         await step(services, driven, SHOP, Silence())
 
     assert await story(stage, driven) == []

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ MOST_LEVELS = 64
 """Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
 LONGEST = 64
 """Characters of a name, and of a call id. Source: the Responses API's `tools[].name`, `call_id`."""
+_SHORT = 1_000
 _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
 _CALL_ID = re.compile(rf"[!-~]{{1,{LONGEST}}}")
 """Kimi's ids have a dot and a colon in them, and it reads them again."""
@@ -38,17 +40,28 @@ def sendable(items: Iterable[Item]) -> tuple[Item, ...]:
     for one in _matched(items):
         if isinstance(one, _Call) or (one is not None and _is_the_models(one)):
             block.append(one)
-        else:
+            continue
+        if block:
             sent += _whole(block)
             block = []
-            if one is not None:
-                sent.append(one)
+        if one is not None:
+            sent.append(one)
     return (*sent, *_whole(block))
 
 
 def object_text(arguments: object) -> str:
     """The arguments of a call as the text of a JSON object, the very text where it is one."""
     text = arguments if isinstance(arguments, str) else _dumped(arguments)
+    return _written_anew(text) if len(text) > _SHORT else _short_object_text(text)
+
+
+@lru_cache(maxsize=2048)
+def _short_object_text(text: str) -> str:
+    # The same calls are sent with each request of a conversation.
+    return _written_anew(text)
+
+
+def _written_anew(text: str) -> str:
     if text == "{}" or not text.strip():
         return "{}"
     if _levels(text) <= MOST_LEVELS and (found := _object_in(text)) is not None:
@@ -85,14 +98,13 @@ class _Call:
 def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
     """The items with each result in its call; None is where a result was."""
     found: list[Item | _Call | None] = []
-    used: set[str] = set()
+    ids = _Ids()
     unanswered: dict[str, list[_Call]] = {}
     for item in items:
         kind = item.get("type", "message")
         if kind == "function_call":
             wire_id = str(item.get("call_id", ""))
-            call = _Call(item, _unused(wire_id, used))
-            used.add(call.id)
+            call = _Call(item, ids.take(wire_id))
             unanswered.setdefault(wire_id, []).append(call)
             found.append(call)
         elif kind == RESULT:
@@ -106,16 +118,25 @@ def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
     return found
 
 
-def _unused(wire_id: str, used: set[str]) -> str:
-    """The id itself where it is valid and free, else one that is made of it."""
-    valid = wire_id
-    if not _CALL_ID.fullmatch(wire_id):
-        valid = _NOT_OF_AN_ID.sub("_", wire_id)[:LONGEST] or "call"
-    free, number = valid, 1
-    while free in used:
-        number += 1
-        free = f"{valid[: LONGEST - len(str(number)) - 1]}_{number}"
-    return free
+class _Ids:
+    """The call ids of a conversation, each taken once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._number: dict[str, int] = {}
+
+    def take(self, wire_id: str) -> str:
+        """The id itself where it is valid and free, else one that is made of it."""
+        valid = wire_id
+        if not _CALL_ID.fullmatch(wire_id):
+            valid = _NOT_OF_AN_ID.sub("_", wire_id)[:LONGEST] or "call"
+        free, number = valid, self._number.get(valid, 1)
+        while free in self._taken:
+            number += 1
+            free = f"{valid[: LONGEST - len(str(number)) - 1]}_{number}"
+        self._number[valid] = number
+        self._taken.add(free)
+        return free
 
 
 def _is_the_models(item: Item) -> bool:
@@ -124,6 +145,9 @@ def _is_the_models(item: Item) -> bool:
 
 def _whole(block: list[Item | _Call]) -> Iterator[Item]:
     """What the model said in one go, then the results of its calls."""
+    if len(block) == 1 and not isinstance(block[0], _Call):
+        yield block[0]
+        return
     calls = [one for one in block if isinstance(one, _Call)]
     for one in _in_order(block):
         yield one.sent() if isinstance(one, _Call) else one
