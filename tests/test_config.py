@@ -291,6 +291,58 @@ def test_the_example_file_has_every_variable() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"api-key": "abc", "X-Retries": 3}',
+        "api-key: abc\nX-Retries: 3",
+        " api-key :  abc \r\n\r\n X-Retries:3\n",
+    ],
+)
+def test_headers_are_a_json_object_or_lines(text: str) -> None:
+    settings = Settings.from_environ({"OPENAI_HEADERS": text, "OPENAI_PROJECT": "p"})
+
+    assert settings.openai_headers == (("api-key", "abc"), ("X-Retries", "3"))
+    assert settings.model_headers == {"OpenAI-Project": "p", "api-key": "abc", "X-Retries": "3"}
+    assert "abc" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("abc", "write lines of Name: value"),
+        ('{"a": ', "it is no JSON"),
+        ('{"a": ["b"]}', "the value of a is no text"),
+        ("a b: c", "'a b' is no header that can be set"),
+        ("Content-Length: 3", "'Content-Length' is no header that can be set"),
+        ("a: \u20ac", "the value of a holds a character"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused_and_not_shown(text: str, said: str) -> None:
+    [problem] = problems_of(OPENAI_HEADERS=text)
+
+    assert problem.startswith(f"OPENAI_HEADERS: '****': {said}")
+
+
+def test_proxies_are_read_in_lower_case_too_and_before_upper_case() -> None:
+    settings = Settings.from_environ(
+        {
+            "https_proxy": "http://a:3128",
+            "HTTPS_PROXY": "http://b:3128",
+            "HTTP_PROXY": "http://ann:pw@c:3128",
+            "http_proxy": " ",
+            "no_proxy": "localhost,.example.org",
+        }
+    )
+
+    assert (settings.https_proxy, settings.http_proxy, settings.no_proxy) == (
+        "http://a:3128",
+        "http://ann:pw@c:3128",
+        "localhost,.example.org",
+    )
+    assert "http://ann:****@c:3128" in repr(settings)
+
+
 def test_names_that_are_nearly_a_setting_s_are_told() -> None:
     given = ["DATABSE_URL", "MAX_RUN", "LEASE_S", "MYSQL_ROOT_PASSWORD", "OPENAI_ORG", "PATH"]
 

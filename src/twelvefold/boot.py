@@ -43,6 +43,9 @@ from twelvefold.errors import (
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.listing import ModelList, list_models
+from twelvefold.services.model.http.proxies import Proxies
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
 from twelvefold.services.store import migrate as migrations
@@ -137,7 +140,26 @@ def _open_model(settings: Settings) -> Model:
         temperature=settings.openai_temperature,
         max_output_tokens=settings.openai_max_output_tokens,
         timeout_s=settings.model_timeout_s,
+        headers=settings.model_headers,
+        proxies=_proxies(settings),
+        ca_file=settings.ssl_cert_file,
     )
+
+
+def _proxies(settings: Settings) -> Proxies:
+    return Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
+
+
+async def ask_for_models(settings: Settings, timeout_s: float) -> ModelList:
+    """What the model's server lists. Raises ModelUnavailable if it does not answer by then."""
+    endpoint = Endpoint(
+        settings.model_base_url,
+        settings.openai_api_key,
+        settings.model_headers,
+        _proxies(settings),
+        settings.ssl_cert_file,
+    )
+    return await list_models(endpoint, timeout_s=timeout_s)
 
 
 @asynccontextmanager

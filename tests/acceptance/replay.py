@@ -42,8 +42,9 @@ from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.transport import HttpTransport
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
-from twelvefold.services.model.transport import HttpTransport
 
 Via = Literal["engine", "http"]
 DONE = "###DONE###"
@@ -282,7 +283,7 @@ class Peer:
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url = url
         self._http = http
-        self._transport = HttpTransport(f"{url}/v1", "unused", connect_timeout_s=10)
+        self._transport = HttpTransport(Endpoint(f"{url}/v1", "unused"), connect_timeout_s=10)
 
     def model(self, run_id: str, api: Api) -> OpenAIModel:
         """The model of one recording; the connections are those of all."""

@@ -20,7 +20,7 @@ from tests.conformance.refunds import workflow as refunds
 from twelvefold.admin.keys import create_key
 from twelvefold.core.events import Item
 from twelvefold.core.ports import SCOPES, Store
-from twelvefold.services.model import demo_rules
+from twelvefold.services.model.demo import rules
 from twelvefold.services.model.wire import message, text_of
 from twelvefold.services.store import open_store
 
@@ -101,4 +101,4 @@ def _reply(body: Mapping[str, Any]) -> list[Item]:
         return [message("You said: " + " ".join(said[:-1]))]
     if found := re.fullmatch(r"Count to (\d+)\.", said[-1]):
         return [message(" ".join(map(str, range(1, int(found[1]) + 1))))]
-    return demo_rules.reply(body)
+    return rules.reply(body)

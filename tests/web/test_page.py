@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.doubles import Keys, api_key, asking, web_on, with_routes
-from twelvefold.services.model.demo_rules import NOTICE
+from twelvefold.services.model.demo.rules import NOTICE
 from twelvefold.web import page
 from twelvefold.web.page import PAGE
 

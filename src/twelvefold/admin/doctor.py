@@ -1,25 +1,20 @@
 """Look at everything that is attached, and say what is fit, what is doubtful and what is not."""
 
-import asyncio
-import json
 import re
-from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
-from typing import Any, Literal
-from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from typing import Literal
+from urllib.parse import urlsplit
 
 from twelvefold.admin import parity
-from twelvefold.boot import SCHEMA, embedded_file, open_mailer, schema_problem
+from twelvefold.boot import SCHEMA, ask_for_models, embedded_file, open_mailer, schema_problem
 from twelvefold.config import Settings, misspelt
 from twelvefold.core.ports import Schema
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     MailUnavailable,
+    ModelUnavailable,
     ServiceFault,
     SettingsError,
     StoreRefused,
@@ -190,46 +185,26 @@ async def _model(settings: Settings) -> Finding:
         return Finding(
             "warn", "model", "the built-in demo model: set OPENAI_API_KEY for a real one"
         )
-    return await asyncio.to_thread(_asked, base_url, settings.openai_api_key, settings.openai_model)
-
-
-def _asked(url: str, key: str, model: str) -> Finding:
-    """Ask for the list of models, which costs nothing."""
-    base_url, user = _without_user(url)
-    if key and user:
-        found = f"{base_url}: OPENAI_BASE_URL names a user and OPENAI_API_KEY is set; unset either"
+    if settings.openai_api_key and "@" in urlsplit(base_url).netloc:
+        found = "OPENAI_BASE_URL names a user and OPENAI_API_KEY is set; unset either"
         return Finding("fail", "model", found)
-    headers = {"Authorization": f"Bearer {key}" if key else user} if key or user else {}
-    request = Request(f"{base_url}/models", headers=headers)  # noqa: S310 - http or https, says Settings
     try:
-        with build_opener(ProxyHandler({})).open(request, timeout=MODEL_S) as answer:
-            known = _model_names(json.load(answer))
-    except HTTPError as error:
-        return _refused(base_url, error.code)
-    except (OSError, ValueError, HTTPException) as error:
-        return Finding("fail", "model", f"{base_url}: {getattr(error, 'reason', error)}")
-    if known and model not in known:
-        return Finding("warn", "model", f"{base_url} answers, but does not list {model!r}")
-    return Finding("ok", "model", f"{base_url} answers; {model}")
+        listed = await ask_for_models(settings, MODEL_S)
+    except ModelUnavailable as error:
+        return Finding("fail", "model", str(error))
+    return _listed(listed.server, listed.status, listed.names, settings.openai_model)
 
 
-def _without_user(url: str) -> tuple[str, str]:
-    """The URL as it may be shown, and its user and password as the client sends them."""
-    parts = urlsplit(url)
-    whose, _, host = parts.netloc.rpartition("@")
-    name, _, password = whose.partition(":")
-    basic = b64encode(f"{unquote(name)}:{unquote(password)}".encode("latin-1", "replace"))
-    return parts._replace(netloc=host).geturl(), f"Basic {basic.decode()}" if whose else ""
-
-
-def _refused(base_url: str, status: int) -> Finding:
+def _listed(server: str, status: int, names: frozenset[str], model: str) -> Finding:
     if status in (401, 403):
-        return Finding("fail", "model", f"{base_url}: OPENAI_API_KEY is refused (HTTP {status})")
+        return Finding("fail", "model", f"{server}: OPENAI_API_KEY is refused (HTTP {status})")
+    if status == 407:
+        found = f"{server}: the proxy wants a user and a password in its URL (HTTP 407)"
+        return Finding("fail", "model", found)
     if status in (404, 405, 501):
-        return Finding("warn", "model", f"{base_url} answers, but lists no models (HTTP {status})")
-    return Finding("fail", "model", f"{base_url}: HTTP {status}")
-
-
-def _model_names(answer: Any) -> set[str]:
-    models = answer.get("data") if isinstance(answer, dict) else None
-    return {str(one.get("id")) for one in models or [] if isinstance(one, dict)}
+        return Finding("warn", "model", f"{server} answers, but lists no models (HTTP {status})")
+    if status != 200:
+        return Finding("fail", "model", f"{server}: HTTP {status}")
+    if names and model not in names:
+        return Finding("warn", "model", f"{server} answers, but does not list {model!r}")
+    return Finding("ok", "model", f"{server} answers; {model}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from twelvefold.config import variables
+from twelvefold.config import as_named, variables
 from twelvefold.config.parse import masked
 
 HUSH = ("HEADERS", "KEY", "PASSWORD", "SECRET", "TOKEN")
@@ -21,8 +21,9 @@ class SettingRow:
 
 def setting_rows(environ: Mapping[str, str]) -> Iterator[SettingRow]:
     """Every variable of the table, then those of OpenTelemetry that are set."""
+    given = as_named(environ)
     for variable in variables():
-        found = environ.get(variable.name, "").strip()
+        found = given.get(variable.name, "")
         value = masked(found) if variable.secret else found
         yield SettingRow(variable.name, value or variable.default, bool(found), variable.meaning)
     for name in sorted(environ):

@@ -14,12 +14,14 @@ from twelvefold.config.parse import (
     Parse,
     database,
     header,
+    headers,
     import_paths,
     masked,
     networks,
     number,
     one_of,
     path,
+    printable,
     text,
     url,
     whole,
@@ -32,6 +34,9 @@ BUILT_IN = "twelvefold.workflows.enrolment.workflow:workflow"
 OPENAI = "https://api.openai.com/v1"
 OF_THE_TESTS = {"TWELVEFOLD_SERVICES", "TWELVEFOLD_SHARED"}
 """Read by `make` and the tests alone; no other variable may begin with our name."""
+
+IN_LOWER_CASE = ("https_proxy", "http_proxy", "no_proxy")
+"""Read as well as the names in upper case, and before them, as curl does."""
 
 ALIKE = 0.87
 """As difflib measures it: one letter lost of eight is nearer, another word of four is not."""
@@ -59,6 +64,14 @@ class Settings:
         str, header, "not set, nor OPENAI_BASE_URL: the built-in demo model answers", SECRET
     ] = ""
     openai_base_url: Annotated[str, url("https", "http"), f"not set: {OPENAI}", SECRET] = ""
+    openai_headers: Annotated[
+        tuple[tuple[str, str], ...],
+        headers,
+        "more headers for the model's server: a JSON object, or lines of Name: value",
+        SECRET,
+    ] = ()
+    openai_organization: Annotated[str, header, "sent as OpenAI-Organization"] = ""
+    openai_project: Annotated[str, header, "sent as OpenAI-Project"] = ""
     openai_model: Annotated[str, text, "the model to ask"] = "gpt-5-mini"
     openai_api: Annotated[
         Api, one_of(Api), "responses, or chat where only Chat Completions are served"
@@ -77,6 +90,22 @@ class Settings:
     model_timeout_s: Annotated[
         float, number(0.1, 3_600), "seconds of the model's silence before it is asked again"
     ] = 120.0
+
+    https_proxy: Annotated[
+        str, printable, "proxy to a model's server at https://; in lower case, too", SECRET
+    ] = ""
+    http_proxy: Annotated[
+        str, printable, "proxy to a model's server at http://; in lower case, too", SECRET
+    ] = ""
+    no_proxy: Annotated[
+        str,
+        printable,
+        "hosts that need no proxy: names, networks, or *; in lower case, too",
+    ] = ""
+
+    ssl_cert_file: Annotated[
+        str, path, "PEM file with the certificates to trust; not set: the system's"
+    ] = ""
 
     workflows: Annotated[
         tuple[str, ...], import_paths, "module:object, commas between; the first is the default"
@@ -148,13 +177,23 @@ class Settings:
     def __repr__(self) -> str:
         """As a dataclass has it, secrets masked."""
         values = ((one, getattr(self, one.field)) for one in variables() if one.field)
-        shown = (f"{v.field}={masked(value) if v.secret else value!r}" for v, value in values)
+        shown = (f"{v.field}={_masked(value) if v.secret else value!r}" for v, value in values)
         return f"Settings({', '.join(shown)})"
 
     @property
     def model_base_url(self) -> str:
         """Where the model answers; "" means the built-in demo model."""
         return self.openai_base_url or (OPENAI if self.openai_api_key else "")
+
+    @property
+    def model_headers(self) -> dict[str, str]:
+        """What goes into every request to the model's server beside the key."""
+        named = {
+            "OpenAI-Organization": self.openai_organization,
+            "OpenAI-Project": self.openai_project,
+        }
+        given = {name: value for name, value in named.items() if value}
+        return given | dict(self.openai_headers)
 
     @property
     def web_is_worker(self) -> bool:
@@ -165,7 +204,7 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read every variable. Raises SettingsError with a line for each that is wrong."""
-        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        given = as_named(environ)
         reading = _Reading(given)
         values = {v.field: reading.value(v) for v in variables() if v.name in given and v.field}
         if MYSQL_NAMES & given.keys() and "DATABASE_URL" not in given:
@@ -203,6 +242,12 @@ MYSQL = (
 MYSQL_NAMES = {variable.name for variable in MYSQL}
 
 
+def as_named(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is set, by the names of the table: other tools write some of them in lower case."""
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    return given | {name.upper(): given[name] for name in IN_LOWER_CASE if name in given}
+
+
 def variables() -> Iterator[Variable]:
     """Every variable that is read, in the order of the table."""
     for field in fields(Settings):
@@ -231,6 +276,11 @@ def unused(given: Mapping[str, str]) -> list[str]:
     if not given.get("DATABASE_URL") or not names:
         return []
     return [f"{', '.join(names)}: not used, since DATABASE_URL is set"]
+
+
+def _masked(value: object) -> str:
+    """A secret of the table as it may be shown."""
+    return masked(value) if isinstance(value, str) else "****" if value else ""
 
 
 def _shown(default: object) -> str:

@@ -59,6 +59,44 @@ def header(value: str) -> str:
     return value
 
 
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = r"[\t !-~\x80-\xff]*"
+_OF_THE_CLIENT = ("connection", "content-length", "content-type", "transfer-encoding")
+"""Headers that the client sets by what it sends."""
+
+
+def headers(text: str) -> tuple[tuple[str, str], ...]:
+    """HTTP headers as pairs, out of a JSON object or of lines `Name: value`."""
+    pairs = _json_pairs(text) if text.startswith("{") else _line_pairs(text)
+    for name, value in pairs:
+        if not re.fullmatch(_NAME, name) or name.lower() in _OF_THE_CLIENT:
+            raise ValueError(f"{name!r} is no header that can be set")
+        if not re.fullmatch(_VALUE, value):
+            raise ValueError(f"the value of {name} holds a character that an HTTP header cannot")
+    return pairs
+
+
+def _json_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ValueError('it is no JSON; write {"Name": "value"} or lines of Name: value') from None
+    for name, value in found.items():
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"the value of {name} is no text")
+    return tuple((name.strip(), str(value).strip()) for name, value in found.items())
+
+
+def _line_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not all(":" in line for line in lines):
+        raise ValueError('write lines of Name: value, or a JSON object {"Name": "value"}')
+    parts = (line.partition(":") for line in lines)
+    return tuple((name.strip(), value.strip()) for name, _, value in parts)
+
+
 def url(*schemes: str) -> Parse:
     def parse(text: str) -> str:
         parts = _split(text)
@@ -108,6 +146,12 @@ def import_paths(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", path):
             raise ValueError(f"{path!r} is no import path; write module:object")
     return paths or import_paths("nothing")
+
+
+def printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("it holds a character that cannot be printed")
+    return value
 
 
 def path(value: str) -> str:

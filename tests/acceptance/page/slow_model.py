@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 from aiohttp import web
 
-from twelvefold.services.model import demo, demo_rules
+from twelvefold.services.model import demo
+from twelvefold.services.model.demo import rules
 
 PACE_S = 0.004
 
@@ -16,7 +17,7 @@ class SlowModel:
     """`rules` say what it says. While it is `held`, a text stops before its `holds_at`th piece."""
 
     def __init__(self) -> None:
-        self.rules: demo.Rules = demo_rules.reply
+        self.rules: demo.Rules = rules.reply
         self.pace_s = PACE_S
         self.holds_at = 25
         self.url = ""

@@ -138,6 +138,27 @@ def test_a_call_that_the_last_chunk_repeats_is_one() -> None:
     assert reply.items == (function_call("a", "add", '{"a":1}'),)
 
 
+def test_a_call_that_the_last_delta_repeats_is_one() -> None:
+    found = calls_of(
+        piece(0, "a", "add"),
+        piece(0, None, None, '{"a":1}'),
+        piece(0, "a", "add", '{"a":1}'),
+    )
+
+    assert found == [("a", "add", '{"a":1}')]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_the_name_with_every_piece_is_still_one_call(index: int | None) -> None:
+    found = calls_of(
+        piece(index, None, "add", '{"a"'),
+        piece(index, None, "add", ":1}"),
+        piece(index, None, "add", '{"a":2}'),
+    )
+
+    assert found == [(made_up(0), "add", '{"a":1}'), (made_up(1), "add", '{"a":2}')]
+
+
 def test_arguments_that_were_encoded_twice_are_an_object() -> None:
     assert calls_of(piece(0, "a", "add", json.dumps('{"a":1}'))) == [("a", "add", '{"a":1}')]
 
@@ -224,6 +245,14 @@ def test_a_whole_message_behind_its_deltas_is_not_said_twice() -> None:
 
     assert reply.items == (message("hi you"),)
     assert heard.deltas == ["hi", " you"]
+
+
+def test_the_text_of_the_older_completions_is_text() -> None:
+    choices = [{"index": 0, "text": "h"}, {"index": 0, "text": "i", "finish_reason": "stop"}]
+
+    reply, _ = received(CHAT, *(sse({"choices": [one]}) for one in choices))
+
+    assert reply.items == (message("hi"),)
 
 
 def test_other_choices_are_ignored() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo_rules import HELP, NOTICE, reply
+from twelvefold.services.model.demo.rules import HELP, NOTICE, reply
 from twelvefold.services.model.wire import text_of
 
 OPEN = ("find_courses", "get_course", "my_enrolments", "drop")
@@ -466,3 +466,40 @@ def test_a_call_that_is_demanded_is_made(tools: Sequence[str]) -> None:
 def test_a_call_that_cannot_be_made_is_not_demanded(choice: object) -> None:
     assert with_own(user("hello"), WEATHER, choice=choice)["type"] == "message"
     assert with_own(user("hello"), tools=[], choice="required")["type"] == "message"
+
+
+GREETER = {
+    "type": "function",
+    "name": "say_hello",
+    "description": "Say hello to a person.",
+    "parameters": {"type": "object", "properties": {"name": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["hello", "Hello!", "hi there", "hey", "Good morning", "Hello demo, how are you today?", "HI"],
+)
+@pytest.mark.parametrize("tools", [[], [GREETER], [GREETER, WEATHER]])
+def test_a_greeting_is_answered_and_calls_no_tool(said: str, tools: list[Item]) -> None:
+    item = reply({"input": said, "tools": tools})[0]
+
+    assert text_of(item["content"]).startswith(f"{NOTICE}Hello! ")
+
+
+def test_a_greeting_in_the_enrolment_workflow_is_answered() -> None:
+    assert "Hello!" in words(user("hello"))
+    assert with_own(user("hello"), GREETER)["type"] == "message"
+
+
+@pytest.mark.parametrize("said", ["say hello to Ann", "hello: Ann", "hi, say hello to Ann"])
+def test_a_sentence_that_names_a_tool_is_no_greeting(said: str) -> None:
+    item = reply({"input": said, "tools": [GREETER]})[0]
+
+    assert item["name"] == "say_hello"
+
+
+def test_a_greeting_does_not_undo_a_demand() -> None:
+    item = reply({"input": "hello", "tools": [GREETER], "tool_choice": "required"})[0]
+
+    assert item["name"] == "say_hello"

@@ -1,6 +1,6 @@
 import pytest
 
-from twelvefold.services.model.faults import Asked, Refusal, fault_of
+from twelvefold.services.model.faults import Asked, Refusal, fault_of, refusal
 from twelvefold.services.model.wire import TryAgain
 
 ASKED = Asked("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
@@ -41,3 +41,25 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
     assert quoted.startswith("key … is\ufffd[1m bad \ufffd xxx")
     assert len(quoted) == 300
     assert quoted.endswith("x…")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("text/html", b"<html>Bad Gateway", "HTTP 502"),
+        ("text/plain", b"\n<!doctype html><p>Bad Gateway", "HTTP 502"),
+        ("text/html", b"Bad Gateway", "HTTP 502"),
+        ("text/html", b'{"error": {"message": "busy"}}', "HTTP 502: busy"),
+        ("text/plain", b'[{"error": {"message": "busy"}}]', "HTTP 502: busy"),
+        ("application/json", b'{"message": "busy"}', "HTTP 502: busy"),
+        ("application/json", b'{"error": "busy"}', "HTTP 502: busy"),
+        ("application/json", b'{"detail": "busy"}', "HTTP 502: busy"),
+        ("", b"busy", "HTTP 502: busy"),
+        ("", b"", "HTTP 502"),
+    ],
+)
+def test_a_refusal_is_read_whatever_it_is_written_in(kind: str, body: bytes, said: str) -> None:
+    fault = fault_of(refusal(502, {"content-type": kind}, body), ASKED)
+
+    assert isinstance(fault, TryAgain)
+    assert fault.why == said

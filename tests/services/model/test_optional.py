@@ -76,8 +76,8 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
         ("chat", {"message": "Unsupported parameter(s): 'top_p', 'temperature'"},
          ["temperature", "top_p"]),
         ("chat", {"param": "tools[0].function.parameters", "code": "invalid_function_parameters",
-                  "message": "Invalid schema for function 'enrol': …"}, ["strict"]),
-        ("responses", {"message": "Invalid schema for function 'enrol': …"}, ["strict"]),
+                  "message": "Invalid schema for function 'enrol': …"}, ["strict schemas"]),
+        ("responses", {"message": "Invalid schema for function 'enrol': …"}, ["strict schemas"]),
         ("responses", {"code": "invalid_encrypted_content", "message": "?"}, ["input.reasoning"]),
         ("responses", {"param": "input", "message": "Item 'rs_1' of type 'reasoning' was provided "
                                                     "without its required following item."},
@@ -309,7 +309,7 @@ async def test_what_did_not_help_is_tried_again_next_time(server: MockServer) ->
             await model.reply(asking(), Heard())
     await model.close()
 
-    strict = ["strict" in call.body["tools"][0]["function"] for call in server.calls]
+    strict = [call.body["tools"][0]["function"]["strict"] for call in server.calls]
     assert strict == [True, False, True, False]
 
 

@@ -144,6 +144,33 @@ def test_a_whole_item_that_lacks_what_came_before_is_filled_with_it() -> None:
     assert items_of(*events) == [function_call("c1", "add", '{"a":1}')]
 
 
+def test_an_empty_object_before_the_arguments_is_none_of_them() -> None:
+    events = [added(CALL), arguments("{}"), arguments('{"a":1}'), completed()]
+
+    assert items_of(*events) == [function_call("c1", "add", '{"a":1}')]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "hi", "annotations": []}],
+        },
+        {"type": "message", "role": "assistant", "content": "hi"},
+        {"type": "message", "role": "assistant", "content": ["hi"]},
+    ],
+)
+def test_a_message_may_lack_its_type_or_its_parts(item: Item) -> None:
+    assert items_of(done(item), completed()) == [message("hi")]
+
+
+def test_a_call_may_lack_its_type() -> None:
+    bare = {"call_id": "c1", "name": "add", "arguments": "{}"}
+
+    assert items_of(completed(bare)) == [function_call("c1", "add", "{}")]
+
+
 def test_an_item_of_which_nothing_came_is_none() -> None:
     assert items_of(added(CALL), arguments("{}"), added({"type": "reasoning"}), completed()) == [
         function_call("c1", "add", "{}")

@@ -24,7 +24,8 @@ _SUSPECT_ATTEMPTS = 2
 
 @dataclass(slots=True)
 class Sending:
-    """A request as it is sent; `optional` are the parts that it could do without.
+    """A request as it is sent; `optional` are the parts that it could do without, `without` the
+    names of those that it has not.
 
     `lost` is what the attempts took that broke off. `only_500`: each of them was answered with
     HTTP 500, which is also what a server says that fails on this very request.
@@ -33,6 +34,7 @@ class Sending:
     body: bytes
     headers: Mapping[str, str]
     optional: tuple[Part, ...]
+    without: frozenset[str]
     lost: Usage
     attempts: int = 0
     only_500: bool = True

@@ -53,25 +53,29 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who was asked and with what, in the words of the settings."""
+    """Who was asked and with what, in the words of the settings; `secrets` beside the key."""
 
     server: str
     path: str
     api_key: str
     model: str
+    secrets: tuple[str, ...] = ()
 
     def quoted(self, text: object) -> str:
         """A server's words, fit for a log: one short line, and never the key."""
         line = " ".join(mended(str(text)).split())
         line = "".join(one if one.isprintable() else "\ufffd" for one in line)
-        if len(self.api_key) >= _SHORTEST_KEY:
-            line = line.replace(self.api_key, "…")
+        for secret in (self.api_key, *self.secrets):
+            if len(secret) >= _SHORTEST_KEY:
+                line = line.replace(secret, "…")
         return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Read what came in place of a stream."""
-    if headers.get("content-type", "").startswith("text/html"):
+    """Read what came in place of a reply; of a page for people nothing but its status."""
+    first = body.lstrip()[:1]
+    is_html = headers.get("content-type", "").startswith("text/html") and first not in b"{["
+    if is_html or first == b"<":
         return Refusal(status, {}, headers)
     try:
         sent = msgspec.json.decode(body)

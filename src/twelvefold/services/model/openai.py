@@ -7,6 +7,7 @@ what a refusal means.
 import asyncio
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
@@ -25,16 +26,13 @@ from twelvefold.services.model.attempts import (
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
+from twelvefold.services.model.http.connecting import Dropped, Unreachable
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.optional import Part, refused_parts
 from twelvefold.services.model.provider import for_provider, marked, provider_of
 from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.transport import (
-    Answer,
-    Dropped,
-    HttpTransport,
-    Transport,
-    Unreachable,
-)
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
 
@@ -57,21 +55,30 @@ class ModelSettings:
 
     `first_token_timeout_s` bounds the silence of a model that may be thinking,
     `between_tokens_timeout_s` that of one in the middle of a text or a call. A finished reply is
-    taken `last_words_timeout_s` after its end, although the server has not ended the stream.
+    taken `last_words_timeout_s` after its end, although the server has not ended the stream; a
+    quarter of that where its usage is known.
     """
 
     base_url: str
     api_key: str = field(repr=False)
     model: str
     api: Api = "responses"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxies: Proxies = NO_PROXIES
+    ca_file: str = ""
     temperature: float | None = None
     max_output_tokens: int | None = None
     connect_timeout_s: float = 10.0
     first_token_timeout_s: float = 120.0
     between_tokens_timeout_s: float = 60.0
-    last_words_timeout_s: float = 1.0
+    last_words_timeout_s: float = 2.0
     max_attempts: int = 6
     backoff_s: float = 0.5
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is, and what every request to it carries."""
+        return Endpoint(self.base_url, self.api_key, self.headers, self.proxies, self.ca_file)
 
 
 class OpenAIModel:
@@ -82,9 +89,15 @@ class OpenAIModel:
         self._settings = settings
         self._wire = _WIRES[settings.api]
         self._transport = transport or HttpTransport(
-            settings.base_url, settings.api_key, connect_timeout_s=settings.connect_timeout_s
+            settings.endpoint, connect_timeout_s=settings.connect_timeout_s
         )
-        self._asked = Asked(self._transport.name, self._wire.path, settings.api_key, settings.model)
+        self._asked = Asked(
+            self._transport.name,
+            self._wire.path,
+            settings.api_key,
+            settings.model,
+            tuple(settings.headers.values()),
+        )
         self._provider = provider_of(settings.base_url, settings.model)
         self._refused: frozenset[Part] = frozenset()
 
@@ -98,7 +111,7 @@ class OpenAIModel:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
             optional = tuple(part for part in self._wire.optional if part not in without)
-            sending = Sending(body, {HOPS: str(request.hops + 1)}, optional, lost)
+            sending = Sending(body, {HOPS: str(request.hops + 1)}, optional, names, lost)
             try:
                 reply = await self._insist(sending, listener)
             except PartsRefused as refused:
@@ -177,7 +190,7 @@ class OpenAIModel:
             attempt.begun = True
             if reply.finished:
                 # Usage may follow, or nothing but heartbeats.
-                ends_at = min(ends_at, now() + self._settings.last_words_timeout_s)
+                ends_at = min(ends_at, now() + self._last_words_s(reply))
             silence.reschedule(min(now() + self._patience_s(reply), ends_at))
 
     async def _fault(self, answer: Answer, sending: Sending) -> Exception:
@@ -192,6 +205,10 @@ class OpenAIModel:
                 log.warning("request_part_left_out", parts=names, why=why)
                 return PartsRefused(parts)
         return fault_of(refused, self._asked)
+
+    def _last_words_s(self, reply: Reply) -> float:
+        wait_s = self._settings.last_words_timeout_s
+        return wait_s / 4 if reply.usage.output_tokens else wait_s
 
     def _patience_s(self, reply: Reply) -> float:
         if reply.flowing:
@@ -232,8 +249,7 @@ class OpenAIModel:
         return ModelRejected(f"{self._asked.server} fails on this request each time: {fault.why}")
 
     async def _answers_a_probe(self, sending: Sending) -> bool:
-        names = frozenset(part.name for part in self._refused)
-        body = self._wire.encode(PROBE, self._settings, names)
+        body = self._wire.encode(PROBE, self._settings, sending.without)
         try:
             async with (
                 asyncio.timeout(self._settings.first_token_timeout_s),

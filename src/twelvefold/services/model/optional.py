@@ -53,9 +53,27 @@ class Part:
         return self.take_out(body) if self.take_out else _removed(body, self.path)
 
 
-def names_a_schema(path: Path) -> bool:
-    """Whether a refusal is of a tool's parameters: a schema that only `strict` makes unfit."""
+def _names_a_schema(path: Path) -> bool:
     return path[0] == "tools" and "parameters" in path
+
+
+def _not_strict(body: Body) -> bool:
+    functions = [tool.get("function") or tool for tool in body.get("tools") or ()]
+    strict = [function for function in functions if function.get("strict")]
+    for function in strict:
+        # Left out it would be true: that is what the Responses API takes it for.
+        function["strict"] = False
+    return bool(strict)
+
+
+STRICT_SCHEMAS = Part(
+    "strict schemas",
+    ("tools", "parameters"),
+    ours=True,
+    also=_names_a_schema,
+    take_out=_not_strict,
+)
+"""What a server refuses as a schema that strict mode does not take, and takes otherwise."""
 
 
 def leave_out(body: bytes, parts: Iterable[Part], without: frozenset[str]) -> bytes:

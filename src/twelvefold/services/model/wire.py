@@ -101,16 +101,17 @@ def output_limit(wanted: int | None, limit: int | None) -> int | None:
 
 
 class Text:
-    """A text that comes in pieces, shown as it does; a character may be split over two of them.
-
-    `size` is its length in bytes.
-    """
+    """A text that comes in pieces, shown as it does; a character may be split over two of them."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
         self._pieces: list[str] = []
         self._half = ""
-        self.size = 0
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return byte_length(self.so_far)
 
     @property
     def so_far(self) -> str:
@@ -124,7 +125,6 @@ class Text:
             piece = self._joined(self._half + piece)
         if piece:
             self._pieces.append(piece)
-            self.size += byte_length(piece)
             self._show(piece)
 
     def end(self) -> str:
@@ -163,11 +163,6 @@ def loads(data: bytes) -> Any:
 def dumps_mended(value: Any) -> bytes:
     """The value as JSON again, without lone surrogates."""
     return mended(json.dumps(value, ensure_ascii=False)).encode()
-
-
-def is_done(data: bytes) -> bool:
-    """Whether an event's data is the `[DONE]` that ends a stream."""
-    return data.startswith(DONE) and data.strip() == DONE
 
 
 def error_in(sent: object) -> Mapping[str, Any] | None:

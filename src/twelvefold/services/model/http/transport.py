@@ -5,13 +5,22 @@ to import, so that is done by `prepare`, or else with the first request.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from twelvefold.errors import ModelUnavailable
+from twelvefold.services.model.http.connecting import (
+    Dropped,
+    Unreachable,
+    no_proxy,
+    no_tls,
+    reason_of,
+    refused_by_proxy,
+    trusting,
+    untrusted,
+)
+from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.wire import TryAgain
 
 if TYPE_CHECKING:
@@ -54,11 +63,9 @@ class Transport(Protocol):
 class HttpTransport:
     """Connections to one server, opened as they are needed and kept for the next request."""
 
-    def __init__(self, base_url: str, api_key: str, *, connect_timeout_s: float) -> None:
-        url = urlsplit(base_url)
-        self.name = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl().rstrip("/")
-        self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
+    def __init__(self, endpoint: Endpoint, *, connect_timeout_s: float) -> None:
+        self.name = endpoint.name
+        self._endpoint = endpoint
         self._connect_timeout_s = connect_timeout_s
         self._session: ClientSession | None = None
 
@@ -66,11 +73,26 @@ class HttpTransport:
         """Import aiohttp, which makes its TLS contexts then."""
         import aiohttp  # noqa: F401 - for its import
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager["HttpAnswer"]:
+        """As `Transport` says."""
+        return self._answer("POST", path, body, headers)
+
+    def get(self, path: str) -> AbstractAsyncContextManager["HttpAnswer"]:
+        """Ask for what is at a path below the base URL; raises as `post` does."""
+        return self._answer("GET", path, None, {"accept": "application/json"})
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator["HttpAnswer"]:
-        response = await self._send(self._base_url + path, body, headers)
+        response = await self._send(method, self._endpoint.url(path), body, headers)
         try:
             yield HttpAnswer(response)
             await _drain(response)
@@ -78,52 +100,55 @@ class HttpTransport:
             # A connection whose answer was not read to its end is closed, not kept.
             response.release()
 
-    async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> "ClientResponse":
+    async def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> "ClientResponse":
         import aiohttp
 
         session = self._session or self._open()
         try:
-            return await session.post(url, data=body, headers=headers, allow_redirects=False)
+            return await session.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._endpoint.proxy,
+            )
+        # A certificate error is a ValueError, too.
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise untrusted(self._endpoint, error) from None
         except (ValueError, aiohttp.NonHttpUrlClientError):
             problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY cannot be sent as it is"
             raise ModelUnavailable(problem) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise refused_by_proxy(self._endpoint, error) from None
+        except aiohttp.ClientProxyConnectionError as error:
+            raise no_proxy(self._endpoint, error) from None
+        except aiohttp.ClientConnectorSSLError as error:
+            raise no_tls(error) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(_reason(error)) from None
+            raise Unreachable(reason_of(error) + self._through()) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Dropped(f"the connection was dropped: {_reason(error)}") from None
+            problem = f"the connection was dropped: {reason_of(error)}{self._through()}"
+            raise Dropped(problem) from None
+
+    def _through(self) -> str:
+        name = self._endpoint.proxy_name
+        return f" (through the proxy {name})" if name else ""
 
     def _open(self) -> "ClientSession":
         from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-        headers = {
-            "Accept": "text/event-stream",
-            # A proxy that compresses also waits until it has something to compress.
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "User-Agent": "twelvefold",
-        }
-        if self._api_key:
-            headers["Authorization"] = f"Bearer {self._api_key}"
         self._session = ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+            connector=TCPConnector(
+                limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=trusting(self._endpoint.ca_file)
+            ),
             cookie_jar=DummyCookieJar(),
-            headers=headers,
+            headers=self._endpoint.request_headers(),
             timeout=ClientTimeout(total=None, connect=self._connect_timeout_s),
         )
         return self._session
-
-
-class Unreachable(TryAgain):
-    """No connection came about; that seldom changes within seconds."""
-
-
-class Dropped(TryAgain):
-    """The connection ended before an answer began, as one does that was kept for too long."""
 
 
 class HttpAnswer:
@@ -141,7 +166,7 @@ class HttpAnswer:
         try:
             return await self._response.content.readany()
         except self._faults as error:
-            raise TryAgain(f"the connection broke in mid-reply: {_reason(error)}") from None
+            raise TryAgain(f"the connection broke in mid-reply: {reason_of(error)}") from None
 
 
 async def _drain(response: "ClientResponse") -> None:
@@ -151,11 +176,3 @@ async def _drain(response: "ClientResponse") -> None:
     with suppress(Exception):
         async with asyncio.timeout(_DRAIN_S):
             await response.content.read()
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None)
-    if number and number > 0:
-        return os.strerror(number)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

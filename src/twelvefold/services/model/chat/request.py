@@ -1,4 +1,4 @@
-"""Chat Completions: a request as JSON. `chat_stream` reads the reply.
+"""Chat Completions: a request as JSON. `stream` reads the reply.
 
 Items of the Responses API go in and come out, so that the journal does not depend on the API.
 """
@@ -10,8 +10,8 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.core.sendable import NO_RESULT
-from twelvefold.services.model.chat_stream import ChatReply
-from twelvefold.services.model.optional import Part, leave_out, names_a_schema
+from twelvefold.services.model.chat.stream import ChatReply
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
 from twelvefold.services.model.provider import (
     message_fields,
     names_a_message_field,
@@ -161,7 +161,8 @@ def _with_the_old_limit(body: dict[str, Any]) -> bool:
 _OPTIONAL = (
     Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
     Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
-    Part("strict", ("tools", "function", "strict"), ours=True, also=names_a_schema),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "function", "strict"), ours=True),
     Part(
         "messages.provider",
         ("messages", "extra_content"),

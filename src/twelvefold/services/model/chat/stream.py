@@ -9,10 +9,11 @@ import msgspec
 
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.chat_calls import Calls
+from twelvefold.services.model.chat.calls import Calls
 from twelvefold.services.model.provider import MESSAGE, Fields
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
+    DONE,
     UNREADABLE,
     ErrorSent,
     Show,
@@ -20,7 +21,6 @@ from twelvefold.services.model.wire import (
     TryAgain,
     byte_length,
     error_in,
-    is_done,
     loads,
     message,
     text_of,
@@ -45,12 +45,16 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    """`message` instead of `delta` is what a server sends that does not know how to stream."""
+    """`message` instead of `delta` is what a server sends that does not know how to stream.
+
+    `text` is what it sends that knows the older completions alone.
+    """
 
     index: Any = None
     delta: dict[str, Any] | None = None
     message: dict[str, Any] | None = None
     finish_reason: Any = None
+    text: Any = None
     usage: Any = None
     error: Any = None
 
@@ -102,21 +106,25 @@ class ChatReply:
         return self._text.size + self._refusal.size + self._calls.size + self._reasoning_size
 
     def add(self, data: bytes) -> None:
-        if is_done(data):
+        if data.startswith(DONE) and data.strip() == DONE:
             self.over = True
             return
         chunk = _chunk(data)
+        choices = chunk.choices
+        if not choices or chunk.error:
+            self._read_error(chunk, data)
+        if chunk.model is not None and not self._model and isinstance(chunk.model, str):
+            self._model = chunk.model
+        for choice in choices or ():
+            # Only one is asked for; some servers send more.
+            if choice is not None and choice.index in (0, None, "0"):
+                self._add(choice)
+        if chunk.usage is not None or self.finished or not choices:
+            self._read_usage(chunk)
+
+    def _read_error(self, chunk: _Chunk, data: bytes) -> None:
         if (chunk.error or chunk.choices is None) and (error := error_in(loads(data))):
             raise ErrorSent(error)
-        self._read_usage(chunk)
-        if isinstance(chunk.model, str):
-            self._model = chunk.model or self._model
-        for choice in chunk.choices or ():
-            # Only one is asked for; some servers send more.
-            if choice is not None and choice.index in (None, 0, "0"):
-                self._add(choice)
-        if not chunk.choices and chunk.usage and self._says_something():
-            self.finished = True  # the usage comes last
 
     def whole(self, request_hash: str, model: str) -> ModelReply:
         text, refusal = self._text.end(), self._refusal.end()
@@ -147,20 +155,26 @@ class ChatReply:
             self._usage.read_around(msgspec.to_builtins(chunk))
         if chunk.eval_count or chunk.prompt_eval_count:
             self._usage.read(msgspec.to_builtins(chunk))
+        if not chunk.choices and chunk.usage and self._says_something():
+            self.finished = True  # the usage comes last
 
     def _add(self, choice: _Choice) -> None:
         if choice.error and (error := error_in({"error": choice.error})):
             raise ErrorSent(error)
-        self._usage.read(choice.usage)
+        if choice.delta is not None:
+            self._fields.add_of_message(choice.delta)
+            self._add_delta(msgspec.convert(choice.delta, _Delta))
+        if choice.usage is not None:
+            self._usage.read(choice.usage)
         if choice.message is not None:
             if not self._fields.found:
                 self._fields.add_of_message(choice.message)
             self._add_message(msgspec.convert(choice.message, _Delta))
-        if choice.delta is not None:
-            self._fields.add_of_message(choice.delta)
-            self._add_delta(msgspec.convert(choice.delta, _Delta))
-        if isinstance(choice.finish_reason, str) and choice.finish_reason not in ("", "null"):
-            self._finish(choice.finish_reason.lower())
+        elif choice.text and choice.delta is None:
+            self._text.add(choice.text)
+        reason = choice.finish_reason
+        if reason is not None and isinstance(reason, str) and reason not in ("", "null"):
+            self._finish(reason.lower())
 
     def _finish(self, reason: str) -> None:
         if reason in _BROKEN:
@@ -187,13 +201,13 @@ class ChatReply:
             self._text.add(text_of(delta.content))
         if delta.refusal:
             self._refusal.add(delta.refusal)
-        for reasoning in (delta.reasoning_content, delta.reasoning):
-            if isinstance(reasoning, str) and reasoning:
-                self._reasoning_size += byte_length(reasoning)
-                break
-        for call in _calls_in(delta):
-            self.flowing = True
-            self._calls.add(call)
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning is not None and isinstance(reasoning, str):
+            self._reasoning_size += byte_length(reasoning)
+        if delta.tool_calls or delta.function_call:
+            for call in _calls_in(delta):
+                self.flowing = True
+                self._calls.add(call)
 
 
 def _calls_in(delta: _Delta) -> list[Any]:

@@ -5,13 +5,24 @@ workflow's or a caller's own, where the user's words name it. Pure: the same req
 reply.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo_talk import Call, Talk, Told, answered, read_talk, rows_of
-from twelvefold.services.model.demo_wishes import WHICH_TO_DROP, Wish, understood, with_seats
+from twelvefold.services.model.demo.answers import fitting
+from twelvefold.services.model.demo.talk import Call, Talk, Told, answered, read_talk, rows_of
+from twelvefold.services.model.demo.tools import (
+    NAMED,
+    anything,
+    cut,
+    filled,
+    fit_of,
+    is_greeting,
+    made_up,
+    told_by,
+)
+from twelvefold.services.model.demo.wishes import WHICH_TO_DROP, Wish, understood, with_seats
 
 NOTICE = (
     "I am the built-in demo model: a few rules, not a language model. "
@@ -25,15 +36,7 @@ HELP = (
 MOST_SHOWN = 4
 _OURS = {"find_courses", "get_course"}
 _ALL_OURS = _OURS | {"my_enrolments", "drop", "enrol", "find_alternatives", "send_welcome"}
-_NAMED = 3
-"""How well a tool fits at least whose name has one of the words that were said."""
-_RESULT_CHARS = 600
 _DESCRIPTION_CHARS = 300
-_SMALL = {
-    *("a", "all", "an", "and", "can", "could", "for", "in", "is", "it", "my", "of", "on", "our"),
-    *("please", "that", "the", "then", "to", "with", "would", "you"),
-}
-_ASKS = re.compile(r"\b(show|list|what|which|see|read|all|my|how many)\b|\?")
 
 
 def reply(body: Mapping[str, Any]) -> list[Item]:
@@ -42,14 +45,27 @@ def reply(body: Mapping[str, Any]) -> list[Item]:
     answer = _demanded(talk, body.get("tool_choice")) or _willingly(talk)
     if isinstance(answer, Call) and answer.tool not in talk.tools:
         answer = f"I would call {answer.tool} now, but it is not on offer."
-    if isinstance(answer, str) and not talk.asked:
-        answer = NOTICE + answer
+    if isinstance(answer, str):
+        answer = _in_format(body, talk, answer)
     return answered(body, answer)
+
+
+def _in_format(body: Mapping[str, Any], talk: Talk, answer: str) -> str:
+    """The answer as JSON where the request wants that, else as text."""
+    options = body.get("text")
+    form = options.get("format") if isinstance(options, dict) else None
+    match form:
+        case {"type": "json_schema", "schema": schema}:
+            return json.dumps(fitting(schema, answer=answer, said=talk.said), ensure_ascii=False)
+        case {"type": "json_object"}:
+            return json.dumps({"answer": answer}, ensure_ascii=False)
+        case _:
+            return answer if talk.asked else NOTICE + answer
 
 
 def _willingly(talk: Talk) -> Call | str:
     if not talk.tools.keys() >= _OURS:
-        return _anything(talk)
+        return anything(talk)
     return _of_the_caller(talk) or _enrolment(talk)
 
 
@@ -62,20 +78,22 @@ def _demanded(talk: Talk, choice: object) -> Call | None:
         return None
     if not names:
         return None
-    name = max(names, key=lambda name: _fit(talk.said, talk.tools[name]))
+    name = max(names, key=lambda name: fit_of(talk.said, talk.tools[name]))
     tool = talk.tools[name]
-    arguments = _filled(talk.said, tool)
-    return Call(name, _made_up(talk.said, tool) if arguments is None else arguments)
+    arguments = filled(talk.said, tool)
+    return Call(name, made_up(talk.said, tool) if arguments is None else arguments)
 
 
 def _of_the_caller(talk: Talk) -> Call | None:
     """The call of a tool that is not the academy's, if the words name it."""
-    names = [name for name in talk.tools if name not in _ALL_OURS] if not talk.now else []
-    fits = [(_fit(talk.said, talk.tools[name]), name) for name in names]
-    fit, name = max(fits, default=(0, ""))
-    if fit < _NAMED:
+    if talk.now or is_greeting(talk.said):
         return None
-    arguments = _filled(talk.said, talk.tools[name])
+    names = [name for name in talk.tools if name not in _ALL_OURS]
+    fits = [(fit_of(talk.said, talk.tools[name]), name) for name in names]
+    fit, name = max(fits, default=(0, ""))
+    if fit < NAMED:
+        return None
+    arguments = filled(talk.said, talk.tools[name])
     return None if arguments is None else Call(name, arguments)
 
 
@@ -103,7 +121,7 @@ def _enrolment(talk: Talk) -> Call | str:
         case "drop":
             return _after_drop(last)
         case _:
-            return _told(last)
+            return told_by(last)
 
 
 def _first_move(wish: Wish) -> Call | str:
@@ -168,7 +186,7 @@ def _description(course: Mapping[str, Any]) -> str:
     if note := str(course.get("prerequisite_note") or ""):
         needs.append(note.rstrip("."))
     required = f" It requires {', '.join(needs)}." if needs else ""
-    about = _cut(str(course.get("description") or "no description"), _DESCRIPTION_CHARS)
+    about = cut(str(course.get("description") or "no description"), _DESCRIPTION_CHARS)
     return f"{course.get('code')}, {course.get('title')}: {about}{required}"
 
 
@@ -272,119 +290,3 @@ def _seats(row: Mapping[str, Any]) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-# Any other workflow
-
-
-def _anything(talk: Talk) -> Call | str:
-    """One call of the tool that the words name best, then what it said."""
-    if talk.now:
-        return _told(talk.now[-1])
-    if not talk.tools:
-        return "This workflow offers me no tool, and my rules know nothing but tools."
-    fitting = [call for name in talk.tools if (call := _fitting(talk, name))]
-    if fitting:
-        return max(fitting, key=lambda ranked: ranked[0])[1]
-    return (
-        "My rules do not know this workflow; I call a tool if your words name it. "
-        f"There are: {', '.join(talk.tools)}."
-    )
-
-
-def _fitting(talk: Talk, name: str) -> tuple[tuple[int, bool], Call] | None:
-    """A call, and how well it fits; of two that fit alike a question wants the one without text."""
-    fit, arguments = _fit(talk.said, talk.tools[name]), _filled(talk.said, talk.tools[name])
-    if not fit or arguments is None:
-        return None
-    asks = _ASKS.search(talk.said.lower()) is not None
-    says = any(value is not None for value in arguments.values())
-    return (fit, asks != says), Call(name, arguments)
-
-
-def _told(told: Told) -> str:
-    return f"{told.tool} says: {_cut(told.text.strip() or 'done', _RESULT_CHARS)}"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most].rstrip()} …"
-
-
-def _fit(said: str, tool: Mapping[str, Any]) -> int:
-    """How well a tool fits: what it does by its first word counts most, then words of its name."""
-    name, description = str(tool["name"]).replace("_", " "), str(tool.get("description", ""))
-    # What comes before a colon says what to do, what follows says to what.
-    words = _words(said.partition(":")[0])
-    in_name = set(words) & set(_words(name))
-    in_description = set(words) & set(_words(description)) - in_name
-    does = bool(words) and words[0] in (_verb(name), _verb(description))
-    return 3 * len(in_name) + len(in_description) + 6 * does
-
-
-def _verb(text: str) -> str:
-    return text.lower().partition(" ")[0].removesuffix("s")
-
-
-def _words(text: str) -> list[str]:
-    """The words that say something, each without the s of a plural."""
-    words = re.findall(r"[a-z]+", text.lower())
-    return [word.removesuffix("s") for word in words if word not in _SMALL]
-
-
-def _filled(said: str, tool: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arguments out of the sentence; None if the tool wants more than one text and one number."""
-    properties = (tool.get("parameters") or {}).get("properties") or {}
-    kinds = {name: _kind(schema) for name, schema in properties.items()}
-    wanted = sorted(kind for kind in kinds.values() if kind != "null")
-    number = re.search(r"-?\d+(\.\d+)?", said)
-    if wanted not in (
-        [],
-        ["string"],
-        ["number"],
-        ["integer"],
-        ["number", "string"],
-        ["integer", "string"],
-    ):
-        return None
-    if number is None and {"number", "integer"} & set(wanted):
-        return None
-    values: dict[str, Any] = {"null": None, "string": _text(said, tool)}
-    if number:
-        values |= {"number": float(number[0]), "integer": int(float(number[0]))}
-    return {name: values[kind] for name, kind in kinds.items()}
-
-
-def _made_up(said: str, tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the right types, for a tool that has to be called whatever it wants."""
-    simple = {"string": _text(said, tool), "number": 0, "integer": 0, "boolean": False}
-    simple |= {"array": [], "object": {}, "null": None}
-    properties = (tool.get("parameters") or {}).get("properties") or {}
-    return {
-        name: schema["enum"][0] if schema.get("enum") else simple.get(_kind(schema))
-        for name, schema in properties.items()
-    }
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """The type that a parameter wants, `null` where that will do."""
-    types: Iterable[Any] = [one.get("type") for one in schema.get("anyOf") or [schema]]
-    flat = {word for one in types for word in (one if isinstance(one, list) else [one])}
-    if "null" in flat:
-        return "null"
-    return "other" if "enum" in schema else str(next(iter(flat), "other"))
-
-
-def _text(said: str, tool: Mapping[str, Any]) -> str:
-    """What is meant as text: in quotes, after a colon, or between the words that name the tool."""
-    if quoted := re.search(r"[\"\u201c]([^\"\u201d]+)[\"\u201d]", said):
-        return quoted[1]
-    if after_colon := said.partition(":")[2].strip():
-        return after_colon
-    known = set(_words(f"{tool['name']} {tool.get('description', '')}".replace("_", " ")))
-    words = said.split()
-    meant = [place for place, word in enumerate(words) if not _names(known, word)]
-    return " ".join(words[meant[0] : meant[-1] + 1]).strip(" .,!?") if meant else said
-
-
-def _names(known: set[str], word: str) -> bool:
-    return known.issuperset(_words(word)) and not re.search(r"\d", word)

@@ -1,4 +1,4 @@
-"""The Responses API: a request as JSON. `responses_stream` reads the reply.
+"""The Responses API: a request as JSON. `stream` reads the reply.
 
 Source: OpenAI's API reference, `POST /responses`.
 """
@@ -9,9 +9,9 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.services.model.optional import Part, Path, leave_out, names_a_schema
+from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, Path, leave_out
 from twelvefold.services.model.provider import is_own, without_marks
-from twelvefold.services.model.responses_stream import ResponsesReply
+from twelvefold.services.model.responses.stream import ResponsesReply
 from twelvefold.services.model.roles import alternating
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
@@ -150,7 +150,8 @@ _OPTIONAL = (
         take_out=_without_own_fields,
     ),
     Part("store", ("store",), ours=True),
-    Part("strict", ("tools", "strict"), ours=True, also=names_a_schema),
+    STRICT_SCHEMAS,
+    Part("strict", ("tools", "strict"), ours=True),
     Part("parallel_tool_calls", ("parallel_tool_calls",)),
     Part("reasoning.summary", ("reasoning", "summary")),
     Part("reasoning.effort", ("reasoning", "effort")),

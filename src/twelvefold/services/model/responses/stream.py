@@ -10,9 +10,10 @@ import msgspec
 
 from twelvefold.core.events import Item, ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.responses_items import Items, kept
+from twelvefold.services.model.responses.items import Items, kept
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
+    DONE,
     MALFORMED,
     UNREADABLE,
     ErrorSent,
@@ -21,7 +22,6 @@ from twelvefold.services.model.wire import (
     TryAgain,
     dumps_mended,
     error_in,
-    is_done,
     loads,
     text_of,
 )
@@ -29,6 +29,7 @@ from twelvefold.services.model.wire import (
 _T = TypeVar("_T")
 _NOTHING = msgspec.Raw(b"null")
 _NULL = b"null"
+_TEXT_DELTA = "response.output_text.delta"
 _ENDS: dict[object, str] = {
     "response.completed": "completed",
     "response.done": "completed",
@@ -99,13 +100,16 @@ class ResponsesReply:
 
     @property
     def received(self) -> int:
-        return max(self._items.size, self._text.size)
+        return self._items.size + self._text.size
 
     def add(self, data: bytes) -> None:
-        if is_done(data):
+        if data.startswith(DONE) and data.strip() == DONE:
             self._said_done = True
             return
         event = _event(data)
+        if event.type == _TEXT_DELTA:
+            self._add_text(event, refused=False)
+            return
         match event.type:
             case "error" | "response.error":
                 raise ErrorSent(error_in(_read(data, dict[str, Any])) or {})
@@ -117,12 +121,15 @@ class ResponsesReply:
             case _:
                 self._add_untyped(data)
 
+    def _add_text(self, event: _Event, *, refused: bool) -> None:
+        self.flowing = True
+        self._text.add(event.delta)
+        self._items.add_text(event, refused=refused)
+
     def _add_to_item(self, kind: str, event: _Event) -> None:
         match kind:
-            case "response.output_text.delta" | "response.refusal.delta":
-                self.flowing = True
-                self._text.add(event.delta)
-                self._items.add_text(event, refused=kind == "response.refusal.delta")
+            case "response.refusal.delta":
+                self._add_text(event, refused=True)
             case "response.output_text.done" | "response.refusal.done":
                 self._items.set_text(event, refused=kind == "response.refusal.done")
             case "response.function_call_arguments.delta":

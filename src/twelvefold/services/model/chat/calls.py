@@ -42,6 +42,8 @@ class Calls:
             return
         piece = _piece(delta)
         call = self._call_of(piece)
+        if call is not None and call.is_repeated_by(piece):
+            return
         if piece.id or piece.name or piece.arguments:
             if call is None or not call.continues(piece):
                 call = _Call(piece.index)
@@ -94,7 +96,13 @@ class _Call:
             # The name in pieces, or repeated; a call without arguments that another one follows.
             known = piece.name == self._name or not piece.arguments
             return piece.index is not None and known
-        return piece.index is not None and piece.name == self._name and not self._is_whole()
+        return piece.name == self._name and not self._is_whole()
+
+    def is_repeated_by(self, piece: _Piece) -> bool:
+        """Whether a piece is this very call again, whole, as some servers end with."""
+        if not (piece.id and piece.id == self.id and piece.name == self._name):
+            return False
+        return _starts_an_object(piece.arguments) and _text(piece.arguments) == self._joined()
 
     def add(self, piece: _Piece) -> None:
         self.id = self.id or piece.id
@@ -108,7 +116,7 @@ class _Call:
     def named_arguments(self) -> Iterator[tuple[str, str, str]]:
         """Id, name and arguments; of several calls where the server has run them together."""
         name = mended(self._name)
-        first, *others = _objects_in(self._joined())
+        first, *others = objects_in(self._joined())
         yield mended(self.id), name, first
         for arguments in others:
             yield "", name, arguments
@@ -150,7 +158,7 @@ def _loads(text: str) -> Any:
         return None
 
 
-def _objects_in(text: str) -> list[str]:
+def objects_in(text: str) -> list[str]:
     """The JSON objects that a text is made of, empty and repeated ones left out.
 
     The text itself where it is one object, or anything else.

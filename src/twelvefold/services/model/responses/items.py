@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from twelvefold.core.events import Item
+from twelvefold.services.model.chat.calls import objects_in
 from twelvefold.services.model.wire import (
     byte_length,
     function_call,
@@ -46,14 +47,11 @@ class _Draft:
     item_id: Any
     output_index: Any
     item: Item
+    kind: str
     done: Item | None = None
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
-
-    @property
-    def type(self) -> str:
-        return str(self.item.get("type") or "message")
 
     def is_of(self, item_id: Any, output_index: Any) -> bool | None:
         """Whether an event is about this item; None if the two say nothing in common."""
@@ -67,7 +65,7 @@ class _Draft:
         """The item; None if nothing came of it."""
         if self.done is not None:
             return self.filled(self.done)
-        match self.type:
+        match self.kind:
             case "message":
                 return self.filled(self.item) if self.text or self.refusal else None
             case "function_call":
@@ -77,10 +75,11 @@ class _Draft:
 
     def filled(self, item: Item) -> Item:
         """The item with the pieces, where it lacks what they say."""
-        if self.type == "message" and not text_of(item.get("content")) and (parts := self._parts()):
+        if self.kind == "message" and not text_of(item.get("content")) and (parts := self._parts()):
             return {"type": "message", "role": "assistant", **item, "content": parts}
-        if self.type == "function_call" and not item.get("arguments") and self.arguments:
-            return item | {"arguments": mended("".join(self.arguments))}
+        lacks_arguments = item.get("arguments") in (None, "", "{}")
+        if self.kind == "function_call" and lacks_arguments and self.arguments:
+            return item | {"arguments": objects_in(mended("".join(self.arguments)))[0]}
         return item
 
     def _parts(self) -> list[Item]:
@@ -94,7 +93,10 @@ class _Draft:
 
 
 class Items:
-    """Items in the order in which they began. `size` is the length of their text in bytes."""
+    """Items in the order in which they began.
+
+    `size` is their length in bytes, without the text that came in deltas.
+    """
 
     def __init__(self) -> None:
         self.size = 0
@@ -107,7 +109,8 @@ class Items:
     def begin(self, event: Event, item: Item) -> None:
         """Take an item that is about to come in pieces."""
         item_id = item.get("id") or event.item_id
-        self._drafts.append(_Draft(item_id, event.output_index, item))
+        kind = str(item.get("type") or "message")
+        self._drafts.append(_Draft(item_id, event.output_index, item, kind))
 
     def finish(self, event: Event, item: Item) -> None:
         """Take a whole item."""
@@ -122,7 +125,6 @@ class Items:
         if isinstance(event.delta, str):
             draft = self._open("message", event.item_id, event.output_index)
             (draft.refusal if refused else draft.text).append(event.delta)
-            self.count(event.delta)
 
     def set_text(self, event: Event, *, refused: bool) -> None:
         """Take a message's whole text, where its pieces did not come."""
@@ -158,8 +160,9 @@ class Items:
         self.size += byte_length(text)
 
     def count_items(self, items: Sequence[Item]) -> None:
-        """Count items that came in one piece."""
-        self.size += len(msgspec.json.encode(items))
+        """Count items that came in one piece, but for the messages."""
+        others = [item for item in items if item.get("type", "message") != "message"]
+        self.size += len(msgspec.json.encode(others)) if others else 0
 
     def with_output(self, output: Sequence[Item]) -> list[Item]:
         """The items, or those of the response's last event where that has more of them."""
@@ -178,12 +181,18 @@ class Items:
 
     def _open(self, kind: str, item_id: Any, output_index: Any) -> _Draft:
         """The item that an event is about, a new one if none is open."""
+        if self._drafts:
+            last = self._drafts[-1]
+            its_own = last.kind == kind and last.item_id == item_id and last.done is None
+            if its_own and last.output_index == output_index:
+                # Nearly always; the rest is for servers that leave ids and indexes out.
+                return last
         for draft in reversed(self._drafts):
-            if draft.done is None and draft.type == kind:
+            if draft.done is None and draft.kind == kind:
                 same = draft.is_of(item_id, output_index)
                 if same or same is None:
                     return draft
-        draft = _Draft(item_id, output_index, {"type": kind})
+        draft = _Draft(item_id, output_index, {"type": kind}, kind)
         self._drafts.append(draft)
         return draft
 
@@ -191,7 +200,7 @@ class Items:
 def _filled(item: Item, drafts: list[_Draft]) -> Item:
     """An item of the last event with the pieces that came of it; each draft is used once."""
     kind = str(item.get("type") or "message")
-    draft = next((one for one in drafts if one.type == kind), None)
+    draft = next((one for one in drafts if one.kind == kind), None)
     if draft is None:
         return item
     drafts.remove(draft)
@@ -201,7 +210,8 @@ def _filled(item: Item, drafts: list[_Draft]) -> Item:
 def kept(item: Item, index: int, request_hash: str) -> Item:
     """The item without what says nothing. Only a reasoning item's id is ever asked for again."""
     kept = {key: value for key, value in item.items() if value is not None}
-    match kept.get("type"):
+    kept.setdefault("type", "function_call" if "arguments" in kept else "message")
+    match kept["type"]:
         case "message":
             kept.pop("id", None)
             kept["content"] = [_kept_part(part) for part in _parts(kept.get("content"))]
@@ -221,8 +231,9 @@ def kept(item: Item, index: int, request_hash: str) -> Item:
 def _parts(content: object) -> list[Item]:
     if isinstance(content, str):
         return [{"type": "output_text", "text": content, "annotations": []}]
-    parts = [content] if isinstance(content, dict) else content
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    if not isinstance(content, list):
+        return [content] if isinstance(content, dict) else []
+    return [part for one in content for part in ([one] if isinstance(one, dict) else _parts(one))]
 
 
 def _kept_part(part: Item) -> Item:

@@ -1,7 +1,4 @@
-"""The demo model: a few rules in the place of a model, over the same wire format as a real one.
-
-`demo_rules` decides what it says; this module is the server that it lacks, in this process.
-"""
+"""The demo model's server, in this process: the stream of the Responses API for a reply."""
 
 import asyncio
 import re
@@ -25,9 +22,9 @@ _CHARS_PER_TOKEN = 4
 def open_demo(rules: Rules | None = None) -> OpenAIModel:
     """The demo model, or one with other rules."""
     if rules is None:
-        from twelvefold.services.model import demo_rules
+        from twelvefold.services.model.demo.rules import reply
 
-        rules = demo_rules.reply
+        rules = reply
     settings = ModelSettings(base_url="", api_key="", model=NAME)
     return OpenAIModel(settings, DemoTransport(rules))
 

@@ -1,0 +1,339 @@
+"""The way to a server: proxies, certificates, the query and headers that requests carry."""
+
+import asyncio
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.certificates import Issued, issue
+from tests.services.model.mock_server import MockServer, answers, refuses, streams
+from tests.services.model.proxy_server import ProxyServer
+from tests.services.model.streams import Said, chat_events, responses_events
+from twelvefold.core.ports import ModelReply
+from twelvefold.errors import ModelUnavailable
+from twelvefold.services.model import open_model
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.listing import ModelList, list_models
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.openai import Api, OpenAIModel
+from twelvefold.services.model.wire import message
+
+HI = streams(chat_events(Said("Hi")))
+EVENTS = {"responses": responses_events, "chat": chat_events}
+MODELS = answers(200, b'{"data": [{"id": "m"}]}')
+APIS = pytest.mark.parametrize("api", ["responses", "chat"])
+
+
+async def reply_of(url: str, **settings: Any) -> ModelReply:
+    model = OpenAIModel(patient_as_a_test(url, **{"api": "chat", **settings}))
+    try:
+        return await model.reply(asking(), Heard())
+    finally:
+        await model.close()
+
+
+async def fault_of(url: str, **settings: Any) -> str:
+    with pytest.raises(ModelUnavailable) as caught:
+        await reply_of(url, **settings)
+    return str(caught.value)
+
+
+async def listed(url: str, proxies: Proxies = NO_PROXIES) -> ModelList:
+    return await list_models(Endpoint(url, "sk-secret", proxies=proxies), timeout_s=5)
+
+
+# Proxies
+
+
+async def test_a_name_that_only_the_proxy_knows_is_reached_through_it(server: MockServer) -> None:
+    server.will(HI)
+    async with ProxyServer(server.port) as proxy:
+        proxies = Proxies(http=proxy.url)
+        reply = await reply_of("http://models.internal/v1", proxies=proxies)
+        server.will(MODELS)
+        names = await listed("http://models.internal/v1", proxies)
+
+    assert reply.items == (message("Hi"),)
+    assert names == ModelList("http://models.internal/v1", 200, frozenset({"m"}))
+    assert proxy.asked == [
+        "POST http://models.internal/v1/chat/completions HTTP/1.1",
+        "GET http://models.internal/v1/models HTTP/1.1",
+    ]
+
+
+async def test_a_host_in_no_proxy_is_reached_directly(server: MockServer) -> None:
+    server.will(HI)
+    async with ProxyServer(server.port) as proxy:
+        await reply_of(server.url, proxies=Proxies(http=proxy.url, direct="127.0.0.0/8"))
+
+    assert proxy.asked == []
+
+
+async def test_the_proxys_password_is_sent_to_it_and_to_nobody_else(server: MockServer) -> None:
+    server.will(HI)
+    async with ProxyServer(server.port) as proxy:
+        url = proxy.url.replace("://", "://ann:hid%40den@")
+        await reply_of("http://models.internal/v1", proxies=Proxies(http=url))
+
+    basic = b64encode(b"ann:hid@den").decode()
+    assert proxy.headers[0]["proxy-authorization"] == f"Basic {basic}"
+    assert server.calls[0].headers["authorization"] == "Bearer sk-secret"
+
+
+async def test_a_server_with_tls_is_reached_through_a_tunnel(tmp_path: Path) -> None:
+    issued = issue("models.internal")
+    ca_file = str(issued.write(tmp_path / "trusted.pem"))
+    async with MockServer(issued.server_context(tmp_path)) as server:
+        server.will(HI)
+        async with ProxyServer(server.port) as proxy:
+            url = proxy.url.replace("://", "://ann:hidden@")
+            proxies = Proxies(https=url)
+            reply = await reply_of("https://models.internal/v1", proxies=proxies, ca_file=ca_file)
+
+    assert reply.items == (message("Hi"),)
+    assert proxy.asked == ["CONNECT models.internal:443 HTTP/1.1"]
+    assert proxy.headers[0]["proxy-authorization"].startswith("Basic ")
+    assert "proxy-authorization" not in server.calls[0].headers
+    assert "authorization" not in proxy.headers[0]
+
+
+@pytest.mark.parametrize("url", ["https://models.internal/v1", "http://models.internal/v1"])
+async def test_a_proxy_that_wants_a_password_is_named(url: str) -> None:
+    async with ProxyServer(1, status=407) as proxy:
+        fault = await fault_of(url, proxies=Proxies(proxy.url, proxy.url))
+
+    assert "proxy" in fault
+    assert "wants a user and a password" in fault
+    assert len(proxy.asked) == 1
+
+
+async def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
+    async with ProxyServer(1, status=403) as proxy:
+        url = proxy.url.replace("://", "://ann:hidden@")
+        fault = await fault_of("https://models.internal/v1", proxies=Proxies(https=url))
+        shown = proxy.url
+
+    assert fault == (
+        f"cannot reach https://models.internal/v1 in 3 attempts: the proxy {shown} answers HTTP 403"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://models.internal/v1", "http://models.internal/v1"])
+async def test_a_proxy_that_is_not_there_is_named(url: str) -> None:
+    proxy = "http://ann:hidden@127.0.0.1:1"
+
+    fault = await fault_of(url, proxies=Proxies(proxy, proxy))
+
+    assert fault == (
+        f"cannot reach {url} in 3 attempts: the proxy http://127.0.0.1:1: Connection refused"
+    )
+
+
+async def test_a_connection_that_breaks_behind_the_proxy_names_it() -> None:
+    async with ProxyServer(1) as proxy:
+        url, proxies = proxy.url, Proxies(http=proxy.url.replace("://", "://ann:hidden@"))
+        fault = await fault_of("http://models.internal/v1", proxies=proxies, max_attempts=2)
+
+    assert fault.endswith(f"(through the proxy {url})")
+
+
+async def test_the_environments_proxies_count_where_none_are_given(
+    server: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(HI)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with ProxyServer(server.port) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        model = open_model(
+            base_url="http://models.internal/v1", api_key="k", model="m", api="chat", timeout_s=5
+        )
+        await model.reply(asking(), Heard())
+        await model.close()
+
+    assert len(proxy.asked) == 1
+
+
+# Certificates
+
+
+def expired() -> Issued:
+    return issue(days=(-3, -1))
+
+
+def of_an_authority() -> Issued:
+    return issue(by=issue("An authority", is_authority=True))
+
+
+@pytest.mark.parametrize(
+    ("issued", "problem", "remedy"),
+    [
+        (issue, "is self-signed", "put it into a PEM file and name that in SSL_CERT_FILE"),
+        (
+            of_an_authority,
+            "is signed by an authority that this machine does not trust",
+            "put the authority's certificate into a PEM file and name that in SSL_CERT_FILE",
+        ),
+    ],
+)
+async def test_a_certificate_that_is_not_trusted_is_the_cause(
+    tmp_path: Path, issued: Any, problem: str, remedy: str
+) -> None:
+    async with MockServer(issued().server_context(tmp_path)) as server:
+        server.will(HI)
+        fault = await fault_of(server.url)
+        with pytest.raises(ModelUnavailable) as caught:
+            await listed(server.url)
+        url = server.url
+
+    assert fault.startswith(f"OPENAI_BASE_URL: the certificate of {url} {problem}")
+    assert remedy in fault
+    assert str(caught.value) == fault
+
+
+@pytest.mark.parametrize(
+    ("issued", "problem"),
+    [
+        (expired(), "has expired"),
+        (issue(days=(1, 3)), "is not valid yet"),
+        (issue("models.internal"), "is for another name"),
+        (issue("10.0.0.1"), "is for another name"),
+    ],
+)
+async def test_what_is_wrong_with_a_trusted_certificate_is_the_cause(
+    tmp_path: Path, issued: Issued, problem: str
+) -> None:
+    ca_file = str(issued.write(tmp_path / "trusted.pem"))
+    async with MockServer(issued.server_context(tmp_path)) as server:
+        server.will(HI)
+        fault = await fault_of(server.url, ca_file=ca_file)
+        url = server.url
+
+    assert fault.startswith(f"OPENAI_BASE_URL: the certificate of {url} {problem}")
+
+
+async def test_a_certificate_that_ssl_cert_file_names_is_trusted(tmp_path: Path) -> None:
+    issued = issue()
+    ca_file = str(issued.write(tmp_path / "trusted.pem"))
+    async with MockServer(issued.server_context(tmp_path)) as server:
+        server.will(HI)
+        reply = await reply_of(server.url, ca_file=ca_file)
+
+    assert reply.items == (message("Hi"),)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+async def test_a_file_without_certificates_is_named(tmp_path: Path, text: str | None) -> None:
+    ca_file = tmp_path / "trusted.pem"
+    if text is not None:
+        ca_file.write_text(text)
+
+    fault = await fault_of("https://127.0.0.1:1/v1", ca_file=str(ca_file))
+
+    assert fault.startswith(f"SSL_CERT_FILE: {ca_file} cannot be read as certificates: ")
+
+
+async def test_a_server_that_speaks_no_tls_is_told() -> None:
+    async def answer_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer_at_once, "127.0.0.1", 0) as plain:
+        port = plain.sockets[0].getsockname()[1]
+        fault = await fault_of(f"https://127.0.0.1:{port}/v1")
+
+    assert fault.endswith("it does not speak TLS (WRONG_VERSION_NUMBER); is http:// meant?")
+
+
+# The URL and the headers
+
+
+@APIS
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_a_query_in_the_base_url_is_that_of_every_request(
+    server: MockServer, api: Api, slash: str
+) -> None:
+    server.will(streams(EVENTS[api](Said("Hi"))))
+    url = f"{server.url}{slash}?api-version=2024-10-21&key=s3cret"
+
+    await reply_of(url, api=api)
+    path = server.calls[0].path
+    server.will(MODELS)
+    names = await listed(url)
+
+    rest = {"responses": "responses", "chat": "chat/completions"}[api]
+    assert path == f"/v1/{rest}?api-version=2024-10-21&key=s3cret"
+    assert server.calls[0].path == "/v1/models?api-version=2024-10-21&key=s3cret"
+    assert names.server == server.url
+
+
+async def test_a_query_is_not_shown(server: MockServer) -> None:
+    server.will(refuses(400))
+    model = OpenAIModel(patient_as_a_test(f"{server.url}?key=s3cret", api="chat"))
+
+    with pytest.raises(Exception, match="refuses the request") as caught:
+        await model.reply(asking(), Heard())
+    await model.close()
+
+    assert "s3cret" not in str(caught.value)
+
+
+@APIS
+async def test_more_headers_go_with_every_request(server: MockServer, api: Api) -> None:
+    server.will(streams(EVENTS[api](Said("Hi"))))
+    headers = {"api-key": "abc", "OpenAI-Organization": "org-1", "User-Agent": "mine"}
+
+    await reply_of(server.url, api=api, api_key="", headers=headers)
+    sent = server.calls[0].headers
+    server.will(MODELS)
+    await list_models(Endpoint(server.url, "", headers), timeout_s=5)
+
+    for found in (sent, server.calls[0].headers):
+        assert (found["api-key"], found["openai-organization"]) == ("abc", "org-1")
+        assert found["user-agent"] == "mine"
+    assert "authorization" not in sent
+
+
+async def test_a_header_of_the_operators_replaces_ours(server: MockServer) -> None:
+    server.will(HI)
+
+    await reply_of(server.url, headers={"AUTHORIZATION": "Token t"})
+
+    assert server.calls[0].headers["authorization"] == "Token t"
+
+
+async def test_a_header_that_a_server_repeats_is_not_shown(server: MockServer) -> None:
+    server.will(refuses(401, {"message": "api-key long-secret-value is wrong"}))
+
+    fault = await fault_of(server.url, headers={"api-key": "long-secret-value"})
+
+    assert "long-secret-value" not in fault
+
+
+async def test_an_address_of_version_6_is_reached() -> None:
+    async with MockServer(host="::1") as server:
+        server.will(HI)
+        reply = await reply_of(server.url)
+        server.will(MODELS)
+        names = await listed(server.url)
+
+    assert reply.items == (message("Hi"),)
+    assert names.server.startswith("http://[::1]:")
+
+
+async def test_a_server_that_lists_no_json_is_told(server: MockServer) -> None:
+    server.will(answers(200, b"<html>"))
+
+    with pytest.raises(ModelUnavailable, match="its list of models is no JSON"):
+        await listed(server.url)
+
+
+async def test_a_list_of_models_may_have_anything_in_it(server: MockServer) -> None:
+    for body in ({"data": [{"id": "m"}, 7, None]}, [1], {"data": None}, "x"):
+        server.will(answers(200, json.dumps(body).encode()))
+        assert (await listed(server.url)).status == 200
