@@ -245,6 +245,16 @@ def test_an_item_that_was_taken_out_takes_no_room() -> None:
     assert compacted.turns_left_out == 0
 
 
+def test_a_run_whose_only_item_was_taken_out_still_has_the_last_turn() -> None:
+    story: list[Event] = [asked("one"), said("1"), finished(), asked("two"), said("2"), finished()]
+    told = thread(*story, asked("three"), removed("7i0"))
+
+    compacted = build_request(told, BARE, room_for(told, less=10))
+
+    assert compacted.request.items == (user("two"), assistant("2"))
+    assert compacted.turns_left_out == 1
+
+
 def test_the_callers_own_tools_take_room_once_and_their_earlier_lists_none() -> None:
     wordy = own_tool("get", description="Get. " * 100)
     story: list[Event] = [asked("hello", tools=(wordy,)), said("hi"), finished()]
