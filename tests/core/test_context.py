@@ -12,10 +12,12 @@ from tests.builders import (
     asked,
     assistant,
     called,
+    failed,
     finished,
     function_call,
     output,
     own_tool,
+    removed,
     replied,
     said,
     succeeded,
@@ -25,10 +27,19 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import BYTES_PER_TOKEN, WINDOW_SHARE, Compacted, build_request
+from twelvefold.core.context import BYTES_PER_TOKEN, Compacted, build_request
 from twelvefold.core.conversation import RESULT
-from twelvefold.core.events import Event, Item, ItemRemoved, ItemsAdded, RunStarted
+from twelvefold.core.events import (
+    Event,
+    Item,
+    ItemRemoved,
+    ItemsAdded,
+    ModelReplied,
+    RunStarted,
+    ToolSucceeded,
+)
 from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
+from twelvefold.core.sendable import NO_RESULT
 from twelvefold.core.thread import Thread
 from twelvefold.core.wishes import NO_PARAMETERS
 from twelvefold.core.workflow import Workflow, tool
@@ -65,7 +76,8 @@ def left_out(length: int) -> str:
 
 def room_for(told: Thread, less: int = 0) -> Limits:
     """A window that the whole thread would just fill, but for so many characters."""
-    characters = sum(entry.size for entry in told.entries) - less
+    whole = build_request(told, BARE, Limits(context_tokens=10**6)).request.items
+    characters = len(msgspec.json.encode(whole)) - less
     tokens = next(n for n in range(10**6) if int(n * 0.9) * BYTES_PER_TOKEN >= characters)
     return Limits(context_tokens=tokens)
 
@@ -105,7 +117,7 @@ def test_of_one_that_does_not_the_oldest_results_go_first() -> None:
 def test_no_more_results_go_than_must() -> None:
     looked: list[Event] = [called("look", id="c1"), succeeded("2.0", "look", LONG)]
     looked_again: list[Event] = [called("look", id="c2"), succeeded("4.0", "look", LONG)]
-    told = thread(asked(), *looked, *looked_again, said())
+    told = thread(asked(), *looked, *looked_again, replied(ended="content_filter"))
 
     compacted = build_request(told, BARE, room_for(told, less=100))
 
@@ -116,7 +128,7 @@ def test_no_more_results_go_than_must() -> None:
 def test_then_the_oldest_turns_go() -> None:
     told = thread(*turn(), *turn(6), asked("and now"))
 
-    compacted = build_request(told, BARE, Limits(context_tokens=500))
+    compacted = build_request(told, BARE, Limits(context_tokens=250))
 
     assert compacted.request.items[0] == user("which seats are left")
     assert compacted.request.items[-1] == user("and now")
@@ -139,51 +151,127 @@ def test_results_that_the_model_has_not_seen_stay() -> None:
     assert results == [output("c1", left_out(len(LONG))), output("c2", LONG)]
 
 
-def results_of(told: Thread, limits: Limits) -> list[str]:
-    compacted = build_request(told, BARE, limits)
-    results = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
-    assert compacted.results_cut == sum("[cut here" in result for result in results)
-    size = len(msgspec.json.encode(compacted.request.items))
-    assert size <= int(limits.context_tokens * WINDOW_SHARE) * BYTES_PER_TOKEN
-    return results
+def items_of(told: Thread, limits: Limits) -> tuple[Item, ...]:
+    return build_request(told, BARE, limits).request.items
 
 
-@pytest.mark.parametrize(
-    "text", ["seats " * 4000, "座位" * 4000, '{"a":"\n"}' * 2000, "\x01" * 9999]
-)
-def test_a_result_that_is_longer_than_the_window_is_cut_with_a_note(text: str) -> None:
-    told = thread(asked(), called("look"), succeeded("2.0", "look", text))
+def test_an_unread_result_is_never_cut_and_the_error_names_the_setting() -> None:
+    told = thread(asked(), called("look"), succeeded("2.0", "look", "seats " * 4000))
 
-    (result,) = results_of(told, Limits(context_tokens=3000))
+    with pytest.raises(RequestError) as refused:
+        build_request(told, BARE, Limits(context_tokens=3000))
 
-    kept, note = result.rsplit("\n", 1)
-    assert text.startswith(kept)
-    assert note == f"[cut here, after {len(kept)} of {len(text)} characters]"
-    assert 2000 < len(msgspec.json.encode(result)) <= 2700
+    assert str(refused.value) == (
+        "this turn is about 8061 tokens long, and a window of 3000 leaves room for 2700; "
+        "set OPENAI_CONTEXT_TOKENS if the model's window is larger"
+    )
 
 
-def test_of_the_results_of_one_reply_only_the_long_ones_are_cut() -> None:
-    long, short = "seats " * 2000, "seats " * 10
-    answers = [
-        succeeded(f"2.{index}", "look", text) for index, text in enumerate([long, short, long])
+def own_call(question: str, id: str = "c1") -> list[Event]:
+    """A turn that ends with a call of a tool of the caller's."""
+    start = asked(question, tools=(own_tool("get"),))
+    return [start, replied(function_call("get", id)), finished()]
+
+
+def brings(id: str, text: str, *more: Item) -> RunStarted:
+    return RunStarted((output(id, text), *more), "ann", "academy", "1.0")
+
+
+def test_a_question_and_the_callers_result_are_sent_whole_or_not_at_all() -> None:
+    question, result = "q" * 150_000, "r" * 245_000
+    told = thread(*own_call(question), brings("c1", result))
+
+    with pytest.raises(RequestError, match="OPENAI_CONTEXT_TOKENS"):
+        build_request(told, BARE, LIMITS)
+
+    assert items_of(told, Limits(context_tokens=150_000)) == (
+        user(question),
+        function_call("get"),
+        output("c1", result),
+    )
+
+
+def test_what_the_caller_brought_along_is_not_replaced_and_older_turns_go_instead() -> None:
+    told = thread(*turn(), *own_call("and here"), brings("c1", LONG, user("so?")))
+
+    compacted = build_request(told, BARE, Limits(context_tokens=600))
+
+    assert compacted.request.items == (
+        user("and here"),
+        function_call("get"),
+        output("c1", LONG),
+        user("so?"),
+    )
+    assert (compacted.results_left_out, compacted.turns_left_out) == (1, 1)
+
+
+def test_what_the_caller_brought_along_may_go_once_the_model_has_read_it() -> None:
+    brought = [*own_call("and here"), brings("c1", LONG)]
+    looked: list[Event] = [called("look", id="c2"), succeeded("5.0", "look", LONG)]
+
+    items = items_of(thread(*brought, *looked), Limits(context_tokens=700))
+
+    assert items == (
+        user("and here"),
+        function_call("get"),
+        output("c1", left_out(len(LONG))),
+        function_call("look", "c2"),
+        output("c2", LONG),
+    )
+
+
+def test_of_a_history_that_the_caller_sends_only_the_last_results_are_unread() -> None:
+    brought = [
+        *(user("one"), function_call("get", "a"), output("a", LONG)),
+        *(function_call("get", "b"), output("b", LONG)),
     ]
-    told = thread(asked(), called("look", "look", "look"), *answers)
+    told = thread(RunStarted(tuple(brought), "ann", "academy", "1.0"))
 
-    first, second, third = results_of(told, Limits(context_tokens=3000))
+    items = items_of(told, Limits(context_tokens=650))
 
-    assert second == short
-    assert first == third
-    assert len(first) + len(second) + len(third) <= 2700
+    assert [item["output"] for item in items if item["type"] == RESULT] == [
+        left_out(len(LONG)),
+        LONG,
+    ]
 
 
-def test_the_results_of_many_calls_are_cut_to_their_notes_and_no_further() -> None:
-    answers = [succeeded(f"2.{index}", "look", LONG) for index in range(20)]
-    told = thread(asked(), called(*["look"] * 20), *answers)
+def test_an_item_that_was_taken_out_takes_no_room() -> None:
+    story: list[Event] = [asked("hello", user("x" * 3000)), said("hi"), finished(), removed("1i1")]
+    told = thread(*story, asked("more"))
 
-    results = results_of(told, Limits(context_tokens=2000))
+    compacted = build_request(told, BARE, Limits(context_tokens=500))
 
-    assert all(result.startswith("seats") for result in results)
-    assert len(results) == 20
+    assert compacted.request.items == (user("hello"), assistant("hi"), user("more"))
+    assert compacted.turns_left_out == 0
+
+
+def test_a_run_whose_only_item_was_taken_out_still_has_the_last_turn() -> None:
+    story: list[Event] = [asked("one"), said("1"), finished(), asked("two"), said("2"), finished()]
+    told = thread(*story, asked("three"), removed("7i0"))
+
+    compacted = build_request(told, BARE, room_for(told, less=10))
+
+    assert compacted.request.items == (user("two"), assistant("2"))
+    assert compacted.turns_left_out == 1
+
+
+def test_the_callers_own_tools_take_room_once_and_their_earlier_lists_none() -> None:
+    wordy = own_tool("get", description="Get. " * 100)
+    story: list[Event] = [asked("hello", tools=(wordy,)), said("hi"), finished()]
+    told = thread(*story * 3, asked("more"))
+
+    assert len(items_of(told, Limits(context_tokens=400))) == 7
+
+
+def test_arguments_that_grow_when_they_are_sent_make_the_rest_shorter() -> None:
+    garbled = replied(function_call("look", "c1", '"' * 500))
+    bad = failed("2.0", "look", "arguments", "Error: no JSON")
+    told = thread(*turn(), asked(), garbled, failed("7.0", "look", "arguments"))
+    assert bad.failure == "arguments"
+
+    items = items_of(told, room_for(told))
+
+    assert len(msgspec.json.encode(items)) <= room_for(told).context_tokens * 0.9 * 3
 
 
 def test_a_conversation_in_chinese_is_as_long_as_its_tokens() -> None:
@@ -200,7 +288,7 @@ def test_a_turn_that_the_model_has_made_too_long_is_no_fault_of_the_users() -> N
     with pytest.raises(RequestError) as refused:
         build_request(told, BARE, Limits(context_tokens=1000))
 
-    assert str(refused.value).endswith("leaves room for (900)")
+    assert "shorten" not in str(refused.value)
 
 
 def test_a_result_that_is_shorter_than_its_note_stays() -> None:
@@ -221,13 +309,13 @@ def test_a_result_that_is_shorter_than_its_note_stays() -> None:
 @pytest.mark.parametrize("parts", [[{"type": "input_text", "text": LONG}], LONG, None])
 def test_results_that_a_caller_brought_along_may_have_any_shape(parts: object) -> None:
     brought = [function_call("look"), {"type": RESULT, "call_id": "c1", "output": parts}]
-    start = RunStarted((*brought, user("go on")), "ann", "academy", "1.0")
+    start = RunStarted((*brought, assistant("I see."), user("go on")), "ann", "academy", "1.0")
     told = thread(start)
 
     compacted = build_request(told, BARE, room_for(told, less=10 if parts else 0))
 
     kept = [item["output"] for item in compacted.request.items if item["type"] == RESULT]
-    assert kept == [left_out(len(str(parts))) if parts else None]
+    assert kept == [left_out(len(str(parts))) if parts else "(no result)"]
 
 
 def test_the_instructions_and_the_tools_take_room_too() -> None:
@@ -246,14 +334,13 @@ def test_a_turn_that_alone_is_longer_than_the_window_is_refused_with_what_there_
         build_request(told, BARE, Limits(context_tokens=1000))
 
     assert str(refused.value) == (
-        "this turn is about 1037 tokens long, more than the model's window "
-        "(OPENAI_CONTEXT_TOKENS) leaves room for (900); "
-        "say it shorter"
+        "this turn is about 1015 tokens long, and a window of 1000 leaves room for 900; "
+        "shorten the input, or set OPENAI_CONTEXT_TOKENS if the model's window is larger"
     )
 
 
 def test_instructions_that_are_longer_than_the_window_leave_no_room() -> None:
-    with pytest.raises(RequestError, match=r"leaves room for \(0\)"):
+    with pytest.raises(RequestError, match="leaves room for 0"):
         build_request(thread(asked()), Workflow("a", "x" * 9000, ()), Limits(context_tokens=1000))
 
 
@@ -302,11 +389,25 @@ def test_a_request_keeps_its_calls_together_and_to_the_window(
     newest, *behind = [entry.event for entry in told.latest]
     assert len(json.dumps(items)) <= window * BYTES_PER_TOKEN
     assert _calls_and_results_match(items)
+    for result in _unread_of(told):
+        assert result in [item.get("output") for item in items]
     # Items are put in and taken out between two runs, or all that was said may be gone.
     edited = any(isinstance(one, ItemsAdded | ItemRemoved) for one in behind)
     if isinstance(newest, RunStarted) and not edited:
         assert newest.items[0] in items
     assert compacted == build_request(thread(*events), JOURNAL_WORKFLOW, limits)
+
+
+def _unread_of(told: Thread) -> Sequence[str]:
+    """The results behind the last entry by the model, of a thread that goes on."""
+    events = [entry.event for entry in told.latest]
+    replies = [index for index, event in enumerate(events) if isinstance(event, ModelReplied)]
+    called = told.latest[replies[-1]].position if replies and told.status == "active" else 0
+    return [
+        event.result or NO_RESULT
+        for event in events
+        if isinstance(event, ToolSucceeded) and event.call.startswith(f"{called}.")
+    ]
 
 
 def _calls_and_results_match(items: Sequence[Item]) -> bool:

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 
 from tests.builders import (
+    SPENT,
     allowed,
     approval_asked,
     asked,
+    assistant,
     called,
     denied,
     entries,
@@ -40,7 +42,7 @@ from twelvefold.core.decide import (
     decide,
     in_doubt,
 )
-from twelvefold.core.events import Event, ReplyEnd, ToolFailed, ToolSucceeded
+from twelvefold.core.events import Event, ModelReplied, ReplyEnd, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.thread import fold
@@ -438,3 +440,76 @@ def test_a_limit_of_calls_is_looked_at_before_each() -> None:
     assert isinstance(told, RunTools)
     assert isinstance(told.calls[0], BadCall)
     assert told.calls[0].failure == "not_open"
+
+
+# --- a model that says nothing
+
+EMPTY: list[ModelReplied] = [
+    replied(),
+    said(""),
+    said(" \n"),
+    replied({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}),
+    replied({"type": "message", "role": "assistant", "content": ""}),
+    replied({"type": "message", "role": "assistant", "content": None}),
+    replied({"type": "message", "role": "assistant", "content": []}),
+    replied({"type": "unheard_of", "x": 1}),
+]
+SOMETHING: list[ModelReplied] = [
+    said("0"),
+    replied(assistant(""), assistant("Hi")),
+    replied({"type": "message", "role": "assistant", "content": "Hi"}),
+    replied(
+        {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]}
+    ),
+    replied({"type": "message", "role": "assistant", "content": [{"type": "output_audio"}]}),
+    replied({"type": "mcp_call", "id": "m", "name": "look", "arguments": "{}"}),
+]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_a_model_that_says_nothing_is_asked_again_three_times(empty: ModelReplied) -> None:
+    for times in range(1, 4):
+        assert decide(thread(asked(), *[empty] * times), WORKFLOW, LIMITS) == CallModel()
+    story = thread(asked(), *[empty] * 4)
+
+    assert decide(story, WORKFLOW, LIMITS) == Stop("failed", "empty_reply")
+    assert story.usage.total_tokens == 4 * SPENT.total_tokens
+
+
+@pytest.mark.parametrize("reply", SOMETHING)
+def test_a_model_that_says_something_is_not_asked_again(reply: ModelReplied) -> None:
+    assert decide(thread(asked(), reply), WORKFLOW, LIMITS) == Finish()
+
+
+def test_empty_replies_count_only_in_a_row() -> None:
+    story: list[Event] = [
+        asked(),
+        said(""),
+        said(""),
+        called("look"),
+        succeeded("4.0", "look"),
+        said(""),
+    ]
+
+    assert thread(*story).empty_replies == 1
+    assert decide(thread(*story), WORKFLOW, LIMITS) == CallModel()
+
+
+def test_a_model_that_says_nothing_is_asked_within_the_limits() -> None:
+    story = thread(asked(), said(""))
+
+    assert decide(story, WORKFLOW, Limits(max_steps=1)) == Stop("incomplete", "max_steps")
+    assert decide(story, WORKFLOW, Limits(run_tokens=1)) == Stop("incomplete", "token_budget")
+
+
+@pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
+def test_a_reply_without_text_that_was_cut_short_is_no_empty_one(ended: ReplyEnd) -> None:
+    story = thread(asked(), replied(ended=ended))
+
+    assert decide(story, WORKFLOW, LIMITS) == Stop("incomplete", ended)
+
+
+def test_a_run_that_an_older_release_ended_with_an_empty_reply_stays_as_it_is() -> None:
+    story = thread(asked(), said(""), finished())
+
+    assert (story.status, decide(story, WORKFLOW, LIMITS)) == ("completed", Rest())

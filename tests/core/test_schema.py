@@ -1,20 +1,25 @@
 import inspect
 import json
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Union
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import UUID4, AfterValidator, AnyUrl, BaseModel, Field, SecretStr, create_model
 
-from twelvefold.core.schema import BadArguments, JsonSchema, Parameters
+from twelvefold.core.schema import BadArguments, Parameters
+from twelvefold.core.strict import JsonSchema, is_strict, tidied
+from twelvefold.errors import WorkflowError
 
 
 class Size(Enum):
@@ -271,3 +276,243 @@ def test_a_validator_that_is_broken_refuses_the_arguments() -> None:
 
     with pytest.raises(BadArguments, match="arguments: cannot be checked, KeyError"):
         checked.parse('{"code":"CR-1"}')
+
+
+# --- strict only where it is certain
+
+
+def described(kind: Any) -> Any:
+    return Annotated[kind, Field(description="what it is")]
+
+
+class Node(BaseModel):
+    name: str
+    below: list["Node"] = []
+
+
+class Deep(BaseModel):
+    rows: list[list[list[list[int]]]]
+
+
+class Odd(Enum):
+    ONE = 1
+    TWO = "two"
+
+
+Wide = create_model("Wide", **dict.fromkeys((f"p{n}" for n in range(120)), int))  # type: ignore[call-overload]
+Many = Enum("Many", {f"v{n}": f"value {n}" for n in range(600)})  # type: ignore[misc]
+Wordy = Enum("Wordy", {f"v{n}": f"{n}" + "x" * 100 for n in range(200)})  # type: ignore[misc]
+
+
+class Sized(BaseModel):
+    size: Size = Field(description="the cup's size")
+    other: Size
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        described(Size),
+        described(Size | None),
+        described(Seat),
+        described(list[Size]),
+        list[Annotated[Seat, Field(description="one")]],
+        described(Place),
+        Sized,
+        Node,
+        described(Node),
+        Annotated[str, Field(pattern="^[A-Z]{2}-[0-9]+$")],
+        Annotated[list[int], Field(min_length=1, max_length=3)],
+        Annotated[float, Field(gt=0, lt=1, multiple_of=0.5)],
+        UUID,
+        datetime,
+        timedelta,
+        Literal["a"],
+        Literal[1, 2],
+        tuple[int, ...],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("default", [False, True])
+def test_what_strict_mode_takes_is_strict(kind: Any, default: bool) -> None:
+    made = parameters(taken=(kind, None) if default else kind)
+
+    assert made.strict
+    assert refusal_of(made.schema) is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Path,
+        AnyUrl,
+        bytes,
+        SecretStr,
+        UUID4,
+        Literal[1, "a"],
+        Odd,
+        Deep,
+        Wide,
+        Many,
+        Wordy,
+        dict[str, Size],
+        Annotated[str, Field(min_length=1)],
+        Annotated[str, Field(json_schema_extra={"pattern": "^(?=a)"})],
+        Annotated[str, Field(json_schema_extra={"pattern": r"(a)\1"})],
+        Annotated[int, Field(examples=[1])],
+        Annotated[str, Field(json_schema_extra={"x-more": 1})],
+        Annotated[str, Field(json_schema_extra={"type": ["string", "null"]})],
+        Annotated[Size, Field(deprecated=True)],
+        Annotated[set[int], Field(description="numbers")],
+        described(Any),
+    ],
+    ids=str,
+)
+def test_what_strict_mode_may_refuse_is_not_strict(kind: Any) -> None:
+    made = parameters(taken=kind)
+
+    assert not made.strict
+
+
+def refusal_of(node: Any) -> str | None:
+    """What OpenAI's strict mode says of a schema, as far as tools have met it."""
+    if isinstance(node, list):
+        return next((said for one in node if (said := refusal_of(one))), None)
+    if not isinstance(node, dict):
+        return None
+    if "$ref" in node and len(node) > 1:
+        return f"$ref cannot have keywords {set(node) - {'$ref'}}"
+    if isinstance(node.get("format"), str) and node["format"] not in FORMATS:
+        return f"{node['format']!r} is not a valid format"
+    if isinstance(node.get("enum"), list) and "type" not in node:
+        return "schema must have a 'type' key"
+    return next((said for one in node.values() if (said := refusal_of(one))), None)
+
+
+FORMATS = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
+
+
+def test_a_description_beside_a_reference_is_kept() -> None:
+    schema = parameters(size=described(Size), tree=described(Node)).schema
+
+    assert schema["properties"]["size"] == {
+        "description": "what it is",
+        "enum": ["s", "l"],
+        "type": "string",
+    }
+    assert schema["properties"]["tree"] == {
+        "anyOf": [{"$ref": "#/$defs/Node"}],
+        "description": "what it is",
+    }
+    assert list(schema["$defs"]) == ["Node"]
+
+
+def test_the_description_nearest_to_the_parameter_counts() -> None:
+    schema = parameters(box=described(Box)).schema
+
+    assert schema["properties"]["box"]["description"] == "what it is"
+
+
+def test_an_enumeration_of_one_type_has_that_type() -> None:
+    assert tidied({"enum": ["a", "b"]})["type"] == "string"
+    assert tidied({"type": "string", "pattern": "^(?!^[-+.]*$)[0-9]"}) == {"type": "string"}
+    assert tidied({"enum": [True, False]})["type"] == "boolean"
+    assert tidied({"enum": [1, 2.5]})["type"] == "number"
+    assert "type" not in tidied({"enum": [1, True]})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string"},
+        {"type": "object", "properties": {"a": True}, "required": ["a"]},
+        {"type": "object", "additionalProperties": False, "properties": {"a": {}}},
+    ],
+)
+def test_a_schema_that_is_no_closed_object_is_not_strict(schema: JsonSchema) -> None:
+    assert not is_strict(schema)
+
+
+# --- a type without a schema
+
+
+class Order:
+    """Not known to Pydantic."""
+
+
+class Strange:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> object:
+        raise RuntimeError("no schema today")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (Order, "Order"),
+        (list[Order], "Order"),
+        (Order | None, "Order"),
+        (Callable[[], int], "Callable"),
+        (type(iter([])), "list_iterator"),
+        (Strange, "Strange"),
+        (Annotated[Order, "an order"], "Order"),
+    ],
+)
+def test_a_type_without_a_schema_is_an_error_that_names_its_parameter(kind: Any, name: str) -> None:
+    types = {"code": (str, ""), "order": kind, "more": int}
+    by_name = {key: _parameter(key, one) for key, one in types.items()}
+
+    with pytest.raises(WorkflowError, match=r"tool refund: parameter 'order' has the type") as said:
+        Parameters("refund", by_name, "shop.py, line 7").check()
+
+    assert name in str(said.value)
+    assert str(said.value).endswith("(shop.py, line 7)")
+    assert "\n" not in str(said.value)
+
+
+def test_types_that_do_not_go_together_are_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = parameters(a=list[int], b=list[str])
+    tries = iter([ValueError("not together")])
+
+    def refused_at_first(self: object) -> JsonSchema:
+        for error in tries:
+            raise error
+        return {}
+
+    monkeypatch.setattr("pydantic.TypeAdapter.json_schema", refused_at_first)
+
+    with pytest.raises(WorkflowError, match="tool enrol: ValueError: not together"):
+        two.check()
+
+
+class Early(BaseModel):
+    late: "Late"  # type: ignore[name-defined]  # noqa: F821 - that is the point
+
+
+def test_a_model_that_is_not_whole_yet_is_left_to_the_first_call() -> None:
+    parameters(early=Early).check()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        str,
+        list[int],
+        dict[str, date | None],
+        Literal["a"],
+        Size,
+        tuple[int, ...],
+        set[Decimal],
+        None,
+        list["int"],
+    ],
+)
+def test_pydantic_is_not_needed_to_know_of_usual_types(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "pydantic")
+
+    made = parameters(taken=kind)
+    made.check()
+
+    assert ("_built" in vars(made)) is (kind == list["int"])

@@ -257,3 +257,24 @@ def test_tools_are_values() -> None:
 
     assert tool(**arguments)(readonly) == tool(**arguments)(readonly)
     assert isinstance(tool(readonly), Tool)
+
+
+class Order:
+    """No type that has a schema."""
+
+
+@tool(effect="pure")
+async def price(order: Order) -> str:
+    """The price of an order."""
+    return "3"
+
+
+def test_a_parameter_without_a_schema_is_an_error_at_import_with_its_place() -> None:
+    with pytest.raises(WorkflowError) as refused:
+        Workflow("shop", "Sell.", (price,))
+
+    said = str(refused.value)
+    assert said.startswith(
+        "tool price: parameter 'order' has the type Order, which has no JSON Sch"
+    )
+    assert f"({__file__}, line {price.function.__code__.co_firstlineno})" in said

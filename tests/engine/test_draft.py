@@ -207,11 +207,12 @@ async def test_an_attempt_that_showed_nothing_need_not_be_called_off(
     assert (await reply_of(stage, outcome.run)).first_delta == 0
 
 
+REPORTED = {"type": "mcp_call", "id": "mcp_1", "name": "enrol", "arguments": "{}"}
 TWO = [assistant("You "), assistant("are in.")]
 
 
 @pytest.mark.parametrize(
-    ("reply", "first_delta"), [(says("Something else."), 3), (TWO, 0), ([], 0)]
+    ("reply", "first_delta"), [(says("Something else."), 3), (TWO, 0), ([REPORTED], 0)]
 )
 async def test_a_text_that_is_not_what_was_shown_is_told_anew(
     stage: Stage, reply: Sequence[Item], first_delta: int

@@ -84,7 +84,7 @@ class Odd:
 @pytest.mark.parametrize(
     ("result", "text"),
     [
-        (None, ""),
+        (None, "(no result)"),
         ("", ""),
         ("as it is", "as it is"),
         (7, "7"),

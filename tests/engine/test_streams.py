@@ -53,7 +53,7 @@ class Story:
         await self.readers[reader].look()
 
     async def is_over(self) -> bool:
-        return (await self.stage.record(self.run)).status == "completed"
+        return (await self.stage.record(self.run)).status in ("completed", "failed")
 
 
 class Unreliable:

@@ -26,6 +26,7 @@ from twelvefold.core.wishes import client_names
 
 RESULT = "function_call_output"
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
+_CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
 
 
@@ -71,6 +72,28 @@ def called(reply: ModelReplied) -> list[Item]:
         # They were never run, and half a call is not JSON.
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
+
+
+def is_empty(reply: ModelReplied) -> bool:
+    """Whether a whole reply has neither text nor calls in it: reasoning alone is no answer."""
+    return reply.ended == "completed" and not any(map(_says_something, reply.items))
+
+
+def _says_something(item: Item) -> bool:
+    kind = item.get("type", "message")
+    if kind != "message":
+        return kind in _CALLS
+    content = item.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return not all(map(is_blank, parts))
+
+
+def is_blank(part: object) -> bool:
+    """Whether a part of a message or result is a text with nothing in it, or no part at all."""
+    if not isinstance(part, dict):
+        return True
+    texts = [part[key] for key in ("text", "refusal") if key in part]
+    return bool(texts) and not any(str(text or "").strip() for text in texts)
 
 
 class _Caller:

@@ -5,14 +5,13 @@ result, in the order of the calls, even if the caller brought it along only with
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 import msgspec
 
-from twelvefold.core.answers import RESULT, Answers, called
+from twelvefold.core.answers import RESULT, Answers, called, is_empty
 from twelvefold.core.events import (
-    PLAIN,
-    ApprovalAnswered,
     Entry,
     Item,
     ItemsAdded,
@@ -20,56 +19,76 @@ from twelvefold.core.events import (
     RunStarted,
 )
 from twelvefold.core.foreign import for_model, replied_for_model
-from twelvefold.core.ids import call_id
+from twelvefold.core.ids import CallId, call_id
+from twelvefold.core.sendable import NOT_RUN
 
 __all__ = ["NOT_RUN", "RESULT", "Turn", "turns_of"]
-
-NOT_RUN = "Error: not run, because the turn ended before"
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The items of one run, or of one addition between runs.
 
-    `size` is in bytes of JSON. The last `unread` items are results that are news to the model.
-    Of the size, `words` are what the caller said.
+    `size` is their length in bytes of JSON. `unread` are the indexes of results that the model has
+    not read yet.
     """
 
     items: tuple[Item, ...]
     size: int
-    unread: int = 0
-    words: int = 0
+    unread: frozenset[int] = frozenset()
 
 
-def turns_of(entries: Sequence[Entry], answers: Answers) -> tuple[Turn, ...]:
-    """The turns that these entries hold, the calls followed by these answers."""
-    turns: list[Turn] = []
-    items: list[Item] = []
-    size = unread = words = 0
+def turns_of(
+    entries: Sequence[Entry], answers: Answers, unread: AbstractSet[CallId] | None = None
+) -> tuple[Turn, ...]:
+    """The turns that these entries hold, the calls followed by these answers.
+
+    `unread` are the calls whose results the model has not read yet; None: those behind which
+    there is no reply.
+    """
+    drafts: list[_Draft] = []
     for entry in entries:
         event = entry.event
         if type(event) is RunStarted or type(event) is ItemsAdded:
-            if size:
-                turns.append(Turn(tuple(items), size, unread, words))
-            items = list(for_model(_brought_along(entry.position, event.items, answers)))
-            size, unread = -_unsaid(event), 0
-            words = size + entry.size
-        elif type(event) is ModelReplied:
-            results = _results(entry.position, event, answers)
-            items += replied_for_model(_said(entry.position, event, answers))
-            items += results
-            unread = len(results)
-        elif type(event) is ApprovalAnswered:
-            size -= _unsaid(event)
-        size += entry.size
-    return (*turns, Turn(tuple(items), size, unread, words)) if size else tuple(turns)
+            brought = _brought_along(entry.position, event.items, answers)
+            drafts.append(_Draft(list(for_model(brought))))
+            if unread is None:
+                drafts[-1].leave_last_results_unread()
+        elif type(event) is ModelReplied and not is_empty(event):
+            if not drafts:
+                drafts.append(_Draft([]))
+            drafts[-1].items += replied_for_model(_said(entry.position, event, answers))
+            drafts[-1].add(_results(entry.position, event, answers), unread)
+    return tuple(draft.turn() for draft in drafts)
 
 
-def _unsaid(event: RunStarted | ItemsAdded | ApprovalAnswered) -> int:
-    """How much of an entry is no part of the conversation: a caller's tools may be long."""
-    if isinstance(event, ItemsAdded) or event.asked is None or event.asked is PLAIN:
-        return 0
-    return len(msgspec.json.encode(event.asked))
+@dataclass(slots=True)
+class _Draft:
+    """A turn as it is put together."""
+
+    items: list[Item]
+    unread: set[int] = field(default_factory=set)
+
+    def leave_last_results_unread(self) -> None:
+        """Mark the results that a caller brought along behind the last words of a model."""
+        for index, item in enumerate(self.items):
+            if item.get("type") == RESULT:
+                self.unread.add(index)
+            elif item.get("role") == "assistant" or item.get("type") == "function_call":
+                self.unread.clear()
+
+    def add(
+        self, results: Iterable[tuple[CallId, Item]], unread: AbstractSet[CallId] | None
+    ) -> None:
+        self.unread.clear()
+        for call, item in results:
+            if unread is None or call in unread:
+                self.unread.add(len(self.items))
+            self.items.append(item)
+
+    def turn(self) -> Turn:
+        size = len(msgspec.json.encode(self.items)) if self.items else 0
+        return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
 def _brought_along(position: int, items: Sequence[Item], answers: Answers) -> Sequence[Item]:
@@ -112,11 +131,9 @@ def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterato
             yield ""
 
 
-def _results(position: int, reply: ModelReplied, answers: Answers) -> list[Item]:
-    results: list[Item] = []
+def _results(position: int, reply: ModelReplied, answers: Answers) -> Iterator[tuple[CallId, Item]]:
     for index, call in enumerate(called(reply)):
         id = call_id(position, index)
         if id not in answers.removed:
             output = answers.outputs.get(id, NOT_RUN)
-            results.append({"type": RESULT, "call_id": call.get("call_id", ""), "output": output})
-    return results
+            yield id, {"type": RESULT, "call_id": call.get("call_id", ""), "output": output}

@@ -7,7 +7,7 @@ carries decisions out.
 from dataclasses import dataclass
 
 from twelvefold.core.budget import Limits, overspent
-from twelvefold.core.events import FinalStatus
+from twelvefold.core.events import FinalStatus, ReplyEnd
 from twelvefold.core.failures import faults_sentence
 from twelvefold.core.gates import Admitted, admit, needs_approval
 from twelvefold.core.thread import Call, Thread
@@ -15,6 +15,9 @@ from twelvefold.core.workflow import BadCall, Tool, Workflow
 
 SIDE_BY_SIDE = ("readonly", "pure")
 """Effects that leave no trace, so that neighbouring calls need not wait for one another."""
+
+EMPTY_REPLIES = 3
+"""How often a model that has said nothing is asked again before the run fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,19 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "tool_faults", error)
     if thread.pending:
         return _decide_calls(thread, workflow)
-    if thread.reply_ended == "completed":
-        return Finish()
-    if thread.reply_ended is not None:
-        return Stop("incomplete", thread.reply_ended)
+    if thread.empty_replies > EMPTY_REPLIES:
+        return Stop("failed", "empty_reply")
+    if thread.reply_ended is not None and not thread.empty_replies:
+        return _after_last_word(thread.reply_ended)
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
     if reason := overspent(thread.usage, limits):
         return Stop("incomplete", reason)
     return CallModel()
+
+
+def _after_last_word(ended: ReplyEnd) -> Decision:
+    return Finish() if ended == "completed" else Stop("incomplete", ended)
 
 
 def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:

@@ -1,26 +1,30 @@
 """JSON Schema from a signature, and arguments checked by it. Pydantic does the work.
 
-The schema keeps to what OpenAI's strict mode takes: every field required, every object closed,
-no defaults, `anyOf` for `oneOf`. A parameter with a default may be null, which means the default.
+The schema keeps to what OpenAI's strict mode takes where it can: every field required, every object
+closed, no defaults, no `$ref` beside other keywords. `strict` says whether it could.
+A parameter with a default may be null, which means the default.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Hashable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from twelvefold.core.strict import JsonSchema, is_strict, tidied
 from twelvefold.errors import TwelvefoldError, WorkflowError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-JsonSchema = dict[str, Any]
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
-_NOISE = ("title", "default", "discriminator")
-_RENAMED = {"oneOf": "anyOf"}
-_LOOSE = {"allOf", "prefixItems", "uniqueItems"}
-_SAYS_WHAT = {"type", "enum", "const", "anyOf", "$ref"}
+_HAS_SCHEMA = {*_PLAIN, NoneType, None, date, datetime, time, timedelta, Decimal}
+"""Types that have a schema for certain."""
+_CONTAINERS = (list, dict, set, frozenset, tuple, Union, UnionType)
 
 
 class BadArguments(TwelvefoldError):
@@ -34,8 +38,11 @@ class BadArguments(TwelvefoldError):
 class Parameters:
     """What a model fills in when it calls one tool."""
 
-    def __init__(self, tool: str, parameters: Mapping[str, inspect.Parameter]) -> None:
+    def __init__(
+        self, tool: str, parameters: Mapping[str, inspect.Parameter], where: str = ""
+    ) -> None:
         self._tool = tool
+        self._where = where
         self._parameters = parameters
         self._optional = {n for n, p in parameters.items() if p.default is not p.empty}
 
@@ -45,7 +52,6 @@ class Parameters:
         from typing import NotRequired
 
         from pydantic import ConfigDict, TypeAdapter, with_config
-        from pydantic.errors import PydanticUserError
 
         # Before Python 3.12, Pydantic takes only this TypedDict.
         from typing_extensions import TypedDict
@@ -61,8 +67,44 @@ class Parameters:
         try:
             adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(shape))
             return adapter, adapter.json_schema()
-        except PydanticUserError as error:
-            raise WorkflowError(f"tool {self._tool}: {error.message}") from error
+        except Exception as error:  # a type of the author's may raise anything
+            raise self._no_schema(error) from error
+
+    def check(self) -> None:
+        """Raise WorkflowError if a parameter's type has no schema.
+
+        Pydantic is not imported for types of which that is known without it.
+        """
+        known = "pydantic" not in sys.modules and all(
+            _is_known(parameter.annotation) for parameter in self._parameters.values()
+        )
+        if known or self._plain() is not None:
+            return
+        try:
+            self._built  # noqa: B018 - made now, used by every call
+        except WorkflowError as error:
+            # A model may name one that is defined further below.
+            if getattr(error.__cause__, "code", "") != "class-not-fully-defined":
+                raise
+
+    def _no_schema(self, error: Exception) -> WorkflowError:
+        """The error, with the parameter that it is about."""
+        said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        reason = str(said).partition("\n")[0].partition(". Set `arbitrary_types")[0]
+        where = f" ({self._where})" if self._where else ""
+        if len(self._parameters) == 1:
+            (name,) = self._parameters
+            kind = _name_of(self._parameters[name].annotation)
+            return WorkflowError(
+                f"tool {self._tool}: parameter {name!r} has the type {kind}, "
+                f"which has no JSON Schema: {reason}{where}"
+            )
+        for name, parameter in self._parameters.items():
+            try:
+                Parameters(self._tool, {name: parameter}, self._where)._built  # noqa: B018
+            except WorkflowError as found:
+                return found
+        return WorkflowError(f"tool {self._tool}: {reason}{where}")
 
     def prepare(self) -> None:
         """Import Pydantic and build what a first call needs. Raises WorkflowError."""
@@ -74,8 +116,7 @@ class Parameters:
         if plain := self._plain():
             return plain
         _, raw = self._built
-        strict: JsonSchema = _strict(raw)
-        return strict
+        return tidied(raw)
 
     def _plain(self) -> JsonSchema | None:
         """What Pydantic would say of a signature of plain types, without its import.
@@ -98,8 +139,8 @@ class Parameters:
 
     @cached_property
     def strict(self) -> bool:
-        """Whether OpenAI's strict mode takes the schema: not if it leaves anything free."""
-        return _is_strict(self.schema)
+        """Whether OpenAI's strict mode takes the schema for certain."""
+        return is_strict(self.schema)
 
     def parse(self, text: str) -> dict[str, Any]:
         """The arguments as the tool takes them. Raises BadArguments, or WorkflowError."""
@@ -125,36 +166,16 @@ def _problem(error: Any) -> str:
     return f"{where}: {error['msg']}" if where else f"arguments: {error['msg']}"
 
 
-def _strict(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_strict(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    clean = {
-        _RENAMED.get(key, key): {name: _strict(one) for name, one in value.items()}
-        if key in {"properties", "$defs"}
-        else _strict(value)
-        for key, value in node.items()
-        if key not in _NOISE
-    }
-    if clean.get("type") == "object":
-        clean.setdefault("additionalProperties", False)
-    if "properties" in clean:
-        clean["required"] = list(clean["properties"])
-    return clean
+def _is_known(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return True
+    if origin in _CONTAINERS:
+        return all(_is_known(one) for one in get_args(annotation) if one is not ...)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return True
+    return isinstance(annotation, Hashable) and annotation in _HAS_SCHEMA
 
 
-def _is_strict(schema: JsonSchema) -> bool:
-    if not _SAYS_WHAT & schema.keys() or _LOOSE & schema.keys():
-        return False
-    if schema.get("type") == "object" and schema["additionalProperties"] is not False:
-        return False
-    return all(_is_strict(part) for part in _parts(schema))
-
-
-def _parts(schema: JsonSchema) -> Iterator[JsonSchema]:
-    yield from schema.get("properties", {}).values()
-    yield from schema.get("$defs", {}).values()
-    yield from schema.get("anyOf", ())
-    if "items" in schema:
-        yield schema["items"]
+def _name_of(annotation: Any) -> str:
+    return getattr(annotation, "__qualname__", "") or str(annotation)

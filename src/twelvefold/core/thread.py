@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.answers import Answers, answers_of
+from twelvefold.core.answers import Answers, answers_of, is_empty
 from twelvefold.core.conversation import Turn, turns_of
 from twelvefold.core.events import (
     PLAIN,
@@ -76,7 +76,7 @@ class Thread(msgspec.Struct, frozen=True):
 
     `pending` has the calls that are the caller's to run behind all others. `succeeded` and
     `refused` count by tool over the whole thread, `called` the calls that reached their tool in
-    the latest run.
+    the latest run. `empty_replies` are those in a row that had neither text nor calls.
     `interrupted` is set by whoever takes the run over from a process that did not let go of it,
     until the next event: what that process was doing outside the database is not known.
     """
@@ -94,6 +94,7 @@ class Thread(msgspec.Struct, frozen=True):
     reply_ended: ReplyEnd | None = None
     steps: int = 0
     faults_in_a_row: int = 0
+    empty_replies: int = 0
     usage: Usage = Usage()
     succeeded: Mapping[str, int] = {}
     refused: Mapping[str, int] = {}
@@ -141,7 +142,9 @@ class Past:
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
-        return turns_of(self.entries, self.answers)
+        start = self.start.position if self.start else 0
+        brought = (ids for (at, _), ids in self.answers.brought.items() if at == start)
+        return turns_of(self.entries, self.answers, {id for ids in brought for id in ids})
 
     @cached_property
     def answers(self) -> Answers:
@@ -248,6 +251,7 @@ def _replied(thread: Thread, position: int, event: ModelReplied) -> Thread:
         # Calls of a reply that was cut short may lack half of their arguments: none of them runs.
         pending=tuple(calls) if event.ended == "completed" else (),
         reply_ended=event.ended,
+        empty_replies=thread.empty_replies + 1 if is_empty(event) else 0,
         steps=thread.steps + 1,
         usage=thread.usage + event.usage,
     )

@@ -59,7 +59,7 @@ class Tool:
     @cached_property
     def parameters(self) -> Parameters:
         """What the model fills in; built on first use, since Pydantic is slow to start."""
-        return Parameters(self.name, self.model_parameters)
+        return Parameters(self.name, self.model_parameters, _place_of(self.function))
 
     @cached_property
     def spec(self) -> ToolSpec:
@@ -198,6 +198,12 @@ def _is_async(name: str, function: Callable[..., object]) -> bool:
     return False
 
 
+def _place_of(function: Callable[..., object]) -> str:
+    """Where the function stands, for the author; "" where that is not known."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}, line {code.co_firstlineno}" if code else ""
+
+
 def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) -> Effect:
     if {ReadOnly, CallKey} <= set(handed_in.values()):
         raise WorkflowError(
@@ -248,7 +254,7 @@ class Workflow:
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
     records of a file or, given None, with the workflow's own. `explain` words what the model
     reads about a call that never reached its tool. Raises WorkflowError if a gate names a tool
-    that is not there.
+    that is not there, or if a parameter of a tool has a type without a JSON Schema.
     """
 
     name: str
@@ -265,6 +271,8 @@ class Workflow:
         if len(by_name) < len(tools):
             raise WorkflowError(f"workflow {self.name}: two tools have the same name")
         check_gates(self.name, by_name)
+        for one in tools:
+            one.parameters.check()
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_name", by_name)
 

@@ -1,14 +1,11 @@
 """A tool call, by its effect: what it may touch, and what the model reads of it."""
 
 import asyncio
-import json
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
-
-import msgspec
 
 from twelvefold.core.context import cut
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
@@ -23,6 +20,7 @@ from twelvefold.core.ports import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.rendering import rendered
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Workflow, explain
 from twelvefold.engine.append import CallOutcome
@@ -242,30 +240,10 @@ def _handed_in(call: Admitted, held: HeldLease, principal: str, db: object) -> d
 def _shown(result: object, services: Services, call: Admitted) -> str:
     """What the model reads of a result. The tool has done its work, whatever it returned."""
     try:
-        return _readable(_text(result), services)
+        return _readable(rendered(result), services)
     except Exception:
         log.exception("result_unreadable", tool=call.tool.name, call=call.call.id)
         return UNREADABLE
-
-
-def _text(result: object) -> str:
-    if result is None:
-        return ""
-    if isinstance(result, str):
-        return result
-    try:
-        return msgspec.json.encode(result, enc_hook=_plain).decode()
-    except UnicodeEncodeError:
-        # Half of a surrogate pair is written as its escape.
-        return json.dumps(msgspec.to_builtins(result, enc_hook=_plain))
-
-
-def _plain(value: object) -> object:
-    # Pydantic's models, without importing Pydantic for those who have none.
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return dump(mode="json")
-    raise TypeError(f"a tool returned a {type(value).__name__}, which has no form as JSON")
 
 
 def _readable(text: str, services: Services) -> str:

@@ -85,10 +85,9 @@ async def _call_model(
     services: Services, driven: Driven, workflow: Workflow, listener: Listener
 ) -> Driven:
     compacted = build_request(driven.thread, workflow, services.limits)
-    if compacted.results_cut or compacted.results_left_out or compacted.turns_left_out:
+    if compacted.results_left_out or compacted.turns_left_out:
         log.warning(
             "context_compacted",
-            results_cut=compacted.results_cut,
             results_left_out=compacted.results_left_out,
             turns_left_out=compacted.turns_left_out,
         )

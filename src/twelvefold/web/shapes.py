@@ -7,6 +7,7 @@ Source: the `output` union of the OpenAI Responses API. Why a tool that the serv
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from twelvefold.core.answers import is_empty
 from twelvefold.core.events import Item, ModelReplied
 from twelvefold.core.ids import ThreadId
 from twelvefold.web.ids import message_id
@@ -44,12 +45,17 @@ def output_text(text: str, annotations: Sequence[Any] = ()) -> Json:
 
 
 def messages_of(thread: ThreadId, position: int, reply: ModelReplied) -> list[Json]:
-    """A reply's messages; the one that was shown as it came is the one text that it was then."""
+    """A reply's messages; the one that was shown as it came is the one text that it was then.
+
+    An empty reply has none: the model is asked again.
+    """
     status: ItemStatus = "completed" if reply.ended == "completed" else "incomplete"
     said = [item for item in reply.items if item.get("type") == "message"]
     if shown_as_it_came(reply):
         id = message_id(thread, position, first_delta=reply.first_delta)
         return [message(id, status, [_as_shown(said[0])], said[0].get("phase"))]
+    if is_empty(reply):
+        return []
     return [
         message(message_id(thread, position, index), status, content_of(item), item.get("phase"))
         for index, item in enumerate(said)

@@ -28,6 +28,16 @@ def messages(*items: Item) -> list[Item]:
     return everything[1:]
 
 
+HELLO = {"role": "user", "content": "hello"}
+
+
+def answers(*items: Item) -> list[Item]:
+    """The messages behind that of a user."""
+    first, *others = messages(user("hello"), *items)
+    assert first == HELLO
+    return others
+
+
 def tool_call(call_id: str, arguments: str = "{}", name: str = "enrol") -> Item:
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
@@ -80,7 +90,7 @@ def test_text_and_calls_of_one_reply_are_one_message() -> None:
 
 
 def test_text_behind_calls_comes_before_their_results() -> None:
-    assert messages(
+    assert answers(
         function_call("a", "enrol", "{}"), message("One moment."), output("a", "ok")
     ) == [
         {"role": "assistant", "content": "One moment.", "tool_calls": [tool_call("a")]},
@@ -89,20 +99,19 @@ def test_text_behind_calls_comes_before_their_results() -> None:
 
 
 def test_calls_without_text_have_no_content() -> None:
-    assert messages(function_call("a", "enrol", "{}"), output("a", "ok"))[0]["content"] is None
+    assert answers(function_call("a", "enrol", "{}"), output("a", "ok"))[0]["content"] is None
 
 
-def test_two_texts_in_a_row_stay_two_messages() -> None:
-    assert messages(message("One."), message("Two."), function_call("a", "enrol", "{}")) == [
-        {"role": "assistant", "content": "One."},
-        {"role": "assistant", "content": "Two.", "tool_calls": [tool_call("a")]},
+def test_texts_in_a_row_and_the_calls_behind_them_are_one_message() -> None:
+    assert answers(message("One."), message("Two."), function_call("a", "enrol", "{}")) == [
+        {"role": "assistant", "content": "One.\n\nTwo.", "tool_calls": [tool_call("a")]}
     ]
 
 
 def test_replies_with_calls_stay_apart() -> None:
     first, second = function_call("a", "enrol", "{}"), function_call("a", "enrol", "{}")
 
-    roles = [m["role"] for m in messages(first, output("a", "1"), second, output("a", "2"))]
+    roles = [m["role"] for m in answers(first, output("a", "1"), second, output("a", "2"))]
 
     assert roles == ["assistant", "tool", "assistant", "tool"]
 
@@ -110,7 +119,7 @@ def test_replies_with_calls_stay_apart() -> None:
 def test_reasoning_and_other_items_of_the_responses_api_are_not_sent() -> None:
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
 
-    assert messages(reasoning, message("Hi"), {"type": "mcp_call", "id": "m"}) == [
+    assert answers(reasoning, message("Hi"), {"type": "mcp_call", "id": "m"}) == [
         {"role": "assistant", "content": "Hi"}
     ]
 
@@ -145,7 +154,9 @@ def test_what_a_user_says_may_have_parts(content: Any, expected: Any) -> None:
 
 
 def test_a_developer_is_the_system_to_most_servers() -> None:
-    assert messages({"role": "developer", "content": "x"}) == [{"role": "system", "content": "x"}]
+    body = sent(asking(user("hello"), {"role": "developer", "content": "x"}))
+
+    assert body["messages"] == [{"role": "system", "content": "Be brief.\n\nx"}, HELLO]
 
 
 def test_openais_own_types_take_the_request() -> None:
@@ -212,7 +223,7 @@ def test_reasoning_content_is_said_to_nobody() -> None:
         CHAT, chunk({"reasoning_content": "hm"}), chunk({"content": "Hi"}), chunk({}, "stop"), DONE
     )
 
-    assert reply.items == (message("Hi"),)
+    assert reply.items == (message("Hi") | {"message_fields": {"reasoning_content": "hm"}},)
     assert heard.text_now == "Hi"
 
 

@@ -462,8 +462,8 @@ async def test_reasoning_of_another_model_is_left_out_of_this_conversation(
     model = OpenAIModel(patient_as_a_test(server.url))
     server.will(refuses(400, error), good, good)
 
-    await model.reply(asking(user("a"), reasoning), Heard())
-    await model.reply(asking(user("b"), reasoning), Heard())
+    await model.reply(asking(user("a"), reasoning, message("Hm.")), Heard())
+    await model.reply(asking(user("b"), reasoning, message("Hm.")), Heard())
     await model.close()
 
     assert [reasoning in call.body["input"] for call in server.calls] == [True, False, True]

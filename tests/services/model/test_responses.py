@@ -30,7 +30,7 @@ REASONING: Item = {
 }
 CONVERSATION = (
     user("enrol me"),
-    REASONING,
+    {**REASONING, "provider": "api.example/v1 gpt"},
     {**message("Let me see."), "phase": "commentary"},
     function_call("call_1", "enrol", '{"course": "x"}'),
     output("call_1", "Error: full"),
@@ -114,7 +114,7 @@ def test_what_a_server_refuses_is_left_out() -> None:
     ],
 )
 def test_reasoning_with_nothing_in_it_is_not_sent(reasoning: Item, is_sent: bool) -> None:
-    assert (reasoning in sent(asking(user("hi"), reasoning))["input"]) == is_sent
+    assert (reasoning in sent(asking(user("hi"), reasoning, message("Hi")))["input"]) == is_sent
 
 
 def test_no_tools_and_no_instructions_are_not_mentioned() -> None:

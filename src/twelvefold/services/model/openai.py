@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -31,6 +31,7 @@ from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.optional import Part, refused_parts
+from twelvefold.services.model.provider import for_provider, marked, provider_of
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
@@ -97,12 +98,15 @@ class OpenAIModel:
             settings.model,
             tuple(settings.headers.values()),
         )
+        self._provider = provider_of(settings.base_url, settings.model)
         self._refused: frozenset[Part] = frozenset()
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """As `twelvefold.core.ports.Model` says; parts that the server refuses are left out."""
         without = self._refused
         lost = Usage()
+        items = for_provider(request.items, self._provider)
+        request = replace(request, items=items)
         while True:
             names = frozenset(part.name for part in without)
             body = self._wire.encode(request, self._settings, names)
@@ -115,7 +119,7 @@ class OpenAIModel:
                 lost = sending.lost
             else:
                 self._refused |= {part for part in without if part.always}
-                return reply
+                return replace(reply, items=marked(reply.items, self._provider))
 
     def prepare(self) -> None:
         """Import the HTTP client, if replies come over HTTP."""

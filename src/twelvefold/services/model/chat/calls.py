@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twelvefold.core.events import Item
+from twelvefold.services.model.provider import CALL, Fields
 from twelvefold.services.model.wire import byte_length, function_call, made_up_call_id, mended
 
 _EMPTY = ("{}", "null", '""')
@@ -37,25 +38,31 @@ class Calls:
 
     def add(self, delta: object) -> None:
         """Take one piece; what is no call is ignored."""
-        piece = _piece(delta) if isinstance(delta, dict) else None
-        if piece is None or not (piece.id or piece.name or piece.arguments):
+        if not isinstance(delta, dict):
             return
+        piece = _piece(delta)
         call = self._call_of(piece)
         if call is not None and call.is_repeated_by(piece):
             return
-        if call is None or not call.continues(piece):
-            call = _Call(piece.index)
-            self._calls.append(call)
-        call.add(piece)
+        if piece.id or piece.name or piece.arguments:
+            if call is None or not call.continues(piece):
+                call = _Call(piece.index)
+                self._calls.append(call)
+            call.add(piece)
+        if call is not None:
+            call.fields.add_of_call(delta)
         self.size += byte_length(piece.name) + byte_length(_text(piece.arguments))
 
     def items(self, request_hash: str) -> list[Item]:
         """The calls as the journal keeps them."""
-        called = [named for call in self._calls for named in call.named_arguments()]
-        return [
-            function_call(call_id or made_up_call_id(request_hash, index), name, arguments)
-            for index, (call_id, name, arguments) in enumerate(called)
-        ]
+        items: list[Item] = []
+        for call in self._calls:
+            fields = {CALL: call.fields.found} if call.fields.found else {}
+            for call_id, name, arguments in call.named_arguments():
+                call_id = call_id or made_up_call_id(request_hash, len(items))
+                items.append(function_call(call_id, name, arguments) | fields)
+                fields = {}
+        return items
 
     def _call_of(self, piece: _Piece) -> "_Call | None":
         """The call that a piece can belong to: by its id, else by its index, else the last one."""
@@ -72,6 +79,7 @@ class _Call:
     def __init__(self, index: Any) -> None:
         self.index = index
         self.id = ""
+        self.fields = Fields()
         self._name = ""
         self._arguments: list[Any] = []
 

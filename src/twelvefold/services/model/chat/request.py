@@ -3,18 +3,26 @@
 Items of the Responses API go in and come out, so that the journal does not depend on the API.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.core.sendable import NO_RESULT
 from twelvefold.services.model.chat.stream import ChatReply
 from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
+from twelvefold.services.model.provider import (
+    message_fields,
+    names_a_message_field,
+    with_call_fields,
+    without_message_fields,
+)
+from twelvefold.services.model.roles import alternating, without_system
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
 
 Message = dict[str, Any]
+_SENT = {"message", "function_call", "function_call_output"}
 
 
 def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
@@ -30,8 +38,7 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
         body |= _options(**options)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    system = [{"role": "system", "content": request.instructions}] if request.instructions else []
-    body["messages"] = [*system, *_messages(request.items)]
+    body["messages"] = _messages(request)
     return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
 
 
@@ -77,33 +84,37 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _messages(items: Iterable[Item]) -> list[Message]:
-    messages: list[Message] = []
+def _messages(request: ModelRequest) -> list[Message]:
+    system, items = without_system(request.items)
+    said = [request.instructions, *(text_of(item.get("content")) for item in system)]
+    text = "\n\n".join(one for one in said if one)
+    messages: list[Message] = [{"role": "system", "content": text}] if text else []
     reply: Message | None = None  # the assistant's, as long as nobody else has spoken
-    for item in items:
+    for item in alternating(item for item in items if item.get("type", "message") in _SENT):
         match item.get("type", "message"):
-            case "message" if item.get("role") == "assistant":
-                reply = _say(messages, reply, text_of(item.get("content")))
+            case "message" if item["role"] == "assistant":
+                reply = _say(messages, reply, text_of(item["content"]))
             case "message":
                 reply = None
                 messages.append(_said(item))
+                continue
             case "function_call":
                 reply = _call(messages, reply, item)
-            case "function_call_output":
+            case _:
                 reply = None
-                output = text_of(item["output"])
+                output = text_of(item["output"]) or NO_RESULT
                 messages.append(
                     {"role": "tool", "tool_call_id": item["call_id"], "content": output}
                 )
-            case _:
-                pass
+                continue
+        reply |= message_fields(item)
     return messages
 
 
 def _say(messages: list[Message], reply: Message | None, text: str) -> Message:
-    if reply and "tool_calls" in reply:
+    if reply is not None:
         # Nothing may stand between calls and their results.
-        reply["content"] = (reply["content"] or "") + text
+        reply["content"] = f"{reply['content']}\n\n{text}" if reply["content"] else text
         return reply
     messages.append({"role": "assistant", "content": text})
     return messages[-1]
@@ -115,19 +126,17 @@ def _call(messages: list[Message], reply: Message | None, item: Item) -> Message
         messages.append(reply)
     function = {"name": item["name"], "arguments": item["arguments"]}
     call = {"id": item["call_id"], "type": "function", "function": function}
-    reply.setdefault("tool_calls", []).append(call)
+    reply.setdefault("tool_calls", []).append(with_call_fields(call, item))
     return reply
 
 
 def _said(item: Item) -> Message:
-    # Only OpenAI knows developers; it takes their word for the system's and the other way round.
-    role = "system" if item["role"] == "developer" else item["role"]
     content = item["content"]
     if not isinstance(content, str):
         content = [_part(part) for part in content]
         if len(content) == 1 and content[0]["type"] == "text":
             content = content[0]["text"]
-    return {"role": role, "content": content}
+    return {"role": item["role"], "content": content}
 
 
 def _part(part: Item) -> Item:
@@ -154,6 +163,13 @@ _OPTIONAL = (
     Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
     STRICT_SCHEMAS,
     Part("strict", ("tools", "function", "strict"), ours=True),
+    Part(
+        "messages.provider",
+        ("messages", "extra_content"),
+        ours=True,
+        also=names_a_message_field,
+        take_out=without_message_fields,
+    ),
     Part("parallel_tool_calls", ("parallel_tool_calls",)),
     Part("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
     Part("verbosity", ("verbosity",)),

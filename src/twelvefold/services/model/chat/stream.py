@@ -10,6 +10,7 @@ import msgspec
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.services.model.chat.calls import Calls
+from twelvefold.services.model.provider import MESSAGE, Fields
 from twelvefold.services.model.usage import UsageReader
 from twelvefold.services.model.wire import (
     DONE,
@@ -50,8 +51,8 @@ class _Choice(msgspec.Struct):
     """
 
     index: Any = None
-    delta: _Delta | None = None
-    message: _Delta | None = None
+    delta: dict[str, Any] | None = None
+    message: dict[str, Any] | None = None
     finish_reason: Any = None
     text: Any = None
     usage: Any = None
@@ -86,6 +87,7 @@ class ChatReply:
         self._text = Text(show)
         self._refusal = Text(show)
         self._calls = Calls()
+        self._fields = Fields()
         self._usage = UsageReader()
         self._ended: ReplyEnd = "completed"
         self._model = ""
@@ -129,9 +131,13 @@ class ChatReply:
         # Some servers never send [DONE], some no reason; one of them, or the reply was cut off.
         if not (self.finished or (self.over and self._says_something())):
             raise TryAgain("the stream ended before the reply did")
-        items = [message(text, refusal)] if text or refusal or not self._calls else []
+        calls = self._calls.items(request_hash)
+        said = [message(text, refusal)] if text or refusal or not calls else []
+        for first in (calls or said)[:1]:
+            if self._fields.found:
+                first[MESSAGE] = self._fields.found
         return ModelReply(
-            items=(*items, *self._calls.items(request_hash)),
+            items=(*said, *calls),
             usage=self.usage,
             model=self._model or model,
             request_hash=request_hash,
@@ -156,11 +162,14 @@ class ChatReply:
         if choice.error and (error := error_in({"error": choice.error})):
             raise ErrorSent(error)
         if choice.delta is not None:
-            self._add_delta(choice.delta)
+            self._fields.add_of_message(choice.delta)
+            self._add_delta(msgspec.convert(choice.delta, _Delta))
         if choice.usage is not None:
             self._usage.read(choice.usage)
         if choice.message is not None:
-            self._add_message(choice.message)
+            if not self._fields.found:
+                self._fields.add_of_message(choice.message)
+            self._add_message(msgspec.convert(choice.message, _Delta))
         elif choice.text and choice.delta is None:
             self._text.add(choice.text)
         reason = choice.finish_reason

@@ -221,6 +221,8 @@ def kept(item: Item, index: int, request_hash: str) -> Item:
             kept |= function_call(call_id, kept.get("name", ""), kept.get("arguments"))
         case "reasoning":
             kept.pop("status", None)
+        case str(kind) if not kind.startswith("mcp_"):
+            return item  # as received: it goes back to the server that made it
     if kept.get("status") == "completed":
         del kept["status"]
     return kept

@@ -10,8 +10,20 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, Path, leave_out
+from twelvefold.services.model.provider import is_own, without_marks
 from twelvefold.services.model.responses.stream import ResponsesReply
+from twelvefold.services.model.roles import alternating
 from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
+
+_FIELDS: dict[str, frozenset[str]] = {
+    "message": frozenset({"type", "role", "content", "phase"}),
+    "function_call": frozenset({"type", "call_id", "name", "arguments"}),
+    "function_call_output": frozenset({"type", "call_id", "output"}),
+    "reasoning": frozenset({"type", "id", "summary", "content", "encrypted_content"}),
+}
+"""What every server takes of an item. The rest goes back to the provider that it came from."""
+
+_KNOWN = frozenset({"status", "role", "text", "image_url"}).union(*_FIELDS.values())
 
 
 def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
@@ -29,7 +41,8 @@ def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> by
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    body["input"] = [_sent(item) for item in request.items if _is_sent(item)]
+    items = alternating(_without_loose_reasoning([one for one in request.items if _is_sent(one)]))
+    body["input"] = [_sent(item) for item in items]
     return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
 
 
@@ -43,18 +56,54 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
+def _without_loose_reasoning(items: list[Item]) -> list[Item]:
+    """The items without reasoning whose outcome is not sent, which OpenAI refuses."""
+    kept: list[Item] = []
+    leads = False
+    for item in reversed(items):
+        if item.get("type") != "reasoning":
+            is_result = item.get("type") == "function_call_output"
+            leads = not is_result and item.get("role", "assistant") == "assistant"
+        if leads or item.get("type") != "reasoning":
+            kept.append(item)
+    return kept[::-1]
+
+
 def _is_sent(item: Item) -> bool:
-    # With store=false the server does not know a reasoning item that has nothing in it but an id.
-    is_reasoning = item.get("type") == "reasoning"
-    return not is_reasoning or bool(item.get("encrypted_content") or item.get("content"))
+    match item.get("type", "message"):
+        case "message" | "function_call" | "function_call_output":
+            return True
+        case "reasoning":
+            # With store=false the server does not know one that has nothing in it but an id.
+            return bool(item.get("encrypted_content") or item.get("content"))
+        case _:
+            return is_own(item)
 
 
 def _sent(item: Item) -> Item:
-    if item.get("role") != "assistant":
-        return item
-    # An output message needs its id and status again; this short form is taken everywhere.
-    sent = {"type": "message", "role": "assistant", "content": text_of(item.get("content"))}
-    return sent | {"phase": item["phase"]} if "phase" in item else sent
+    kind = item.get("type", "message")
+    known = _FIELDS.get(kind, frozenset())
+    sent = {key: value for key, value in item.items() if is_own(item) or key in known}
+    if item.get("role") == "assistant":
+        # An output message needs its id and status again; this short form is taken everywhere.
+        sent = {**sent, "type": "message", "content": text_of(item.get("content"))}
+    return without_marks(sent)
+
+
+def _names_a_field(path: Path) -> bool:
+    """Whether a refusal is of an item's field that not every server takes, or of its type."""
+    return path[0] == "input" and path[-1] not in {"input", *_FIELDS, *_KNOWN}
+
+
+def _without_own_fields(body: dict[str, Any]) -> bool:
+    kept = [
+        {key: value for key, value in item.items() if key in _FIELDS[item["type"]]}
+        for item in body["input"]
+        if item.get("type") in _FIELDS
+    ]
+    has_any: bool = kept != body["input"]
+    body["input"] = kept
+    return has_any
 
 
 def _without_reasoning(body: dict[str, Any]) -> bool:
@@ -94,6 +143,13 @@ _OPTIONAL = (
         take_out=_without_reasoning,
     ),
     Part("input.phase", ("input", "phase"), ours=True),
+    Part(
+        "input.provider",
+        ("input", "provider"),
+        ours=True,
+        also=_names_a_field,
+        take_out=_without_own_fields,
+    ),
     Part("store", ("store",), ours=True),
     STRICT_SCHEMAS,
     Part("strict", ("tools", "strict"), ours=True),
