@@ -28,6 +28,7 @@ NOT_RUN = {
     "docs/howto/mail.md": 1,
     "docs/howto/release.md": 1,
     "docs/howto/serve.md": 3,
+    "docs/howto/simulation.md": 2,
     "docs/twelve-factors.md": 1,
     "examples/retail/README.md": 2,
 }

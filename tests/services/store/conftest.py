@@ -11,24 +11,26 @@ import pytest
 from tests import servers
 from tests.certificates import Certificates, make_certificates
 from tests.services.store.stories import SCHEMA, emptied, made, on_server
+from tests.simulation.store import SimulatedStore, simulated
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import offline_sql
 
 MEMORY = "sqlite://"
 
+SIMULATED = "sqlite+simulated://"
+BACKENDS = [
+    "sqlite",
+    "memory",
+    "simulated",
+    pytest.param("mariadb", marks=pytest.mark.mysql),
+    pytest.param("mysql9", marks=[pytest.mark.mysql, pytest.mark.slow]),
+]
+
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-BACKENDS = [
-    "sqlite",
-    "memory",
-    pytest.param("mariadb", marks=pytest.mark.mysql),
-    pytest.param("mysql9", marks=[pytest.mark.mysql, pytest.mark.slow]),
-]
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
@@ -37,6 +39,8 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     match request.param:
         case "memory":
             yield MEMORY
+        case "simulated":
+            yield SIMULATED
         case "sqlite":
             url = f"sqlite:///{tmp_path_factory.mktemp('store')}/journal.db"
             asyncio.run(made(url))
@@ -70,6 +74,9 @@ def _private(server: str) -> Iterator[str]:
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
     """An empty journal, and beside it a workflow's tables, as empty."""
+    if url == SIMULATED:
+        yield simulated(SCHEMA)
+        return
     store = await open_store(url, pool_size=25)
     if url == MEMORY:
         await store.run_script(offline_sql(MEMORY) + SCHEMA)
@@ -84,6 +91,9 @@ async def rival(url: str, store: Store) -> AsyncIterator[Store]:
     """The same database as another process has it; in memory there is no other."""
     if url == MEMORY:
         yield store
+        return
+    if isinstance(store, SimulatedStore):
+        yield store.another()
         return
     rival = await open_store(url, pool_size=25)
     yield rival

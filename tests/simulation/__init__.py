@@ -1,0 +1,1 @@
+"""Deterministic simulation: real engine and workers, simulated time, servers and faults."""

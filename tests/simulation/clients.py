@@ -1,0 +1,205 @@
+"""Processes that never fail: a client that starts runs, and a person who answers."""
+
+import asyncio
+import random
+from contextlib import suppress
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from tests.builders import user
+from tests.simulation.loop import VirtualLoop, run_now
+from tests.simulation.network import Network
+from tests.simulation.store import DirectStore, SimulatedStore
+from tests.simulation.workload import SHOP, Plan, Turn
+from twelvefold.core.events import PLAIN, Asked
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import IdempotentRequest, Principal, Silence
+from twelvefold.core.thread import Call, fold
+from twelvefold.engine.commands import answer, cancel, enqueue_run, settle, start_run
+from twelvefold.engine.drive import drive
+from twelvefold.engine.services import Services
+from twelvefold.errors import RequestError, ServiceFault, StaleRun
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+ANN = Principal("ann")
+LOOK_S = 1.5
+LOOKS = 8
+"""After so many a process is taken to have lost a request."""
+
+
+class Client:
+    """Starts the turns of each plan, one after another, and cancels some."""
+
+    def __init__(self, simulation: "Simulation", rng: random.Random) -> None:
+        self._simulation = simulation
+        self.name = "client"
+        self.loop = VirtualLoop(simulation.timeline, self)
+        self._left = len(simulation.plans)
+        self._services = services_for(simulation, rng, self.loop)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all turns have been started."""
+        return not self._left
+
+    def start(self) -> None:
+        for plan in self._simulation.plans:
+            self.loop.create_task(self._carry_out(plan))
+
+    async def _carry_out(self, plan: Plan) -> None:
+        await asyncio.sleep(plan.starts_at_s)
+        thread: ThreadId | None = None
+        for turn in plan.turns:
+            run = await self._started(turn, thread)
+            thread = run.thread
+            if turn.cancel_after_s is not None:
+                await asyncio.sleep(turn.cancel_after_s)
+                await self._cancel(run)
+            while not self._is_over(run):
+                await asyncio.sleep(LOOK_S)
+        self._left -= 1
+
+    async def _started(self, turn: Turn, thread: ThreadId | None) -> RunId:
+        if turn.foreground is not None:
+            return await self._started_by(turn.foreground, turn, thread)
+        asked = Asked(stream=True) if turn.stream else PLAIN
+        direct = Services(
+            DirectStore(self._simulation.server),
+            self._services.model,
+            self._services.workflows,
+            self._services.ids,
+            self._services.limits,
+            "1.0",
+            monotonic=self.loop.time,
+        )
+        while True:
+            with suppress(ServiceFault):
+                run, _ = await enqueue_run(
+                    direct,
+                    workflow=SHOP.name,
+                    principal=ANN,
+                    items=[user(turn.name)],
+                    thread=thread,
+                    asked=asked,
+                )
+                self._simulation.started(run, turn)
+                return run
+            await asyncio.sleep(LOOK_S)
+
+    async def _started_by(self, number: int, turn: Turn, thread: ThreadId | None) -> RunId:
+        """Ask a process for the run, and another one if it does not appear."""
+        simulation = self._simulation
+        simulation.expect(turn)
+        for process in cycle(simulation.processes[number:] + simulation.processes[:number]):
+            process.run_beside(partial(_start_and_drive, turn, thread))
+            for _ in range(LOOKS):
+                await asyncio.sleep(LOOK_S)
+                if run := simulation.run_of(turn):
+                    return run
+        raise AssertionError("there are no processes")
+
+    async def _cancel(self, run: RunId) -> None:
+        while True:
+            try:
+                await cancel(self._services, run)
+            except ServiceFault:
+                await asyncio.sleep(LOOK_S)
+            else:
+                return
+
+    def _is_over(self, run: RunId) -> bool:
+        [(finished,)] = self._simulation.server.look(
+            "SELECT finished_at FROM runs WHERE thread_id = ? AND ordinal = ?",
+            run.thread,
+            run.ordinal,
+        )
+        return finished is not None
+
+
+async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Services) -> None:
+    """What a process does for a caller who waits."""
+    with suppress(ServiceFault, RequestError, StaleRun):
+        driven = await start_run(
+            services,
+            workflow=SHOP.name,
+            principal=ANN,
+            items=[user(turn.name)],
+            thread=thread,
+            asked=Asked(stream=True) if turn.stream else PLAIN,
+            request=IdempotentRequest(turn.name, ""),
+        )
+        await drive(services, driven, Silence())
+
+
+class Person:
+    """Answers approvals, and finds out what came of calls whose outcome is unknown."""
+
+    def __init__(self, simulation: "Simulation", rng: random.Random) -> None:
+        self._simulation = simulation
+        self.name = "person"
+        self._random = rng
+        self.loop = VirtualLoop(simulation.timeline, self)
+        self._services = services_for(simulation, rng, self.loop)
+
+    def start(self) -> None:
+        self.loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S * self._random.uniform(0.5, 1.5))
+            for thread, ordinal in self._simulation.server.look(
+                "SELECT thread_id, ordinal FROM runs WHERE status = 'waiting'"
+                " ORDER BY thread_id, ordinal"
+            ):
+                try:
+                    await self._say(RunId(ThreadId(thread), ordinal))
+                except (ServiceFault, RequestError, StaleRun):
+                    continue  # next time
+
+    async def _say(self, run: RunId) -> None:
+        direct = DirectStore(self._simulation.server)
+        thread = fold(run_now(direct.load(run.thread)).entries)
+        if not thread.waits:
+            return
+        call = thread.pending[0]
+        if call.state == "asked":
+            approved = self._random.random() < 0.8
+            await answer(self._services, run, approved=approved, by="bob", call=call.id)
+        else:
+            await self._settle(run, call)
+
+    async def _settle(self, run: RunId, call: Call) -> None:
+        outside, item = self._simulation.outside, call.wire_id.removeprefix("call_")
+        if outside.starts[item]:
+            # Before it is said: the answer may be lost, and the call be tried again.
+            settled, result = "done", f"done {item}"
+        elif self._random.random() < 0.5:
+            settled, result = "retry", ""
+        else:
+            settled, result = "failed", "it did not happen"
+        await settle(
+            self._services,
+            run,
+            settled=settled,  # type: ignore[arg-type]
+            by="bob",
+            result=result,
+            call=call.id,
+        )
+
+
+def services_for(simulation: "Simulation", rng: random.Random, loop: VirtualLoop) -> Services:
+    """A process of its own, which meets the server's faults and none of its own."""
+    network = Network(simulation.server, simulation.timeline, rng=rng)
+    store = SimulatedStore(network)
+    return Services(
+        store,
+        simulation.model,
+        {SHOP.name: SHOP},
+        simulation.ids,
+        simulation.limits,
+        "1.0",
+        monotonic=loop.time,
+    )

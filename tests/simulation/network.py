@@ -1,0 +1,264 @@
+"""The way between a process and the server: latencies, and the faults of the schedule."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from tests.simulation.faults import AtStatement, During, Schedule
+from tests.simulation.server import (
+    DISK_FULL,
+    LOST,
+    TOO_MANY,
+    UNREACHABLE,
+    Clock,
+    Done,
+    Session,
+    SimulatedServer,
+    server_error,
+)
+from twelvefold.services.store.transaction import Answer
+
+FOREIGN = "Transport does not expose socket instance"
+"""What asyncmy raises where uvloop has closed a connection."""
+Send = Callable[[Done], None]
+
+
+class Link(Protocol):
+    """How a connection reaches the server."""
+
+    server: SimulatedServer
+
+    async def connect(self, session: Session) -> None:
+        """Open a connection. Raises what the driver raises."""
+        ...
+
+    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+        """Send a statement and wait for the answer. Raises what the driver raises."""
+        ...
+
+    def close(self, session: Session) -> None:
+        """Close a connection; whatever was sent before is executed."""
+        ...
+
+    def now_us(self) -> int:
+        """The client's clock."""
+        ...
+
+
+class Direct:
+    """Executes at once: for those who look at the simulation from outside."""
+
+    def __init__(self, server: SimulatedServer) -> None:
+        self.server = server
+
+    async def connect(self, session: Session) -> None:
+        self.server.connect(session)
+
+    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+        answers: list[Answer | BaseException] = []
+        send(answers.append)
+        answer = answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def close(self, session: Session) -> None:
+        self.server.disconnect(session)
+
+    def now_us(self) -> int:
+        return self.server.now_us()
+
+
+class Trouble:
+    """The part of a schedule that statements meet."""
+
+    def __init__(self, schedule: Schedule, clock: Clock) -> None:
+        self.fired: list[tuple[float, object]] = []
+        self._clock = clock
+        self._counts: Counter[str] = Counter()
+        self._by_place = {
+            (one.statement, one.nth): one for one in schedule if isinstance(one, AtStatement)
+        }
+        self._windows = [one for one in schedule if isinstance(one, During)]
+
+    def at_statement(self, name: str) -> AtStatement | None:
+        """What happens to the statement that is sent now."""
+        self._counts[name] += 1
+        self._counts["any"] += 1
+        fault = self._by_place.get((name, self._counts[name]))
+        fault = fault or self._by_place.get(("any", self._counts["any"]))
+        if fault:
+            self.fired.append((self._clock.now, fault))
+        return fault
+
+    def window(self, process: int, name: str, *does: str) -> During | None:
+        """What goes on now for statements of that name from that process."""
+        if not self._windows:
+            return None
+        now = self._clock.now
+        for one in self._windows:
+            if (
+                one.does in does
+                and one.at_s <= now < one.at_s + one.for_s
+                and one.process in (None, process)
+                and one.statement in ("", name)
+            ):
+                self.fired.append((now, one))
+                return one
+        return None
+
+
+class Network:
+    """One process's way to the server; `kill` ends the process."""
+
+    def __init__(
+        self,
+        server: SimulatedServer,
+        clock: Clock,
+        *,
+        trouble: Trouble | None = None,
+        process: int = -1,
+        rng: random.Random | None = None,
+        skew_us: int = 0,
+        kill: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.server = server
+        self._clock = clock
+        self._trouble = trouble
+        self._process = process
+        self._random = rng
+        self._skew_us = skew_us
+        self._kill = kill
+        self._arrivals: dict[Session, float] = {}
+
+    def now_us(self) -> int:
+        return self.server.now_us() + self._skew_us
+
+    async def connect(self, session: Session) -> None:
+        if refused := self._refused():
+            await asyncio.sleep(self._latency_s())
+            raise server_error(*refused)
+        self.server.connect(session)
+        self._arrivals[session] = 0.0
+
+    def _refused(self) -> tuple[int, str] | None:
+        if self._trouble is None:
+            return None
+        if self._trouble.window(self._process, "connect", "failover"):
+            return UNREACHABLE
+        window = self._trouble.window(self._process, "connect", "account limit")
+        # A pool has connections already, often enough.
+        return TOO_MANY if window and self._random and self._random.random() < 0.5 else None
+
+    def close(self, session: Session) -> None:
+        arrival = self._arrivals.pop(session, None)
+        if arrival is not None:
+            delay_s = max(arrival - self._clock.now, 0) + self._latency_s()
+            self._clock.later(delay_s, self.server.disconnect, session)
+
+    def close_all(self, after_s: float = 0.0) -> None:
+        """As the kernel does for a process that was killed; the server hears of it so late."""
+        for session, arrival in self._arrivals.items():
+            delay_s = max(arrival - self._clock.now, 0) + after_s + self._latency_s()
+            self._clock.later(delay_s, self.server.disconnect, session)
+        self._arrivals.clear()
+
+    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+        loop = asyncio.get_running_loop()
+        asked = _Asked(self, session, name, send, loop)
+        fault = self._trouble.at_statement(name) if self._trouble else None
+        asked.begin(fault)
+        answer: Answer = await asked.future
+        return answer
+
+    # --- the way of one statement -------------------------------------------------------------
+
+    def _latency_s(self) -> float:
+        return 0.0 if self._random is None else 0.0002 + 0.004 * self._random.random()
+
+    def _delay_s(self, name: str, does: str) -> float:
+        window = self._trouble.window(self._process, name, does) if self._trouble else None
+        return self._latency_s() + (window.at_s + window.for_s - self._clock.now if window else 0)
+
+    def _arrives_in(self, session: Session, delay_s: float) -> float:
+        """Behind what was sent before on the same connection."""
+        arrival = max(self._clock.now + delay_s, self._arrivals.get(session, 0.0))
+        self._arrivals[session] = arrival
+        return arrival - self._clock.now
+
+
+class _Asked:
+    """A statement on its way to the server, and its answer on the way back."""
+
+    def __init__(
+        self, network: Network, session: Session, name: str, send: Send, loop: Any
+    ) -> None:
+        self.future: asyncio.Future[Answer] = loop.create_future()
+        self._network = network
+        self._session = session
+        self._name = name
+        self._send = send
+        self._loop = loop
+        self._does = ""
+        self._for_s = 0.0
+
+    def begin(self, fault: AtStatement | None) -> None:
+        network, delay_s = self._network, self._network._delay_s(self._name, "hang")
+        if fault:
+            self._does, self._for_s = fault.does, fault.for_s
+        match self._does:
+            case "cut before":
+                network.close(self._session)
+                network._clock.later(delay_s, self._deliver, server_error(*LOST))
+                return
+            case "kill before":
+                network._kill()
+                return
+            case "arrives late":
+                delay_s += self._for_s
+        network._clock.later(network._arrives_in(self._session, delay_s), self._arrive)
+
+    def _arrive(self) -> None:
+        server = self._network.server
+        if self._does == "deadlock" and not self._session.is_closed:
+            server.deadlock(self._session, self._done)
+        elif self._does == "disk full" and not self._session.is_closed:
+            self._done(server_error(*DISK_FULL))
+        else:
+            self._send(self._done)
+
+    def _done(self, answer: Answer | BaseException) -> None:
+        network = self._network
+        delay_s = network._delay_s(self._name, "answers hang")
+        match self._does:
+            case "cut after":
+                network.server.disconnect(self._session)
+                answer = server_error(*LOST)
+            case "foreign error":
+                network.server.disconnect(self._session)
+                answer = RuntimeError(FOREIGN)
+            case "kill after":
+                network._kill()
+                return
+            case "answered late":
+                delay_s += self._for_s
+        network._clock.later(delay_s, self._deliver, answer)
+
+    def _deliver(self, answer: Answer | BaseException) -> None:
+        # The answer comes in through the process's own event loop, which may be blocked.
+        self._loop.call_soon(_set, self.future, answer)
+
+
+def _set(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def windows(schedule: Schedule, does: str) -> Sequence[During]:
+    return [one for one in schedule if isinstance(one, During) and one.does == does]

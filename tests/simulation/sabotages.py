@@ -1,0 +1,94 @@
+"""Rules of the code under test, broken one at a time: each has to be found."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.simulation.store import DirectStore, SimulatedStore
+from twelvefold.core.ports import Append, Claim, Letter
+from twelvefold.engine import perform
+from twelvefold.engine.draft import Draft
+from twelvefold.engine.lease import HeldLease, LeaseGuard
+from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.transaction import Connection, SQLTransaction
+
+Patch = pytest.MonkeyPatch
+
+
+def a_lapsed_lease_is_good_enough(patch: Patch) -> None:
+    async def confirm(_: HeldLease) -> None:
+        """Confirms nothing."""
+
+    def check(guard: LeaseGuard) -> None:
+        guard._timer = guard._loop.call_later(1e6, lambda: None)
+
+    patch.setattr(HeldLease, "is_valid", lambda _: True)
+    patch.setattr(HeldLease, "confirm", confirm)
+    patch.setattr(HeldLease, "confirm_for_effect", confirm)
+    patch.setattr(LeaseGuard, "_check", check)
+
+
+def the_fence_is_ignored(patch: Patch) -> None:
+    async def fence(self: SQLStore, db: Connection, change: Append) -> None:
+        values = {"thread": change.lease.run.thread, "new": change.head + change.adds}
+        await db.execute("UPDATE threads SET head = :new WHERE id = :thread", values)
+
+    patch.setattr(SimulatedStore, "_fence", fence)
+
+
+def a_database_error_is_charged_to_the_tool(patch: Patch) -> None:
+    patch.setattr(perform, "_raise_if_not_the_tools", lambda db, error: None)
+
+
+def a_letter_is_sent_without_a_claim(patch: Patch) -> None:
+    async def claim(self: SQLStore, letter: Letter, for_s: float) -> bool:
+        return True
+
+    patch.setattr(SQLStore, "claim_letter", claim)
+
+
+def a_tool_s_rows_commit_by_themselves(patch: Patch) -> None:
+    async def execute(self: SQLTransaction, statement: str, **values: Any) -> int:
+        connection: Any = self._connection
+        async with DirectStore(connection._link.server).write() as tx:
+            return await original(tx, statement, **values)  # type: ignore[arg-type]
+
+    original = SQLTransaction.execute
+    patch.setattr(SQLTransaction, "execute", execute)
+
+
+def a_crash_leaves_no_call_in_doubt(patch: Patch) -> None:
+    async def claim(self: SQLStore, *args: Any) -> Claim | None:
+        claimed = await original(self, *args)
+        return claimed._replace(interrupted=False) if claimed else None
+
+    original = SQLStore.claim
+    patch.setattr(SQLStore, "claim", claim)
+
+
+def a_given_up_reply_is_not_called_off(patch: Patch) -> None:
+    patch.setattr(Draft, "_owes_a_restart", lambda self, *, last: False)
+
+
+SABOTAGES: Mapping[str, Callable[[Patch], None]] = {
+    broken.__name__: broken
+    for broken in (
+        a_lapsed_lease_is_good_enough,
+        the_fence_is_ignored,
+        a_database_error_is_charged_to_the_tool,
+        a_letter_is_sent_without_a_claim,
+        a_tool_s_rows_commit_by_themselves,
+        a_crash_leaves_no_call_in_doubt,
+        a_given_up_reply_is_not_called_off,
+    )
+}
+
+
+@contextmanager
+def sabotaged(name: str) -> Iterator[None]:
+    """Break a rule while the body runs."""
+    with Patch.context() as patch:
+        SABOTAGES[name](patch)
+        yield

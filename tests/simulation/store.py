@@ -1,0 +1,276 @@
+"""The store of the simulation: the SQL of the real stores, over a simulated server.
+
+It has no threads and does no I/O, so it runs on virtual time as well as on a real event loop.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+from tests.simulation.database import new_database
+from tests.simulation.network import Direct, Link, Network
+from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
+from twelvefold.core.ports import Append, Row
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.services.store import mysql_errors
+from twelvefold.services.store import sqlite_connection as sqlite
+from twelvefold.services.store.database import key_of
+from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, usage_text
+from twelvefold.services.store.mysql import READ_S
+from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, Connection, as_rows
+
+WORDS = {
+    "now_us": "now_us()",
+    "lock": "/*lock: wait*/",
+    "share": "",
+    "at_most": "",
+    "skip_locked": "/*lock: skip*/",
+    "straight_join": "CROSS JOIN",
+}
+
+
+def fault_of(error: Exception) -> StoreUnavailable | StoreRefused:
+    """The driver's error as the real stores have it."""
+    if isinstance(error, StoreUnavailable | StoreRefused):
+        return error
+    if isinstance(error, sqlite3.Error | sqlite3.Warning | OverflowError | UnicodeEncodeError):
+        return sqlite.fault_of(error)
+    return mysql_errors.fault_of(error)
+
+
+class SimulatedConnection:
+    """Obeys `transaction.Connection`: a connection for the length of one transaction."""
+
+    dialect: Dialect = "sqlite"
+    touch = 0
+
+    def __init__(self, link: Link, names: Mapping[str, str], session: Session) -> None:
+        self._link = link
+        self._names = names
+        self._session = session
+        self._over: StoreUnavailable | StoreRefused | None = None
+        self._is_busy = False
+
+    async def open(self) -> None:
+        try:
+            await self._link.connect(self._session)
+        except Exception as error:
+            raise mysql_errors.connect_fault(error) from error
+
+    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
+        answer = await self._execute(sqlite._answer, statement, sqlite._by_name(values))
+        return as_rows([column[0] for column in answer.description or ()], answer.rows)
+
+    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
+        return (await self._execute(sqlite._answer, statement, sqlite._by_name(values))).rowcount
+
+    async def ask(self, statement: str, values: Sequence[Any]) -> Answer:
+        return await self._execute(sqlite._answer, statement, sqlite._in_order(values))
+
+    async def ask_many(self, statement: str, values: Sequence[Sequence[Any]]) -> Answer:
+        rows = [sqlite._in_order(row) for row in values]
+        return await self._execute(sqlite._answer_to_many, statement, rows)
+
+    async def commit(self) -> None:
+        server, session = self._link.server, self._session
+        try:
+            await self._ask("commit", lambda done: server.commit(session, done))
+        except StoreRefused as refused:
+            raise StoreFailed(f"the transaction cannot be ended: {refused}") from refused
+
+    def raise_if_lost(self) -> None:
+        if self._over:
+            raise self._over
+        if self._is_busy:
+            raise StoreRefused(BUSY)
+
+    async def rollback(self) -> None:
+        """Undo what was written; a connection that cannot is closed, which comes to the same."""
+        server, session = self._link.server, self._session
+        if isinstance(self._over, StoreUnavailable):
+            self.cut()
+            return
+        self._over = None
+        try:
+            await self._ask("rollback", lambda done: server.rollback(session, done))
+        except (StoreUnavailable, StoreRefused):
+            self.cut()
+
+    def cut(self) -> None:
+        """Close the connection; the server undoes what was not committed."""
+        self._link.close(self._session)
+
+    def leave(self) -> None:
+        """Ask nothing more."""
+        self._over = StoreRefused(OVER)
+        self.cut()
+
+    async def _execute(self, work: Callable[..., Answer], statement: str, values: Any) -> Answer:
+        server, session = self._link.server, self._session
+        name = self._names.get(statement) or _name_of(statement)
+        return await self._ask(
+            name, lambda done: server.execute(session, done, work, statement, values)
+        )
+
+    async def _ask(self, name: str, send: Callable[[Any], None]) -> Answer:
+        self.raise_if_lost()
+        self._is_busy = True
+        try:
+            return await self._link.ask(self._session, name, send)
+        except Exception as error:
+            raise self._noted(error) from error
+        except BaseException:
+            # Cancelled, say: the answer is still to come.
+            self.cut()
+            self._over = StoreFailed(NO_ANSWER)
+            raise
+        finally:
+            self._is_busy = False
+
+    def _noted(self, error: Exception) -> StoreUnavailable | StoreRefused:
+        fault = fault_of(error)
+        if isinstance(fault, StoreUnavailable):
+            self._over = fault
+        elif self._session.is_lost:
+            self._over = StoreUnavailable("the database has undone the transaction")
+        return fault
+
+
+def _name_of(statement: str) -> str:
+    return "insert_event" if statement.startswith("INSERT INTO events") else "tool"
+
+
+class SimulatedStore(SQLStore):
+    """Obeys `twelvefold.core.ports.Store`."""
+
+    def __init__(self, link: Link) -> None:
+        self.__dict__.update(_prototype())
+        self._link = link
+        self._now_us = link.now_us
+
+    def another(self) -> "SimulatedStore":
+        """The same server as another process has it."""
+        return SimulatedStore(self._link)
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self, LOCK_WAIT_S)
+
+    def _renewing(self) -> "_Transaction":
+        return _Transaction(self, LONG_STEP_S)
+
+    def _reading(self) -> AbstractAsyncContextManager[SimulatedConnection]:
+        return self._in_time()
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[SimulatedConnection]:
+        try:
+            async with asyncio.timeout(READ_S), self._read_only() as db:
+                yield db
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the database did not answer within {READ_S:g} s") from error
+
+    @asynccontextmanager
+    async def _read_only(self) -> AsyncIterator[SimulatedConnection]:
+        db = self.connection(Session(self, reads=True))
+        await db.open()
+        try:
+            yield db
+        finally:
+            db.leave()
+
+    def connection(self, session: Session) -> SimulatedConnection:
+        return SimulatedConnection(self._link, _names(), session)
+
+    async def _fence(self, db: Connection, change: Append) -> None:
+        await super()._fence(db, change)
+        if change.usage:
+            values = {"usage": usage_text(change.usage), **key_of(change.lease.run)}
+            await db.execute(self._sql["spend"], values)
+
+    async def check(self) -> list[str]:
+        return []
+
+    async def run_script(self, script: str) -> None:
+        self._link.server.run_script(script)
+
+    async def close(self) -> None:
+        """Every transaction has closed its connection."""
+
+
+class DirectStore(SimulatedStore):
+    """The same server for those who look at it from outside: nothing waits, nothing fails."""
+
+    def __init__(self, server: SimulatedServer) -> None:
+        super().__init__(Direct(server))
+
+    def _reading(self) -> AbstractAsyncContextManager[SimulatedConnection]:
+        return self._read_only()
+
+
+class _Transaction:
+    """Commits when the body ends, else rolls back; closes the connection when it is cancelled."""
+
+    def __init__(self, store: SimulatedStore, wait_s: float) -> None:
+        self._db = store.connection(Session(store, wait_s))
+
+    async def __aenter__(self) -> SimulatedConnection:
+        await self._db.open()
+        return self._db
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                await self._db.commit()
+            elif issubclass(kind, asyncio.CancelledError | GeneratorExit):
+                self._db.cut()
+            else:
+                await self._db.rollback()
+        finally:
+            self._db.leave()
+
+
+class _RealTime:
+    """The running event loop's time."""
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> object:
+        return asyncio.get_running_loop().call_later(delay_s, call, *args)
+
+
+def simulated(schema: str) -> SimulatedStore:
+    """A store on a server of its own, without faults, for a real event loop."""
+    clock = _RealTime()
+    return SimulatedStore(Network(SimulatedServer(clock, new_database(schema)), clock))
+
+
+class _Prototype(SimulatedStore):
+    """Reads the statements from their files, once."""
+
+    def __init__(self) -> None:
+        SQLStore.__init__(self, "sqlite.sql", WORDS, lambda: 0)
+
+
+@cache
+def _prototype() -> dict[str, Any]:
+    return vars(_Prototype())
+
+
+@cache
+def _names() -> dict[str, str]:
+    """What statements are called in a schedule, by their text."""
+    names = {text: name for name, text in _prototype()["_sql"].items()}
+    sql = _prototype()["_sql"]
+    return names | {sql["keep_lease"]: "renew", sql["renew"]: "end_long_step"}
