@@ -162,7 +162,19 @@ async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
+    assert last.error == f"2 attempts at this step ended without a result; the last one: {FULL}"
     assert len(stage.requests) == asked == 3
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_who_cannot_write_the_end_says_why(stage: Stage) -> None:
+    services = stage.process(says("Hello."), limits=SOON)
+    Refusing(services, StoreFailed(FULL), lambda change: True)
+
+    outcome = await driven(services)
+
+    assert outcome.status == "queued"
+    assert outcome.error == f"the end of the run is not written: {FULL}"
 
 
 BRIEF_TWICE = replace(BRIEF, max_attempts=2)

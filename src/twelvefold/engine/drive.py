@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import Event, FinalStatus, OutcomeUnknown, RunFinished
@@ -65,7 +66,12 @@ class _Drive:
     async def steps(self) -> Outcome:
         if self.driven.cancel_asked:
             raise CancelAsked(f"run {self.driven.run} is to be cancelled")
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
         while self.driven.status == "running":
+            if task.cancelling() > cancelling:
+                # A tool has made a result of the deadline's or the process's end.
+                raise asyncio.CancelledError
             # The event loop may have been blocked, or a COMMIT answered late: check before more.
             await self.driven.held.confirm()
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
@@ -119,6 +125,12 @@ class _Drive:
         known = self.driven.unrecorded.outcome
         is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
         return known if is_known else None
+
+    async def error_of_attempts(self) -> str:
+        """Says that there were too many, and with what error the last one was given back."""
+        record = await self.services.store.run(self.driven.run)
+        said = f"{self.services.limits.max_attempts} attempts at this step ended without a result"
+        return f"{said}; the last one: {record.error}" if record.error else said
 
     async def rests(self) -> Outcome | None:
         """Where the run has come to rest, whoever brought it there; None if it goes on elsewhere.
@@ -254,7 +266,7 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
 async def _until_rest(hand: _Drive) -> Outcome:
     limits = hand.services.limits
     if hand.driven.attempts > limits.max_attempts:
-        error = f"{limits.max_attempts} attempts at this step ended without a result"
+        error = await hand.error_of_attempts()
         return await _ended(hand, "failed", "attempts", error)
     try:
         async with (
@@ -282,6 +294,5 @@ async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = ""
         async with asyncio.timeout(_moment_s(hand.services)):
             return await hand.end(status, reason, error)
     except TimeoutError as late:
-        raise StoreUnavailable(
-            "the database does not answer: the end of the run is not written"
-        ) from late
+        cause = cause_of(late) or "the database does not answer"
+        raise StoreUnavailable(f"the end of the run is not written: {cause}") from late
