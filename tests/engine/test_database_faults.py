@@ -38,6 +38,7 @@ from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransactio
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
+from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
 from twelvefold.engine.services import Services
@@ -162,7 +163,7 @@ async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
-    assert last.error == f"2 attempts at this step ended without a result; the last one: {FULL}"
+    assert last.error == f"2 attempts at this step ended without a result; the last error: {FULL}"
     assert len(stage.requests) == asked == 3
 
 
@@ -253,6 +254,50 @@ async def test_tries_of_a_request_that_was_rejected_count_too(stage: Stage) -> N
 
 def budget(paid: Usage) -> Any:
     return replace(LIMITS, run_tokens=paid.total_tokens)
+
+
+class Registered:
+    """A renewer that only knows which leases it is to renew."""
+
+    def __init__(self) -> None:
+        self.leases: set[HeldLease] = set()
+
+    def add(self, held: HeldLease) -> None:
+        self.leases.add(held)
+
+    async def discard(self, held: HeldLease) -> None:
+        self.leases.discard(held)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process pays for the same reply, and this one's cannot be counted."""
+    renewer = Registered()
+    services = replace(stage.process(says("Hello."), limits=SOON), renewer=renewer)
+    renewed: list[bool] = []
+    release = services.store.release
+
+    def refused(_: Append) -> bool:
+        renewed.append(bool(renewer.leases))
+        return True
+
+    async def released(*which: Any, **how: Any) -> bool:
+        renewed.append(bool(renewer.leases))
+        return await release(*which, **how)
+
+    Refusing(services, StoreFailed(FULL), refused)
+    monkeypatch.setattr(services.store, "release", released)
+
+    outcome = await driven(services)
+
+    assert outcome.status == "queued"
+    assert all(renewed)
+    assert not renewer.leases
 
 
 # --- a result that is known
