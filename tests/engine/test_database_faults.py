@@ -34,7 +34,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction
+from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction, Transaction
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
@@ -508,3 +508,26 @@ async def test_a_run_that_an_error_of_our_own_stopped_waits_behind_the_others(
     waiting = await services.store.waiting_runs(workflows=["shop"], limit=10)
 
     assert [one.run for one in waiting] == [other, run.run]
+
+
+async def test_a_statement_that_the_tool_did_not_wait_for_is_its_fault(stage: Stage) -> None:
+    left: list[asyncio.Task[int]] = []
+
+    @tool
+    async def buy(tx: Transaction, item: str) -> str:
+        """Buy it."""
+        insert = "insert into bought (item, who) values (:item, 'ann')"
+        left.append(asyncio.create_task(tx.execute(insert, item=item)))
+        return "bought"
+
+    workflow = Workflow("shop", "Sell.", (buy,))
+    services = stage.process(calls(("buy", LAMP)), says("Sorry."), workflow=workflow)
+
+    outcome = await driven(services)
+
+    await asyncio.wait(left)
+    failed = (await story(stage, outcome.run))[1]
+    assert isinstance(failed, ToolFailed)
+    assert failed.error is not None
+    assert "still under way" in failed.error.message
+    assert await stage.bought() == []

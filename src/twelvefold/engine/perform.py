@@ -81,6 +81,7 @@ async def run_call(
             with held.calling(tool.name, tool.timeout_s):
                 result = await _called(held, principal, call, db)
             if tx is not None:
+                await asyncio.sleep(0)  # a statement that it has not waited for begins now
                 await tx.flush()
             if db is not None:
                 db.raise_if_lost()
