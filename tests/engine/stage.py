@@ -62,7 +62,7 @@ LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
 ANN = Principal("ann")
 
 
-class Crash(BaseException):
+class Crash(GeneratorExit):
     """The process is gone: nothing after this has any effect."""
 
 

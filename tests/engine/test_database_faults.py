@@ -34,10 +34,11 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction
+from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction, Transaction
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
+from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
 from twelvefold.engine.services import Services
@@ -162,7 +163,19 @@ async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
+    assert last.error == f"2 attempts at this step ended without a result; the last error: {FULL}"
     assert len(stage.requests) == asked == 3
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_who_cannot_write_the_end_says_why(stage: Stage) -> None:
+    services = stage.process(says("Hello."), limits=SOON)
+    Refusing(services, StoreFailed(FULL), lambda change: True)
+
+    outcome = await driven(services)
+
+    assert outcome.status == "queued"
+    assert outcome.error == f"the end of the run is not written: {FULL}"
 
 
 BRIEF_TWICE = replace(BRIEF, max_attempts=2)
@@ -241,6 +254,50 @@ async def test_tries_of_a_request_that_was_rejected_count_too(stage: Stage) -> N
 
 def budget(paid: Usage) -> Any:
     return replace(LIMITS, run_tokens=paid.total_tokens)
+
+
+class Registered:
+    """A renewer that only knows which leases it is to renew."""
+
+    def __init__(self) -> None:
+        self.leases: set[HeldLease] = set()
+
+    def add(self, held: HeldLease) -> None:
+        self.leases.add(held)
+
+    async def discard(self, held: HeldLease) -> None:
+        self.leases.discard(held)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.usefixtures("little_patience")
+async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process pays for the same reply, and this one's cannot be counted."""
+    renewer = Registered()
+    services = replace(stage.process(says("Hello."), limits=SOON), renewer=renewer)
+    renewed: list[bool] = []
+    release = services.store.release
+
+    def refused(_: Append) -> bool:
+        renewed.append(bool(renewer.leases))
+        return True
+
+    async def released(*which: Any, **how: Any) -> bool:
+        renewed.append(bool(renewer.leases))
+        return await release(*which, **how)
+
+    Refusing(services, StoreFailed(FULL), refused)
+    monkeypatch.setattr(services.store, "release", released)
+
+    outcome = await driven(services)
+
+    assert outcome.status == "queued"
+    assert all(renewed)
+    assert not renewer.leases
 
 
 # --- a result that is known
@@ -451,3 +508,26 @@ async def test_a_run_that_an_error_of_our_own_stopped_waits_behind_the_others(
     waiting = await services.store.waiting_runs(workflows=["shop"], limit=10)
 
     assert [one.run for one in waiting] == [other, run.run]
+
+
+async def test_a_statement_that_the_tool_did_not_wait_for_is_its_fault(stage: Stage) -> None:
+    left: list[asyncio.Task[int]] = []
+
+    @tool
+    async def buy(tx: Transaction, item: str) -> str:
+        """Buy it."""
+        insert = "insert into bought (item, who) values (:item, 'ann')"
+        left.append(asyncio.create_task(tx.execute(insert, item=item)))
+        return "bought"
+
+    workflow = Workflow("shop", "Sell.", (buy,))
+    services = stage.process(calls(("buy", LAMP)), says("Sorry."), workflow=workflow)
+
+    outcome = await driven(services)
+
+    await asyncio.wait(left)
+    failed = (await story(stage, outcome.run))[1]
+    assert isinstance(failed, ToolFailed)
+    assert failed.error is not None
+    assert "still under way" in failed.error.message
+    assert await stage.bought() == []

@@ -417,7 +417,7 @@ async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     outcome = await driven(services)
 
     assert outcome.status == "queued"
-    assert outcome.error == "the database does not answer: the end of the run is not written"
+    assert outcome.error == "the end of the run is not written: the database cannot be reached"
     await stage.let_leases_run_out()
     other = stage.process(calls(("buy", LAMP)), says("Bye."))
     assert (await resumed(other, outcome.run)).status == "completed"
@@ -539,6 +539,46 @@ async def test_a_call_with_a_key_keeps_it_over_the_deadline(stage: Stage) -> Non
     await settle(services, outcome.run, settled="retry", by="bob")
     assert (await resumed(services, outcome.run)).status == "completed"
     assert world.notified == [(CallKey(f"{outcome.run.thread}:2.0"), "a lamp")] * 2
+
+
+async def test_a_tool_that_swallows_its_cancellation_ends_with_the_deadline(stage: Stage) -> None:
+    outcome = await driven(deaf_shipper(stage, SOON))
+
+    assert (outcome.status, outcome.error) == ("incomplete", "deadline")
+    assert await answers(stage, outcome) == [SHIPPED, RunFinished("incomplete", "deadline")]
+
+
+async def test_a_tool_that_swallows_its_cancellation_keeps_no_process_from_its_end(
+    stage: Stage,
+) -> None:
+    task = in_the_background(services := deaf_shipper(stage, LIMITS), run := await start(services))
+    while not world.shipped:
+        await asyncio.sleep(0)
+
+    await stopped(task)
+
+    assert await answers(stage, run) == [SHIPPED]
+    assert (await stage.record(run.run)).status == "queued"
+    assert not (await take(stage.process(), run.run)).thread.interrupted
+
+
+SHIPPED = ToolSucceeded(CallId("2.0"), "ship", "shipped")
+
+
+def deaf_shipper(stage: Stage, limits: Limits) -> Services:
+    """A process whose tool makes a result of its cancellation."""
+
+    @tool(effect="unsafe")
+    async def ship(item: str) -> str:
+        """Ship it."""
+        world.shipped.append(item)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "shipped"
+
+    workflow = Workflow("shop", "Sell.", (ship,))
+    replies = calls(("ship", LAMP)), says("Bye.")
+    return stage.process(*replies, limits=limits, workflow=workflow)
 
 
 def slow_teller(stage: Stage, limits: Limits) -> Services:

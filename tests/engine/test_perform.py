@@ -150,7 +150,14 @@ async def test_a_refusal_is_kept_readable_too(services: Services, said: str, rea
     assert read in told.message
 
 
-@pytest.mark.parametrize("error", [ValueError("a secret"), SystemExit(2), asyncio.CancelledError()])
+class Panic(BaseException):
+    """As PyO3's PanicException, which is no Exception."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("a secret"), SystemExit(2), asyncio.CancelledError(), Panic("in Rust")],
+)
 async def test_whatever_else_a_tool_raises_is_a_fault(
     services: Services, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:

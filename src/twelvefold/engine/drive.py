@@ -1,8 +1,10 @@
 """Steps until the run rests: under a lease, a deadline, and a cancel that acts between steps."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import Event, FinalStatus, OutcomeUnknown, RunFinished
@@ -65,7 +67,12 @@ class _Drive:
     async def steps(self) -> Outcome:
         if self.driven.cancel_asked:
             raise CancelAsked(f"run {self.driven.run} is to be cancelled")
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
         while self.driven.status == "running":
+            if task.cancelling() > cancelling:
+                # A tool has made a result of the deadline's or the process's end.
+                raise asyncio.CancelledError
             # The event loop may have been blocked, or a COMMIT answered late: check before more.
             await self.driven.held.confirm()
             self.driven = await step(self.services, self.driven, self.workflow, self.listener)
@@ -120,6 +127,12 @@ class _Drive:
         is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
         return known if is_known else None
 
+    async def error_of_attempts(self) -> str:
+        """Says that there were too many, and the last error that one of them named."""
+        record = await self.services.store.run(self.driven.run)
+        said = f"{self.services.limits.max_attempts} attempts at this step ended without a result"
+        return f"{said}; the last error: {record.error}" if record.error else said
+
     async def rests(self) -> Outcome | None:
         """Where the run has come to rest, whoever brought it there; None if it goes on elsewhere.
 
@@ -147,7 +160,7 @@ class _Drive:
         if self.services.exit_limit.has_passed:
             return Outcome(self.driven.run, "queued", self.driven.thread, error)
         with suppress(ServiceFault, StaleRun, CancelAsked, TimeoutError):
-            async with asyncio.timeout(_moment_s(self.services)):
+            async with self.keeping_lease(), asyncio.timeout(_moment_s(self.services)):
                 doubtful = await self._settled(await self.catch_up())
                 if self.driven.status == "running" and await self._give_back(
                     doubtful, error, counts
@@ -171,6 +184,19 @@ class _Drive:
             log.warning("result_not_written", call=known.call, error=str(error))
             return doubtful
         return None
+
+    @asynccontextmanager
+    async def keeping_lease(self) -> AsyncIterator[None]:
+        """Renews the lease of a run whose steps are over, without word of what becomes of it.
+
+        A run that somebody else took up now would pay once more for what is still to be written.
+        """
+        renewer, held = self.services.renewer, self.driven.held
+        renewer.add(held)
+        try:
+            yield
+        finally:
+            await renewer.discard(held)
 
     async def _give_back(self, doubtful: Call | None, error: str, counts: bool) -> bool:
         release = self.services.store.release(
@@ -254,7 +280,7 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
 async def _until_rest(hand: _Drive) -> Outcome:
     limits = hand.services.limits
     if hand.driven.attempts > limits.max_attempts:
-        error = f"{limits.max_attempts} attempts at this step ended without a result"
+        error = await hand.error_of_attempts()
         return await _ended(hand, "failed", "attempts", error)
     try:
         async with (
@@ -279,9 +305,8 @@ async def _until_rest(hand: _Drive) -> Outcome:
 async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = "") -> Outcome:
     """Write the end, if the database is there to take it within a moment."""
     try:
-        async with asyncio.timeout(_moment_s(hand.services)):
+        async with hand.keeping_lease(), asyncio.timeout(_moment_s(hand.services)):
             return await hand.end(status, reason, error)
     except TimeoutError as late:
-        raise StoreUnavailable(
-            "the database does not answer: the end of the run is not written"
-        ) from late
+        cause = cause_of(late) or "the database does not answer"
+        raise StoreUnavailable(f"the end of the run is not written: {cause}") from late

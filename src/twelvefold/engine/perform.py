@@ -79,13 +79,17 @@ async def run_call(
             with held.calling(tool.name, tool.timeout_s):
                 result = await _called(held, principal, call, db)
             if tx is not None:
+                await asyncio.sleep(0)  # a statement that it has not waited for begins now
                 await tx.flush()
             if db is not None:
                 db.raise_if_lost()
     except NotStarted:
         return await run_call(services, held, principal, call, db, tx, tries)
-    # A parser of arguments, say, ends the process where it likes none; a tool may not.
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    # A parser of arguments ends the process where it likes none, a library in Rust panics: no call
+    # may end the process, and the next one, and so on.
+    except BaseException as error:
         if task.cancelling():
             # Whatever the tool makes of it: it is this task that is to end.
             raise asyncio.CancelledError from error

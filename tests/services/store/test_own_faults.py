@@ -143,6 +143,29 @@ async def test_an_account_with_all_its_connections_in_use_is_waited_for(
     await on_server(server, "DROP USER miser@'%'")
 
 
+async def test_who_raises_an_account_s_limit_need_not_start_the_processes_anew(
+    store: Store, server: str
+) -> None:
+    url, database = as_user(server, "saver"), urlsplit(server).path[1:]
+    await on_server(
+        server,
+        "CREATE USER saver@'%' IDENTIFIED BY 'saver-Secret-1' WITH MAX_UPDATES_PER_HOUR 3",
+        f"GRANT ALL ON {database}.* TO saver@'%'",
+    )
+    theirs, lease = await open_store(url, pool_size=1), await leased(store)
+    for _ in range(3):
+        await theirs.renew(lease, 60.0)
+    with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*max_updates_per_hour"):
+        await theirs.renew(lease, 60.0)
+
+    # Connections that are open keep the old limit.
+    await on_server(server, "ALTER USER saver@'%' WITH MAX_UPDATES_PER_HOUR 0")
+    await theirs.renew(lease, 60.0)
+
+    await theirs.close()
+    await on_server(server, "DROP USER saver@'%'")
+
+
 def as_user(server: str, name: str) -> str:
     parts = urlsplit(server)
     return parts._replace(netloc=f"{name}:{name}-Secret-1@{parts.hostname}:{parts.port}").geturl()

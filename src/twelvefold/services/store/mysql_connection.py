@@ -9,6 +9,7 @@ from twelvefold.core.ports import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.mysql_driver import cut
 from twelvefold.services.store.mysql_errors import (
+    ACCOUNT_LIMIT,
     READ_ONLY_TRANSACTION,
     code_and_text,
     fault_of,
@@ -137,8 +138,11 @@ class MySQLConnection:
         self._begun = is_open
 
     async def _noted(self, error: Exception, *, ends: bool) -> StoreUnavailable | StoreRefused:
-        fault = fault_of(error, self._server())
-        if not self.may_write and code_and_text(error)[0] == READ_ONLY_TRANSACTION:
+        fault, code = fault_of(error, self._server()), code_and_text(error)[0]
+        if code == ACCOUNT_LIMIT:
+            # Who raises the limit raises it for new connections.
+            self.is_spoilt = True
+        if not self.may_write and code == READ_ONLY_TRANSACTION:
             fault = StoreRefused(str(fault))
         if ends and isinstance(fault, StoreRefused):
             # Nobody's values are in a COMMIT.

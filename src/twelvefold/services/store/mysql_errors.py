@@ -15,6 +15,7 @@ from twelvefold.services.store.transaction import MIGRATE
 
 READ_ONLY_TRANSACTION = 1792
 """The statement's own fault in a transaction that we began as READ ONLY, else the database's."""
+ACCOUNT_LIMIT = 1226
 ACCESS_DENIED = 1045
 FORBIDDEN_BY_OPTION = 1290
 """Said by a server that has become a replica, and of other options, too."""
