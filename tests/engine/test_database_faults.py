@@ -38,7 +38,7 @@ from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransactio
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
-from twelvefold.engine.lease import HeldLease
+from twelvefold.engine.lease import RenewedLease
 from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
 from twelvefold.engine.services import Services
@@ -260,12 +260,12 @@ class Registered:
     """A renewer that only knows which leases it is to renew."""
 
     def __init__(self) -> None:
-        self.leases: set[HeldLease] = set()
+        self.leases: set[RenewedLease] = set()
 
-    def add(self, held: HeldLease) -> None:
+    def add(self, held: RenewedLease) -> None:
         self.leases.add(held)
 
-    async def discard(self, held: HeldLease) -> None:
+    async def discard(self, held: RenewedLease) -> None:
         self.leases.discard(held)
 
     async def close(self) -> None:

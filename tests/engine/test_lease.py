@@ -536,3 +536,17 @@ async def test_an_outage_is_logged_once_for_each_lease(caplog: pytest.LogCapture
         await renew(held, cast("Store", store))
 
     assert [line.message for line in caplog.records] == ["lease_not_renewed"] * 2
+
+
+def test_only_the_lease_of_a_run_knows_calls() -> None:
+    class OfAMessage(RenewedLease):
+        @property
+        def about(self) -> dict[str, str]:
+            return {}
+
+        async def ask(self, store: Store) -> bool:
+            return False
+
+    lease = OfAMessage(cast("Store", Renewing()), LEASE_S, 0.0, Clock())
+
+    assert lease.call_of(None) is None

@@ -72,17 +72,12 @@ async def run_call(
     leaves = tool.effect in LEAVES_THE_DATABASE
     if leaves:
         await held.confirm_for_effect()
-    task = cast("asyncio.Task[Any]", asyncio.current_task())
     limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
     try:
         async with limit, guard if leaves else nullcontext():
             with held.calling(tool.name, tool.timeout_s):
                 result = await _called(held, principal, call, db)
-            if tx is not None:
-                await asyncio.sleep(0)  # a statement that it has not waited for begins now
-                await tx.flush()
-            if db is not None:
-                db.raise_if_lost()
+            await _settle(db, tx)
     except NotStarted:
         return await run_call(services, held, principal, call, db, tx, tries)
     except (GeneratorExit, KeyboardInterrupt):
@@ -90,11 +85,7 @@ async def run_call(
     # A parser of arguments ends the process where it likes none, a library in Rust panics: no call
     # may end the process, and the next one, and so on.
     except BaseException as error:
-        if task.cancelling():
-            # Whatever the tool makes of it: it is this task that is to end.
-            raise asyncio.CancelledError from error
-        if db is not None:
-            _raise_if_not_the_tools(db, error)
+        _raise_if_not_the_tools(db, error)
         if guard.lapsed:
             log.warning("lease_lapsed", tool=tool.name, call=call.call.id)
             await held.confirm()  # or leave the run to the process that has it
@@ -147,8 +138,23 @@ def _marked_as_begun(held: HeldLease, call: CallId) -> Iterator[None]:
         raise
 
 
-def _raise_if_not_the_tools(db: ToolReadOnly, error: BaseException) -> None:
-    """Raise what says that the database or the run is not ours to use now."""
+async def _settle(db: ToolReadOnly | None, tx: StepTransaction | None) -> None:
+    """Send what the tool's ORM session holds back. Raises if its transaction was lost."""
+    if tx is not None:
+        await asyncio.sleep(0)  # a statement that the tool has not waited for begins now
+        await tx.flush()
+    if db is not None:
+        db.raise_if_lost()
+
+
+def _raise_if_not_the_tools(db: ToolReadOnly | None, error: BaseException) -> None:
+    """Raise what says that this task, the database or the run is not ours to use now."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        # Whatever the tool made of it: it is this task that is to end.
+        raise asyncio.CancelledError from error
+    if db is None:
+        return
     with suppress(StoreRefused):  # by the tool's own statement
         db.raise_if_lost()
     if isinstance(error, StoreUnavailable | StaleRun | CancelAsked):
