@@ -408,7 +408,7 @@ async def _say(
         said = [_kept(event) for event in events(waiting[0])]
         try:
             await _written(services, driven, said, "queued", request=request)
-        except (CancelAsked, DuplicateRow) as error:
+        except (CancelAsked, DuplicateRow, StaleRun) as error:
             raise Conflict(str(error)) from error
 
 
