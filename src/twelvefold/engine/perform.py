@@ -80,11 +80,7 @@ async def run_call(
         async with limit, guard if leaves else nullcontext():
             with held.calling(tool.name, tool.timeout_s):
                 result = await _called(held, principal, call, db)
-            if tx is not None:
-                await asyncio.sleep(0)  # a statement that it has not waited for begins now
-                await tx.flush()
-            if db is not None:
-                db.raise_if_lost()
+            await _flushed(db, tx)
     except NotStarted:
         return await run_call(services, held, principal, call, db, tx, tries)
     except (GeneratorExit, KeyboardInterrupt):
@@ -130,6 +126,15 @@ async def _result_of(
     if not may_start():
         raise NotStarted
     return await cast("Awaitable[object]", function())
+
+
+async def _flushed(db: ToolReadOnly | None, tx: StepTransaction | None) -> None:
+    """Send what the tool's ORM session holds back. Raises what ended the transaction."""
+    if tx is not None:
+        await asyncio.sleep(0)  # a statement that it has not waited for begins now
+        await tx.flush()
+    if db is not None:
+        db.raise_if_lost()
 
 
 def _always() -> bool:
