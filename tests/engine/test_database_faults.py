@@ -34,7 +34,17 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Append, ReadOnly, Row, Silence, StepTransaction, Transaction
+from twelvefold.core.ports import (
+    Append,
+    Listener,
+    ModelReply,
+    ModelRequest,
+    ReadOnly,
+    Row,
+    Silence,
+    StepTransaction,
+    Transaction,
+)
 from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
@@ -493,6 +503,33 @@ async def test_an_error_of_our_own_counts_as_an_attempt(stage: Stage) -> None:
             await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
 
     last = await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
+
+    assert (last.status, last.thread.reason) == ("failed", "attempts")
+
+
+class Panic(BaseException):
+    """As PyO3's PanicException, which is no Exception."""
+
+
+class Panicking:
+    """A model whose client panics."""
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        raise Panic
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_panic_counts_as_an_attempt(stage: Stage) -> None:
+    services = stage.process(model=Panicking(), limits=BRIEF_TWICE)
+    run = (await start(services)).run
+    await stage.let_leases_run_out()
+    for _ in range(2):
+        with pytest.raises(Panic):
+            await resumed(services, run)
+
+    last = await resumed(services, run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
 

@@ -273,7 +273,7 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
         raise
     except BaseException as error:
         # An error of our own may come again with each attempt; that a process stops is none.
-        await hand.let_go("", counts=isinstance(error, Exception))
+        await hand.let_go("", counts=not isinstance(error, asyncio.CancelledError))
         raise
 
 
