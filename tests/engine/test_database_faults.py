@@ -201,6 +201,21 @@ async def test_an_attempt_that_the_model_ended_does_not_count(stage: Stage) -> N
     assert outcome.status == "queued"
 
 
+async def test_an_attempt_that_paid_for_a_part_of_a_reply_counts(stage: Stage) -> None:
+    broken = ModelUnavailable("it broke off")
+    broken.usage = Usage(input_tokens=900)
+    outcome = await driven(stage.process(broken, limits=BRIEF_TWICE))
+    for _ in range(2):
+        assert outcome.status == "queued"
+        outcome = await resumed(stage.process(broken, limits=BRIEF_TWICE), outcome.run)
+    paid = len(stage.requests)
+
+    last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
+
+    assert (last.status, last.thread.reason) == ("failed", "attempts")
+    assert len(stage.requests) == paid
+
+
 async def test_what_can_never_be_stored_fails_the_run_at_once(stage: Stage) -> None:
     services = stage.process(calls(("buy", LAMP)))
     refusing = Refusing(services, TooLarge(TOO_LARGE), lambda change: change.status == "running")

@@ -262,7 +262,8 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
         return await _until_rest(hand)
     except ModelUnavailable as error:
         log.warning("run_let_go", error=str(error))
-        return await hand.let_go(str(error))
+        # A reply that broke off was paid for, so it is not requested without end.
+        return await hand.let_go(str(error), counts=error.usage is not None)
     except StoreUnavailable as error:
         log.warning("run_let_go", error=str(error))
         return await hand.let_go(str(error), counts=True)
