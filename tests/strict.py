@@ -12,7 +12,8 @@ from typing import Any
 
 Json = dict[str, Any]
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_CALL_ID = re.compile(r"[!-~]{1,64}")
+_CALL_ID = re.compile(r"[!-~]+")
+"""An id that is longer than 64 characters came from this very server."""
 _MESSAGE = {"role", "content", "tool_calls", "tool_call_id", "refusal", "name"}
 _ITEM = {
     "message": {"type", "role", "content", "phase", "id", "status"},

@@ -14,11 +14,12 @@ import json
 import logging
 import operator
 import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +44,7 @@ from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.transport import HttpTransport
+from twelvefold.services.model.http.transport import HttpAnswer, HttpTransport
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
 
 Via = Literal["engine", "http"]
@@ -277,13 +278,41 @@ class RandomIds:
         return ThreadId(secrets.token_hex(22))
 
 
+EMPTY_RESULT = re.compile(r'("(?:output|content)":)"\(no result\)"')
+
+
+class AsRecorded(HttpTransport):
+    """Sends a conversation as it was recorded, with what strict servers refuse.
+
+    Some real models used a call id twice, and a tool returned nothing. What is sent has a number
+    behind the second id, and a note in place of nothing; the replay server wants neither.
+    """
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[HttpAnswer]:
+        return super().post(path, as_recorded(body), headers)
+
+
+def as_recorded(body: bytes) -> bytes:
+    """The body of a request, its call ids not made unique and its empty results left empty."""
+    text = body.decode()
+    ids = set(re.findall(r'"call_id":"([^"]+)"|"(?:tool_call_id|id)":"([^"]+)"', text))
+    known = {one or other for one, other in ids}
+    for numbered in sorted(known, key=len, reverse=True):
+        first, _, number = numbered.rpartition("_")
+        if number.isdecimal() and first in known:
+            text = text.replace(f'"{numbered}"', f'"{first}"')
+    return EMPTY_RESULT.sub(r'\1""', text).encode()
+
+
 class Peer:
     """The replay server: the recorded model, and the recorded user."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url = url
         self._http = http
-        self._transport = HttpTransport(Endpoint(f"{url}/v1", "unused"), connect_timeout_s=10)
+        self._transport = AsRecorded(Endpoint(f"{url}/v1", "unused"), connect_timeout_s=10)
 
     def model(self, run_id: str, api: Api) -> OpenAIModel:
         """The model of one recording; the connections are those of all."""

@@ -101,14 +101,14 @@ def ids(*items: Item) -> list[str]:
     return [item["call_id"] for item in sendable(items) if "call_id" in item]
 
 
-@pytest.mark.parametrize("id", ["call_1", "functions.add:0", "AbC123xyz", "toolu_01|x", "a" * 64])
+@pytest.mark.parametrize(
+    "id", ["call_1", "functions.add:0", "AbC123xyz", "toolu_01|x", "c__thought__EjQ+" + "a" * 900]
+)
 def test_a_valid_call_id_is_kept(id: str) -> None:
     assert ids(function_call("add", id), output(id, "3")) == [id, id]
 
 
-@pytest.mark.parametrize(
-    ("id", "sent"), [("", "call"), ("a b\n", "a_b_"), ("ü1", "_1"), ("x" * 90, "x" * 64)]
-)
+@pytest.mark.parametrize(("id", "sent"), [("", "call"), ("a b\n", "a_b_"), ("ü1", "_1")])
 def test_an_invalid_call_id_is_replaced_in_call_and_result(id: str, sent: str) -> None:
     assert ids(function_call("add", id), output(id, "3")) == [sent, sent]
 
@@ -139,15 +139,6 @@ def test_an_id_that_looks_like_a_replacement_is_free_of_it() -> None:
     ]
 
     assert ids(*rounds)[::2] == ["c", "c_2", "c_2_2", "c_3"]
-
-
-def test_long_ids_that_differ_at_the_end_stay_different() -> None:
-    calls = [function_call("add", "x" * 70 + end) for end in "abcdefghijk"]
-
-    sent = ids(*calls)
-
-    assert len(set(sent)) == 11
-    assert all(len(id) == 64 for id in sent)
 
 
 def test_a_result_goes_right_behind_its_call() -> None:

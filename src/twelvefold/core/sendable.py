@@ -25,11 +25,11 @@ RAW = "_raw"
 MOST_LEVELS = 64
 """Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
 LONGEST = 64
-"""Characters of a name, and of a call id. Source: the Responses API's `tools[].name`, `call_id`."""
+"""Characters of a name. Source: the Responses API's `tools[].name`."""
 _SHORT = 1_000
 _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
-_CALL_ID = re.compile(rf"[!-~]{{1,{LONGEST}}}")
-"""Kimi's ids have a dot and a colon in them, and it reads them again."""
+_CALL_ID = re.compile(r"[!-~]+")
+"""Of any length: Kimi reads its ids again, and some proxies put a thought signature into them."""
 _NOT_OF_AN_ID = re.compile(r"[^!-~]")
 
 
@@ -129,11 +129,11 @@ class _Ids:
         """The id itself where it is valid and free, else one that is made of it."""
         valid = wire_id
         if not _CALL_ID.fullmatch(wire_id):
-            valid = _NOT_OF_AN_ID.sub("_", wire_id)[:LONGEST] or "call"
+            valid = _NOT_OF_AN_ID.sub("_", wire_id) or "call"
         free, number = valid, self._number.get(valid, 1)
         while free in self._taken:
             number += 1
-            free = f"{valid[: LONGEST - len(str(number)) - 1]}_{number}"
+            free = f"{valid}_{number}"
         self._number[valid] = number
         self._taken.add(free)
         return free

@@ -328,3 +328,18 @@ def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> No
     assert [part.name for part in parts] == ["input.provider"]
     plain = json.loads(RESPONSES.encode(request, Asked(), frozenset({"input.provider"})))
     strict.check_responses(plain)
+
+
+def test_a_long_call_id_goes_back_as_it_came_and_short_to_another_provider() -> None:
+    """A proxy of Gemini puts the thought signature into the id."""
+    long = [f"call_1__thought__{'x' * 90}{end}" for end in "ab"]
+    calls = marked([function_call(id, "add", {}) for id in (*long, "c3")], HERE)
+    items = (*calls, output(long[0], "3"), output(long[1], "4"), output("c3", "5"))
+
+    here, elsewhere = for_provider(items, HERE), for_provider(items, "other.example/v1 gpt")
+
+    assert [item["call_id"] for item in here] == [*long, "c3"] * 2
+    sent = [item["call_id"] for item in elsewhere]
+    assert sent[:3] == sent[3:]
+    assert len(set(sent)) == 3
+    assert (sent[2], {len(id) for id in sent[:2]}) == ("c3", {64})

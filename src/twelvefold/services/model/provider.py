@@ -7,6 +7,7 @@ the host and path of `OPENAI_BASE_URL` and the family of the model: `gemini` for
 
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,9 @@ MESSAGE = "message_fields"
 """Fields of a Chat Completions message, on the first call of a reply or else on its message."""
 CALL = "call_fields"
 """Fields of a Chat Completions tool call."""
+LONGEST_ID = 64
+"""Characters of a call id that every server takes. Source: the Responses API's `call_id`. A proxy
+of Gemini puts the thought signature into longer ones."""
 _MARKS = (PROVIDER, MESSAGE, CALL)
 _KNOWN: Mapping[str, frozenset[str]] = {
     "message": frozenset({"type", "role", "content", "phase", "id", "status"}),
@@ -51,11 +55,27 @@ def marked(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
 
 def for_provider(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
     """The items without what other providers have put in for themselves."""
-    return tuple(
-        left
-        for item in items
-        if (left := item if item.get(PROVIDER, provider) == provider else _plain(item))
-    )
+    shortened: dict[str, str] = {}
+    sent: list[Item] = []
+    for item in items:
+        if item.get(PROVIDER, provider) != provider:
+            if (plain := _plain(item)) is None:
+                continue
+            item = _with_short_id(plain, shortened)
+        elif item.get("call_id") in shortened:
+            item = item | {"call_id": shortened[item["call_id"]]}
+        sent.append(item)
+    return tuple(sent)
+
+
+def _with_short_id(item: Item, shortened: dict[str, str]) -> Item:
+    """A call whose id another server takes, too; `shortened` gets the old one and the new."""
+    call_id = str(item.get("call_id", ""))
+    if len(call_id) <= LONGEST_ID:
+        return item
+    digest = sha256(call_id.encode()).hexdigest()[:16]
+    shortened[call_id] = f"{call_id[: LONGEST_ID - len(digest) - 1]}_{digest}"
+    return item | {"call_id": shortened[call_id]}
 
 
 def is_own(item: Item) -> bool:
@@ -135,7 +155,8 @@ class Fields:
 
 def _has_own(item: Item) -> bool:
     kind = item.get("type", "message")
-    return kind not in _KNOWN or not item.keys() <= _KNOWN[kind]
+    has_long_id = len(str(item.get("call_id", ""))) > LONGEST_ID
+    return kind not in _KNOWN or not item.keys() <= _KNOWN[kind] or has_long_id
 
 
 def _plain(item: Item) -> Item | None:
