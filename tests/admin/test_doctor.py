@@ -118,17 +118,18 @@ async def test_a_file_without_tables_is_not_fit(tmp_path: Path) -> None:
 
 async def test_a_workflow_is_judged_by_its_tools(tmp_path: Path) -> None:
     @tool(effect="pure")
-    async def odd(what: asyncio.Event) -> str:
-        return str(what)
+    async def add(a: int) -> int:
+        """Add."""
+        return a
 
     findings = await found(
         Settings(database_url=f"sqlite:///{tmp_path}/a.db"),
         Workflow("talker", "", ()),
-        Workflow("odd", "", (odd,)),
+        Workflow("adder", "", (add,)),
     )
 
     assert findings["workflow talker"].level == "warn"
-    assert findings["workflow odd"].level == "fail"
+    assert findings["workflow adder"].level == "ok"
 
 
 MODELS = b'{"data": [{"id": "gpt-5-mini"}, {"id": "other"}]}'

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -212,17 +213,23 @@ class Process:
 
 def bury(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Close the coroutines of tasks that will never end."""
-    for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        coroutine: Any = task.get_coro()
-        for _ in range(10):
-            try:
-                coroutine.close()
-                break
-            except RuntimeError:
-                continue  # it awaits something in a `finally`
-            except BaseException:
-                break
+    with warnings.catch_warnings():
+        # Of what it calls in an `except` or a `finally`, which has no event loop any more.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        for task in tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _close(task.get_coro())
+
+
+def _close(coroutine: Any) -> None:
+    for _ in range(10):
+        try:
+            coroutine.close()
+            return
+        except RuntimeError:
+            continue  # it awaits something in a `finally`
+        except BaseException:
+            return
 
 
 def services_of(
