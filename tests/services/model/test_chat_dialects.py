@@ -96,6 +96,12 @@ def test_an_empty_object_behind_the_arguments_is_none_of_them() -> None:
     ]
 
 
+def test_an_index_may_be_a_number_in_one_piece_and_text_in_the_next() -> None:
+    found = calls_of(piece("0", "a", "add", '{"a"'), piece(0, arguments=":1}"))
+
+    assert found == [("a", "add", '{"a":1}')]
+
+
 def test_pieces_without_an_index_belong_to_the_last_call() -> None:
     found = calls_of(
         piece(0, "a", "add"),
@@ -263,9 +269,24 @@ def test_other_choices_are_ignored() -> None:
     assert reply.items == (message("hi"),)
 
 
-@pytest.mark.parametrize("odd", [{"model": 7}, {"model": None}, {"id": 1}, {"choices": [None]}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"model": 7}, {"model": None}, {"id": 1}, {"choices": [None]}),
+        {"choices": [{"index": 0, "delta": []}]},
+        {"choices": [{"index": 0, "delta": ""}]},
+        {"choices": [{"index": 0, "delta": {}, "message": ""}]},
+    ],
+)
 def test_odd_chunks_do_no_harm(odd: Item) -> None:
     reply, _ = received(CHAT, sse(odd), chunk({"content": "hi"}), STOP)
+
+    assert reply.items == (message("hi"),)
+
+
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data:  \n\n"])
+def test_an_event_without_data_only_keeps_the_connection_open(nothing: bytes) -> None:
+    reply, _ = received(CHAT, nothing, chunk({"content": "hi"}), nothing, STOP)
 
     assert reply.items == (message("hi"),)
 
@@ -298,7 +319,13 @@ def test_a_second_reason_does_not_hide_the_first() -> None:
     assert reply.ended == "max_output_tokens"
 
 
-@pytest.mark.parametrize("reason", ["error", "abort", "network_error", "cancelled"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("error", "abort", "network_error", "cancelled", "malformed_function_call"),
+        "function_call_filter: MALFORMED_FUNCTION_CALL",
+    ],
+)
 def test_a_reply_that_the_server_gave_up_is_void(reason: str) -> None:
     with pytest.raises(TryAgain, match="broke off the reply"):
         received(CHAT, chunk({"content": "hi"}), chunk({}, reason))

@@ -54,10 +54,19 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
         ("application/json", b'{"message": "busy"}', "HTTP 502: busy"),
         ("application/json", b'{"error": "busy"}', "HTTP 502: busy"),
         ("application/json", b'{"detail": "busy"}', "HTTP 502: busy"),
+        # OpenRouter and MiniMax
+        ("", b'{"error": {"message": "Failed", "metadata": {"raw": "busy"}}}',
+         "HTTP 502: Failed: busy"),
+        ("", b'{"error": {"code": 502, "metadata": {"raw": {"detail": "busy"}}}}',
+         "HTTP 502: the server behind it says: busy"),
+        ("", b'{"error": {"message": "busy", "metadata": {"provider_name": "x"}}}',
+         "HTTP 502: busy"),
+        ("", b'{"base_resp": {"status_code": 1002, "status_msg": "busy"}}', "HTTP 502: busy"),
+        ("", b'{"base_resp": {"status_code": 1002}}', "HTTP 502: status 1002"),
         ("", b"busy", "HTTP 502: busy"),
         ("", b"", "HTTP 502"),
     ],
-)
+)  # fmt: skip
 def test_a_refusal_is_read_whatever_it_is_written_in(kind: str, body: bytes, said: str) -> None:
     fault = fault_of(refusal(502, {"content-type": kind}, body), ASKED)
 

@@ -186,6 +186,23 @@ async def test_an_error_in_a_stream_means_what_its_status_does(
         ({"message": "Your input exceeds the context window of this model. Please adjust."},
          "the size of its window"),
         ({"message": "context length of only 4,096 tokens"}, "4096"),
+        # Anthropic, TGI, Moonshot, xAI, Mistral, Zhipu, DashScope, and vLLM before it counted
+        ({"message": "input length and `max_tokens` exceed context limit: 190000 + 21333 > 204698, "
+                     "decrease input length or `max_tokens` and try again"}, "204698"),
+        ({"message": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. "
+                     "Given: 4000 `inputs` tokens and 200 `max_new_tokens`"}, "4096"),
+        ({"message": "Input validation error: `inputs` must have less than 1024 tokens. "
+                     "Given: 2000"}, "1024"),
+        ({"message": "Invalid request: Your request exceeded model token limit: 8192"}, "8192"),
+        ({"message": "This model's maximum prompt length is 131072 but the request contains "
+                     "200000 tokens."}, "131072"),
+        ({"message": "Prompt contains 40000 tokens and 0 draft tokens, too large for model with "
+                     "32768 maximum context length"}, "32768"),
+        ({"code": "1261", "message": "Prompt exceeds max length"}, "the size of its window"),
+        ({"message": "Range of input length should be [1, 30720]"}, "30720"),
+        ({"message": "The total number of tokens (input + output) exceeds the model's limit"},
+         "the size of its window"),
+        ({"message": "max_tokens must be at least 1, got -404."}, "the size of its window"),
     ],
 )  # fmt: skip
 async def test_a_window_that_is_too_small_names_its_setting(

@@ -309,6 +309,8 @@ def refused(status: int, error: object = None, **headers: str) -> Behaviour:
 
 QUOTA = {"message": "You exceeded your quota", "code": "insufficient_quota"}
 NO_MODEL = {"message": "The model `gpt-test` does not exist", "code": "model_not_found"}
+RELAYED = {"message": "Provider returned error", "code": 400,
+           "metadata": {"raw": '{"error": {"message": "no such role"}}'}}  # fmt: skip
 BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_parameters"}
 
 
@@ -319,6 +321,14 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
          "OPENAI_API_KEY is refused by {url}: Incorrect key: …."),
         (refused(403, {"message": "No access"}), ModelUnavailable,
          "OPENAI_API_KEY is refused by {url}: No access"),
+        (refused(403, {"message": "Your input was flagged", "code": 403}), ModelRejected,
+         "{url} refuses the request: Your input was flagged"),
+        (refused(403, {"message": "Not here", "metadata": {"reasons": ["violence"]}}),
+         ModelRejected, "{url} refuses the request: Not here"),
+        (refused(403, {"message": "Blocked", "code": "content_filter"}), ModelRejected,
+         "{url} refuses the request: Blocked"),
+        (refused(400, RELAYED), ModelRejected,
+         "{url} refuses the request: Provider returned error: no such role"),
         (refused(404, NO_MODEL), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': The model `gpt-test` does not exist"),
         (refused(403, NO_MODEL), ModelUnavailable,

@@ -136,6 +136,22 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
         ("chat", {"message": "This model does not support the `temperature` parameter"},
          ["temperature"]),
         ("responses", {"message": "store is not supported by this server"}, ["store"]),
+        # Fireworks, xAI, LiteLLM, Moonshot, Anthropic
+        ("chat", {"message": "1 request validation errors: Extra inputs are not permitted, field: "
+                             "'tools[0].function.strict', value: True"}, ["strict"]),
+        ("chat", {"message": "Extra inputs are not permitted, field: 'stream_options', value: {}"},
+         ["stream_options"]),
+        ("chat", {"message": "Argument not supported on this model: reasoning_effort"},
+         ["reasoning_effort"]),
+        ("chat", {"message": "gpt-5 models (including m) don't support temperature=0.5. Only "
+                             "temperature=1 is supported."}, ["temperature"]),
+        ("chat", {"message": "The model does not support setting temperature"}, ["temperature"]),
+        ("chat", {"message": "invalid temperature: only 1 is allowed for this model"},
+         ["temperature"]),
+        ("chat", {"message": "`temperature` may only be set to 1 when thinking is enabled."},
+         ["temperature"]),
+        ("chat", {"message": "`temperature` and `top_p` cannot both be specified for this model."},
+         ["top_p"]),
     ],
 )  # fmt: skip
 def test_a_refusal_names_what_it_refuses(api: Api, error: Item, names: list[str]) -> None:
@@ -152,6 +168,8 @@ def test_a_refusal_names_what_it_refuses(api: Api, error: Item, names: list[str]
         {"message": "the tool 'include' is unknown", "param": "messages[1].content"},
         {"message": "The model `m` does not exist", "code": "model_not_found"},
         {"message": "not today"},
+        {"message": "invalid messages: only 1 is allowed, whatever the temperature"},
+        {"message": "this model does not support tool calls with temperature in their names"},
         {},
         # what is required
         {"param": "model"},

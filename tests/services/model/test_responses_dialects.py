@@ -177,6 +177,20 @@ def test_an_item_of_which_nothing_came_is_none() -> None:
     ]
 
 
+def test_an_item_that_is_null_is_none() -> None:
+    whole = response(status="completed", output=[None, message("hi")])
+    null = {"type": "response.output_item.done", "item": None}
+
+    assert items_of(null, {"type": "response.completed", "response": whole}) == [message("hi")]
+
+
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data:  \n\n"])
+def test_an_event_without_data_only_keeps_the_connection_open(nothing: bytes) -> None:
+    reply, _ = received(RESPONSES, nothing, *typed(text("hi")), nothing, sse("[DONE]"))
+
+    assert list(reply.items) == [message("hi")]
+
+
 def test_a_stream_may_end_with_done_alone() -> None:
     reply, _ = received(RESPONSES, *typed(text("hi")), sse("[DONE]"))
 

@@ -27,6 +27,11 @@ _NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_ac
 _PASSING = re.compile(
     r"408|409|429|5\d\d|.*(server_error|rate_limit|overloaded|unavailable|timeout|internal).*", re.I
 )
+_CONTENT = re.compile(
+    r"content.?(?:filter|policy|management|moderation)|\bflagged\b|"
+    r"moderation (?:block|reject|fail)|(?:safety|usage) polic|responsible.?ai",
+    re.IGNORECASE,
+)
 _LONGEST_WAIT_S = 120.0
 _LONGEST_MESSAGE = 300
 _SHORTEST_KEY = 8
@@ -105,6 +110,8 @@ def _fault_of_settings(
 ) -> ModelUnavailable | None:
     """What an operator mends in the settings or with the provider."""
     server = asked.server
+    if status == 403 and _is_about_the_content(refusal):
+        return None
     if status == 402 or not _NO_QUOTA.isdisjoint(refusal.codes):
         return ModelUnavailable(f"{server} has no quota left for OPENAI_API_KEY: {message}")
     if _is_about_the_model(refusal):
@@ -169,6 +176,15 @@ def _is_about_the_model(refusal: Refusal) -> bool:
     if "model_not_found" in refusal.codes:
         return True
     return refusal.status == 404 and "model" in str(refusal.error.get("message")).lower()
+
+
+def _is_about_the_content(refusal: Refusal) -> bool:
+    """Whether what was said is refused, not who has said it: gateways use HTTP 403 for that."""
+    metadata = refusal.error.get("metadata")
+    if isinstance(metadata, Mapping) and metadata.get("reasons"):
+        return True
+    told = (*refusal.codes, refusal.error.get("message"))
+    return any(_CONTENT.search(str(one)) for one in told)
 
 
 def _is_passing(refusal: Refusal) -> bool:

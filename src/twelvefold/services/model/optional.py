@@ -167,6 +167,18 @@ _SINGLE = (
     rf"(?:does not|doesn't) support (?:the )?{_QUOTED}",
     # tools.0.strict: Extra inputs are not permitted
     rf"({_NAME}):?\s+extra (?:inputs|fields) (?:are )?not permitted",
+    # Extra inputs are not permitted, field: 'x', value: 1
+    rf"extra (?:inputs|fields) (?:are )?not permitted, field: {_QUOTED}",
+    # Argument not supported on this model: x
+    rf"{_PARAMETER} not supported (?:on|by|with|for|in) this \w+: ({_NAME})",
+    # m models don't support x=0.2. The model does not support setting x
+    r"(?:do|does)(?: not|n't) support (?:the )?(\w+)=",
+    rf"(?:do|does)(?: not|n't) support setting (?:the )?[\"'`]?({_NAME})",
+    # `x` may only be set to 1 when thinking is enabled. invalid x: only 1 is allowed
+    rf"{_QUOTED} (?:may|can|must) only be (?:set to )?[\d.]+",
+    r"\binvalid (\w+): only [\d.]+ is allowed",
+    # `x` and `y` cannot both be specified: one of them is enough
+    rf"[\"'`][\w.]+[\"'`] and {_QUOTED} cannot both be",
 )
 _LIST_PATTERNS = tuple(re.compile(one, re.IGNORECASE) for one in _LISTS)
 _SINGLE_PATTERNS = tuple(re.compile(one, re.IGNORECASE) for one in _SINGLE)

@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 _TOO_LONG = re.compile(
-    r"context_length|context[ _](?:length|window|size)|context too long|maximum context|"
+    r"context_length|context[ _](?:length|window|size|limit)|context too long|maximum context|"
     r"(?:prompt|input|request|conversation|messages?) (?:is|are) too long|"
     r"too many (?:input )?tokens|"
-    r"input token count|token count .{0,40}exceeds|exceeds? .{0,60}\btokens? (?:limit|allowed)|"
+    r"input token count|token count .{0,40}exceeds|"
+    r"exceed(?:s|ed)? .{0,60}\btokens? (?:limit|allowed)|"
+    r"number of tokens .{0,40}exceeds? the model|"
+    r"exceeds? (?:the )?max(?:imum)? (?:input |prompt )?length|range of input length should be|"
+    r"\bmax_new_tokens\W{0,3}must be <=|\binputs\W{0,3}must have less than|"
+    r"max_(?:completion_)?tokens must be (?:at least|greater than) \d+\b.{0,20}-\d|"
     r"maximum (?:number of |input |prompt )+(?:tokens|length)|max_prompt_tokens|"
     r"reduce the length of (?:the|your) (?:messages|input|prompt)|exceed_context_size|"
     r"longer than the (?:model'?s )?(?:maximum|context)",
@@ -21,6 +26,11 @@ _TOO_LONG = re.compile(
 _WINDOW = (
     re.compile(r"context (?:length|size|window)\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE),
     re.compile(r">\s*(\d[\d,]{2,})\s*maximum", re.IGNORECASE),
+    re.compile(r"context limit: [\d +]+>\s*(\d[\d,]{2,})", re.IGNORECASE),
+    re.compile(r"(?:maximum prompt length|token limit)\D{0,10}?(\d[\d,]{2,})", re.IGNORECASE),
+    re.compile(r"\b(\d[\d,]{2,}) maximum context length", re.IGNORECASE),
+    re.compile(r"must (?:be <=|have less than) (\d[\d,]{2,})", re.IGNORECASE),
+    re.compile(r"input length should be \[\d+, ?(\d{3,})\]", re.IGNORECASE),
     re.compile(r"maximum (?:number of )?(?:input )?tokens\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE),
 )
 _OUTPUT = re.compile(

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -177,12 +178,31 @@ def error_in(sent: object) -> Mapping[str, Any] | None:
     error = sent.get("error")
     outer = {key: value for key, value in sent.items() if key not in ("error", "object")}
     if isinstance(error, dict) and error:
-        return error if error.get("message") else _with_message(error)
+        return _with_cause(error if error.get("message") else _with_message(error))
     if error:
         return _with_message(outer if error is True else outer | {"message": _said(outer, error)})
     if sent.get("object") == "error" or sent.get("type") == "error" or _is_bare_error(sent):
         return _with_message(outer)
-    return None
+    return _minimax_error(sent.get("base_resp"))
+
+
+def _with_cause(error: dict[str, Any]) -> dict[str, Any]:
+    """The error with what a gateway (OpenRouter) was told by the server behind it."""
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not raw:
+        return error
+    with suppress(*UNREADABLE):
+        raw = json.loads(raw) if isinstance(raw, str) else raw
+    cause = (error_in(raw) or {}).get("message") or raw
+    return error | {"message": f"{error.get('message') or 'the server behind it says'}: {cause}"}
+
+
+def _minimax_error(status: object) -> dict[str, Any] | None:
+    """MiniMax says beside an empty reply that it failed, with a number of its own."""
+    if not isinstance(status, dict) or not status.get("status_code"):
+        return None
+    return {"message": status.get("status_msg") or f"status {status['status_code']}"}
 
 
 _REPLY_FIELDS = ("choices", "output", "response", "delta", "item", "id")

@@ -131,9 +131,10 @@ class _Call:
 def _piece(delta: dict[str, Any]) -> _Piece:
     # `function` may be missing: then its fields stand in the call itself.
     function = delta["function"] if isinstance(delta.get("function"), dict) else delta
-    id, name = delta.get("id"), function.get("name")
+    id, name, index = delta.get("id"), function.get("name"), delta.get("index")
     return _Piece(
-        index=delta.get("index"),
+        # A gateway may pass on a number as text, and write its own as one.
+        index=int(index) if isinstance(index, str) and index.isdecimal() else index,
         id=str(id) if id or id == 0 else "",
         name=name if isinstance(name, str) else "",
         arguments=function.get("arguments"),

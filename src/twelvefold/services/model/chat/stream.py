@@ -51,8 +51,8 @@ class _Choice(msgspec.Struct):
     """
 
     index: Any = None
-    delta: dict[str, Any] | None = None
-    message: dict[str, Any] | None = None
+    delta: Any = None
+    message: Any = None
     finish_reason: Any = None
     text: Any = None
     usage: Any = None
@@ -109,6 +109,8 @@ class ChatReply:
         if data.startswith(DONE) and data.strip() == DONE:
             self.over = True
             return
+        if not data.strip():
+            return  # it only keeps the connection open
         chunk = _chunk(data)
         choices = chunk.choices
         if not choices or chunk.error:
@@ -161,12 +163,12 @@ class ChatReply:
     def _add(self, choice: _Choice) -> None:
         if choice.error and (error := error_in({"error": choice.error})):
             raise ErrorSent(error)
-        if choice.delta is not None:
+        if isinstance(choice.delta, dict):  # an empty one is a list where PHP wrote it
             self._fields.add_of_message(choice.delta)
             self._add_delta(msgspec.convert(choice.delta, _Delta))
         if choice.usage is not None:
             self._usage.read(choice.usage)
-        if choice.message is not None:
+        if isinstance(choice.message, dict):
             if not self._fields.found:
                 self._fields.add_of_message(choice.message)
             self._add_message(msgspec.convert(choice.message, _Delta))
@@ -177,7 +179,8 @@ class ChatReply:
             self._finish(reason.lower())
 
     def _finish(self, reason: str) -> None:
-        if reason in _BROKEN:
+        # Gemini puts a general word before its own: `function_call_filter: …`.
+        if reason in _BROKEN or reason.rpartition(": ")[2] in _BROKEN:
             raise TryAgain(f"the server broke off the reply: {reason}")
         self.finished = True
         if reason in _LENGTH:

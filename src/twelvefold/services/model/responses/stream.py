@@ -64,8 +64,13 @@ class _Response(msgspec.Struct):
     error: Any = None
     incomplete_details: Any = None
     model: Any = None
-    output: list[Item] | None = None
+    output: list[Item | None] | None = None
     usage: Any = None
+
+    @property
+    def items(self) -> list[Item]:
+        """Its output without what is no item."""
+        return [item for item in self.output or () if item]
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -106,6 +111,8 @@ class ResponsesReply:
         if data.startswith(DONE) and data.strip() == DONE:
             self._said_done = True
             return
+        if not data.strip():
+            return  # it only keeps the connection open
         event = _event(data)
         if event.type == _TEXT_DELTA:
             self._add_text(event, refused=False)
@@ -142,7 +149,8 @@ class ResponsesReply:
                     self._items.begin(event, _read(event.item, dict[str, Any]))
             case "response.output_item.done":
                 self.flowing = False
-                self._items.finish(event, _read(event.item, dict[str, Any]))
+                if bytes(event.item) != _NULL:
+                    self._items.finish(event, _read(event.item, dict[str, Any]))
             case _ if kind.endswith(".delta") and isinstance(event.delta, str):
                 self._items.count(event.delta)
             case _:
@@ -156,7 +164,7 @@ class ResponsesReply:
                 raise TryAgain("the stream ended before the reply did")
             response = _Response(status="completed")
         self._text.end()
-        items = self._items.with_output(response.output or [])
+        items = self._items.with_output(response.items)
         named = isinstance(response.model, str) and response.model
         return ModelReply(
             items=tuple(kept(item, index, request_hash) for index, item in enumerate(items)),
@@ -177,8 +185,8 @@ class ResponsesReply:
         if response.status in _UNDER_WAY:
             raise ErrorSent({"message": f"the reply is {response.status}"})
         self._end(response, "completed")
-        self._items.count_items(response.output or [])
-        for item in response.output or ():
+        self._items.count_items(response.items)
+        for item in response.items:
             if item.get("type", "message") == "message":
                 self._text.add(text_of(item.get("content")))
 
