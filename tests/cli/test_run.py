@@ -146,6 +146,17 @@ def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: 
     assert "Traceback" not in done.err
 
 
+def test_a_model_that_says_nothing_fails_the_run_with_a_sentence(
+    shop: ModelServer, tw: Twelvefold
+) -> None:
+    shop.will(*[streams(responses_events(Said(""))) for _ in range(4)])
+
+    done = tw("run", "hello")
+
+    assert done.status == 1
+    assert "Run failed: the model sent neither text nor a tool call" in done.err
+
+
 def test_a_run_whose_key_is_refused_goes_on_with_another(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

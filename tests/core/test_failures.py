@@ -68,7 +68,9 @@ def test_the_faults_that_ended_a_run_are_named(
     [
         ("tool_faults", "tool `x` raised", "Run failed: tool `x` raised"),
         ("database", "", "Run failed: the database reported an error that lasted"),
+        ("database", "database", "Run failed: the database reported an error that lasted"),
         ("odd", "", "Run failed: odd"),
+        ("odd", "odd", "Run failed: odd"),
         ("", "", "Run failed: no reason is recorded"),
     ],
 )

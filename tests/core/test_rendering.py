@@ -1,5 +1,6 @@
 import array
 import itertools
+import sqlite3
 import types
 from collections import Counter, OrderedDict, deque, namedtuple
 from collections.abc import Iterator
@@ -194,6 +195,15 @@ def test_what_has_no_text_is_an_error(result: object) -> None:
 
 
 # --- rows
+
+
+def test_a_row_of_the_standard_librarys_sqlite_has_its_columns() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT 1 AS id, 'tea' AS name").fetchall()
+    connection.close()
+
+    assert rendered(rows) == '[{"id":1,"name":"tea"}]'
 
 
 class Base(DeclarativeBase):

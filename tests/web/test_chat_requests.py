@@ -255,6 +255,16 @@ def test_a_format_without_a_schema_is_passed_on(kind: str) -> None:
     assert asked(response_format={"type": kind}).text == {"format": {"type": kind}}
 
 
+def test_a_call_id_may_be_as_long_as_the_models_server_made_it() -> None:
+    long = "call_" + "s" * 5_000
+    asks = ASKED | {"tool_calls": [CALL | {"id": long}]}
+
+    assert items(USER, asks, RESULT | {"tool_call_id": long})[1:] == (
+        call(long),
+        result(id=long),
+    )
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 

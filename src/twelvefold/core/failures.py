@@ -16,8 +16,9 @@ _TIMES = ("", "once", "twice", "three times", "four times", "five times", "six t
 
 
 def failure_sentence(reason: str, error: str = "") -> str:
-    """Why a run failed; `reason` and `error` as in `RunFinished`."""
-    return f"Run failed: {error or _REASONS.get(reason, reason) or 'no reason is recorded'}"
+    """Why a run failed; `reason` and `error` as in `RunFinished`, or the reason twice."""
+    known = "" if error == reason else error
+    return f"Run failed: {known or _REASONS.get(reason, reason) or 'no reason is recorded'}"
 
 
 def error_text(error: ToolError) -> str:

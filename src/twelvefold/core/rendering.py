@@ -85,6 +85,8 @@ def _fields_of(value: Any) -> Mapping[Any, object] | None:
         # What is loaded: to load the rest would take a connection.
         columns = type(value).__mapper__.column_attrs.keys()
         return {name: vars(value)[name] for name in columns if name in vars(value)}
+    if isinstance(value, Sequence) and callable(keys := getattr(value, "keys", None)):
+        return {name: value[name] for name in keys()}  # sqlite3.Row
     for names in (
         getattr(value, "__struct_fields__", ()),
         [one.name for one in getattr(value, "__attrs_attrs__", ())],

@@ -28,7 +28,8 @@ REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
 RESULT = "function_call_output"
 _STATUS = one_of("in_progress", "completed", "incomplete", "calling", "failed")
-CALL_ID = matching(r"(?s).{1,128}", "a string of 1 to 128 characters")
+# Proxies of Gemini put a thought signature of some thousand characters into their ids.
+CALL_ID = matching(r"(?s).{1,65536}", "a string of 1 to 65536 characters")
 _OBJECTS = list_of(an_object)
 _TEXT_PART: Mapping[str, Check] = {"text": text}
 _PARTS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {

@@ -215,7 +215,7 @@ def sent(api: Api, *without: str) -> dict[str, Any]:
     return body
 
 
-NOT_IN_IT = ("text", "input.provider", "messages.provider")
+NOT_IN_IT = ("text", "input.provider", "messages.provider", "no signature", "no reasoning")
 
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
@@ -248,6 +248,58 @@ def test_what_the_caller_asked_for_is_not_changed_by_it() -> None:
 
     assert json.dumps(EVERYTHING) == before
     assert ENROL.strict
+
+
+CALLED = asking(
+    user("a"),
+    function_call("c1", "enrol", "{}"),
+    function_call("c2", "enrol", "{}"),
+    {"type": "function_call_output", "call_id": "c1", "output": "1"},
+    {"type": "function_call_output", "call_id": "c2", "output": "2"},
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("Function call is missing a thought_signature in functionCall parts.", "no signature"),
+        ("Function call `default_api:enrol` in the 2. content block is missing a "
+         "`thought_signature`.", "no signature"),
+        ("The `reasoning_content` in the thinking mode must be passed back to the API.",
+         "no reasoning"),
+        ("Missing `reasoning_content` field in the assistant message at message index 2.",
+         "no reasoning"),
+        ("thinking is enabled but reasoning_content is missing in assistant tool call message",
+         "no reasoning"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_a_past_call_lacks(message: str, name: str) -> None:
+    assert refused("chat", {"message": message}, CALLED) == [name]
+    assert refused("chat", {"message": message}) == []
+
+
+def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own() -> None:
+    without = frozenset({"no signature", "no reasoning"})
+    signed = {"extra_content": {"google": {"thought_signature": "S"}}}
+    own = [
+        {"provider": "p", "call_fields": signed, "message_fields": {"reasoning_content": "R"}}
+        | function_call("c1", "enrol", "{}")
+    ]
+    result = {"type": "function_call_output", "call_id": "c1", "output": "1"}
+
+    def first_message(request: ModelRequest) -> Item:
+        body = json.loads(CHAT.encode(request, Asked(), without))
+        return next(one for one in body["messages"] if "tool_calls" in one)
+
+    theirs = first_message(CALLED)
+    assert theirs["reasoning_content"] == " "
+    assert [call.get("extra_content") for call in theirs["tool_calls"]] == [
+        {"google": {"thought_signature": "skip_thought_signature_validator"}},
+        None,
+    ]
+    ours = first_message(asking(user("a"), *own, result))
+    assert ours["reasoning_content"] == "R"
+    assert ours["tool_calls"][0]["extra_content"] == signed["extra_content"]
 
 
 # Over HTTP

@@ -184,6 +184,13 @@ _LIST_PATTERNS = tuple(re.compile(one, re.IGNORECASE) for one in _LISTS)
 _SINGLE_PATTERNS = tuple(re.compile(one, re.IGNORECASE) for one in _SINGLE)
 _NAMED_AT = re.compile(r"unknown name \\*\"(\w+)\\*\"(?: at '([^']*)')?", re.IGNORECASE)
 _LOC = re.compile(r"['\"]loc['\"]: ?[\[(]([^\])]*)[\])]")
+_MISSES = re.compile(
+    # Gemini, DeepSeek and Kimi, of a call that another model has made or a caller has brought along
+    r"\bmissing\W+(?:(?:a|an|the|field|required)\W+)*(thought_?signature|reasoning_content)\b|"
+    r"\b(thought_?signature|reasoning_content)\W+(?:is |field is )?missing\b|"
+    r"\b(reasoning_content)\b.{0,40}\bmust be passed back\b",
+    re.IGNORECASE,
+)
 _ITEM = re.compile(r"[\"'`](rs_\w+)[\"'`]")
 _BAD_SCHEMA = re.compile(r"invalid schema for function", re.IGNORECASE)
 _QUOTED_NAME = re.compile(_QUOTED)
@@ -245,8 +252,16 @@ def _paths_in_sentence(text: str) -> Iterator[Path]:
         yield from _path_of([part.strip(" '\"") for part in match[1].split(",")])
     for match in _ITEM.finditer(text):
         yield ("input", match[1])
+    yield from _missed_in(text)
     if _BAD_SCHEMA.search(text):
         yield ("tools", "parameters")
+
+
+def _missed_in(text: str) -> Iterator[Path]:
+    """What a sentence says that a past message lacks, as a path of its own."""
+    for match in _MISSES.finditer(text):
+        name = next(filter(None, match.groups())).lower()
+        yield ("messages", "no_reasoning" if name.startswith("reason") else "no_signature")
 
 
 def _listed(text: str) -> list[str]:

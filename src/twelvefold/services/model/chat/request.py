@@ -158,7 +158,37 @@ def _with_the_old_limit(body: dict[str, Any]) -> bool:
     return True
 
 
+_UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Gemini takes for a call that it has not made. Source: its page on thought signatures."""
+_UNREASONED = " "
+"""DeepSeek and Kimi refuse a call without its reasoning, and take any text as that."""
+
+
+def _with_signatures(body: dict[str, Any]) -> bool:
+    """Say of calls without a signature that they were made elsewhere; whether there were any."""
+    # Of calls side by side Gemini signs the first alone.
+    firsts = [message["tool_calls"][0] for message in _calling(body)]
+    unsigned = [call for call in firsts if not call.get("extra_content")]
+    for call in unsigned:
+        call["extra_content"] = _UNSIGNED
+    return bool(unsigned)
+
+
+def _with_reasoning(body: dict[str, Any]) -> bool:
+    """Give calls without reasoning an empty one; whether there were any."""
+    bare = [message for message in _calling(body) if not message.get("reasoning_content")]
+    for message in bare:
+        message["reasoning_content"] = _UNREASONED
+    return bool(bare)
+
+
+def _calling(body: dict[str, Any]) -> list[Message]:
+    return [message for message in body["messages"] if "tool_calls" in message]
+
+
 _OPTIONAL = (
+    Part("no signature", ("messages", "no_signature"), take_out=_with_signatures),
+    Part("no reasoning", ("messages", "no_reasoning"), take_out=_with_reasoning),
     Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
     Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
     STRICT_SCHEMAS,
