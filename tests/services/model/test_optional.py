@@ -217,7 +217,7 @@ def sent(api: Api, *without: str) -> dict[str, Any]:
 
 NOT_IN_IT = (
     *("text", "input.provider", "messages.provider"),
-    *("no signature", "no reasoning", "short call ids"),
+    *("no signature", "no reasoning", "short call ids", "null content"),
 )
 
 
@@ -279,6 +279,22 @@ CALLED = asking(
 def test_a_refusal_names_what_a_past_call_lacks(message: str, name: str) -> None:
     assert refused("chat", {"message": message}, CALLED) == [name]
     assert refused("chat", {"message": message}) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"detail": [{"type": "string_type", "loc": ["body", "messages", 1, "content"]}]},
+        {"param": "messages.[1].content", "code": "invalid_type"},
+    ],
+)
+def test_a_server_may_want_a_text_beside_calls(error: Item) -> None:
+    assert refused("chat", error, CALLED) == ["null content"]
+    assert refused("chat", error) == []
+
+    body = json.loads(CHAT.encode(CALLED, Asked(), frozenset({"null content"})))
+
+    assert [one["content"] for one in body["messages"] if "tool_calls" in one] == [""]
 
 
 @pytest.mark.parametrize(

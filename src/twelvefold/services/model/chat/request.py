@@ -200,12 +200,21 @@ def _with_short_ids(body: dict[str, Any]) -> bool:
     return any(one != other for one, other in short.items())
 
 
+def _with_empty_content(body: dict[str, Any]) -> bool:
+    """Give messages without content an empty one; whether there were any."""
+    silent = [message for message in _calling(body) if message["content"] is None]
+    for message in silent:
+        message["content"] = ""
+    return bool(silent)
+
+
 def _short_id(call_id: str) -> str:
     fits = len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum()
     return call_id if fits else sha256(call_id.encode()).hexdigest()[:_SHORT_ID]
 
 
 _OPTIONAL = (
+    Part("null content", ("messages", "content"), ours=True, take_out=_with_empty_content),
     Part("short call ids", ("messages", "short_ids"), take_out=_with_short_ids),
     Part("no signature", ("messages", "no_signature"), take_out=_with_signatures),
     Part("no reasoning", ("messages", "no_reasoning"), take_out=_with_reasoning),
