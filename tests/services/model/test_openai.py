@@ -329,6 +329,16 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
          "{url} refuses the request: Blocked"),
         (refused(400, RELAYED), ModelRejected,
          "{url} refuses the request: Provider returned error: no such role"),
+        (refused(400, {"message": "API key not valid. Please pass a valid API key."}),
+         ModelUnavailable, "OPENAI_API_KEY is refused by {url}: API key not valid. Please pass a "
+         "valid API key."),
+        (refused(400, {"message": "Your credit balance is too low to access the API."}),
+         ModelUnavailable, "{url} has no quota left for OPENAI_API_KEY: Your credit balance is too "
+         "low to access the API."),
+        (refused(400, {"message": "gpt-test is not a valid model ID"}), ModelUnavailable,
+         "OPENAI_MODEL: {url} has no 'gpt-test': gpt-test is not a valid model ID"),
+        (refused(400, {"message": "Invalid model: gpt-test", "type": "invalid_model"}),
+         ModelUnavailable, "OPENAI_MODEL: {url} has no 'gpt-test': Invalid model: gpt-test"),
         (refused(404, NO_MODEL), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': The model `gpt-test` does not exist"),
         (refused(403, NO_MODEL), ModelUnavailable,

@@ -215,7 +215,10 @@ def sent(api: Api, *without: str) -> dict[str, Any]:
     return body
 
 
-NOT_IN_IT = ("text", "input.provider", "messages.provider", "no signature", "no reasoning")
+NOT_IN_IT = (
+    *("text", "input.provider", "messages.provider"),
+    *("no signature", "no reasoning", "short call ids", "null content"),
+)
 
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
@@ -276,6 +279,45 @@ CALLED = asking(
 def test_a_refusal_names_what_a_past_call_lacks(message: str, name: str) -> None:
     assert refused("chat", {"message": message}, CALLED) == [name]
     assert refused("chat", {"message": message}) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"detail": [{"type": "string_type", "loc": ["body", "messages", 1, "content"]}]},
+        {"param": "messages.[1].content", "code": "invalid_type"},
+    ],
+)
+def test_a_server_may_want_a_text_beside_calls(error: Item) -> None:
+    assert refused("chat", error, CALLED) == ["null content"]
+    assert refused("chat", error) == []
+
+    body = json.loads(CHAT.encode(CALLED, Asked(), frozenset({"null content"})))
+
+    assert [one["content"] for one in body["messages"] if "tool_calls" in one] == [""]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Tool call id was c1 but must be a-z, A-Z, 0-9, with a length of 9.",
+        "Tool call IDs should be alphanumeric strings with length 9!",
+    ],
+)
+def test_a_server_may_want_call_ids_of_nine_letters(message: str) -> None:
+    assert refused("chat", {"message": message}, CALLED) == ["short call ids"]
+    own = function_call("D681PevKs", "enrol", "{}")
+    result = {"type": "function_call_output", "call_id": "D681PevKs", "output": "3"}
+    request = replace(CALLED, items=(*CALLED.items, own, result))
+
+    body = json.loads(CHAT.encode(request, Asked(), frozenset({"short call ids"})))
+
+    calls = [call["id"] for one in body["messages"] for call in one.get("tool_calls", ())]
+    assert calls == [one["tool_call_id"] for one in body["messages"] if one["role"] == "tool"]
+    assert calls[-1] == "D681PevKs"
+    assert all(len(one) == 9 and one.isalnum() for one in calls)
+    assert len({*calls}) == 3
+    assert refused("chat", {"message": message}, asking(user("a"), own, result)) == []
 
 
 def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own() -> None:

@@ -24,6 +24,11 @@ from twelvefold.services.model.wire import UNREADABLE, TryAgain, error_in, mende
 Fault = TryAgain | ModelRejected | ModelUnavailable
 _TRIED_AGAIN = (408, 409, 425, 429)
 _NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_NO_MODEL = {"model_not_found", "invalid_model"}
+# Gemini, Anthropic, OpenRouter and Mistral
+_BAD_KEY = re.compile(r"\bAPI key (?:is )?(?:not valid|invalid|expired)|invalid API key", re.I)
+_NO_MONEY = re.compile(r"\bcredit balance is too low\b", re.I)
+_UNKNOWN_MODEL = re.compile(r"\bis not a valid model\b|^invalid model\b|^model \S+ not found", re.I)
 _PASSING = re.compile(
     r"408|409|429|5\d\d|.*(server_error|rate_limit|overloaded|unavailable|timeout|internal).*", re.I
 )
@@ -112,10 +117,12 @@ def _fault_of_settings(
     server = asked.server
     if status == 403 and _is_about_the_content(refusal):
         return None
-    if status == 402 or not _NO_QUOTA.isdisjoint(refusal.codes):
+    if status == 402 or not _NO_QUOTA.isdisjoint(refusal.codes) or _says(_NO_MONEY, refusal):
         return ModelUnavailable(f"{server} has no quota left for OPENAI_API_KEY: {message}")
     if _is_about_the_model(refusal):
         return ModelUnavailable(f"OPENAI_MODEL: {server} has no {asked.model!r}: {message}")
+    if status == 400 and _says(_BAD_KEY, refusal):
+        status = 401
     match status:
         case 401 | 403 if not asked.api_key:
             return ModelUnavailable(f"{server} wants an OPENAI_API_KEY, none is set: {message}")
@@ -173,9 +180,15 @@ def no_api(asked: Asked) -> ModelUnavailable:
 
 
 def _is_about_the_model(refusal: Refusal) -> bool:
-    if "model_not_found" in refusal.codes:
+    if not _NO_MODEL.isdisjoint(refusal.codes) or _says(_UNKNOWN_MODEL, refusal):
         return True
     return refusal.status == 404 and "model" in str(refusal.error.get("message")).lower()
+
+
+def _says(pattern: re.Pattern[str], refusal: Refusal) -> bool:
+    """Whether a 400 says what other servers have a status or a code for."""
+    told = str(refusal.error.get("message"))[:_LONGEST_MESSAGE]
+    return refusal.status == 400 and pattern.search(told) is not None
 
 
 def _is_about_the_content(refusal: Refusal) -> bool:

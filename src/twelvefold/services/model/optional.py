@@ -191,6 +191,8 @@ _MISSES = re.compile(
     r"\b(reasoning_content)\b.{0,40}\bmust be passed back\b",
     re.IGNORECASE,
 )
+# Mistral, and its templates elsewhere
+_SHORT_IDS = re.compile(r"\bcall ids?\b.{0,120}\blength (?:of )?9\b", re.IGNORECASE | re.DOTALL)
 _ITEM = re.compile(r"[\"'`](rs_\w+)[\"'`]")
 _BAD_SCHEMA = re.compile(r"invalid schema for function", re.IGNORECASE)
 _QUOTED_NAME = re.compile(_QUOTED)
@@ -258,7 +260,9 @@ def _paths_in_sentence(text: str) -> Iterator[Path]:
 
 
 def _missed_in(text: str) -> Iterator[Path]:
-    """What a sentence says that a past message lacks, as a path of its own."""
+    """What a sentence says of past calls, as paths of its own: what they lack, or their ids."""
+    if _SHORT_IDS.search(text):
+        yield ("messages", "short_ids")
     for match in _MISSES.finditer(text):
         name = next(filter(None, match.groups())).lower()
         yield ("messages", "no_reasoning" if name.startswith("reason") else "no_signature")

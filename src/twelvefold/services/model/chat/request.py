@@ -3,6 +3,7 @@
 Items of the Responses API go in and come out, so that the journal does not depend on the API.
 """
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -160,6 +161,7 @@ def _with_the_old_limit(body: dict[str, Any]) -> bool:
 
 _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """What Gemini takes for a call that it has not made. Source: its page on thought signatures."""
+_SHORT_ID = 9
 _UNREASONED = " "
 """DeepSeek and Kimi refuse a call without its reasoning, and take any text as that."""
 
@@ -186,7 +188,34 @@ def _calling(body: dict[str, Any]) -> list[Message]:
     return [message for message in body["messages"] if "tool_calls" in message]
 
 
+def _with_short_ids(body: dict[str, Any]) -> bool:
+    """Give calls ids as Mistral makes them; whether there were any others."""
+    calls = [call for message in _calling(body) for call in message["tool_calls"]]
+    short = {call["id"]: _short_id(call["id"]) for call in calls}
+    for call in calls:
+        call["id"] = short[call["id"]]
+    for message in body["messages"]:
+        if "tool_call_id" in message:
+            message["tool_call_id"] = short[message["tool_call_id"]]
+    return any(one != other for one, other in short.items())
+
+
+def _with_empty_content(body: dict[str, Any]) -> bool:
+    """Give messages without content an empty one; whether there were any."""
+    silent = [message for message in _calling(body) if message["content"] is None]
+    for message in silent:
+        message["content"] = ""
+    return bool(silent)
+
+
+def _short_id(call_id: str) -> str:
+    fits = len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum()
+    return call_id if fits else sha256(call_id.encode()).hexdigest()[:_SHORT_ID]
+
+
 _OPTIONAL = (
+    Part("null content", ("messages", "content"), ours=True, take_out=_with_empty_content),
+    Part("short call ids", ("messages", "short_ids"), take_out=_with_short_ids),
     Part("no signature", ("messages", "no_signature"), take_out=_with_signatures),
     Part("no reasoning", ("messages", "no_reasoning"), take_out=_with_reasoning),
     Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
