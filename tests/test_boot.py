@@ -104,6 +104,19 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
 
 
+def test_a_workflow_that_is_wrong_says_where_its_author_wrote_it(here: Path) -> None:
+    head = "from twelvefold import Workflow, tool\n@tool(effect='pure')\n"
+    (here / "loose.py").write_text(head + "def go(): ...\nflow = Workflow('x', '', tools=(go))\n")
+    text = "class Odd: ...\n" + head + "def go(a: Odd): ...\nflow = Workflow('x', '', (go,))\n"
+    (here / "odd.py").write_text(text)
+
+    loose, odd = problems_of("loose:flow", "odd:flow")
+
+    assert loose.endswith(f"write tools=(go,) ({here}/loose.py, line 4)")
+    assert odd.endswith(f" ({here}/odd.py, line 3)")
+    assert odd.count(", line ") == 1
+
+
 def test_two_workflows_need_two_names(here: Path) -> None:
     text = FLOW.format(name="flow", called="shop") + FLOW.format(name="other", called="shop")
     (here / "shop.py").write_text(text)
