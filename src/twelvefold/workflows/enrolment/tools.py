@@ -24,8 +24,10 @@ async def find_courses(
 ) -> Json:
     """Find courses; returns ten at most, those that fit best first.
 
-    text: words to look for in code, title and description, such as "python testing".
-    topic: a department's name or code, such as "Databases" or "DB"; null for all.
+    If the student names a course by its code, call get_course instead.
+
+    text: what the student wants to learn, in the student's own words, or null.
+    topic: null, unless the student asks for a department; then its name or code.
     highest_price_usd: leave out courses that cost more; null for any price.
     """
     words, named = text or "", topic or ""
@@ -64,7 +66,9 @@ def _wider(
 async def get_course(db: ReadOnly, who: Principal, course_code: str) -> Json:
     """Look up a course: price, dates, meeting times, seats left and prerequisites.
 
-    course_code: a code such as "DB-101", or a section's id to see that section alone.
+    Call it first when the student names a course by its code, also to enrol in it.
+
+    course_code: the code that the student gave, or a section's id to see that section alone.
     """
     code = course_key(course_code)
     course = await db.fetch_one(SQL["course"], code=code)
