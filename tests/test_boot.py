@@ -104,6 +104,21 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
 
 
+def test_a_mistake_of_the_author_is_shown_once_where_it_is(here: Path) -> None:
+    head = 'from twelvefold import Workflow, tool\n\nclass Odd: ...\n\n@tool(effect="pure")\n'
+    go = 'async def go(a: {kind}) -> str:\n    return ""\n\n'
+    flow = 'flow = Workflow("shop", "Sell.", {tools})\n'
+    (here / "typed.py").write_text(head + go.format(kind="Odd") + flow.format(tools="(go,)"))
+    (here / "bare.py").write_text(head + go.format(kind="int") + flow.format(tools="(go)"))
+
+    typed, bare = problems_of("typed:flow", "bare:flow")
+
+    assert typed.startswith("WORKFLOWS: typed:flow: WorkflowError: tool go: parameter 'a' has the ")
+    assert typed.endswith(f"({here}/typed.py, line 5)")
+    assert typed.count(", line ") == 1
+    assert bare.endswith(f"write tools=(go,) ({here}/bare.py, line 9)")
+
+
 def test_two_workflows_need_two_names(here: Path) -> None:
     text = FLOW.format(name="flow", called="shop") + FLOW.format(name="other", called="shop")
     (here / "shop.py").write_text(text)

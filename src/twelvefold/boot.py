@@ -4,6 +4,7 @@ mypy checks here that each service obeys its port.
 """
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -311,9 +312,11 @@ def _import_failed(path: str, error: Exception) -> SettingsError:
 
     frames = traceback.extract_tb(error.__traceback__)
     # What the author wrote, not where ours noticed.
-    theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
+    theirs = [frame for frame in frames if not frame.filename.startswith((OURS, "<"))]
     last = (theirs if isinstance(error, WorkflowError) else frames)[-1]
     where = f"{last.filename}, line {last.lineno}"
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
-    return SettingsError(f"WORKFLOWS: {path}: {type(error).__name__}: {error} ({where})")
+    said = f"WORKFLOWS: {path}: {type(error).__name__}: {error}"
+    says_where = isinstance(error, WorkflowError) and re.search(r", line \d+\)$", said)
+    return SettingsError(said if says_where else f"{said} ({where})")
