@@ -3,6 +3,7 @@
 mypy checks here that each service obeys its port.
 """
 
+import functools
 import os
 import re
 import secrets
@@ -10,7 +11,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -126,7 +126,7 @@ def _renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
     url = settings.database_url
     if url.startswith("sqlite") and sqlite_path(url) == MEMORY:
         return LeaseRenewer()  # a second connection would open another database
-    return RenewalThread(partial(open_store, url, pool_size=1), time.monotonic)
+    return RenewalThread(functools.partial(open_store, url, pool_size=1), time.monotonic)
 
 
 def _open_model(settings: Settings) -> Model:
@@ -311,12 +311,18 @@ def _import_failed(path: str, error: Exception) -> SettingsError:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    # What the author wrote, not where ours noticed.
-    theirs = [frame for frame in frames if not frame.filename.startswith((OURS, "<"))]
-    last = (theirs if isinstance(error, WorkflowError) else frames)[-1]
+    # What the author wrote: not where ours noticed, by way of `cached_property` or of the code that
+    # a dataclass makes of text.
+    not_theirs = (OURS, "<", functools.__file__)
+    theirs = [one for one in frames if not one.filename.startswith(not_theirs)]
+    last = ((theirs or frames) if isinstance(error, WorkflowError) else frames)[-1]
     where = f"{last.filename}, line {last.lineno}"
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
-    said = f"WORKFLOWS: {path}: {type(error).__name__}: {error}"
-    says_where = isinstance(error, WorkflowError) and re.search(r", line \d+\)$", said)
-    return SettingsError(said if says_where else f"{said} ({where})")
+    place = "" if _names_a_line(error) else f" ({where})"
+    return SettingsError(f"WORKFLOWS: {path}: {type(error).__name__}: {error}{place}")
+
+
+def _names_a_line(error: Exception) -> bool:
+    """Whether the message ends with a place that is nearer to the mistake than any frame."""
+    return isinstance(error, WorkflowError) and re.search(r", line \d+\)$", str(error)) is not None

@@ -66,6 +66,20 @@ async def test_a_workflow_that_comes_later_gets_its_tables(tmp_path: Path) -> No
             assert await db.fetch_all("select * from late") == []
 
 
+async def test_sql_that_is_wrong_names_its_workflow(tmp_path: Path) -> None:
+    async def seed(tx: Transaction, _: object) -> int:
+        return await tx.execute("insert into nowhere values (1)")
+
+    settings = settings_for(tmp_path / "a.db")
+    async with open_services(settings, with_model=False) as services:
+        for late, said in (
+            (Workflow("late", "", (), schema="create tabel late (a int);"), "its schema: near"),
+            (Workflow("late", "", (), seed=seed), "its seed: no such table: nowhere"),
+        ):
+            with pytest.raises(StoreRefused, match=f"workflow late: {said}"):
+                await prepare(settings, replace(services, workflows={"late": late}))
+
+
 async def test_a_workflow_that_comes_later_gets_its_records(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:

@@ -10,7 +10,7 @@ import pytest
 from twelvefold import Transaction, Workflow
 from twelvefold.admin.seed import seed
 from twelvefold.core.ports import Store
-from twelvefold.errors import RequestError, ToolRefused
+from twelvefold.errors import DuplicateRow, RequestError, ToolRefused
 from twelvefold.services.store import open_store
 
 
@@ -128,6 +128,21 @@ async def test_a_record_that_the_workflow_trips_over_is_told_by_its_line(
 
     assert str(caught.value) == f"{path}, line 3: {said}\nnothing was written"
     assert await names(store) == []
+
+
+async def test_what_the_database_refuses_is_told_by_its_workflow_or_line(
+    store: Store, tmp_path: Path
+) -> None:
+    await store.run_script("create unique index once on named (name);")
+    await seed(store, FLOW)
+
+    with pytest.raises(DuplicateRow, match=r"^workflow flow: its seed: .*; nothing was written$"):
+        await seed(store, FLOW)
+
+    path = written(tmp_path / "a.jsonl", '{"name": "a"}\n{"name": "own"}\n')
+    with pytest.raises(DuplicateRow, match=r"a.jsonl, line 2: .*; nothing was written$"):
+        await seed(store, FLOW, path)
+    assert await names(store) == ["own"]
 
 
 async def test_records_that_the_workflow_counts_are_told_by_their_lines(

@@ -63,7 +63,7 @@ def test_another_call_than_the_one_that_waits_is_refused(tw: Twelvefold, waiting
     done = tw("runs", "approve", waiting, "--call", "9.9")
 
     assert done.status == 1
-    assert "no call that waits for approval" in done.err
+    assert "no call 9.9 that waits for approval; 2.0 does" in done.err
 
 
 @pytest.mark.parametrize("act", [["approve"], ["settle", "--done"]], ids=" ".join)

@@ -227,6 +227,17 @@ def test_at_a_terminal_one_talks_approves_and_leaves(here: Path) -> None:
         assert screen.process.wait(timeout=10) == 0
 
 
+@pytest.mark.usefixtures("shop")
+def test_at_a_terminal_what_nobody_expected_is_a_sentence(here: Path) -> None:
+    with (here / "shop.py").open("a") as file:
+        file.write("import twelvefold.cli.chat as chat\nchat.default_workflow = None\n")
+
+    with terminal(here) as screen:
+        said = screen.until("LOG_LEVEL=error shows how it came to it")
+        assert "twelvefold: an error that was not expected, TypeError: " in said
+        assert screen.process.wait(timeout=10) == 1
+
+
 def test_the_first_line_tells_no_password() -> None:
     settings = Settings(database_url="mysql://u:p@ss@h/db")
 

@@ -162,7 +162,7 @@ def test_a_fork_begins_where_it_is_told(tw: Twelvefold) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["show", "nonsense"], "no thread 'nonsense'"),
+        (["show", "nonsense"], "no run or conversation 'nonsense'; their ids begin with resp_ "),
         (["show", "resp_12"], "no run 'resp_12'"),
         (["show", f"resp_{'0' * 44}1"], "no"),
         (["fork", "conv_1"], "write ID@N"),

@@ -26,7 +26,7 @@ BOOK, PAY = named("book"), named("pay")
         (BOOK, r"tools is the tool book, not a tuple; write tools=\(book,\)"),
         (None, "tools is None, not a tuple of tools"),
         (("book",), "'book' is no tool; put @tool above it"),
-        ((BOOK, BOOK), "two tools have the same name"),
+        ((BOOK, PAY, BOOK), "two tools have the same name: book$"),
     ],
 )
 def test_tools_that_are_none_are_named(tools: Any, message: str) -> None:
@@ -35,10 +35,40 @@ def test_tools_that_are_none_are_named(tools: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["requires", "after_refusal"])
-@pytest.mark.parametrize("given", [BOOK, 7, None, ("book", 7), {"book"}])
+@pytest.mark.parametrize("given", [7, None, ("book", 7), {"book"}])
 def test_a_gate_takes_names(option: str, given: object) -> None:
     with pytest.raises(WorkflowError, match=f'tool pay: {option}=.* write {option}="name"'):
         named("pay", **{option: given})
+
+
+def test_a_gate_that_was_given_the_tool_itself_says_its_name() -> None:
+    wrong: Any = BOOK
+
+    with pytest.raises(WorkflowError, match=r'takes a tool.s name, not the tool; write .*="book"$'):
+        named("pay", requires=wrong)
+
+
+@pytest.mark.parametrize("given", ["5", None, 0, -1.0, float("nan"), True])
+def test_a_time_that_no_call_could_have_is_refused(given: Any) -> None:
+    with pytest.raises(WorkflowError, match="tool pay: timeout_s is seconds, more than 0, not "):
+        named("pay", timeout_s=given)
+
+
+@pytest.mark.parametrize("given", ["3", 0, 1.5, True])
+def test_a_number_of_calls_that_cannot_be_counted_to_is_refused(given: Any) -> None:
+    with pytest.raises(WorkflowError, match="tool pay: max_calls is at least 1, not "):
+        named("pay", max_calls=given)
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "kind"),
+    [("name", 7, "int"), ("instructions", None, "NoneType"), ("schema", ["create …"], "list")],
+)
+def test_a_part_that_must_be_text_is(part: str, given: Any, kind: str) -> None:
+    parts: dict[str, Any] = {"name": "shop", "instructions": "Sell.", "tools": (BOOK,), part: given}
+
+    with pytest.raises(WorkflowError, match=f"{part} is a string, not a {kind}$"):
+        Workflow(**parts)
 
 
 @pytest.mark.parametrize("given", ["book", ("book",), ["book"]])

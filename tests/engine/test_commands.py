@@ -503,7 +503,9 @@ async def test_an_answer_to_a_call_that_does_not_wait_is_refused_and_changes_not
     run = await waiting_for_approval(stage)
     services, before = stage.process(), await stage.journal(run)
 
-    with pytest.raises(Conflict, match=f"run {run} has no call that waits for approval"):
+    with pytest.raises(
+        Conflict, match=f"run {run} has no call 4.1 that waits for approval; 4.0 does"
+    ):
         await answer(services, run, approved=True, by="bob", call=CallId("4.1"))
     with pytest.raises(Conflict, match=f"run {run} has no call that waits for settling"):
         await settle(services, run, settled="done", by="bob")

@@ -133,6 +133,14 @@ async def test_a_result_that_has_no_form_is_no_failure_of_the_call(
     assert [one.message for one in caplog.records] == ["result_unreadable"]
 
 
+async def test_a_call_that_was_returned_without_await_is_a_fault(services: Services) -> None:
+    told = await told_by(services, returning(asyncio.sleep(0)))
+
+    assert isinstance(told, ToolFailed)
+    assert told.error is not None
+    assert told.error.message == "it returned sleep(…) without `await` in front of it"
+
+
 async def test_a_refusal_is_for_the_model_to_read(services: Services) -> None:
     told = await told_by(services, raising(ToolRefused("the course is full; call find_more")))
 

@@ -21,7 +21,7 @@ from twelvefold.config import Settings
 from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.errors import SettingsError
+from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -48,7 +48,7 @@ async def migrate(settings: Settings, services: Services) -> list[str]:
         log.info("release_put_in_place", version=release.version, commit=release.commit)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
-        await services.store.run_script(workflow.schema)
+        await _make_tables(services.store, workflow)
     return applied + [f"workflow {one.name}" for one in with_schema]
 
 
@@ -83,15 +83,31 @@ async def _prepare_workflow(store: Store, workflow: Workflow) -> None:
     The journal's version would not tell: it is there before the records, and other workflows
     come later.
     """
-    await store.run_script(SEEDED + workflow.schema)
+    await store.run_script(SEEDED)
+    await _make_tables(store, workflow)
     name = workflow.name
     async with store.read() as db:
         if workflow.seed is None or await db.fetch_one(IS_SEEDED, name=name):
             return
     async with store.write() as tx:
         await tx.execute(NOTE_SEEDED, name=name)
-        records = await workflow.seed(tx, None)
+        with _said_of(workflow, "seed"):
+            records = await workflow.seed(tx, None)
     log.info("workflow_seeded", workflow=name, records=records)
+
+
+async def _make_tables(store: Store, workflow: Workflow) -> None:
+    with _said_of(workflow, "schema"):
+        await store.run_script(workflow.schema)
+
+
+@contextmanager
+def _said_of(workflow: Workflow, part: str) -> Iterator[None]:
+    """A refusal of the workflow's own SQL names the workflow, of which there may be many."""
+    try:
+        yield
+    except StoreRefused as error:
+        raise type(error)(f"workflow {workflow.name}: its {part}: {error}") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
-from twelvefold.errors import RequestError, ServiceFault, TwelvefoldError
+from twelvefold.errors import RequestError, ServiceFault, StoreRefused, TwelvefoldError
 
 Progress = Callable[[int, int], None]
 """Called with how many records are done, and how many there are."""
@@ -33,13 +33,19 @@ async def seed(
     if workflow.seed is None:
         raise RequestError(f"workflow {workflow.name!r} declares no seed")
     if path is None:
-        async with store.write() as tx:
-            return await workflow.seed(tx, None)
+        try:
+            async with store.write() as tx:
+                return await workflow.seed(tx, None)
+        except StoreRefused as error:
+            said = f"workflow {workflow.name}: its seed: {error}; nothing was written"
+            raise type(error)(said) from error
     file = _File(path)
     total = file.check()
     try:
         async with store.write() as tx:
             return await workflow.seed(tx, file.records(lambda done: progress(done, total)))
+    except StoreRefused as error:
+        raise type(error)(f"{file.told(error)}; nothing was written") from error
     except (ServiceFault, RequestError):
         raise
     except Exception as error:  # the author's seed may trip over a record in any way

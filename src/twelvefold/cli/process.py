@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -68,8 +69,16 @@ def call(handler: str, arguments: Mapping[str, Any]) -> int:
         if isinstance(error, OSError) and error.errno in NO_OUTPUT:
             raise
         log.exception("unexpected_error")
+        if sys.stderr.isatty():  # where nothing is logged unless LOG_LEVEL is set
+            tell(f"an error that was not expected, {_described(error)}")
         return FAILED
     return status
+
+
+def _described(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename}, line {frame.lineno}"
+    return f"{type(error).__name__}: {error} ({where}); LOG_LEVEL=error shows how it came to it"
 
 
 def complaint(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:

@@ -25,7 +25,13 @@ async def find_run(store: Store, text: str) -> RunId:
     """The run of this id, or the last run of the conversation of this id. Raises NotFound."""
     if text.startswith("resp_"):
         return RunId.parse(text)
-    record = await store.load(parse_thread_id(text))
+    try:
+        thread = parse_thread_id(text)
+    except NotFound as error:
+        raise NotFound(
+            f"no run or conversation {text!r}; their ids begin with resp_ and conv_"
+        ) from error
+    record = await store.load(thread)
     if record.head == record.forked_at:
         raise NotFound(f"thread conv_{record.id} has no run of its own yet")
     return RunId(record.id, record.entries[-1].run)

@@ -1,7 +1,8 @@
 """Mistakes in how tools and workflows are declared, found on import."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -25,11 +26,29 @@ def tool_names(tool: str, option: str, given: object) -> tuple[str, ...]:
         return (given,)
     names = tuple(given) if isinstance(given, Sequence) else ()
     if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in names):
+        if isinstance(name := getattr(given, "name", None), str):
+            raise WorkflowError(
+                f'tool {tool}: {option} takes a tool\'s name, not the tool; write {option}="{name}"'
+            )
         raise WorkflowError(
             f"tool {tool}: {option}={given!r} is no name of a tool; "
             f'write {option}="name" or {option}=("name", "other")'
         )
     return names
+
+
+def check_limits(tool: str, max_calls: object, timeout_s: object) -> None:
+    """Raises WorkflowError unless a call can be counted and timed by them."""
+    if max_calls is not None and not (type(max_calls) is int and max_calls >= 1):
+        raise WorkflowError(f"tool {tool}: max_calls is at least 1, not {max_calls!r}")
+    # NaN is not more than 0, either.
+    if isinstance(timeout_s, bool) or not (isinstance(timeout_s, int | float) and timeout_s > 0):
+        raise WorkflowError(f"tool {tool}: timeout_s is seconds, more than 0, not {timeout_s!r}")
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that are there more than once, each of them once."""
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def check_approval(tool: str, approval: object) -> None:

@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints, overload
 
-from twelvefold.core.declarations import check_approval, check_gates, tool_names
+from twelvefold.core.declarations import (
+    check_approval,
+    check_gates,
+    check_limits,
+    repeated,
+    tool_names,
+)
 from twelvefold.core.events import Failure
 from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
 from twelvefold.core.schema import Parameters
@@ -120,8 +126,7 @@ def tool(
 
     def declared(function: Callable[..., object]) -> Tool:
         tool_name = name or getattr(function, "__name__", "")
-        if max_calls is not None and max_calls < 1:
-            raise WorkflowError(f"tool {tool_name}: max_calls is at least 1, not {max_calls!r}")
+        check_limits(tool_name, max_calls, timeout_s)
         if not _TOOL_NAME.fullmatch(tool_name):
             raise WorkflowError(
                 f"tool {tool_name!r}: a name has 1 to 64 letters, digits, _ or -; give it by name="
@@ -266,10 +271,15 @@ class Workflow:
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for part in ("name", "instructions", "schema"):
+            if not isinstance(given := getattr(self, part), str):
+                kind = type(given).__name__
+                raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
         tools = _tools_of(self.name, self.tools)
         by_name = {one.name: one for one in tools}
         if len(by_name) < len(tools):
-            raise WorkflowError(f"workflow {self.name}: two tools have the same name")
+            names = ", ".join(repeated(one.name for one in tools))
+            raise WorkflowError(f"workflow {self.name}: two tools have the same name: {names}")
         check_gates(self.name, by_name)
         for one in tools:
             one.parameters.check()

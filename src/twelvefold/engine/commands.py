@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -403,13 +403,21 @@ async def _say(
             one for one in driven.thread.pending if one.state == state and call in (None, one.id)
         ]
         if not waiting:
-            wanted = "approval" if state == "asked" else "settling"
-            raise TooLate(f"run {run} has no call that waits for {wanted}")
+            raise TooLate(_nothing_waits(run, driven.thread.pending, call, state))
         said = [_kept(event) for event in events(waiting[0])]
         try:
             await _written(services, driven, said, "queued", request=request)
         except (CancelAsked, DuplicateRow, StaleRun) as error:
             raise Conflict(str(error)) from error
+
+
+def _nothing_waits(
+    run: RunId, pending: Iterable[Call], call: CallId | None, state: CallState
+) -> str:
+    wanted = "approval" if state == "asked" else "settling"
+    if waiting := [one.id for one in pending if one.state == state]:
+        return f"run {run} has no call {call} that waits for {wanted}; {', '.join(waiting)} does"
+    return f"run {run} has no call that waits for {wanted}"
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """A tool call, by its effect: what it may touch, and what the model reads of it."""
 
 import asyncio
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -118,7 +119,12 @@ async def _result_of(
     # Checked again: the process may have been paused since the lease was confirmed.
     if not may_start():
         raise NotStarted
-    return await cast("Awaitable[object]", function())
+    result = await cast("Awaitable[object]", function())
+    if inspect.iscoroutine(result):
+        # What it was to do is not done, though the tool has returned.
+        result.close()
+        raise TypeError(f"it returned {result.__qualname__}(…) without `await` in front of it")
+    return result
 
 
 def _always() -> bool:

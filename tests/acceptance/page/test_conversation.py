@@ -131,7 +131,8 @@ async def test_a_reload_in_mid_stream_loses_nothing(
     await expect(person.answers.last).to_contain_text("PY-", timeout=30_000)
     shown = await person.answers.last.inner_text()
     await person.page.reload()
-    await expect(person.answers).to_have_text(shown, use_inner_text=True)
+    # There may be more by now: the model holds a piece or two later.
+    await expect(person.answers).to_contain_text(shown.rstrip(), use_inner_text=True)
     await expect(person.button).to_have_text("Stop")
     model.let_go()
     await person.waits_for_the_answer()

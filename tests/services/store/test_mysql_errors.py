@@ -141,3 +141,11 @@ def test_while_nobody_has_asked_anything_nothing_is_the_statement_s() -> None:
     assert type(connect_fault(told(1049, "42000", "Unknown database"))) is StoreFailed
     assert type(connect_fault(told(1040, "08004", "Too many connections"))) is StoreUnavailable
     assert type(connect_fault(told(1064, "42000"))) is StoreFailed
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_away() -> None:
+    refused = told(2003, text="Can't connect ([SSL: WRONG_VERSION_NUMBER] wrong version number)")
+
+    assert str(connect_fault(refused)).endswith(
+        "; the server offers no TLS, which ssl-mode in DATABASE_URL asks for"
+    )

@@ -81,6 +81,8 @@ def _connect_hint(error: BaseException) -> str:
     code, text = code_and_text(error)
     if code == ACCESS_DENIED:
         return "; if the account requires TLS, add ssl-mode=REQUIRED to DATABASE_URL"
+    if "WRONG_VERSION_NUMBER" in text:
+        return "; the server offers no TLS, which ssl-mode in DATABASE_URL asks for"
     if "CERTIFICATE_VERIFY_FAILED" not in text:
         return ""
     if "mismatch" in text:
