@@ -33,6 +33,27 @@ def test_the_servers_word_on_when_to_come_back(
     assert fault.after_s == after_s
 
 
+@pytest.mark.parametrize(
+    ("details", "after_s"),
+    [
+        ([{"@type": "QuotaFailure"}, {"@type": "RetryInfo", "retryDelay": "37s"}], 37.0),
+        ([{"retryDelay": "0.5s"}], 0.5),
+        ([{"retryDelay": "9999s"}], 120.0),
+        ([{"retryDelay": "soon"}], None),
+        (["later"], None),
+        ("later", None),
+    ],
+)
+def test_gemini_says_when_to_come_back_in_its_error(details: object, after_s: float | None) -> None:
+    fault = fault_of(Refusal(429, {"details": details}, {}), ASKED)
+
+    assert isinstance(fault, TryAgain)
+    assert fault.after_s == after_s
+    header = fault_of(Refusal(429, {"details": details}, {"retry-after": "3"}), ASKED)
+    assert isinstance(header, TryAgain)
+    assert header.after_s == 3.0
+
+
 def test_a_servers_words_are_one_short_line_without_the_key() -> None:
     said = "key sk-secret\nis\x1b[1m bad \ud83d " + "x" * 1_000
 

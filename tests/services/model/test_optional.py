@@ -136,6 +136,7 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
         ("chat", {"message": "This model does not support the `temperature` parameter"},
          ["temperature"]),
         ("responses", {"message": "store is not supported by this server"}, ["store"]),
+        ("responses", {"message": "store=false is not supported"}, ["store"]),
         # Fireworks, xAI, LiteLLM, Moonshot, Anthropic
         ("chat", {"message": "1 request validation errors: Extra inputs are not permitted, field: "
                              "'tools[0].function.strict', value: True"}, ["strict"]),

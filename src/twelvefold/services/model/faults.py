@@ -166,6 +166,8 @@ def _fault_of_request(
 def _fault_of_server(refusal: Refusal, status: int, asked: Asked, message: str) -> Fault:
     if _is_passing(refusal):
         after_s = _retry_after_s(refusal.headers)
+        if after_s is None:
+            after_s = _retry_delay_s(refusal.error.get("details"))
         return TryAgain(_why(refusal, message), after_s=after_s, status=refusal.status)
     if status >= 500 or status in _TRIED_AGAIN:
         return ModelUnavailable(f"{asked.server} asks not to be tried again: {message}")
@@ -223,6 +225,16 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     ):
         if wait_s is not None:
             return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+    return None
+
+
+def _retry_delay_s(details: object) -> float | None:
+    """Gemini says it in the error alone: `{"retryDelay": "37s"}` among its details."""
+    for one in details if isinstance(details, list) else ():
+        delay = one.get("retryDelay") if isinstance(one, dict) else None
+        wait_s = _number(str(delay).removesuffix("s"), 1.0)
+        if wait_s is not None:
+            return min(wait_s, _LONGEST_WAIT_S)
     return None
 
 

@@ -162,7 +162,7 @@ _SINGLE = (
     # The parameter x is not supported
     rf"{_PARAMETER} [\"'`]?({_NAME}?)[\"'`]?{_IS_NOT}",
     # x is not supported by this model, as a sentence
-    rf"(?:^|[:;.]\s+)(?:the )?({_NAME}?){_IS_NOT}",
+    rf"(?:^|[:;.]\s+)(?:the )?({_NAME}?)(?:=[\w.]+)?{_IS_NOT}",
     # This model does not support the `x` parameter
     rf"(?:does not|doesn't) support (?:the )?{_QUOTED}",
     # tools.0.strict: Extra inputs are not permitted
