@@ -10,6 +10,7 @@ from twelvefold.core.failures import (
     error_text,
     failure_sentence,
     faults_sentence,
+    incomplete_sentence,
     place_text,
 )
 from twelvefold.core.ids import CallId
@@ -76,6 +77,14 @@ def test_the_faults_that_ended_a_run_are_named(
 )
 def test_a_failure_is_a_sentence(reason: str, error: str, sentence: str) -> None:
     assert failure_sentence(reason, error) == sentence
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [("max_steps", "max_steps (the limit is MAX_STEPS)"), ("content_filter", "content_filter")],
+)
+def test_an_incomplete_run_names_the_setting_that_bounds_it(reason: str, sentence: str) -> None:
+    assert incomplete_sentence(reason) == sentence
 
 
 def test_an_exception_is_shown_as_python_prints_it() -> None:

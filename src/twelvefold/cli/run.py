@@ -9,7 +9,7 @@ from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, c
 from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
 from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed
-from twelvefold.core.failures import failure_sentence
+from twelvefold.core.failures import failure_sentence, incomplete_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, Principal, Silence
 from twelvefold.core.thread import Thread
@@ -138,7 +138,8 @@ def _remark(outcome: Outcome) -> str:
             sentence = failure_sentence(outcome.thread.reason, outcome.error)
             return f"{shortened(sentence, ERROR_CHARS)} ({outcome.run})"
         case _:
-            return f"run {outcome.run} is {outcome.status}: {outcome.error}"
+            why = incomplete_sentence(outcome.error)
+            return f"run {outcome.run} is {outcome.status}: {why}"
 
 
 def _how_to_go_on(run: RunId) -> str:

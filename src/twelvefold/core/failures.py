@@ -12,6 +12,14 @@ _REASONS = {
     "empty_reply": "the model sent neither text nor a tool call, each time it was asked",
     "rejected": "the model does not take this request: it may be too long, or not allowed",
 }
+_LIMITS = {
+    "max_steps": "MAX_STEPS",
+    "token_budget": "RUN_BUDGET_TOKENS",
+    "usd_budget": "RUN_BUDGET_USD",
+    "deadline": "RUN_DEADLINE_S",
+    "max_output_tokens": "OPENAI_MAX_OUTPUT_TOKENS",
+}
+"""The setting behind each reason for which a run is incomplete."""
 _TIMES = ("", "once", "twice", "three times", "four times", "five times", "six times")
 
 
@@ -19,6 +27,11 @@ def failure_sentence(reason: str, error: str = "") -> str:
     """Why a run failed; `reason` and `error` as in `RunFinished`, or the reason twice."""
     known = "" if error == reason else error
     return f"Run failed: {known or _REASONS.get(reason, reason) or 'no reason is recorded'}"
+
+
+def incomplete_sentence(reason: str) -> str:
+    """Why a run is incomplete, with the setting that bounds it."""
+    return f"{reason} (the limit is {_LIMITS[reason]})" if reason in _LIMITS else reason
 
 
 def error_text(error: ToolError) -> str:
