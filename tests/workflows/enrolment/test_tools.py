@@ -107,11 +107,16 @@ async def test_a_search_that_finds_nothing_says_what_topics_there_are(store: Sto
 @pytest.mark.parametrize(
     ("asked", "first", "note"),
     [
-        ({"topic": "python"}, "PY-101", "there is no topic 'python'; these courses have the word"),
+        ({"topic": "python"}, "PY-101", "there is no topic 'python'; these courses have the words"),
         (
-            {"topic": "SQL", "text": "practical"},
+            {"topic": "Computer Science", "text": "Python 101"},
+            "PY-101",
+            "there is no topic 'Computer Science'; these courses have the words",
+        ),
+        (
+            {"topic": "SQL", "text": "falconry"},
             "DB-102",
-            "there is no topic 'SQL'; these courses have the word",
+            "there is no topic 'SQL'; these courses have the words",
         ),
         (
             {"topic": "Databases", "text": "typescript"},

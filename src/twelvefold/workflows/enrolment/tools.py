@@ -53,8 +53,10 @@ def _wider(
 ) -> Iterator[tuple[str, tuple[str, str, float | None]]]:
     """Searches that give up one of the conditions, each with a note that says so."""
     if topic and not wording.is_topic(topic, topics):
-        note = f"there is no topic {topic!r}; these courses have the word"
-        yield note, (f"{text} {topic}", "", highest_usd)
+        note = f"there is no topic {topic!r}; these courses have the words"
+        if text:
+            yield note, (text, "", highest_usd)
+        yield note, (topic, "", highest_usd)
     elif topic and text:
         yield f"no course in {topic} has {text!r}; these are others", (text, "", highest_usd)
         yield f"no course has {text!r}; these are in {topic}", ("", topic, highest_usd)
