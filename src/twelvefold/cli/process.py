@@ -116,7 +116,7 @@ async def ready_services(
 ) -> AsyncIterator[Services]:
     """The services, the database being fit for them. Raises SettingsError if it is not.
 
-    `limit` is the process's own, which begins when it is told to stop.
+    `limit` is the process's own, which begins with SIGTERM.
     """
     async with open_services(settings, with_model=with_model) as services:
         await prepare(settings, services)

@@ -237,8 +237,10 @@ def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -
     """What the model reads about a call that never reached its tool."""
     try:
         message = workflow.explain(bad)
-    except Exception:
-        log.exception("explain_raised", workflow=workflow.name, failure=bad.failure)
+    except Exception as error:
+        # Without the message here and below, which may hold arguments or results.
+        raised = type(error).__name__
+        log.error("explain_raised", workflow=workflow.name, failure=bad.failure, error=raised)
         message = explain(bad)
     return ToolFailed(call.id, call.tool, bad.failure, _readable(message, services))
 
@@ -257,8 +259,9 @@ def _shown(result: object, services: Services, call: Admitted) -> str:
     """What the model reads of a result. The tool has done its work, whatever it returned."""
     try:
         return _readable(rendered(result), services)
-    except Exception:
-        log.exception("result_unreadable", tool=call.tool.name, call=call.call.id)
+    except Exception as error:
+        raised = type(error).__name__
+        log.error("result_unreadable", tool=call.tool.name, call=call.call.id, error=raised)
         return UNREADABLE
 
 
