@@ -415,6 +415,9 @@ def _run_values(new: NewRun, lease_s: float | None) -> dict[str, Any]:
         "background": int(new.background),
         "idempotency_key": new.token,
         "release": new.release,
+        "workflow": new.workflow,
+        "principal": new.principal,
+        "began": new.thread_head + 1,
     }
 
 

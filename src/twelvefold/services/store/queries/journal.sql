@@ -13,9 +13,11 @@ UPDATE threads SET head = :head + 1,
 
 -- insert_run: a turn begins, leased or (with an empty token) queued
 INSERT INTO runs (thread_id, ordinal, status, lease_token, lease_until, background, cancel_asked,
-                  idempotency_key, `usage`, error, release_id, created_at, finished_at)
+                  idempotency_key, `usage`, error, release_id, created_at, finished_at,
+                  workflow, principal, began, part)
 VALUES (:thread, :ordinal, :status, :token, {now_us} + :lease_us, :background, 0,
-        :idempotency_key, '', '', :release, {now_us}, NULL)
+        :idempotency_key, '', '', :release, {now_us}, NULL,
+        :workflow, :principal, :began, 0)
 
 -- insert_event: one entry of the journal
 INSERT INTO events (thread_id, position, run, type, version, body, at_us)
@@ -111,7 +113,7 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
 SELECT COUNT(*) AS queued FROM (
   SELECT 1 AS one FROM runs WHERE status = 'queued' LIMIT :limit) counted
 
--- waiting_runs: what anybody may claim, longest first; each half reads the index runs_waiting in
+-- waiting_runs: what anybody may claim, longest first; each half reads the index runs_queue in
 -- order, so that what rests or is held is not looked at however much there is of it; what was deleted
 -- is to be cancelled, which somebody has to write down
 SELECT thread_id, ordinal, lease_until, attempts FROM (
