@@ -155,6 +155,11 @@ class Settings:
     rate_per_minute: Annotated[
         int | None, whole(1), "requests a minute for one key in one process; not set: no limit"
     ] = None
+    max_concurrent_requests: Annotated[
+        int,
+        whole(1, 10_000),
+        "requests of one principal that one process handles at once; further ones wait",
+    ] = 8
     tool_items: Annotated[
         ToolItems, one_of(ToolItems), "tool calls in web's answers: mcp_call, function or hidden"
     ] = "mcp_call"

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
 from twelvefold.engine.services import Services
+from twelvefold.web.admission import AdmissionControl
 from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
 from twelvefold.web.limits import Rate
@@ -36,6 +37,7 @@ class Web:
     queue: Queue
     news: News
     rate: Rate
+    admission: AdmissionControl
     readiness: Readiness
     wake: Callable[[], None] = lambda: None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,6 +62,7 @@ async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]
             Queue(services.store, settings.max_queued),
             news,
             Rate(settings.rate_per_minute),
+            AdmissionControl(settings.max_concurrent_requests),
             Readiness(services.store, SCHEMA),
         )
 

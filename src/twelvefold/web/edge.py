@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.observe.log import bind, get_logger
+from twelvefold.web.admission import PLACE
 from twelvefold.web.context import Web
 from twelvefold.web.faults import api_error, refusal
 from twelvefold.web.limits import limited
@@ -123,14 +124,16 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        sender = send
-        if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(headers)
-            scope.setdefault("state", {})["caller"] = caller
-            if left := self._web.rate.take(caller.key):
-                sender = _with(left, send)
         body = limited(receive, headers, self._web.settings.max_body_bytes)
-        await self._app(scope, body, sender)
+        if not scope["path"].startswith("/v1"):
+            await self._app(scope, body, send)
+            return
+        caller = await self._web.doors.caller(headers)
+        state = scope.setdefault("state", {})
+        state["caller"] = caller
+        left = self._web.rate.take(caller.key)
+        async with self._web.admission.place(caller.principal.id) as state[PLACE]:
+            await self._app(scope, body, _with(left, send) if left else send)
 
 
 def _with(added: dict[str, str], send: Send) -> Send:

@@ -19,6 +19,7 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
+from twelvefold.web.admission import release_soon
 from twelvefold.web.approvals import answers, go_on, steers
 from twelvefold.web.auth import principal_of
 from twelvefold.web.context import Web, web_of
@@ -49,6 +50,7 @@ async def create(request: Request) -> Response:
         if steers(asked):
             principal_of(request)
         begun = await go_on(web, principal_of(request, "approve"), asked)
+    release_soon(request)
     reading = begun.reading
     leave = leaving(web, begun, asked)
     if asked.stream:
@@ -109,6 +111,7 @@ async def retrieve(request: Request) -> Response:
     stream, after = flag_of(query, "stream"), integer_of(query, "starting_after", -1, -1)
     reading, record = await _opened(request)
     if stream:
+        release_soon(request)
         return EventStream(pieces(reading, after=after))
     return json_response(described(reading, record))
 
