@@ -52,7 +52,7 @@ SHORT = Plan(alone_s=10.0, each_s=0.0, together_s=20.0, threads=200)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All phases; the first is the one alone, the last the one with all ways at once."""
+    """All phases; the first is the one alone, the last is judged."""
 
     phases: Sequence[Phase]
 
@@ -78,8 +78,9 @@ async def measure(server_url: str, plan: Plan, ways: Sequence[str], logs: Path) 
                 await _prepare(made, [way])
                 phases.append(await _phase(made, tenant, way, [way], plan.each_s))
                 await _settled(made)
-        await _prepare(made, ways)
-        phases.append(await _phase(made, tenant, TOGETHER, ways, plan.together_s))
+        if plan.together_s:
+            await _prepare(made, ways)
+            phases.append(await _phase(made, tenant, TOGETHER, ways, plan.together_s))
         tenant.close()
         return Report(phases)
 
@@ -132,7 +133,7 @@ def main(environ: Mapping[str, str]) -> int:
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f"of {', '.join(WAYS)}")
     parser.add_argument("--alone", type=float, default=standard.alone_s, help="seconds")
     parser.add_argument("--each", type=float, default=standard.each_s, help="0: none by itself")
-    parser.add_argument("--together", type=float, default=standard.together_s, help="seconds")
+    parser.add_argument("--together", type=float, default=standard.together_s, help="0: never")
     parser.add_argument("--rate", type=float, default=standard.rate, help="requests a second")
     parser.add_argument("--threads", type=int, default=standard.threads, help="that are not kept")
     parser.add_argument("--keep", type=Path, help="a directory for the processes' logs")

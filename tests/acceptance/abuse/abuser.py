@@ -2,8 +2,8 @@
 
     python -m tests.acceptance.abuse.abuser '{"port": 8000, "key": "tw_…", …}'
 
-Reads `{"do": "prepare" | "begin", "ways": […]}` and `{"do": "end"}`, and answers each by a line; the
-last has what the service has answered. It ends with its standard input, and runs at the lowest
+Reads `{"do": "prepare" | "begin", "ways": […]}` and `{"do": "end"}`, and answers each by a line;
+the last has what the service has answered. It ends with its standard input, and runs at the lowest
 priority: in earnest it would have a machine of its own.
 """
 

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client on asyncio streams: cheap, so that the load takes little processor time."""
+"""A small HTTP/1.1 client on asyncio streams, which takes little processor time itself."""
 
 import asyncio
 import json
