@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -83,7 +83,8 @@ def take_over() -> None:
     log_uncaught()
     # A core dump holds keys and prompts. An operator can raise the limit again with `prlimit`.
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets its own
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _log_before_settings() -> None:
