@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.acceptance.database import private_database
@@ -22,6 +22,8 @@ from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
 HELLO = {"role": "user", "content": "x"}
+LASTING = replace(LIMITS, deadline_s=3_600.0)
+"""A response that is running stays so while a test asks about it."""
 DATABASES = ("sqlite", "server")
 
 
@@ -36,7 +38,7 @@ class Database:
         *,
         model: Model,
         workflow: Workflow = SHOP,
-        limits: Limits = LIMITS,
+        limits: Limits = LASTING,
     ) -> Services:
         return Services(self._store, model, {workflow.name: workflow}, RandomIds(), limits, "1.0")
 
@@ -76,7 +78,7 @@ async def tenants(kind: str) -> AsyncIterator[Tenants]:
     async with AsyncExitStack() as stack:
         base: Any = await stack.enter_async_context(database(kind))
         model = Holding()
-        how = {"model": model, "worker": False}
+        how = {"model": model, "worker": False, "limits": LASTING}
         serve = stack.enter_async_context
         ann = await serve(served(base, headers={"authorization": f"Bearer {TOKEN}"}, **how))  # type: ignore[arg-type]
         bob = await serve(served(base, headers={"authorization": f"Bearer {OTHER}"}, **how))  # type: ignore[arg-type]

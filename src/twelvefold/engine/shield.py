@@ -89,5 +89,5 @@ async def run_uninterrupted(
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()):
-            log.warning("step_abandoned", error=error)
+            log.warning("step_abandoned", error=type(error).__name__)
         raise

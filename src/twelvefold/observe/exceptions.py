@@ -73,11 +73,12 @@ def _frame_lines(found: TracebackType | None) -> Iterator[str]:
 
 
 def _last_place(error: BaseException) -> str:
-    frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames:
+    last = error.__traceback__
+    if last is None:
         return ""
-    frame, line = frames[-1]
-    return f"{frame.f_code.co_filename}, line {line}"
+    while last.tb_next:
+        last = last.tb_next
+    return f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}"
 
 
 def _name(error: BaseException) -> str:

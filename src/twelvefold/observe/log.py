@@ -69,7 +69,8 @@ class Log:
         raised: BaseException | bool = False,
     ) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, exc_info=raised, extra={"fields": fields})
+            shown = {name: _without_message(value) for name, value in fields.items()}
+            self._logger.log(level, event, exc_info=raised, extra={"fields": shown})
 
 
 def get_logger(name: str) -> Log:
@@ -176,8 +177,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields = {**(_BOUND.get() or {}), **getattr(record, "fields", {})}
-    return {name: _without_message(value) for name, value in fields.items()}
+    return {**(_BOUND.get() or {}), **getattr(record, "fields", {})}
 
 
 def _event(record: logging.LogRecord) -> str:
