@@ -159,8 +159,8 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
             f"the call is one of {before}, so this must go on from there", "previous_response_id"
         )
     if request.conversation:
-        thread = await conversation_of(web.services, principal, request.conversation)
-        if thread != id.run.thread:
+        head = await conversation_of(web.services, principal, request.conversation)
+        if head.id != id.run.thread:
             refuse("the call is one of another conversation", "conversation")
     if waiting.asked.store and not request.asked.store:
         refuse("the turn that this goes on with is kept", "store", "unsupported_value")

@@ -18,7 +18,8 @@ from twelvefold.core.events import (
     RunStarted,
 )
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal, ThreadRecord
+from twelvefold.core.ports import Principal, ThreadHead, ThreadRecord
+from twelvefold.engine.commands import RUN_ENTRIES, check_room
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
@@ -68,7 +69,10 @@ async def place_of(services: Services, principal: Principal, request: Request) -
 
 
 async def _in_conversation(services: Services, principal: Principal, request: Request) -> Place:
-    thread = await conversation_of(services, principal, request.conversation)
+    head = await conversation_of(services, principal, request.conversation)
+    # A journal only grows, so what is full by what its row says need not be loaded.
+    check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
+    thread = head.id
     # Only calls and results have to be compared with those before.
     if not any(item["type"] in (RESULT, "function_call") for item in request.items):
         return Place(thread)
@@ -76,11 +80,11 @@ async def _in_conversation(services: Services, principal: Principal, request: Re
     return Place(thread, end=record.head, calls=call_history(record.entries))
 
 
-async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:
+async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
     """A conversation of the principal's. Raises ApiError with 404."""
     try:
         thread = parse_conversation_id(id)
-        return (await head_of(services.store, principal, thread)).id
+        return await head_of(services.store, principal, thread)
     except NotFound:
         message = f"there is no conversation {shown(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None

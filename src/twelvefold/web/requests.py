@@ -112,7 +112,10 @@ _PASSED = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A turn that a caller asks for. `items` may still hold references to other items."""
+    """A turn that a caller asks for. `items` may still hold references to other items.
+
+    `items_at` is the parameter that they came in.
+    """
 
     workflow: Workflow
     items: tuple[Item, ...]
@@ -122,6 +125,7 @@ class Request:
     previous: str = ""
     conversation: str = ""
     key: IdempotentRequest | None = None
+    items_at: str = "input"
 
 
 async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:

@@ -16,11 +16,19 @@ from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault, StaleRun
+from twelvefold.errors import (
+    CancelAsked,
+    Conflict,
+    ConversationTooLarge,
+    NotFound,
+    Repeated,
+    ServiceFault,
+    StaleRun,
+)
 from twelvefold.observe.log import get_logger
 from twelvefold.web.call_results import without_repeats
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.faults import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
@@ -80,6 +88,13 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
 
     Raises ApiError.
     """
+    try:
+        return await _begun_once(web, principal, request)
+    except ConversationTooLarge as error:
+        raise _too_large(error, request) from error
+
+
+async def _begun_once(web: Web, principal: Principal, request: Request) -> Begun:
     end = asyncio.get_running_loop().time() + LOCK_S
     place: Place | None = None
     while True:
@@ -104,6 +119,13 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
                 place = None  # the turn before may have had the results that this one brings
             else:
                 raise
+
+
+def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
+    at = request.items_at
+    if request.previous or request.conversation:
+        at = "previous_response_id" if request.previous else "conversation"
+    return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
 
 
 async def _made_before(web: Web, principal: Principal, request: Request) -> Begun | None:

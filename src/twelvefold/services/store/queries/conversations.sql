@@ -1,21 +1,21 @@
 -- Threads: read along, looked back at, forked, described, hidden.
 
 -- thread: 0 rows mean that there is no such thread; one that was deleted is there
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread
 
 -- shown_thread: as `thread`; 0 rows mean that there is none, or that it was deleted
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread AND deleted_at IS NULL
 
 -- lock_thread: as `thread`, for whoever is about to hang something on it or to remove it
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread {lock}
 
 -- threads: of one principal, newest first, each with how its last run is; an id begins with the time
 -- that it was made at
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
-       t.deleted_at, r.status, r.cancel_asked
+       t.deleted_at, t.size, r.status, r.cancel_asked
   FROM threads t LEFT JOIN runs r ON r.thread_id = t.id AND r.deleted_at IS NULL
    AND r.ordinal = (SELECT l.ordinal FROM runs l WHERE l.thread_id = t.id
                      ORDER BY l.ordinal DESC LIMIT 1)
@@ -92,9 +92,10 @@ SELECT ordinal FROM runs WHERE thread_id = :thread AND finished_at IS NULL LIMIT
 -- stands for it, since no step ever waits for that. 0 rows mean that it has been pruned
 SELECT position FROM events WHERE thread_id = :thread AND position = :first {share}
 
--- insert_fork: a conversation that goes on from a position of another
-INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata)
-SELECT :fork, principal, workflow, :position, id, :position, {now_us}, ''
+-- insert_fork: a conversation that goes on from a position of another; it is no larger than that
+INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
+                     size)
+SELECT :fork, principal, workflow, :position, id, :position, {now_us}, '', size
   FROM threads WHERE id = :thread
 
 -- describe: 0 rows mean that there is no such thread
