@@ -1,6 +1,7 @@
 """How large a conversation may become, and how many calls of one reply are run."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,8 +123,9 @@ def test_a_run_asks_the_model_as_long_as_there_is_room() -> None:
 def test_a_run_that_reaches_the_limit_is_incomplete_and_names_the_setting(kind: str) -> None:
     story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
     most = {"conversation_entries": 3, "conversation_bytes": size(*story)}[kind]
+    limits: Any = {kind: most}
 
-    found = decision(*story, limits=replace(LIMITS, **{kind: most}))
+    found = decision(*story, limits=Limits(**limits))
 
     assert isinstance(found, Stop)
     assert (found.status, found.reason) == ("incomplete", kind)
