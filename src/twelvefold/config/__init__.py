@@ -137,6 +137,16 @@ class Settings:
         int, whole(1, 1_000), "attempts at one step of a run before it fails"
     ] = 10
     max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
+    max_runs_per_principal: Annotated[
+        int | None,
+        whole(1, 100_000),
+        "of MAX_RUNS, those that web drives for one principal; not set: half of them",
+    ] = None
+    max_run_bytes: Annotated[
+        int,
+        whole(65_536, 1 << 40),
+        "bytes of the conversations of all runs in flight in one process, half for one principal",
+    ] = 33_554_432
     max_queued: Annotated[
         int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
     ] = 10_000

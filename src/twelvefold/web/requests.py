@@ -130,7 +130,8 @@ class Request:
 
 async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
     """The object that the body is. Raises ApiError where it is none."""
-    body = await request.body()
+    # Not `body()`, which would keep the bytes as long as the request is answered.
+    body = b"".join([piece async for piece in request.stream()])
     if may_be_empty and not body.strip():
         return {}
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -48,7 +48,9 @@ class Conversations(Database):
 
     async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
-        return [_entry(**row) for row in rows]
+        rows.reverse()
+        # Each row is let go once it is read: a thread may be long.
+        return [_entry(**rows.pop()) for _ in range(len(rows))]
 
     async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
         rows = await self._found("first_event", thread=thread, position=behind)
@@ -224,8 +226,11 @@ class Conversations(Database):
         raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
 
 
-def _entry(position: int, run: int, type: str, version: int, body: str, at_us: int) -> Entry:
-    return Entry(position, run, decode(type, version, body), size_of(body), at_us)
+def _entry(
+    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
+) -> Entry:
+    size = len(body) if isinstance(body, bytes) else size_of(body)
+    return Entry(position, run, decode(type, version, body), size, at_us)
 
 
 def _heard_entry(row: Row) -> Entry:

@@ -50,12 +50,13 @@ SELECT r.id AS listed, e.position, e.run, e.type, e.version, e.body, e.at_us
  WHERE e.type IN ('RunStarted', 'ItemsAdded', 'ApprovalAsked', 'OutcomeUnknown')
     OR e.position = r.ended
 
--- events: the journal of one thread up to a position, in order
-SELECT position, run, type, version, body, at_us FROM events
+-- events: the journal of one thread up to a position, in order; as bytes, since text of which one
+-- character is not Latin takes four times as much room here
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position <= :position ORDER BY position
 
 -- first_event: 0 rows mean that nothing stands behind the position
-SELECT position, run, type, version, body, at_us FROM events
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position > :position ORDER BY position LIMIT 1
 
 -- deleted_runs: those of them that had begun at a position
