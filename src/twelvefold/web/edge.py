@@ -129,7 +129,7 @@ class Gate:
             scope.setdefault("state", {})["caller"] = caller
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
-        body = limited(receive, headers, self._web.settings.max_body_bytes)
+        body = limited(receive, scope, self._web.settings.max_body_bytes)
         await self._app(scope, body, sender)
 
 

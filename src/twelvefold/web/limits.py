@@ -8,23 +8,27 @@ from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from twelvefold.web.faults import ApiError
 
 MAX_DEPTH = 64
 """Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
+BODY_ERROR = "body_error"
+"""Where the protocol leaves an ApiError in a request's `state`, if its body is no body."""
 _decode = msgspec.json.Decoder().decode
 
 
-def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
+def limited(receive: Receive, scope: Scope, max_bytes: int) -> Receive:
     """The request's body, as long as it is no longer than that. Raises ApiError with 413.
 
-    What is told in the header counts before a byte is read.
+    A Content-Length counts before a byte is read. An error in the framing of the body is raised
+    behind the bytes that stood before it.
     """
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > max_bytes:
+    length = Headers(scope=scope).get("content-length", "")
+    if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
+    state = scope.setdefault("state", {})
     read = 0
 
     async def received() -> Message:
@@ -33,6 +37,8 @@ def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
         read += len(message.get("body", b""))
         if read > max_bytes:
             raise _too_large(max_bytes)
+        if error := state.get(BODY_ERROR):
+            raise error
         return message
 
     return received
