@@ -125,11 +125,12 @@ class Gate:
         headers = Headers(scope=scope)
         sender = send
         if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(headers)
+            client = scope["client"][0] if scope.get("client") else ""
+            caller = await self._web.doors.caller(headers, client)
             scope.setdefault("state", {})["caller"] = caller
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
-        body = limited(receive, headers, self._web.settings.max_body_bytes)
+        body = limited(receive, scope, self._web.settings.max_body_bytes)
         await self._app(scope, body, sender)
 
 
