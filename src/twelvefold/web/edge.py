@@ -77,7 +77,7 @@ class Edge:
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:
-                log.warning("request_failed", error=str(error))
+                log.warning("request_failed", error=error)
             if exchange.status:
                 raise  # half an answer is out; the server closes the connection
             await refusal(fault)(scope, receive, exchange.send)
@@ -123,12 +123,12 @@ class Gate:
         self._web = web
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        body = limited(receive, headers, self._web.settings.max_body_bytes)
+        body = limited(receive, scope, self._web.settings.max_body_bytes)
         if not scope["path"].startswith("/v1"):
             await self._app(scope, body, send)
             return
-        caller = await self._web.doors.caller(headers)
+        client = scope["client"][0] if scope.get("client") else ""
+        caller = await self._web.doors.caller(Headers(scope=scope), client)
         state = scope.setdefault("state", {})
         state["caller"] = caller
         left = self._web.rate.take(caller.key)
