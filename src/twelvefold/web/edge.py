@@ -78,7 +78,7 @@ class Edge:
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:
-                log.warning("request_failed", error=str(error))
+                log.warning("request_failed", error=error)
             if exchange.status:
                 raise  # half an answer is out; the server closes the connection
             await refusal(fault)(scope, receive, exchange.send)
