@@ -1,115 +1,171 @@
-"""How many requests of one principal are handled at once; further ones wait for their turn.
+"""How much of one owner is handled at once; further requests wait for their turn.
 
-A web process has one event loop. Without a bound, a principal with hundreds of requests delays each
-step of everyone else's requests by a step of each of its own.
+A web process has one event loop. Without a bound, an owner with hundreds of requests delays each
+step of everyone else's requests by a step of each of its own. An owner is a principal, or, for
+requests that show no key or one that is not known yet, the address of the client.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from starlette.requests import Request
 
+from twelvefold.engine.loop_shares import ANONYMOUS, LoopShares
+from twelvefold.web.auth import hash_of
 from twelvefold.web.faults import ApiError
+
+T = TypeVar("T")
 
 WAIT_S = 10.0
 """How long a request waits for its turn before it is refused."""
 MAX_WAITING = 1_000
-"""Requests of one principal that wait; each takes about 15 KB of memory."""
+"""Requests of one owner that wait; each takes about 15 KB of memory."""
 HOLD_S = 0.25
 """How long a request that waits for its run keeps its place. A run that a model drives takes longer
 and needs little of this process; one that is over by then has kept the process busy."""
 RETRY_S = 2.0
 PLACE = "place"
 """The name of a request's place in the state of its scope."""
+MOST_OWNERS = 10_000
+
+
+class Owners:
+    """Whose request it is, by its `Authorization` header, as far as earlier ones have shown it."""
+
+    def __init__(self) -> None:
+        self._principals: dict[str, str] = {}
+
+    def of(self, authorization: str, client: str) -> str:
+        """The principal whose key this was, or an owner for the client's address."""
+        return self._principals.get(hash_of(authorization), f"{ANONYMOUS}{client}")
+
+    def learn(self, authorization: str, principal: str) -> None:
+        """Remember that the key of this header is the principal's."""
+        if len(self._principals) >= MOST_OWNERS:
+            self._principals.clear()
+        self._principals[hash_of(authorization)] = principal
+
+
+@dataclass(slots=True)
+class _Line:
+    """The requests of one owner: how many are in hand, and those that wait in order."""
+
+    in_hand: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    timer: asyncio.TimerHandle | None = None
 
 
 class AdmissionControl:
-    """At most `most` requests of each principal are in hand, the others wait in order."""
+    """At most `most` requests of each owner are in hand, and none while `shares` delays it."""
 
     def __init__(
         self,
         most: int,
+        shares: LoopShares,
         *,
         wait_s: float = WAIT_S,
         hold_s: float = HOLD_S,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        self.owners = Owners()
+        self.shares = shares
         self._most = most
         self._wait_s = wait_s
         self._hold_s = hold_s
         self._max_waiting = max_waiting
-        self._in_hand: dict[str, int] = {}
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._lines: dict[str, _Line] = {}
 
-    @property
-    def principals(self) -> int:
-        """How many principals have requests in hand."""
-        return len(self._in_hand)
+    def __len__(self) -> int:
+        """How many owners have requests here."""
+        return len(self._lines)
 
     @asynccontextmanager
-    async def place(self, principal: str) -> AsyncIterator["Place"]:
+    async def place(self, owner: str) -> AsyncIterator["Place"]:
         """A place for one request, given back at the end of the body at the latest.
 
         Raises ApiError with 429 if none is free in time, or too many wait already.
         """
-        if self._in_hand.get(principal, 0) < self._most:
-            self._in_hand[principal] = self._in_hand.get(principal, 0) + 1
+        line = self._lines.setdefault(owner, _Line())
+        if line.waiting or line.in_hand >= self._most or self.shares.delay_s(owner):
+            await self._turn(owner, line)
         else:
-            await self._turn(principal)
-        place = Place(lambda: self._pass_on(principal), self._hold_s)
+            line.in_hand += 1
+        place = Place(self, owner, self._hold_s)
         try:
             yield place
         finally:
             place.release()
 
-    async def _turn(self, principal: str) -> None:
+    async def _turn(self, owner: str, line: _Line) -> None:
         """Wait until a place is handed over."""
-        waiting = self._waiting.setdefault(principal, deque())
-        if len(waiting) >= self._max_waiting:
+        if len(line.waiting) >= self._max_waiting:
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+        line.waiting.append(turn)
+        self._admit(owner)
         try:
             async with asyncio.timeout(self._wait_s):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._pass_on(principal)  # handed over as this request gave up
+                self.release(owner)  # handed over as this request gave up
             else:
                 with suppress(ValueError):  # it was passed over already
-                    waiting.remove(turn)
+                    line.waiting.remove(turn)
+                self._admit(owner)
             if isinstance(error, TimeoutError):
                 raise self._refusal() from None
             raise
 
-    def _pass_on(self, principal: str) -> None:
-        """Hand a place to the request that has waited longest, or free it."""
-        waiting = self._waiting.get(principal, deque())
-        while waiting:
-            turn = waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._waiting.pop(principal, None)
-        self._in_hand[principal] -= 1
-        if not self._in_hand[principal]:
-            del self._in_hand[principal]
+    def release(self, owner: str) -> None:
+        """Free a place."""
+        self._lines[owner].in_hand -= 1
+        self._admit(owner)
+
+    def _admit(self, owner: str) -> None:
+        """Hand a free place to the request that has waited longest, or have that done later."""
+        line = self._lines.get(owner, _Line())
+        while line.waiting and line.in_hand < self._most and line.timer is None:
+            if line.waiting[0].done():
+                line.waiting.popleft()
+            elif delay_s := self.shares.delay_s(owner):
+                loop = asyncio.get_running_loop()
+                line.timer = loop.call_later(delay_s, self._admit_now, owner)
+            else:
+                line.in_hand += 1
+                line.waiting.popleft().set_result(None)
+                # What it costs is charged once it runs: the next one waits for that.
+                loop = asyncio.get_running_loop()
+                line.timer = loop.call_later(0, self._admit_now, owner)
+        if not line.waiting and not line.in_hand and line.timer is None:
+            self._lines.pop(owner, None)
+
+    def _admit_now(self, owner: str) -> None:
+        self._lines[owner].timer = None
+        self._admit(owner)
 
     def _refusal(self) -> ApiError:
-        message = f"{self._most} requests of this principal are in hand; try again in a moment"
+        message = f"more than {self._most} requests are in hand here; try again in a moment"
         return ApiError(429, message, code="too_many_requests", wait_s=RETRY_S)
 
 
 class Place:
-    """One request's place; `give_back` is called once."""
+    """One request's place."""
 
-    def __init__(self, give_back: Callable[[], None], hold_s: float) -> None:
-        self._give_back = give_back
+    def __init__(self, control: AdmissionControl, owner: str, hold_s: float) -> None:
+        self._control = control
+        self._owner = owner
         self._hold_s = hold_s
         self._timer: asyncio.TimerHandle | None = None
         self.is_held = True
+
+    async def measured(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Begin and await a part of the request's work; its owner is charged the loop's time."""
+        return await self._control.shares.measured(self._owner, work)
 
     def release_soon(self) -> None:
         """Give the place back in a moment: from here on the request waits for something else."""
@@ -123,7 +179,7 @@ class Place:
             self._timer.cancel()
         if self.is_held:
             self.is_held = False
-            self._give_back()
+            self._control.release(self._owner)
 
 
 def release_soon(request: Request) -> None:

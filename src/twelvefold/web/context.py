@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
+from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.engine.services import Services
 from twelvefold.web.admission import AdmissionControl
@@ -54,10 +55,10 @@ class Web:
 async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
     doors, news = await Doors.of(services.store, settings), News()
-    memory = MemoryBudget(settings.max_run_bytes)
+    memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
     places = settings.max_runs, settings.max_runs_per_principal
     async with (
-        Drives(services, *places, memory=memory) as drives,
+        Drives(services, *places, memory=memory, shares=shares) as drives,
         watching(services.store, news),
     ):
         yield Web(
@@ -68,7 +69,7 @@ async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]
             Queue(services.store, settings.max_queued),
             news,
             Rate(settings.rate_per_minute),
-            AdmissionControl(settings.max_concurrent_requests),
+            AdmissionControl(settings.max_concurrent_requests, shares),
             Readiness(services.store, SCHEMA),
         )
 

@@ -7,12 +7,14 @@ journal does not have anyway.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from twelvefold.web.admission import PLACE
 from twelvefold.web.reading import Aside, Reading, nothing
 from twelvefold.web.shapes import Json
 
@@ -71,9 +73,14 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        voice = _Voice(send)
+        voice, place = _Voice(send), scope.get("state", {}).get(PLACE)
+        write = partial(self._write, voice)
         async with asyncio.TaskGroup() as group:
-            parts = (self._write(voice), voice.breaks_silence(), _gone(receive))
+            parts = (
+                place.measured(write) if place else write(),
+                voice.breaks_silence(),
+                _gone(receive),
+            )
             tasks = {group.create_task(part) for part in parts}
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
