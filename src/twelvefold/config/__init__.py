@@ -171,6 +171,12 @@ class Settings:
         "foreground, or background: web is a worker, too; not set: background on SQLite",
     ] = None
     max_body_bytes: Annotated[int, whole(1_024), "the longest request that web takes"] = 4_194_304
+    max_connections: Annotated[
+        int | None,
+        whole(1, 1_000_000),
+        "connections that one web process keeps open; not set: what its limit on open files "
+        "allows, 2048 at most",
+    ] = None
     rate_per_minute: Annotated[
         int | None, whole(1), "requests a minute for one key in one process; not set: no limit"
     ] = None

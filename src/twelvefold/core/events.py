@@ -284,6 +284,7 @@ def decode(type: str, version: int, body: str | bytes) -> Event:
         raise StoreRefused(
             f"the journal holds {type} version {version}, which this release does not know; "
             "run a release that does"
-        ) from None
+        ).loggable() from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise StoreRefused(f"the journal holds a {type} that cannot be read: {error}") from error
+        problem = f"the journal holds a {type} that cannot be read"
+        raise StoreRefused(f"{problem}: {error}").loggable(problem) from error

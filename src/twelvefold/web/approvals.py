@@ -229,7 +229,7 @@ async def _taken(web: Web, run: RunId) -> Driven | None:
     try:
         return await _once_free(partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:
-        log.info("run_not_taken", run=str(run), error=str(error))
+        log.info("run_not_taken", run=str(run), error=error)
         return None
 
 

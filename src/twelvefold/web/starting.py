@@ -84,7 +84,7 @@ class Begun:
         except CancelAsked:
             await cancel(web.services, self.run)
         except ServiceFault as error:
-            log.warning("run_not_ended", run=str(self.run), error=str(error))
+            log.warning("run_not_ended", run=str(self.run), error=error)
 
 
 async def begin(web: Web, principal: Principal, request: Request) -> Begun:

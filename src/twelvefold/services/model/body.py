@@ -72,7 +72,7 @@ class Body:
 
 
 def _too_long() -> TryAgain:
-    return TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB")
+    return TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB").loggable()
 
 
 def _documents(document: bytes) -> list[bytes]:

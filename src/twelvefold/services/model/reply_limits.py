@@ -47,4 +47,4 @@ REPLY_LIMITS = ReplyLimits()
 
 
 def _too_long(what: str) -> ModelRejected:
-    return ModelRejected(f"the model's server sends too much: {what}")
+    return ModelRejected(f"the model's server sends too much: {what}").loggable()

@@ -191,9 +191,9 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
                 return False
             rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
         if not rows or rows[0]["lease_token"] != lease.token:
-            raise LeaseLost(f"run {lease.run}: another process has taken it over")
+            raise LeaseLost(f"run {lease.run}: another process has taken it over").loggable()
         if not rows[0]["cancel_asked"]:
-            raise StoreUnavailable(f"run {lease.run}: its lease was not renewed")
+            raise StoreUnavailable(f"run {lease.run}: its lease was not renewed").loggable()
         return True
 
     async def _is_to_be_cancelled(self, db: Connection, run: RunId) -> bool:
@@ -280,12 +280,14 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             return
         rows = await db.fetch(self._sql["run_state"], key_of(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
-            raise LeaseLost(f"run {run}: another process has taken it over")
+            raise LeaseLost(f"run {run}: another process has taken it over").loggable()
         if rows[0]["head"] != change.head:
-            raise StaleRun(f"run {run}: expected entry {change.head}, found {rows[0]['head']}")
+            moved = f"run {run}: expected entry {change.head}, found {rows[0]['head']}"
+            raise StaleRun(moved).loggable()
         if rows[0]["cancel_asked"] > values["cancels"]:
             raise CancelAsked(f"run {run} is to be cancelled")
-        raise StoreUnavailable(f"run {run}: the database did not know yet what it knows now")
+        late = f"run {run}: the database did not know yet what it knows now"
+        raise StoreUnavailable(late).loggable()
 
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
         """Write down what has become of the run, and of the pieces of a reply that were shown."""
@@ -313,7 +315,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         except DuplicateRow as error:
             raise StoreUnavailable(
                 f"run {change.lease.run}: another process has just shown a piece of a reply"
-            ) from error
+            ).loggable() from error
 
     # --- SQL outside a step -------------------------------------------------------------------
 
