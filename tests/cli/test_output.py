@@ -139,6 +139,7 @@ def test_nothing_that_is_written_acts_on_a_terminal(
     transcript = Transcript(writer(colour=colour))
     transcript.text(odd)
     transcript.restarted(odd)
+    odd = odd.replace("\ud800", "")  # which no journal can hold
     for entry in entries(
         asked(odd),
         called(odd, "pay", **{odd: odd}),
