@@ -66,7 +66,7 @@ class Site:
     async def start(self) -> None:
         """Returns when it listens."""
         process = self._process = self._started()
-        for _ in range(200):
+        for _ in range(1200):
             if process.poll() is not None:
                 break
             try:

@@ -13,9 +13,9 @@ from playwright.async_api import Locator, Page, expect
 from tests.acceptance.page.conftest import Visits
 from tests.acceptance.page.serving import FIELDS, Site
 from tests.acceptance.page.slow_model import SlowModel
-from tests.acceptance.page.visitor import Visitor
+from tests.acceptance.page.visitor import ANSWER_MS, Visitor
 from twelvefold.core.events import Item
-from twelvefold.observe.escape import escape_prose, is_visible
+from twelvefold.observe.escape import escape, escape_prose, is_visible
 from twelvefold.services.model.wire import message
 
 pytestmark = [
@@ -25,11 +25,13 @@ pytestmark = [
 ]
 ESCAPES = Path(__file__).parents[2] / "observe" / "escapes.json"
 OVERRIDE = "\u202eelpmaxe ta bob\u202c"
-HIDDEN = "\x00\x07\x1b[2J\r\x7f\x9b\u00ad\u061c\u200b\u200e\u2028\u2066\ufe0f\ufeff\U000e0041\u00a0\u3164"
+HIDDEN = (
+    "\x00\x07\x1b[2J\r\x7f\x9b\xa0\xad\u061c\u200b\u200e\u2028\u2066\ufe0f\ufeff\u3164\U000e0041"
+)
 ADDRESSES: Mapping[str, Any] = {
     f"name{one}": f"value {number}{one}end" for number, one in enumerate(HIDDEN)
 }
-LONG = "A letter. " * 500
+LONG = "A letter." * 555 + "end"
 ARGUMENTS: Mapping[str, Any] = {
     "note": OVERRIDE,
     "details": {
@@ -43,7 +45,7 @@ ARGUMENTS: Mapping[str, Any] = {
         "null": None,
         "none": {},
         "nothing": [],
-        "rows": [{f"column {number}": number for number in range(20)} for _ in range(60)],
+        "rows": [{f"column {number}": number for number in range(13)} for _ in range(51)],
         **ADDRESSES,
     },
     "items": [LONG, "line one\nline two\tend", True, 12345678901234567890, "שלום עולם", "5 € 🙂"],
@@ -64,19 +66,20 @@ def calls(name: str, arguments: str) -> Callable[[Item], list[Item]]:
 
 async def asked(site: Site, model: SlowModel, visit: Visits, arguments: str) -> Visitor:
     """Somebody at the page of whom the approval of `transfer` is asked."""
-    model.rules = calls("transfer", arguments)
+    model.rules, model.pace_s = calls("transfer", arguments), 0
     person = await visit(site)
     await person.opens()
     await person.chooses("refunds")
     await person.says("Move it")
-    await expect(person.page.locator(".approval form")).to_be_visible()
+    await expect(person.page.locator(".approval form")).to_be_visible(timeout=ANSWER_MS)
     return person
 
 
 async def read(element: Locator) -> Any:
     """The values that a person reads in an approval, out of its elements."""
-    return await element.evaluate(
-        """(element) => {
+    return json.loads(
+        await element.evaluate(
+            """(element) => {
           const value = (node) => {
             const [only] = node.children;
             if (node.matches("dl")) return Object.fromEntries([...node.children].map(
@@ -85,8 +88,9 @@ async def read(element: Locator) -> Any:
             if (only?.matches("dl, ol, bdi, code")) return value(only);
             return node.textContent;
           };
-          return value(element);
+          return JSON.stringify(value(element));
         }"""
+        )
     )
 
 
@@ -102,8 +106,6 @@ def text_of(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    from twelvefold.observe.escape import escape
-
     return escape(text).replace(r"\n", "\\n\n")
 
 
@@ -130,8 +132,9 @@ async def cut_off(element: Locator) -> list[str]:
     return await element.evaluate(  # type: ignore[no-any-return]
         """(element) => [element, ...element.querySelectorAll("*")].filter((one) => {
           const style = getComputedStyle(one);
-          const hidden = ["hidden", "clip"].includes(style.overflowX) || style.textOverflow === "ellipsis";
-          return hidden || style.maxHeight !== "none" || style.visibility !== "visible";
+          const cut = ["hidden", "clip"].includes(style.overflowX);
+          const ends = style.textOverflow === "ellipsis" || style.maxHeight !== "none";
+          return cut || ends || style.visibility !== "visible";
         }).map((one) => one.outerHTML.slice(0, 100))"""
     )
 
@@ -243,11 +246,8 @@ async def test_the_page_escapes_as_the_terminal_does(site: Site, visit: Visits) 
     prose = await escaped_by_the_page(person.page, "escapeProse", texts)
 
     assert escaped == [shown for _, shown in table]
-    assert [
-        one
-        for one, text in zip(known, shown, strict=True)
-        if (text == f"a{one}") != is_visible(one)
-    ] == []
+    pairs = zip(known, shown, strict=True)
+    assert [one for one, text in pairs if (text == f"a{one}") != is_visible(one)] == []
     assert prose == [escape_prose(text) for text in texts]
 
 
@@ -262,26 +262,3 @@ async def escaped_by_the_page(page: Page, name: str, texts: list[str]) -> list[s
             [name, json.dumps(texts)],
         )
     )
-
-
-async def test_text_reaches_the_page_by_one_way_alone() -> None:
-    """Every text goes through `dom.js`, except these, which are the page's own."""
-    static = Path("src/twelvefold/web/static")
-    ways = (
-        "textContent =",
-        "innerText",
-        "innerHTML",
-        "createTextNode",
-        "insertAdjacent",
-        "document.write",
-    )
-
-    found = [
-        f"{path.name}: {line.strip()}"
-        for path in sorted(static.glob("*.js"))
-        if path.name != "dom.js"
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if any(way in line for way in ways)
-    ]
-
-    assert [one.split(":")[0] for one in found] == ["composer.js", "composer.js", "journal.js"]

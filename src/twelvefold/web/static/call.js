@@ -1,5 +1,5 @@
 // A tool call: its name and arguments in one line, its result below, opened on demand.
-import { aside, h, put } from "./dom.js";
+import { aside, exact, h, put } from "./dom.js";
 import { took } from "./format.js";
 import { brief, shown } from "./value.js";
 
@@ -41,7 +41,7 @@ export class Call {
   }
 
   argue(text) {
-    put(this.arguments, brief(text));
+    put(this.arguments, exact(brief(text)));
   }
 
   /** Take what the journal knows beside: how long it took, and what kind of tool it is. */

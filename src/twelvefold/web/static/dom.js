@@ -35,7 +35,10 @@ export const exact = (text) => shownAs(segments(text));
 
 /** The same with its line breaks, each behind the escape that says so. */
 export const exactLines = (text) =>
-  shownAs(segments(text)).flatMap((node) => (node.textContent === "\\n" && node instanceof Element ? [node, "\n"] : [node]));
+  text.split("\n").flatMap((line, at) => (at ? [...exact("\n"), "\n", ...exact(line)] : exact(line)));
+
+/** The same for a text whose line breaks are the page's own, as those of indented JSON are. */
+export const indented = (text) => text.split("\n").flatMap((line, at) => (at ? ["\n", ...exact(line)] : exact(line)));
 
 const shownAs = (parts) =>
   parts.map(({ text, escaped }) => {
