@@ -39,6 +39,8 @@ ARGUMENTS: Mapping[str, Any] = {
         "2": "two",
         "1": "one",
         "e\u0301" + "\u0301" * 40: "flood",
+        "": "empty name",
+        " padded": "name",
         "empty": "",
         "spaces": "  x ",
         "text of a number": "5",
@@ -97,7 +99,9 @@ async def read(element: Locator) -> Any:
 def text_of(value: Any) -> Any:
     """The same values as they have to be written."""
     if isinstance(value, dict) and value:
-        return {visible(name): text_of(one) for name, one in value.items()}
+        unclear = ("", " padded")
+        names = {name: json.dumps(name) if name in unclear else visible(name) for name in value}
+        return {names[name]: text_of(one) for name, one in value.items()}
     if isinstance(value, list) and value:
         return [text_of(one) for one in value]
     if not isinstance(value, str) or value in ("", "  x ", "5"):

@@ -5,6 +5,7 @@ import { format, parse } from "./json.js";
 
 const MOST_ROWS = 50;
 const BRIEF_CHARS = 60;
+const UNCLEAR_NAME = /^$|^\s|\s$/;
 /** A string that would look like another value, or whose ends cannot be seen. */
 const UNCLEAR = /^$|^\s|\s$|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$|^["[{]/s;
 
@@ -74,17 +75,17 @@ function cell(value) {
 /** The value of a JSON text for a person who judges it: all of it, and nothing left unseen. */
 export function judged(text) {
   const value = parse(text);
-  if (value === null) return h("pre", { class: "plain" }, exactLines(text));
-  return h("div", { class: "judged" }, whole(value));
+  if (value === null) return h("pre", { class: "plain", tabindex: "0" }, exactLines(text));
+  return h("div", { class: "judged", tabindex: "0", role: "group", "aria-label": "Arguments" }, whole(value));
 }
 
 function whole(value) {
   if (isObject(value)) {
-    const rows = [...value.members].map(([name, one]) => h("div", {}, h("dt", {}, exact(name)), h("dd", {}, whole(one))));
+    const rows = [...value.members].map(([name, one]) => h("div", {}, h("dt", {}, exact(UNCLEAR_NAME.test(name) ? JSON.stringify(name) : name)), h("dd", {}, whole(one))));
     return h("dl", { class: "values" }, rows);
   }
   if (value.kind === "array" && value.items.length) {
-    return h("ol", { start: "0" }, value.items.map((one) => h("li", {}, whole(one))));
+    return h("ol", {}, value.items.map((one) => h("li", {}, whole(one))));
   }
   if (value.kind !== "string") return h("code", {}, format(value));
   const text = UNCLEAR.test(value.value) ? JSON.stringify(value.value) : value.value;
