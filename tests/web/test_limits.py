@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from tests.web.doubles import Clock
 from twelvefold.web.faults import ApiError
@@ -20,19 +19,24 @@ def in_pieces(*pieces: bytes) -> Receive:
     return receive
 
 
+def scope_of(*headers: tuple[str, str]) -> Scope:
+    encoded = [(name.encode(), value.encode()) for name, value in headers]
+    return {"type": "http", "headers": encoded}
+
+
 def nested(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
 async def test_a_body_that_says_it_is_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(ApiError, match="too long; 10 bytes is the most") as caught:
-        limited(in_pieces(), Headers({"content-length": "11"}), 10)
+        limited(in_pieces(), scope_of(("content-length", "11")), 10)
 
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
 
 
 async def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit() -> None:
-    receive = limited(in_pieces(b"12345", b"67890", b"1"), Headers({}), 10)
+    receive = limited(in_pieces(b"12345", b"67890", b"1"), scope_of(), 10)
     await receive()
     await receive()
 
@@ -41,7 +45,7 @@ async def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit()
 
 
 async def test_a_body_that_lies_about_its_length_is_counted() -> None:
-    receive = limited(in_pieces(b"123456"), Headers({"content-length": "1"}), 5)
+    receive = limited(in_pieces(b"123456"), scope_of(("content-length", "1")), 5)
 
     with pytest.raises(ApiError, match="too long"):
         await receive()

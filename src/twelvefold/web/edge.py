@@ -76,7 +76,7 @@ class Edge:
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:
-                log.warning("request_failed", error=str(error))
+                log.warning("request_failed", error=error)
             if exchange.status:
                 raise  # half an answer is out; the server closes the connection
             await refusal(fault)(scope, receive, exchange.send)
@@ -125,11 +125,12 @@ class Gate:
         headers = Headers(scope=scope)
         sender = send
         if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(headers)
+            client = scope["client"][0] if scope.get("client") else ""
+            caller = await self._web.doors.caller(headers, client)
             scope.setdefault("state", {})["caller"] = caller
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
-        body = limited(receive, headers, self._web.settings.max_body_bytes)
+        body = limited(receive, scope, self._web.settings.max_body_bytes)
         await self._app(scope, body, sender)
 
 

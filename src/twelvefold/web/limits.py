@@ -3,28 +3,32 @@
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 MAX_DEPTH = 64
 """Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
+BODY_ERROR = "body_error"
+"""Where the protocol leaves an ApiError in a request's `state`, if its body is no body."""
 _decode = msgspec.json.Decoder().decode
 
 
-def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
+def limited(receive: Receive, scope: Scope, max_bytes: int) -> Receive:
     """The request's body, as long as it is no longer than that. Raises ApiError with 413.
 
-    What is told in the header counts before a byte is read.
+    A Content-Length counts before a byte is read. An error in the framing of the body is raised
+    behind the bytes that stood before it.
     """
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > max_bytes:
+    length = Headers(scope=scope).get("content-length", "")
+    if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
+    state = scope.setdefault("state", {})
     read = 0
 
     async def received() -> Message:
@@ -33,6 +37,8 @@ def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
         read += len(message.get("body", b""))
         if read > max_bytes:
             raise _too_large(max_bytes)
+        if error := state.get(BODY_ERROR):
+            raise error
         return message
 
     return received
@@ -76,12 +82,6 @@ def _too_deep() -> ApiError:
     return ApiError(400, f"the body is nested too deeply; {MAX_DEPTH} levels is the most")
 
 
-@dataclass(slots=True)
-class _Bucket:
-    left: float
-    at: float
-
-
 class Rate:
     """How many requests a key may make in a minute; a minute's worth at once, then evenly.
 
@@ -90,35 +90,27 @@ class Rate:
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
-        self._clock = clock
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets = TokenBuckets(per_minute or 1, (per_minute or 1) / 60, clock=clock)
 
     def take(self, key: str) -> dict[str, str]:
         """Count one request; returns the headers that say what is left. Raises ApiError."""
         if self._per_minute is None:
             return {}
-        now, full = self._clock(), float(self._per_minute)
-        bucket = self._buckets.setdefault(key, _Bucket(full, now))
-        bucket.left = min(full, bucket.left + (now - bucket.at) * full / 60)
-        bucket.at = now
-        if bucket.left < 1:
-            wait_s = (1 - bucket.left) * 60 / full
-            message = f"{self._per_minute} requests a minute is the most for one key"
+        if wait_s := self._buckets.take(key):
             raise ApiError(
                 429,
-                message,
+                f"{self._per_minute} requests a minute is the most for one key",
                 code="rate_limit_exceeded",
                 wait_s=wait_s,
-                headers=self._told(bucket),
+                headers=self._told(key),
             )
-        bucket.left -= 1
-        return self._told(bucket)
+        return self._told(key)
 
-    def _told(self, bucket: _Bucket) -> dict[str, str]:
+    def _told(self, key: str) -> dict[str, str]:
         """Source: the rate limit headers of the OpenAI API."""
-        full = self._per_minute or 0
+        full, left = self._per_minute or 0, self._buckets.left(key)
         return {
             "x-ratelimit-limit-requests": str(full),
-            "x-ratelimit-remaining-requests": str(math.floor(bucket.left)),
-            "x-ratelimit-reset-requests": f"{math.ceil((full - bucket.left) * 60 / full)}s",
+            "x-ratelimit-remaining-requests": str(math.floor(left)),
+            "x-ratelimit-reset-requests": f"{math.ceil((full - left) * 60 / full)}s",
         }

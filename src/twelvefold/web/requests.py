@@ -114,8 +114,8 @@ _PASSED = (
 class Request:
     """A turn that a caller asks for. `items` may still hold references to other items.
 
-    `given` has the names of the body's parameters, null ones included: an answer to an approval
-    changes those options alone.
+    `items_at` is the parameter that they came in. `given` has the names of the body's parameters,
+    null ones included: an answer to an approval changes those options alone.
     """
 
     workflow: Workflow
@@ -126,12 +126,14 @@ class Request:
     previous: str = ""
     conversation: str = ""
     key: IdempotentRequest | None = None
+    items_at: str = "input"
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
     """The object that the body is. Raises ApiError where it is none."""
-    body = await request.body()
+    # Not `body()`, which would keep the bytes as long as the request is answered.
+    body = b"".join([piece async for piece in request.stream()])
     if may_be_empty and not body.strip():
         return {}
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -171,7 +173,7 @@ def parse(
         given.get("previous_response_id", ""),
         given.get("conversation", ""),
         idempotent(headers, "responses", body),
-        frozenset(body),
+        given=frozenset(body),
     )
 
 
