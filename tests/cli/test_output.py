@@ -35,6 +35,7 @@ from twelvefold.cli.output import (
     when,
     writer,
 )
+from twelvefold.cli.screen import Terminal
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Event
 from twelvefold.core.schema import BadArguments
@@ -154,6 +155,20 @@ def test_nothing_that_is_written_acts_on_a_terminal(
     text = re.sub(r"\x1b\[[0-9]*m", "", said.out) + said.err
     assert all(map(is_visible, text.replace("\n", "")))
     assert text.count(r"\u202e") > 12
+
+
+@pytest.mark.filterwarnings("ignore")  # there is no terminal
+def test_nothing_acts_on_a_terminal_that_a_person_types_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd = "".join(f"a{one}b" for one in ODD)
+    screen = Terminal(colour=False)
+
+    screen.write(odd, "tool")
+    screen.remember([odd])
+
+    assert all(map(is_visible, capsys.readouterr().out))
+    assert all(map(is_visible, screen._history.get_strings()[0]))
 
 
 def test_a_text_that_comes_in_pieces_is_escaped_as_a_whole(
