@@ -126,7 +126,7 @@ async def test_what_is_counted_is_forgotten() -> None:
 
 
 async def test_of_those_that_wait_there_are_only_so_many() -> None:
-    control = admission(1, max_waiting=1)
+    control = admission(1, max_waiting=1, full_s=0)
     async with control.place("ann"):
         waiting = asyncio.create_task(entered(control))
         await passes()

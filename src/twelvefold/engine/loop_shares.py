@@ -17,10 +17,12 @@ ANONYMOUS = "\0"
 """The first character of an owner that is no principal. Those do not limit the principals."""
 SHARE = 0.3
 """The part of the loop's time that one principal may use while there are others."""
+ANONYMOUS_SHARE = 0.05
+"""The same for an owner that is no principal."""
 BURST_S = 0.02
 """How much of it may be used at once."""
 MOST_DEBT_S = 0.5
-"""The greatest excess that is remembered: the longest delay is this divided by the share."""
+"""The greatest excess of a principal that is remembered; of others it is less, as their share is."""
 PRESENT_S = 1.0
 """How long a principal counts as present after it has last used the loop."""
 _FIRST_COST_S = 0.002
@@ -59,13 +61,20 @@ class LoopShares:
     def charge(self, owner: str, seconds: float) -> None:
         """Count time of the loop that was used for an owner."""
         account = self._settled(owner)
-        account.debt_s = min(account.debt_s + seconds, MOST_DEBT_S)
+        account.debt_s = min(account.debt_s + seconds, self._most_debt_s(owner))
 
     def delay_s(self, owner: str) -> float:
         """How long an owner has to wait before it may begin something; 0: not at all."""
         if owner not in self._accounts or not self._are_others(owner):
             return 0.0
-        return max(0.0, (self._settled(owner).debt_s - self._burst_s) / self._share)
+        return max(0.0, (self._settled(owner).debt_s - self._burst_s) / self._share_of(owner))
+
+    def _share_of(self, owner: str) -> float:
+        return ANONYMOUS_SHARE if owner.startswith(ANONYMOUS) else self._share
+
+    def _most_debt_s(self, owner: str) -> float:
+        """All owners wait equally long for the greatest excess."""
+        return MOST_DEBT_S * self._share_of(owner) / self._share
 
     async def measured(self, owner: str, work: Callable[[], Awaitable[T]]) -> T:
         """Begin and await work of an owner; the time that the loop spends on it is charged.
@@ -93,7 +102,7 @@ class LoopShares:
         """The account as it is now. One that owes nothing any more is forgotten."""
         now = self._clock()
         account = self._accounts.setdefault(owner, _Account(now))
-        account.debt_s = max(0.0, account.debt_s - (now - account.at) * self._share)
+        account.debt_s = max(0.0, account.debt_s - (now - account.at) * self._share_of(owner))
         account.at = now
         self._accounts.move_to_end(owner)
         oldest, its_account = next(iter(self._accounts.items()))

@@ -28,6 +28,10 @@ HOLD_S = 0.25
 """How long a request that waits for its run keeps its place. A run that a model drives takes longer
 and needs little of this process; one that is over by then has kept the process busy."""
 RETRY_S = 2.0
+FULL_S = 1.0
+"""How long one too many waits before it is refused: its client would else ask again at once."""
+OVERHEAD_S = 0.0002
+"""The loop's time that a request takes beside the part that is measured, for its bytes and log."""
 PLACE = "place"
 """The name of a request's place in the state of its scope."""
 MOST_OWNERS = 10_000
@@ -70,6 +74,7 @@ class AdmissionControl:
         wait_s: float = WAIT_S,
         hold_s: float = HOLD_S,
         max_waiting: int = MAX_WAITING,
+        full_s: float = FULL_S,
     ) -> None:
         self.owners = Owners()
         self.shares = shares
@@ -77,6 +82,7 @@ class AdmissionControl:
         self._wait_s = wait_s
         self._hold_s = hold_s
         self._max_waiting = max_waiting
+        self._full_s = full_s
         self._lines: dict[str, _Line] = {}
 
     def __len__(self) -> int:
@@ -94,6 +100,7 @@ class AdmissionControl:
             await self._turn(owner, line)
         else:
             line.in_hand += 1
+        self.shares.charge(owner, OVERHEAD_S)
         place = Place(self, owner, self._hold_s)
         try:
             yield place
@@ -103,6 +110,8 @@ class AdmissionControl:
     async def _turn(self, owner: str, line: _Line) -> None:
         """Wait until a place is handed over."""
         if len(line.waiting) >= self._max_waiting:
+            self.shares.charge(owner, OVERHEAD_S)
+            await asyncio.sleep(self._full_s)
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)

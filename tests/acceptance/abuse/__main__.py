@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.acceptance.abuse.arena import Arena, arena
@@ -44,6 +44,7 @@ class Plan:
     rate: float = 10.0
     threads: int = 4_000
     item_bytes: int = 4_000_000
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 SHORT = Plan(alone_s=10.0, each_s=0.0, together_s=20.0, threads=200)
@@ -68,7 +69,9 @@ class Report:
 
 async def measure(server_url: str, plan: Plan, ways: Sequence[str], logs: Path) -> Report:
     """Play all phases."""
-    async with arena(server_url, logs, threads=plan.threads, item_bytes=plan.item_bytes) as made:
+    async with arena(
+        server_url, logs, threads=plan.threads, item_bytes=plan.item_bytes, settings=plan.settings
+    ) as made:
         tenant = Tenant(made.port, made.keys[0], plan.rate)
         await tenant.prepare()
         await tenant.work(WARM_UP_S)
@@ -136,6 +139,7 @@ def main(environ: Mapping[str, str]) -> int:
     parser.add_argument("--together", type=float, default=standard.together_s, help="0: never")
     parser.add_argument("--rate", type=float, default=standard.rate, help="requests a second")
     parser.add_argument("--threads", type=int, default=standard.threads, help="that are not kept")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--keep", type=Path, help="a directory for the processes' logs")
     given = parser.parse_args()
     if unknown := set(given.ways) - set(WAYS):
@@ -143,7 +147,14 @@ def main(environ: Mapping[str, str]) -> int:
     url = environ.get("DATABASE_URL", "")
     if not url.startswith(("mysql", "mariadb")):
         parser.error("DATABASE_URL names no MySQL; python -m tests.servers run -- … starts one")
-    plan = Plan(given.alone, given.each, given.together, given.rate, given.threads)
+    plan = Plan(
+        given.alone,
+        given.each,
+        given.together,
+        given.rate,
+        given.threads,
+        settings=dict(one.split("=", 1) for one in given.set),
+    )
     with ExitStack() as stack:
         logs = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abuse-")))
         logs.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Arena:
 
 @asynccontextmanager
 async def arena(
-    server_url: str, logs: Path, *, threads: int, item_bytes: int
+    server_url: str, logs: Path, *, threads: int, item_bytes: int, settings: Mapping[str, str]
 ) -> AsyncIterator[Arena]:
     """All of it on a database of its own, ended with the body; the logs go to that directory."""
     async with AsyncExitStack() as stack:
@@ -77,7 +77,7 @@ async def arena(
         made = Arena(port, admin, keys)
         stack.push_async_callback(_end, made)
         for command in ("web", "worker"):
-            made.processes[command] = await _service(command, url, port, logs)
+            made.processes[command] = await _service(command, url, port, logs, settings)
         await _listening(made)
         made.processes["abuser"] = await _abuser(
             Target(port, keys[1], keys[2], threads, item_bytes), logs
@@ -97,13 +97,16 @@ async def _keys(url: str) -> tuple[str, str, str]:
     return good, abusive, revoked
 
 
-async def _service(command: str, url: str, port: int, logs: Path) -> Process:
+async def _service(
+    command: str, url: str, port: int, logs: Path, settings: Mapping[str, str]
+) -> Process:
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": os.pathsep.join(path for path in (str(ROOT), *sys.path) if path),
         "DATABASE_URL": url,
         "WORKFLOWS": WORKFLOWS,
         "PORT": str(port),
+        **settings,
     }
     with (logs / f"{command}.log").open("wb") as log:
         return await asyncio.create_subprocess_exec(
