@@ -12,12 +12,12 @@ from starlette.routing import Route
 from tests.web.doubles import BEARER, OTHER, Keys, api_key, asking, web_on, with_routes
 from tests.web.serving import Serve
 from twelvefold.engine.loop_shares import LoopShares
-from twelvefold.web.admission import AdmissionControl, Owners
+from twelvefold.web.admission import AdmissionControl
 from twelvefold.web.faults import ApiError
 
 
 def admission(most: int, **more: Any) -> AdmissionControl:
-    return AdmissionControl(most, LoopShares(), **more)
+    return AdmissionControl(most, LoopShares(), most_alone=most, **more)
 
 
 async def entered(control: AdmissionControl, principal: str = "ann") -> AsyncExitStack:

@@ -22,7 +22,7 @@ ANONYMOUS_SHARE = 0.05
 BURST_S = 0.02
 """How much of it may be used at once."""
 MOST_DEBT_S = 0.5
-"""The greatest excess of a principal that is remembered; of others it is less, as their share is."""
+"""The greatest excess of a principal that is remembered; of other owners it is less."""
 PRESENT_S = 1.0
 """How long a principal counts as present after it has last used the loop."""
 _FIRST_COST_S = 0.002
@@ -65,7 +65,7 @@ class LoopShares:
 
     def delay_s(self, owner: str) -> float:
         """How long an owner has to wait before it may begin something; 0: not at all."""
-        if owner not in self._accounts or not self._are_others(owner):
+        if owner not in self._accounts or not self.has_others(owner):
             return 0.0
         return max(0.0, (self._settled(owner).debt_s - self._burst_s) / self._share_of(owner))
 
@@ -75,6 +75,16 @@ class LoopShares:
     def _most_debt_s(self, owner: str) -> float:
         """All owners wait equally long for the greatest excess."""
         return MOST_DEBT_S * self._share_of(owner) / self._share
+
+    def has_others(self, owner: str) -> bool:
+        """Whether another principal has used the loop lately."""
+        now = self._clock()
+        for other, account in reversed(self._accounts.items()):
+            if now - account.at > PRESENT_S:
+                return False
+            if other != owner and not other.startswith(ANONYMOUS):
+                return True
+        return False
 
     async def measured(self, owner: str, work: Callable[[], Awaitable[T]]) -> T:
         """Begin and await work of an owner; the time that the loop spends on it is charged.
@@ -109,16 +119,6 @@ class LoopShares:
         if now - its_account.at > PRESENT_S + MOST_DEBT_S / self._share:
             del self._accounts[oldest]
         return account
-
-    def _are_others(self, owner: str) -> bool:
-        """Whether another principal has used the loop lately."""
-        now = self._clock()
-        for other, account in reversed(self._accounts.items()):
-            if now - account.at > PRESENT_S:
-                return False
-            if other != owner and not other.startswith(ANONYMOUS):
-                return True
-        return False
 
 
 class _Measured(Generic[T]):

@@ -22,9 +22,11 @@ T = TypeVar("T")
 
 WAIT_S = 10.0
 """How long a request waits for its turn before it is refused."""
+MAX_ALONE = 64
+"""Requests of one owner that are in hand at once while no other principal uses the process."""
 MAX_WAITING = 1_000
 """Requests of one owner that wait; each takes about 15 KB of memory."""
-HOLD_S = 0.25
+HOLD_S = 0.1
 """How long a request that waits for its run keeps its place. A run that a model drives takes longer
 and needs little of this process; one that is over by then has kept the process busy."""
 RETRY_S = 2.0
@@ -44,7 +46,7 @@ class Owners:
         self._principals: dict[str, str] = {}
 
     def of(self, authorization: str, client: str) -> str:
-        """The principal whose key this was, or an owner for the client's address."""
+        """The principal whose key this was, or an owner for the client."""
         return self._principals.get(hash_of(authorization), f"{ANONYMOUS}{client}")
 
     def learn(self, authorization: str, principal: str) -> None:
@@ -64,7 +66,10 @@ class _Line:
 
 
 class AdmissionControl:
-    """At most `most` requests of each owner are in hand, and none while `shares` delays it."""
+    """While principals share the process, at most `most` requests of each owner are in hand.
+
+    None is begun while `shares` delays it.
+    """
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class AdmissionControl:
         hold_s: float = HOLD_S,
         max_waiting: int = MAX_WAITING,
         full_s: float = FULL_S,
+        most_alone: int = MAX_ALONE,
     ) -> None:
         self.owners = Owners()
         self.shares = shares
@@ -83,6 +89,7 @@ class AdmissionControl:
         self._hold_s = hold_s
         self._max_waiting = max_waiting
         self._full_s = full_s
+        self._most_alone = most_alone
         self._lines: dict[str, _Line] = {}
 
     def __len__(self) -> int:
@@ -96,7 +103,7 @@ class AdmissionControl:
         Raises ApiError with 429 if none is free in time, or too many wait already.
         """
         line = self._lines.setdefault(owner, _Line())
-        if line.waiting or line.in_hand >= self._most or self.shares.delay_s(owner):
+        if line.waiting or line.in_hand >= self._limit(owner) or self.shares.delay_s(owner):
             await self._turn(owner, line)
         else:
             line.in_hand += 1
@@ -138,7 +145,8 @@ class AdmissionControl:
     def _admit(self, owner: str) -> None:
         """Hand a free place to the request that has waited longest, or have that done later."""
         line = self._lines.get(owner, _Line())
-        while line.waiting and line.in_hand < self._most and line.timer is None:
+        limit = self._limit(owner)
+        while line.waiting and line.in_hand < limit and line.timer is None:
             if line.waiting[0].done():
                 line.waiting.popleft()
             elif delay_s := self.shares.delay_s(owner):
@@ -152,6 +160,9 @@ class AdmissionControl:
                 line.timer = loop.call_later(0, self._admit_now, owner)
         if not line.waiting and not line.in_hand and line.timer is None:
             self._lines.pop(owner, None)
+
+    def _limit(self, owner: str) -> int:
+        return self._most if self.shares.has_others(owner) else max(self._most, self._most_alone)
 
     def _admit_now(self, owner: str) -> None:
         self._lines[owner].timer = None

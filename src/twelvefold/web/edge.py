@@ -135,6 +135,8 @@ class Gate:
     async def _owner(self, scope: Scope) -> str:
         """Whose the request is: a principal's; without the API, whoever has its address."""
         headers, client, owners = Headers(scope=scope), _client(scope), self._web.admission.owners
+        if scope["path"] in QUIET:
+            return f"{ANONYMOUS}probe {client_of(client)}"
         authorization = headers.get("authorization", "")
         owner = owners.of(authorization, client_of(client))
         if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
