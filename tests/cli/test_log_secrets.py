@@ -74,8 +74,7 @@ async def chained(what: str) -> str:
 @tool(effect="pure")
 async def grouped(what: str) -> str:
     """Raise a group."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(fails_later(what))
+    raise ExceptionGroup(what, [ValueError(what)])
 
 
 async def fails_later(what):
