@@ -318,12 +318,16 @@ def _used(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
             while ask(f"/responses/{one['id']}", None)["status"] in ("queued", "in_progress"):
                 time.sleep(0.05)
         ask("/responses", _turn(f"forbid {CANARY}", background=True))
-        while worker_log.read_text().count("mail_dead") < 2:
-            time.sleep(0.05)
-        while "OPENAI_API_KEY is refused" not in worker_log.read_text():
+        while not _are_logged(web_log, worker_log):
             time.sleep(0.05)
         journals = [ask(f"/conversations/conv_{one['id'][5:49]}/journal", None) for one in made]
     return web_log.read_text() + worker_log.read_text(), json.dumps(journals)
+
+
+def _are_logged(*logs: Path) -> bool:
+    """Whether the two mails and the wrong key are in the logs of the processes, in whichever."""
+    both = "".join(log.read_text() for log in logs)
+    return both.count("mail_dead") >= 2 and "OPENAI_API_KEY is refused" in both
 
 
 def _turn(text: str, **more: object) -> dict[str, object]:
