@@ -10,8 +10,12 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.token_buckets import TokenBuckets
 
+SMALL_BYTES = 65_536
+"""Bodies up to this length do not wait for others."""
+_RELEASED = -1
 MAX_DEPTH = 64
 """Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
 BODY_ERROR = "body_error"
@@ -19,29 +23,60 @@ BODY_ERROR = "body_error"
 _decode = msgspec.json.Decoder().decode
 
 
-def limited(receive: Receive, scope: Scope, max_bytes: int) -> Receive:
-    """The request's body, as long as it is no longer than that. Raises ApiError with 413.
+class LimitedBody:
+    """The body of one request, as it is received.
 
-    A Content-Length counts before a byte is read. An error in the framing of the body is raised
-    behind the bytes that stood before it.
+    It is at most `max_bytes` long. More than SMALL_BYTES of it count against the budget of all
+    bodies, in the name of `owner`, until it is complete or `release` is called.
     """
-    length = Headers(scope=scope).get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
-    state = scope.setdefault("state", {})
-    read = 0
 
-    async def received() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > max_bytes:
+    def __init__(
+        self, receive: Receive, scope: Scope, max_bytes: int, budget: BodyBudget, owner: str
+    ) -> None:
+        """Raise ApiError with 413 if the Content-Length is too long: no byte is read then."""
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > max_bytes:
             raise _too_large(max_bytes)
-        if error := state.get(BODY_ERROR):
+        self._receive = receive
+        self._state = scope.setdefault("state", {})
+        self._length = int(length) if length.isdecimal() else None
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._owner = owner
+        self._read = 0
+        self._taken = 0
+
+    async def receive(self) -> Message:
+        """Receive the next part. Raises ApiError: 413, 503 without room, or for its framing.
+
+        An error in the framing is raised behind the bytes that stood before it.
+        """
+        if not self._taken:
+            await self._take()
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        if self._read > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        if error := self._state.get(BODY_ERROR):
             raise error
+        if not message.get("more_body"):
+            self.release()
         return message
 
-    return received
+    def release(self) -> None:
+        """Nothing more is received."""
+        if self._taken > 0:
+            self._budget.give_back(self._owner, self._taken)
+        self._taken = _RELEASED
+
+    async def _take(self) -> None:
+        if self._length is None:
+            size = self._max_bytes if self._read > SMALL_BYTES else 0
+        else:
+            size = self._length if self._length > SMALL_BYTES else 0
+        if size:
+            await self._budget.take(self._owner, size)
+            self._taken = size
 
 
 def _too_large(max_bytes: int) -> ApiError:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from twelvefold.observe.log import get_logger
 from twelvefold.web.http.connections import Connections, Place
 from twelvefold.web.http.summary_log import SummaryLog
 
+log = get_logger(__name__)
 BATCH_SIZE = 64
 """Connections accepted before other work gets its turn."""
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -102,33 +104,38 @@ class Listener:
         task = self._loop.create_task(self._connect(accepted, place))
         place.close = partial(_cancel, task)
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(partial(self._opened, accepted, place))
 
     async def _connect(self, accepted: socket.socket, place: Place) -> None:
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: self._make_protocol(place),
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._tls else None,
-            )
-        except OSError:
-            # A client that left, or spoke no TLS.
-            place.leave()
-            accepted.close()
-        except BaseException:
-            place.leave()
-            accepted.close()
-            raise
+        await self._loop.connect_accepted_socket(
+            lambda: self._make_protocol(place),
+            accepted,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._tls else None,
+        )
+
+    def _opened(self, accepted: socket.socket, place: Place, task: asyncio.Task[None]) -> None:
+        """Forget a connection that was not made: its client left, was too slow, or spoke no TLS."""
+        self._opening.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            return
+        place.leave()
+        accepted.close()
+        if error is not None and not isinstance(error, OSError):
+            log.error("connection_not_opened", error=repr(error))
 
     def _refuse(self, accepted: socket.socket) -> None:
         """Answer at once and close. The answer is not encrypted, so over TLS there is none."""
-        if self._tls is not None or len(self._lingering) >= LINGERING:
+        if self._tls is not None:
             accepted.close()
             return
         with suppress(OSError):
             accepted.send(self._refusal())
             accepted.shutdown(socket.SHUT_WR)
+        if len(self._lingering) >= LINGERING:
+            accepted.close()
+            return
         self._lingering[accepted] = self._loop.call_later(LINGER_S, self._end_linger, accepted)
 
     def _end_linger(self, accepted: socket.socket) -> None:
