@@ -4,6 +4,7 @@ TwelvefoldError
 ├── SettingsError          the operator: a variable is wrong; nothing was started
 ├── RequestError           the caller: the request is wrong as it stands
 │   ├── NotFound           … it names something that is not there
+│   ├── ConversationTooLarge … it would make a conversation larger than the limit
 │   └── Conflict           … it does not fit the present state; try again later
 │       ├── Repeated       … it was made before, under this very key
 │       └── TooLate        … it is about what is over; to try again does not help
@@ -69,6 +70,10 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that is not there, or not the caller's."""
+
+
+class ConversationTooLarge(RequestError):
+    """The conversation is as large as it may be; the message names the setting."""
 
 
 class Conflict(RequestError):

@@ -244,7 +244,7 @@ KINDS: dict[tuple[str, int], Any] = {
         ItemRemoved,
     )
 }
-_DECODERS: dict[tuple[str, int], Callable[[str], object]] = {
+_DECODERS: dict[tuple[str, int], Callable[[str | bytes], object]] = {
     name: msgspec.json.Decoder(kind).decode for name, kind in KINDS.items()
 }
 _ENCODER = msgspec.json.Encoder()
@@ -276,7 +276,7 @@ def size_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def decode(type: str, version: int, body: str) -> Event:
+def decode(type: str, version: int, body: str | bytes) -> Event:
     """Read an event back. Raises StoreRefused for one that this release does not know."""
     try:
         return cast("Event", _DECODERS[type, version](body))

@@ -124,13 +124,13 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         async with self._transaction() as db:
             # First of all: the same request once more waits here, and then learns of this run.
             await self._remember_request(db, new.run, new.principal, new.request)
-            await self._start_thread(db, new)
+            await self._start_thread(db, new, new.thread_size + entry.size)
             await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
             await db.execute(self._sql["insert_event"], values)
         return entry
 
-    async def _start_thread(self, db: Connection, new: NewRun) -> None:
-        thread = {"thread": new.run.thread, "workflow": new.workflow}
+    async def _start_thread(self, db: Connection, new: NewRun, size: int) -> None:
+        thread = {"thread": new.run.thread, "workflow": new.workflow, "size": size}
         if new.forked_from:
             await self._fork(db, new.forked_from, new.thread_head, new.run.thread)
         if new.thread_head or new.thread_exists:
@@ -274,6 +274,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             "cancels": change.status == "cancelled",
             "touch": db.touch,
             "usage": usage_text(change.usage),
+            "size": change.size,
         }
         if await db.execute(self._sql["fence"], values):
             return
@@ -417,6 +418,9 @@ def _run_values(new: NewRun, lease_s: float | None) -> dict[str, Any]:
         "background": int(new.background),
         "idempotency_key": new.token,
         "release": new.release,
+        "workflow": new.workflow,
+        "principal": new.principal,
+        "began": new.thread_head + 1,
     }
 
 
@@ -434,4 +438,5 @@ def _run_record(row: Row) -> RunRecord:
         leased=bool(row["leased"]),
         cancel_asked=bool(row["cancel_asked"]),
         background=bool(row["background"]),
+        thread_size=row["thread_size"],
     )

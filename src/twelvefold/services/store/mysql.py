@@ -23,6 +23,7 @@ from twelvefold.services.store.statements import split_script
 WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
+    "body_bytes": "CAST(body AS BINARY) AS body",
     "lock": "FOR UPDATE",
     "share": "LOCK IN SHARE MODE",
     "at_most": "LIMIT 1000",
