@@ -245,7 +245,11 @@ def malformed_requests(port: int) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("kind", "format", "level"),
-    [("server", "json", "debug"), ("sqlite", "text", "debug"), ("sqlite", "json", "info")],
+    [
+        ("server", "json", "debug"),
+        pytest.param("sqlite", "text", "debug", marks=pytest.mark.slow),
+        pytest.param("sqlite", "json", "info", marks=pytest.mark.slow),
+    ],
 )
 def test_no_secret_gets_into_the_log(
     here: Path, model: ModelServer, kind: str, format: str, level: str
