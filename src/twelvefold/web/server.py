@@ -4,7 +4,7 @@ import asyncio
 import math
 import socket
 import ssl
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -18,6 +18,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
 from twelvefold.web.context import Web
 from twelvefold.web.protocol import Protocol
+from twelvefold.web.stalled import StalledClients
 
 log = get_logger(__name__)
 BACKLOG = 2_048
@@ -40,9 +41,12 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(_stopped(server, web, stop))
         preparing = group.create_task(_prepared(web))
+        stalled = StalledClients(server.open_connections, web.waits.stalled_s)
+        dropping = group.create_task(stalled.poll())
         await server.serve(list(sockets))
         stop.set()
         preparing.cancel()
+        dropping.cancel()
         await ending
     log.info("web_stopped")
 
@@ -73,6 +77,10 @@ class _Server(Uvicorn):
     def __init__(self, config: Config, serving: asyncio.Event) -> None:
         super().__init__(config)
         self._serving = serving
+
+    @property
+    def open_connections(self) -> Collection[Protocol]:
+        return cast("set[Protocol]", self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
