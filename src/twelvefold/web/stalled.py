@@ -1,8 +1,10 @@
 """Drops clients that do not read their answers, which would hold memory and connections."""
 
 import asyncio
-import time
-from collections.abc import Callable, Collection
+import socket
+import struct
+import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,33 +14,36 @@ from twelvefold.observe.log import get_logger
 log = get_logger(__name__)
 CHECKS = 4
 """How often a client is checked within its limit."""
+_INFO_BYTES = 148
+"""`struct tcp_info` of Linux up to and including `tcpi_notsent_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Unsent:
-    """So many bytes, which were as many at `since` already."""
+class Delivery:
+    """What a client has taken of its answers: it grows with each byte. `is_complete`: all of it."""
 
-    size: int
-    since: float
+    taken: int
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stall:
+    """So much was taken at the last check, and at so many checks before."""
+
+    taken: int
+    unchanged: int
 
 
 class StalledClients:
-    """Drops connections whose socket has accepted no byte for `limit_s`.
+    """Drops connections whose client takes no byte of what waits for it for `limit_s`.
 
-    A client that reads slowly stays. Only bytes that hold something up count: those of a whole
-    answer, and those behind which a stream waits. `clock` gives monotonic seconds.
+    A client that reads slowly stays, and so does one that has everything.
     """
 
-    def __init__(
-        self,
-        connections: Collection[HttpToolsProtocol],
-        limit_s: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, connections: Collection[HttpToolsProtocol], limit_s: float) -> None:
         self._connections = connections
         self._limit_s = limit_s
-        self._clock = clock
-        self._unsent: dict[HttpToolsProtocol, _Unsent] = {}
+        self._stalls: dict[HttpToolsProtocol, _Stall] = {}
 
     async def poll(self) -> None:
         """Check the connections for ever."""
@@ -47,30 +52,49 @@ class StalledClients:
             self.check()
 
     def check(self) -> None:
-        """Drop those that have stalled for too long."""
-        now, before, self._unsent = self._clock(), self._unsent, {}
+        """Drop those that have taken nothing since `CHECKS` checks before.
+
+        Checks are counted, not seconds: while the event loop is blocked nothing is sent.
+        """
+        before, self._stalls = self._stalls, {}
         for connection in tuple(self._connections):
-            if not (size := _size_of_unsent(connection)):
+            delivery = delivery_of(connection.transport)
+            if delivery.is_complete:
                 continue
-            unsent = before.get(connection)
-            if unsent is None or unsent.size != size:
-                unsent = _Unsent(size, now)
-            if now - unsent.since >= self._limit_s:
-                _drop(connection, size, now - unsent.since)
+            last = before.get(connection)
+            unchanged = last.unchanged + 1 if last and last.taken == delivery.taken else 0
+            if unchanged >= CHECKS:
+                self._drop(connection)
             else:
-                self._unsent[connection] = unsent
+                self._stalls[connection] = _Stall(delivery.taken, unchanged)
+
+    def _drop(self, connection: HttpToolsProtocol) -> None:
+        client = connection.client[0] if connection.client else ""
+        log.warning("client_stalled", client=client, waited_s=self._limit_s)
+        connection.transport.abort()
 
 
-def _size_of_unsent(connection: HttpToolsProtocol) -> int:
-    """How many bytes wait for the client and for nothing else."""
-    cycle = connection.cycle
-    goes_on = cycle is not None and not cycle.response_complete
-    if goes_on and not connection.flow.write_paused:
-        return 0  # more may be written, so its size says nothing about what was taken
-    return connection.transport.get_write_buffer_size()
+def delivery_of(transport: asyncio.Transport) -> Delivery:
+    """What the client has taken, by the counters of Linux; elsewhere by the transport's buffer.
+
+    The buffer alone would not do: under TLS the transport does not count what is encrypted. Source:
+    `struct tcp_info` in include/uapi/linux/tcp.h.
+    """
+    unsent = transport.get_write_buffer_size()
+    info = _tcp_info(transport.get_extra_info("socket"))
+    if len(info) < _INFO_BYTES:
+        return Delivery(-unsent, is_complete=not unsent)
+    (unacknowledged,) = struct.unpack_from("=I", info, 24)
+    (acknowledged,) = struct.unpack_from("=Q", info, 120)
+    (not_sent,) = struct.unpack_from("=I", info, 144)
+    return Delivery(acknowledged, is_complete=not (unsent or unacknowledged or not_sent))
 
 
-def _drop(connection: HttpToolsProtocol, size: int, waited_s: float) -> None:
-    client = connection.client[0] if connection.client else ""
-    log.warning("client_stalled", client=client, unsent_bytes=size, waited_s=round(waited_s, 1))
-    connection.transport.abort()
+def _tcp_info(connected: socket.socket | None) -> bytes:
+    """The system's counters of a connection; empty where it has none or the socket is closed."""
+    if connected is None or sys.platform != "linux":
+        return b""
+    try:
+        return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    except OSError:
+        return b""
