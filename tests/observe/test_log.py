@@ -1,5 +1,7 @@
 """What a log line holds, and what becomes of it when nobody reads any more."""
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -74,7 +76,9 @@ def test_a_traceback_stays_in_its_line() -> None:
         log.exception("tool_failed")
 
     (line,) = stream.getvalue().splitlines()
-    assert "ValueError: broken" in json.loads(line)["traceback"]
+    told = json.loads(line)["traceback"]
+    assert told.endswith("in test_a_traceback_stays_in_its_line\nValueError")
+    assert "broken" not in told
 
 
 def test_what_json_cannot_hold_is_written_as_text() -> None:
@@ -92,6 +96,71 @@ def test_other_libraries_lines_have_the_same_form() -> None:
 
     line = json.loads(stream.getvalue())
     assert (line["event"], line["logger"]) == ("slow callback", "asyncio")
+
+
+def test_an_exception_as_a_field_is_written_without_its_message() -> None:
+    stream = started()
+
+    log.warning("failed", error=ValueError("ann@example.org"))
+
+    assert json.loads(stream.getvalue())["error"] == "ValueError"
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_no_library_brings_an_exceptions_message_into_the_log(format: LogFormat) -> None:
+    stream = started(format)
+    error = ValueError("ann@example.org")
+
+    logging.getLogger("shop").error("it failed: %s", error)
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application\n", exc_info=error)
+
+    assert "it failed: ValueError" in stream.getvalue()
+    assert "Exception in ASGI application" in stream.getvalue()
+    assert "ann@" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_asyncio_says_what_failed_without_arguments_and_messages(debug: bool) -> None:
+    stream = started()
+    loop = asyncio.get_running_loop()
+    loop.set_debug(debug)
+
+    async def fail() -> None:
+        raise ValueError("ann@example.org")
+
+    def called(said: str) -> None:
+        raise ValueError(said)
+
+    task = loop.create_task(fail(), name="of ann@example.org")
+    loop.call_soon(called, "ann@example.org")
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert "Task exception was never retrieved" in events
+    assert any(event.startswith("Exception in callback") for event in events)
+    assert "ann@" not in stream.getvalue()
+
+
+def test_of_other_libraries_what_is_below_a_warning_is_left_out() -> None:
+    start_logging(stream := io.StringIO(), level="debug")
+
+    logging.getLogger("httpx").info("HTTP Request: GET https://a.example/?mail=ann@example.org")
+    logging.getLogger("asyncmy.cursors").debug("SELECT 'ann@example.org'")
+
+    assert stream.getvalue() == ""
+
+
+def test_a_logger_with_a_level_of_its_own_is_heard() -> None:
+    stream = started()
+    mine = logging.getLogger("shop_with_level")
+    mine.setLevel(logging.INFO)
+
+    logging.getLogger("shop_with_level.tools").info("restocked")
+
+    assert json.loads(stream.getvalue())["event"] == "restocked"
 
 
 def test_below_the_level_nothing_is_written() -> None:

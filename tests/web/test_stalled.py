@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tests.certificates import make_certificates
 from tests.web.doubles import Keys, web_on
 from tests.web.serving import Json, Rules, Serve, Served
-from tests.web.test_server import serving_of
+from tests.web.wires import serving_of
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.web import app as web_app
 from twelvefold.web.context import Waits

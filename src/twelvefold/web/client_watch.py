@@ -22,7 +22,8 @@ class ClientWatch:
         """Raise ClientDisconnect if the client has left, ApiError if its key was revoked."""
         if await self._request.is_disconnected():
             raise ClientDisconnect
-        await self._web.doors.caller(self._request.headers)
+        client = self._request.client
+        await self._web.doors.caller(self._request.headers, client.host if client else "")
 
     async def ended(self) -> ApiError | None:
         """Return when the client leaves, or with the reason why it may have no answer any more."""

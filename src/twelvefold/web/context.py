@@ -10,6 +10,7 @@ from starlette.requests import Request
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
 from twelvefold.engine.append import Driven
+from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
@@ -67,9 +68,9 @@ class Web:
         """Whether the model is sent images: only the demo model is, which sees none."""
         return not self.settings.model_base_url
 
-    def drive(self, driven: Driven) -> None:
-        """Drive a run here, and notify its readers when the drive ends."""
-        task = self.drives.start(driven, self.news.bell(driven.run))
+    def drive(self, driven: Driven, reservation: Reservation | None = None) -> None:
+        """Drive a run here, which keeps the reservation; notify its readers at the drive's end."""
+        task = self.drives.start(driven, self.news.bell(driven.run), reservation)
         task.add_done_callback(lambda _: self.news.ring(driven.run))
 
 
@@ -79,8 +80,10 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
     doors, news = await Doors.of(services.store, settings), News()
+    memory = MemoryBudget(settings.max_run_bytes)
+    places = settings.max_runs, settings.max_runs_per_principal
     async with (
-        Drives(services, settings.max_runs) as drives,
+        Drives(services, *places, memory=memory) as drives,
         watching(services.store, news),
         watching_keys(doors, waits.key_poll_s) as keys,
     ):

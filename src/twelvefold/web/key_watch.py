@@ -20,9 +20,10 @@ _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 @dataclass(slots=True)
 class _Watched:
-    """One key and its requests that wait; `headers` are those of one of them."""
+    """One key and its requests that wait; `headers` and the address are those of one of them."""
 
     headers: Headers
+    client: str
     requests: set["asyncio.Future[ApiError]"] = field(default_factory=set)
 
 
@@ -42,7 +43,8 @@ class KeyWatch:
     async def revoked(self, request: Request) -> ApiError:
         """Return the refusal when the request's key is revoked."""
         caller: Caller = request.scope["state"]["caller"]
-        watched = self._watched.setdefault(caller.key, _Watched(request.headers))
+        client = request.client.host if request.client else ""
+        watched = self._watched.setdefault(caller.key, _Watched(request.headers, client))
         refusal: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
         watched.requests.add(refusal)
         self._is_needed.set()
@@ -64,13 +66,13 @@ class KeyWatch:
 
     async def _check(self, watched: _Watched) -> None:
         try:
-            await self._doors.caller(watched.headers)
+            await self._doors.caller(watched.headers, watched.client)
         except ApiError as error:
             if error.status in _REFUSED:
                 _end(watched, error)
         except ServiceFault as error:
             # Without its database the process cannot tell; a reader ends by itself then.
-            log.warning("key_not_checked", error=str(error))
+            log.warning("key_not_checked", error=error)
         except Exception:
             # No other task would check the keys any more.
             log.exception("key_check_failed")

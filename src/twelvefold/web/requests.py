@@ -112,7 +112,10 @@ _PASSED = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A turn that a caller asks for. `items` may still hold references to other items."""
+    """A turn that a caller asks for. `items` may still hold references to other items.
+
+    `items_at` is the parameter that they came in.
+    """
 
     workflow: Workflow
     items: tuple[Item, ...]
@@ -122,11 +125,13 @@ class Request:
     previous: str = ""
     conversation: str = ""
     key: IdempotentRequest | None = None
+    items_at: str = "input"
 
 
 async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
     """The object that the body is. Raises ApiError where it is none."""
-    body = await request.body()
+    # Not `body()`, which would keep the bytes as long as the request is answered.
+    body = b"".join([piece async for piece in request.stream()])
     if may_be_empty and not body.strip():
         return {}
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()

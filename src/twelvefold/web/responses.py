@@ -75,7 +75,7 @@ def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Leave:
         try:
             await cancelled(web, reading.id.run)
         except ServiceFault as error:
-            log.warning("run_not_cancelled", run=str(reading.id.run), error=str(error))
+            log.warning("run_not_cancelled", run=str(reading.id.run), error=error)
 
     return leave
 

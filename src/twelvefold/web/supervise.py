@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from twelvefold.core.ports import OVER, RunRecord
+from twelvefold.core.ports import OVER, Principal, RunRecord
 from twelvefold.engine.commands import cancel, give_up, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
@@ -12,6 +12,7 @@ from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.news import POLL_ELSEWHERE_S, POLL_HERE_S
 from twelvefold.web.reading import Reading
+from twelvefold.web.run_places import turn_memory
 
 log = get_logger(__name__)
 
@@ -62,7 +63,7 @@ class Supervisor:
         except NotFound:
             self._reading.stopped = True  # it was deleted: there is nothing more to read
         except ServiceFault as error:
-            log.warning("run_not_checked", run=str(self._run), error=str(error))
+            log.warning("run_not_checked", run=str(self._run), error=error)
         return POLL_HERE_S
 
     def _is_taken_care_of(self, record: RunRecord) -> bool:
@@ -87,14 +88,20 @@ class Supervisor:
     async def _take_up(self, record: RunRecord) -> None:
         if record.workflow in self._web.services.workflows:
             try:
-                with self._web.drives.slot():
-                    self._web.drive(await take(self._web.services, self._run))
+                await self._drive_here(Principal(record.principal))
             except ApiError as error:
-                log.info("run_not_taken", run=str(self._run), error=str(error))
+                log.info("run_not_taken", run=str(self._run), error=error)
             else:
                 log.info("run_taken_up", run=str(self._run))
                 return
         self._note_undriven()
+
+    async def _drive_here(self, principal: Principal) -> None:
+        """Claim the run and drive it. Raises ApiError where there is no place for it."""
+        web = self._web
+        with web.drives.slot(principal), turn_memory(web.drives.memory, principal, 0) as memory:
+            await memory.hold((await web.services.store.thread(self._run.thread)).size)
+            web.drive(await take(web.services, self._run), memory.reservation)
 
     def _note_undriven(self) -> None:
         """Stop the reader once the run has not been driven for long."""
@@ -119,6 +126,6 @@ class Supervisor:
         except (Conflict, StaleRun, CancelAsked):
             await cancel(services, self._run)
         except ServiceFault as error:
-            log.warning("run_not_ended", run=str(self._run), error=str(error))
+            log.warning("run_not_ended", run=str(self._run), error=error)
         self._web.news.ring(self._run)
         return POLL_HERE_S

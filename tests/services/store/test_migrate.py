@@ -19,7 +19,7 @@ from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
 from twelvefold.services.store.statements import split_script
 
 TABLES = ["api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "threads"]
-ALL = ["0001", "0002", "0003", HEAD]
+ALL = ["0001", "0002", "0003", "0004", HEAD]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mysql)])

@@ -57,7 +57,7 @@ class Body:
     def _feed_document(self, piece: bytes) -> list[bytes]:
         self._document += piece
         if len(self._document) > _MOST_BYTES:
-            raise TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB")
+            raise TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB").loggable()
         if piece.rstrip()[-1:] not in (b"}", b"]"):
             return []
         try:

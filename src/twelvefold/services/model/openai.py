@@ -145,9 +145,7 @@ class OpenAIModel:
                 if not isinstance(fault, TryAgain):
                     raise sending.with_usage(fault) from None
                 wait_s = await self._wait_s(fault, sending)
-                log.warning(
-                    "model_asked_again", attempt=sending.attempts, why=fault.why, wait_s=wait_s
-                )
+                log.warning("model_asked_again", attempt=sending.attempts, why=fault, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
     async def _receive(self, sending: Sending, attempt: Attempt) -> None:
@@ -164,7 +162,7 @@ class OpenAIModel:
         except TimeoutError:
             attempt.begun = True  # for all we know
             if not reply.finished:
-                raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
+                raise TryAgain(f"not a word in {self._patience_s(reply):g} s").loggable() from None
         except TryAgain:
             # What broke behind a whole reply does not matter any more.
             if not reply.finished:
@@ -201,8 +199,7 @@ class OpenAIModel:
             parts = refused_parts(refused.error, sending.body, sending.optional)
             if parts:
                 names = ", ".join(part.name for part in parts)
-                why = self._asked.quoted(refused.error.get("message"))
-                log.warning("request_part_left_out", parts=names, why=why)
+                log.warning("request_part_left_out", parts=names, status=refused.status)
                 return PartsRefused(parts)
         return fault_of(refused, self._asked)
 
@@ -241,12 +238,12 @@ class OpenAIModel:
         if sending.only_500 and await self._answers_a_probe(sending):
             return self._rejected(fault)
         verb = "cannot reach" if isinstance(fault, Unreachable) else "no reply from"
-        return ModelUnavailable(
-            f"{verb} {self._asked.server} in {sending.attempts} attempts: {fault.why}"
-        )
+        failed = f"{verb} {self._asked.server} in {sending.attempts} attempts"
+        return ModelUnavailable(f"{failed}: {fault.why}").loggable(f"{failed}: {fault.logged}")
 
     def _rejected(self, fault: TryAgain) -> ModelRejected:
-        return ModelRejected(f"{self._asked.server} fails on this request each time: {fault.why}")
+        failed = f"{self._asked.server} fails on this request each time"
+        return ModelRejected(f"{failed}: {fault.why}").loggable(f"{failed}: {fault.logged}")
 
     async def _answers_a_probe(self, sending: Sending) -> bool:
         body = self._wire.encode(PROBE, self._settings, sending.without)

@@ -13,6 +13,7 @@ import msgspec
 
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.errors import TwelvefoldError
 from twelvefold.services.model.optional import Part
 
 DONE = b"[DONE]"
@@ -22,8 +23,8 @@ UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 Show = Callable[[str], None]
 
 
-class TryAgain(Exception):
-    """This attempt is void, and `why` says so; another one may do.
+class TryAgain(TwelvefoldError):
+    """This attempt is void, and `why` says so; another one may do. It never leaves this package.
 
     `after_s` is the server's own word on when, `status` what it answered with, 0 for no answer.
     """
@@ -158,7 +159,7 @@ def loads(data: bytes) -> Any:
     try:
         return json.loads(data)
     except UNREADABLE:
-        raise TryAgain(MALFORMED) from None
+        raise TryAgain(MALFORMED).loggable() from None
 
 
 def dumps_mended(value: Any) -> bytes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision; a process whose database is before it refuses to work there."""
 SERVES = "0003"
 """The oldest revision whose releases can work on a database that is at `HEAD`.

@@ -34,7 +34,7 @@ SELECT e.position FROM threads t
 SELECT ordinal FROM runs WHERE thread_id IN (:threads) {lock}
 
 -- requeue_cancelled: runs that are to be cancelled and wait for a person nevertheless, as earlier
--- releases left them: any worker ends them then; reads the part of the index runs_waiting that waits
+-- releases left them: any worker ends them then; reads the part of the index runs_queue that waits
 UPDATE runs SET status = 'queued' WHERE status = 'waiting' AND cancel_asked = 1 {at_most}
 
 -- delete_old_requests: keys of callers that are free again
