@@ -27,7 +27,7 @@ HEARTBEAT_S = 15.0
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
 LEAVING = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
-REVOKED = b": the API key was revoked, so this stream ends before the response\n\n"
+REVOKED = b": the API key is not valid any more, so this stream ends before the response\n\n"
 _encode = msgspec.json.Encoder().encode
 
 
