@@ -53,7 +53,8 @@ def gone(caplog: pytest.LogCaptureFixture) -> Gone:
 
     def statuses() -> list[int]:
         lines = [one.__dict__["fields"] for one in caplog.records if one.msg == "request"]
-        return [line["status"] for line in lines if line["path"] in ("/v1/responses", CHAT_PATH)]
+        posts = [line for line in lines if line["method"] == "POST"]
+        return [line["status"] for line in posts if line["path"] != "/v1/conversations"]
 
     async def wait(count: int, among: Collection[int] = (200, CLIENT_GONE)) -> None:
         while sum(status in among for status in statuses()) < count:
@@ -219,8 +220,23 @@ async def test_a_request_that_comes_again_ends_with_its_client(
         await gone(1)
 
 
-async def test_a_turn_is_not_begun_for_a_client_that_left_while_it_waited(
-    serve: Serve, gone: Gone, monkeypatch: pytest.MonkeyPatch
+TWO = {"role": "user", "content": "two"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/responses", lambda id: {"model": "shop", "input": [TWO], "conversation": id}),
+        ("/conversations/{id}/items", lambda id: {"items": [TWO]}),
+    ],
+    ids=["turn", "items"],
+)
+async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_another_turn(
+    serve: Serve,
+    gone: Gone,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    body: Callable[[str], Json],
 ) -> None:
     api = await serve(worker=False)
     conversation = (await api.post("/conversations")).json()["id"]
@@ -235,8 +251,8 @@ async def test_a_turn_is_not_begun_for_a_client_that_left_while_it_waited(
         return await load(thread)
 
     monkeypatch.setattr(api.web.services.store, "load", counted)
-    second = asyncio.create_task(api.ask("two", conversation=conversation))
-    for _ in range(5):  # once for its own sake, and then twice for each look at the other turn
+    second = asyncio.create_task(api.post(path.format(id=conversation), body(conversation)))
+    for _ in range(5):  # several looks at the turn that is under way
         await loads.acquire()
     second.cancel()
     await gone(1, among=[CLIENT_GONE])
@@ -244,3 +260,5 @@ async def test_a_turn_is_not_begun_for_a_client_that_left_while_it_waited(
     await first
 
     assert len(await api.web.services.store.runs(limit=10)) == 1
+    items = (await api.get(f"/conversations/{conversation}/items")).json()["data"]
+    assert [item["role"] for item in items] == ["assistant", "user"]
