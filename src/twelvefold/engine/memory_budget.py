@@ -11,6 +11,8 @@ from typing import Self
 from twelvefold.core.events import Entry
 from twelvefold.core.ports import Listener
 
+RUN_BYTES = 24 * 1024 * 1024
+"""The budget where nothing else is said."""
 MOST_WAITING = 64
 
 
@@ -19,15 +21,15 @@ class BudgetExhausted(Exception):
 
 
 class MemoryBudget:
-    """At most `most` bytes are held at once, and half of them for one principal.
+    """At most `most` bytes are held at once, and `share` of them, or half, for one principal.
 
     A conversation that is larger alone is let in while nothing else is held, by the same measure.
     Reservations that wait are let in as they fit, in no order: a small one passes a large one.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int | None = None) -> None:
         self._most = most
-        self._share = most // 2
+        self._share = most // 2 if share is None else share
         self._held = 0
         self._held_by: Counter[str] = Counter()
         self._waiting: set[asyncio.Future[None]] = set()
@@ -36,6 +38,11 @@ class MemoryBudget:
     def held(self) -> int:
         """How many bytes are held now."""
         return self._held
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be held."""
+        return self._held >= self._most
 
     def reservation(self, principal: str) -> "Reservation":
         """A reservation of the principal's, of nothing yet."""
