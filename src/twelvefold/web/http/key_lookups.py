@@ -26,8 +26,9 @@ class LookupLimits:
     most by which it can outlive being revoked. `client_failures` and `failures` are unknown keys at
     once, of one client address and of all, and more of them a second. `concurrency` lookups of keys
     that were not known run at a time, each on a connection; `waiting` more wait for them, at most
-    `client_waiting` of them for one address, for `wait_s` at most. A refusal is sent after `delay_s`,
-    which slows a client down that tries keys one after another; `delayed` of them at most are.
+    `client_waiting` of them for one address, for `wait_s` at most. A refusal is sent
+    after `delay_s`, which slows down a client that tries keys one after another; at most `delayed`
+    refusals wait at a time.
     """
 
     fresh_s: float = 2.0
