@@ -1,5 +1,6 @@
 """Another tenant's id and one that was never given out get the same answer, on every route."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,3 +230,62 @@ async def test_another_tenants_ids_are_as_if_they_did_not_exist(kind: str) -> No
 
         assert different == []
         assert await seen(both) == before
+
+
+def malformed(id: str) -> dict[str, str]:
+    """Texts that are no id at all, and those that only look like this one."""
+    prefix, _, rest = id.partition("_")
+    return {
+        "a word": "x",
+        "a prefix": f"{prefix}_",
+        "upper case": f"{prefix}_{rest.upper()}z",
+        "too short": id[:-12],
+        "too long": f"{id}00000000000",
+        "no hexadecimal": f"{prefix}_{'g' * 44}{rest[44:]}",
+        "another prefix": f"x{id}",
+        "a part that is none": f"{id}c0",
+        "a quote": "it's",
+        "a space": "a b",
+        "beyond ASCII": "\u00e9\u202e",
+    }
+
+
+async def test_what_is_no_id_is_as_one_that_was_never_given_out() -> None:
+    async with tenants("sqlite") as both:
+        different = []
+
+        for case in (*IN_PATH, *REFERRING):
+            # A call's id is any text; a list of conversations begins behind any id of theirs.
+            if case.model or case.kind == "call" or case.path == "/v1/conversations":
+                continue
+            id = unused(next(iter(both.ids[case.kind].values())))
+            expected = kind_of(await asked(both, case, id))
+            for form, text in malformed(id).items():
+                found = kind_of(await asked(both, case, text))
+                if found != expected:
+                    different.append((case.method, case.path, case.body, form, found, expected))
+
+        assert different == []
+
+
+def kind_of(answer: dict[str, Any]) -> tuple[Any, ...]:
+    """An answer without its message, which quotes the text as it came."""
+    try:
+        error = json.loads(answer["body"]).get("error")
+    except ValueError:
+        error = None
+    told = error and (error["type"], error["param"], error["code"])
+    return answer["status"], answer["headers"], told
+
+
+async def test_another_tenants_idempotency_key_is_a_new_one() -> None:
+    async with tenants("sqlite") as both:
+        key = {"Idempotency-Key": "order-7"}
+        mine = await both.ann.post("/responses", turn(), headers=key)
+
+        theirs = await both.bob.post("/responses", turn(), headers=key)
+        other = await both.bob.post("/responses", turn(input="y"), headers={"Idempotency-Key": "z"})
+
+        assert (mine.status_code, theirs.status_code, other.status_code) == (200, 200, 200)
+        assert mine.json()["id"] != theirs.json()["id"]
+        assert theirs.headers.keys() == other.headers.keys()
