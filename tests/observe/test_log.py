@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from twelvefold.observe.escape import is_visible
 from twelvefold.observe.log import LogFormat, bind, get_logger, start_logging
 
 log = get_logger("twelvefold.test")
@@ -192,3 +193,91 @@ def test_a_closed_stream_stops_nothing() -> None:
     stream.close()
 
     log.info("nobody_reads")
+
+
+# --- values that would act on a terminal or forge a line ------------------------------------------
+
+
+ODD = (
+    *("\x1b[2J\x1b]0;owned\x07", "a\rb", "a\nb", "\u202eback", "a\u2028b", "a\x85b", "a\x9bb"),
+    *("a\x7fb", "a\u200bb", "a\ufe0fb", "a\U000e0041b", "a\ud800b", "a\u00a0b", "\u0301a", "שלום"),
+    *('"', "\\", 'a" level="error', "", "a b", "\ue000", "a\u0301\u0301\u0301\u0301\u0301\u0301"),
+)
+
+
+def write_odd(value: str) -> None:
+    """Everything that a line is made of, with this in it."""
+    with bind(**{f"bound{value}": value}):
+        event, fields = f"event{value}", {f"field{value}": value, "nested": {value: [value]}}
+        log.info(event, **fields)
+        logging.getLogger("library").warning("from a library: %s", value)
+        try:
+            raise ValueError(f"{value}\n12:00:00 info    forged")
+        except ValueError:
+            log.exception("failed", value=value)
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize("number", range(len(ODD)))
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_value_acts_on_a_terminal(format: LogFormat, number: int, colour: bool) -> None:
+    stream = started(format, colour=colour)
+
+    write_odd(ODD[number])
+
+    text = stream.getvalue()
+    for code in ("\x1b[36m", "\x1b[33m", "\x1b[31m", "\x1b[0m"):
+        text = text.replace(code, "") if colour else text
+    assert all(map(is_visible, text.replace("\n", "")))
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_no_value_forges_a_line(number: int) -> None:
+    stream = started("text")
+
+    write_odd(ODD[number])
+
+    lines = stream.getvalue().split("\n")[:-1]
+    heads = [line for line in lines if not line.startswith("  | ")]
+    assert [line[9:16].strip() for line in heads] == ["info", "warning", "error"]
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_json_holds_every_value_as_it_is(number: int) -> None:
+    stream, value = started(), ODD[number]
+
+    write_odd(value)
+
+    lines = [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
+    assert (lines[0]["event"], lines[0][f"field{value}"]) == (f"event{value}", value)
+    assert lines[0]["nested"] == {value: [value]}
+    assert (lines[2]["event"], lines[2]["value"]) == ("failed", value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {("a", 1): 2}, {1: float("nan")}])
+def test_a_value_that_json_does_not_have_is_written_as_text(value: object) -> None:
+    stream = started()
+
+    log.info("odd", value=value)
+
+    line = stream.getvalue()
+    assert json.loads(line, parse_constant=pytest.fail)["value"] == str(value)
+
+
+def test_a_value_that_holds_itself_is_written_as_text() -> None:
+    stream, value = started(), list[object]()
+    value.append(value)
+
+    log.info("odd", value=value)
+
+    assert json.loads(stream.getvalue())["value"] == "[[...]]"
+
+
+def test_a_word_that_is_read_from_right_to_left_leaves_the_line_in_order() -> None:
+    stream = started("text")
+
+    log.info("asked", who="דוד", took_ms=5)
+
+    assert (
+        stream.getvalue()[9:] == 'info    asked who="\\u05d3\\u05d5\\u05d3" took_ms=5 release=r1\n'
+    )

@@ -146,7 +146,7 @@ class Settings:
         int,
         whole(65_536, 1 << 40),
         "bytes of the conversations of all runs in flight in one process, half for one principal",
-    ] = 33_554_432
+    ] = 25_165_824
     max_queued: Annotated[
         int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
     ] = 10_000

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, TextIO
+from unicodedata import bidirectional
 
+from twelvefold.observe.escape import escape, escape_json
 from twelvefold.observe.exceptions import stack, summary
 
 LogFormat = Literal["json", "text"]
@@ -29,6 +31,8 @@ LEVELS: dict[Threshold, int] = {
 }
 OURS = "twelvefold"
 _BOUND: ContextVar[dict[str, object] | None] = ContextVar("twelvefold_log_fields", default=None)
+_RIGHT_TO_LEFT = ("R", "AL", "AN")
+_QUOTED = re.compile(r'[ "\\]')
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31"}
 
 
@@ -146,17 +150,28 @@ class JsonFormatter(logging.Formatter):
             **self._release,
         }
         # Twice: the first gives them their place in the line, the second makes them win.
-        return json.dumps(
-            {**fixed, **_fields(record), **self._traceback(record), **fixed}, default=str
-        )
+        return _json({**fixed, **_fields(record), **self._traceback(record), **fixed})
 
     def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
         text = _stack(record)
         return {"traceback": text} if text else {}
 
 
+def _json(fields: dict[str, object]) -> str:
+    """One line of JSON; what JSON has no form for is written as text."""
+    try:
+        line = json.dumps(fields, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        line = json.dumps({name: str(value) for name, value in fields.items()})
+    return escape_json(line)
+
+
 class TextFormatter(logging.Formatter):
-    """A line for a person: the time of day (UTC), level, event, fields and the release."""
+    """A line for a person: the time of day (UTC), level, event, fields and the release.
+
+    A traceback follows on lines of its own, each behind a bar. Nothing that a line holds breaks
+    it, commands a terminal or reorders it.
+    """
 
     def __init__(self, release: str = "", colour: bool = False) -> None:
         super().__init__()
@@ -167,10 +182,12 @@ class TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         level = record.levelname.lower()
         fields = {**_fields(record), **self._release}
-        words = [_event(record), *(f"{k}={_word(v)}" for k, v in fields.items())]
+        pairs = (f"{_word(name)}={_word(value)}" for name, value in fields.items())
+        words = [escape(_event(record)), *pairs]
         line = f"{at} {self._painted(f'{level:<7}', _COLOURS.get(level, ''))} {' '.join(words)}"
         text = _stack(record)
-        return f"{line}\n{text}" if text else line
+        # A file's or an exception's name must not look like a line of the log.
+        return "".join((line, *(f"\n  | {escape(one)}" for one in text.split("\n") if text)))
 
     def _painted(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and colour else text
@@ -201,5 +218,9 @@ def _stack(record: logging.LogRecord) -> str:
 
 
 def _word(value: object) -> str:
+    """A value as one word, in quotes where it would not be one."""
     text = str(value)
-    return text if text.isprintable() and text and " " not in text else json.dumps(text)
+    shown = escape(text)
+    # Letters that are written from right to left would reorder the rest of the line.
+    plain = shown == text and not any(bidirectional(one) in _RIGHT_TO_LEFT for one in text)
+    return text if plain and text and not _QUOTED.search(text) else escape_json(json.dumps(text))

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from msgspec import structs
-
-from twelvefold.core.events import PLAIN, ApprovalAnswered, Asked, Entry, Item
+from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import fold
@@ -22,6 +20,7 @@ from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
+from twelvefold.web.answer_options import merge_options
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
@@ -57,15 +56,6 @@ class _Waiting:
 def answers(request: Request) -> bool:
     """Whether a request answers a call that waits, or means to."""
     return any(item["type"] == ANSWER for item in request.items)
-
-
-def steers(request: Request) -> bool:
-    """Whether it bears on what the run does beside the call: more than to approve."""
-    asked = request.asked
-    told = {"stream", "store", "metadata", "echo", "conversation", "previous", "hops"}
-    told |= {"tool_items"}
-    said = {field for field in asked.__struct_fields__ if field not in told}
-    return any(getattr(asked, field) != getattr(PLAIN, field) for field in said)
 
 
 async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
@@ -176,20 +166,20 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
             refuse("the call is one of another conversation", "conversation")
     if waiting.asked.store and not request.asked.store:
         refuse("the turn that this goes on with is kept", "store", "unsupported_value")
+    if request.background and not waiting.asked.store:
+        refuse("the turn that this goes on with is not kept", "background", "unsupported_value")
 
 
 async def _answer(
     web: Web, principal: Principal, request: Request, waiting: _Waiting, index: int
 ) -> None:
-    """Write the answer down. What is asked for beside it holds from here on.
+    """Write the answer to the journal, with the options that hold from there on.
 
     Raises ApiError if somebody else has just answered, or it was cancelled, and Conflict if the
     run is held for long.
     """
-    said, began = request.items[index], waiting.asked
+    said = request.items[index]
     id = said["approval_request_id"]
-    # These are the run's: whether it is kept, and whether its conversation has a name.
-    asked = structs.replace(request.asked, store=began.store, conversation=began.conversation)
     write = partial(
         answer,
         web.services,
@@ -198,7 +188,7 @@ async def _answer(
         by=principal.id,
         reason=said.get("reason", ""),
         call=waiting.call,
-        asked=asked,
+        asked=merge_options(waiting.asked, request),
         background=request.background,
         request=request.key,
     )

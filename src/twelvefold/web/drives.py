@@ -24,7 +24,7 @@ from twelvefold.web.faults import ApiError
 from twelvefold.web.run_places import RunPlaces
 
 log = get_logger(__name__)
-RUN_BYTES = 32 * 1024 * 1024
+RUN_BYTES = 24 * 1024 * 1024
 """The bytes of conversations that runs hold together, where nothing else is said."""
 
 

@@ -94,6 +94,7 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
     """
     input_bytes = len(msgspec.json.encode(request.items))
     with turn_memory(web.drives.memory, principal, input_bytes) as memory:
+        await memory.hold()
         try:
             return await _begun_once(web, principal, request, memory)
         except ConversationTooLarge as error:
@@ -109,7 +110,6 @@ async def _begun_once(
         if before := await _made_before(web, principal, request):
             return before
         if place is None:
-            await memory.hold()
             request, place = await _placed(web, principal, request, memory)
         try:
             return await _begun(web, principal, request, place, memory)

@@ -32,6 +32,7 @@ from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.optional import Part, refused_parts
 from twelvefold.services.model.provider import for_provider, marked, provider_of
+from twelvefold.services.model.reply_limits import REPLY_LIMITS, ReplyLimits
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
@@ -74,6 +75,7 @@ class ModelSettings:
     last_words_timeout_s: float = 2.0
     max_attempts: int = 6
     backoff_s: float = 0.5
+    reply_limits: ReplyLimits = REPLY_LIMITS
 
     @property
     def endpoint(self) -> Endpoint:
@@ -137,6 +139,7 @@ class OpenAIModel:
             try:
                 await self._receive(sending, attempt)
                 whole = attempt.reply.whole(request_hash, self._settings.model)
+                self._settings.reply_limits.check_whole(whole.items)
                 return sending.counted(attempt, whole)
             except (TryAgain, ServiceFault) as fault:
                 sending.failed(attempt, fault)
@@ -174,15 +177,19 @@ class OpenAIModel:
     async def _read(self, answer: Answer, attempt: Attempt, silence: asyncio.Timeout) -> None:
         reply = attempt.reply
         now = asyncio.get_running_loop().time
+        limits = self._settings.reply_limits
         body = Body(answer.headers.get("content-type", ""))
-        ends_at = math.inf
+        ends_at, received = math.inf, 0
         while not (reply.over or body.over):
             piece = await answer.read()
+            received += len(piece)
+            limits.check_stream(received)
             found = body.feed(piece) if piece else body.end()
             if body.kind == "page":
                 raise no_api(self._asked)
             for data in found:
                 reply.add(data)
+            limits.check(reply)
             if not piece:
                 return
             attempt.begun = True

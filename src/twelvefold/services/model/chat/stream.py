@@ -105,6 +105,10 @@ class ChatReply:
     def received(self) -> int:
         return self._text.size + self._refusal.size + self._calls.size + self._reasoning_size
 
+    @property
+    def item_count(self) -> int:
+        return self._calls.count
+
     def add(self, data: bytes) -> None:
         if data.startswith(DONE) and data.strip() == DONE:
             self.over = True

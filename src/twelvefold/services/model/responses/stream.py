@@ -107,6 +107,10 @@ class ResponsesReply:
     def received(self) -> int:
         return self._items.size + self._text.size
 
+    @property
+    def item_count(self) -> int:
+        return self._items.begun
+
     def add(self, data: bytes) -> None:
         if data.startswith(DONE) and data.strip() == DONE:
             self._said_done = True
