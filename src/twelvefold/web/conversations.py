@@ -40,7 +40,7 @@ from twelvefold.web.inputs import item_of
 from twelvefold.web.items import input_items, item_list
 from twelvefold.web.journal import Journal, latest_response
 from twelvefold.web.kept import head_of, is_kept, kept_of
-from twelvefold.web.paging import integer_of, listed, page_of, paged
+from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of, paged
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
@@ -308,6 +308,7 @@ def _text(item: Item) -> str:
 async def journal(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/journal`: the entries behind a position."""
     query = request.query_params
+    check_oldest_first(query)
     after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
     web, head = web_of(request), await _head(request)
     record = await _loaded(web, head)
