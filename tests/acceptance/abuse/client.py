@@ -47,10 +47,14 @@ def request(method: str, path: str, key: str = "", body: Any = None, more: str =
 
 
 class Connection:
-    """A connection that is kept between requests, and opened again after it was lost."""
+    """A connection that is kept between requests, and opened again after it was lost.
 
-    def __init__(self, port: int) -> None:
+    `address` is where it comes from.
+    """
+
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._port = port
+        self._address = address
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -73,7 +77,7 @@ class Connection:
 
     async def open(self) -> None:
         self._reader, self._writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, limit=READ_LIMIT
+            "127.0.0.1", self._port, limit=READ_LIMIT, local_addr=(self._address, 0)
         )
 
     async def send(self, data: bytes) -> None:
@@ -96,9 +100,9 @@ class Connection:
         return await self.answer()
 
     async def answer(self) -> Answer:
-        """Read the next response to its end."""
-        reader = self._reader
-        assert reader is not None
+        """Read the next response to its end. Raises OSError or EOFError where there is none."""
+        if (reader := self._reader) is None:
+            raise ConnectionResetError("the connection was closed before this response")
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
         status = int(lines[0].split(" ", 2)[1])
         headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)

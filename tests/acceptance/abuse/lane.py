@@ -10,6 +10,8 @@ from typing import Any
 from tests.acceptance.abuse.client import LOST, Answer, Connection, request
 
 REOPEN_S = 0.05
+ADDRESS = "127.0.0.2"
+"""The abusive tenant's, so that what is counted by address is counted apart from the other's."""
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Lane:
         self.target = target
         self.number = number
         self.chance = random.Random(f"{way} {number}")
-        self.connection = Connection(target.port)
+        self.connection = Connection(target.port, ADDRESS)
         self.tally: Tally[str] = Tally()
         self.memory: dict[str, Any] = {}
 
