@@ -31,6 +31,8 @@ WORDS = {
     "at_most": "",
     "skip_locked": "/*lock: skip*/",
     "straight_join": "CROSS JOIN",
+    "by_queue": "INDEXED BY runs_queue",
+    "by_lease": "INDEXED BY runs_leases",
 }
 
 

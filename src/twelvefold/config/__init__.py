@@ -128,9 +128,21 @@ class Settings:
         int, whole(1, 1_000), "attempts at one step of a run before it fails"
     ] = 10
     max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
+    max_runs_per_principal: Annotated[
+        int | None,
+        whole(1, 100_000),
+        "runs of one principal in flight in one worker; not set: 7/8 of MAX_RUNS",
+    ] = None
     max_queued: Annotated[
-        int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
+        int,
+        whole(1, 10_000_000),
+        "background runs of web's workflows that may wait before it refuses more",
     ] = 10_000
+    max_queued_per_principal: Annotated[
+        int | None,
+        whole(1, 10_000_000),
+        "those of one principal that may wait; not set: half of MAX_QUEUED",
+    ] = None
     grace_s: Annotated[
         float,
         number(0, 3_600),

@@ -29,6 +29,8 @@ WORDS = {
     "skip_locked": "FOR UPDATE SKIP LOCKED",
     # In the order that is written: MySQL may think better of beginning with all the threads.
     "straight_join": "STRAIGHT_JOIN",
+    "by_queue": "FORCE INDEX (runs_queue)",
+    "by_lease": "FORCE INDEX (runs_leases)",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CLOSE_S = 0.4

@@ -24,6 +24,8 @@ WORDS = {
     "at_most": "",  # nobody is held up by a row
     "skip_locked": "",
     "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order
+    "by_queue": "INDEXED BY runs_queue",
+    "by_lease": "INDEXED BY runs_leases",
 }
 OLDEST = (3, 38)
 
