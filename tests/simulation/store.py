@@ -33,6 +33,7 @@ WORDS = {
     "straight_join": "CROSS JOIN",
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
+    "by_deleted": "INDEXED BY threads_deleted",
 }
 
 

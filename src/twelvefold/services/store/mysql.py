@@ -31,6 +31,7 @@ WORDS = {
     "straight_join": "STRAIGHT_JOIN",
     "by_queue": "FORCE INDEX (runs_queue)",
     "by_lease": "FORCE INDEX (runs_leases)",
+    "by_deleted": "FORCE INDEX (threads_deleted)",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CLOSE_S = 0.4

@@ -26,6 +26,7 @@ WORDS = {
     "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
+    "by_deleted": "INDEXED BY threads_deleted",
 }
 OLDEST = (3, 38)
 
