@@ -34,6 +34,9 @@ WORDS = {
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
     "by_deleted": "INDEXED BY threads_deleted",
+    "by_key": "",
+    "by_origin": "",
+    "by_thread": "",
 }
 
 

@@ -6,10 +6,12 @@
 from collections.abc import AsyncIterator, Sequence
 
 from twelvefold.core.ports import Row
-from twelvefold.services.store.database import LISTED, SECOND_US, Database, in_parts, listed
+from twelvefold.services.store.database import SECOND_US, Database, listed
 from twelvefold.services.store.transaction import Connection
 
-BATCH = LISTED
+BATCH = 150
+"""Threads at once. Below `eq_range_index_dive_limit` (200), above which a server guesses how many
+rows a list of keys has, and reads whole tables where it guesses wrong."""
 CLOCKS_US = 3_600 * SECOND_US
 """By how much the clock that a thread's id was made by may be ahead of the database's."""
 _LAST_MS = 0xFFFF_FFFF_FFFF
@@ -62,14 +64,10 @@ class Upkeep(Database):
         """Remove the old ones of these, and then what those were forked from."""
         pruned = 0
         while threads:
-            origins: set[str] = set()
-            for part in in_parts(threads):
-                old = await self._found_in("old_threads", "threads", part, before_us=before_us)
-                if old:
-                    gone = await self._remove([row["id"] for row in old], before_us)
-                    pruned += len(gone)
-                    origins |= {row["forked_from"] for row in gone if row["forked_from"]}
-            threads = sorted(origins)
+            old = await self._found_in("old_threads", "threads", threads, before_us=before_us)
+            gone = await self._remove([row["id"] for row in old], before_us) if old else []
+            pruned += len(gone)
+            threads = sorted({row["forked_from"] for row in gone if row["forked_from"]})
         return pruned
 
     async def _remove(self, threads: Sequence[str], before_us: int) -> list[Row]:
