@@ -1,21 +1,18 @@
 """Runs that wait for somebody to drive them, on every database."""
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import pytest
 
 from tests.builders import asked, finished, said
 from tests.services.store.crowds import add_runs
+from tests.services.store.server_reads import reads_of
 from tests.services.store.stories import LONG_S, append, leased, new_run, queued
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
-from twelvefold.services.store.journal import SQLStore
 
 ACADEMY = ("academy",)
-Value = TypeVar("Value")
 BACKLOG = 2_000
 
 
@@ -264,23 +261,6 @@ async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:
     assert not (await store.run(await queued(store))).background
 
 
-class Reads:
-    """How many index entries and rows the statements of the body made the server read."""
-
-    def __init__(self, store: Store) -> None:
-        assert isinstance(store, SQLStore)
-        self._store = store
-
-    async def of(self, work: Coroutine[Any, Any, Value]) -> tuple[Value, int]:
-        # A pool gives the connection that was used last: all of it runs on one session.
-        async with self._store._reading() as db:
-            await db.execute("FLUSH STATUS", {})
-        found = await work
-        async with self._store._reading() as db:
-            rows = await db.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'", {})
-        return found, sum(int(row["Value"]) for row in rows)
-
-
 @pytest.mark.mysql
 async def test_runs_that_are_held_rest_or_have_no_worker_are_not_read(mariadb: Store) -> None:
     """Else every look of every worker would cost what all these runs do."""
@@ -291,9 +271,9 @@ async def test_runs_that_are_held_rest_or_have_no_worker_are_not_read(mariadb: S
     await add_runs(mariadb, BACKLOG, principal="'bulk'", made_at_ms=8 * BACKLOG)
     run = await queued(mariadb)
 
-    work, read = await Reads(mariadb).of(mariadb.waiting_work(workflows=ACADEMY, limit=10))
-    behind, read_behind = await Reads(mariadb).of(
-        mariadb.waiting_work(workflows=ACADEMY, limit=10, after="bulk")
+    work, read = await reads_of(mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10))
+    behind, read_behind = await reads_of(
+        mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10, after="bulk")
     )
 
     assert work.runs[0].run == run
@@ -309,11 +289,10 @@ async def test_a_count_reads_no_more_than_its_limit(mariadb: Store) -> None:
     await add_runs(mariadb, BACKLOG, is_old=True, made_at_ms=4 * BACKLOG)
     await queued(mariadb)
 
-    reads = Reads(mariadb)
-    count, read = await reads.of(mariadb.queued_runs(workflows=ACADEMY, limit=100))
-    of_ann, read_of_ann = await reads.of(
-        mariadb.queued_runs(workflows=ACADEMY, limit=100, principal="eve")
+    count, read = await reads_of(mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100))
+    of_eve, read_of_eve = await reads_of(
+        mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100, principal="eve")
     )
 
-    assert (count, of_ann) == (100, 0)
-    assert max(read, read_of_ann) < 600
+    assert (count, of_eve) == (100, 0)
+    assert max(read, read_of_eve) < 600
