@@ -61,10 +61,12 @@ async def server(url: str) -> AsyncIterator[Server]:
 async def test_an_idle_worker_sends_one_statement_in_a_pause_for_runs_and_mail_together(
     url: str, server: Server
 ) -> None:
-    async with open_services(Settings(database_url=url)) as services:
-        async with working(Worker(services, 8, POLL_S, mailer=MemoryMailer())):
-            await asyncio.sleep(6 * POLL_S)  # until pauses are as long as they get
-            sent, took_s = await server.meanwhile(LENGTH_S)
+    async with (
+        open_services(Settings(database_url=url)) as services,
+        working(Worker(services, 8, POLL_S, mailer=MemoryMailer())),
+    ):
+        await asyncio.sleep(6 * POLL_S)  # until pauses are as long as they get
+        sent, took_s = await server.meanwhile(LENGTH_S)
 
     assert 1 <= sent <= took_s / POLL_S + 1
 

@@ -148,7 +148,10 @@ async def test_what_deleted_threads_were_forked_from_goes_with_the_last_of_them(
 ) -> None:
     origin = await ended(store)
     first, second = await forked(store, origin, 1), await forked(store, origin, 1)
-    leaf = await forked(store, second, 1)
+    _, lease = await store.start(new_run(second, ordinal=2, head=1, exists=True), asked(), LONG_S)
+    assert lease is not None
+    await append(store, lease, 2, finished(), status="completed")
+    leaf = await forked(store, second, 3)
     for thread in (origin, second, first):
         await store.delete_thread(thread)
     assert await store.prune(before_us=1) == 1

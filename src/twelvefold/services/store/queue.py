@@ -66,7 +66,7 @@ def waiting_runs(sql: Mapping[str, str], workflows: int) -> str:
     statement = sql["waiting_runs"]
     for name in ("queued_part", "expired_part"):
         parts = (sql[name].replace(":workflow", f":workflow{n}") for n in range(workflows))
-        statement = statement.replace(f"{{{name}s}}", "\nUNION ALL\n".join(parts))
+        statement = statement.replace(f":{name}s", "\nUNION ALL\n".join(parts))
     return statement
 
 

@@ -9,10 +9,10 @@
 -- them a row `mail` if a message is due, and a row `unfilled` if `unfilled_runs` finds a row
 SELECT w.part, w.thread_id, w.ordinal, w.principal, w.lease_until,
        CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
-  FROM (SELECT * FROM ({queued_parts}
+  FROM (SELECT * FROM (:queued_parts
                         ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued
         UNION ALL
-        SELECT * FROM ({expired_parts}
+        SELECT * FROM (:expired_parts
                         ORDER BY lease_until, thread_id, ordinal LIMIT :most_expired) expired) w
   {straight_join} runs r ON r.thread_id = w.thread_id AND r.ordinal = w.ordinal
   {straight_join} threads t ON t.id = w.thread_id
