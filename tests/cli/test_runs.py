@@ -206,16 +206,18 @@ def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
     assert "running (left behind)" in row
 
 
-def test_a_run_whose_workflow_is_not_served_says_so(here: Path, tw: Twelvefold) -> None:
-    tw("run", "hello")
-    (here / "other.py").write_text(
-        "from twelvefold import Workflow\nworkflow = Workflow('other', 'Answer.', ())\n"
+def test_a_run_whose_workflow_is_not_served_says_so(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(tw, 'call pay {"cents": 3}')
+    (here / "desk.py").write_text(
+        "from twelvefold import Workflow\nworkflow = Workflow('desk', 'Answer.', ())\n"
     )
+    served = tw("runs", "list").lines[1]
+    monkeypatch.setenv("WORKFLOWS", "desk:workflow")
 
-    served, elsewhere = tw("runs", "list"), tw("runs", "list", WORKFLOWS="other:workflow")
-
-    assert "workflow not served" not in served.lines[1]
-    assert "(workflow not served)" in elsewhere.lines[1]
+    assert "workflow not served" not in served
+    assert "waiting (workflow not served)" in tw("runs", "list").lines[1]
 
 
 def test_estimated_tokens_are_shown_as_that() -> None:

@@ -236,11 +236,19 @@ class Store(Protocol):
         ...
 
     async def add_items(
-        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+        self,
+        thread: ThreadId,
+        head: int,
+        run: int,
+        event: Event,
+        *,
+        at_us: int = 0,
+        thread_size: int = 0,
     ) -> Entry:
         """Append an entry outside any run; `run` is the ordinal of the last one, 0 before any.
 
-        `at_us` is when, 0 for now. Written already there and then: the same again.
+        `at_us` is when, 0 for now. `thread_size`: bytes of all entries up to `head`. Written
+        already there and then: the same again.
         Raises NotFound, or Conflict if the thread is not at `head` or its last run is not over.
         """
         ...

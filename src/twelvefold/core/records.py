@@ -79,7 +79,8 @@ class NewRun:
 
     With `forked_from` the thread is made as a fork of that one, at `thread_head`.
     A thread that is of no workflow yet ("") becomes one of `workflow`. `token` is that of the
-    lease, chosen by the caller so that starting twice is starting once.
+    lease, chosen by the caller so that starting twice is starting once. `thread_size`: the bytes
+    of all entries up to `thread_head`.
     """
 
     run: RunId
@@ -92,6 +93,7 @@ class NewRun:
     request: "IdempotentRequest | None" = None
     thread_exists: bool = False
     forked_from: ThreadId | None = None
+    thread_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,10 @@ class IdempotentRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the operator sees it. Times are microseconds since 1970 by the server's clock."""
+    """A run as the operator sees it. Times are microseconds since 1970 by the server's clock.
+
+    `thread_size` is the `size` of its thread's `ThreadHead`.
+    """
 
     run: RunId
     status: RunStatus
@@ -118,13 +123,16 @@ class RunRecord:
     leased: bool
     cancel_asked: bool
     background: bool = False
+    thread_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadHead:
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
-    `forked_at` is 0 where it was not forked.
+    `forked_at` is 0 where it was not forked. `size`: about the bytes of all its entries, those of
+    the threads it was forked from included, without the latest step; None where no release has
+    written it yet.
     """
 
     id: ThreadId
@@ -135,6 +143,7 @@ class ThreadHead:
     forked_at: int
     created_at_us: int
     metadata: Mapping[str, str]
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +251,11 @@ class ThreadRecord:
     entries: tuple[Entry, ...]
     deleted: bool = False
 
+    @property
+    def size(self) -> int:
+        """The length of all entries in bytes."""
+        return sum(entry.size for entry in self.entries)
+
 
 @dataclass(frozen=True, slots=True)
 class ListedThread:
@@ -267,7 +281,8 @@ class Append:
     `first_delta` on are removed, unless it is 0: they are in the entry now. `closes_deltas`: a
     "restarted" is put behind those at `head` + 1, as their first if there is none, so that a
     process that has lost the run cannot add one any more; if one gets in its way, try again.
-    `request` is noted as `principal`'s, who may make it again.
+    `request` is noted as `principal`'s, who may make it again. `size` is the bytes of all entries
+    up to `head`, for `ThreadHead`; None leaves it as it was.
     """
 
     lease: Lease
@@ -281,6 +296,7 @@ class Append:
     lease_s: float = 30.0
     request: IdempotentRequest | None = None
     principal: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True)

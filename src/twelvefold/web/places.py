@@ -7,6 +7,8 @@ thread grows, from any other a fork does. A conversation has one end, so its tur
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from twelvefold.core.events import (
     ApprovalAsked,
     Entry,
@@ -18,7 +20,8 @@ from twelvefold.core.events import (
     RunStarted,
 )
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal, ThreadRecord
+from twelvefold.core.ports import Principal, ThreadHead, ThreadRecord
+from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
@@ -32,6 +35,7 @@ from twelvefold.web.items import item_list
 from twelvefold.web.kept import head_of, kept_of
 from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
 from twelvefold.web.requests import Request
+from twelvefold.web.run_places import TurnMemory
 from twelvefold.web.wire import parts
 
 
@@ -55,20 +59,31 @@ class Place:
 NEW = Place()
 
 
-async def place_of(services: Services, principal: Principal, request: Request) -> Place:
-    """Where the turn that is asked for goes. Raises ApiError."""
+async def place_of(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
+    """Where the turn that is asked for goes; `memory` holds what is loaded of it then.
+
+    Raises ApiError.
+    """
     if request.previous:
-        return await _behind_response(services, principal, request)
+        return await _behind_response(services, principal, request, memory)
     if request.conversation:
-        return await _in_conversation(services, principal, request)
+        return await _in_conversation(services, principal, request, memory)
     return NEW
 
 
 # --- in a conversation ------------------------------------------------------------------------
 
 
-async def _in_conversation(services: Services, principal: Principal, request: Request) -> Place:
-    thread = await conversation_of(services, principal, request.conversation)
+async def _in_conversation(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
+    head = await conversation_of(services, principal, request.conversation)
+    # A journal only grows, so what is full by what its row says need not be loaded.
+    check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
+    await memory.hold(head.size)
+    thread = head.id
     # Only calls and results have to be compared with those before.
     if not any(item["type"] in (RESULT, "function_call") for item in request.items):
         return Place(thread)
@@ -76,11 +91,11 @@ async def _in_conversation(services: Services, principal: Principal, request: Re
     return Place(thread, end=record.head, calls=call_history(record.entries))
 
 
-async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:
+async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
     """A conversation of the principal's. Raises ApiError with 404."""
     try:
         thread = parse_conversation_id(id)
-        return (await head_of(services.store, principal, thread)).id
+        return await head_of(services.store, principal, thread)
     except NotFound:
         message = f"there is no conversation {shown(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
@@ -89,10 +104,13 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
 # --- behind a response ------------------------------------------------------------------------
 
 
-async def _behind_response(services: Services, principal: Principal, request: Request) -> Place:
+async def _behind_response(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
     try:
         id = ResponseId.parse(request.previous)
         run = await run_of(services.store, principal, id.run)
+        await memory.hold(run.thread_size)
         record = await patiently(lambda: services.store.load(id.run.thread), PATIENCE_S)
         started, part = _part(record, id)
     except NotFound:
@@ -145,12 +163,17 @@ async def resolved(
 ) -> tuple[Item, ...]:
     """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
     known: dict[ThreadId, dict[str, Item]] = {}
-    found = [
-        await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
-        if item["type"] == REFERENCE
-        else item
-        for index, item in enumerate(items)
-    ]
+    found: list[Item] = []
+    size = 0
+    for index, item in enumerate(items):
+        if item["type"] == REFERENCE:
+            item = await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
+            # A reference is short, and what it stands for may be long: many of them are very long.
+            size += len(msgspec.json.encode(item))
+            if size > INPUT_BYTES:
+                message = f"what is referred to is longer than {INPUT_BYTES} bytes"
+                refuse(message, f"{at}[{index}].id", "input_too_large")
+        found.append(item)
     if not web.takes_images:
         refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
     return tuple(found)

@@ -48,7 +48,9 @@ class Conversations(Database):
 
     async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
-        return [_entry(**row) for row in rows]
+        rows.reverse()
+        # Each row is let go once it is read: a thread may be long.
+        return [_entry(**rows.pop()) for _ in range(len(rows))]
 
     async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
         rows = await self._found("first_event", thread=thread, position=behind)
@@ -132,6 +134,7 @@ class Conversations(Database):
             principal=principal,
             workflow=workflow,
             head=0,
+            size=0,
             metadata=_metadata_text(metadata),
         )
 
@@ -140,7 +143,14 @@ class Conversations(Database):
             raise NotFound(f"no thread conv_{thread}")
 
     async def add_items(
-        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+        self,
+        thread: ThreadId,
+        head: int,
+        run: int,
+        event: Event,
+        *,
+        at_us: int = 0,
+        thread_size: int = 0,
     ) -> Entry:
         kind, version, body = encoded(event)
         entry = Entry(head + 1, run, event, size_of(body), at_us or self._now_us())
@@ -148,14 +158,16 @@ class Conversations(Database):
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
         try:
             async with self._transaction() as db:
-                await self._advance_resting(db, thread, head)
+                await self._advance_resting(db, thread, head, thread_size + entry.size)
                 await db.execute(self._sql["insert_event"], values)
         except Conflict:
             if await self.first_entry(thread, behind=head) != entry:
                 raise
         return entry
 
-    async def _advance_resting(self, db: Connection, thread: ThreadId, head: int) -> None:
+    async def _advance_resting(
+        self, db: Connection, thread: ThreadId, head: int, size: int
+    ) -> None:
         """Move the head of a thread that no run is under way on."""
         row = await self._thread_row(db, thread, "lock_thread")
         if row["deleted_at"]:
@@ -164,7 +176,7 @@ class Conversations(Database):
             run = RunId(thread, unfinished[0]["ordinal"])
             raise Conflict(f"run {run} of this thread is not over")
         # Conditional although the row is locked: a lock ends at its node (Galera).
-        moved = {"thread": thread, "head": head, "workflow": row["workflow"]}
+        moved = {"thread": thread, "head": head, "workflow": row["workflow"], "size": size}
         if not await db.execute(self._sql["advance_thread"], moved):
             raise Conflict(f"thread conv_{thread} has moved on; read it again")
 
@@ -214,8 +226,11 @@ class Conversations(Database):
         raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
 
 
-def _entry(position: int, run: int, type: str, version: int, body: str, at_us: int) -> Entry:
-    return Entry(position, run, decode(type, version, body), size_of(body), at_us)
+def _entry(
+    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
+) -> Entry:
+    size = len(body) if isinstance(body, bytes) else size_of(body)
+    return Entry(position, run, decode(type, version, body), size, at_us)
 
 
 def _heard_entry(row: Row) -> Entry:
@@ -236,6 +251,7 @@ def _thread_head(row: Row) -> ThreadHead:
         forked_at=row["forked_at"] or 0,
         created_at_us=row["created_at"],
         metadata=_METADATA.decode(row["metadata"]) if row["metadata"] else {},
+        size=row["size"],
     )
 
 

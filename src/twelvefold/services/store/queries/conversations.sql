@@ -1,21 +1,21 @@
 -- Threads: read along, looked back at, forked, described, hidden.
 
 -- thread: 0 rows mean that there is no such thread; one that was deleted is there
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread
 
 -- shown_thread: as `thread`; 0 rows mean that there is none, or that it was deleted
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread AND deleted_at IS NULL
 
 -- lock_thread: as `thread`, for whoever is about to hang something on it or to remove it
-SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at
+SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at, size
   FROM threads WHERE id = :thread {lock}
 
 -- threads: of one principal, newest first, each with how its last run is; an id begins with the time
 -- that it was made at
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
-       t.deleted_at, r.status, r.cancel_asked
+       t.deleted_at, t.size, r.status, r.cancel_asked
   FROM threads t LEFT JOIN runs r ON r.thread_id = t.id AND r.deleted_at IS NULL
    AND r.ordinal = (SELECT l.ordinal FROM runs l WHERE l.thread_id = t.id
                      ORDER BY l.ordinal DESC LIMIT 1)
@@ -50,12 +50,13 @@ SELECT r.id AS listed, e.position, e.run, e.type, e.version, e.body, e.at_us
  WHERE e.type IN ('RunStarted', 'ItemsAdded', 'ApprovalAsked', 'OutcomeUnknown')
     OR e.position = r.ended
 
--- events: the journal of one thread up to a position, in order
-SELECT position, run, type, version, body, at_us FROM events
+-- events: the journal of one thread up to a position, in order; as bytes, since text of which one
+-- character is not Latin takes four times as much room here
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position <= :position ORDER BY position
 
 -- first_event: 0 rows mean that nothing stands behind the position
-SELECT position, run, type, version, body, at_us FROM events
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position > :position ORDER BY position LIMIT 1
 
 -- deleted_runs: those of them that had begun at a position
@@ -92,9 +93,10 @@ SELECT ordinal FROM runs WHERE thread_id = :thread AND finished_at IS NULL LIMIT
 -- stands for it, since no step ever waits for that. 0 rows mean that it has been pruned
 SELECT position FROM events WHERE thread_id = :thread AND position = :first {share}
 
--- insert_fork: a conversation that goes on from a position of another
-INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata)
-SELECT :fork, principal, workflow, :position, id, :position, {now_us}, ''
+-- insert_fork: a conversation that goes on from a position of another; it is no larger than that
+INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
+                     size)
+SELECT :fork, principal, workflow, :position, id, :position, {now_us}, '', size
   FROM threads WHERE id = :thread
 
 -- describe: 0 rows mean that there is no such thread

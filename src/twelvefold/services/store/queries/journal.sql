@@ -3,11 +3,12 @@
 -- both stand in mysql.sql and sqlite.sql.
 
 -- insert_thread: a conversation begins, with its first entry or (head 0) without one
-INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata)
-VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata)
+INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
+                     size)
+VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata, :size)
 
 -- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted
-UPDATE threads SET head = :head + 1,
+UPDATE threads SET head = :head + 1, size = :size,
        workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END
  WHERE id = :thread AND head = :head AND deleted_at IS NULL
 
@@ -97,6 +98,7 @@ UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'qu
 -- run: one run with its thread; 0 rows mean that there is none, or that it was deleted
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
        r.error, r.created_at, r.finished_at, r.cancel_asked, r.background,
+       t.size AS thread_size,
        r.lease_until > {now_us} AS leased
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal AND r.deleted_at IS NULL
@@ -104,6 +106,7 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
 -- runs: the newest first
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
        r.error, r.created_at, r.finished_at, r.cancel_asked, r.background,
+       t.size AS thread_size,
        r.lease_until > {now_us} AS leased
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE (:status = '' OR r.status = :status) AND r.deleted_at IS NULL
