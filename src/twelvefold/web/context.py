@@ -92,7 +92,12 @@ async def open_web(
             settings,
             doors,
             drives,
-            Queue(services.store, settings.max_queued),
+            Queue(
+                services.store,
+                services.workflows,
+                settings.max_queued,
+                settings.max_queued_per_principal,
+            ),
             news,
             Rate(settings.rate_per_minute),
             Readiness(services.store, SCHEMA),
