@@ -96,7 +96,7 @@ async def _given(web: Web, principal: Principal, request: Request, memory: TurnM
     _refuse_news(request, index)
     await _check_place(web, principal, request, waiting)
     if request.background:
-        async with web.queue.place():
+        async with web.queue.place(principal):
             await _answer(web, principal, request, waiting, index)
         web.wake()
         return await _begun(web, principal, waiting.next)

@@ -95,7 +95,12 @@ async def open_web(
             settings,
             doors,
             drives,
-            Queue(services.store, settings.max_queued),
+            Queue(
+                services.store,
+                services.workflows,
+                settings.max_queued,
+                settings.max_queued_per_principal,
+            ),
             news,
             Rate(settings.rate_per_minute),
             AdmissionControl(settings.max_concurrent_requests, shares),

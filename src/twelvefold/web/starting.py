@@ -154,7 +154,7 @@ async def _begun(
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
-    async with web.queue.place():
+    async with web.queue.place(principal):
         run, first = await enqueue_run(web.services, **_new_run(principal, request, place))
     web.wake()
     # Nothing is read: whatever becomes of the database now, what is written is done.
