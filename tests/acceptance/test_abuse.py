@@ -1,4 +1,4 @@
-"""What one tenant notices of an abusive one, judged from samples; and measured on real processes."""
+"""What one tenant notices of an abusive one, judged from samples; then on real processes."""
 
 import os
 from pathlib import Path
@@ -51,3 +51,16 @@ def test_the_table_has_a_row_for_each_phase() -> None:
     assert head.startswith("way")
     assert "10/10 (1.0)" in first
     assert "20/20 (2.0)" in second
+
+
+@pytest.mark.slow
+@pytest.mark.mysql
+@pytest.mark.timeout(400)
+async def test_a_tenant_is_served_beside_one_that_does_all_of_it(tmp_path: Path) -> None:
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith(("mysql", "mariadb")):
+        pytest.fail("DATABASE_URL names no MySQL: python -m tests.servers run -- pytest starts one")
+
+    report = await measure(url, SHORT, list(WAYS), tmp_path)
+
+    assert report.faults == [], str(report)
