@@ -22,7 +22,7 @@ async def test_long_conversations_are_driven_as_they_have_room(stage: Stage) -> 
     gate = Gate()
     services = stage.process(model=gate)
     runs = [await long_run(services) for _ in range(3)]
-    worker = Worker(services, 10, POLL_S, max_run_bytes=45_000)
+    worker = Worker(services, 10, POLL_S, max_run_bytes=50_000)
     async with working(worker):
         await gate.asked_by(2)
         short = await enqueue(services)

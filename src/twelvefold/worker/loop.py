@@ -90,7 +90,7 @@ class Worker:
     ) -> None:
         self._services = services
         self._max_runs = max_runs
-        self._memory = MemoryBudget(max_run_bytes)
+        self._memory = MemoryBudget(max_run_bytes, default_share(max_run_bytes))
         self._grace_s = grace_s
         self._listen = listen
         self._postman = _postman(services, mailer) if mailer else None
