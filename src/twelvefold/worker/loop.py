@@ -175,18 +175,18 @@ class Worker:
 
         What is claimed is driven at once, or given back: also when other claims hang.
         """
-        reservation = self._memory.reservation("")
-        try:
-            driven = await take(self._services, run, partial(reservation.hold, wait_s=0))
-        except (RequestError, BudgetExhausted):
-            return False  # another process was quicker, or has removed it, or there is no room
-        except ServiceFault as error:
-            self._leave_alone(run, error)
-        except Exception:
-            self._leave_alone(run)
-        else:
-            self._begin(group, driven, stop, reservation)
-            return True
+        with self._memory.reservation("") as reservation:
+            try:
+                driven = await take(self._services, run, partial(reservation.hold, wait_s=0))
+            except (RequestError, BudgetExhausted):
+                return False  # another process was quicker, or has removed it, or there is no room
+            except ServiceFault as error:
+                self._leave_alone(run, error)
+            except Exception:
+                self._leave_alone(run)
+            else:
+                self._begin(group, driven, stop, reservation)
+                return True
         return False
 
     def _begin(
@@ -196,6 +196,7 @@ class Worker:
         stop: asyncio.Event,
         reservation: Reservation,
     ) -> None:
+        reservation.keep()
         reservation.grow_to(driven.thread.size)
         listener = GrowingListener(self._listen(driven.run), reservation)
         hand = self._hands[driven.run] = Hand(listener, stop.is_set)
