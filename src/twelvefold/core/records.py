@@ -3,7 +3,7 @@
 `Principal` and `CallKey` are also what a tool asks for by type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -55,10 +55,23 @@ class Claim(NamedTuple):
 
 
 class WaitingRun(NamedTuple):
-    """A run that anybody may take up. `attempts`: how many processes did so and died with it."""
+    """A run that any process may claim. `attempts`: how many processes claimed it and died."""
 
     run: RunId
     attempts: int
+    principal: str
+
+
+class WaitingWork(NamedTuple):
+    """What waits for a worker.
+
+    `runs` are in the order of their principals, each principal's longest-waiting first. `end` is
+    the last principal whose queued runs were read, "" when there are none behind it.
+    """
+
+    runs: Sequence[WaitingRun] = ()
+    end: str = ""
+    mail_is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

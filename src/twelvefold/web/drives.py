@@ -1,7 +1,7 @@
 """The runs that this process's requests have begun: bounded, counted, never loose.
 
 A run that its process does not finish loses nothing: its lease is given back, and any other
-process goes on with it.
+process goes on with it. A run that a fault of a service stops ends as failed: its caller waits.
 """
 
 import asyncio
@@ -149,7 +149,7 @@ class Drives:
             try:
                 await self._preparation.ready()
                 hand.begin()
-                return await drive(self._services, driven, hand)
+                return await drive(self._services, driven, hand, fail_on_fault=True)
             except StaleRun:
                 return None  # the engine has logged it
             except Exception:
