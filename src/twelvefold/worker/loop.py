@@ -208,8 +208,10 @@ class Worker:
         with self._memory.reservation(one.principal) as reservation:
             try:
                 driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
-            except (RequestError, BudgetExhausted):
-                return False  # another process was quicker, or has removed it, or there is no room
+            except RequestError:
+                return False  # another process was quicker, or has removed it
+            except BudgetExhausted:
+                self._pauses.failed(one.run)  # those behind it may have room now
             except ServiceFault as error:
                 self._leave_alone(one.run, error)
             except Exception:
