@@ -205,19 +205,21 @@ class Worker:
 
         What is claimed is driven at once, or given back: also when other claims hang.
         """
-        reservation = self._memory.reservation(one.principal)
-        try:
-            driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
-        except (RequestError, BudgetExhausted):
-            return False  # another process was quicker, or has removed it, or there is no room
-        except ServiceFault as error:
-            self._leave_alone(one.run, error)
-        except Exception:
-            self._leave_alone(one.run)
-        else:
-            self._principals[one.run] = one.principal
-            self._begin(group, driven, stop, reservation)
-            return True
+        with self._memory.reservation(one.principal) as reservation:
+            try:
+                driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
+            except RequestError:
+                return False  # another process was quicker, or has removed it
+            except BudgetExhausted:
+                self._pauses.failed(one.run)  # those behind it may have room now
+            except ServiceFault as error:
+                self._leave_alone(one.run, error)
+            except Exception:
+                self._leave_alone(one.run)
+            else:
+                self._principals[one.run] = one.principal
+                self._begin(group, driven, stop, reservation)
+                return True
         return False
 
     def _begin(
@@ -227,6 +229,7 @@ class Worker:
         stop: asyncio.Event,
         reservation: Reservation,
     ) -> None:
+        reservation.keep()
         reservation.grow_to(driven.thread.size)
         listener = GrowingListener(self._listen(driven.run), reservation)
         hand = self._hands[driven.run] = Hand(listener, stop.is_set)
