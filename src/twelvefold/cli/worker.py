@@ -28,6 +28,7 @@ async def _worker(settings: Settings) -> int:
             made = Worker(
                 services,
                 settings.max_runs,
+                max_run_bytes=settings.max_run_bytes,
                 max_per_principal=settings.max_runs_per_principal,
                 grace_s=settings.grace_s,
                 mailer=mailer,

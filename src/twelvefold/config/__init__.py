@@ -198,7 +198,11 @@ class Settings:
     ] = ""
     mail_from: Annotated[str, text, "the sender of mail"] = ""
 
-    log_level: Annotated[LogLevel, one_of(LogLevel), "debug, info, warning or error"] = "info"
+    log_level: Annotated[
+        LogLevel,
+        one_of(LogLevel),
+        "debug, info, warning or error; of other libraries, warnings and errors are logged",
+    ] = "info"
     log_format: Annotated[
         LogFormat | None, one_of(LogFormat), "json or text; not set: text on a terminal, else json"
     ] = None

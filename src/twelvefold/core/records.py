@@ -43,7 +43,7 @@ class Claim(NamedTuple):
 
     `attempts`: how often that has happened since its thread's last entry, this time included,
     without its being given back uncounted. `usage`: what the run has cost by now, replies that are
-    not in the journal included.
+    not in the journal included. `thread_size` is about the bytes of its thread, 0 if not known.
     """
 
     lease: Lease
@@ -51,6 +51,7 @@ class Claim(NamedTuple):
     cancel_asked: bool
     attempts: int
     usage: Usage = Usage()
+    thread_size: int = 0
 
 
 class WaitingRun(NamedTuple):

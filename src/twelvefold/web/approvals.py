@@ -245,7 +245,6 @@ async def _begun(
     reservation: Reservation | None = None,
 ) -> Begun:
     if driven is not None:
-        task = web.drives.start(driven, web.news.bell(id.run), reservation)
-        task.add_done_callback(lambda _: web.news.ring(id.run))
+        web.drive(driven, reservation)
     reading, _ = await opened(web, principal, id, stored=False)
     return Begun(web, reading, here=driven is not None)

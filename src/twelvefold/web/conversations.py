@@ -32,6 +32,7 @@ from twelvefold.errors import Conflict, DuplicateRow, NotFound
 from twelvefold.web.auth import principal_of
 from twelvefold.web.call_results import call_history, without_repeats
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
+from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import conversation_id, parse_conversation_id
@@ -39,7 +40,7 @@ from twelvefold.web.inputs import item_of
 from twelvefold.web.items import input_items, item_list
 from twelvefold.web.journal import Journal, latest_response
 from twelvefold.web.kept import head_of, is_kept, kept_of
-from twelvefold.web.paging import integer_of, listed, page_of, paged
+from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of, paged
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
@@ -177,7 +178,7 @@ async def create_items(request: Request) -> Response:
     def event(record: ThreadRecord) -> Event:
         return ItemsAdded(without_repeats(items, call_history(record.entries), at="items"))
 
-    entry = await _added(web, head, event)
+    entry = await _added(web, head, event, ClientWatch(web, request))
     return json_response(listed(input_items(head.id, entry), has_more=False))
 
 
@@ -188,14 +189,17 @@ async def delete_item(request: Request) -> Response:
     def event(record: ThreadRecord) -> Event:
         return ItemRemoved(_found(_items_of(request, record), request)["id"])
 
-    await _added(web, head, event)
+    await _added(web, head, event, ClientWatch(web, request))
     return json_response(_conversation(head))
 
 
-async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Event]) -> Entry:
+async def _added(
+    web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Event], client: ClientWatch
+) -> Entry:
     """Append an entry between two runs, as soon as the one under way is over.
 
-    Raises ApiError if that takes too long, and ConversationTooLarge.
+    Raises ApiError if that takes too long, ClientDisconnect if the client leaves meanwhile, and
+    ConversationTooLarge.
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
@@ -209,6 +213,7 @@ async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Eve
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
+        await client.check()
         await asyncio.sleep(LOOK_S)
 
 
@@ -303,6 +308,7 @@ def _text(item: Item) -> str:
 async def journal(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/journal`: the entries behind a position."""
     query = request.query_params
+    check_oldest_first(query)
     after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
     web, head = web_of(request), await _head(request)
     record = await _loaded(web, head)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun, WaitingWork
@@ -16,6 +17,13 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.memory_budget import (
+    RUN_BYTES,
+    BudgetExhausted,
+    GrowingListener,
+    MemoryBudget,
+    Reservation,
+)
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
@@ -63,8 +71,9 @@ def _postman(services: Services, mailer: Mailer) -> Postman:
 class Worker:
     """Drives background runs, and those whose process died, up to `max_runs` at once.
 
-    `max_per_principal` of them may be one principal's; None: `default_share`. `mailer` None leaves
-    mail in the outbox. `listen` gives who wants to see a run as it goes on.
+    Their conversations have at most `max_run_bytes` together. `max_per_principal` of the runs may
+    be one principal's; None: `default_share`. `mailer` None leaves mail in the outbox. `listen`
+    gives who wants to see a run as it goes on.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class Worker:
         max_runs: int,
         poll_s: float = POLL_S,
         *,
+        max_run_bytes: int = RUN_BYTES,
         max_per_principal: int | None = None,
         grace_s: float = 20.0,
         mailer: Mailer | None = None,
@@ -80,6 +90,7 @@ class Worker:
     ) -> None:
         self._services = services
         self._max_runs = max_runs
+        self._memory = MemoryBudget(max_run_bytes)
         self._grace_s = grace_s
         self._listen = listen
         self._postman = _postman(services, mailer) if mailer else None
@@ -97,6 +108,10 @@ class Worker:
     def in_flight(self) -> int:
         """How many runs are driven here now."""
         return len(self._hands)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.in_flight >= self._max_runs or self._memory.is_full
 
     def wake(self) -> None:
         """Look for work now: this process has just written some."""
@@ -123,7 +138,7 @@ class Worker:
     async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         await self._prepared(group, stop)
         while not stop.is_set():
-            places = self._max_runs - self.in_flight
+            places = 0 if self._is_full else self._max_runs - self.in_flight
             if not places and not self._postman:
                 await self._rhythm.nudged()
                 continue
@@ -190,25 +205,40 @@ class Worker:
 
         What is claimed is driven at once, or given back: also when other claims hang.
         """
+        reservation = self._memory.reservation(one.principal)
         try:
-            driven = await take(self._services, one.run)
-        except RequestError:
-            return False  # another process was quicker, or has removed it
+            driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
+        except (RequestError, BudgetExhausted):
+            return False  # another process was quicker, or has removed it, or there is no room
         except ServiceFault as error:
             self._leave_alone(one.run, error)
         except Exception:
             self._leave_alone(one.run)
         else:
             self._principals[one.run] = one.principal
-            self._begin(group, driven, stop)
+            self._begin(group, driven, stop, reservation)
             return True
         return False
 
-    def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
-        hand = self._hands[driven.run] = Hand(self._listen(driven.run), stop.is_set)
+    def _begin(
+        self,
+        group: asyncio.TaskGroup,
+        driven: Driven,
+        stop: asyncio.Event,
+        reservation: Reservation,
+    ) -> None:
+        reservation.grow_to(driven.thread.size)
+        listener = GrowingListener(self._listen(driven.run), reservation)
+        hand = self._hands[driven.run] = Hand(listener, stop.is_set)
         task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
         self._drives.add(task)
         task.add_done_callback(self._drives.discard)
+        task.add_done_callback(lambda _: self._give_back(reservation))
+
+    def _give_back(self, reservation: Reservation) -> None:
+        if self._memory.is_full:
+            self._rhythm.nudge.set()
+        reservation.release()
 
     async def _drive(self, hand: Hand, driven: Driven) -> None:
         with bind(run=str(driven.run)):

@@ -182,7 +182,8 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
             if not await db.execute(self._sql["claim"], claim):
                 return None
             interrupted, cancel_asked = bool(before["lease_token"]), bool(before["cancel_asked"])
-            return Claim(lease, interrupted, cancel_asked, attempts, _usage_of(before))
+            size = before["thread_size"] or 0
+            return Claim(lease, interrupted, cancel_asked, attempts, _usage_of(before), size)
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}

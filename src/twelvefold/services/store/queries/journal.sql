@@ -45,7 +45,8 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
 -- lock_run: who held it last, what for, and how often it was taken up since its thread's last entry;
 -- 0 rows mean that there is no such run, or that somebody is in the middle of a step of it
 SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
-       (SELECT head FROM threads WHERE id = :thread) AS head FROM runs
+       (SELECT head FROM threads WHERE id = :thread) AS head,
+       (SELECT size FROM threads WHERE id = :thread) AS thread_size FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
 -- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
