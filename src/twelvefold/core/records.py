@@ -111,7 +111,8 @@ class RunRecord:
 class ThreadHead:
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
-    `forked_at` is 0 where it was not forked.
+    `forked_at` is 0 where it was not forked. `listed` says whether its principal may list and open
+    it; None: an older release wrote it, and nobody has looked yet.
     """
 
     id: ThreadId
@@ -122,6 +123,7 @@ class ThreadHead:
     forked_at: int
     created_at_us: int
     metadata: Mapping[str, str]
+    listed: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,21 +230,38 @@ class ThreadRecord:
     forked_at: int
     entries: tuple[Entry, ...]
     deleted: bool = False
+    forked_from: ThreadId | None = None
+
+
+class Segment(NamedTuple):
+    """The entries behind `after` and up to `to` that are a thread's own."""
+
+    thread: ThreadId
+    after: int
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRun:
+    """The last run of a thread that was not deleted.
+
+    `responses` counts its responses: the first, and one for each time that it went on after it
+    had to wait for a person.
+    """
+
+    run: RunId
+    responses: int
+    status: RunStatus
+    cancel_asked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ListedThread:
-    """A thread as a list shows it.
-
-    `entries`, in order, are the first in which a user said something, and of its own from the
-    beginning of its last run on: what others brought along, what made the run wait, and the last
-    of the run. `status` is that of the last run, None where there is none, or it was deleted.
-    """
+    """A thread as a list shows it. `title` is "" where no user has said anything in it."""
 
     head: ThreadHead
-    entries: tuple[Entry, ...]
-    status: RunStatus | None
-    cancel_asked: bool
+    title: str
+    latest: LatestRun | None
 
 
 @dataclass(frozen=True, slots=True)

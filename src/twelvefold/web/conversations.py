@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded, RunStarted
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import OVER, ListedThread, RunRecord, Store, ThreadHead, ThreadRecord
+from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead, ThreadRecord
 from twelvefold.engine.commands import delete_thread, fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, DuplicateRow, NotFound
@@ -24,11 +24,11 @@ from twelvefold.web.call_results import call_history, without_repeats
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
-from twelvefold.web.ids import conversation_id, parse_conversation_id
+from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.inputs import item_of
 from twelvefold.web.items import input_items, item_list
-from twelvefold.web.journal import Journal, latest_response
-from twelvefold.web.kept import head_of, is_kept, kept_of
+from twelvefold.web.journal import Journal
+from twelvefold.web.kept import head_of, kept_of
 from twelvefold.web.paging import integer_of, listed, page_of, paged
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
@@ -39,7 +39,6 @@ from twelvefold.web.shapes import Json
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""
 MOST_ENTRIES = 500
-TITLE_CHARS = 80
 LOCK_S = 5.0
 LOOK_S = 0.2
 
@@ -70,7 +69,7 @@ def _items(least: int = 0) -> Check:
 async def retrieve(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}`, with what the page wants to know beside."""
     web, head = web_of(request), await _head(request)
-    return await _answer(web, head)
+    return await _answer(web, head.id)
 
 
 async def update(request: Request) -> Response:
@@ -105,11 +104,10 @@ async def _head(request: Request) -> ThreadHead:
     return await head_of(web_of(request).services.store, principal_of(request), thread)
 
 
-async def _answer(web: Web, head: ThreadHead) -> Response:
+async def _answer(web: Web, thread: ThreadId) -> Response:
     """A conversation with all that is to be said about it."""
-    record = await _loaded(web, head)
-    run = await _last_run(web, record)
-    return json_response(_conversation(head) | _summary(head, record, run))
+    listed = await patiently(lambda: web.services.store.listed_thread(thread), PATIENCE_S)
+    return json_response(_row(listed))
 
 
 async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
@@ -211,79 +209,35 @@ async def _put_in(store: Store, thread: ThreadId, head: int, run: int, event: Ev
 
 
 async def list_all(request: Request) -> Response:
-    """`GET /v1/conversations`: the newest first, each with its title and how its last run is."""
+    """`GET /v1/conversations`: each with its title and how its last run is."""
     web, principal = web_of(request), principal_of(request)
     page = page_of(request.query_params)
-    if not page.newest_first:
-        refuse("conversations are listed newest first", "order", "unsupported_value")
-    before = parse_conversation_id(page.after) if page.after else None
-    found: list[Json] = []
-    while len(found) <= page.limit:
-        threads = await web.services.store.threads(
-            principal.id, limit=page.limit + 1, before=before
-        )
-        found += [one for thread in threads if (one := _row(thread))]
-        if len(threads) <= page.limit:
-            break
-        before = threads[-1].head.id
-    return json_response(listed(found[: page.limit], len(found) > page.limit))
-
-
-def _row(thread: ListedThread) -> Json | None:
-    """A conversation as it is listed; None for one that was not to be kept.
-
-    Once a run was to be kept, so are all behind it: the last one says it for the whole thread.
-    """
-    head, entries = thread.head, thread.entries
-    record = ThreadRecord(
-        head.id, head.principal, head.workflow, head.head, head.forked_at, entries
+    after = parse_conversation_id(page.after) if page.after else None
+    found = await web.services.store.threads(
+        principal.id, limit=page.limit + 1, after=after, newest_first=page.newest_first
     )
-    if not is_kept(record):
-        return None
-    return _conversation(head) | _summary(head, record, thread)
+    rows = [_row(thread) for thread in found]
+    return json_response(listed(rows[: page.limit], len(rows) > page.limit))
 
 
-def _summary(head: ThreadHead, record: ThreadRecord, run: RunRecord | ListedThread | None) -> Json:
-    """What is to be said about a conversation; the entries of a `ListedThread` are enough."""
+def _row(thread: ListedThread) -> Json:
+    """A conversation as it is listed."""
+    head, latest = thread.head, thread.latest
     source, position = head.forked_from, head.forked_at
     forked = {"id": conversation_id(source), "position": position} if source else None
-    return {
-        "title": _title(record.entries),
-        "status": _status(run) if run else None,
-        "response": latest_response(record),
-        "model": record.workflow or None,
+    response = str(ResponseId(latest.run, latest.responses - 1)) if latest else None
+    return _conversation(head) | {
+        "title": thread.title,
+        "status": _status(latest) if latest else None,
+        "response": response,
+        "model": head.workflow or None,
         "forked_from": forked,
     }
 
 
-def _status(run: RunRecord | ListedThread) -> str | None:
+def _status(run: LatestRun) -> str:
     """How a run is; one that is to be cancelled comes to no other end any more."""
     return "cancelled" if run.cancel_asked and run.status not in OVER else run.status
-
-
-async def _last_run(web: Web, record: ThreadRecord) -> RunRecord | None:
-    if record.head <= record.forked_at:
-        return None
-    try:
-        return await web.services.store.run(RunId(record.id, record.entries[-1].run))
-    except NotFound:
-        return None  # it was deleted, or there is none yet
-
-
-def _title(entries: Sequence[Entry]) -> str:
-    """What was said first, in one line."""
-    for entry in entries:
-        if isinstance(entry.event, RunStarted | ItemsAdded):
-            for item in entry.event.items:
-                if item.get("role") == "user" and (text := _text(item)):
-                    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
-    return ""
-
-
-def _text(item: Item) -> str:
-    content = item.get("content") or ""
-    parts = [content] if isinstance(content, str) else [one.get("text", "") for one in content]
-    return " ".join(" ".join(parts).split())
 
 
 async def journal(request: Request) -> Response:
@@ -305,17 +259,16 @@ async def fork(request: Request) -> Response:
     if position > head.head:
         refuse(f"the conversation has {head.head} entries", "position")
     made = await fork_at(web.services, head.id, position, principal=principal)
-    forked = await web.services.store.thread(made)
-    return await _answer(web, forked)
+    return await _answer(web, made)
 
 
 async def cancel(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/cancel`: its run, however it was begun."""
     web, head = web_of(request), await _head(request)
-    run = await _last_run(web, await _loaded(web, head))
-    if run is not None and run.status not in OVER:
-        await cancelled(web, run.run)
-    return await _answer(web, head)
+    latest = (await web.services.store.listed_thread(head.id)).latest
+    if latest is not None and latest.status not in OVER:
+        await cancelled(web, latest.run)
+    return await _answer(web, head.id)
 
 
 _ONE = "/v1/conversations/{conversation_id}"

@@ -21,19 +21,21 @@ async def head_of(store: Store, principal: Principal, thread: ThreadId) -> Threa
     nothing = NotFound(f"no conversation {conversation_id(thread)!r}")
     try:
         head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+        if head.principal == principal.id and head.listed is None:
+            # An older release wrote it.
+            head = (await patiently(lambda: store.listed_thread(thread), PATIENCE_S)).head
     except NotFound:
         raise nothing from None
-    behind = head.forked_at
-    first = await patiently(lambda: store.first_entry(thread, behind=behind), PATIENCE_S)
-    began = first.event.asked if first and isinstance(first.event, RunStarted) else None
-    if head.principal != principal.id or (began and not (began.store or began.conversation)):
+    if head.principal != principal.id or not head.listed:
         raise nothing
     return head
 
 
 async def kept_of(store: Store, record: ThreadRecord) -> ThreadRecord:
     """The thread without what was deleted. Raises NotFound if nothing of it is left."""
-    deleted = await patiently(lambda: store.deleted_runs(record.id), PATIENCE_S)
+    head = ThreadHead(record.id, "", "", record.head, record.forked_from, record.forked_at, 0, {})
+    lineage = await patiently(lambda: store.lineage(head), PATIENCE_S)
+    deleted = await patiently(lambda: store.deleted_runs(lineage), PATIENCE_S)
     gone = {
         entry.run
         for entry in record.entries

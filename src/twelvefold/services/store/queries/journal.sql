@@ -3,12 +3,17 @@
 -- both stand in mysql.sql and sqlite.sql.
 
 -- insert_thread: a conversation begins, with its first entry or (head 0) without one
-INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata)
-VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata)
+INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
+                     listed, title)
+VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata, :listed, :title)
 
--- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted
+-- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted; whether a
+-- thread is listed, its first own entry says, and its title, the first in which a user says something
 UPDATE threads SET head = :head + 1,
-       workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END
+       workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END,
+       listed = CASE WHEN listed IS NOT NULL AND :head = COALESCE(forked_at, 0) THEN :listed
+                     ELSE listed END,
+       title = CASE WHEN title = '' OR (title IS NULL AND :head = 0) THEN :title ELSE title END
  WHERE id = :thread AND head = :head AND deleted_at IS NULL
 
 -- insert_run: a turn begins, leased or (with an empty token) queued
