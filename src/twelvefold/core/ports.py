@@ -186,8 +186,17 @@ class Store(Protocol):
 
     # --- conversations, for those who read along or look back ---------------------------------
 
-    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+    async def follow(
+        self,
+        thread: ThreadId,
+        *,
+        after: int,
+        deltas_after: tuple[int, int],
+        to: int | None = None,
+    ) -> Heard:
         """The thread's own entries behind a position, and deltas behind (position, number).
+
+        Those up to `to`, if it is given.
 
         One snapshot of both: an entry without the deltas in front of it would not be the story
         that others read later.
@@ -224,13 +233,24 @@ class Store(Protocol):
         after: int,
         to: int,
         newest_first: bool = False,
-        type: str = "",
     ) -> list[Entry]:
         """Some of the entries behind `after` and up to `to`, in order, or the last of them first.
 
         Empty only if there are none; a bounded number otherwise, and no more bytes than a bound
-        plus one entry. Those of one type, if one is given.
+        plus one entry.
         """
+        ...
+
+    async def answers(self, lineage: Sequence[Segment], *, after: int, to: int) -> list[Entry]:
+        """Some of the answers to approvals behind `after` and up to `to`, in order."""
+        ...
+
+    async def run_at(self, head: ThreadHead) -> int:
+        """The ordinal of the run of a thread's last entry; 0 if it has none."""
+        ...
+
+    async def waits(self, run: RunId, *, before: int) -> int:
+        """How often a run had to wait for a person, by its entries before a position."""
         ...
 
     async def last_start(self, lineage: Sequence[Segment], position: int) -> Entry | None:

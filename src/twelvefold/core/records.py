@@ -91,7 +91,11 @@ class IdempotentRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the operator sees it. Times are microseconds since 1970 by the server's clock."""
+    """A run as the operator sees it. Times are microseconds since 1970 by the server's clock.
+
+    Its entries are behind `began` - 1 and up to `last_position`, None where no later run bounds
+    them; both are of a single run alone, not of one in a list.
+    """
 
     run: RunId
     status: RunStatus
@@ -105,6 +109,8 @@ class RunRecord:
     leased: bool
     cancel_asked: bool
     background: bool = False
+    began: int = 0
+    last_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,6 @@ class ThreadRecord:
     forked_at: int
     entries: tuple[Entry, ...]
     deleted: bool = False
-    forked_from: ThreadId | None = None
 
 
 class Segment(NamedTuple):

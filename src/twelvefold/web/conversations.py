@@ -6,7 +6,7 @@ before stays read. Listing, the journal and forks are our own, no part of the Op
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -15,26 +15,33 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead, ThreadRecord
+from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead
 from twelvefold.engine.commands import delete_thread, fork_at
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import Conflict, DuplicateRow, NotFound
+from twelvefold.errors import Conflict, DuplicateRow
 from twelvefold.web.auth import principal_of
-from twelvefold.web.call_results import call_history, without_repeats
+from twelvefold.web.call_results import (
+    NO_CALLS,
+    brings_calls,
+    history_of,
+    without_repeats,
+)
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.inputs import item_of
-from twelvefold.web.items import input_items, item_list
+from twelvefold.web.item_pages import ItemPages, ItemView, items_of
+from twelvefold.web.items import input_items
 from twelvefold.web.journal import Journal
-from twelvefold.web.kept import head_of, kept_of
-from twelvefold.web.paging import integer_of, listed, page_of, paged
+from twelvefold.web.kept import head_of
+from twelvefold.web.paging import integer_of, listed, page_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
+from twelvefold.web.thread_reader import reader_of
 
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""
@@ -49,7 +56,7 @@ LOOK_S = 0.2
 async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
-    fields: Mapping[str, Check] = {"metadata": metadata, "items": _items()}
+    fields: Mapping[str, Check] = {"metadata": metadata, "items": _some_items()}
     given = members(await json_body(request, may_be_empty=True), fields, ())
     items = await resolved(web, principal, given.get("items", ()), "items")
     items = without_repeats(items, at="items")
@@ -62,7 +69,7 @@ async def create(request: Request) -> Response:
     return json_response(_conversation(await store.thread(thread)))
 
 
-def _items(least: int = 0) -> Check:
+def _some_items(least: int = 0) -> Check:
     return list_of(item_of, least=least, most=MOST_ITEMS)
 
 
@@ -110,58 +117,38 @@ async def _answer(web: Web, thread: ThreadId) -> Response:
     return json_response(_row(listed))
 
 
-async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
-    """What of the conversation's journal is to be seen. Raises NotFound if that is nothing."""
-    store = web.services.store
-    return await kept_of(store, await store.load(head.id))
-
-
 # --- its items ----------------------------------------------------------------------------------
 
 
 async def list_items(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items`."""
     page = page_of(request.query_params)
-    return json_response(paged(await _listed(request), page))
+    return json_response(await (await _items(request)).page(page))
 
 
 async def get_item(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items/{item_id}`."""
-    return json_response(_found(await _listed(request), request))
+    return json_response(await (await _items(request)).item(request.path_params["item_id"]))
 
 
-async def _listed(request: Request) -> list[Json]:
+async def _items(request: Request) -> ItemPages:
     web, head = web_of(request), await _head(request)
-    return _items_of(request, await _loaded(web, head))
-
-
-def _items_of(request: Request, record: ThreadRecord) -> list[Json]:
-    how = web_of(request).settings
-    return item_list(
-        record.id,
-        record.entries,
-        tool_items=how.tool_items,
-        tool_outputs=how.tool_outputs,
-        wanted=tool_items_of(request.headers),
-    )
-
-
-def _found(items: Sequence[Json], request: Request) -> Json:
-    wanted = request.path_params["item_id"]
-    for item in items:
-        if item["id"] == wanted:
-            return item
-    raise NotFound(f"no item {wanted!r} in this conversation")
+    how = web.settings
+    view = ItemView(how.tool_items, how.tool_outputs, tool_items_of(request.headers))
+    return await items_of(web.services.store, head, view)
 
 
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"items": _items(1)}, ("items",))
+    given = members(await json_body(request), {"items": _some_items(1)}, ("items",))
     items = await resolved(web, principal, given["items"], "items")
 
-    def event(record: ThreadRecord) -> Event:
-        return ItemsAdded(without_repeats(items, call_history(record.entries), at="items"))
+    async def event(head: ThreadHead) -> Event:
+        calls = NO_CALLS
+        if brings_calls(items):
+            calls = await history_of(await reader_of(web.services.store, head))
+        return ItemsAdded(without_repeats(items, calls, at="items"))
 
     entry = await _added(web, head, event)
     return json_response(listed(input_items(head.id, entry), has_more=False))
@@ -171,30 +158,33 @@ async def delete_item(request: Request) -> Response:
     """`DELETE /v1/conversations/{conversation_id}/items/{item_id}`."""
     web, head = web_of(request), await _head(request)
 
-    def event(record: ThreadRecord) -> Event:
-        return ItemRemoved(_found(_items_of(request, record), request)["id"])
+    async def event(_: ThreadHead) -> Event:
+        item = await (await _items(request)).item(request.path_params["item_id"])
+        return ItemRemoved(item["id"])
 
     await _added(web, head, event)
     return json_response(_conversation(head))
 
 
-async def _added(web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Event]) -> Entry:
+async def _added(
+    web: Web, head: ThreadHead, event: Callable[[ThreadHead], Awaitable[Event]]
+) -> Entry:
     """Append an entry between two runs, as soon as the one under way is over.
 
     Raises ApiError if that takes too long.
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
-        record = await store.load(head.id)
-        run = record.entries[-1].run if record.entries else 0
-        said = event(await kept_of(store, record))
+        said = await event(head)
+        run = await store.run_at(head)
         try:
-            return await _put_in(store, head.id, record.head, run, said)
+            return await _put_in(store, head.id, head.head, run, said)
         except Conflict as error:
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
         await asyncio.sleep(LOOK_S)
+        head = await store.thread(head.id)
 
 
 async def _put_in(store: Store, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
@@ -245,10 +235,10 @@ async def journal(request: Request) -> Response:
     query = request.query_params
     after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
     web, head = web_of(request), await _head(request)
-    record = await _loaded(web, head)
-    workflow = web.services.workflows.get(record.workflow)
-    shown = Journal(record, workflow, web.settings.tool_outputs)
-    return json_response(shown.page(after, min(limit, MOST_ENTRIES)))
+    services, outputs = web.services, web.settings.tool_outputs
+    reader = await reader_of(services.store, head)
+    shown = Journal(reader, services.store, services.workflows.get(head.workflow), outputs)
+    return json_response(await shown.page(after, min(limit, MOST_ENTRIES)))
 
 
 async def fork(request: Request) -> Response:

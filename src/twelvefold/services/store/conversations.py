@@ -18,6 +18,9 @@ from twelvefold.services.store.listing import Listing, thread_head
 from twelvefold.services.store.transaction import Connection, encoded
 from twelvefold.services.store.windows import entry_of
 
+LAST = 2**62
+"""A position that no journal reaches."""
+
 
 class Conversations(Listing):
     """The methods of `twelvefold.core.ports.Store` that are about threads."""
@@ -39,7 +42,6 @@ class Conversations(Listing):
             row["forked_at"] or 0,
             tuple(entries),
             deleted=row["deleted_at"] is not None,
-            forked_from=ThreadId(row["forked_from"]) if row["forked_from"] else None,
         )
 
     async def _thread_row(self, db: Connection, thread: str, statement: str = "thread") -> Row:
@@ -58,10 +60,22 @@ class Conversations(Listing):
 
     # --- reading along ------------------------------------------------------------------------
 
-    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+    async def follow(
+        self,
+        thread: ThreadId,
+        *,
+        after: int,
+        deltas_after: tuple[int, int],
+        to: int | None = None,
+    ) -> Heard:
         position, number = deltas_after
         heard = await self._found(
-            "follow", thread=thread, after=after, position=position, number=number
+            "follow",
+            thread=thread,
+            after=after,
+            position=position,
+            number=number,
+            to=LAST if to is None else to,
         )
         # In order here: the server would have to make a table of both to sort it.
         heard.sort(key=lambda row: (row["position"], row["number"]))

@@ -438,4 +438,6 @@ def _run_record(row: Row) -> RunRecord:
         leased=bool(row["leased"]),
         cancel_asked=bool(row["cancel_asked"]),
         background=bool(row["background"]),
+        began=row.get("began") or 0,
+        last_position=row["next_began"] - 1 if row.get("next_began") else None,
     )

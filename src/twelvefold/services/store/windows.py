@@ -7,20 +7,24 @@ statement reads from one of those threads.
 from collections.abc import Collection, Sequence
 
 from twelvefold.core.events import Entry, decode, size_of
-from twelvefold.core.ids import ThreadId
+from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Row, Segment, ThreadHead
-from twelvefold.services.store.database import Database, in_parts, listed
+from twelvefold.services.store.database import Database, in_parts, key_of, listed
 from twelvefold.services.store.transaction import Connection
 
 WINDOW_ROWS = 32
 WINDOW_BYTES = 1024 * 1024
 """An entry more than has room is read: the first is read however large it is."""
+ANSWERS = 4
+"""Answers to approvals that are read at once."""
 
 
 class Windows(Database):
     """The methods of `twelvefold.core.ports.Store` that read a part of a journal."""
 
     async def lineage(self, head: ThreadHead) -> tuple[Segment, ...]:
+        if not head.forked_from:
+            return (Segment(head.id, 0, head.head),)
         async with self._reading() as db:
             return await self._lineage(db, head)
 
@@ -43,7 +47,6 @@ class Windows(Database):
         after: int,
         to: int,
         newest_first: bool = False,
-        type: str = "",
         rows: int = WINDOW_ROWS,
         size: int = WINDOW_BYTES,
     ) -> list[Entry]:
@@ -53,11 +56,33 @@ class Windows(Database):
                 if first >= last:
                     continue
                 values = {"thread": segment.thread, "after": first, "to": last}
-                values |= {"rows": rows, "bytes": size, "type": type}
+                values |= {"rows": rows, "bytes": size}
                 statement = "window_back" if newest_first else "window"
                 if found := await db.fetch(self._sql[statement], values):
                     return [entry_of(**row) for row in found]
         return []
+
+    async def answers(
+        self, lineage: Sequence[Segment], *, after: int, to: int, rows: int = ANSWERS
+    ) -> list[Entry]:
+        for segment in lineage:
+            first, last = max(after, segment.after), min(to, segment.to)
+            if first >= last:
+                continue
+            values = {"thread": segment.thread, "after": first, "to": last, "rows": rows}
+            if found := await self._found("answers", **values):
+                return [entry_of(**row) for row in found]
+        return []
+
+    async def run_at(self, head: ThreadHead) -> int:
+        # A fork without an entry of its own goes on from its origin's.
+        thread = head.id if head.head > head.forked_at else head.forked_from
+        rows = await self._found("run_at", thread=thread, position=head.head)
+        return int(rows[0]["run"]) if rows else 0
+
+    async def waits(self, run: RunId, *, before: int) -> int:
+        rows = await self._found("waits", **key_of(run), before=before)
+        return int(rows[0]["waits"])
 
     async def last_start(self, lineage: Sequence[Segment], position: int) -> Entry | None:
         for segment in reversed(lineage):

@@ -132,7 +132,6 @@ SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
   FROM (SELECT sized.position, SUM(sized.size) OVER (ORDER BY sized.position) - sized.size AS ahead
           FROM (SELECT s.position, LENGTH(s.body) AS size FROM events s
                  WHERE s.thread_id = :thread AND s.position > :after AND s.position <= :to
-                   AND (:type = '' OR s.type = :type)
                  ORDER BY s.position LIMIT :rows) sized) w
   JOIN events e ON e.thread_id = :thread AND e.position = w.position
  WHERE w.ahead < :bytes
@@ -144,11 +143,32 @@ SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
                SUM(sized.size) OVER (ORDER BY sized.position DESC) - sized.size AS ahead
           FROM (SELECT s.position, LENGTH(s.body) AS size FROM events s
                  WHERE s.thread_id = :thread AND s.position > :after AND s.position <= :to
-                   AND (:type = '' OR s.type = :type)
                  ORDER BY s.position DESC LIMIT :rows) sized) w
   JOIN events e ON e.thread_id = :thread AND e.position = w.position
  WHERE w.ahead < :bytes
  ORDER BY e.position DESC
+
+-- answers: to approvals, in order; the positions are found first, so that no other body is read
+SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
+  FROM (SELECT s.position FROM events s
+         WHERE s.thread_id = :thread AND s.position > :after AND s.position <= :to
+           AND s.type = 'ApprovalAnswered'
+         ORDER BY s.position LIMIT :rows) found
+  JOIN events e ON e.thread_id = :thread AND e.position = found.position
+ ORDER BY e.position
+
+-- run_at: 0 rows mean that there is no such entry
+SELECT run FROM events WHERE thread_id = :thread AND position = :position
+
+-- waits: one row always; see `rests`
+SELECT COUNT(*) AS waits FROM events e
+ WHERE e.thread_id = :thread AND e.run = :ordinal AND e.position < :before
+   AND e.position >= COALESCE((SELECT r.began FROM runs r
+                                WHERE r.thread_id = :thread AND r.ordinal = :ordinal), 1)
+   AND e.type IN ('ApprovalAsked', 'OutcomeUnknown')
+   AND NOT EXISTS (SELECT 1 FROM events f WHERE f.thread_id = e.thread_id
+                      AND f.position = e.position AND f.type = 'OutcomeUnknown'
+                      AND f.body LIKE '%"final":true}')
 
 -- last_start: the first entry of the run that was under way at a position; 0 rows mean that none was
 SELECT e.position, e.run, e.type, e.version, e.body, e.at_us FROM events e
@@ -175,10 +195,11 @@ SELECT e.thread_id, e.position, e.type, e.version, e.body
 -- follow: deltas and entries that are new, in one statement and so as of one moment; number 0 is
 -- an entry
 SELECT position, number, 0 AS run, kind AS type, 0 AS version, body, at_us FROM deltas
- WHERE thread_id = :thread AND position >= :position AND (position > :position OR number > :number)
+ WHERE thread_id = :thread AND position >= :position AND position <= :to
+   AND (position > :position OR number > :number)
 UNION ALL
 SELECT position, 0 AS number, run, type, version, body, at_us FROM events
- WHERE thread_id = :thread AND position > :after
+ WHERE thread_id = :thread AND position > :after AND position <= :to
 
 -- marks: how far each thread is; 0 rows mean that there is none of them
 SELECT t.id, t.head, (SELECT COALESCE(MAX(d.number), 0) FROM deltas d
