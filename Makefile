@@ -10,6 +10,10 @@ SERVERS := $(PY) -m tests.servers run --
 COMPILE = $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+# What `make lock` writes; `make audit` reads each.
+LOCKS := requirements.txt requirements-runtime.txt \
+	$(addsuffix /requirements.txt,$(addprefix tests/conformance/,python litellm semantic_kernel))
+
 # By another name: a line that says MAKE is carried out by `make -n`, too, which a release must not be.
 SELF := $(MAKE)
 RUNS ?= ../shared/taubench/recorded
@@ -24,7 +28,7 @@ SEEDS ?= 0-9999
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci docs reference factors lock replay crash chaos simulate bench bench-service
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos simulate bench bench-service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +105,10 @@ check-ci: $(READY) ## workflows, compose.yaml, Procfile, systemd units and shell
 	@tools/check-ci
 	@$(PY) -m tests.ci.dry_run
 	$(PY) -m pytest -q tests/ci
+
+audit: $(READY) ## known vulnerabilities of what the locks name, asked of PyPI and npm (ARGS="--ignore-vuln ID")
+	$(VENV)/bin/pip-audit --disable-pip --require-hashes $(LOCKS:%=--requirement %) $(ARGS)
+	npm audit --package-lock-only --prefix tests/conformance/node
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: to the newest)
 	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml

@@ -149,5 +149,7 @@ def finished(status: FinalStatus = "completed", reason: str = "") -> RunFinished
     return RunFinished(status, reason)
 
 
-def open_call(tool: str, *, id: str = "2.0", wire_id: str = "c1", arguments: str = "{}") -> Call:
-    return Call(CallId(id), tool, arguments, wire_id)
+def open_call(
+    tool: str, *, id: str = "2.0", wire_id: str = "c1", arguments: str = "{}", number: int = 0
+) -> Call:
+    return Call(CallId(id), tool, arguments, wire_id, number=number)

@@ -183,6 +183,9 @@ def _limits(settings: Settings) -> Limits:
     usd, model = settings.run_budget_usd, settings.openai_model
     return Limits(
         max_steps=settings.max_steps,
+        calls_per_reply=settings.max_calls_per_reply,
+        conversation_entries=settings.max_conversation_entries,
+        conversation_bytes=settings.max_conversation_bytes,
         deadline_s=settings.run_deadline_s,
         lease_s=settings.lease_s,
         max_attempts=settings.max_attempts,

@@ -4,6 +4,7 @@ TwelvefoldError
 ├── SettingsError          the operator: a variable is wrong; nothing was started
 ├── RequestError           the caller: the request is wrong as it stands
 │   ├── NotFound           … it names something that is not there
+│   ├── ConversationTooLarge … it would make a conversation larger than the limit
 │   └── Conflict           … it does not fit the present state; try again later
 │       ├── Repeated       … it was made before, under this very key
 │       └── TooLate        … it is about what is over; to try again does not help
@@ -25,14 +26,34 @@ TwelvefoldError
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from twelvefold.core.events import Usage
 
 
 class TwelvefoldError(Exception):
-    """The base of all errors raised on purpose."""
+    """The base of all errors raised on purpose.
+
+    A message may quote a statement's values, a prompt, a reply or an address, so it goes to the
+    journal and to the caller, and never to a log. `log_text` is what a log holds of the error
+    beside its type and place; "" unless the code that raises it calls `loggable`.
+    """
+
+    log_text: str = ""
+
+    def loggable(self, text: str = "") -> Self:
+        """Let logs hold `text`, by default the whole message; it must quote nothing of the above.
+
+        Returns the error, to be raised.
+        """
+        self.log_text = text or str(self)
+        return self
+
+    @property
+    def logged(self) -> str:
+        """What another error's `log_text` may say of this one."""
+        return self.log_text or type(self).__name__
 
 
 class SettingsError(TwelvefoldError):
@@ -49,6 +70,10 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that is not there, or not the caller's."""
+
+
+class ConversationTooLarge(RequestError):
+    """The conversation is as large as it may be; the message names the setting."""
 
 
 class Conflict(RequestError):

@@ -143,3 +143,21 @@ def test_what_is_reached_from_outside_is_reached_from_this_machine_alone() -> No
 
     assert len(ports) == 2
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_a_unit_has_limits_and_leaves_no_core_dump(path: Path) -> None:
+    limits = unit(path)
+
+    assert limits["LimitCORE"] == "0"
+    assert int(limits["LimitNOFILE"]) >= 1_024
+    assert re.fullmatch(r"[1-9]G", limits["MemoryMax"])
+
+
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_compose_has_the_limits_of_the_units(name: str) -> None:
+    [path] = [one for one in UNITS if one.stem == f"twelvefold-{name}"]
+    limits = unit(path)
+
+    assert OURS[name]["ulimits"] == {"nofile": int(limits["LimitNOFILE"]), "core": 0}
+    assert int(OURS[name]["mem_limit"].removesuffix("g")) >= int(limits["MemoryMax"][:-1])

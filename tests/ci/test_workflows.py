@@ -153,3 +153,17 @@ def test_a_matrix_is_every_choice_of_each_with_each() -> None:
 
     assert found == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
     assert filled("${{ matrix.a }}-${{ matrix.b }}", found[1]) == "2-x"
+
+
+def test_every_lock_is_audited_each_day_and_when_it_changes() -> None:
+    workflow: dict[Any, Any] = read(WORKFLOWS / "audit.yml")
+    when = workflow[True]  # what YAML reads the key `on` as
+    locks = [*ROOT.glob("requirements*.txt"), *(ROOT / "tests/conformance").glob("*/*.txt")]
+    node = [path.parent for path in (ROOT / "tests/conformance").glob("*/package-lock.json")]
+    words = shlex.split(recipe("audit"))
+
+    assert len(locks) == 5
+    assert {str(path.relative_to(ROOT)) for path in (*locks, *node)} <= {*words}
+    assert when["schedule"]
+    for event in ("push", "pull_request"):
+        assert {"**/requirements*.txt", "**/package-lock.json"} <= {*when[event]["paths"]}

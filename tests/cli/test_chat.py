@@ -24,6 +24,7 @@ from tests.services.model.mock_server import refuses, stalls, streams
 from tests.services.model.streams import Said, responses_events
 from twelvefold.cli.chat import _welcome
 from twelvefold.config import Settings
+from twelvefold.observe.escape import is_visible
 
 PROMPT = "\x1b[?2004h"
 """What prompt_toolkit sends when it begins to read: pasted text is to come in brackets."""
@@ -87,6 +88,18 @@ def test_what_is_to_be_judged_is_shown_whole(here: Path) -> None:
 
     assert f"→ pay {arguments}" in done.lines
     assert f"allow pay {arguments}?" in done.lines
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_value_is_shown_that_the_tool_gets(here: Path) -> None:
+    odd = "".join(("\u202e", "\u200b", "\u2028", "\U000e0041"))
+
+    done = child(here, "chat", said=f'call pay {{"cents": 3, "note": "{odd}", "cents": 5}}\ny\n')
+
+    shown = r'{"cents": 5, "note": "\u202e\u200b\u2028\udb40\udc41"}'
+    assert f"allow pay {shown}?" in done.lines
+    assert "result: paid 5" in done.lines
+    assert all(map(is_visible, (done.out + done.err).replace("\n", "")))
 
 
 @pytest.mark.usefixtures("shop")

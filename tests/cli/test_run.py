@@ -205,7 +205,7 @@ def test_a_call_that_needs_a_person_leaves_the_run_waiting(tw: Twelvefold) -> No
 def test_the_model_cannot_command_the_terminal(shop: ModelServer, tw: Twelvefold) -> None:
     done = tw("run", "\x1b[2Jred \u202e")
 
-    assert done.out == "said: [2Jred \n"
+    assert done.out == "said: \\x1b[2Jred \\u202e\n"
     assert shop.calls[-1].body["input"][0]["content"][0]["text"] == "\x1b[2Jred \u202e"
 
 

@@ -67,7 +67,7 @@ def test_a_reply_leaves_its_calls_open() -> None:
     written = '{"code": "CR-1"}'
     assert replied_to.pending == (
         open_call("look", id="2.0", wire_id="c1", arguments=written),
-        open_call("enrol", id="2.1", wire_id="c1-2", arguments=written),
+        open_call("enrol", id="2.1", wire_id="c1-2", arguments=written, number=1),
     )
     assert (replied_to.steps, replied_to.usage) == (1, SPENT)
 

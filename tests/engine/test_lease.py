@@ -15,6 +15,7 @@ from twelvefold.engine.append import Driven
 from twelvefold.engine.lease import HeldLease, LeaseGuard, LeaseRenewal, RenewedLease
 from twelvefold.engine.renewal import LeaseRenewer, renew, renew_leases
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable
+from twelvefold.observe.exceptions import summary
 
 
 @contextlib.asynccontextmanager
@@ -211,7 +212,7 @@ async def test_no_error_ends_the_renewals(
 
     (line,) = caplog.records
     assert line.message == "lease_not_renewed"
-    assert vars(line)["fields"]["error"] == (str(error) or type(error).__name__)
+    assert vars(line)["fields"]["error"] == summary(error)
 
 
 @pytest.mark.usefixtures("quick_looks")

@@ -1,5 +1,7 @@
 """What a log line holds, and what becomes of it when nobody reads any more."""
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from twelvefold.observe.escape import is_visible
 from twelvefold.observe.log import LogFormat, bind, get_logger, start_logging
 
 log = get_logger("twelvefold.test")
@@ -74,7 +77,9 @@ def test_a_traceback_stays_in_its_line() -> None:
         log.exception("tool_failed")
 
     (line,) = stream.getvalue().splitlines()
-    assert "ValueError: broken" in json.loads(line)["traceback"]
+    told = json.loads(line)["traceback"]
+    assert told.endswith("in test_a_traceback_stays_in_its_line\nValueError")
+    assert "broken" not in told
 
 
 def test_what_json_cannot_hold_is_written_as_text() -> None:
@@ -92,6 +97,71 @@ def test_other_libraries_lines_have_the_same_form() -> None:
 
     line = json.loads(stream.getvalue())
     assert (line["event"], line["logger"]) == ("slow callback", "asyncio")
+
+
+def test_an_exception_as_a_field_is_written_without_its_message() -> None:
+    stream = started()
+
+    log.warning("failed", error=ValueError("ann@example.org"))
+
+    assert json.loads(stream.getvalue())["error"] == "ValueError"
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_no_library_brings_an_exceptions_message_into_the_log(format: LogFormat) -> None:
+    stream = started(format)
+    error = ValueError("ann@example.org")
+
+    logging.getLogger("shop").error("it failed: %s", error)
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application\n", exc_info=error)
+
+    assert "it failed: ValueError" in stream.getvalue()
+    assert "Exception in ASGI application" in stream.getvalue()
+    assert "ann@" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_asyncio_says_what_failed_without_arguments_and_messages(debug: bool) -> None:
+    stream = started()
+    loop = asyncio.get_running_loop()
+    loop.set_debug(debug)
+
+    async def fail() -> None:
+        raise ValueError("ann@example.org")
+
+    def called(said: str) -> None:
+        raise ValueError(said)
+
+    task = loop.create_task(fail(), name="of ann@example.org")
+    loop.call_soon(called, "ann@example.org")
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert "Task exception was never retrieved" in events
+    assert any(event.startswith("Exception in callback") for event in events)
+    assert "ann@" not in stream.getvalue()
+
+
+def test_of_other_libraries_what_is_below_a_warning_is_left_out() -> None:
+    start_logging(stream := io.StringIO(), level="debug")
+
+    logging.getLogger("httpx").info("HTTP Request: GET https://a.example/?mail=ann@example.org")
+    logging.getLogger("asyncmy.cursors").debug("SELECT 'ann@example.org'")
+
+    assert stream.getvalue() == ""
+
+
+def test_a_logger_with_a_level_of_its_own_is_heard() -> None:
+    stream = started()
+    mine = logging.getLogger("shop_with_level")
+    mine.setLevel(logging.INFO)
+
+    logging.getLogger("shop_with_level.tools").info("restocked")
+
+    assert json.loads(stream.getvalue())["event"] == "restocked"
 
 
 def test_below_the_level_nothing_is_written() -> None:
@@ -123,3 +193,91 @@ def test_a_closed_stream_stops_nothing() -> None:
     stream.close()
 
     log.info("nobody_reads")
+
+
+# --- values that would act on a terminal or forge a line ------------------------------------------
+
+
+ODD = (
+    *("\x1b[2J\x1b]0;owned\x07", "a\rb", "a\nb", "\u202eback", "a\u2028b", "a\x85b", "a\x9bb"),
+    *("a\x7fb", "a\u200bb", "a\ufe0fb", "a\U000e0041b", "a\ud800b", "a\u00a0b", "\u0301a", "שלום"),
+    *('"', "\\", 'a" level="error', "", "a b", "\ue000", "a\u0301\u0301\u0301\u0301\u0301\u0301"),
+)
+
+
+def write_odd(value: str) -> None:
+    """Everything that a line is made of, with this in it."""
+    with bind(**{f"bound{value}": value}):
+        event, fields = f"event{value}", {f"field{value}": value, "nested": {value: [value]}}
+        log.info(event, **fields)
+        logging.getLogger("library").warning("from a library: %s", value)
+        try:
+            raise ValueError(f"{value}\n12:00:00 info    forged")
+        except ValueError:
+            log.exception("failed", value=value)
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize("number", range(len(ODD)))
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_value_acts_on_a_terminal(format: LogFormat, number: int, colour: bool) -> None:
+    stream = started(format, colour=colour)
+
+    write_odd(ODD[number])
+
+    text = stream.getvalue()
+    for code in ("\x1b[36m", "\x1b[33m", "\x1b[31m", "\x1b[0m"):
+        text = text.replace(code, "") if colour else text
+    assert all(map(is_visible, text.replace("\n", "")))
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_no_value_forges_a_line(number: int) -> None:
+    stream = started("text")
+
+    write_odd(ODD[number])
+
+    lines = stream.getvalue().split("\n")[:-1]
+    heads = [line for line in lines if not line.startswith("  | ")]
+    assert [line[9:16].strip() for line in heads] == ["info", "warning", "error"]
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_json_holds_every_value_as_it_is(number: int) -> None:
+    stream, value = started(), ODD[number]
+
+    write_odd(value)
+
+    lines = [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
+    assert (lines[0]["event"], lines[0][f"field{value}"]) == (f"event{value}", value)
+    assert lines[0]["nested"] == {value: [value]}
+    assert (lines[2]["event"], lines[2]["value"]) == ("failed", value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {("a", 1): 2}, {1: float("nan")}])
+def test_a_value_that_json_does_not_have_is_written_as_text(value: object) -> None:
+    stream = started()
+
+    log.info("odd", value=value)
+
+    line = stream.getvalue()
+    assert json.loads(line, parse_constant=pytest.fail)["value"] == str(value)
+
+
+def test_a_value_that_holds_itself_is_written_as_text() -> None:
+    stream, value = started(), list[object]()
+    value.append(value)
+
+    log.info("odd", value=value)
+
+    assert json.loads(stream.getvalue())["value"] == "[[...]]"
+
+
+def test_a_word_that_is_read_from_right_to_left_leaves_the_line_in_order() -> None:
+    stream = started("text")
+
+    log.info("asked", who="דוד", took_ms=5)
+
+    assert (
+        stream.getvalue()[9:] == 'info    asked who="\\u05d3\\u05d5\\u05d3" took_ms=5 release=r1\n'
+    )

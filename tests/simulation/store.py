@@ -26,6 +26,7 @@ from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer,
 
 WORDS = {
     "now_us": "now_us()",
+    "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "/*lock: wait*/",
     "share": "",
     "at_most": "",

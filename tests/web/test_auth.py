@@ -13,6 +13,7 @@ from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.web.auth import (
     FRESH_S,
     LOCAL,
+    LOOKUP_LIMITS,
     Caller,
     Doors,
     hash_of,
@@ -138,6 +139,11 @@ async def test_without_any_key_this_machine_is_let_in_and_the_log_says_so(
         {**HOME, "host": "["},
         {**HOME, "origin": "http://["},
         {**HOME, "forwarded": "for=203.0.113.7"},
+        {**HOME, "sec-fetch-site": "cross-site"},
+        {**HOME, "sec-fetch-site": "same-site"},
+        {**HOME, "sec-fetch-site": "Cross-Site", "origin": "http://localhost:8000"},
+        {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+        {**HOME, "sec-fetch-site": ""},
     ],
     ids=str,
 )
@@ -152,7 +158,9 @@ async def test_without_any_key_a_stranger_is_kept_out(headers: dict[str, str]) -
 async def test_without_any_key_the_own_page_is_let_in(host: str) -> None:
     doors = await open_doors(Keys())
 
-    assert await doors.caller(Headers({"host": host, "origin": f"http://{host}"}))
+    for site in ("same-origin", "none"):
+        own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": site}
+        assert await doors.caller(Headers(own))
 
 
 async def test_the_first_key_closes_the_door() -> None:
@@ -175,6 +183,32 @@ async def test_who_shows_the_first_key_is_its_principal_at_once() -> None:
 
     assert await doors.caller(Headers({**HOME, **BEARER})) == ANN
     assert (await refused(doors, HOME)).status == 401
+
+
+async def test_a_key_that_is_shown_is_looked_for_so_often_while_there_is_none() -> None:
+    keys, clock = Keys(), Clock()
+    doors = Doors(keys.store, is_open=True, clock=clock)
+
+    for number in range(1_000):
+        shown = {**HOME, "authorization": f"Bearer tw_{number:043}"}
+        assert await doors.caller(Headers(shown)) == Caller(LOCAL, "")
+
+    assert keys.asked == LOOKUP_LIMITS.client_failures
+
+
+async def test_an_address_that_tries_keys_is_refused_and_others_are_not() -> None:
+    doors = await open_doors(Keys([api_key()]))
+    for number in range(LOOKUP_LIMITS.client_failures):
+        tried = Headers({"authorization": f"Bearer tw_{number:043}"})
+        with pytest.raises(ApiError, match="incorrect API key"):
+            await doors.caller(tried, "2001:db8::1")
+
+    with pytest.raises(ApiError) as caught:
+        await doors.caller(Headers({"authorization": f"Bearer {OTHER}"}), "2001:db8::2")
+
+    assert caught.value.status == 429
+    assert await doors.caller(Headers(BEARER), "203.0.113.7") == ANN
+    assert await doors.caller(Headers(BEARER), "2001:db8::2") == ANN
 
 
 async def test_revoking_the_last_key_does_not_open_the_door() -> None:

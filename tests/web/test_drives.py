@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stage import SCHEMA, Stage, fast_directory, resumed, staged, start
+from tests.engine.stage import ANN, SCHEMA, Stage, fast_directory, resumed, staged, start
 from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, Silence
 from twelvefold.core.workflow import Workflow, tool
@@ -79,15 +79,15 @@ async def test_there_are_only_so_many_places(stage: Stage) -> None:
     model = Held(says("hello"))
     services = stage.process(model=model)
     async with Drives(services, 1) as drives:
-        with drives.slot():
-            with pytest.raises(ApiError, match="all 1 places") as caught, drives.slot():
+        with drives.slot(ANN):
+            with pytest.raises(ApiError, match="all 1 places") as caught, drives.slot(ANN):
                 pass
             task = drives.start(await start(services), Silence())
-        with pytest.raises(ApiError), drives.slot():
+        with pytest.raises(ApiError), drives.slot(ANN):
             pass
         model.let.set()
         await task
-        with drives.slot():
+        with drives.slot(ANN):
             pass
 
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "2")
@@ -172,7 +172,7 @@ async def test_a_process_that_is_about_to_end_takes_no_run(stage: Stage) -> None
     async with Drives(stage.process(), 1) as drives:
         await drives.drain(0)
 
-        with pytest.raises(ApiError, match="stopping") as caught, drives.slot():
+        with pytest.raises(ApiError, match="stopping") as caught, drives.slot(ANN):
             pass
 
     assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")

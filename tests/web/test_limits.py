@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from tests.web.doubles import Clock
 from twelvefold.web.faults import ApiError
-from twelvefold.web.limits import MAX_DEPTH, Rate, limited, parse_json
+from twelvefold.web.http.body_budget import BodyBudget
+from twelvefold.web.limits import MAX_DEPTH, SMALL_BYTES, LimitedBody, Rate, parse_json
 
 
 def in_pieces(*pieces: bytes) -> Receive:
@@ -24,27 +24,81 @@ def nested(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+def limited(
+    receive: Receive, most: int, *headers: tuple[str, str], budget: BodyBudget | None = None
+) -> LimitedBody:
+    encoded = [(name.encode(), value.encode()) for name, value in headers]
+    scope = {"type": "http", "headers": encoded}
+    return LimitedBody(receive, scope, most, budget or BodyBudget(), "ann")
+
+
 async def test_a_body_that_says_it_is_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(ApiError, match="too long; 10 bytes is the most") as caught:
-        limited(in_pieces(), Headers({"content-length": "11"}), 10)
+        limited(in_pieces(), 10, ("content-length", "11"))
 
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
 
 
 async def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit() -> None:
-    receive = limited(in_pieces(b"12345", b"67890", b"1"), Headers({}), 10)
-    await receive()
-    await receive()
+    body = limited(in_pieces(b"12345", b"67890", b"1"), 10)
+    await body.receive()
+    await body.receive()
 
     with pytest.raises(ApiError, match="too long"):
-        await receive()
+        await body.receive()
 
 
 async def test_a_body_that_lies_about_its_length_is_counted() -> None:
-    receive = limited(in_pieces(b"123456"), Headers({"content-length": "1"}), 5)
+    body = limited(in_pieces(b"123456"), 5, ("content-length", "1"))
 
     with pytest.raises(ApiError, match="too long"):
-        await receive()
+        await body.receive()
+
+
+async def test_a_large_body_is_part_of_the_budget_until_it_is_complete() -> None:
+    budget = BodyBudget(1_000_000)
+    body = limited(in_pieces(b"x", b"x"), 200_000, ("content-length", "100000"), budget=budget)
+
+    await body.receive()
+    assert budget.held_bytes == 100_000
+    await body.receive()
+    assert budget.held_bytes == 0
+    body.release()
+    assert budget.held_bytes == 0
+
+
+async def test_a_body_of_unknown_length_takes_the_most_once_it_is_large() -> None:
+    budget = BodyBudget(1_000_000)
+    pieces = in_pieces(b"x" * SMALL_BYTES, b"x", b"x")
+    body = limited(pieces, 200_000, budget=budget)
+
+    await body.receive()
+    await body.receive()
+    assert budget.held_bytes == 0
+    await body.receive()
+    body.release()
+    assert budget.held_bytes == 0
+
+
+async def test_a_request_that_ends_early_gives_its_part_back() -> None:
+    budget = BodyBudget(1_000_000)
+    body = limited(in_pieces(b"x" * 70_000, b"x", b"x"), 200_000, budget=budget)
+    await body.receive()
+    await body.receive()
+    assert budget.held_bytes == 200_000
+
+    body.release()
+
+    assert budget.held_bytes == 0
+
+
+async def test_small_bodies_do_not_wait() -> None:
+    budget = BodyBudget(1)
+    await budget.take("ann", 1)
+
+    body = limited(in_pieces(b"x"), 200_000, ("content-length", str(SMALL_BYTES)), budget=budget)
+
+    assert (await body.receive())["body"] == b"x"
 
 
 def test_json_is_read() -> None:

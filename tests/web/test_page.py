@@ -90,3 +90,17 @@ def test_no_file_names_another_server(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
 
     assert re.search(r"https?://|//cdn|@import|\bstyle=", text) is None
+
+
+def test_text_reaches_the_page_by_one_way_alone() -> None:
+    """Every text goes through `dom.js`, except what is the page's own."""
+    ways = ("textContent =", "innerText", "innerHTML", "createTextNode", "insertAdjacent")
+
+    found = [
+        path.name
+        for path in SCRIPTS
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if path.name != "dom.js" and any(way in line for way in ways)
+    ]
+
+    assert found == ["composer.js", "composer.js", "journal.js"]

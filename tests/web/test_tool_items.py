@@ -121,13 +121,13 @@ async def test_what_follows_an_approval_is_shown_as_its_answer_says(
 
 
 async def test_the_scope_to_approve_is_enough_to_say_how_calls_are_shown(api: Served) -> None:
-    from twelvefold.web.approvals import steers
+    from twelvefold.web.answer_options import changed_options
     from twelvefold.web.requests import parse
 
     workflows = api.web.services.workflows
     body = {"model": "shop", "input": "hi"}
 
-    assert not steers(parse(body, {HEADER.lower(): "hidden"}, workflows))
+    assert not changed_options(parse(body, {HEADER.lower(): "hidden"}, workflows))
 
 
 @pytest.mark.parametrize("wanted", ["none", "MCP_CALL", "mcp_call, function"])

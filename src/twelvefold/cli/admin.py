@@ -15,6 +15,7 @@ from twelvefold.cli.process import DONE, FAILED, Desk, command, has_colour
 from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings
 from twelvefold.errors import RequestError
+from twelvefold.observe.escape import escape
 
 BAR = 30
 
@@ -89,7 +90,7 @@ async def doctor(desk: Desk, *, as_json: bool) -> int:
         level = f"{finding.level:<5}"
         if code := colours.get(finding.level):
             level = f"\x1b[{code}m{level}\x1b[0m"
-        print(f"{level} {finding.what:<20} {finding.found}", flush=True)
+        print(f"{level} {finding.what:<20} {escape(finding.found)}", flush=True)
     return FAILED if unfit else DONE
 
 

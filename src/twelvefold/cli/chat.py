@@ -25,6 +25,7 @@ from twelvefold.core.ports import Principal
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
+from twelvefold.observe.escape import escape
 
 HELP = """\
 /new     begin another conversation
@@ -121,7 +122,7 @@ class _Chat:
         except TwelvefoldError as error:
             self._status, sentences = complaint(error)
             for sentence in sentences:
-                self._screen.write(f"({sentence})\n", "bad")
+                self._screen.write(f"({escape(sentence)})\n", "bad")
 
     async def _do(self, line: str) -> None:
         unfinished = self.talk.unfinished

@@ -5,10 +5,11 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from twelvefold.cli.output import print_json, printable, tell
+from twelvefold.cli.output import print_json, tell
 from twelvefold.cli.process import DONE, FAILED, begin, has_colour, run_async
 from twelvefold.factors.registry import factors_of, prove
 from twelvefold.factors.witness import Result, Row
+from twelvefold.observe.escape import escape
 
 COLOURS: dict[Result, str] = {"pass": "32", "fail": "31", "not claimed": "33", "inconclusive": "33"}
 HEADS = ("NO", "FACTOR", "RESULT", "EVIDENCE")
@@ -65,5 +66,5 @@ def _print(rows: Sequence[Row], *, colour: bool) -> None:
 
 def _lines(evidence: Sequence[str], room: int) -> Iterator[str]:
     for fact in evidence:
-        line = printable(" ".join(fact.split()))
+        line = escape(" ".join(fact.split()))
         yield from textwrap.wrap(line, room, subsequent_indent="  ") if room else [line]

@@ -61,6 +61,8 @@ def _called(argv: Sequence[str] | None) -> int:
     # Hundreds of modules are all kept: to look for garbage among them every 700 objects, the
     # default, is a sixth of what a start costs.
     gc.set_threshold(GC_OBJECTS)
-    from twelvefold.cli.process import call
+    from twelvefold.cli.process import call, take_over
 
+    if argv is None:  # no other program has started the command within its own process
+        take_over()
     return call(handler, arguments)

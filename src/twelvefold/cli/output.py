@@ -9,46 +9,58 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from twelvefold.core.events import Item
+from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
 Style = Literal["", "dim", "bold", "good", "bad", "tool"]
 Write = Callable[[str, Style], None]
-"""Writes text as it is, without a line's end of its own."""
+"""Writes text without a line's end of its own, with what must not reach a terminal escaped."""
 
 LINE = 160
 """Characters of a call's arguments or result that are shown."""
 NO_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 """Nobody takes what is printed: its reader is gone, or the disk is full or broken."""
 _COLOURS: dict[Style, str] = {"dim": "2", "bold": "1", "good": "32", "bad": "31", "tool": "36"}
-# What moves the cursor or turns the writing around: a model's text must not draw on the terminal.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """The text without characters that command a terminal."""
-    return _CONTROL.sub("", text)
+_SPACES = re.compile(r"[ \t\r\n]+")
 
 
 def shortened(text: str, length: int = LINE) -> str:
-    """The text on one line, cut with a note of how long it was."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= length else f"{line[: length - 1]}… ({len(line)} characters)"
+    """The text on one line, cut with a note of how long it was, and escaped."""
+    line = _SPACES.sub(" ", text).strip(" ")
+    cut = line if len(line) <= length else f"{line[: length - 1]}… ({len(line)} characters)"
+    return escape(cut)
 
 
-def whole(text: str) -> str:
-    """All of the text on one line, for who has to judge it; the invisible is shown escaped."""
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+def arguments_text(arguments: str) -> str:
+    """A call's arguments whole and on one line, as its tool gets them: for who has to judge it.
+
+    Of a name that an object has twice the last value counts, and is the one that is shown.
+    """
+    repeated = False
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal repeated
+        value = dict(pairs)
+        repeated = repeated or len(value) < len(pairs)
+        return value
+
+    try:
+        value = json.loads(arguments, object_pairs_hook=members)
+    except (ValueError, RecursionError):
+        return escape(arguments)
+    return _json(value) if repeated else escape(arguments)
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+def _json(value: object) -> str:
+    return escape_json(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def writer(*, colour: bool) -> Write:
     """Writes to standard output."""
+    escaper = prose_escaper()
 
     def write(text: str, style: Style = "") -> None:
-        code = _COLOURS.get(style, "") if colour else ""
-        sys.stdout.write(f"\x1b[{code}m{text}\x1b[0m" if code else text)
+        code, shown = _COLOURS.get(style, "") if colour else "", escaper.feed(text)
+        sys.stdout.write(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
         sys.stdout.flush()
 
     return write
@@ -56,17 +68,17 @@ def writer(*, colour: bool) -> Write:
 
 def tell(sentence: str) -> None:
     """Say something beside the answer: on standard error."""
-    print(f"twelvefold: {sentence}", file=sys.stderr)
+    print(f"twelvefold: {escape(sentence)}", file=sys.stderr)
 
 
 def print_json(value: object) -> None:
     """One line of JSON on standard output."""
-    print(json.dumps(value, default=str))
+    print(escape_json(json.dumps(value, default=str)))
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last is not filled up."""
-    cells = [list(heads), *([printable(cell) for cell in row] for row in rows)]
+    cells = [list(heads), *([escape(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     widths[-1] = 0
     for row in cells:

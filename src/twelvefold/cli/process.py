@@ -1,11 +1,12 @@
 """What every command has in common: settings and logs at its start, signals, errors at its end."""
 
 import asyncio
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -32,6 +33,7 @@ from twelvefold.errors import (
     WorkflowError,
 )
 from twelvefold.observe.log import Threshold, get_logger, start_logging
+from twelvefold.observe.uncaught import log_uncaught
 
 log = get_logger(__name__)
 P = ParamSpec("P")
@@ -50,6 +52,7 @@ _STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
 
 def call(handler: str, arguments: Mapping[str, Any]) -> int:
     """Call a command's function; what it raises becomes a sentence and an exit status."""
+    _log_before_settings()
     try:
         given = read_dotenv(Path(".env"))
         for sentence in misspelt(given):
@@ -73,6 +76,21 @@ def call(handler: str, arguments: Mapping[str, Any]) -> int:
             tell(f"an error that was not expected, {_described(error)}")
         return FAILED
     return status
+
+
+def take_over() -> None:
+    """Set up a process that runs one command and nothing else, for its whole life."""
+    log_uncaught()
+    # A core dump holds keys and prompts. An operator can raise the limit again with `prlimit`.
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets its own
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
+def _log_before_settings() -> None:
+    """Send warnings to standard error until `begin` knows the settings; nothing to a terminal."""
+    is_terminal = sys.stderr.isatty()
+    start_logging(sys.stderr, level="none" if is_terminal else "warning")
 
 
 def _described(error: Exception) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from typing import Any
 
-from twelvefold.cli.output import print_json, printable, said, shortened, tell
+from twelvefold.cli.output import print_json, said, shortened, tell
 from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
 from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
@@ -18,6 +18,7 @@ from twelvefold.engine.commands import cancel, start_run
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, StaleRun
+from twelvefold.observe.escape import escape_prose
 
 
 @command(with_model=True)
@@ -86,7 +87,7 @@ async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = F
     if as_json:
         print_json(_as_json(outcome))
     elif outcome.status in OVER and (answer := answer_of(outcome.thread)):
-        print(printable(answer))
+        print(escape_prose(answer))
     if said_beside := _remark(outcome):
         tell(said_beside)
     return status_of(outcome)
@@ -113,7 +114,7 @@ class _Faults(Silence):
     def recorded(self, entry: Entry) -> None:
         event = entry.event
         if isinstance(event, ToolFailed) and event.error is not None:
-            tell(f"tool {printable(event.tool)} raised {fault_text(event.error)}")
+            tell(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
 def answer_of(thread: Thread) -> str:

@@ -14,6 +14,7 @@ from twelvefold.core.ids import RunId, parse_thread_id
 from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
 from twelvefold.core.thread import fold
 from twelvefold.errors import NotFound, RequestError
+from twelvefold.observe.escape import escape, escape_json
 
 FOLLOW_S = 0.5
 """How long a follower waits between two looks at the journal."""
@@ -99,7 +100,7 @@ async def show(desk: Desk, *, run_id: str) -> int:
     facts |= {"begun": when(record.created_at_us), "over": when(record.finished_at_us)}
     for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
         if facts[name]:
-            print(f"{name + ':':<11}{facts[name]}")
+            print(f"{name + ':':<11}{escape(facts[name])}")
     print(f"{'begun:':<11}{facts['begun']}\n{'over:':<11}{facts['over']}".rstrip())
     print(f"{'tokens:':<11}{tokens_text(record.usage)}")
     transcript = Transcript(writer(colour=has_colour(sys.stdout, desk.environ)))
@@ -134,7 +135,7 @@ async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
         heard = await store.follow(run.thread, after=position, deltas_after=NO_DELTAS)
         entries = [entry for entry in heard.entries if entry.run == run.ordinal]
         for line in export_lines(entries):
-            print(line, flush=True)
+            print(escape_json(line), flush=True)
         if not follow or any(isinstance(entry.event, RunFinished) for entry in entries):
             return DONE
         position = max((position, *(entry.position for entry in heard.entries)))
@@ -148,7 +149,7 @@ async def export(desk: Desk, *, run_id: str) -> int:
     run = await find_run(store, run_id)
     record = await store.load(run.thread)
     for line in export_lines(record.entries):
-        print(line)
+        print(escape_json(line))
     return DONE
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twelvefold.cli.output import Style, writer
 from twelvefold.cli.process import has_colour
+from twelvefold.observe.escape import escape_prose, prose_escaper
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -20,7 +21,7 @@ class Screen(Protocol):
     interactive: bool
 
     def write(self, text: str, style: Style = "") -> None:
-        """Show text as it is, without a line's end of its own."""
+        """Show text, escaped, without a line's end of its own."""
         ...
 
     def busy(self, working: bool) -> None:
@@ -104,12 +105,14 @@ class Terminal:
         self._session: PromptSession[str] = PromptSession(history=self._history)
         self._status: Status = self._console.status("", spinner="dots")
         self._working = False
+        self._escaper = prose_escaper()
 
     def write(self, text: str, style: Style = "") -> None:
         from rich.text import Text
 
         self._status.stop()
-        self._console.print(Text(text, style=_RICH.get(style, style)), end="")
+        shown = self._escaper.feed(text)
+        self._console.print(Text(shown, style=_RICH.get(style, style)), end="")
         if self._working and text.endswith("\n"):
             self._status.start()
 
@@ -128,4 +131,4 @@ class Terminal:
 
     def remember(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self._history.append_string(line)
+            self._history.append_string(escape_prose(line))

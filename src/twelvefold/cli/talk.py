@@ -17,6 +17,7 @@ from twelvefold.engine.commands import answer, cancel, settle, start_run, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
+from twelvefold.observe.escape import escape
 
 SETTLED: dict[str, Settlement] = {"done": "done", "retry": "retry", "failed": "failed"}
 SHOWN_ENTRIES = 12
@@ -94,7 +95,7 @@ class Talk:
     def _rested(self, outcome: Outcome) -> int:
         if outcome.status in ("queued", "waiting"):
             remark = outcome.error or waiting_for(outcome.thread, outcome.run)
-            self._screen.write(f"({remark})\n", "bad")
+            self._screen.write(f"({escape(remark)})\n", "bad")
         else:
             self.unfinished = None
         return status_of(outcome)

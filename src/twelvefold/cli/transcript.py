@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from twelvefold.cli.output import Write, printable, said, shortened, whole
+from twelvefold.cli.output import Write, arguments_text, said, shortened
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -21,6 +21,7 @@ from twelvefold.core.events import (
 from twelvefold.core.failures import error_text, failure_sentence, place_text
 from twelvefold.core.ids import CallId, RunId, call_id
 from twelvefold.core.thread import Call, Thread
+from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
 """Characters of an error that are shown."""
@@ -37,12 +38,11 @@ class Transcript:
         self._mid_line = False
 
     def text(self, delta: str) -> None:
-        shown = printable(delta)
-        if not shown:
+        if not delta:
             return
         self._streamed = True
-        self._mid_line = not shown.endswith("\n")
-        self._write(shown, "")
+        self._mid_line = not delta.endswith("\n")
+        self._write(delta, "")
 
     def restarted(self, why: str) -> None:
         self.end_line()
@@ -63,7 +63,7 @@ class Transcript:
         event = entry.event
         match event:
             case RunStarted(items=items) | ItemsAdded(items=items):
-                self._write(f"\n> {printable(said(items))}\n", "bold")
+                self._write(f"\n> {said(items)}\n", "bold")
             case ItemRemoved(item=item):
                 self._write(f"({shortened(item)} was taken out)\n", "dim")
             case ModelReplied():
@@ -86,7 +86,7 @@ class Transcript:
     def _replied(self, position: int, event: ModelReplied) -> None:
         text = said(event.items)
         if text and not self._streamed:
-            self._write(f"{printable(text)}\n", "")
+            self._write(f"{text}\n", "")
         self._streamed = False
         calls = [item for item in event.items if item.get("type") == "function_call"]
         for index, item in enumerate(calls):
@@ -98,8 +98,8 @@ class Transcript:
         if arguments is not None:
             # Of what a person is to judge nothing may be left out.
             judged = isinstance(event, ApprovalAsked | OutcomeUnknown)
-            shown = whole(arguments) if judged else shortened(arguments)
-            self._write(f"→ {shortened(event.tool)} {shown}\n", "tool")
+            shown = arguments_text(arguments) if judged else shortened(arguments)
+            self._write(f"→ {escape(event.tool)} {shown}\n", "tool")
         match event:
             case ToolSucceeded(result=result):
                 self._write(f"  {shortened(result)}\n", "dim")
@@ -141,4 +141,4 @@ def waiting_for(thread: Thread, run: RunId) -> str:
 
 def described(call: Call) -> str:
     """A call that a person has to judge, with nothing left out."""
-    return f"{whole(call.tool)} {whole(call.arguments)}"
+    return f"{escape(call.tool)} {arguments_text(call.arguments)}"

@@ -14,6 +14,7 @@ from twelvefold.cli.process import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.context import Web, open_web
+from twelvefold.web.http.file_limit import raise_file_limit
 from twelvefold.web.server import bound, serve, tls_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def web(environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; its log is its output."""
     settings = begin(environ, stream=sys.stdout)
+    raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_web(settings))
 

@@ -111,6 +111,15 @@ class Settings:
         tuple[str, ...], import_paths, "module:object, commas between; the first is the default"
     ] = (BUILT_IN,)
     max_steps: Annotated[int, whole(1, 100_000), "replies of the model in one run"] = 50
+    max_calls_per_reply: Annotated[
+        int, whole(1, 1_000), "tool calls of one reply that are run; the others are refused"
+    ] = 32
+    max_conversation_entries: Annotated[
+        int, whole(10, 1_000_000), "journal entries of one conversation, forks with their origin"
+    ] = 10_000
+    max_conversation_bytes: Annotated[
+        int, whole(65_536, 1 << 30), "bytes of one conversation's journal, images included"
+    ] = 16_777_216
     run_deadline_s: Annotated[
         float, number(1, 86_400), "seconds that one process may drive a run"
     ] = 600.0
@@ -128,6 +137,16 @@ class Settings:
         int, whole(1, 1_000), "attempts at one step of a run before it fails"
     ] = 10
     max_runs: Annotated[int, whole(1, 100_000), "runs in flight in one process"] = 256
+    max_runs_per_principal: Annotated[
+        int | None,
+        whole(1, 100_000),
+        "of MAX_RUNS, those that web drives for one principal; not set: half of them",
+    ] = None
+    max_run_bytes: Annotated[
+        int,
+        whole(65_536, 1 << 40),
+        "bytes of the conversations of all runs in flight in one process, half for one principal",
+    ] = 25_165_824
     max_queued: Annotated[
         int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
     ] = 10_000
@@ -152,6 +171,12 @@ class Settings:
         "foreground, or background: web is a worker, too; not set: background on SQLite",
     ] = None
     max_body_bytes: Annotated[int, whole(1_024), "the longest request that web takes"] = 4_194_304
+    max_connections: Annotated[
+        int | None,
+        whole(1, 1_000_000),
+        "connections that one web process keeps open; not set: what its limit on open files "
+        "allows, 2048 at most",
+    ] = None
     rate_per_minute: Annotated[
         int | None, whole(1), "requests a minute for one key in one process; not set: no limit"
     ] = None

@@ -1,4 +1,4 @@
-"""Tokens and money: what a run has cost, and what it may."""
+"""What a run may use: tokens, money, calls, and the size that its conversation may reach."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ class Limits:
     window; a request is kept below it. `result_chars` bounds one tool's result. `max_attempts`:
     how many processes may take up a run, one after another, and die with it at the same entry.
     `retry_timeout_s`: how long a step is retried while the database reports an error that may last.
+    `conversation_entries` and `conversation_bytes` bound a thread's journal, that of the threads it
+    was forked from included. `calls_per_reply`: how many calls of one reply are run here.
     """
 
     max_steps: int = 50
@@ -37,6 +39,9 @@ class Limits:
     faults_in_a_row: int = 3
     max_attempts: int = 10
     retry_timeout_s: float = 60.0
+    conversation_entries: int = 10_000
+    conversation_bytes: int = 16 * 1024 * 1024
+    calls_per_reply: int = 32
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:
@@ -61,3 +66,12 @@ def overspent(usage: Usage, limits: Limits) -> str | None:
     if limits.run_micro_usd is None or limits.price is None:
         return None
     return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None
+
+
+def conversation_full(entries: int, size: int, limits: Limits) -> str | None:
+    """Which limit a journal of so many entries and bytes has reached, as the reason a run stops
+    with; None if neither.
+    """
+    if entries >= limits.conversation_entries:
+        return "conversation_entries"
+    return "conversation_bytes" if size >= limits.conversation_bytes else None

@@ -244,7 +244,7 @@ KINDS: dict[tuple[str, int], Any] = {
         ItemRemoved,
     )
 }
-_DECODERS: dict[tuple[str, int], Callable[[str], object]] = {
+_DECODERS: dict[tuple[str, int], Callable[[str | bytes], object]] = {
     name: msgspec.json.Decoder(kind).decode for name, kind in KINDS.items()
 }
 _ENCODER = msgspec.json.Encoder()
@@ -276,7 +276,7 @@ def size_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def decode(type: str, version: int, body: str) -> Event:
+def decode(type: str, version: int, body: str | bytes) -> Event:
     """Read an event back. Raises StoreRefused for one that this release does not know."""
     try:
         return cast("Event", _DECODERS[type, version](body))
@@ -284,6 +284,7 @@ def decode(type: str, version: int, body: str) -> Event:
         raise StoreRefused(
             f"the journal holds {type} version {version}, which this release does not know; "
             "run a release that does"
-        ) from None
+        ).loggable() from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise StoreRefused(f"the journal holds a {type} that cannot be read: {error}") from error
+        problem = f"the journal holds a {type} that cannot be read"
+        raise StoreRefused(f"{problem}: {error}").loggable(problem) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, ToolError, ToolFailed
 
 _REASONS = {
@@ -18,6 +19,8 @@ _LIMITS = {
     "usd_budget": "RUN_BUDGET_USD",
     "deadline": "RUN_DEADLINE_S",
     "max_output_tokens": "OPENAI_MAX_OUTPUT_TOKENS",
+    "conversation_entries": "MAX_CONVERSATION_ENTRIES",
+    "conversation_bytes": "MAX_CONVERSATION_BYTES",
 }
 """The setting behind each reason for which a run is incomplete."""
 _TIMES = ("", "once", "twice", "three times", "four times", "five times", "six times")
@@ -32,6 +35,15 @@ def failure_sentence(reason: str, error: str = "") -> str:
 def incomplete_sentence(reason: str) -> str:
     """Why a run is incomplete, with the setting that bounds it."""
     return f"{reason} (the limit is {_LIMITS[reason]})" if reason in _LIMITS else reason
+
+
+def full_sentence(reason: str, limits: Limits) -> str:
+    """Why a conversation takes no more entries; `reason` as `conversation_full` gives it."""
+    most = getattr(limits, reason)
+    return (
+        f"the conversation is full: {_LIMITS[reason]} is {most}; "
+        "start a new conversation, or go on from an earlier response"
+    )
 
 
 def error_text(error: ToolError) -> str:

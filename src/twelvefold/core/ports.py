@@ -245,6 +245,10 @@ class Store(Protocol):
         """Some of the answers to approvals behind `after` and up to `to`, in order."""
         ...
 
+    async def size_of(self, lineage: Sequence[Segment]) -> int:
+        """The length of all these entries in bytes; the database reads them, nobody else."""
+        ...
+
     async def run_at(self, head: ThreadHead) -> int:
         """The ordinal of the run of a thread's last entry; 0 if it has none."""
         ...
@@ -306,11 +310,19 @@ class Store(Protocol):
         ...
 
     async def add_items(
-        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+        self,
+        thread: ThreadId,
+        head: int,
+        run: int,
+        event: Event,
+        *,
+        at_us: int = 0,
+        thread_size: int = 0,
     ) -> Entry:
         """Append an entry outside any run; `run` is the ordinal of the last one, 0 before any.
 
-        `at_us` is when, 0 for now. Written already there and then: the same again.
+        `at_us` is when, 0 for now. `thread_size`: bytes of all entries up to `head`. Written
+        already there and then: the same again.
         Raises NotFound, or Conflict if the thread is not at `head` or its last run is not over.
         """
         ...

@@ -66,7 +66,8 @@ class NewRun:
 
     With `forked_from` the thread is made as a fork of that one, at `thread_head`.
     A thread that is of no workflow yet ("") becomes one of `workflow`. `token` is that of the
-    lease, chosen by the caller so that starting twice is starting once.
+    lease, chosen by the caller so that starting twice is starting once. `thread_size`: the bytes
+    of all entries up to `thread_head`.
     """
 
     run: RunId
@@ -79,6 +80,7 @@ class NewRun:
     request: "IdempotentRequest | None" = None
     thread_exists: bool = False
     forked_from: ThreadId | None = None
+    thread_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class RunRecord:
     """A run as the operator sees it. Times are microseconds since 1970 by the server's clock.
 
     Its entries are behind `began` - 1 and up to `last_position`, None where no later run bounds
-    them; both are of a single run alone, not of one in a list.
+    them; both are of a single run alone, not of one in a list. `thread_size` is the `size` of its
+    thread's `ThreadHead`.
     """
 
     run: RunId
@@ -109,8 +112,9 @@ class RunRecord:
     leased: bool
     cancel_asked: bool
     background: bool = False
-    began: int = 0
-    last_position: int | None = None
+    began: int = field(default=0, compare=False)
+    last_position: int | None = field(default=None, compare=False)
+    thread_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ class ThreadHead:
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
     `forked_at` is 0 where it was not forked. `listed` says whether its principal may list and open
-    it; None: an older release wrote it, and nobody has looked yet.
+    it; None: an older release wrote it, and nobody has looked yet. `size`: about the bytes of all
+    its entries, those of the threads it was forked from included, without the latest step; None
+    where no release has written it yet.
     """
 
     id: ThreadId
@@ -129,6 +135,7 @@ class ThreadHead:
     forked_at: int
     created_at_us: int
     metadata: Mapping[str, str]
+    size: int | None = None
     listed: bool | None = True
 
 
@@ -237,6 +244,11 @@ class ThreadRecord:
     entries: tuple[Entry, ...]
     deleted: bool = False
 
+    @property
+    def size(self) -> int:
+        """The length of all entries in bytes."""
+        return sum(entry.size for entry in self.entries)
+
 
 class Segment(NamedTuple):
     """The entries behind `after` and up to `to` that are a thread's own."""
@@ -278,7 +290,8 @@ class Append:
     `first_delta` on are removed, unless it is 0: they are in the entry now. `closes_deltas`: a
     "restarted" is put behind those at `head` + 1, as their first if there is none, so that a
     process that has lost the run cannot add one any more; if one gets in its way, try again.
-    `request` is noted as `principal`'s, who may make it again.
+    `request` is noted as `principal`'s, who may make it again. `size` is the bytes of all entries
+    up to `head`, for `ThreadHead`; None leaves it as it was.
     """
 
     lease: Lease
@@ -292,6 +305,7 @@ class Append:
     lease_s: float = 30.0
     request: IdempotentRequest | None = None
     principal: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True)

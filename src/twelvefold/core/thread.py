@@ -60,7 +60,8 @@ class Call(msgspec.Struct, frozen=True):
 
     `wire_id` is the model's own name for it, which it may use again in a later reply; `repeated`
     says that it did so within this one. `cleared` means that a person has allowed the call, or
-    has said that it may be tried again, `client` that it is the caller's to run.
+    has said that it may be tried again, `client` that it is the caller's to run. `number` counts
+    the calls of its reply from 0, without those that are the caller's to run.
     """
 
     id: CallId
@@ -69,11 +70,13 @@ class Call(msgspec.Struct, frozen=True):
     wire_id: str
     state: CallState = "open"
     repeated: bool = False
+    number: int = 0
 
 
 class Thread(msgspec.Struct, frozen=True):
     """A conversation and its latest run.
 
+    `size` is the length of all entries in bytes, those of the threads it was forked from included.
     `pending` has the calls that are the caller's to run behind all others. `succeeded` and
     `refused` count by tool over the whole thread, `called` the calls that reached their tool in
     the latest run. `empty_replies` are those in a row that had neither text nor calls.
@@ -83,6 +86,7 @@ class Thread(msgspec.Struct, frozen=True):
 
     past: "Past" = msgspec.field(default_factory=lambda: Past(()))
     latest: tuple[Entry, ...] = ()
+    size: int = 0
     run: int = 0
     status: FinalStatus | Literal["none", "active"] = "none"
     reason: str = ""
@@ -160,6 +164,7 @@ def fold(entries: Iterable[Entry], *, interrupted: bool = False) -> Thread:
     past = told[:latest]
     thread = Thread(
         past=Past(past),
+        size=sum(entry.size for entry in past),
         succeeded=Counter(e.event.tool for e in past if type(e.event) is ToolSucceeded),
         refused=Counter(_refusals(past)),
     )
@@ -178,13 +183,14 @@ def _applied(thread: Thread, entry: Entry) -> Thread:
     if isinstance(entry.event, RunStarted):
         return _started(thread, entry, entry.event)
     told = _told(thread, entry.position, entry.event)
-    return replace(told, latest=(*thread.latest, entry))
+    return replace(told, latest=(*thread.latest, entry), size=thread.size + entry.size)
 
 
 def _started(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
     return Thread(
         past=Past(thread.entries, entry),
         latest=(entry,),
+        size=thread.size + entry.size,
         run=entry.run,
         status="active",
         principal=event.principal,
@@ -233,6 +239,7 @@ def _replied(thread: Thread, position: int, event: ModelReplied) -> Thread:
     asked = [item for item in event.items if item.get("type") == "function_call"]
     wire_ids = [str(item.get("call_id", "")) for item in asked]
     theirs = client_names(thread.asked)
+    first = {wire_id: index for index, wire_id in reversed([*enumerate(wire_ids)])}
     calls = [
         Call(
             id=call_id(position, index),
@@ -240,12 +247,13 @@ def _replied(thread: Thread, position: int, event: ModelReplied) -> Thread:
             arguments=str(item.get("arguments", "")),
             wire_id=wire_ids[index],
             state="client" if item.get("name") in theirs else "open",
-            repeated=wire_ids[index] in wire_ids[:index],
+            repeated=first[wire_ids[index]] < index,
         )
         for index, item in enumerate(asked)
     ]
     if theirs:
         calls.sort(key=_is_the_callers)
+    calls = [replace(call, number=number) for number, call in enumerate(calls)]
     return replace(
         thread,
         # Calls of a reply that was cut short may lack half of their arguments: none of them runs.

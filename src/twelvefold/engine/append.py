@@ -157,6 +157,7 @@ def _change(
         usage=driven.thread.usage + driven.unrecorded.usage if has_cost else None,
         first_delta=sum(reply.first_delta for reply in replies),
         lease_s=services.limits.lease_s,
+        size=driven.thread.size,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, assert_never, cast
 
 from msgspec import structs
 
+from twelvefold.core.budget import Limits, conversation_full
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import (
     PLAIN,
@@ -27,7 +28,9 @@ from twelvefold.core.events import (
     ToolSucceeded,
     decode,
     encode,
+    size_of,
 )
+from twelvefold.core.failures import full_sentence
 from twelvefold.core.ids import CallId, LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import (
     OVER,
@@ -47,6 +50,7 @@ from twelvefold.engine.step_under_way import reason_of, reason_of_thread
 from twelvefold.errors import (
     CancelAsked,
     Conflict,
+    ConversationTooLarge,
     DuplicateRow,
     NotFound,
     RequestError,
@@ -59,6 +63,8 @@ from twelvefold.errors import (
 
 INPUT_BYTES = 4 * 1024 * 1024
 """The most that one turn may say; well under the 16 MiB that a MySQL statement may have."""
+RUN_ENTRIES = 3
+"""The fewest entries of a run that answers: its start, a reply, its end."""
 PATIENCE_S = 5.0
 """How long a command waits for a database that is away for a moment."""
 Said = TypeVar("Said", bound=Event)
@@ -81,12 +87,13 @@ async def start_run(
 
     `behind` is the position that the thread has to be at, 0 for any; with `fork` the run goes on
     from there on a thread of its own, wherever that one is. Raises RequestError for items
-    that cannot be kept or a workflow that is not there, NotFound for a thread that is not the
-    principal's, Conflict if its last run is not over or it has moved on, Repeated if the request
-    was made before.
+    that cannot be kept or a workflow that is not there, ConversationTooLarge, NotFound for a thread
+    that is not the principal's, Conflict if its last run is not over or it has moved on, Repeated
+    if the request was made before.
     """
-    started = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, asked)
     before = await _before(services, workflow, principal, thread, behind, fork)
+    check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
     held = services.hold(Lease(new.run, new.token), services.monotonic())
     entry, _ = await patiently(
@@ -112,8 +119,9 @@ async def enqueue_run(
 
     Raises as `start_run` does.
     """
-    started = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, asked)
     before = await _before(services, workflow, principal, thread, behind, fork)
+    check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
     entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
     held = services.hold(Lease(new.run, new.token), -math.inf)  # nobody's yet
@@ -148,12 +156,24 @@ async def fork_at(
 
 def _started(
     services: Services, workflow: str, principal: Principal, items: Sequence[Item], asked: Asked
-) -> RunStarted:
-    """A run's first entry. Raises RequestError."""
+) -> tuple[RunStarted, int]:
+    """A run's first entry, and its length in bytes. Raises RequestError."""
     if workflow not in services.workflows:
         known = ", ".join(services.workflows)
         raise RequestError(f"no workflow {workflow!r}; there are {known}")
     return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, asked))
+
+
+def check_room(
+    entries_before: int, size_before: int, size: int, limits: Limits, *, entries: int = 1
+) -> None:
+    """Raise ConversationTooLarge if a conversation takes no entry of this size and `entries` more.
+
+    `entries_before` and `size_before` are what it holds.
+    """
+    reason = conversation_full(entries_before + entries - 1, size_before + size, limits)
+    if reason is not None:
+        raise ConversationTooLarge(full_sentence(reason, limits))
 
 
 async def _before(
@@ -207,6 +227,7 @@ def _new_run(
         request,
         thread_exists=thread is not None and not fork,
         forked_from=thread if fork else None,
+        thread_size=before.size,
     )
 
 
@@ -374,8 +395,11 @@ def _doubtful(services: Services, thread: Thread) -> Call | None:
     return in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
 
 
-def _kept(event: Said) -> Said:
-    """What somebody said as the journal will give it back. Raises RequestError if it cannot."""
+def _kept(event: Said) -> tuple[Said, int]:
+    """What somebody said as the journal will give it back, and its length there in bytes.
+
+    Raises RequestError if the journal cannot keep it.
+    """
     try:
         kind, version, body = encode(event)
         kept = cast("Said", decode(kind, version, body))
@@ -383,10 +407,11 @@ def _kept(event: Said) -> Said:
         raise RequestError(f"the input cannot be kept as text: {error}") from error
     except StoreRefused as error:
         raise RequestError(f"the input is no list of items: {error.__cause__}") from error
-    size = len(body.encode())
+    size = size_of(body)
     if size > INPUT_BYTES:
         raise RequestError(f"the input is {size} bytes long; {INPUT_BYTES} is the most")
-    return kept
+    # The caller's own where it is the same: of a long input no second copy stays.
+    return (event if event == kept else kept), size
 
 
 async def _say(
@@ -404,7 +429,7 @@ async def _say(
         ]
         if not waiting:
             raise TooLate(_nothing_waits(run, driven.thread.pending, call, state))
-        said = [_kept(event) for event in events(waiting[0])]
+        said = [_kept(event)[0] for event in events(waiting[0])]
         try:
             await _written(services, driven, said, "queued", request=request)
         except (CancelAsked, DuplicateRow, StaleRun) as error:

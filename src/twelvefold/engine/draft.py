@@ -119,7 +119,7 @@ class Draft(Silence):
             await self._write_rows()
             self._listener.shown()
         except StoreUnavailable as error:
-            log.warning("delta_not_written", error=str(error))
+            log.warning("delta_not_written", error=error)
             self._unsure, pause_s = True, AGAIN_S
         except Exception as fault:
             self._fault = fault

@@ -181,7 +181,7 @@ class _Drive:
                 self.services, self.driven, self.listener, (known,), patience_s=patience_s
             )
         except (StoreUnavailable, TooLarge) as error:
-            log.warning("result_not_written", call=known.call, error=str(error))
+            log.warning("result_not_written", call=known.call, error=error)
             return doubtful
         return None
 
@@ -261,16 +261,16 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
     try:
         return await _until_rest(hand)
     except ModelUnavailable as error:
-        log.warning("run_let_go", error=str(error))
+        log.warning("run_let_go", error=error)
         # A reply that broke off was paid for, so it is not requested without end.
         return await hand.let_go(str(error), counts=error.usage is not None)
     except StoreUnavailable as error:
-        log.warning("run_let_go", error=str(error))
+        log.warning("run_let_go", error=error)
         return await hand.let_go(str(error), counts=True)
     except StaleRun as error:
         if rested := await hand.rests():
             return rested
-        log.warning("run_taken_over", error=str(error))
+        log.warning("run_taken_over", error=error)
         raise
     except BaseException as error:
         # An error of our own may come again with each attempt; that a process stops is none.
@@ -310,4 +310,7 @@ async def _ended(hand: _Drive, status: FinalStatus, reason: str, error: str = ""
             return await hand.end(status, reason, error)
     except TimeoutError as late:
         cause = cause_of(late) or "the database does not answer"
-        raise StoreUnavailable(f"the end of the run is not written: {cause}") from late
+        told = cause.logged if isinstance(cause, StoreUnavailable) else cause
+        raise StoreUnavailable(f"the end of the run is not written: {cause}").loggable(
+            f"the end of the run is not written: {told}"
+        ) from late

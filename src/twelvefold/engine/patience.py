@@ -40,7 +40,7 @@ async def patiently(
                 if loop.time() + pause_s > end:
                     raise
                 last = error
-                log.warning("tried_again", error=str(error))
+                log.warning("tried_again", error=error)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     except asyncio.CancelledError as cancelled:

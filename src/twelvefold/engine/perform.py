@@ -238,9 +238,7 @@ def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -
     try:
         message = workflow.explain(bad)
     except Exception as error:
-        # Without the message here and below, which may hold arguments or results.
-        raised = type(error).__name__
-        log.error("explain_raised", workflow=workflow.name, failure=bad.failure, error=raised)
+        log.error("explain_raised", workflow=workflow.name, failure=bad.failure, error=error)
         message = explain(bad)
     return ToolFailed(call.id, call.tool, bad.failure, _readable(message, services))
 
@@ -260,8 +258,7 @@ def _shown(result: object, services: Services, call: Admitted) -> str:
     try:
         return _readable(rendered(result), services)
     except Exception as error:
-        raised = type(error).__name__
-        log.error("result_unreadable", tool=call.tool.name, call=call.call.id, error=raised)
+        log.error("result_unreadable", tool=call.tool.name, call=call.call.id, error=error)
         return UNREADABLE
 
 

@@ -99,8 +99,7 @@ async def renew(held: RenewedLease, store: Store) -> None:
         # The same outage is logged once for each lease.
         if not held.in_step and not held.is_failing:
             held.is_failing = True
-            reason = str(error) or type(error).__name__
-            reason = f"no answer within {timeout_s:g} s" if limit.expired() else reason
+            reason = f"no answer within {timeout_s:g} s" if limit.expired() else error
             log.warning("lease_not_renewed", **held.about, error=reason)
     else:
         if is_to_be_cancelled:

@@ -32,6 +32,8 @@ from twelvefold.core.events import (
     OutcomeUnknown,
     RunFinished,
     Usage,
+    encode,
+    size_of,
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
@@ -93,13 +95,19 @@ async def _call_model(
         )
     replied = await _reply(services, driven, compacted.request, listener)
     # What follows from the reply is decided before it is written, so that both are one commit.
-    foreseen = driven.thread.after(Entry(driven.thread.head + 1, driven.run.ordinal, replied, 0))
+    foreseen = driven.thread.after(_entry_of(driven, replied))
     decision = decide(foreseen, workflow, services.limits)
     if isinstance(decision, RunTools) and _is_one_commit(decision):
         return await _run_tools(services, driven, workflow, listener, decision, (replied,))
     # Other calls are the next step's: who finds the reply then knows what was about to happen.
     events, status = _closing(decision)
     return await _close(services, driven, listener, (replied, *events), status)
+
+
+def _entry_of(driven: Driven, replied: ModelReplied) -> Entry:
+    """The reply as the journal will have it, but for its time."""
+    _, _, body = encode(replied)
+    return Entry(driven.thread.head + 1, driven.run.ordinal, replied, size_of(body))
 
 
 async def _reply(

@@ -22,7 +22,7 @@ async def reason_of(services: Services, run: RunId, error: StoreUnavailable) -> 
             return StepUnderWay(
                 f"run {run} is in the transaction of a step{_tool_of(services, thread)}, "
                 "which ends first; try again when it is over"
-            )
+            ).loggable()
     return error
 
 

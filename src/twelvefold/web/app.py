@@ -10,6 +10,7 @@ from twelvefold.web.context import Web
 from twelvefold.web.edge import Edge, Gate
 from twelvefold.web.faults import answer_http_exception
 from twelvefold.web.health import healthz, readyz, version
+from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page import PAGE
 
@@ -30,7 +31,7 @@ def create_app(web: Web) -> Starlette:
     """The app for one process; it opens nothing by itself, so it needs no lifespan."""
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(Edge), Middleware(Gate, web=web)],
+        middleware=[Middleware(Edge), Middleware(Gate, web=web, bodies=BodyBudget())],
         exception_handlers={HTTPException: answer_http_exception},
     )
     # /v1/models/ is no other name of /v1/models, and no client follows a redirected POST well.

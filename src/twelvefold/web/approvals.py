@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from msgspec import structs
-
-from twelvefold.core.events import PLAIN, ApprovalAnswered, Asked, Entry, Item
+from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import answer, take
+from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
+from twelvefold.web.answer_options import merge_options
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
@@ -29,6 +29,7 @@ from twelvefold.web.inputs import ANSWER
 from twelvefold.web.places import conversation_of
 from twelvefold.web.reading import PATIENCE_S, opened, own_entries
 from twelvefold.web.requests import Request
+from twelvefold.web.run_places import TurnMemory, turn_memory
 from twelvefold.web.starting import Begun, run_before
 from twelvefold.web.wire import parts
 
@@ -57,21 +58,13 @@ def answers(request: Request) -> bool:
     return any(item["type"] == ANSWER for item in request.items)
 
 
-def steers(request: Request) -> bool:
-    """Whether it bears on what the run does beside the call: more than to approve."""
-    asked = request.asked
-    told = {"stream", "store", "metadata", "echo", "conversation", "previous", "hops"}
-    told |= {"tool_items"}
-    said = {field for field in asked.__struct_fields__ if field not in told}
-    return any(getattr(asked, field) != getattr(PLAIN, field) for field in said)
-
-
 async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
     """Give the answer, and go on with the run here. Raises ApiError if nothing waits for it."""
     if before := await _given_before(web, principal, request):
         return before
     try:
-        return await _given(web, principal, request)
+        with turn_memory(web.drives.memory, principal, 0) as memory:
+            return await _given(web, principal, request, memory)
     except ApiError as error:
         # The same request may have been made at the same moment.
         if error.code == NOT_PENDING and (before := await _given_before(web, principal, request)):
@@ -93,11 +86,11 @@ async def _given_before(web: Web, principal: Principal, request: Request) -> Beg
         if isinstance(first.event, ApprovalAnswered)
         and approval_id(run.thread, first.event.call) in given
     ]
-    return await _begun(web, principal, ResponseId(run, answered[-1]), None)
+    return await _begun(web, principal, ResponseId(run, answered[-1]))
 
 
-async def _given(web: Web, principal: Principal, request: Request) -> Begun:
-    index, waiting = await _waiting(web, principal, request.items)
+async def _given(web: Web, principal: Principal, request: Request, memory: TurnMemory) -> Begun:
+    index, waiting = await _waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
         refuse(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
     _refuse_news(request, index)
@@ -106,26 +99,35 @@ async def _given(web: Web, principal: Principal, request: Request) -> Begun:
         async with web.queue.place():
             await _answer(web, principal, request, waiting, index)
         web.wake()
-        return await _begun(web, principal, waiting.next, None)
-    with web.drives.slot():
+        return await _begun(web, principal, waiting.next)
+    with web.drives.slot(principal):
         await _answer(web, principal, request, waiting, index)
-        return await _begun(web, principal, waiting.next, await _taken(web, waiting.next.run))
+        driven = await _taken(web, waiting.next.run)
+        return await _begun(web, principal, waiting.next, driven, memory.reservation)
 
 
-async def _waiting(web: Web, principal: Principal, items: Sequence[Item]) -> tuple[int, _Waiting]:
+async def _waiting(
+    web: Web, principal: Principal, items: Sequence[Item], memory: TurnMemory
+) -> tuple[int, _Waiting]:
     """The first answer that something waits for; others were given before and are only told."""
     given = [index for index, item in enumerate(items) if item["type"] == ANSWER]
     for index in given:
-        if waiting := await _found(web, principal, items[index]["approval_request_id"]):
+        if waiting := await _found(web, principal, items[index]["approval_request_id"], memory):
             return index, waiting
     raise _not_pending(items[given[0]], given[0])
 
 
-async def _found(web: Web, principal: Principal, id: str) -> _Waiting | None:
+async def _found(
+    web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
+) -> _Waiting | None:
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)
         head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+        if head.principal != principal.id:
+            return None
+        if memory:
+            await memory.hold(head.size)
         record = await patiently(lambda: store.load(thread), PATIENCE_S)
     except NotFound:
         return None
@@ -134,7 +136,7 @@ async def _found(web: Web, principal: Principal, id: str) -> _Waiting | None:
     run = RunId(thread, told.run)
     own: list[Entry] = own_entries(record.entries, run, behind=record.forked_at)
     # On a fork of the thread it is asked no more.
-    if head.principal != principal.id or not waits or not own:
+    if not waits or not own:
         return None
     return _Waiting(call, ResponseId(run, len(parts(own))), record.workflow, told.asked)
 
@@ -159,25 +161,25 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
             f"the call is one of {before}, so this must go on from there", "previous_response_id"
         )
     if request.conversation:
-        thread = await conversation_of(web.services, principal, request.conversation)
-        if thread != id.run.thread:
+        head = await conversation_of(web.services, principal, request.conversation)
+        if head.id != id.run.thread:
             refuse("the call is one of another conversation", "conversation")
     if waiting.asked.store and not request.asked.store:
         refuse("the turn that this goes on with is kept", "store", "unsupported_value")
+    if request.background and not waiting.asked.store:
+        refuse("the turn that this goes on with is not kept", "background", "unsupported_value")
 
 
 async def _answer(
     web: Web, principal: Principal, request: Request, waiting: _Waiting, index: int
 ) -> None:
-    """Write the answer down. What is asked for beside it holds from here on.
+    """Write the answer to the journal, with the options that hold from there on.
 
     Raises ApiError if somebody else has just answered, or it was cancelled, and Conflict if the
     run is held for long.
     """
-    said, began = request.items[index], waiting.asked
+    said = request.items[index]
     id = said["approval_request_id"]
-    # These are the run's: whether it is kept, and whether its conversation has a name.
-    asked = structs.replace(request.asked, store=began.store, conversation=began.conversation)
     write = partial(
         answer,
         web.services,
@@ -186,7 +188,7 @@ async def _answer(
         by=principal.id,
         reason=said.get("reason", ""),
         call=waiting.call,
-        asked=asked,
+        asked=merge_options(waiting.asked, request),
         background=request.background,
         request=request.key,
     )
@@ -217,7 +219,7 @@ async def _taken(web: Web, run: RunId) -> Driven | None:
     try:
         return await _once_free(partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:
-        log.info("run_not_taken", run=str(run), error=str(error))
+        log.info("run_not_taken", run=str(run), error=error)
         return None
 
 
@@ -235,9 +237,15 @@ async def _once_free(do: Callable[[], Awaitable[Result]]) -> Result:
             await asyncio.sleep(LOOK_S)
 
 
-async def _begun(web: Web, principal: Principal, id: ResponseId, driven: Driven | None) -> Begun:
+async def _begun(
+    web: Web,
+    principal: Principal,
+    id: ResponseId,
+    driven: Driven | None = None,
+    reservation: Reservation | None = None,
+) -> Begun:
     if driven is not None:
-        task = web.drives.start(driven, web.news.bell(id.run))
+        task = web.drives.start(driven, web.news.bell(id.run), reservation)
         task.add_done_callback(lambda _: web.news.ring(id.run))
     reading, _ = await opened(web, principal, id, stored=False)
     return Begun(web, reading, here=driven is not None)

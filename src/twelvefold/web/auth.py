@@ -17,17 +17,21 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from twelvefold.config import Settings
-from twelvefold.core.ports import SCOPES, ApiKey, Principal, Store
+from twelvefold.core.ports import SCOPES, Principal, Store
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.client_address import client_of
+from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 log = get_logger(__name__)
 LOCAL = Principal("local")
 """On whose behalf everything is done where no key is asked for."""
-FRESH_S = 2.0
-"""How long a key that was found counts without another look: the most a revoked one outlives."""
-KEPT = 10_000
+LOOKUP_LIMITS = LookupLimits()
+FRESH_S = LOOKUP_LIMITS.fresh_s
+SAME_SITE = ("same-origin", "none")
+"""What `Sec-Fetch-Site` says of the page's own requests, and of an address typed by a person."""
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
 _READING = ("GET", "HEAD")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="twelvefold"'}
@@ -47,24 +51,26 @@ class Caller:
     scopes: tuple[str, ...] = SCOPES
 
 
-@dataclass(slots=True)
-class _Known:
-    caller: Caller
-    sha256: str
-    until: float
-
-
 class Doors:
     """Lets in who has a key, or, while there is none at all, who is on the same machine."""
 
     def __init__(
-        self, store: Store, *, is_open: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        *,
+        is_open: bool,
+        clock: Callable[[], float] = time.monotonic,
+        limits: LookupLimits = LOOKUP_LIMITS,
     ) -> None:
         self._store = store
         self._open = is_open
         self._clock = clock
         self._looked_at = clock()
-        self._known: dict[str, _Known] = {}
+        self._fresh_s = limits.fresh_s
+        self._lookups = KeyLookups(store, limits, clock)
+        self._looks = TokenBuckets(
+            limits.client_failures, limits.client_failures_per_s, clock=clock
+        )
 
     @classmethod
     async def of(cls, store: Store, settings: Settings) -> "Doors":
@@ -87,48 +93,36 @@ class Doors:
         log.warning("open_without_key", host=settings.host, principal=LOCAL.id)
         return cls(store, is_open=True)
 
-    async def caller(self, headers: Headers) -> Caller:
-        """Who sends these headers. Raises ApiError with 401, or 403 for a stranger."""
+    async def caller(self, headers: Headers, client: str = "") -> Caller:
+        """Who sends these headers from this address.
+
+        Raises ApiError with 401, 403 for a stranger, or 429 after too many unknown keys.
+        """
         if await self._is_open(headers):
             _refuse_strangers(headers)
             return Caller(LOCAL, "")
         token = _token(headers.get("authorization", ""))
         sha256 = hash_of(token)
-        known = self._known.get(sha256)
-        if known is None or known.until < self._clock():
-            return await self._looked_up(sha256, known)
-        return known.caller
+        found = await self._lookups.find(sha256, client_of(client))
+        if found is None or not hmac.compare_digest(found.sha256, sha256):
+            raise _unauthorized("incorrect API key; `twelvefold keys list` shows which there are")
+        return Caller(Principal(found.principal), found.id, found.scopes)
 
     async def _is_open(self, headers: Headers) -> bool:
         """Until the first key is made, by whatever process; one that is shown may be the first."""
-        shown = _KEY.search(headers.get("authorization", ""))
-        if self._open and (shown or self._clock() - self._looked_at > FRESH_S):
+        if self._open and self._may_have_closed(headers):
             self._looked_at = self._clock()
             if await self._store.keys():
                 self._open = False
                 log.info("closed_without_key")
         return self._open
 
-    async def _looked_up(self, sha256: str, known: _Known | None) -> Caller:
-        if known is not None:
-            # Requests that come while this one looks need not look, too.
-            known.until = self._clock() + FRESH_S
-        try:
-            found = await self._store.find_key(sha256)
-        except BaseException:
-            self._known.pop(sha256, None)
-            raise
-        if found is None or not hmac.compare_digest(found.sha256, sha256):
-            self._known.pop(sha256, None)
-            raise _unauthorized("incorrect API key; `twelvefold keys list` shows which there are")
-        return self._kept(found)
-
-    def _kept(self, found: ApiKey) -> Caller:
-        caller = Caller(Principal(found.principal), found.id, found.scopes)
-        if len(self._known) >= KEPT:
-            self._known.clear()
-        self._known[found.sha256] = _Known(caller, found.sha256, self._clock() + FRESH_S)
-        return caller
+    def _may_have_closed(self, headers: Headers) -> bool:
+        """Whether to look: after a while, or for a key that is shown, a bounded number of times."""
+        if self._clock() - self._looked_at > self._fresh_s:
+            return True
+        shown = _KEY.search(headers.get("authorization", ""))
+        return shown is not None and self._looks.take("") == 0
 
 
 def is_loopback(host: str) -> bool:
@@ -186,6 +180,9 @@ def _refuse_strangers(headers: Headers) -> None:
     if not is_loopback(host) and not host.endswith(".localhost"):
         raise _stranger(f"the request is for {host[:80]!r}")
     if origin is not None and site != headers.get("host"):
+        raise _stranger("the request is from a page of another site")
+    # A browser sends no Origin with a GET, as for an image of another site's page.
+    if headers.get("sec-fetch-site", "none").lower() not in SAME_SITE:
         raise _stranger("the request is from a page of another site")
     if any(name in headers for name in _FORWARDED):
         raise _stranger("the request came through a proxy")

@@ -8,6 +8,7 @@ without a result: no model takes one without the other.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import msgspec
 
@@ -40,14 +41,14 @@ class CallHistory:
 
     `awaited` and `answered` have the ids that the model gave them; `awaited` are the caller's to
     answer. `run_here` are the answered calls of the server's own tools, `made` all calls, and
-    `said` the messages that led to the awaited ones.
+    `said` the digests of the messages that led to the awaited ones.
     """
 
     awaited: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     run_here: frozenset[CallId] = frozenset()
     made: frozenset[_Call] = frozenset()
-    said: frozenset[str] = frozenset()
+    said: frozenset[bytes] = frozenset()
 
     def has_answered(self, id: str) -> bool:
         """Whether the conversation has a result for the call with this id."""
@@ -89,7 +90,7 @@ class _Reading:
         self.answered: set[str] = set()
         self.run_here: set[CallId] = set()
         self.made: set[_Call] = set()
-        self.said: set[str] = set()
+        self.said: set[bytes] = set()
         self._theirs: frozenset[str] = frozenset()
         self._wire_ids: dict[CallId, str] = {}
 
@@ -144,8 +145,10 @@ def _call(item: Item) -> _Call:
     return str(item.get("call_id")), str(item.get("name")), str(item.get("arguments"))
 
 
-def _message(item: Item) -> str:
-    return msgspec.json.encode([item.get("role"), item.get("content")], order="sorted").decode()
+def _message(item: Item) -> bytes:
+    """What a message is known by: the digest is kept as long as a turn begins, and is short."""
+    said = msgspec.json.encode([item.get("role"), item.get("content")], order="sorted")
+    return sha256(said).digest()
 
 
 def without_repeats(

@@ -149,6 +149,7 @@ def parse_chat(
         _asked(given, workflow, hops_of(headers)),
         stream,
         key=idempotent(headers, "chat/completions", body),
+        items_at="messages",
     )
     return ChatRequest(turn, given.get("stream_options", {}).get("include_usage", False))
 

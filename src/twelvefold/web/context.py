@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
+from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.engine.services import Services
 from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
@@ -51,7 +52,12 @@ class Web:
 async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
     doors, news = await Doors.of(services.store, settings), News()
-    async with Drives(services, settings.max_runs) as drives, watching(services.store, news):
+    memory = MemoryBudget(settings.max_run_bytes)
+    places = settings.max_runs, settings.max_runs_per_principal
+    async with (
+        Drives(services, *places, memory=memory) as drives,
+        watching(services.store, news),
+    ):
         yield Web(
             services,
             settings,

@@ -8,15 +8,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded
+from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded, encode, size_of
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead
-from twelvefold.engine.commands import delete_thread, fork_at
+from twelvefold.engine.commands import check_room, delete_thread, fork_at
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, DuplicateRow
 from twelvefold.web.auth import principal_of
@@ -62,10 +63,12 @@ async def create(request: Request) -> Response:
     items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
     about = given.get("metadata", {})
+    said = ItemsAdded(items)
+    check_room(0, 0, size_of(encode(said)[2]), web.services.limits)
     with suppress(DuplicateRow):  # by a try whose answer was lost
         await patiently(lambda: store.new_thread(thread, principal.id, "", about), PATIENCE_S)
     if items:
-        await _put_in(store, thread, 0, 0, ItemsAdded(items))
+        await _put_in(store, thread, 0, 0, 0, said)
     return json_response(_conversation(await store.thread(thread)))
 
 
@@ -171,14 +174,15 @@ async def _added(
 ) -> Entry:
     """Append an entry between two runs, as soon as the one under way is over.
 
-    Raises ApiError if that takes too long.
+    Raises ApiError if that takes too long, and ConversationTooLarge.
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
         said = await event(head)
-        run = await store.run_at(head)
+        run, size = await store.run_at(head), await store.size_of(await store.lineage(head))
+        check_room(head.head, size, size_of(encode(said)[2]), web.services.limits)
         try:
-            return await _put_in(store, head.id, head.head, run, said)
+            return await _put_in(store, head.id, head.head, size, run, said)
         except Conflict as error:
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
@@ -187,12 +191,13 @@ async def _added(
         head = await store.thread(head.id)
 
 
-async def _put_in(store: Store, thread: ThreadId, head: int, run: int, event: Event) -> Entry:
+async def _put_in(
+    store: Store, thread: ThreadId, head: int, size: int, run: int, event: Event
+) -> Entry:
     """Append an entry once, however often the database has to be asked to."""
+    add = partial(store.add_items, thread, head, run, event, thread_size=size)
     at_us = time.time_ns() // 1_000
-    return await patiently(
-        lambda: store.add_items(thread, head, run, event, at_us=at_us), PATIENCE_S
-    )
+    return await patiently(lambda: add(at_us=at_us), PATIENCE_S)
 
 
 # --- our own ------------------------------------------------------------------------------------

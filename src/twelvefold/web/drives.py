@@ -11,19 +11,21 @@ from types import TracebackType
 from typing import Self
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener
+from twelvefold.core.ports import Listener, Principal
 from twelvefold.engine.append import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.memory_budget import GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.faults import ApiError
+from twelvefold.web.run_places import RunPlaces
 
 log = get_logger(__name__)
-RETRY_S = 2.0
-"""When to try again where all places are taken: about the time that a short run takes."""
+RUN_BYTES = 24 * 1024 * 1024
+"""The bytes of conversations that runs hold together, where nothing else is said."""
 
 
 class Drives:
@@ -31,16 +33,25 @@ class Drives:
 
     A request takes a slot before it writes a run, so that no run is written that nobody drives:
 
-        with drives.slot():
+        with drives.slot(principal):
             driven = await start_run(…)
             drives.start(driven, listener)
+
+    `max_per_principal` None: half of `max_runs`. `memory` bounds the bytes of their conversations.
     """
 
-    def __init__(self, services: Services, max_runs: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        max_runs: int,
+        max_per_principal: int | None = None,
+        *,
+        memory: MemoryBudget | None = None,
+    ) -> None:
+        self.memory = memory or MemoryBudget(RUN_BYTES)
         self._services = services
-        self._max_runs = max_runs
+        self._places = RunPlaces(max_runs, max_per_principal)
         self._preparation = Preparation(services)
-        self._reserved = 0
         self._stopping = False
         self._group = asyncio.TaskGroup()
         self._hands: dict[RunId, Hand] = {}
@@ -72,33 +83,42 @@ class Drives:
         return len(self._tasks)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Keep a place for one run, until it is started or the body ends.
+    def slot(self, principal: Principal) -> Iterator[None]:
+        """Keep a place for one run of the principal's, until it is started or the body ends.
 
-        Raises ApiError: 429 if all places are taken, 503 if the process is about to end.
+        Raises ApiError: 429 if all places are taken, or all that one principal may take, 503 if the
+        process is about to end.
         """
         if self._stopping:
             raise ApiError(503, "the server is stopping", code="service_unavailable", wait_s=1)
-        if self.in_flight + self._reserved >= self._max_runs:
-            message = f"all {self._max_runs} places for runs are taken; try again in a moment"
-            raise ApiError(429, message, code="too_many_runs", wait_s=RETRY_S)
-        self._reserved += 1
-        try:
+        with self._places.place(principal.id):
             yield
-        finally:
-            self._reserved -= 1
 
-    def start(self, driven: Driven, listener: Listener) -> "asyncio.Task[Outcome | None]":
+    def start(
+        self, driven: Driven, listener: Listener, reservation: Reservation | None = None
+    ) -> "asyncio.Task[Outcome | None]":
         """Drive a run to its rest, whether or not anybody waits for it.
+
+        It keeps the reservation of its conversation's bytes, and gives it back then.
 
         The task never raises; None says that the run went on elsewhere, or that the drive failed
         as the log says. Who waits for it shields it: to cancel it is to give the run back.
         """
-        hand = Hand(listener, lambda: self._stopping)
+        principal = driven.thread.principal
+        reservation = reservation or self.memory.reservation(principal)
+        reservation.keep()
+        reservation.grow_to(driven.thread.size)
+        self._places.take(principal)
+        hand = Hand(GrowingListener(listener, reservation), lambda: self._stopping)
         task = self._group.create_task(self._driven(driven, hand), name=f"drive {driven.run}")
         self._hands[driven.run], self._tasks[driven.run] = hand, task
         task.add_done_callback(lambda _: self._over(driven.run, task))
+        task.add_done_callback(lambda _: self._give_back(principal, reservation))
         return task
+
+    def _give_back(self, principal: str, reservation: Reservation) -> None:
+        self._places.give_back(principal)
+        reservation.release()
 
     def _over(self, run: RunId, task: "asyncio.Task[Outcome | None]") -> None:
         # A run that was approved at once may be in hand again.

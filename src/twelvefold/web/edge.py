@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.context import Web
 from twelvefold.web.faults import api_error, refusal
-from twelvefold.web.limits import limited
+from twelvefold.web.http.body_budget import BodyBudget
+from twelvefold.web.http.client_address import client_of
+from twelvefold.web.limits import LimitedBody
 
 log = get_logger(__name__)
 SECURED = {
@@ -76,7 +78,7 @@ class Edge:
             if fault.status == 500:
                 log.exception("request_failed")
             elif fault.status > 500:
-                log.warning("request_failed", error=str(error))
+                log.warning("request_failed", error=error)
             if exchange.status:
                 raise  # half an answer is out; the server closes the connection
             await refusal(fault)(scope, receive, exchange.send)
@@ -117,20 +119,27 @@ class _Exchange:
 class Gate:
     """What stands before the API: who asks, how often, and how much may be read."""
 
-    def __init__(self, app: ASGIApp, web: Web) -> None:
+    def __init__(self, app: ASGIApp, web: Web, bodies: BodyBudget) -> None:
         self._app = app
         self._web = web
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        sender = send
+        client = scope["client"][0] if scope.get("client") else ""
+        sender, owner = send, client_of(client)
         if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(headers)
+            caller = await self._web.doors.caller(headers, client)
             scope.setdefault("state", {})["caller"] = caller
+            owner = caller.principal.id
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
-        body = limited(receive, headers, self._web.settings.max_body_bytes)
-        await self._app(scope, body, sender)
+        most = self._web.settings.max_body_bytes
+        body = LimitedBody(receive, scope, most, self._bodies, owner)
+        try:
+            await self._app(scope, body.receive, sender)
+        finally:
+            body.release()
 
 
 def _with(added: dict[str, str], send: Send) -> Send:

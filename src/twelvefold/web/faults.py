@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Match
 
 from twelvefold.errors import (
     Conflict,
+    ConversationTooLarge,
     NotFound,
     RequestError,
     StaleRun,
@@ -26,6 +27,7 @@ from twelvefold.errors import (
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "DELETE"}
 """Whoever sends one of these twice has done it once."""
+CONVERSATION_TOO_LARGE = "conversation_too_large"
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -122,6 +124,8 @@ def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
             return error
         case NotFound():
             return ApiError(404, str(error), code="not_found")
+        case ConversationTooLarge():
+            return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param="items")
         case Conflict() | StaleRun():
             return ApiError(409, str(error), code="conflict", wait_s=1)
         case RequestError():

@@ -3,39 +3,80 @@
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.body_budget import BodyBudget
+from twelvefold.web.http.token_buckets import TokenBuckets
 
+SMALL_BYTES = 65_536
+"""Bodies up to this length do not wait for others."""
+_RELEASED = -1
 MAX_DEPTH = 64
 """Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
+BODY_ERROR = "body_error"
+"""Where the protocol leaves an ApiError in a request's `state`, if its body is no body."""
 _decode = msgspec.json.Decoder().decode
 
 
-def limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
-    """The request's body, as long as it is no longer than that. Raises ApiError with 413.
+class LimitedBody:
+    """The body of one request, as it is received.
 
-    What is told in the header counts before a byte is read.
+    It is at most `max_bytes` long. More than SMALL_BYTES of it count against the budget of all
+    bodies, in the name of `owner`, until it is complete or `release` is called.
     """
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > max_bytes:
-        raise _too_large(max_bytes)
-    read = 0
 
-    async def received() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > max_bytes:
+    def __init__(
+        self, receive: Receive, scope: Scope, max_bytes: int, budget: BodyBudget, owner: str
+    ) -> None:
+        """Raise ApiError with 413 if the Content-Length is too long: no byte is read then."""
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > max_bytes:
             raise _too_large(max_bytes)
+        self._receive = receive
+        self._state = scope.setdefault("state", {})
+        self._length = int(length) if length.isdecimal() else None
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._owner = owner
+        self._read = 0
+        self._taken = 0
+
+    async def receive(self) -> Message:
+        """Receive the next part. Raises ApiError: 413, 503 without room, or for its framing.
+
+        An error in the framing is raised behind the bytes that stood before it.
+        """
+        if not self._taken:
+            await self._take()
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        if self._read > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        if error := self._state.get(BODY_ERROR):
+            raise error
+        if not message.get("more_body"):
+            self.release()
         return message
 
-    return received
+    def release(self) -> None:
+        """Nothing more is received."""
+        if self._taken > 0:
+            self._budget.give_back(self._owner, self._taken)
+        self._taken = _RELEASED
+
+    async def _take(self) -> None:
+        if self._length is None:
+            size = self._max_bytes if self._read > SMALL_BYTES else 0
+        else:
+            size = self._length if self._length > SMALL_BYTES else 0
+        if size:
+            await self._budget.take(self._owner, size)
+            self._taken = size
 
 
 def _too_large(max_bytes: int) -> ApiError:
@@ -76,12 +117,6 @@ def _too_deep() -> ApiError:
     return ApiError(400, f"the body is nested too deeply; {MAX_DEPTH} levels is the most")
 
 
-@dataclass(slots=True)
-class _Bucket:
-    left: float
-    at: float
-
-
 class Rate:
     """How many requests a key may make in a minute; a minute's worth at once, then evenly.
 
@@ -90,35 +125,27 @@ class Rate:
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
-        self._clock = clock
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets = TokenBuckets(per_minute or 1, (per_minute or 1) / 60, clock=clock)
 
     def take(self, key: str) -> dict[str, str]:
         """Count one request; returns the headers that say what is left. Raises ApiError."""
         if self._per_minute is None:
             return {}
-        now, full = self._clock(), float(self._per_minute)
-        bucket = self._buckets.setdefault(key, _Bucket(full, now))
-        bucket.left = min(full, bucket.left + (now - bucket.at) * full / 60)
-        bucket.at = now
-        if bucket.left < 1:
-            wait_s = (1 - bucket.left) * 60 / full
-            message = f"{self._per_minute} requests a minute is the most for one key"
+        if wait_s := self._buckets.take(key):
             raise ApiError(
                 429,
-                message,
+                f"{self._per_minute} requests a minute is the most for one key",
                 code="rate_limit_exceeded",
                 wait_s=wait_s,
-                headers=self._told(bucket),
+                headers=self._told(key),
             )
-        bucket.left -= 1
-        return self._told(bucket)
+        return self._told(key)
 
-    def _told(self, bucket: _Bucket) -> dict[str, str]:
+    def _told(self, key: str) -> dict[str, str]:
         """Source: the rate limit headers of the OpenAI API."""
-        full = self._per_minute or 0
+        full, left = self._per_minute or 0, self._buckets.left(key)
         return {
             "x-ratelimit-limit-requests": str(full),
-            "x-ratelimit-remaining-requests": str(math.floor(bucket.left)),
-            "x-ratelimit-reset-requests": f"{math.ceil((full - bucket.left) * 60 / full)}s",
+            "x-ratelimit-remaining-requests": str(math.floor(left)),
+            "x-ratelimit-reset-requests": f"{math.ceil((full - left) * 60 / full)}s",
         }

@@ -7,6 +7,7 @@ thread grows, from any other a fork does. A conversation has one end, so its tur
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 from msgspec import structs
 
 from twelvefold.core.events import (
@@ -22,6 +23,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, RunRecord, Segment, Store, ThreadHead
+from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
@@ -35,6 +37,7 @@ from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.kept import head_of
 from twelvefold.web.reading import PATIENCE_S, run_of
 from twelvefold.web.requests import Request
+from twelvefold.web.run_places import TurnMemory
 from twelvefold.web.thread_reader import ThreadReader, reader_of
 from twelvefold.web.wire import makes_wait
 
@@ -59,20 +62,30 @@ class Place:
 NEW = Place()
 
 
-async def place_of(services: Services, principal: Principal, request: Request) -> Place:
-    """Where the turn that is asked for goes. Raises ApiError."""
+async def place_of(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
+    """Where the turn that is asked for goes; `memory` holds what is loaded of it then.
+
+    Raises ApiError.
+    """
     if request.previous:
-        return await _behind_response(services, principal, request)
+        return await _behind_response(services, principal, request, memory)
     if request.conversation:
-        return await _in_conversation(services, principal, request)
+        return await _in_conversation(services, principal, request, memory)
     return NEW
 
 
 # --- in a conversation ------------------------------------------------------------------------
 
 
-async def _in_conversation(services: Services, principal: Principal, request: Request) -> Place:
-    head = await _named(services, principal, request.conversation)
+async def _in_conversation(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
+    head = await conversation_of(services, principal, request.conversation)
+    # A journal only grows, so what is full by what its row says need not be loaded.
+    check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
+    await memory.hold(head.size)
     if not brings_calls(request.items):
         return Place(head.id)
     calls = await _calls_before(services, head, head.head)
@@ -85,12 +98,8 @@ async def _calls_before(services: Services, head: ThreadHead, end: int) -> CallH
     return await history_of(reader, to=end, with_deleted=True)
 
 
-async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadId:
+async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
     """A conversation of the principal's. Raises ApiError with 404."""
-    return (await _named(services, principal, id)).id
-
-
-async def _named(services: Services, principal: Principal, id: str) -> ThreadHead:
     try:
         return await head_of(services.store, principal, parse_conversation_id(id))
     except NotFound:
@@ -101,11 +110,14 @@ async def _named(services: Services, principal: Principal, id: str) -> ThreadHea
 # --- behind a response ------------------------------------------------------------------------
 
 
-async def _behind_response(services: Services, principal: Principal, request: Request) -> Place:
+async def _behind_response(
+    services: Services, principal: Principal, request: Request, memory: TurnMemory
+) -> Place:
     store = services.store
     try:
         id = ResponseId.parse(request.previous)
         run = await run_of(store, principal, id.run)
+        await memory.hold(run.thread_size)
         head = await patiently(lambda: store.thread(id.run.thread), PATIENCE_S)
         started, last = await _part(store, head, run, id)
     except NotFound:
@@ -171,12 +183,17 @@ async def resolved(
 ) -> tuple[Item, ...]:
     """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
     known: dict[ThreadId, ItemPages] = {}
-    found = [
-        await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
-        if item["type"] == REFERENCE
-        else item
-        for index, item in enumerate(items)
-    ]
+    found: list[Item] = []
+    size = 0
+    for index, item in enumerate(items):
+        if item["type"] == REFERENCE:
+            item = await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
+            # A reference is short, and what it stands for may be long: many of them are very long.
+            size += len(msgspec.json.encode(item))
+            if size > INPUT_BYTES:
+                message = f"what is referred to is longer than {INPUT_BYTES} bytes"
+                refuse(message, f"{at}[{index}].id", "input_too_large")
+        found.append(item)
     if not web.takes_images:
         refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
     return tuple(found)

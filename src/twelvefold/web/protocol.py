@@ -1,6 +1,11 @@
-"""HTTP/1.1 as uvicorn has it, with an end to every wait, and an envelope for what is no request."""
+"""HTTP/1.1 over uvicorn's protocol class: exact limits, one request at a time, an end to each wait.
+
+The parser of httptools reads heads alone. `web.http.framing` finds where a head and a body end, so
+that limits count the right bytes. Bytes behind a request wait until its answer is complete.
+"""
 
 import asyncio
+from typing import Any
 
 import httptools
 import msgspec
@@ -9,144 +14,202 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from twelvefold.observe.log import get_logger
 from twelvefold.web.edge import SECURED, new_request_id
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.connections import Place
+from twelvefold.web.http.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
+from twelvefold.web.http.receiving import HeldFlow, ReceiveLimits, ReceiveTimer
+from twelvefold.web.http.request_head import body_of, check_head
+from twelvefold.web.limits import BODY_ERROR
 
 log = get_logger(__name__)
-RECEIVE_S = 60.0
-"""How long a client may take to send a request."""
-HEAD_BYTES = 65_536
-DISCARD_BYTES = 256 * 1024 * 1024
-"""What is still read of a refused body, for clients that listen only when all is sent."""
-MALFORMED = ApiError(400, "that is no HTTP request", code="malformed_request")
-_FRAMING = (b"content-length", b"transfer-encoding")
+AHEAD_BYTES = 65_536
+"""What is read of the next requests while one is in progress, before reading stops."""
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with an end to every wait, and an envelope for what is no request at all."""
+    """One connection.
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # uvicorn's to know
-        self._receiving: asyncio.TimerHandle | None = None
-        self._in_head = True
-        self._head_bytes = 0
-        self._discarded = 0
-        self._refused = False
-        self._again = False
+    `place` is the connection's among all open ones. A request is answered before the next one on
+    the connection is parsed, so the answers do not depend on how the bytes arrive.
+    """
+
+    def __init__(self, *args: object, place: Place, limits: ReceiveLimits, **more: object) -> None:
+        super().__init__(*args, **more)  # type: ignore[arg-type]  # uvicorn's own parameters
+        self._place = place
+        self._limits = limits
+        self._timer = ReceiveTimer(self.loop, limits, self._reads_nothing, self._close)
+        self._rest = b""
+        self._head = HeadReader(limits.framing)
+        self._body: LengthBody | ChunkedBody | None = None
+        self._head_error: ApiError | None = None
+        self._discarded_bytes = 0
+        self._is_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._begin_receiving()
+        self.flow: HeldFlow = HeldFlow(transport)
+        self._place.close = transport.abort
+        self._timer.begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_receiving()
+        self._timer.end()
+        self._place.leave()
+        self._rest = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._is_over:
             return
         self._unset_keepalive_if_required()
-        # What comes between two requests is no reason to wait for the next one for ever.
-        if self.cycle is None or self.cycle.response_complete:
-            self._begin_receiving()
+        self._rest += data
+        self._advance()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _reads_nothing(self) -> bool:
+        return self.flow.read_paused
+
+    def _close(self) -> None:
+        self._is_over = True
+        self.transport.close()
+
+    def _advance(self) -> None:
+        """Parse what has arrived, up to the end of the request in progress."""
+        while self._rest and not self._is_over and not self.transport.is_closing():
+            if self._body is not None:
+                self._read_body(self._body)
+            elif self._is_answering:
+                break
+            else:
+                self._read_head()
+        self.flow.hold(len(self._rest) > AHEAD_BYTES)
+
+    # --- the head ---------------------------------------------------------------------------------
+
+    def _read_head(self) -> None:
+        self._timer.begin_head()
+        self._rest = self._rest[self._head.skip_blank(self._rest) :]
+        if self._head.error is None and self._rest:
+            data, self._rest = self._rest, b""
+            end = self._head.take(data)
+            self._parse_head(data[:end])
+            self._rest = data[end:]
+        if error := self._head_error or self._head.error:
+            self._refuse(error)
+        elif self._head.complete:
+            self._head = HeadReader(self._limits.framing)
+            self.parser = httptools.HttpRequestParser(self)
+
+    def _parse_head(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserUpgrade:
+            # The request is answered in HTTP/1.1. Source: RFC 9110, section 7.8.
+            return
         except httptools.HttpParserError:
-            self._refuse(MALFORMED)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self._refused:
-                self._refuse(ApiError(431, f"the headers are longer than {HEAD_BYTES} bytes"))
-
-    def _stay(self, rest: bytes) -> None:
-        """Go on in HTTP/1.1 with a client that would rather have another protocol.
-
-        Java's own client asks for HTTP/2 with every first request. The parser takes what follows
-        such a request for that protocol, and its body with it; so another one reads the body.
-        Source: RFC 9110, section 7.8: a server may ignore the wish.
-        """
-        framing = [
-            f"{name.decode('latin-1')}: {value.decode('latin-1')}\r\n"
-            for name, value in self.headers
-            if name in _FRAMING
-        ]
-        self.parser = httptools.HttpRequestParser(self)
-        if framing:
-            self.cycle.more_body = True
-            self._begin_receiving()
-            self._again = True
-            try:
-                head = f"POST / HTTP/1.1\r\n{''.join(framing)}\r\n"
-                self.parser.feed_data(head.encode("latin-1"))
-            except httptools.HttpParserError:
-                self._refuse(MALFORMED)
-                return
-            finally:
-                self._again = False
-        if rest:
-            self.data_received(rest)
-
-    def on_message_begin(self) -> None:
-        if not self._again:
-            super().on_message_begin()
-            self._in_head, self._head_bytes = True, 0
-            self._begin_receiving()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._again:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # What comes behind a body is a trailer, which nobody asked for and nothing keeps.
-        if not self._again and self._in_head:
-            super().on_header(name, value)
+            self._head_error = self._head_error or MALFORMED
 
     def on_headers_complete(self) -> None:
-        if not self._again:
-            self._in_head = False
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        if self.cycle.response_complete:
-            self._discarded += len(body)
-            if self._discarded > DISCARD_BYTES:
-                self.transport.close()
-        super().on_body(body)
+        """Start the request, if its head is in order."""
+        version = self.parser.get_http_version()
+        try:
+            if not self._head.complete:
+                raise MALFORMED
+            check_head(version, self.url, self.headers)
+            self._body = body_of(version, self.headers, self._limits.framing)
+        except ApiError as error:
+            self._head_error = error
+            return
+        super().on_headers_complete()
+        self._place.work()
+        self._discarded_bytes = 0
+        if self._body is None:
+            self._receive_complete()
+        else:
+            self._timer.begin_body()
 
     def on_message_complete(self) -> None:
-        self._end_receiving()
+        """Nothing: the parser has read the head alone."""
+
+    # --- the body ---------------------------------------------------------------------------------
+
+    def _read_body(self, body: LengthBody | ChunkedBody) -> None:
+        content: list[bytes] = []
+        data, self._rest = self._rest, b""
+        end = body.take(data, content)
+        self._rest = data[end:]
+        self._timer.count(end)
+        self._take_content(content[0] if len(content) == 1 else b"".join(content))
+        if body.error is not None:
+            self._fail_body(body.error)
+        elif body.complete:
+            self._body = None
+            self._receive_complete()
+
+    def _take_content(self, content: bytes) -> None:
+        if self._is_answering:
+            super().on_body(content)
+            return
+        self._discarded_bytes += len(content)
+        if self._discarded_bytes > self._limits.discard_bytes:
+            self._close()
+
+    def _fail_body(self, error: ApiError) -> None:
+        """Let the app answer, which may have read enough; then the connection ends."""
+        self._is_over = True
+        self._timer.end()
+        if not self._is_answering:
+            self.transport.close()
+            return
+        state: dict[str, Any] = self.cycle.scope["state"]
+        state[BODY_ERROR] = error
+        self.cycle.keep_alive = False
+        self.cycle.message_event.set()
+
+    def _receive_complete(self) -> None:
+        self._timer.end()
         super().on_message_complete()
+        if not self._is_answering:
+            self._wait_for_next()
 
-    def _begin_receiving(self) -> None:
-        if self._receiving is None:
-            self._receiving = self.loop.call_later(RECEIVE_S, self._too_slow)
+    # --- the answer -------------------------------------------------------------------------------
 
-    def _end_receiving(self) -> None:
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
+    def on_response_complete(self) -> None:
+        """Go on with what has arrived behind the request."""
+        super().on_response_complete()
+        self.cycle.body = bytearray()  # what the app has not read is of no use any more
+        if self._body is None:
+            self._wait_for_next()
+        self._advance()
 
-    def _too_slow(self) -> None:
-        self._receiving = None
-        self.transport.close()
+    def _wait_for_next(self) -> None:
+        self._place.wait()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer and close: what comes next on this connection is anybody's guess."""
-        self._refused = True
+        """Answer and close: where the next request begins is not certain."""
+        self._is_over = True
+        self._timer.end()
         request_id = new_request_id()
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
-            if cycle is not None:
-                cycle.disconnected = True  # what the app has to say comes too late
-            self.transport.write(_whole_answer(error, request_id))
         log.info("request_malformed", request=request_id, status=error.status)
-        self.transport.close()
+        self.transport.write(whole_answer(error, request_id))
+        # Closed with unread bytes, the connection would be reset before the client has read this.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.hold(False)
+        self.loop.call_later(self._limits.linger_s, self.transport.close)
 
 
-def _whole_answer(error: ApiError, request_id: str) -> bytes:
+def whole_answer(error: ApiError, request_id: str) -> bytes:
+    """An error as the bytes of an answer, after which the connection is closed."""
     body = msgspec.json.encode(error.body)
     headers = {
         **SECURED,
+        **error.headers,
         "content-type": "application/json",
         "content-length": str(len(body)),
         "connection": "close",

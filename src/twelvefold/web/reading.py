@@ -95,7 +95,7 @@ class Reading:
         try:
             await self.look()
         except StoreUnavailable as error:
-            log.warning("journal_not_read", response=str(self.id), error=str(error))
+            log.warning("journal_not_read", response=str(self.id), error=error)
             return False
         return True
 

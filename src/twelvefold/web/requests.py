@@ -7,7 +7,7 @@ by name, or not known; none is passed over in silence that would change what is 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import msgspec
@@ -36,7 +36,7 @@ from twelvefold.web.checks import (
     whole,
 )
 from twelvefold.web.faults import ApiError
-from twelvefold.web.inputs import TOOL_NAME, items_of, refuse_images, tool_of
+from twelvefold.web.inputs import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
 from twelvefold.web.limits import parse_json
 from twelvefold.web.shapes import ToolItems
 
@@ -112,7 +112,11 @@ _PASSED = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A turn that a caller asks for. `items` may still hold references to other items."""
+    """A turn that a caller asks for. `items` may still hold references to other items.
+
+    `items_at` is the parameter that they came in. `given` has the names of the body's parameters,
+    null ones included: an answer to an approval changes those options alone.
+    """
 
     workflow: Workflow
     items: tuple[Item, ...]
@@ -122,11 +126,14 @@ class Request:
     previous: str = ""
     conversation: str = ""
     key: IdempotentRequest | None = None
+    items_at: str = "input"
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
     """The object that the body is. Raises ApiError where it is none."""
-    body = await request.body()
+    # Not `body()`, which would keep the bytes as long as the request is answered.
+    body = b"".join([piece async for piece in request.stream()])
     if may_be_empty and not body.strip():
         return {}
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -166,6 +173,7 @@ def parse(
         given.get("previous_response_id", ""),
         given.get("conversation", ""),
         idempotent(headers, "responses", body),
+        given=frozenset(body),
     )
 
 
@@ -231,7 +239,10 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, s
     check_names(tools, workflow, "tools[{}].name")
     choice = given.get("tool_choice")
     if choice is not None:
-        choice = _choice(choice, {tool["name"] for tool in tools} | set(workflow.by_name))
+        choice = _choice(choice)
+    if "tools" in given or not any(item["type"] == ANSWER for item in given["input"]):
+        # The tools of an answer without any are those of the run that it answers.
+        check_choice(choice, tools, workflow)
     asked = Asked(
         **{name: given[name] for name in _PASSED if name in given},
         tools=tools,
@@ -257,20 +268,30 @@ def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None
         names.add(name)
 
 
-def _choice(value: Any, names: set[str]) -> str | Item:
+def _choice(value: Any) -> str | Item:
     at = "tool_choice"
     if type(value) is str:
         return str(one_of("none", "auto", "required")(value, at))
     given = an_object(value, at)
     kind = given.pop("type", None)
-    known = known_tool(names)
     if kind == "function":
-        return {"type": kind, **record({"name": known}, "name")(given, at)}
+        return {"type": kind, **record({"name": text}, "name")(given, at)}
     if kind != "allowed_tools":
         refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
-    tool = record({"type": one_of("function"), "name": known}, "type", "name")
+    tool = record({"type": one_of("function"), "name": text}, "type", "name")
     allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
     return {"type": kind, **allowed(given, at)}
+
+
+def check_choice(choice: str | Item | None, tools: tuple[Item, ...], workflow: Workflow) -> None:
+    """Refuse a choice of a tool that is neither the caller's nor the server's. Raises ApiError."""
+    if not isinstance(choice, dict):
+        return
+    known = known_tool({tool["name"] for tool in tools} | set(workflow.by_name))
+    if choice["type"] == "function":
+        known(choice["name"], "tool_choice.name")
+    for index, tool in enumerate(choice.get("tools", ())):
+        known(tool["name"], f"tool_choice.tools[{index}].name")
 
 
 def known_tool(names: set[str]) -> Check:

@@ -19,7 +19,8 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.approvals import answers, go_on, steers
+from twelvefold.web.answer_options import changed_options
+from twelvefold.web.approvals import answers, go_on
 from twelvefold.web.auth import principal_of
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
@@ -45,7 +46,7 @@ async def create(request: Request) -> Response:
     if not answers(asked):
         begun = await begin(web, principal_of(request), asked)
     else:
-        if steers(asked):
+        if changed_options(asked):
             principal_of(request)
         begun = await go_on(web, principal_of(request, "approve"), asked)
     reading = begun.reading
@@ -75,7 +76,7 @@ def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Callable[[], Awaitabl
         try:
             await cancelled(web, reading.id.run)
         except ServiceFault as error:
-            log.warning("run_not_cancelled", run=str(reading.id.run), error=str(error))
+            log.warning("run_not_cancelled", run=str(reading.id.run), error=error)
 
     return leave
 

@@ -17,10 +17,21 @@ from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
 from twelvefold.web.context import Web
-from twelvefold.web.protocol import Protocol
+from twelvefold.web.edge import new_request_id
+from twelvefold.web.faults import ApiError
+from twelvefold.web.http.client_address import TrustedAddresses
+from twelvefold.web.http.connections import Connections, Place
+from twelvefold.web.http.file_limit import connection_limit, file_limit
+from twelvefold.web.http.listener import Listener
+from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.protocol import Protocol, whole_answer
 
 log = get_logger(__name__)
 BACKLOG = 2_048
+RECEIVE_LIMITS = ReceiveLimits()
+FULL = ApiError(
+    503, "too many connections; try again in a moment", code="service_unavailable", wait_s=1
+)
 IDLE_S = 75
 """How long an idle connection is kept: longer than the 60 s that load balancers keep theirs, so
 that it is they who close it, and none sends a request into a closing one."""
@@ -31,12 +42,13 @@ async def serve(
     sockets: Sequence[socket.socket],
     stop: asyncio.Event,
     tls: ssl.SSLContext | None = None,
+    limits: ReceiveLimits = RECEIVE_LIMITS,
 ) -> None:
     """Answer requests until `stop` is set and everything in hand has come to its end.
 
     Closes the sockets.
     """
-    server = _Server(_config(web, tls), web.serving)
+    server = _Server(_config(web, tls), web, limits)
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(_stopped(server, web, stop))
         preparing = group.create_task(_prepared(web))
@@ -65,25 +77,48 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
 
 
 class _Server(Uvicorn):
-    """Leaves signals to whoever runs it: uvicorn would raise them again after a clean end.
+    """uvicorn's server with our own listeners, which bound the connections.
 
-    `serving` is set when requests are answered.
+    Leaves signals to its caller: uvicorn would raise them again after a clean end.
     """
 
-    def __init__(self, config: Config, serving: asyncio.Event) -> None:
+    def __init__(self, config: Config, web: Web, limits: ReceiveLimits) -> None:
         super().__init__(config)
-        self._serving = serving
+        self._web = web
+        self._limits = limits
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        settings = self._web.settings
+        limit = connection_limit(settings, file_limit())
+        connections = Connections(limit, TrustedAddresses(settings.trusted_proxies))
+        listeners = [self._listener(one, connections) for one in sockets or []]
+        for listener in listeners:
+            listener.start(self.config.backlog)
+        self.servers = cast("list[asyncio.Server]", listeners)
+        self.started = True
         scheme = "https" if self.config.is_ssl else "http"
         for one in sockets or []:
             log.info("web_ready", address=f"{scheme}://{_shown(one)}")
-        self._serving.set()
+        log.info("connection_limit", connections=limit)
+        self._web.serving.set()
+
+    def _listener(self, listening: socket.socket, connections: Connections) -> Listener:
+        return Listener(
+            listening,
+            connections,
+            self._protocol,
+            refusal=lambda: whole_answer(FULL, new_request_id()),
+            tls=self.config.ssl,
+        )
+
+    def _protocol(self, place: Place) -> Protocol:
+        state = self.lifespan.state
+        return Protocol(self.config, self.server_state, state, place=place, limits=self._limits)
 
 
 def _config(web: Web, tls: ssl.SSLContext | None) -> Config:

@@ -9,22 +9,34 @@ import random
 from dataclasses import replace
 from typing import Any, cast
 
+import msgspec
+
 from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Heard, IdempotentRequest, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
+from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import CancelAsked, Conflict, NotFound, Repeated, ServiceFault, StaleRun
+from twelvefold.errors import (
+    CancelAsked,
+    Conflict,
+    ConversationTooLarge,
+    NotFound,
+    Repeated,
+    ServiceFault,
+    StaleRun,
+)
 from twelvefold.observe.log import get_logger
 from twelvefold.web.call_results import without_repeats
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.faults import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.requests import Request
+from twelvefold.web.run_places import TurnMemory, turn_memory
 
 log = get_logger(__name__)
 LOCK_S = 5.0
@@ -72,7 +84,7 @@ class Begun:
         except CancelAsked:
             await cancel(web.services, self.run)
         except ServiceFault as error:
-            log.warning("run_not_ended", run=str(self.run), error=str(error))
+            log.warning("run_not_ended", run=str(self.run), error=error)
 
 
 async def begin(web: Web, principal: Principal, request: Request) -> Begun:
@@ -80,15 +92,27 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
 
     Raises ApiError.
     """
+    input_bytes = len(msgspec.json.encode(request.items))
+    with turn_memory(web.drives.memory, principal, input_bytes) as memory:
+        await memory.hold()
+        try:
+            return await _begun_once(web, principal, request, memory)
+        except ConversationTooLarge as error:
+            raise _too_large(error, request) from error
+
+
+async def _begun_once(
+    web: Web, principal: Principal, request: Request, memory: TurnMemory
+) -> Begun:
     end = asyncio.get_running_loop().time() + LOCK_S
     place: Place | None = None
     while True:
         if before := await _made_before(web, principal, request):
             return before
         if place is None:
-            request, place = await _placed(web, principal, request)
+            request, place = await _placed(web, principal, request, memory)
         try:
-            return await _begun(web, principal, request, place)
+            return await _begun(web, principal, request, place, memory)
         except Repeated:
             continue
         except NotFound as error:
@@ -104,6 +128,13 @@ async def begin(web: Web, principal: Principal, request: Request) -> Begun:
                 place = None  # the turn before may have had the results that this one brings
             else:
                 raise
+
+
+def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
+    at = request.items_at
+    if request.previous or request.conversation:
+        at = "previous_response_id" if request.previous else "conversation"
+    return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
 
 
 async def _made_before(web: Web, principal: Principal, request: Request) -> Begun | None:
@@ -138,19 +169,23 @@ async def found(web: Web, principal: Principal, id: ResponseId) -> Begun:
     return Begun(web, reading)
 
 
-async def _placed(web: Web, principal: Principal, request: Request) -> tuple[Request, Place]:
+async def _placed(
+    web: Web, principal: Principal, request: Request, memory: TurnMemory
+) -> tuple[Request, Place]:
     """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
     request = replace(request, items=await resolved(web, principal, request.items))
-    place = await place_of(web.services, principal, request)
+    place = await place_of(web.services, principal, request, memory)
     return replace(request, items=without_repeats(request.items, place.calls)), place
 
 
-async def _begun(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
+async def _begun(
+    web: Web, principal: Principal, request: Request, place: Place, memory: TurnMemory
+) -> Begun:
     if request.background:
         return await _enqueued(web, principal, request, place)
-    with web.drives.slot():
+    with web.drives.slot(principal):
         driven = await start_run(web.services, **_new_run(principal, request, place))
-        return drive_here(web, driven)
+        return drive_here(web, driven, memory.reservation)
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
@@ -175,11 +210,11 @@ def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, 
     }
 
 
-def drive_here(web: Web, driven: Driven) -> Begun:
-    """Drive a new run in this process, whether or not anybody waits for it."""
+def drive_here(web: Web, driven: Driven, reservation: Reservation) -> Begun:
+    """Drive a new run in this process, whether or not anybody waits for it; it keeps the bytes."""
     first = next(one for one in driven.thread.latest if isinstance(one.event, RunStarted))
     reading = _reading_of(web, driven.run, first, background=False)
-    task = web.drives.start(driven, web.news.bell(driven.run))
+    task = web.drives.start(driven, web.news.bell(driven.run), reservation)
     task.add_done_callback(lambda _: web.news.ring(driven.run))
     return Begun(web, reading, here=True)
 

@@ -45,7 +45,7 @@ async def _marks(store: Store, threads: Collection[ThreadId]) -> dict[ThreadId, 
         return await store.marks(threads)
     except ServiceFault as error:
         # The readers have to find out for themselves how long this goes on.
-        log.warning("journal_not_watched", error=str(error))
+        log.warning("journal_not_watched", error=error)
     except Exception:
         # Nobody else would begin to watch again.
         log.exception("watch_broke")

@@ -208,7 +208,7 @@ class Worker:
         """Not now; without `error` the exception that is being handled is nobody's expectation."""
         pause_s = round(self._pauses.failed(run), 2)
         if error:
-            log.warning("run_left_alone", run=str(run), error=str(error), pause_s=pause_s)
+            log.warning("run_left_alone", run=str(run), error=error, pause_s=pause_s)
         else:
             log.exception("drive_failed", run=str(run), pause_s=pause_s)  # noqa: LOG004 - in one
 

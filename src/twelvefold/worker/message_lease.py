@@ -28,7 +28,7 @@ class MessageLease(RenewedLease):
 
     async def ask(self, store: Store) -> bool:
         if not await store.renew_letter(self.message, self.lease_s):
-            raise LeaseLost(f"another sender has message {self.message.id}")
+            raise LeaseLost(f"another sender has message {self.message.id}").loggable()
         return False
 
 

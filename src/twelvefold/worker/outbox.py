@@ -117,7 +117,7 @@ class Postman:
             if await self._store.claim_letter(letter, self._lease_s):
                 return MessageLease(self._store, letter, self._lease_s, sent_at, self._clock)
         except ServiceFault as error:
-            log.warning("mail_not_claimed", letter=letter.id, error=str(error))
+            log.warning("mail_not_claimed", letter=letter.id, error=error)
         except Exception:
             # Whatever one row brings about, the others must leave.
             log.exception("mail_not_claimed", letter=letter.id)
@@ -129,7 +129,7 @@ class Postman:
                 await self._deliver(lease)
         except ServiceFault as error:
             # It is due again when its lease has expired.
-            log.error("mail_not_noted", letter=lease.message.id, error=str(error))
+            log.error("mail_not_noted", letter=lease.message.id, error=error)
         except Exception:
             log.exception("mail_not_noted", letter=lease.message.id)
 
@@ -142,14 +142,17 @@ class Postman:
             # Another sender may have it: what became of it is for that one to note.
             log.warning("mail_let_go", letter=letter.id, attempt=attempt)
         except MailRejected as error:
-            await self._failed(letter, str(error), None)
-        except (MailUnavailable, TimeoutError) as error:
-            said = str(error) or f"the mail server was silent for {SEND_S:g} s"
-            await self._failed(letter, said, retry_s(attempt))
+            await self._failed(letter, str(error), error, None)
+        except MailUnavailable as error:
+            await self._failed(letter, str(error), error, retry_s(attempt))
+        except TimeoutError:
+            silent = f"the mail server was silent for {SEND_S:g} s"
+            await self._failed(letter, silent, silent, retry_s(attempt))
         except Exception as error:
             # One letter that breaks the mailer must not keep the others from leaving.
             log.exception("mail_broke", letter=letter.id)
-            await self._failed(letter, f"{type(error).__name__}: {error}", retry_s(attempt))
+            said = f"{type(error).__name__}: {error}"
+            await self._failed(letter, said, error, retry_s(attempt))
         else:
             await self._noted(lambda: self._store.letter_sent(letter))
             log.info("mail_sent", letter=letter.id, attempt=attempt)
@@ -158,8 +161,11 @@ class Postman:
         """Try to note what became of a letter; a sender that is cancelled finishes the try."""
         await patiently(lambda: run_uninterrupted(note(), self._limit), NOTE_S, NOTE_S)
 
-    async def _failed(self, letter: Letter, error: str, again_s: float | None) -> None:
-        await self._noted(lambda: self._store.letter_failed(letter, error, again_s))
+    async def _failed(
+        self, letter: Letter, said: str, error: Exception | str, again_s: float | None
+    ) -> None:
+        """Note in the outbox what was said, which may quote the address, and log `error`."""
+        await self._noted(lambda: self._store.letter_failed(letter, said, again_s))
         attempt = letter.attempts + 1
         if again_s is None:
             log.error("mail_dead", letter=letter.id, attempt=attempt, error=error)
@@ -182,7 +188,7 @@ def mail_of(letter: Letter) -> Mail:
     """The letter as a mail. Raises MailRejected if it is none."""
     body: Mapping[str, Any] = letter.body
     if not isinstance(body.get("to"), str):
-        raise MailRejected("the letter's body is no mail")
+        raise MailRejected("the letter's body is no mail").loggable()
     return Mail(
         letter.id,
         body["to"],

@@ -30,7 +30,7 @@ class Rhythm:
     async def failed(self, what: str, error: Exception) -> None:
         """Wait after a look that came to nothing because a service failed; longer each time."""
         self._pause_s = min(2 * max(self._pause_s, self._poll_s), LONGEST_FAULT_S)
-        log.warning(what, error=str(error), pause_s=round(self._pause_s, 2))
+        log.warning(what, error=error, pause_s=round(self._pause_s, 2))
         await self._wait()
 
     async def nudged(self) -> None:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-REFUNDS = '''
+FIELDS = tuple(f"field_{number:02}" for number in range(27))
+REFUNDS = f'''
 from typing import Any
 
 from twelvefold import Workflow, tool
@@ -18,19 +19,30 @@ from twelvefold import Workflow, tool
 @tool(effect="pure", approval=True)
 async def refund(order: str, amount_usd: float) -> dict[str, Any]:
     """Refund an order: money goes back to the customer."""
-    return {"refunded": order, "amount_usd": amount_usd}
+    return {{"refunded": order, "amount_usd": amount_usd}}
 
 
 @tool(effect="pure")
 async def list_orders() -> list[dict[str, Any]]:
     """List the orders of the last days."""
     return [
-        {"order": "A-17", "amount_usd": 25.0, "status": "delivered"},
-        {"order": "A-18", "amount_usd": 12.5, "status": "on its way"},
+        {{"order": "A-17", "amount_usd": 25.0, "status": "delivered"}},
+        {{"order": "A-18", "amount_usd": 12.5, "status": "on its way"}},
     ]
 
 
-workflow = Workflow("refunds", "You give money back.", (refund, list_orders))
+@tool(effect="pure", approval=True)
+async def transfer(
+    note: str = "",
+    details: dict[str, Any] | None = None,
+    items: list[Any] | None = None,
+    {", ".join(f'{name}: str = ""' for name in FIELDS)},
+) -> str:
+    """Move money."""
+    return f"{{note}} {{details}}"
+
+
+workflow = Workflow("refunds", "You give money back.", (refund, list_orders, transfer))
 '''
 ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
@@ -54,7 +66,7 @@ class Site:
     async def start(self) -> None:
         """Returns when it listens."""
         process = self._process = self._started()
-        for _ in range(200):
+        for _ in range(1200):
             if process.poll() is not None:
                 break
             try:

@@ -65,7 +65,7 @@ async def test_a_new_thread_has_no_entry_and_no_run(store: Store) -> None:
     await store.new_thread(thread, "ann", "academy", TOPIC)
 
     head = await store.thread(thread)
-    assert head == ThreadHead(thread, "ann", "academy", 0, None, 0, head.created_at_us, TOPIC)
+    assert head == ThreadHead(thread, "ann", "academy", 0, None, 0, head.created_at_us, TOPIC, 0)
     assert head.created_at_us > 1_600_000_000_000_000
     assert await journal(store, thread) == []
     assert await store.runs(limit=10) == []

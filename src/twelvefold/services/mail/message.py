@@ -69,7 +69,9 @@ def enveloped(mail: Mail, sender: Address) -> Envelope:
         message = _message(mail, sender, recipient)
         content = named + message.as_bytes(policy=_PLAIN.clone(utf8=utf8))
     except (ValueError, LookupError, MessageError) as error:
-        raise MailRejected(f"mail {mail.id} cannot be written: {error}") from error
+        raise MailRejected(f"mail {mail.id} cannot be written: {error}").loggable(
+            f"the mail cannot be written: {type(error).__name__}"
+        ) from error
     return Envelope(sender.addr_spec, recipient.addr_spec, content, utf8)
 
 

@@ -5,6 +5,7 @@ or its content. What it says of us (login, sender, no TLS) is the operator's to 
 waits.
 """
 
+import os
 import re
 import ssl
 import time
@@ -41,6 +42,8 @@ OURS = re.compile(r"\b5\.(1\.[78]|2\.2)\b")
 """The sender, or a full mailbox: nothing that is wrong with the mail. Source: RFC 3463."""
 POLICY = re.compile(r"\b5\.7\.\d+\b")
 """Before the content was seen it is said of us: many servers keep it until the recipient."""
+ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)", re.ASCII)
+"""An enhanced status code in front of a server's words. Source: RFC 3463."""
 PORTS = {"smtps": 465, "login": 587, "": 25}
 STARTTLS = {"offered": None, "required": True, "off": False}
 
@@ -174,8 +177,9 @@ class SMTPMailer:
         try:
             await client.connect()
         except (SMTPException, OSError, ValueError) as error:
-            raise MailUnavailable(
-                f"no connection to the mail server {server.host}:{server.port}: {_words(error)}"
+            failed = f"no connection to the mail server {server.host}:{server.port}"
+            raise MailUnavailable(f"{failed}: {_words(error)}").loggable(
+                f"{failed}: {_kind(error)}"
             ) from error
         return client
 
@@ -187,18 +191,31 @@ def _told(error: Exception) -> MailUnavailable | MailRejected:
         refused = error.recipients[0]
     code = getattr(refused, "code", 0)
     said = f"the mail server refused it: {_words(refused)}"
+    logged = f"the mail server refused it: {_kind(refused)}"
     of_us = OURS.search(said) or (isinstance(error, SMTPRecipientsRefused) and POLICY.search(said))
     if code in OUR_CODES or of_us:
-        return MailUnavailable(said)
+        return MailUnavailable(said).loggable(logged)
     match error:
         case SMTPRecipientsRefused() | SMTPDataError() if code >= 500:
-            return MailRejected(said)
+            return MailRejected(said).loggable(logged)
         case SMTPSenderRefused() if code == TOO_LARGE:
-            return MailRejected(said)
+            return MailRejected(said).loggable(logged)
         case SMTPNotSupported() | ValueError():
-            return MailRejected(said)
+            return MailRejected(said).loggable(logged)
+        case _ if code:
+            return MailUnavailable(said).loggable(logged)
         case _:
-            return MailUnavailable(said if code else f"the mail did not get out: {_words(error)}")
+            failed = f"the mail did not get out: {_words(error)}"
+            return MailUnavailable(failed).loggable(f"the mail did not get out: {_kind(error)}")
+
+
+def _kind(error: Exception) -> str:
+    """An error without the server's own words, which may quote an address."""
+    if code := getattr(error, "code", 0):
+        enhanced = ENHANCED.match(str(getattr(error, "message", "")).strip())
+        return f"SMTP {code} {enhanced[0]}" if enhanced else f"SMTP {code}"
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number and number > 0 else type(error).__name__
 
 
 def _words(error: Exception) -> str:

@@ -13,7 +13,7 @@ from twelvefold.services.model.wire import UNREADABLE, TryAgain
 
 Kind = Literal["", "json", "events", "page"]
 _MOST_BYTES = 16 << 20
-"""Of an answer in one piece."""
+"""Of an answer in one piece, and of one event."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -36,7 +36,10 @@ class Body:
         self.kind = self.kind or self._kind_of(piece)
         if self.kind == "json":
             return self._feed_document(piece)
-        return self._events.feed(piece) if self.kind != "page" else []
+        found = self._events.feed(piece) if self.kind != "page" else []
+        if self._events.unfinished_bytes > _MOST_BYTES:
+            raise _too_long()
+        return found
 
     def end(self) -> list[bytes]:
         """What is left when the bytes are over."""
@@ -57,7 +60,7 @@ class Body:
     def _feed_document(self, piece: bytes) -> list[bytes]:
         self._document += piece
         if len(self._document) > _MOST_BYTES:
-            raise TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB")
+            raise _too_long()
         if piece.rstrip()[-1:] not in (b"}", b"]"):
             return []
         try:
@@ -66,6 +69,10 @@ class Body:
             return []
         self.over = True
         return _documents(bytes(self._document))
+
+
+def _too_long() -> TryAgain:
+    return TryAgain(f"the answer is longer than {_MOST_BYTES >> 20} MiB").loggable()
 
 
 def _documents(document: bytes) -> list[bytes]:

@@ -100,9 +100,19 @@ def fault_of(refusal: Refusal, asked: Asked) -> Fault:
 
     Where a setting is wrong it is not the run that is: an operator mends it, and the run goes on.
     """
-    message = asked.quoted(refusal.error.get("message") or f"HTTP {refusal.status}")
     # Within a stream the error object is all there is.
     status = refusal.status if refusal.status != 200 else status_in(refusal.error) or 200
+    if 300 <= status < 400:
+        said, logged = refusal.headers.get("location"), f"another address (HTTP {status})"
+    else:
+        said = refusal.error.get("message") or f"HTTP {refusal.status}"
+        logged = f"HTTP {status}"
+    fault = _fault_with(asked.quoted(said), refusal, status, asked)
+    # The same sentence without the server's words, which may quote the prompt.
+    return fault.loggable(str(_fault_with(logged, refusal, status, asked)))
+
+
+def _fault_with(message: str, refusal: Refusal, status: int, asked: Asked) -> Fault:
     return (
         _fault_of_settings(refusal, status, asked, message)
         or _fault_of_request(refusal, status, asked, message)
@@ -139,8 +149,7 @@ def _fault_of_settings(
                 f"HTTP_PROXY: {message}"
             )
         case _ if 300 <= status < 400:
-            where = asked.quoted(refusal.headers.get("location"))
-            return ModelUnavailable(f"OPENAI_BASE_URL: {server} sends its callers to {where}")
+            return ModelUnavailable(f"OPENAI_BASE_URL: {server} sends its callers to {message}")
         case _:
             return None
 
@@ -178,7 +187,7 @@ def no_api(asked: Asked) -> ModelUnavailable:
     """For a server that answers with a page for people."""
     return ModelUnavailable(
         f"OPENAI_BASE_URL: {asked.server}{asked.path} is a web page, no API; is a /v1 missing?"
-    )
+    ).loggable()
 
 
 def _is_about_the_model(refusal: Refusal) -> bool:

@@ -32,6 +32,7 @@ from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
 from twelvefold.services.model.optional import Part, refused_parts
 from twelvefold.services.model.provider import for_provider, marked, provider_of
+from twelvefold.services.model.reply_limits import REPLY_LIMITS, ReplyLimits
 from twelvefold.services.model.responses import RESPONSES
 from twelvefold.services.model.usage import estimated
 from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
@@ -74,6 +75,7 @@ class ModelSettings:
     last_words_timeout_s: float = 2.0
     max_attempts: int = 6
     backoff_s: float = 0.5
+    reply_limits: ReplyLimits = REPLY_LIMITS
 
     @property
     def endpoint(self) -> Endpoint:
@@ -137,6 +139,7 @@ class OpenAIModel:
             try:
                 await self._receive(sending, attempt)
                 whole = attempt.reply.whole(request_hash, self._settings.model)
+                self._settings.reply_limits.check_whole(whole.items)
                 return sending.counted(attempt, whole)
             except (TryAgain, ServiceFault) as fault:
                 sending.failed(attempt, fault)
@@ -145,9 +148,7 @@ class OpenAIModel:
                 if not isinstance(fault, TryAgain):
                     raise sending.with_usage(fault) from None
                 wait_s = await self._wait_s(fault, sending)
-                log.warning(
-                    "model_asked_again", attempt=sending.attempts, why=fault.why, wait_s=wait_s
-                )
+                log.warning("model_asked_again", attempt=sending.attempts, why=fault, wait_s=wait_s)
             await asyncio.sleep(wait_s)
 
     async def _receive(self, sending: Sending, attempt: Attempt) -> None:
@@ -164,7 +165,7 @@ class OpenAIModel:
         except TimeoutError:
             attempt.begun = True  # for all we know
             if not reply.finished:
-                raise TryAgain(f"not a word in {self._patience_s(reply):g} s") from None
+                raise TryAgain(f"not a word in {self._patience_s(reply):g} s").loggable() from None
         except TryAgain:
             # What broke behind a whole reply does not matter any more.
             if not reply.finished:
@@ -176,15 +177,19 @@ class OpenAIModel:
     async def _read(self, answer: Answer, attempt: Attempt, silence: asyncio.Timeout) -> None:
         reply = attempt.reply
         now = asyncio.get_running_loop().time
+        limits = self._settings.reply_limits
         body = Body(answer.headers.get("content-type", ""))
-        ends_at = math.inf
+        ends_at, received = math.inf, 0
         while not (reply.over or body.over):
             piece = await answer.read()
+            received += len(piece)
+            limits.check_stream(received)
             found = body.feed(piece) if piece else body.end()
             if body.kind == "page":
                 raise no_api(self._asked)
             for data in found:
                 reply.add(data)
+            limits.check(reply)
             if not piece:
                 return
             attempt.begun = True
@@ -201,8 +206,7 @@ class OpenAIModel:
             parts = refused_parts(refused.error, sending.body, sending.optional)
             if parts:
                 names = ", ".join(part.name for part in parts)
-                why = self._asked.quoted(refused.error.get("message"))
-                log.warning("request_part_left_out", parts=names, why=why)
+                log.warning("request_part_left_out", parts=names, status=refused.status)
                 return PartsRefused(parts)
         return fault_of(refused, self._asked)
 
@@ -241,12 +245,12 @@ class OpenAIModel:
         if sending.only_500 and await self._answers_a_probe(sending):
             return self._rejected(fault)
         verb = "cannot reach" if isinstance(fault, Unreachable) else "no reply from"
-        return ModelUnavailable(
-            f"{verb} {self._asked.server} in {sending.attempts} attempts: {fault.why}"
-        )
+        failed = f"{verb} {self._asked.server} in {sending.attempts} attempts"
+        return ModelUnavailable(f"{failed}: {fault.why}").loggable(f"{failed}: {fault.logged}")
 
     def _rejected(self, fault: TryAgain) -> ModelRejected:
-        return ModelRejected(f"{self._asked.server} fails on this request each time: {fault.why}")
+        failed = f"{self._asked.server} fails on this request each time"
+        return ModelRejected(f"{failed}: {fault.why}").loggable(f"{failed}: {fault.logged}")
 
     async def _answers_a_probe(self, sending: Sending) -> bool:
         body = self._wire.encode(PROBE, self._settings, sending.without)

@@ -13,9 +13,13 @@ _COMMON = re.compile(rb"(?:event:[^\n]*\n)?data: ([^\n]*)").fullmatch
 
 
 class Events:
-    """Bytes in, the data of each whole event out; names, ids and comments are left aside."""
+    """Bytes in, the data of each whole event out; names, ids and comments are left aside.
+
+    `unfinished_bytes`: how much is kept of an event that has not ended.
+    """
 
     def __init__(self) -> None:
+        self.unfinished_bytes = 0
         self._unfinished: list[bytes] = []
         self._at_start = True
         self._after_cr = False
@@ -29,10 +33,11 @@ class Events:
         if self._unfinished:
             if not self._ends_an_event(piece):
                 self._unfinished.append(piece)
+                self.unfinished_bytes += len(piece)
                 return []
             piece = b"".join((*self._unfinished, piece))
         *blocks, rest = piece.split(b"\n\n")
-        self._unfinished = [rest] if rest else []
+        self._unfinished, self.unfinished_bytes = [rest] if rest else [], len(rest)
         if self._at_start and blocks:
             blocks[0] = blocks[0].removeprefix(_BOM)
             self._at_start = False

@@ -13,6 +13,7 @@ import msgspec
 
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.errors import TwelvefoldError
 from twelvefold.services.model.optional import Part
 
 DONE = b"[DONE]"
@@ -22,8 +23,8 @@ UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 Show = Callable[[str], None]
 
 
-class TryAgain(Exception):
-    """This attempt is void, and `why` says so; another one may do.
+class TryAgain(TwelvefoldError):
+    """This attempt is void, and `why` says so; another one may do. It never leaves this package.
 
     `after_s` is the server's own word on when, `status` what it answered with, 0 for no answer.
     """
@@ -60,7 +61,7 @@ class Reply(Protocol):
     `shown`: some of its text was. `flowing`: it is in the middle of a text or a call, where a
     long silence is no thinking. `finished`: it is whole; only usage may follow. `over`: nothing
     that matters follows. `usage` is what the server has reported so far, `received` the length of
-    text, calls and reasoning in bytes.
+    text, calls and reasoning in bytes, `item_count` how many items have begun.
     """
 
     @property
@@ -75,6 +76,8 @@ class Reply(Protocol):
     def usage(self) -> Usage: ...
     @property
     def received(self) -> int: ...
+    @property
+    def item_count(self) -> int: ...
 
     def add(self, data: bytes) -> None:
         """Take the data of one event. Raises TryAgain if it is not JSON, or ErrorSent."""
@@ -102,17 +105,16 @@ def output_limit(wanted: int | None, limit: int | None) -> int | None:
 
 
 class Text:
-    """A text that comes in pieces, shown as it does; a character may be split over two of them."""
+    """A text that comes in pieces, shown as it does; a character may be split over two of them.
+
+    `size` is its length in bytes.
+    """
 
     def __init__(self, show: Show) -> None:
+        self.size = 0
         self._show = show
         self._pieces: list[str] = []
         self._half = ""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return byte_length(self.so_far)
 
     @property
     def so_far(self) -> str:
@@ -126,6 +128,7 @@ class Text:
             piece = self._joined(self._half + piece)
         if piece:
             self._pieces.append(piece)
+            self.size += byte_length(piece)
             self._show(piece)
 
     def end(self) -> str:
@@ -158,7 +161,7 @@ def loads(data: bytes) -> Any:
     try:
         return json.loads(data)
     except UNREADABLE:
-        raise TryAgain(MALFORMED) from None
+        raise TryAgain(MALFORMED).loggable() from None
 
 
 def dumps_mended(value: Any) -> bytes:

@@ -52,7 +52,9 @@ class Conversations(Listing):
 
     async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
-        return [entry_of(**row) for row in rows]
+        rows.reverse()
+        # Each row is let go once it is read: a thread may be long.
+        return [entry_of(**rows.pop()) for _ in range(len(rows))]
 
     async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
         rows = await self._found("first_event", thread=thread, position=behind)
@@ -121,6 +123,7 @@ class Conversations(Listing):
             principal=principal,
             workflow=workflow,
             head=0,
+            size=0,
             metadata=_metadata_text(metadata),
             listed=1,
             title=None,
@@ -131,7 +134,14 @@ class Conversations(Listing):
             raise NotFound(f"no thread conv_{thread}")
 
     async def add_items(
-        self, thread: ThreadId, head: int, run: int, event: Event, *, at_us: int = 0
+        self,
+        thread: ThreadId,
+        head: int,
+        run: int,
+        event: Event,
+        *,
+        at_us: int = 0,
+        thread_size: int = 0,
     ) -> Entry:
         kind, version, body = encoded(event)
         entry = Entry(head + 1, run, event, size_of(body), at_us or self._now_us())
@@ -139,7 +149,8 @@ class Conversations(Listing):
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
         try:
             async with self._transaction() as db:
-                await self._advance_resting(db, thread, head, title_of(event))
+                size = thread_size + entry.size
+                await self._advance_resting(db, thread, head, size, title_of(event))
                 await db.execute(self._sql["insert_event"], values)
                 if isinstance(event, ItemRemoved):
                     await db.execute(self._sql["forget_title"], {"thread": thread})
@@ -149,7 +160,7 @@ class Conversations(Listing):
         return entry
 
     async def _advance_resting(
-        self, db: Connection, thread: ThreadId, head: int, title: str
+        self, db: Connection, thread: ThreadId, head: int, size: int, title: str
     ) -> None:
         """Move the head of a thread that no run is under way on."""
         row = await self._thread_row(db, thread, "lock_thread")
@@ -159,7 +170,7 @@ class Conversations(Listing):
             run = RunId(thread, unfinished[0]["ordinal"])
             raise Conflict(f"run {run} of this thread is not over")
         # Conditional although the row is locked: a lock ends at its node (Galera).
-        moved = {"thread": thread, "head": head, "workflow": row["workflow"]}
+        moved = {"thread": thread, "head": head, "workflow": row["workflow"], "size": size}
         moved |= {"listed": 1, "title": title}
         if not await db.execute(self._sql["advance_thread"], moved):
             raise Conflict(f"thread conv_{thread} has moved on; read it again")

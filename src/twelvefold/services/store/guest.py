@@ -54,7 +54,9 @@ class Guest:
                 raise_as_failed(fault)
             raise
         except Exception as error:
-            raise StoreFailed(f"SQLAlchemy finds no database that it knows: {error}") from error
+            raise StoreFailed(f"SQLAlchemy finds no database that it knows: {error}").loggable(
+                f"SQLAlchemy finds no database that it knows: {type(error).__name__}"
+            ) from error
         finally:
             _joining.reset(joining)
         # Not before: SQLAlchemy first looks at the server, in ways that a tool may not.

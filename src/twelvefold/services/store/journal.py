@@ -125,13 +125,14 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         async with self._transaction() as db:
             # First of all: the same request once more waits here, and then learns of this run.
             await self._remember_request(db, new.run, new.principal, new.request)
-            await self._start_thread(db, new, started)
+            size = new.thread_size + entry.size
+            await self._start_thread(db, new, started, size)
             await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
             await db.execute(self._sql["insert_event"], values)
         return entry
 
-    async def _start_thread(self, db: Connection, new: NewRun, started: Event) -> None:
-        thread: dict[str, Any] = {"thread": new.run.thread, "workflow": new.workflow}
+    async def _start_thread(self, db: Connection, new: NewRun, started: Event, size: int) -> None:
+        thread = {"thread": new.run.thread, "workflow": new.workflow, "size": size}
         listed = is_listed(started)
         thread |= {"listed": int(listed), "title": title_of(started) if listed else ""}
         if new.forked_from:
@@ -194,9 +195,9 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
                 return False
             rows = await db.fetch(self._sql["run_state"], key_of(lease.run))
         if not rows or rows[0]["lease_token"] != lease.token:
-            raise LeaseLost(f"run {lease.run}: another process has taken it over")
+            raise LeaseLost(f"run {lease.run}: another process has taken it over").loggable()
         if not rows[0]["cancel_asked"]:
-            raise StoreUnavailable(f"run {lease.run}: its lease was not renewed")
+            raise StoreUnavailable(f"run {lease.run}: its lease was not renewed").loggable()
         return True
 
     async def _is_to_be_cancelled(self, db: Connection, run: RunId) -> bool:
@@ -277,17 +278,20 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             "cancels": change.status == "cancelled",
             "touch": db.touch,
             "usage": usage_text(change.usage),
+            "size": change.size,
         }
         if await db.execute(self._sql["fence"], values):
             return
         rows = await db.fetch(self._sql["run_state"], key_of(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
-            raise LeaseLost(f"run {run}: another process has taken it over")
+            raise LeaseLost(f"run {run}: another process has taken it over").loggable()
         if rows[0]["head"] != change.head:
-            raise StaleRun(f"run {run}: expected entry {change.head}, found {rows[0]['head']}")
+            moved = f"run {run}: expected entry {change.head}, found {rows[0]['head']}"
+            raise StaleRun(moved).loggable()
         if rows[0]["cancel_asked"] > values["cancels"]:
             raise CancelAsked(f"run {run} is to be cancelled")
-        raise StoreUnavailable(f"run {run}: the database did not know yet what it knows now")
+        late = f"run {run}: the database did not know yet what it knows now"
+        raise StoreUnavailable(late).loggable()
 
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
         """Write down what has become of the run, and of the pieces of a reply that were shown."""
@@ -315,7 +319,7 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
         except DuplicateRow as error:
             raise StoreUnavailable(
                 f"run {change.lease.run}: another process has just shown a piece of a reply"
-            ) from error
+            ).loggable() from error
 
     # --- SQL outside a step -------------------------------------------------------------------
 
@@ -440,4 +444,5 @@ def _run_record(row: Row) -> RunRecord:
         background=bool(row["background"]),
         began=row.get("began") or 0,
         last_position=row["next_began"] - 1 if row.get("next_began") else None,
+        thread_size=row["thread_size"],
     )

@@ -185,6 +185,7 @@ def thread_head(row: Row) -> ThreadHead:
         forked_at=row["forked_at"] or 0,
         created_at_us=row["created_at"],
         metadata=_METADATA.decode(row["metadata"]) if row["metadata"] else {},
+        size=row["size"],
         listed=None if row["listed"] is None else bool(row["listed"]),
     )
 

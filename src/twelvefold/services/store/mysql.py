@@ -23,6 +23,7 @@ from twelvefold.services.store.statements import split_script
 WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
+    "body_bytes": "CAST(body AS BINARY) AS body",
     "lock": "FOR UPDATE",
     "share": "LOCK IN SHARE MODE",
     "at_most": "LIMIT 1000",
@@ -112,7 +113,8 @@ class MySQLStore(SQLStore):
                 finally:
                     self.give_back(db, self._readers)
         except TimeoutError as error:
-            raise StoreUnavailable(f"the database did not answer within {READ_S:g} s") from error
+            silent = f"the database did not answer within {READ_S:g} s"
+            raise StoreUnavailable(silent).loggable() from error
 
     @asynccontextmanager
     async def _read_only(self) -> AsyncIterator[MySQLConnection]:
@@ -126,7 +128,7 @@ class MySQLStore(SQLStore):
     async def take(self, pool: Pool) -> MySQLConnection:
         """A connection of the pool. Raises StoreUnavailable or StoreRefused."""
         if self._is_closed:
-            raise StoreRefused("the store is closed")
+            raise StoreRefused("the store is closed").loggable()
         try:
             if pool.freesize:
                 raw = await pool.acquire()
@@ -134,7 +136,7 @@ class MySQLStore(SQLStore):
                 async with asyncio.timeout(WAIT_S):
                     raw = await pool.acquire()
         except TimeoutError as error:
-            raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
+            raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)).loggable() from error
         except Exception as error:
             raise connect_fault(error) from error
         if raw not in self._sessions:
@@ -169,7 +171,8 @@ class MySQLStore(SQLStore):
             if isinstance(error, StoreUnavailable) or not isinstance(error, Exception):
                 raise
             said = error if isinstance(error, StoreRefused) else repr(error)
-            raise StoreFailed(f"the database cannot be used: {said}") from error
+            # The statements were ours, with no values in them.
+            raise StoreFailed(f"the database cannot be used: {said}").loggable() from error
         self._in_use.discard(db)
         alive = {one: session for one, session in self._sessions.items() if one.connected}
         self._sessions = {**alive, raw: session}
@@ -285,7 +288,7 @@ async def _place(places: asyncio.Semaphore) -> None:
         async with asyncio.timeout(WAIT_S):
             await places.acquire()
     except TimeoutError as error:
-        raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)) from error
+        raise StoreUnavailable(NO_CONNECTION.format(WAIT_S)).loggable() from error
 
 
 async def _are_closed(pools: Sequence[Pool]) -> bool:

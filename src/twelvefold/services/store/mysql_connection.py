@@ -127,7 +127,7 @@ class MySQLConnection:
         except BaseException:
             # Cancelled, say: the answer is still to come, and would be the next one's.
             self.cut()
-            self._over = StoreFailed(NO_ANSWER)
+            self._over = StoreFailed(NO_ANSWER).loggable()
             raise
         finally:
             self.asked_at = 0.0
@@ -143,18 +143,22 @@ class MySQLConnection:
             # Who raises the limit raises it for new connections.
             self.is_spoilt = True
         if not self.may_write and code == READ_ONLY_TRANSACTION:
-            fault = StoreRefused(str(fault))
+            fault = StoreRefused(str(fault)).loggable(fault.logged)
         if ends and isinstance(fault, StoreRefused):
             # Nobody's values are in a COMMIT.
-            fault = StoreFailed(f"the transaction cannot be ended: {fault}")
+            ending = "the transaction cannot be ended"
+            logged = f"{ending}: {fault.logged}"
+            fault = StoreFailed(f"{ending}: {fault}").loggable(logged)
         if isinstance(fault, StoreUnavailable):
             self._over = fault
             if not leaves_the_connection(error, self._server()):
                 self.cut()
         elif not await self._is_open():
             # The server closes the connection after a packet that is too large, and would again.
-            undone = f"the database has undone the transaction: {code_and_text(error)[1]}"
-            self._over = fault if isinstance(fault, TooLarge) else StoreUnavailable(undone)
+            undone = "the database has undone the transaction"
+            lost = StoreUnavailable(f"{undone}: {code_and_text(error)[1]}")
+            is_large = isinstance(fault, TooLarge)
+            self._over = fault if is_large else lost.loggable(f"{undone}: MySQL error {code}")
         return fault
 
     def _server(self) -> str:
@@ -168,7 +172,7 @@ class MySQLConnection:
             self.cut()
             if isinstance(error, Exception):
                 return False
-            self._over = StoreFailed(NO_ANSWER)
+            self._over = StoreFailed(NO_ANSWER).loggable()
             raise
         return self.raw.get_transaction_status() or not self._begun
 

@@ -34,7 +34,7 @@ class QuietCursor(Cursor):
     async def _query(self, statement: str | bytes) -> object:
         data = statement if isinstance(statement, bytes) else self._encoded(statement)
         if 0 < self.max_packet <= len(data) + COMMAND_BYTES:
-            raise TooLarge(TOO_LARGE.format(len(data), self.max_packet))
+            raise TooLarge(TOO_LARGE.format(len(data), self.max_packet)).loggable()
         self.is_sending = True
         found = await super()._query(data)  # type: ignore[misc]
         self.is_sending = False

@@ -59,22 +59,33 @@ def fault_of(error: BaseException, server: str = "") -> StoreUnavailable | Store
     code, text = code_and_text(error)
     if code == 0:
         return _without_number(error, text)
+    return _with_number(error, code, text, server)
+
+
+def _with_number(
+    error: BaseException, code: int, text: str, server: str
+) -> StoreUnavailable | StoreRefused:
+    # Most texts quote a value or a piece of the statement, so a log has the number.
+    number = f"MySQL error {code}"
     if code in numbers.TOO_LARGE:
-        return TooLarge(f"{text}; raise max_allowed_packet")
+        return TooLarge(f"{text}; raise max_allowed_packet").loggable()
     lists = _lists(server)
     state = (getattr(error, "sqlstate", None) or "")[:2]
     if state in _OWN_STATES or code in lists.own or code in numbers.DUPLICATE:
-        return _own(code, text)
-    return _database_s(code, text, state, lists)
+        return _own(code, text).loggable(f"the database refuses the statement: {number}")
+    fault = _database_s(code, text, state, lists)
+    is_fixed = code in lists.exhausted | lists.try_again | lists.gone
+    return fault.loggable() if is_fixed else fault.loggable(str(fault).replace(text, number))
 
 
 def connect_fault(error: BaseException) -> StoreUnavailable:
     """The driver's error, raised while no statement was under way, with what to set instead."""
     fault = fault_of(error)
-    hint = _connect_hint(error)
+    told = f"{fault}{_connect_hint(error)}"
+    # No statement of anybody's was sent that it could quote.
     if isinstance(fault, StoreRefused):
-        return StoreFailed(f"{fault}{hint}")
-    return type(fault)(f"{fault}{hint}")
+        return StoreFailed(told).loggable()
+    return type(fault)(told).loggable()
 
 
 def _connect_hint(error: BaseException) -> str:
@@ -126,9 +137,13 @@ def _database_s(code: int, text: str, state: str, lists: _Lists) -> StoreUnavail
 
 def _without_number(error: BaseException, text: str) -> StoreUnavailable:
     if isinstance(error, ValueError | ArithmeticError):
-        return StoreFailed(f"the database's answer cannot be read: {type(error).__name__}: {text}")
-    kind = "" if isinstance(error, DriverError | OSError) else f"{type(error).__name__}: "
-    return StoreUnavailable(f"the connection to the database was lost: {kind}{text}")
+        failed = f"the database's answer cannot be read: {type(error).__name__}"
+        return StoreFailed(f"{failed}: {text}").loggable(failed)
+    lost = "the connection to the database was lost"
+    if isinstance(error, DriverError | OSError):
+        return StoreUnavailable(f"{lost}: {text}").loggable()
+    kind = type(error).__name__
+    return StoreUnavailable(f"{lost}: {kind}: {text}").loggable(f"{lost}: {kind}")
 
 
 def _is_read_only(code: int, text: str) -> bool:

@@ -38,7 +38,9 @@ class Releases(Database):
                 serves=release.serves,
             )
         except DuplicateRow as error:
-            raise StoreUnavailable("another release is just being put in place") from error
+            raise StoreUnavailable(
+                "another release is just being put in place"
+            ).loggable() from error
         return True
 
     async def releases(self, *, limit: int) -> list[Release]:

@@ -19,6 +19,7 @@ from twelvefold.services.store.transaction import Connection
 
 WORDS = {
     "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "",
     "share": "",
     "at_most": "",  # nobody is held up by a row

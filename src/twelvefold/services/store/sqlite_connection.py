@@ -52,9 +52,13 @@ def fault_of(error: BaseException) -> StoreUnavailable | StoreRefused:
     if code is None:
         return _without_code(error)
     if code & 0xFF in _TRY_AGAIN:
-        return StoreUnavailable(f"the database asks to try again: {error} (SQLite)")
+        return StoreUnavailable(f"the database asks to try again: {error} (SQLite)").loggable()
     if code & 0xFF not in _OWN:
-        return StoreFailed(f"the database reports: {error} (SQLite)")
+        return StoreFailed(f"the database reports: {error} (SQLite)").loggable()
+    return _own(error, code).loggable(f"the database refuses the statement: SQLite error {code}")
+
+
+def _own(error: BaseException, code: int) -> StoreRefused:
     if "no such table" in str(error):
         return StoreRefused(f"{error} (SQLite); {MIGRATE}")
     return DuplicateRow(str(error)) if code in _UNIQUE else StoreRefused(f"{error} (SQLite)")
@@ -66,7 +70,8 @@ def _without_code(error: BaseException) -> StoreUnavailable | StoreRefused:
         return StoreRefused(f"{error} (SQLite)")
     if isinstance(error, OverflowError | UnicodeEncodeError):
         return StoreRefused(f"a value does not fit SQLite: {error}")
-    return StoreFailed(f"the database's answer cannot be read: {type(error).__name__}: {error}")
+    failed = f"the database's answer cannot be read: {type(error).__name__}"
+    return StoreFailed(f"{failed}: {error}").loggable(failed)
 
 
 class SQLiteFile:
@@ -91,7 +96,7 @@ class SQLiteFile:
         try:
             return self._thread.submit(lambda: work(self._opened(), *args))
         except RuntimeError as error:
-            raise StoreRefused("the store is closed") from error
+            raise StoreRefused("the store is closed").loggable() from error
 
     async def close(self) -> None:
         await asyncio.wrap_future(self._thread.submit(self._closed))
@@ -102,7 +107,7 @@ class SQLiteFile:
             try:
                 raw = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
             except sqlite3.OperationalError as error:
-                raise StoreFailed(f"{error}: {self._path} (SQLite)") from error
+                raise StoreFailed(f"{error}: {self._path} (SQLite)").loggable() from error
             try:
                 for setting in SETTINGS:
                     raw.execute(setting)
@@ -159,7 +164,9 @@ class SQLiteConnection:
         except StoreRefused as refused:
             if _is_deferred(refused.__cause__):
                 raise
-            raise StoreFailed(f"the transaction cannot be ended: {refused}") from refused
+            raise StoreFailed(f"the transaction cannot be ended: {refused}").loggable(
+                f"the transaction cannot be ended: {refused.logged}"
+            ) from refused
 
     def raise_if_lost(self) -> None:
         if self._over:
@@ -189,7 +196,7 @@ class SQLiteConnection:
             self._over = lost
             raise
         except asyncio.CancelledError:
-            self._over = StoreFailed(NO_ANSWER)
+            self._over = StoreFailed(NO_ANSWER).loggable()
             raise
         finally:
             self._under_way -= 1
@@ -229,7 +236,7 @@ def _inside(raw: sqlite3.Connection, work: Callable[..., Answer], *args: Any) ->
 
 def _refuse_outside(raw: sqlite3.Connection) -> None:
     if not raw.in_transaction:
-        raise StoreUnavailable("the database has undone the transaction")
+        raise StoreUnavailable("the database has undone the transaction").loggable()
 
 
 def _answer(raw: sqlite3.Connection, statement: str, values: Any) -> Answer:

@@ -222,7 +222,9 @@ def raise_as_failed(refused: StoreRefused) -> NoReturn:
     """
     if refused.__cause__ is None or isinstance(refused, TooLarge):
         raise refused
-    raise StoreFailed(f"the database refuses a statement of ours: {refused}") from refused
+    raise StoreFailed(f"the database refuses a statement of ours: {refused}").loggable(
+        f"the database refuses a statement of ours: {refused.logged}"
+    ) from refused
 
 
 def encoded(event: Event) -> tuple[str, int, str]:
@@ -236,7 +238,8 @@ def encoded(event: Event) -> tuple[str, int, str]:
 
 
 def _refuse_gap(announced: int, written: int) -> NoReturn:
-    raise StoreRefused(f"{announced} entries were announced for this step, not {written}")
+    gap = f"{announced} entries were announced for this step, not {written}"
+    raise StoreRefused(gap).loggable()
 
 
 def _json(name: str, value: object) -> str:

@@ -74,6 +74,14 @@ class Windows(Database):
                 return [entry_of(**row) for row in found]
         return []
 
+    async def size_of(self, lineage: Sequence[Segment]) -> int:
+        size = 0
+        async with self._reading() as db:
+            for segment in lineage:
+                values = {"thread": segment.thread, "after": segment.after, "to": segment.to}
+                size += int((await db.fetch(self._sql["size_of"], values))[0]["size"] or 0)
+        return size
+
     async def run_at(self, head: ThreadHead) -> int:
         # A fork without an entry of its own goes on from its origin's.
         thread = head.id if head.head > head.forked_at else head.forked_from
@@ -123,6 +131,9 @@ class Windows(Database):
         return rows
 
 
-def entry_of(position: int, run: int, type: str, version: int, body: str, at_us: int) -> Entry:
+def entry_of(
+    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
+) -> Entry:
     """A row of the journal."""
-    return Entry(position, run, decode(type, version, body), size_of(body), at_us)
+    size = len(body) if isinstance(body, bytes) else size_of(body)
+    return Entry(position, run, decode(type, version, body), size, at_us)

@@ -1,5 +1,5 @@
 // What a screen reader is told: whole sentences as things happen, never each piece of a text.
-import { byId } from "./dom.js";
+import { byId, put } from "./dom.js";
 
 const PAUSE_MS = 250;
 const KEPT_MS = 8000;
@@ -11,7 +11,7 @@ export function announce(text) {
   waiting.push(text);
   clearTimeout(timer);
   timer = setTimeout(() => {
-    byId("announcer").textContent = waiting.join(". ");
+    put(byId("announcer"), waiting.join(". "));
     waiting = [];
     // Whoever reads through the page should not find it all a second time at its end.
     timer = setTimeout(() => byId("announcer").replaceChildren(), KEPT_MS);

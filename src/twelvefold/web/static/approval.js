@@ -1,6 +1,6 @@
 // A call that waits for a person: what it would do, and the two answers.
-import { h } from "./dom.js";
-import { shown } from "./value.js";
+import { exact, h, put, quoted } from "./dom.js";
+import { judged } from "./value.js";
 
 export class Approval {
   /** `answer(yes, reason)` sends what the person says; it returns a promise. */
@@ -8,8 +8,8 @@ export class Approval {
     this.answer = answer;
     this.name = item.name;
     this.open = true;
-    this.title = h("h2", { id: `title-${item.id}` }, "Allow ", h("code", {}, item.name), "?");
-    this.reason = h("input", { type: "text", autocomplete: "off", maxlength: "500" });
+    this.title = h("h2", { id: `title-${item.id}` }, "Allow ", h("code", {}, exact(item.name)), "?");
+    this.reason = h("input", { type: "text", dir: "auto", autocomplete: "off", maxlength: "500" });
     const why = h("label", {}, "Reason, if you refuse ", h("span", { class: "quiet" }, "(optional)"), this.reason);
     const allow = h("button", { type: "submit", class: "primary" }, "Allow");
     this.allow = allow;
@@ -22,7 +22,7 @@ export class Approval {
     );
     this.said = h("p", { class: "said", hidden: true });
     const attributes = { class: "approval", role: "group", "aria-labelledby": `title-${item.id}` };
-    const values = h("div", { class: "result" }, shown(item.arguments));
+    const values = h("div", { class: "result" }, judged(item.arguments));
     this.group = h("section", attributes, this.title, values, this.form, this.said);
     this.node = h("li", {}, this.group);
   }
@@ -53,7 +53,7 @@ export class Approval {
     this.form.hidden = true;
     this.group.dataset.answer = approve === null ? "none" : approve ? "allowed" : "refused";
     const words = { none: "Nobody was asked any more.", allowed: "Allowed.", refused: "Refused." };
-    this.said.textContent = words[this.group.dataset.answer] + (reason ? ` “${reason}”` : "");
+    put(this.said, words[this.group.dataset.answer], reason ? [" “", quoted(reason), "”"] : []);
     this.said.hidden = false;
   }
 }

@@ -1,5 +1,5 @@
 // A tool call: its name and arguments in one line, its result below, opened on demand.
-import { aside, h } from "./dom.js";
+import { aside, exact, h, put } from "./dom.js";
 import { took } from "./format.js";
 import { brief, shown } from "./value.js";
 
@@ -34,22 +34,22 @@ export class Call {
     this.name = item.name ?? this.name;
     this.status = item.status;
     this.node.dataset.status = item.status;
-    this.state.textContent = ` ${STATES[item.status] ?? item.status}`;
+    put(this.state, ` ${STATES[item.status] ?? item.status}`);
     if (item.arguments) this.argue(item.arguments);
     const said = item.error ? errorText(item.error) : item.output;
     this.result.replaceChildren(resultOf(item, said));
   }
 
   argue(text) {
-    this.arguments.textContent = brief(text);
+    put(this.arguments, exact(brief(text)));
   }
 
   /** Take what the journal knows beside: how long it took, and what kind of tool it is. */
   noted(entry) {
-    if (entry.took_ms) this.took.textContent = took(entry);
+    if (entry.took_ms) put(this.took, took(entry));
     const failed = entry.type === "ToolFailed";
     const [word = "", why = ""] = failed ? [entry.failure] : (EFFECTS[entry.effect] ?? []);
-    this.effect.textContent = entry.error ? `${entry.error.type}: ${entry.error.message}` : word;
+    put(this.effect, entry.error ? `${entry.error.type}: ${entry.error.message}` : word);
     this.effect.title = why;
     this.node.dataset.effect = failed ? "failed" : entry.effect;
   }

@@ -1,6 +1,6 @@
 // The journal beside the conversation: every step as it was written, with what it took.
 import * as api from "./api.js";
-import { h } from "./dom.js";
+import { h, indented } from "./dom.js";
 import { count, duration, plural, took, wholeTime, whenShort } from "./format.js";
 import { textOf } from "./message.js";
 import { pretty } from "./value.js";
@@ -136,7 +136,7 @@ function turn(entry) {
 
 const block = (name, text) => [h("h4", {}, name), h("pre", { tabindex: "0" }, text)];
 const tool = (entry) => h("code", {}, entry.tool);
-const given = (entry) => block("Arguments", pretty(entry.arguments ?? ""));
+const given = (entry) => block("Arguments", indented(pretty(entry.arguments ?? "")));
 const result = (entry) => block("Result", pretty(entry.result ?? ""));
 const step = (title, note, ...details) => ({ title, note: note ?? "", details: details.flat() });
 
@@ -193,6 +193,6 @@ function replied(entry) {
     names ? ["Model called ", h("code", {}, names)] : "Model answered",
     `${entry.model} · ${tokens}`,
     text ? block("Text", text) : [],
-    calls.map((call) => block(call.tool, pretty(call.arguments))).flat(),
+    calls.map((call) => block(call.tool, indented(pretty(call.arguments)))).flat(),
   );
 }

@@ -1,5 +1,5 @@
 // The API key of this browser tab: asked for when the server wants one, forgotten with the tab.
-import { byId } from "./dom.js";
+import { byId, put } from "./dom.js";
 
 const NAME = "twelvefold.key";
 let asking = null;
@@ -21,7 +21,7 @@ export function askForKey(why) {
 function ask(why) {
   const dialog = byId("login");
   const field = byId("key");
-  byId("login-why").textContent = key() ? why : "";
+  put(byId("login-why"), key() ? why : "");
   field.value = "";
   if (!dialog.open) dialog.showModal();
   field.focus();

@@ -3,7 +3,8 @@ import * as api from "./api.js";
 import { announce } from "./announce.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId, h } from "./dom.js";
+import { byId, h, put } from "./dom.js";
+import { escape } from "./escape.js";
 import { wishesFor } from "./examples.js";
 import { Journal } from "./journal.js";
 import { forgetKey, keepLoginOpen, key } from "./key.js";
@@ -109,8 +110,8 @@ function show() {
   byId("working").hidden = !busy || thread.list.querySelector(".streams") !== null;
   byId("scroller").setAttribute("aria-busy", String(busy));
   const title = id ? list.title(id) || about?.title || "New conversation" : "New conversation";
-  byId("title").textContent = title;
-  document.title = id ? `${title} · Twelvefold` : "Twelvefold";
+  put(byId("title"), title);
+  document.title = id ? `${escape(title)} · Twelvefold` : "Twelvefold";
   byId("delete").hidden = !id || busy;
 }
 
@@ -123,7 +124,7 @@ function heard(event) {
 /** Say what is wrong, null for nothing. */
 function showError(error) {
   byId("error").hidden = !error;
-  byId("error-text").textContent = error ? sentence(error.message) : "";
+  put(byId("error-text"), error ? sentence(error.message) : "");
 }
 
 function sentence(text) {
@@ -133,9 +134,7 @@ function sentence(text) {
 /** Say that the connection is lost, null when it is there. */
 function showLine(error) {
   byId("line").hidden = !error;
-  byId("line-text").textContent = error
-    ? `${sentence(error.message)} Nothing is lost; trying again.`
-    : "";
+  put(byId("line-text"), error ? `${sentence(error.message)} Nothing is lost; trying again.` : "");
 }
 
 async function guarded(doing) {
@@ -150,7 +149,7 @@ async function guarded(doing) {
 
 async function showModels() {
   const names = (await api.models()).map((model) => model.id);
-  byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, name)));
+  byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, escape(name))));
   byId("model-choice").hidden = names.length < 2;
   byId("model").addEventListener("change", showWishes);
   showWishes();

@@ -1,5 +1,5 @@
 // A message: what a person said, as it was typed, or what the assistant says, as it comes.
-import { aside, h } from "./dom.js";
+import { aside, h, put } from "./dom.js";
 import { showText } from "./text.js";
 
 const SPEAKERS = { user: "You", system: "System", developer: "Developer" };
@@ -36,7 +36,7 @@ export class Message {
   paint() {
     this.frame = 0;
     if (this.assistant) showText(this.body, this.text);
-    else this.body.textContent = this.text; // as it was typed
+    else put(this.body, this.text); // as it was typed
   }
 }
 

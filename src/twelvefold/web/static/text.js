@@ -46,7 +46,7 @@ function kindOf(line, open) {
 
 /** Show a text in an element, keeping the blocks that have not changed since the last time. */
 export function showText(element, text) {
-  const blocks = blocksOf(text);
+  const blocks = blocksOf(text.replaceAll("\r\n", "\n"));
   const shown = element.blocks ?? [];
   let same = 0;
   while (same < blocks.length && isSame(blocks[same], shown[same])) same += 1;

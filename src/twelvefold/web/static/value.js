@@ -1,35 +1,29 @@
 // What a tool was given and what it returned, as people read it: names and values, rows as a table.
-import { h } from "./dom.js";
+import { exact, exactLines, h } from "./dom.js";
 import { plural } from "./format.js";
+import { format, parse } from "./json.js";
 
 const MOST_ROWS = 50;
-const MOST_COLUMNS = 12;
 const BRIEF_CHARS = 60;
+const UNCLEAR_NAME = /^$|^\s|\s$/;
+/** A string that would look like another value, or whose ends cannot be seen. */
+const UNCLEAR = /^$|^\s|\s$|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$|^["[{]/s;
 
-/** The value of a JSON text; the text itself where it is none. */
-export function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
+const isObject = (value) => value?.kind === "object" && value.members.size > 0;
+const isRows = (value) => value?.kind === "array" && value.items.length > 0 && value.items.every(isObject);
 
 /** JSON with line breaks, any other text as it is. */
 export function pretty(text) {
-  const value = parsed(text);
-  return typeof value === "string" ? text : JSON.stringify(value, null, 2);
+  const value = parse(text);
+  return value === null || value.kind === "string" ? text : format(value, 2);
 }
-
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-const isRows = (value) => Array.isArray(value) && value.length > 0 && value.every(isObject);
 
 /** Arguments in one line: `course_code: PY-101`; those that are null say nothing. */
 export function brief(text) {
-  const value = parsed(text);
-  if (!isObject(value)) return String(text ?? "").slice(0, BRIEF_CHARS);
-  return Object.entries(value)
-    .filter(([, one]) => one !== null)
+  const value = parse(text);
+  if (value?.kind !== "object") return String(text ?? "").slice(0, BRIEF_CHARS);
+  return [...value.members]
+    .filter(([, one]) => one.text !== "null")
     .map(([name, one]) => `${name}: ${shortened(plain(one))}`)
     .join(", ");
 }
@@ -37,34 +31,33 @@ export function brief(text) {
 const shortened = (text) => (text.length > BRIEF_CHARS ? `${text.slice(0, BRIEF_CHARS)}…` : text);
 
 function plain(value) {
-  if (value === null) return "–";
-  return typeof value === "object" ? listed(value) : String(value);
-}
-
-function listed(value) {
-  const flat = Array.isArray(value) && value.every((one) => typeof one !== "object");
-  return flat ? value.join(", ") : JSON.stringify(value);
+  if (value.kind === "string") return value.value;
+  if (value.text === "null") return "–";
+  const flat = value.kind === "array" && value.items.every((one) => !one.items && !one.members);
+  return flat ? value.items.map(plain).join(", ") : format(value);
 }
 
 /** The value of a JSON text as elements; any other text as it is. */
 export function shown(text) {
-  const value = parsed(text);
-  if (isRows(value)) return table(value);
-  if (isObject(value) && Object.keys(value).length) return list(value);
+  const value = parse(text);
+  if (isRows(value)) return table(value.items);
+  if (isObject(value)) return list(value);
   return h("pre", { class: "plain", tabindex: "0" }, text === "" ? "nothing" : pretty(text));
 }
 
 function list(value) {
-  const rows = Object.entries(value).map(([name, one]) =>
-    h("div", {}, h("dt", {}, name), h("dd", {}, isRows(one) ? table(one) : plain(one))),
+  const rows = [...value.members].map(([name, one]) =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, isRows(one) ? table(one.items) : plain(one))),
   );
   return h("dl", { class: "values" }, rows);
 }
 
 function table(rows) {
-  const columns = [...new Set(rows.flatMap(Object.keys))].slice(0, MOST_COLUMNS);
+  const columns = [...new Set(rows.flatMap((row) => [...row.members.keys()]))];
   const head = columns.map((name) => h("th", { scope: "col" }, name));
-  const body = rows.slice(0, MOST_ROWS).map((row) => h("tr", {}, columns.map((name) => cell(row[name]))));
+  const body = rows
+    .slice(0, MOST_ROWS)
+    .map((row) => h("tr", {}, columns.map((name) => cell(row.members.get(name)))));
   const more = rows.length - MOST_ROWS;
   return h(
     "div",
@@ -75,6 +68,26 @@ function table(rows) {
 }
 
 function cell(value) {
-  const number = typeof value === "number";
+  const number = /^-?\d/.test(value?.text ?? "");
   return h("td", { class: number ? "number" : null }, value === undefined ? "" : plain(value));
+}
+
+/** The value of a JSON text for a person who judges it: all of it, and nothing left unseen. */
+export function judged(text) {
+  const value = parse(text);
+  if (value === null) return h("pre", { class: "plain", tabindex: "0" }, exactLines(text));
+  return h("div", { class: "judged", tabindex: "0", role: "group", "aria-label": "Arguments" }, whole(value));
+}
+
+function whole(value) {
+  if (isObject(value)) {
+    const rows = [...value.members].map(([name, one]) => h("div", {}, h("dt", {}, exact(UNCLEAR_NAME.test(name) ? JSON.stringify(name) : name)), h("dd", {}, whole(one))));
+    return h("dl", { class: "values" }, rows);
+  }
+  if (value.kind === "array" && value.items.length) {
+    return h("ol", {}, value.items.map((one) => h("li", {}, whole(one))));
+  }
+  if (value.kind !== "string") return h("code", {}, format(value));
+  const text = UNCLEAR.test(value.value) ? JSON.stringify(value.value) : value.value;
+  return h("bdi", { class: "string" }, exactLines(text));
 }

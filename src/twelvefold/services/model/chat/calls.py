@@ -33,6 +33,10 @@ class Calls:
         self.size = 0
         self._calls: list[_Call] = []
 
+    @property
+    def count(self) -> int:
+        return len(self._calls)
+
     def __bool__(self) -> bool:
         return bool(self._calls)
 

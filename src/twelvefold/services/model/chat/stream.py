@@ -105,6 +105,10 @@ class ChatReply:
     def received(self) -> int:
         return self._text.size + self._refusal.size + self._calls.size + self._reasoning_size
 
+    @property
+    def item_count(self) -> int:
+        return self._calls.count
+
     def add(self, data: bytes) -> None:
         if data.startswith(DONE) and data.strip() == DONE:
             self.over = True
@@ -132,7 +136,7 @@ class ChatReply:
         text, refusal = self._text.end(), self._refusal.end()
         # Some servers never send [DONE], some no reason; one of them, or the reply was cut off.
         if not (self.finished or (self.over and self._says_something())):
-            raise TryAgain("the stream ended before the reply did")
+            raise TryAgain("the stream ended before the reply did").loggable()
         calls = self._calls.items(request_hash)
         said = [message(text, refusal)] if text or refusal or not calls else []
         for first in (calls or said)[:1]:
@@ -181,7 +185,8 @@ class ChatReply:
     def _finish(self, reason: str) -> None:
         # Gemini puts a general word before its own: `function_call_filter: …`.
         if reason in _BROKEN or reason.rpartition(": ")[2] in _BROKEN:
-            raise TryAgain(f"the server broke off the reply: {reason}")
+            failed = "the server broke off the reply"
+            raise TryAgain(f"{failed}: {reason}").loggable(failed)
         self.finished = True
         if reason in _LENGTH:
             self._ended = "max_output_tokens"
@@ -230,4 +235,5 @@ def _chunk(data: bytes) -> _Chunk:
         try:
             return msgspec.convert(loads(data), _Chunk)
         except msgspec.ValidationError as error:
-            raise TryAgain(f"the stream had an event in it that is no chunk: {error}") from None
+            problem = "the stream had an event in it that is no chunk"
+            raise TryAgain(f"{problem}: {error}").loggable(problem) from None

@@ -48,7 +48,7 @@ def trusting(ca_file: str) -> ssl.SSLContext | bool:
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
             f"SSL_CERT_FILE: {ca_file} cannot be read as certificates: {reason_of(error)}"
-        ) from None
+        ).loggable() from None
 
 
 def untrusted(endpoint: Endpoint, error: BaseException) -> ModelUnavailable:
@@ -61,7 +61,7 @@ def untrusted(endpoint: Endpoint, error: BaseException) -> ModelUnavailable:
     detail = f" ({said.rstrip('.')})" if said else ""
     return ModelUnavailable(
         f"OPENAI_BASE_URL: the certificate of {endpoint.name} {problem}{detail}; {remedy}"
-    )
+    ).loggable()
 
 
 def no_tls(error: BaseException) -> Unreachable:
@@ -69,13 +69,13 @@ def no_tls(error: BaseException) -> Unreachable:
     cause = getattr(error, "os_error", error)
     found = getattr(cause, "reason", None) or reason_of(error)
     if found in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-        return Unreachable(f"it does not speak TLS ({found}); is http:// meant?")
-    return Unreachable(f"TLS: {found}")
+        return Unreachable(f"it does not speak TLS ({found}); is http:// meant?").loggable()
+    return Unreachable(f"TLS: {found}").loggable()
 
 
 def no_proxy(endpoint: Endpoint, error: BaseException) -> Unreachable:
     """For a proxy that cannot be reached."""
-    return Unreachable(f"the proxy {endpoint.proxy_name}: {reason_of(error)}")
+    return Unreachable(f"the proxy {endpoint.proxy_name}: {reason_of(error)}").loggable()
 
 
 def refused_by_proxy(
@@ -86,8 +86,8 @@ def refused_by_proxy(
         return ModelUnavailable(
             f"the proxy {endpoint.proxy_name} wants a user and a password; put them into its URL "
             "in HTTPS_PROXY"
-        )
-    return Unreachable(f"the proxy {endpoint.proxy_name} answers HTTP {error.status}")
+        ).loggable()
+    return Unreachable(f"the proxy {endpoint.proxy_name} answers HTTP {error.status}").loggable()
 
 
 def reason_of(error: BaseException) -> str:

@@ -48,7 +48,7 @@ class Proxies:
             raise ModelUnavailable(
                 f"{name}: a proxy of the kind {scheme}:// is not supported; use http://, or list "
                 f"{parts.hostname} in NO_PROXY"
-            )
+            ).loggable()
         return proxy
 
     def _is_direct(self, parts: SplitResult) -> bool:

@@ -120,7 +120,7 @@ class HttpTransport:
             raise untrusted(self._endpoint, error) from None
         except (ValueError, aiohttp.NonHttpUrlClientError):
             problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY cannot be sent as it is"
-            raise ModelUnavailable(problem) from None
+            raise ModelUnavailable(problem).loggable() from None
         except aiohttp.ClientHttpProxyError as error:
             raise refused_by_proxy(self._endpoint, error) from None
         except aiohttp.ClientProxyConnectionError as error:
@@ -128,10 +128,11 @@ class HttpTransport:
         except aiohttp.ClientConnectorSSLError as error:
             raise no_tls(error) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(reason_of(error) + self._through()) from None
+            raise Unreachable(reason_of(error) + self._through()).loggable() from None
         except (aiohttp.ClientError, OSError) as error:
+            logged = f"the connection was dropped: {type(error).__name__}{self._through()}"
             problem = f"the connection was dropped: {reason_of(error)}{self._through()}"
-            raise Dropped(problem) from None
+            raise Dropped(problem).loggable(logged) from None
 
     def _through(self) -> str:
         name = self._endpoint.proxy_name
@@ -166,7 +167,9 @@ class HttpAnswer:
         try:
             return await self._response.content.readany()
         except self._faults as error:
-            raise TryAgain(f"the connection broke in mid-reply: {reason_of(error)}") from None
+            logged = f"the connection broke in mid-reply: {type(error).__name__}"
+            problem = f"the connection broke in mid-reply: {reason_of(error)}"
+            raise TryAgain(problem).loggable(logged) from None
 
 
 async def _drain(response: "ClientResponse") -> None:

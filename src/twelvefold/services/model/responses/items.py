@@ -103,6 +103,10 @@ class Items:
         self._drafts: list[_Draft] = []
 
     @property
+    def begun(self) -> int:
+        return len(self._drafts)
+
+    @property
     def are_any(self) -> bool:
         return any(draft.result() is not None for draft in self._drafts)
 

@@ -107,6 +107,10 @@ class ResponsesReply:
     def received(self) -> int:
         return self._items.size + self._text.size
 
+    @property
+    def item_count(self) -> int:
+        return self._items.begun
+
     def add(self, data: bytes) -> None:
         if data.startswith(DONE) and data.strip() == DONE:
             self._said_done = True
@@ -161,7 +165,7 @@ class ResponsesReply:
         if response is None:
             # Some servers end with [DONE] alone.
             if not (self._said_done and self._items.are_any):
-                raise TryAgain("the stream ended before the reply did")
+                raise TryAgain("the stream ended before the reply did").loggable()
             response = _Response(status="completed")
         self._text.end()
         items = self._items.with_output(response.items)
@@ -211,7 +215,7 @@ def _event(data: bytes) -> _Event:
     except UNREADABLE:
         sent = loads(data)
         if not isinstance(sent, dict):
-            raise TryAgain("the stream had an event in it that is no object") from None
+            raise TryAgain("the stream had an event in it that is no object").loggable() from None
         # Of a character that is split over two events the halves are still to meet.
         delta = sent.pop("delta", None)
         event = _read(dumps_mended(sent), _Event)
@@ -223,7 +227,7 @@ def _read(raw: bytes | msgspec.Raw, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except UNREADABLE:
-        raise TryAgain(MALFORMED) from None
+        raise TryAgain(MALFORMED).loggable() from None
 
 
 def _ended(response: _Response) -> ReplyEnd:

@@ -2,23 +2,23 @@
 
 -- thread: 0 rows mean that there is no such thread; one that was deleted is there
 SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at,
-       listed, title
+       size, listed, title
   FROM threads WHERE id = :thread
 
 -- shown_thread: as `thread`; 0 rows mean that there is none, or that it was deleted
 SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at,
-       listed, title
+       size, listed, title
   FROM threads WHERE id = :thread AND deleted_at IS NULL
 
 -- lock_thread: as `thread`, for whoever is about to hang something on it or to remove it
 SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metadata, deleted_at,
-       listed, title
+       size, listed, title
   FROM threads WHERE id = :thread {lock}
 
 -- listed_threads: one principal's by their ids, the last first, each with its last run that was not
 -- deleted; an older release that deletes a thread leaves it listed
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
-       t.deleted_at, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
+       t.deleted_at, t.size, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
   FROM threads t /*! FORCE INDEX (threads_listed) */ LEFT JOIN runs r ON r.thread_id = t.id
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = t.id AND l.deleted_at IS NULL
@@ -28,7 +28,7 @@ SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.crea
 
 -- listed_threads_upwards: as `listed_threads`, the first first
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
-       t.deleted_at, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
+       t.deleted_at, t.size, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
   FROM threads t /*! FORCE INDEX (threads_listed) */ LEFT JOIN runs r ON r.thread_id = t.id
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = t.id AND l.deleted_at IS NULL
@@ -38,7 +38,7 @@ SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.crea
 
 -- listed_thread: as `listed_threads`, one of them
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
-       t.deleted_at, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
+       t.deleted_at, t.size, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
   FROM threads t LEFT JOIN runs r ON r.thread_id = t.id
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = t.id AND l.deleted_at IS NULL
@@ -109,12 +109,13 @@ UPDATE threads SET title = NULL WHERE id IN (:threads)
 -- forks: of these threads, with where they go on from
 SELECT id, forked_from, forked_at FROM threads WHERE forked_from IN (:threads)
 
--- events: the journal of one thread up to a position, in order
-SELECT position, run, type, version, body, at_us FROM events
+-- events: the journal of one thread up to a position, in order; as bytes, since text of which one
+-- character is not Latin takes four times as much room here
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position <= :position ORDER BY position
 
 -- first_event: 0 rows mean that nothing stands behind the position
-SELECT position, run, type, version, body, at_us FROM events
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position > :position ORDER BY position LIMIT 1
 
 -- lineage: a thread and those that it was forked from, so many of them; more are behind the last of
@@ -138,7 +139,7 @@ SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
  ORDER BY e.position
 
 -- window_back: as `window`, from the end backwards
-SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
+SELECT e.position, e.run, e.type, e.version, {body_bytes}, e.at_us
   FROM (SELECT sized.position,
                SUM(sized.size) OVER (ORDER BY sized.position DESC) - sized.size AS ahead
           FROM (SELECT s.position, LENGTH(s.body) AS size FROM events s
@@ -149,13 +150,18 @@ SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
  ORDER BY e.position DESC
 
 -- answers: to approvals, in order; the positions are found first, so that no other body is read
-SELECT e.position, e.run, e.type, e.version, e.body, e.at_us
+SELECT e.position, e.run, e.type, e.version, {body_bytes}, e.at_us
   FROM (SELECT s.position FROM events s
          WHERE s.thread_id = :thread AND s.position > :after AND s.position <= :to
            AND s.type = 'ApprovalAnswered'
          ORDER BY s.position LIMIT :rows) found
   JOIN events e ON e.thread_id = :thread AND e.position = found.position
  ORDER BY e.position
+
+-- size_of: of the entries of one thread, in bytes; NULL for none
+SELECT SUM(LENGTH(body)) AS size FROM (
+  SELECT {body_bytes} FROM events
+   WHERE thread_id = :thread AND position > :after AND position <= :to) bodies
 
 -- run_at: 0 rows mean that there is no such entry
 SELECT run FROM events WHERE thread_id = :thread AND position = :position
@@ -171,7 +177,7 @@ SELECT COUNT(*) AS waits FROM events e
                       AND f.body LIKE '%"final":true}')
 
 -- last_start: the first entry of the run that was under way at a position; 0 rows mean that none was
-SELECT e.position, e.run, e.type, e.version, e.body, e.at_us FROM events e
+SELECT e.position, e.run, e.type, e.version, {body_bytes}, e.at_us FROM events e
  WHERE e.thread_id = :thread
    AND e.position = (SELECT s.position FROM events s
                       WHERE s.thread_id = :thread AND s.position > :after AND s.position <= :to
@@ -221,10 +227,10 @@ SELECT ordinal FROM runs WHERE thread_id = :thread AND finished_at IS NULL LIMIT
 -- stands for it, since no step ever waits for that. 0 rows mean that it has been pruned
 SELECT position FROM events WHERE thread_id = :thread AND position = :first {share}
 
--- insert_fork: a conversation that goes on from a position of another
+-- insert_fork: a conversation that goes on from a position of another; it is no larger than that
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
-                     listed, title)
-SELECT :fork, principal, workflow, :position, id, :position, {now_us}, '', 1, NULL
+                     size, listed, title)
+SELECT :fork, principal, workflow, :position, id, :position, {now_us}, '', size, 1, NULL
   FROM threads WHERE id = :thread
 
 -- describe: 0 rows mean that there is no such thread
@@ -255,7 +261,7 @@ SELECT e.position, e.type FROM events e
  ORDER BY e.position LIMIT 1
 
 -- event: one entry of a thread's own
-SELECT position, run, type, version, body, at_us FROM events
+SELECT position, run, type, version, {body_bytes}, at_us FROM events
  WHERE thread_id = :thread AND position = :position
 
 -- hide_run: 0 rows mean that it is not over, or not there

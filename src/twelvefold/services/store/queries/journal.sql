@@ -4,12 +4,13 @@
 
 -- insert_thread: a conversation begins, with its first entry or (head 0) without one
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
-                     listed, title)
-VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata, :listed, :title)
+                     size, listed, title)
+VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata,
+        :size, :listed, :title)
 
 -- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted; whether a
 -- thread is listed, its first own entry says, and its title, the first in which a user says something
-UPDATE threads SET head = :head + 1,
+UPDATE threads SET head = :head + 1, size = :size,
        workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END,
        listed = CASE WHEN listed IS NOT NULL AND :head = COALESCE(forked_at, 0) THEN :listed
                      ELSE listed END,
@@ -103,6 +104,7 @@ UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'qu
 -- not write down; 0 rows mean that there is none, or that it was deleted
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
        r.error, r.created_at, r.finished_at, r.cancel_asked, r.background,
+       t.size AS thread_size,
        r.lease_until > {now_us} AS leased,
        COALESCE(r.began, (SELECT e.position FROM events e
                            WHERE e.thread_id = r.thread_id AND e.run = r.ordinal
@@ -119,6 +121,7 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
 -- runs: the newest first
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
        r.error, r.created_at, r.finished_at, r.cancel_asked, r.background,
+       t.size AS thread_size,
        r.lease_until > {now_us} AS leased
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE (:status = '' OR r.status = :status) AND r.deleted_at IS NULL

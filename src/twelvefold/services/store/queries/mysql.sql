@@ -5,9 +5,10 @@
 -- Both rows are written to, so that a claim or a renewal waits until this step is over and then
 -- goes on: a row that was only read is locked for sharing, and two that share it deadlock. Where
 -- locks end at the node (Galera), :touch is 1 and the run's row changes, which the commit checks.
--- :usage is what the run has cost by now; '' leaves it as it was.
+-- :usage is what the run has cost by now, '' leaves it as it was; :size is that of the entries up
+-- to :head, NULL leaves it as it was.
 UPDATE threads t JOIN runs r ON r.thread_id = t.id AND r.ordinal = :ordinal
-   SET t.head = :new, r.lease_until = r.lease_until + :touch,
+   SET t.head = :new, t.size = COALESCE(:size, t.size), r.lease_until = r.lease_until + :touch,
        r.`usage` = CASE WHEN :usage = '' THEN r.`usage` ELSE :usage END
  WHERE t.id = :thread AND t.head = :head AND r.lease_token = :token AND r.cancel_asked <= :cancels
 

@@ -1,0 +1,1 @@
+"""The HTTP front: connections, framing of requests, authentication limits and memory budgets."""

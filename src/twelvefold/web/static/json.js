@@ -1,0 +1,76 @@
+// JSON as it stands: numbers with their digits, members in their order, names that are there twice.
+// Of those the last value counts, as for the server's tools.
+
+const TOKEN = /[\s]*(?:([{}[\]:,])|("(?:[^"\\]|\\.)*")|([^\s{}[\]:,"]+))/y;
+
+/**
+ * The value of a JSON text, null where it is none: `{ kind: "object", members }`, a Map;
+ * `{ kind: "array", items }`; `{ kind: "string", value }`; `{ kind: "literal", text }`.
+ */
+export function parse(text) {
+  try {
+    JSON.parse(text); // checks the text, so that the rest need not
+    const read = reader(text);
+    return valueOf(read(), read);
+  } catch {
+    return null;
+  }
+}
+
+function reader(text) {
+  let at = 0;
+  return () => {
+    TOKEN.lastIndex = at;
+    const [whole, sign, string, literal] = TOKEN.exec(text);
+    at += whole.length;
+    return { sign, string, literal };
+  };
+}
+
+function valueOf(token, read) {
+  if (token.string) return { kind: "string", value: JSON.parse(token.string) };
+  if (token.literal) return { kind: "literal", text: token.literal };
+  return token.sign === "{" ? objectOf(read) : arrayOf(read);
+}
+
+function objectOf(read) {
+  const members = new Map();
+  for (let token = read(); token.sign !== "}"; token = read()) {
+    if (token.sign === ",") continue;
+    const name = JSON.parse(token.string);
+    read(); // the colon
+    members.set(name, valueOf(read(), read));
+  }
+  return { kind: "object", members };
+}
+
+function arrayOf(read) {
+  const items = [];
+  for (let token = read(); token.sign !== "]"; token = read()) {
+    if (token.sign !== ",") items.push(valueOf(token, read));
+  }
+  return { kind: "array", items };
+}
+
+/** A value as JSON text, on one line or, with an indent, on several. */
+export function format(value, indent = null, depth = 0) {
+  switch (value.kind) {
+    case "string":
+      return JSON.stringify(value.value);
+    case "literal":
+      return value.text;
+    case "array":
+      return enclosed("[", value.items.map((one) => format(one, indent, depth + 1)), "]", indent, depth);
+    default: {
+      const member = ([name, one]) => `${JSON.stringify(name)}: ${format(one, indent, depth + 1)}`;
+      return enclosed("{", [...value.members].map(member), "}", indent, depth);
+    }
+  }
+}
+
+function enclosed(open, parts, close, indent, depth) {
+  if (!parts.length) return open + close;
+  if (indent === null) return open + parts.join(", ") + close;
+  const line = (level) => `\n${" ".repeat(indent * level)}`;
+  return open + line(depth + 1) + parts.join(`,${line(depth + 1)}`) + line(depth) + close;
+}

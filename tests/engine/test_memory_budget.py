@@ -1,0 +1,163 @@
+"""Bytes of conversations in memory are bounded: in all, and for one principal."""
+
+import asyncio
+
+import pytest
+
+from tests.builders import asked, entries, said
+from tests.engine.stage import Heard
+from twelvefold.engine.memory_budget import (
+    MOST_WAITING,
+    BudgetExhausted,
+    GrowingListener,
+    MemoryBudget,
+    Reservation,
+)
+
+NOW = 0.0
+SOON = 30.0
+
+
+async def held(budget: MemoryBudget, principal: str, size: int) -> Reservation:
+    reservation = budget.reservation(principal)
+    await reservation.hold(size, wait_s=NOW)
+    return reservation
+
+
+async def refused(budget: MemoryBudget, principal: str, size: int) -> None:
+    with pytest.raises(BudgetExhausted):
+        await held(budget, principal, size)
+
+
+async def test_reservations_hold_no_more_than_the_budget_together() -> None:
+    budget = MemoryBudget(100)
+    await held(budget, "ann", 50)
+    await held(budget, "bob", 49)
+
+    await refused(budget, "cid", 2)
+    await held(budget, "cid", 1)
+    assert budget.held == 100
+
+
+async def test_a_principal_holds_at_most_half_however_many_runs_it_has() -> None:
+    budget = MemoryBudget(100)
+    await held(budget, "ann", 30)
+    await held(budget, "ann", 20)
+
+    await refused(budget, "ann", 1)
+    await held(budget, "bob", 50)
+
+
+async def test_what_is_larger_than_the_budget_has_it_to_itself() -> None:
+    budget = MemoryBudget(100)
+    large = await held(budget, "ann", 300)
+
+    await refused(budget, "ann", 1)
+    await refused(budget, "bob", 1)
+    large.release()
+    await held(budget, "bob", 1)
+    await refused(budget, "ann", 300)
+
+
+async def test_a_reservation_grows_with_what_it_holds_already() -> None:
+    budget = MemoryBudget(100)
+    reservation = await held(budget, "ann", 40)
+
+    await reservation.hold(50, wait_s=NOW)
+    await reservation.hold(10, wait_s=NOW)
+    assert budget.held == 50
+    await reservation.hold(200, wait_s=NOW)  # nobody else holds anything
+    assert budget.held == 200
+
+
+async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> None:
+    budget = MemoryBudget(100)
+    reservation = await held(budget, "ann", 40)
+    listener = Heard()
+    growing = GrowingListener(listener, reservation)
+    first, second = entries(asked(), said())
+
+    growing.recorded(first)
+    growing.recorded(second)
+    growing.text("a")
+    growing.shown()
+
+    assert budget.held == 40 + first.size + second.size
+    assert (listener.entries, listener.said, listener.rings) == ([first, second], ["a"], 1)
+    growing.restarted("why")
+    assert listener.said == []
+    await refused(budget, "bob", 60)
+
+
+async def test_the_end_of_its_context_gives_a_reservation_back_unless_it_is_kept() -> None:
+    budget = MemoryBudget(100)
+    with await held(budget, "ann", 40):
+        assert budget.held == 40
+    assert budget.held == 0
+
+    with await held(budget, "ann", 40) as reservation:
+        reservation.keep()
+    assert budget.held == 40
+    reservation.release()
+    reservation.release()
+    assert budget.held == 0
+
+
+async def test_a_small_reservation_passes_a_large_one_that_waits() -> None:
+    budget = MemoryBudget(100)
+    first = await held(budget, "ann", 50)
+    async with asyncio.TaskGroup() as group:
+        large = budget.reservation("bob")
+        waits = group.create_task(large.hold(80, wait_s=SOON))
+        await asyncio.sleep(0)
+        await held(budget, "cid", 10)
+        assert not waits.done()
+        first.release()
+
+    assert budget.held == 90
+
+
+async def test_a_reservation_that_waits_in_vain_is_refused_and_holds_nothing() -> None:
+    budget = MemoryBudget(100)
+    await held(budget, "ann", 50)
+    large = budget.reservation("bob")
+
+    with pytest.raises(BudgetExhausted):
+        await large.hold(80, wait_s=0.01)
+
+    assert budget.held == 50
+    large.release()
+    assert budget.held == 50
+
+
+async def test_so_many_wait_and_no_more() -> None:
+    budget = MemoryBudget(100)
+    first = await held(budget, "ann", 100)
+    async with asyncio.TaskGroup() as group:
+        reservations = [budget.reservation(f"p{number}") for number in range(MOST_WAITING)]
+        for reservation in reservations:
+            group.create_task(reservation.hold(1, wait_s=SOON))
+        await asyncio.sleep(0)
+        one_more = budget.reservation("late")
+        with pytest.raises(BudgetExhausted):
+            await one_more.hold(1, wait_s=SOON)
+        first.release()
+
+    assert budget.held == MOST_WAITING
+
+
+async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:
+    budget = MemoryBudget(100)
+    first = await held(budget, "ann", 100)
+    second, third = budget.reservation("bob"), budget.reservation("cid")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.hold(70, wait_s=SOON)) for one in (second, third)]
+        await asyncio.sleep(0)
+        first.grow(-1)
+        first.release()
+        while not any(task.done() for task in tasks):
+            await asyncio.sleep(0)
+        assert budget.held == 70
+        (second if tasks[0].done() else third).release()
+
+    assert budget.held == 70

@@ -1,0 +1,238 @@
+"""How many connections are open, and which of them makes room for a new one."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from tests.web.wires import GET, OURS, Serving, Wire, error_of, serving
+from twelvefold.config import Settings
+from twelvefold.web import app as web_app
+from twelvefold.web.http.client_address import TrustedAddresses
+from twelvefold.web.http.connections import Connections, Place
+from twelvefold.web.http.file_limit import MOST_CONNECTIONS, connection_limit
+from twelvefold.web.http.listener import Listener
+from twelvefold.web.http.receiving import ReceiveLimits
+
+TICKS = b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+class Clients:
+    """Connections of a table, and which of them were closed for others."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self.closed: list[str] = []
+
+    def open(self, name: str, address: str = "203.0.113.1") -> Place | None:
+        return self.connections.open(address, lambda: self.closed.append(name))
+
+
+def of_two() -> Clients:
+    return Clients(Connections(2, TrustedAddresses(("0.0.0.0/0",))))
+
+
+async def test_the_one_that_has_waited_longest_makes_room() -> None:
+    clients = of_two()
+    first, second = clients.open("first"), clients.open("second")
+    assert first
+    assert second
+
+    first.work()
+    first.wait()
+    assert clients.open("third")
+
+    assert clients.closed == ["second"]
+    assert len(clients.connections) == 2
+
+
+async def test_while_all_are_busy_there_is_no_room() -> None:
+    clients = of_two()
+    places = [clients.open("first"), clients.open("second")]
+    for place in places:
+        assert place
+        place.work()
+
+    assert clients.open("third") is None
+    assert clients.closed == []
+    assert places[0]
+    places[0].leave()
+    places[0].leave()
+    assert clients.open("third")
+
+
+async def test_one_client_has_a_half() -> None:
+    clients = Clients(Connections(4))
+    for name in ("a1", "a2", "a3"):
+        clients.open(name, "203.0.113.1")
+    for name in ("b1", "b2"):
+        clients.open(name, "203.0.113.2")
+
+    assert clients.closed == ["a1"]
+    assert clients.open("b3", "::ffff:203.0.113.2")
+    assert clients.closed == ["a1", "b1"]
+
+
+async def test_a_client_whose_share_is_busy_is_refused_and_others_are_not() -> None:
+    clients = Clients(Connections(4))
+    for name in ("a1", "a2"):
+        place = clients.open(name, "203.0.113.1")
+        assert place
+        place.work()
+
+    assert clients.open("a3", "203.0.113.1") is None
+    assert clients.open("b1", "203.0.113.2")
+
+
+async def test_a_place_that_was_taken_away_comes_back_by_no_event() -> None:
+    clients = of_two()
+    first = clients.open("first")
+    assert first
+    clients.open("second")
+    clients.open("third")
+
+    first.wait()
+    first.work()
+    first.leave()
+
+    assert len(clients.connections) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "expected"),
+    [
+        (Settings(), 1_048_576, MOST_CONNECTIONS),
+        (Settings(max_connections=10_000), 1_048_576, 10_000),
+        (Settings(max_connections=10_000), 1_024, 512),
+        (Settings(database_url="mysql://u@h/d"), 1_024, 678),
+        (Settings(), 256, 128),
+        (Settings(max_connections=5), 256, 5),
+        (Settings(), 1, 1),
+    ],
+)
+def test_connections_leave_files_to_the_rest(settings: Settings, files: int, expected: int) -> None:
+    assert connection_limit(settings, files) == expected
+
+
+@pytest.fixture(autouse=True)
+def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_app, "ROUTES", [*web_app.ROUTES, *OURS])
+
+
+async def begun(it: Serving, data: bytes, count: int) -> list[Wire]:
+    wires = [await it.connected() for _ in range(count)]
+    for wire in wires:
+        await wire.send(data)
+    return wires
+
+
+async def test_half_open_requests_keep_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(max_connections=8) as it:
+        half = await begun(it, b"GET / HT", 30)
+
+        answer = await (await it.connected()).ask(GET)
+
+        assert answer.status == 200
+        assert await half[0].rest() == b""
+    lines = [one for one in caplog.records if one.getMessage() == "connections_closed_for_others"]
+    assert len(lines) == 1
+    assert lines[0].__dict__["fields"] == {"count": 1, "limit": 8, "full": "client"}
+
+
+async def test_idle_connections_make_room() -> None:
+    async with serving(max_connections=8) as it:
+        idle = []
+        for _ in range(10):
+            idle.append(await it.connected())
+            assert (await idle[-1].ask(GET)).status == 200
+
+        assert await idle[0].rest() == b""
+        assert (await idle[-1].ask(GET)).status == 200
+
+
+async def test_where_all_are_busy_a_new_one_is_told_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(max_connections=4) as it:
+        streams = await begun(it, TICKS, 2)
+        for wire in streams:
+            await wire.reader.readuntil(b"tick\n\n")
+
+        answers = []
+        for _ in range(50):
+            wire = await it.connected()
+            answers.append(await wire.answer())
+            assert await wire.rest() == b""
+
+        assert {one.status for one in answers} == {503}
+        assert error_of(answers[0])["code"] == "service_unavailable"
+        assert answers[0].headers["retry-after"] == "1"
+        streams[0].writer.close()
+        async with asyncio.timeout(10):
+            while not await served(it):
+                await asyncio.sleep(0.01)
+        it.stop.set()
+    lines = [one for one in caplog.records if one.getMessage() == "connections_refused"]
+    assert len(lines) == 1
+
+
+async def served(it: Serving) -> bool:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        return (await (await it.connected()).ask(GET)).status == 200
+    return False
+
+
+async def test_a_body_that_comes_too_slowly_is_left() -> None:
+    limits = ReceiveLimits(progress_s=0.1, progress_bytes=100)
+    async with serving(limits=limits) as it:
+        wire = await it.connected()
+        await wire.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx")
+
+        assert await wire.rest() == b""
+
+
+class Full(socket.socket):
+    """A listening socket whose process has no file descriptor left, at first."""
+
+    full = 1
+
+    def accept(self) -> Any:
+        if self.full:
+            self.full -= 1
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
+
+
+async def test_a_process_without_file_descriptors_accepts_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listening = Full(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", 0))
+    clients = Clients(Connections(8))
+    clients.open("waiting")
+    made: list[asyncio.Protocol] = []
+
+    def make(place: Place) -> asyncio.Protocol:
+        made.append(asyncio.Protocol())
+        return made[-1]
+
+    listener = Listener(listening, clients.connections, make, refusal=lambda: b"")
+    with caplog.at_level(logging.WARNING):
+        listener.start(10)
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        async with asyncio.timeout(10):
+            while not made:
+                await asyncio.sleep(0.01)
+
+    assert clients.closed == ["waiting"]
+    [line] = [one for one in caplog.records if one.getMessage() == "accept_failed"]
+    assert "too many open files" in json.dumps(line.__dict__["fields"])
+    writer.close()
+    listener.close()
+    await listener.wait_closed()
+    listening.close()
