@@ -1,11 +1,18 @@
 """A database of one's own, on whichever server there is."""
 
+import asyncio
+import os
+import secrets
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from twelvefold.errors import StoreUnavailable
+
+SERVER = os.environ.get("DATABASE_URL", "")
+"""As it was before any test has set another one."""
 
 
 @asynccontextmanager
@@ -35,3 +42,18 @@ async def private_database(url: str, name: str) -> AsyncIterator[str]:
         yield urlsplit(url)._replace(path=f"/{name}").geturl()
     finally:
         await execute(f"drop database {name}")
+
+
+@contextmanager
+def empty_database(kind: str, here: Path) -> Iterator[str]:
+    """The URL of an empty database for other processes: "sqlite", or "server" of DATABASE_URL."""
+    if kind == "sqlite":
+        yield f"sqlite:///{here}/twelvefold.db"
+        return
+    making = private_database(SERVER, f"empty_{secrets.token_hex(6)}")
+    with asyncio.Runner() as runner:
+        url = runner.run(making.__aenter__())
+        try:
+            yield url
+        finally:
+            runner.run(making.__aexit__(None, None, None))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import asked
 from tests.services.model.mock_server import Behaviour, MockServer, answers
+from tests.services.store.stories import new_run
 from tests.smtp_sink import Sink
 from twelvefold import Settings, Workflow, open_services, tool
 from twelvefold.admin import doctor, parity
@@ -39,12 +41,28 @@ async def test_a_prepared_file_is_fit_but_not_parity(tmp_path: Path) -> None:
         "database": "ok",
         "parity": "warn",
         "schema": "ok",
+        "queue": "ok",
         "model": "warn",
         "mail": "ok",
     }
     assert "7 tools: find_courses" in findings["workflow enrolment"].found
     assert "SQLite 3." in findings["database"].found
     assert "OPENAI_API_KEY" in findings["model"].found
+
+
+async def test_queued_runs_that_no_worker_takes_up_are_counted(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        for workflow in ("retired", "retired", "enrolment"):
+            new = replace(new_run(), workflow=workflow)
+            await services.store.start(new, asked(), None)
+
+    findings = await found(settings)
+
+    assert findings["queue"] == Finding(
+        "warn", "queue", "queued runs of workflows that are not in WORKFLOWS: 2 of retired"
+    )
 
 
 async def test_a_workflow_whose_tables_are_missing_is_named(tmp_path: Path) -> None:

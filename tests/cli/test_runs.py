@@ -206,6 +206,20 @@ def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
     assert "running (left behind)" in row
 
 
+def test_a_run_whose_workflow_is_not_served_says_so(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(tw, 'call pay {"cents": 3}')
+    (here / "desk.py").write_text(
+        "from twelvefold import Workflow\nworkflow = Workflow('desk', 'Answer.', ())\n"
+    )
+    served = tw("runs", "list").lines[1]
+    monkeypatch.setenv("WORKFLOWS", "desk:workflow")
+
+    assert "workflow not served" not in served
+    assert "waiting (workflow not served)" in tw("runs", "list").lines[1]
+
+
 def test_estimated_tokens_are_shown_as_that() -> None:
     shown = tokens_text(Usage(200, 40, estimated=True))
 

@@ -36,11 +36,12 @@ def free_port() -> int:
 class Web:
     """A running server; `lines` is what it has logged so far."""
 
-    def __init__(self, here: Path, **environ: str) -> None:
+    def __init__(self, here: Path, *, files: int | None = None, **environ: str) -> None:
         self.port = free_port()
         self.lines: list[dict[str, Any]] = []
+        limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(files)] if files else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "twelvefold", "web"],
+            [*limited, sys.executable, "-m", "twelvefold", "web"],
             env=child_environ(PORT=str(self.port), **environ),
             cwd=here,
             stdout=subprocess.PIPE,
@@ -70,8 +71,8 @@ class Web:
 
 
 @contextmanager
-def serving(here: Path, **environ: str) -> Iterator[Web]:
-    web = Web(here, **environ)
+def serving(here: Path, *, files: int | None = None, **environ: str) -> Iterator[Web]:
+    web = Web(here, files=files, **environ)
     try:
         yield web
     finally:

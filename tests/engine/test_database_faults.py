@@ -557,7 +557,7 @@ async def test_a_run_that_an_error_of_our_own_stopped_waits_behind_the_others(
     with pytest.raises(KeyError):
         await drive(services, run := await start(services), Silence())
 
-    waiting = await services.store.waiting_runs(workflows=["shop"], limit=10)
+    waiting = (await services.store.waiting_work(workflows=["shop"], limit=10)).runs
 
     assert [one.run for one in waiting] == [other, run.run]
 

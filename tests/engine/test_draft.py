@@ -23,7 +23,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Silence
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.draft import Draft, only_text
+from twelvefold.engine.draft import PIECE_S, Draft, only_text, pause_after
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused
 from twelvefold.services.model.scripted import says
@@ -428,3 +428,14 @@ def test_only_one_message_of_one_text_can_be_shown_in_pieces(
     items: Sequence[Item], text: str | None
 ) -> None:
     assert only_text(items) == text
+
+
+def test_the_pieces_of_a_reply_that_goes_on_and_on_become_fewer() -> None:
+    # By the constant as it was imported: while the tests run the pauses are shorter.
+    assert pause_after(499) < pause_after(500)
+
+    rows, in_units = 0, 0.0
+    while in_units < 600 / PIECE_S:
+        in_units += pause_after(rows) / pause_after(0)
+        rows += 1
+    assert rows < 3_300

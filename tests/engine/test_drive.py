@@ -58,6 +58,7 @@ from twelvefold.errors import (
     NotFound,
     StaleRun,
     StoreRefused,
+    TooLarge,
 )
 from twelvefold.services.model.scripted import calls, says
 
@@ -193,6 +194,63 @@ async def test_a_model_that_gives_no_reply_leaves_the_run_to_anyone(stage: Stage
     record = await stage.record(outcome.run)
     assert (record.status, record.leased) == ("queued", False)
     assert (await resumed(stage.process(says("Hello.")), outcome.run)).status == "completed"
+
+
+async def test_a_fault_fails_a_run_that_a_caller_waits_for(stage: Stage) -> None:
+    services = stage.process(ModelUnavailable("no reply from the model: 503"))
+    said = "no reply from the model: 503; try again later"
+
+    outcome = await drive(services, await start(services), Silence(), fail_on_fault=True)
+
+    assert (outcome.status, outcome.error) == ("failed", said)
+    record = await stage.record(outcome.run)
+    assert (record.status, record.error, record.leased) == ("failed", said, False)
+    assert await answers(stage, outcome) == [RunFinished("failed", "unavailable", said)]
+
+
+async def test_an_end_that_cannot_be_written_gives_the_run_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(ModelUnavailable("no reply from the model: 503"))
+    run = await start(services)
+
+    def refuse(change: Append) -> StepTransaction:
+        raise TooLarge("longer than a packet may be")
+
+    monkeypatch.setattr(services.store, "append", refuse)
+    outcome = await drive(services, run, Silence(), fail_on_fault=True)
+
+    assert (outcome.status, outcome.error) == ("queued", "no reply from the model: 503")
+    record = await stage.record(run.run)
+    assert (record.status, record.error, record.leased) == ("queued", outcome.error, False)
+
+
+async def test_an_unexpected_error_fails_a_run_that_a_caller_waits_for(stage: Stage) -> None:
+    services = stage.process(TimeoutError("not the run's deadline"))
+    said = "an unexpected TimeoutError stopped the run; the server's log says where"
+
+    with pytest.raises(TimeoutError, match="not the run's deadline"):
+        await drive(services, run := await start(services), Silence(), fail_on_fault=True)
+
+    record = await stage.record(run.run)
+    assert (record.status, record.error) == ("failed", said)
+    assert await answers(stage, run) == [RunFinished("failed", "error", said)]
+
+
+async def test_a_run_that_another_process_has_taken_over_is_not_failed(stage: Stage) -> None:
+    model = Silent()
+    services = stage.process(model=model, limits=replace(LIMITS, lease_s=0.3))
+    run = await start(services)
+    task = asyncio.ensure_future(drive(services, run, Silence(), fail_on_fault=True))
+    await model.asked.wait()
+    await stage.let_leases_run_out()
+    taken = await take(stage.process(), run.run)
+
+    with pytest.raises(StaleRun):
+        await task
+
+    assert (await stage.record(run.run)).status == "running"
+    assert taken.run == run.run
 
 
 async def test_a_process_that_is_told_to_stop_gives_its_run_back(stage: Stage) -> None:

@@ -30,7 +30,7 @@ async def refused(budget: MemoryBudget, principal: str, size: int) -> None:
 
 
 async def test_reservations_hold_no_more_than_the_budget_together() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     await held(budget, "ann", 50)
     await held(budget, "bob", 49)
 
@@ -40,7 +40,7 @@ async def test_reservations_hold_no_more_than_the_budget_together() -> None:
 
 
 async def test_a_principal_holds_at_most_half_however_many_runs_it_has() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     await held(budget, "ann", 30)
     await held(budget, "ann", 20)
 
@@ -49,7 +49,7 @@ async def test_a_principal_holds_at_most_half_however_many_runs_it_has() -> None
 
 
 async def test_what_is_larger_than_the_budget_has_it_to_itself() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     large = await held(budget, "ann", 300)
 
     await refused(budget, "ann", 1)
@@ -60,7 +60,7 @@ async def test_what_is_larger_than_the_budget_has_it_to_itself() -> None:
 
 
 async def test_a_reservation_grows_with_what_it_holds_already() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     reservation = await held(budget, "ann", 40)
 
     await reservation.hold(50, wait_s=NOW)
@@ -71,7 +71,7 @@ async def test_a_reservation_grows_with_what_it_holds_already() -> None:
 
 
 async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     reservation = await held(budget, "ann", 40)
     listener = Heard()
     growing = GrowingListener(listener, reservation)
@@ -90,7 +90,7 @@ async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> Non
 
 
 async def test_the_end_of_its_context_gives_a_reservation_back_unless_it_is_kept() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     with await held(budget, "ann", 40):
         assert budget.held == 40
     assert budget.held == 0
@@ -104,7 +104,7 @@ async def test_the_end_of_its_context_gives_a_reservation_back_unless_it_is_kept
 
 
 async def test_a_small_reservation_passes_a_large_one_that_waits() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 50)
     async with asyncio.TaskGroup() as group:
         large = budget.reservation("bob")
@@ -118,7 +118,7 @@ async def test_a_small_reservation_passes_a_large_one_that_waits() -> None:
 
 
 async def test_a_reservation_that_waits_in_vain_is_refused_and_holds_nothing() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     await held(budget, "ann", 50)
     large = budget.reservation("bob")
 
@@ -131,7 +131,7 @@ async def test_a_reservation_that_waits_in_vain_is_refused_and_holds_nothing() -
 
 
 async def test_so_many_wait_and_no_more() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 100)
     async with asyncio.TaskGroup() as group:
         reservations = [budget.reservation(f"p{number}") for number in range(MOST_WAITING)]
@@ -147,7 +147,7 @@ async def test_so_many_wait_and_no_more() -> None:
 
 
 async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 100)
     second, third = budget.reservation("bob"), budget.reservation("cid")
     async with asyncio.TaskGroup() as group:
@@ -161,3 +161,14 @@ async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:
         (second if tasks[0].done() else third).release()
 
     assert budget.held == 70
+
+
+async def test_a_short_turn_goes_on_beside_a_large_one_of_the_same_principal() -> None:
+    budget = MemoryBudget(100, small=10)
+    await held(budget, "ann", 80)
+
+    await refused(budget, "ann", 11)
+    await held(budget, "ann", 10)
+    await held(budget, "ann", 10)
+    await refused(budget, "ann", 1)
+    await refused(budget, "bob", 1)

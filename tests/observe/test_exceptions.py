@@ -48,7 +48,8 @@ def noted() -> None:
 
 
 def grouped() -> None:
-    raise ExceptionGroup(CANARY, [caught(plain), ExceptionGroup(CANARY, [caught(literal)])])  # type: ignore[list-item]
+    inner = BaseExceptionGroup(CANARY, [caught(literal)])
+    raise BaseExceptionGroup(CANARY, [caught(plain), inner])
 
 
 def undecodable() -> None:

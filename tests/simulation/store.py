@@ -32,6 +32,12 @@ WORDS = {
     "at_most": "",
     "skip_locked": "/*lock: skip*/",
     "straight_join": "CROSS JOIN",
+    "by_queue": "INDEXED BY runs_queue",
+    "by_lease": "INDEXED BY runs_leases",
+    "by_deleted": "INDEXED BY threads_deleted",
+    "by_key": "",
+    "by_origin": "",
+    "by_thread": "",
 }
 
 

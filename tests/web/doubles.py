@@ -17,7 +17,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
 from twelvefold.web.auth import hash_of
-from twelvefold.web.context import Web, open_web
+from twelvefold.web.context import WAITS, Waits, Web, open_web
 
 TOKEN = f"tw_{'a' * 43}"
 OTHER = f"tw_{'b' * 43}"
@@ -81,8 +81,8 @@ def services_on(keys: Keys) -> Services:
 
 
 @asynccontextmanager
-async def web_on(keys: Keys, **settings: Any) -> AsyncIterator[Web]:
-    async with open_web(services_on(keys), Settings(**settings)) as web:
+async def web_on(keys: Keys, *, waits: Waits = WAITS, **settings: Any) -> AsyncIterator[Web]:
+    async with open_web(services_on(keys), Settings(**settings), waits) as web:
         yield web
 
 

@@ -20,7 +20,7 @@ from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import calls, says
-from twelvefold.web.context import Web, open_web
+from twelvefold.web.context import WAITS, Waits, Web, open_web
 from twelvefold.web.server import bound, serve
 from twelvefold.worker.loop import Worker
 
@@ -162,13 +162,17 @@ async def served(
     limits: Limits = LIMITS,
     workflow: Workflow = SHOP,
     headers: dict[str, str] | None = None,
+    waits: Waits = WAITS,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A process of its own on the stage's database, until the body ends."""
     rules = model or Rules()
     services = stage.process(model=rules, workflow=workflow, limits=limits)
     stop = asyncio.Event()
-    async with open_web(services, Settings(**settings)) as web, asyncio.TaskGroup() as group:
+    async with (
+        open_web(services, Settings(**settings), waits) as web,
+        asyncio.TaskGroup() as group,
+    ):
         if worker:
             working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.news.bell)
             group.create_task(working.run(stop))

@@ -1,14 +1,13 @@
 """Two tenants of one service, on SQLite or on the server of DATABASE_URL, and all that one has."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.acceptance.database import private_database
+from tests.acceptance.database import SERVER, private_database
 from tests.engine.stage import LIMITS, SCHEMA, SHOP
 from tests.web.asking import WEATHER, answer_to, approval
 from tests.web.doubles import OTHER, TOKEN, api_key
@@ -45,7 +44,7 @@ class Database:
 
 @asynccontextmanager
 async def database(kind: str) -> AsyncIterator[Database]:
-    url = "sqlite://" if kind == "sqlite" else os.environ["DATABASE_URL"]
+    url = "sqlite://" if kind == "sqlite" else SERVER
     async with private_database(url, f"tenants_{secrets.token_hex(6)}") as own:
         await migrate(own)
         store = await open_store(own, pool_size=4)

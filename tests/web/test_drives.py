@@ -106,13 +106,13 @@ async def test_a_drive_that_fails_takes_no_other_with_it(
     assert "drive_failed" in [one.getMessage() for one in caplog.records]
 
 
-async def test_a_service_that_fails_leaves_the_run_to_others(stage: Stage) -> None:
+async def test_a_service_that_fails_ends_the_run_as_failed(stage: Stage) -> None:
     services = stage.process(ModelUnavailable("down"))
     async with Drives(services, 1) as drives:
         outcome = await drives.start(await start(services), Silence())
 
     assert outcome is not None
-    assert outcome.status == "queued"
+    assert (outcome.status, outcome.error) == ("failed", "down; try again later")
 
 
 async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.database import empty_database
 from tests.cli.conftest import child, child_environ
 
 EXAMPLES = 25
@@ -21,11 +22,11 @@ TOO_MUCH = "positive_data_acceptance"
 
 
 @contextmanager
-def serving(here: Path) -> Iterator[str]:
+def serving(here: Path, **settings: str) -> Iterator[str]:
     """The address of a server whose log nobody reads."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    environ = child_environ(PORT=str(port), LOG_LEVEL="error")
+    environ = child_environ(PORT=str(port), LOG_LEVEL="error", **settings)
     command = [sys.executable, "-m", "twelvefold", "web"]
     with subprocess.Popen(command, env=environ, cwd=here, stdout=subprocess.DEVNULL) as process:
         try:
@@ -42,19 +43,28 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_fuzzer_that_believes_the_document_finds_nothing(tmp_path: Path) -> None:
-    child(tmp_path, "migrate")
-    made = child(tmp_path, "keys", "create", "fuzzer")
-    key = re.search(r"tw_[\w-]+", made.out)
-    assert key is not None, made
+@pytest.mark.mysql
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("kind", ["sqlite", "server"])
+def test_a_fuzzer_that_believes_the_document_finds_nothing(tmp_path: Path, kind: str) -> None:
+    with empty_database(kind, tmp_path) as url:
+        child(tmp_path, "migrate", DATABASE_URL=url)
+        made = child(tmp_path, "keys", "create", "fuzzer", DATABASE_URL=url)
+        key = re.search(r"tw_[\w-]+", made.out)
+        assert key is not None, made
 
-    with serving(tmp_path) as address:
-        fuzzed = subprocess.run(
+        fuzzed = _fuzzed(tmp_path, key[0], DATABASE_URL=url)
+
+    assert fuzzed.returncode == 0, fuzzed.stdout[-20_000:]
+
+
+def _fuzzed(tmp_path: Path, key: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    with serving(tmp_path, **settings) as address:
+        return subprocess.run(
             [
                 Path(sysconfig.get_path("scripts"), "schemathesis"),
                 *("run", f"{address}/openapi.json"),
-                *("--header", f"Authorization: Bearer {key[0]}"),
+                *("--header", f"Authorization: Bearer {key}"),
                 *("--checks", "all", "--exclude-checks", TOO_MUCH),
                 *("--max-examples", str(EXAMPLES), "--seed", "1", "--warnings", "off"),
                 *("--no-color", "--request-timeout", "30"),
@@ -63,5 +73,3 @@ def test_a_fuzzer_that_believes_the_document_finds_nothing(tmp_path: Path) -> No
             capture_output=True,
             text=True,
         )
-
-    assert fuzzed.returncode == 0, fuzzed.stdout[-20_000:]

@@ -290,6 +290,20 @@ async def test_tls_is_spoken_directly(certificate: tuple[Path, Path]) -> None:
     assert json.loads(answer.body) == ["127.0.0.1", "https"]
 
 
+async def test_half_open_handshakes_keep_nobody_out(certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    trusting = ssl.create_default_context(cafile=str(cert))
+
+    async with serving(tls_cert=str(cert), tls_key=str(key), max_connections=8) as it:
+        half = [await it.connected() for _ in range(30)]
+        for wire in half[::2]:
+            await wire.send(b"\x16\x03\x01\x02\x00")
+        wire = await it.connected(ssl=trusting, server_hostname="localhost")
+
+        assert (await wire.ask(GET)).status == 200
+        assert await half[0].rest() == b""
+
+
 def test_a_certificate_that_cannot_be_read_is_told_in_a_sentence(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:

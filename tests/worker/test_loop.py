@@ -16,7 +16,14 @@ from tests.engine.stage import ANN, LIMITS, Heard, Stage, Trouble, cut_off, star
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import ModelReplied, RunFinished
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest, ThreadRecord, WaitingRun
+from twelvefold.core.ports import (
+    Listener,
+    ModelReply,
+    ModelRequest,
+    ThreadRecord,
+    WaitingRun,
+    WaitingWork,
+)
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
@@ -131,7 +138,7 @@ async def test_no_more_runs_are_in_flight_than_allowed_and_places_are_filled_aga
     gate = Gate()
     services = stage.process(model=gate)
     runs = [await enqueue(services) for _ in range(8)]
-    worker = Worker(services, 3, POLL_S)
+    worker = Worker(services, 3, POLL_S, max_per_principal=3)
 
     async with working(worker):
         await gate.asked_by(3)
@@ -236,7 +243,7 @@ async def test_more_failing_runs_than_can_be_remembered_are_tried_slowly(
     worker = Worker(services, 64, POLL_S)
     candidates, found = worker._candidates, worker._rhythm.found
 
-    async def looked(number: int) -> Sequence[RunId]:
+    async def looked(number: int) -> Sequence[WaitingRun]:
         few.append(number)
         return await candidates(number)
 
@@ -308,16 +315,16 @@ async def test_a_database_that_is_away_is_waited_for(
 ) -> None:
     services = stage.process(says("There you are."))
     run = await enqueue(services)
-    usual, looks = services.store.waiting_runs, 0
+    usual, looks = services.store.waiting_work, 0
 
-    async def waiting_runs(**limits: Any) -> list[WaitingRun]:
+    async def waiting_work(**limits: Any) -> WaitingWork:
         nonlocal looks
         looks += 1
         if looks < 4:
             raise StoreUnavailable("the database cannot be reached")
         return await usual(**limits)
 
-    monkeypatch.setattr(services.store, "waiting_runs", waiting_runs)
+    monkeypatch.setattr(services.store, "waiting_work", waiting_work)
     async with working(Worker(services, 10, 0.01)):
         await over(stage, run)
 

@@ -16,7 +16,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def noted(low: float, high: float) -> float:
         return high
 
-    async def _wait(self: Rhythm) -> None:
+    async def _wait(self: Rhythm, jitter: tuple[float, float] = (1, 1)) -> None:
         pauses.append(self._pause_s)
 
     monkeypatch.setattr(random, "uniform", noted)

@@ -82,7 +82,7 @@ async def test_a_commit_that_is_not_answered_is_abandoned_and_nothing_is_written
     assert (await stage.record(run)).status == "running"
 
 
-@pytest.mark.parametrize("hangs", ["claim", "load", "waiting_runs"])
+@pytest.mark.parametrize("hangs", ["claim", "load", "waiting_work"])
 async def test_a_claim_that_is_not_answered_is_broken_off(
     stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:

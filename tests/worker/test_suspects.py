@@ -8,7 +8,9 @@ from twelvefold.worker.suspects import SUSPECT, Suspects
 
 
 def waiting(*attempts: int) -> list[WaitingRun]:
-    return [WaitingRun(RunId(ThreadId(f"{n:044}"), 1), tried) for n, tried in enumerate(attempts)]
+    return [
+        WaitingRun(RunId(ThreadId(f"{n:044}"), 1), tried, "ann") for n, tried in enumerate(attempts)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -27,14 +29,14 @@ def test_where_few_tries_are_left_each_is_alone_at_once() -> None:
 def test_the_most_suspect_says_how_many_may_be_beside_it() -> None:
     runs = waiting(6, 2, 2, 9, 2, 2, 0)
 
-    assert Suspects(10).let_in(runs, set()) == [runs[n].run for n in (0, 1, 2, 4, 6)]
+    assert Suspects(10).let_in(runs, set()) == [runs[n] for n in (0, 1, 2, 4, 6)]
 
 
 def test_one_that_is_in_hand_counts_and_one_that_is_over_does_not() -> None:
     suspects, runs = Suspects(10), waiting(9, 9, 0)
-    first, second, other = [one.run for one in runs]
+    first, second, other = runs
 
     assert suspects.let_in(runs, set()) == [first, other]
-    assert suspects.let_in(runs[1:], {first}) == [other]
+    assert suspects.let_in(runs[1:], {first.run}) == [other]
     assert suspects.left_out == 1
     assert suspects.let_in(runs[1:], set()) == [second, other]

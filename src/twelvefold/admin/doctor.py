@@ -83,9 +83,23 @@ async def _database(settings: Settings, services: Services) -> AsyncIterator[Fin
     for problem in problems:
         yield Finding("fail", "database", problem)
     yield _schema(schema)
+    if schema and not schema_problem(schema):
+        yield await _unserved(services)
     for workflow in services.workflows.values() if schema else ():
         if found := await _missing(services, workflow):
             yield Finding("fail", f"tables of {workflow.name}", found)
+
+
+async def _unserved(services: Services) -> Finding:
+    """Queued runs that no process with these workflows takes up."""
+    try:
+        waiting = await services.store.unserved_runs(workflows=services.workflows)
+    except ServiceFault as error:
+        return Finding("fail", "queue", str(error))
+    if not waiting:
+        return Finding("ok", "queue", "every queued run is of a workflow in WORKFLOWS")
+    found = ", ".join(f"{number} of {name}" for name, number in waiting.items())
+    return Finding("warn", "queue", f"queued runs of workflows that are not in WORKFLOWS: {found}")
 
 
 async def _missing(services: Services, workflow: Workflow) -> str:

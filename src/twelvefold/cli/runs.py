@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from twelvefold.admin.export import export_lines
@@ -47,14 +47,15 @@ async def list_runs(desk: Desk, *, status: RunStatus | None, limit: int, as_json
             print_json(_run_json(record))
     else:
         heads = ("RUN", "STATUS", "WORKFLOW", "FOR", "BEGUN (UTC)", "TOKENS", "ERROR")
-        print_table(heads, map(_run_cells, records))
+        served = desk.services.workflows
+        print_table(heads, (_run_cells(record, served) for record in records))
     return DONE
 
 
-def _run_cells(record: RunRecord) -> Sequence[str]:
+def _run_cells(record: RunRecord, served: Container[str]) -> Sequence[str]:
     return (
         str(record.run),
-        _status_text(record),
+        _status_text(record, served),
         record.workflow,
         record.principal,
         when(record.created_at_us),
@@ -63,11 +64,16 @@ def _run_cells(record: RunRecord) -> Sequence[str]:
     )
 
 
-def _status_text(record: RunRecord) -> str:
+def _status_text(record: RunRecord, served: Container[str]) -> str:
     if record.status in OVER:
         return record.status
     left = record.status == "running" and not record.leased
-    told = (("held", record.leased), ("left behind", left), ("to end", record.cancel_asked))
+    told = (
+        ("held", record.leased),
+        ("left behind", left),
+        ("to end", record.cancel_asked),
+        ("workflow not served", record.workflow not in served),
+    )
     notes = [note for note, holds in told if holds]
     return f"{record.status} ({', '.join(notes)})" if notes else record.status
 
@@ -96,7 +102,7 @@ async def show(desk: Desk, *, run_id: str) -> int:
     store = desk.services.store
     run = await find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
-    facts = {**_run_json(record), "status": _status_text(record)}
+    facts = {**_run_json(record), "status": _status_text(record, desk.services.workflows)}
     facts |= {"begun": when(record.created_at_us), "over": when(record.finished_at_us)}
     for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
         if facts[name]:

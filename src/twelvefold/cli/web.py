@@ -58,6 +58,8 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
         worker = Worker(
             web.services,
             web.settings.max_runs,
+            max_run_bytes=web.settings.max_run_bytes,
+            max_per_principal=web.settings.max_runs_per_principal,
             grace_s=web.settings.grace_s,
             mailer=mailer,
             listen=web.news.bell,

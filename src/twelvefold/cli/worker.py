@@ -25,6 +25,13 @@ async def _worker(settings: Settings) -> int:
     with signals_to(stop, settings.grace_s) as started:
         async with ready_services(settings) as services, open_mailer(settings) as mailer:
             started()
-            made = Worker(services, settings.max_runs, grace_s=settings.grace_s, mailer=mailer)
+            made = Worker(
+                services,
+                settings.max_runs,
+                max_run_bytes=settings.max_run_bytes,
+                max_per_principal=settings.max_runs_per_principal,
+                grace_s=settings.grace_s,
+                mailer=mailer,
+            )
             await made.run(stop)
     return DONE

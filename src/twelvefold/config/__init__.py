@@ -140,7 +140,7 @@ class Settings:
     max_runs_per_principal: Annotated[
         int | None,
         whole(1, 100_000),
-        "of MAX_RUNS, those that web drives for one principal; not set: half of them",
+        "of MAX_RUNS, those of one principal; not set: half of them in web, 7/8 in a worker",
     ] = None
     max_run_bytes: Annotated[
         int,
@@ -148,8 +148,15 @@ class Settings:
         "bytes of the conversations of all runs in flight in one process, half for one principal",
     ] = 25_165_824
     max_queued: Annotated[
-        int, whole(1, 10_000_000), "background runs that may wait before web refuses more"
+        int,
+        whole(1, 10_000_000),
+        "background runs of web's workflows that may wait before it refuses more",
     ] = 10_000
+    max_queued_per_principal: Annotated[
+        int | None,
+        whole(1, 10_000_000),
+        "those of one principal that may wait; not set: half of MAX_QUEUED",
+    ] = None
     grace_s: Annotated[
         float,
         number(0, 3_600),
@@ -191,7 +198,11 @@ class Settings:
     ] = ""
     mail_from: Annotated[str, text, "the sender of mail"] = ""
 
-    log_level: Annotated[LogLevel, one_of(LogLevel), "debug, info, warning or error"] = "info"
+    log_level: Annotated[
+        LogLevel,
+        one_of(LogLevel),
+        "debug, info, warning or error; of other libraries, warnings and errors are logged",
+    ] = "info"
     log_format: Annotated[
         LogFormat | None, one_of(LogFormat), "json or text; not set: text on a terminal, else json"
     ] = None

@@ -9,6 +9,7 @@ _REASONS = {
     "attempts": "every attempt at a step of the run ended without a result",
     "database": "the database reported an error that lasted",
     "unavailable": "a service that the run needs does not answer; try again later",
+    "error": "an unexpected error stopped it; the log of the process says where",
     "tool_faults": "its tools raised exceptions too many times in a row",
     "empty_reply": "the model sent neither text nor a tool call, each time it was asked",
     "rejected": "the model does not take this request: it may be too long, or not allowed",

@@ -41,6 +41,7 @@ from twelvefold.core.records import (
     ThreadRecord,
     ToolSpec,
     WaitingRun,
+    WaitingWork,
 )
 from twelvefold.core.sql import ReadOnly, StepTransaction, ToolReadOnly, Transaction
 
@@ -83,6 +84,7 @@ __all__ = [
     "ToolSpec",
     "Transaction",
     "WaitingRun",
+    "WaitingWork",
 ]
 
 
@@ -344,16 +346,30 @@ class Store(Protocol):
         """
         ...
 
-    async def queued_runs(self, *, limit: int) -> int:
-        """How many runs wait for a process to take them up; `limit` if there are more."""
+    # --- queue --------------------------------------------------------------------------------
+
+    async def queued_runs(
+        self, *, workflows: Collection[str], limit: int, principal: str | None = None
+    ) -> int:
+        """How many runs of these workflows are queued; at most `limit` are counted.
+
+        With `principal` only those of that principal.
+        """
         ...
 
-    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[WaitingRun]:
-        """Runs of these workflows that anybody may claim now.
+    async def waiting_work(
+        self, *, workflows: Collection[str], limit: int, after: str = ""
+    ) -> WaitingWork:
+        """Runs of these workflows that any process may claim now, and whether mail is due.
 
-        Those that were given back or answered come first, then who has waited longest. None of
-        a thread that was deleted.
+        Queued runs are those of the principals behind `after`, at most `limit`. Runs whose lease
+        expired are those of every principal, the first to expire, at most as many as one process
+        may leave behind. One statement.
         """
+        ...
+
+    async def unserved_runs(self, *, workflows: Collection[str]) -> Mapping[str, int]:
+        """How many runs of other workflows are queued, by workflow."""
         ...
 
     # --- keys ---------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 `Principal` and `CallKey` are also what a tool asks for by type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -43,7 +43,7 @@ class Claim(NamedTuple):
 
     `attempts`: how often that has happened since its thread's last entry, this time included,
     without its being given back uncounted. `usage`: what the run has cost by now, replies that are
-    not in the journal included.
+    not in the journal included. `thread_size` is about the bytes of its thread, 0 if not known.
     """
 
     lease: Lease
@@ -51,13 +51,27 @@ class Claim(NamedTuple):
     cancel_asked: bool
     attempts: int
     usage: Usage = Usage()
+    thread_size: int = 0
 
 
 class WaitingRun(NamedTuple):
-    """A run that anybody may take up. `attempts`: how many processes did so and died with it."""
+    """A run that any process may claim. `attempts`: how many processes claimed it and died."""
 
     run: RunId
     attempts: int
+    principal: str
+
+
+class WaitingWork(NamedTuple):
+    """What waits for a worker.
+
+    `runs` are in the order of their principals, each principal's longest-waiting first. `end` is
+    the last principal whose queued runs were read, "" when there are none behind it.
+    """
+
+    runs: Sequence[WaitingRun] = ()
+    end: str = ""
+    mail_is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

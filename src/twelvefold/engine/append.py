@@ -285,6 +285,8 @@ def _facts(event: Event) -> dict[str, object]:
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
             }
+        case ToolFailed(failure="unknown_tool"):
+            return {"failure": "unknown_tool"}  # the name is the model's own word
         case ToolFailed(tool=tool, failure=failure):
             return {"tool": tool, "failure": failure}
         case RunFinished(status=status, reason=reason):

@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -235,10 +235,17 @@ def _token() -> LeaseToken:
     return LeaseToken(secrets.token_hex(8))
 
 
-async def take(services: Services, run: RunId) -> Driven:
+async def _no_limit(size: int) -> None:
+    """Any thread may be loaded."""
+
+
+async def take(
+    services: Services, run: RunId, hold: Callable[[int], Awaitable[None]] = _no_limit
+) -> Driven:
     """Take up a run that is not over and that nobody holds.
 
-    Raises NotFound, TooLate if it is over, or Conflict if it is held.
+    `hold` is called with the bytes of its thread before that is loaded; if it raises, the run is
+    given back. Raises NotFound, TooLate if it is over, or Conflict if it is held.
     """
     # One token for all tries: the run may be ours already by one whose answer was lost.
     token = _token()
@@ -261,6 +268,7 @@ async def take(services: Services, run: RunId) -> Driven:
         attempts=claimed.attempts,
     )
     try:
+        await hold(claimed.thread_size)
         loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
     except BaseException:
         await give_back(services, driven)

@@ -240,16 +240,23 @@ def _status_of(thread: Thread) -> RunStatus:
     return "waiting" if thread.waits else "running"
 
 
-async def drive(services: Services, driven: Driven, listener: Listener) -> Outcome:
+async def drive(
+    services: Services, driven: Driven, listener: Listener, *, fail_on_fault: bool = False
+) -> Outcome:
     """Take a run as far as it goes now.
 
-    Raises StaleRun if another process goes on with the run. Gives the run back when cancelled.
+    A fault of the model's server, or an unexpected error, gives the run back for any process to
+    continue. With `fail_on_fault` it ends the run as failed under the lease that is still held: a
+    caller waits for this run, so no other process may retry it first. Raises StaleRun if another
+    process goes on with the run. Gives the run back when cancelled.
     """
     with bind(run=str(driven.run)):
-        return await _driven(services, driven, listener)
+        return await _driven(services, driven, listener, fail_on_fault)
 
 
-async def _driven(services: Services, driven: Driven, listener: Listener) -> Outcome:
+async def _driven(
+    services: Services, driven: Driven, listener: Listener, fail_on_fault: bool
+) -> Outcome:
     workflow = services.workflows.get(driven.thread.workflow)
     if workflow is None:
         await give_back(services, driven)
@@ -259,7 +266,7 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
         )
     hand = _Drive(services, driven, workflow, listener)
     try:
-        return await _until_rest(hand)
+        return await (_until_rest_or_failed(hand) if fail_on_fault else _until_rest(hand))
     except ModelUnavailable as error:
         log.warning("run_let_go", error=error)
         # A reply that broke off was paid for, so it is not requested without end.
@@ -275,6 +282,27 @@ async def _driven(services: Services, driven: Driven, listener: Listener) -> Out
     except BaseException as error:
         # An error of our own may come again with each attempt; that a process stops is none.
         await hand.let_go("", counts=not isinstance(error, asyncio.CancelledError))
+        raise
+
+
+async def _until_rest_or_failed(hand: _Drive) -> Outcome:
+    """Drive a run that must not be given back because of a fault.
+
+    Raises what stopped the run if its end could not be written, and any unexpected error.
+    """
+    try:
+        return await _until_rest(hand)
+    except (StaleRun, StoreUnavailable):
+        raise  # nothing can be written now
+    except ModelUnavailable as error:
+        log.warning("run_failed_by_outage", error=error)
+        with suppress(StoreUnavailable, TooLarge):
+            return await _ended(hand, "failed", "unavailable", f"{error}; try again later")
+        raise
+    except Exception as error:
+        said = f"an unexpected {type(error).__name__} stopped the run; the server's log says where"
+        with suppress(Exception):
+            await _ended(hand, "failed", "error", said)
         raise
 
 

@@ -11,6 +11,11 @@ from typing import Self
 from twelvefold.core.events import Entry
 from twelvefold.core.ports import Listener
 
+RUN_BYTES = 24 * 1024 * 1024
+"""The budget where nothing else is said."""
+SMALL_BYTES = 16 * 1024
+"""The longest conversation that needs no room in its principal's share: half of all the places of
+web, full of them, take a twelfth of the budget."""
 MOST_WAITING = 64
 
 
@@ -19,15 +24,18 @@ class BudgetExhausted(Exception):
 
 
 class MemoryBudget:
-    """At most `most` bytes are held at once, and half of them for one principal.
+    """At most `most` bytes are held at once, and `share` of them, or half, for one principal.
 
     A conversation that is larger alone is let in while nothing else is held, by the same measure.
+    One of at most `small` bytes needs room in the whole alone: beside one that is larger than its
+    principal's share, short turns of the same principal go on.
     Reservations that wait are let in as they fit, in no order: a small one passes a large one.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int | None = None, *, small: int = SMALL_BYTES) -> None:
         self._most = most
-        self._share = most // 2
+        self._small = small
+        self._share = most // 2 if share is None else share
         self._held = 0
         self._held_by: Counter[str] = Counter()
         self._waiting: set[asyncio.Future[None]] = set()
@@ -37,6 +45,11 @@ class MemoryBudget:
         """How many bytes are held now."""
         return self._held
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be held."""
+        return self._held >= self._most
+
     def reservation(self, principal: str) -> "Reservation":
         """A reservation of the principal's, of nothing yet."""
         return Reservation(self, principal)
@@ -45,7 +58,8 @@ class MemoryBudget:
         """Whether the principal, who holds `size` of it by this reservation, may hold `more`."""
         held, own = self._held, self._held_by[principal]
         in_all = held + more <= self._most or held == size
-        return in_all and (own + more <= self._share or own == size)
+        in_share = own + more <= self._share or own == size
+        return in_all and (in_share or size + more <= self._small)
 
     def add(self, principal: str, more: int) -> None:
         """Count so many more bytes, or fewer; those that wait look again if it is fewer."""

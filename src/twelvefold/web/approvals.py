@@ -96,7 +96,7 @@ async def _given(web: Web, principal: Principal, request: Request, memory: TurnM
     _refuse_news(request, index)
     await _check_place(web, principal, request, waiting)
     if request.background:
-        async with web.queue.place():
+        async with web.queue.place(principal):
             await _answer(web, principal, request, waiting, index)
         web.wake()
         return await _begun(web, principal, waiting.next)
@@ -245,7 +245,6 @@ async def _begun(
     reservation: Reservation | None = None,
 ) -> Begun:
     if driven is not None:
-        task = web.drives.start(driven, web.news.bell(id.run), reservation)
-        task.add_done_callback(lambda _: web.news.ring(id.run))
+        web.drive(driven, reservation)
     reading, _ = await opened(web, principal, id, stored=False)
     return Begun(web, reading, here=driven is not None)

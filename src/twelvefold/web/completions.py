@@ -14,6 +14,7 @@ from twelvefold.errors import ServiceFault
 from twelvefold.web.auth import principal_of
 from twelvefold.web.chat import ChatRequest, parse_chat
 from twelvefold.web.chat_answer import Chunks, completion, error_of, tool_to_approve
+from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.reading import Reading
@@ -29,11 +30,12 @@ async def create(request: Request) -> Response:
     body, workflows = await json_body(request), web.services.workflows
     chat = parse_chat(body, request.headers, workflows, images=web.takes_images)
     asked = chat.turn
-    begun = await begin(web, principal, asked)
+    client = ClientWatch(web, request)
+    begun = await begin(web, principal, asked, client)
     leave = leaving(web, begun, asked)
     if asked.stream:
-        return EventStream(_told(web, begun, chat), leave)
-    await until_over(web, begun, request, leave)
+        return EventStream(_told(web, begun, chat), client, leave, last_words=_refused)
+    await until_over(web, begun, client, leave)
     response = begun.reading.telling.response()
     error = error_of(response)
     if error and begun.reading.over:
@@ -51,13 +53,18 @@ async def _end_waiting(web: Web, reading: Reading) -> None:
         await cancelled(web, reading.id.run)
 
 
+def _refused(error: ApiError) -> bytes:
+    """The end of a stream whose key was revoked: a text that just ends looks whole."""
+    return data(error.body)
+
+
 async def _told(web: Web, begun: Begun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
     """The turn as chunks. What was said of a reply that was then given up cannot be taken back."""
     reading, asked = begun.reading, chat.turn
     opening, stop = reading.telling.response(), asked.asked.stop
     chunks = Chunks(opening, stop, with_usage=chat.with_usage)
     yield data(chunks.of({"role": "assistant", "content": "", "refusal": None}))
-    async with aclosing(reading.events(begun.see_to_it)) as batches:
+    async with aclosing(reading.events(begun.ensure_progress)) as batches:
         async for batch in batches:
             for event in batch:
                 for delta in chunks.deltas(event):

@@ -9,15 +9,34 @@ from starlette.requests import Request
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.memory_budget import MemoryBudget
+from twelvefold.engine.append import Driven
+from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
+from twelvefold.web.key_watch import KeyWatch, watching_keys
 from twelvefold.web.limits import Rate
 from twelvefold.web.news import News
 from twelvefold.web.queue import Queue
 from twelvefold.web.readiness import Readiness
 from twelvefold.web.watch import watching
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The longest waits of a web process, in seconds.
+
+    `undriven_s`: for a run that no process drives and this one has no place for. `stalled_s`: for
+    a client that takes no byte of its answer. `key_poll_s`: between two checks of a key whose
+    request waits; a revoked key is known for two seconds more.
+    """
+
+    undriven_s: float = 30.0
+    stalled_s: float = 60.0
+    key_poll_s: float = 0.5
+
+
+WAITS = Waits()
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,8 @@ class Web:
     news: News
     rate: Rate
     readiness: Readiness
+    keys: KeyWatch
+    waits: Waits = WAITS
     wake: Callable[[], None] = lambda: None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     serving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,9 +68,16 @@ class Web:
         """Whether the model is sent images: only the demo model is, which sees none."""
         return not self.settings.model_base_url
 
+    def drive(self, driven: Driven, reservation: Reservation | None = None) -> None:
+        """Drive a run here, which keeps the reservation; notify its readers at the drive's end."""
+        task = self.drives.start(driven, self.news.bell(driven.run), reservation)
+        task.add_done_callback(lambda _: self.news.ring(driven.run))
+
 
 @asynccontextmanager
-async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]:
+async def open_web(
+    services: Services, settings: Settings, waits: Waits = WAITS
+) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
     doors, news = await Doors.of(services.store, settings), News()
     memory = MemoryBudget(settings.max_run_bytes)
@@ -57,16 +85,24 @@ async def open_web(services: Services, settings: Settings) -> AsyncIterator[Web]
     async with (
         Drives(services, *places, memory=memory) as drives,
         watching(services.store, news),
+        watching_keys(doors, waits.key_poll_s) as keys,
     ):
         yield Web(
             services,
             settings,
             doors,
             drives,
-            Queue(services.store, settings.max_queued),
+            Queue(
+                services.store,
+                services.workflows,
+                settings.max_queued,
+                settings.max_queued_per_principal,
+            ),
             news,
             Rate(settings.rate_per_minute),
             Readiness(services.store, SCHEMA),
+            keys,
+            waits,
         )
 
 

@@ -28,6 +28,7 @@ from twelvefold.web.call_results import (
     without_repeats,
 )
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
+from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
@@ -36,7 +37,7 @@ from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.items import input_items
 from twelvefold.web.journal import Journal
 from twelvefold.web.kept import head_of
-from twelvefold.web.paging import integer_of, listed, page_of
+from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
@@ -153,7 +154,7 @@ async def create_items(request: Request) -> Response:
             calls = await history_of(await reader_of(web.services.store, head))
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
-    entry = await _added(web, head, event)
+    entry = await _added(web, head, event, ClientWatch(web, request))
     return json_response(listed(input_items(head.id, entry), has_more=False))
 
 
@@ -165,16 +166,20 @@ async def delete_item(request: Request) -> Response:
         item = await (await _items(request)).item(request.path_params["item_id"])
         return ItemRemoved(item["id"])
 
-    await _added(web, head, event)
+    await _added(web, head, event, ClientWatch(web, request))
     return json_response(_conversation(head))
 
 
 async def _added(
-    web: Web, head: ThreadHead, event: Callable[[ThreadHead], Awaitable[Event]]
+    web: Web,
+    head: ThreadHead,
+    event: Callable[[ThreadHead], Awaitable[Event]],
+    client: ClientWatch,
 ) -> Entry:
     """Append an entry between two runs, as soon as the one under way is over.
 
-    Raises ApiError if that takes too long, and ConversationTooLarge.
+    Raises ApiError if that takes too long, ClientDisconnect if the client leaves meanwhile, and
+    ConversationTooLarge.
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
@@ -187,6 +192,7 @@ async def _added(
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
+        await client.check()
         await asyncio.sleep(LOOK_S)
         head = await store.thread(head.id)
 
@@ -238,6 +244,7 @@ def _status(run: LatestRun) -> str:
 async def journal(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/journal`: the entries behind a position."""
     query = request.query_params
+    check_oldest_first(query)
     after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
     web, head = web_of(request), await _head(request)
     services, outputs = web.services, web.settings.tool_outputs

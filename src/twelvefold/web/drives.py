@@ -1,7 +1,7 @@
 """The runs that this process's requests have begun: bounded, counted, never loose.
 
 A run that its process does not finish loses nothing: its lease is given back, and any other
-process goes on with it.
+process goes on with it. A run that a fault of a service stops ends as failed: its caller waits.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from twelvefold.core.ports import Listener, Principal
 from twelvefold.engine.append import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
-from twelvefold.engine.memory_budget import GrowingListener, MemoryBudget, Reservation
+from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
@@ -24,8 +24,6 @@ from twelvefold.web.faults import ApiError
 from twelvefold.web.run_places import RunPlaces
 
 log = get_logger(__name__)
-RUN_BYTES = 24 * 1024 * 1024
-"""The bytes of conversations that runs hold together, where nothing else is said."""
 
 
 class Drives:
@@ -151,7 +149,7 @@ class Drives:
             try:
                 await self._preparation.ready()
                 hand.begin()
-                return await drive(self._services, driven, hand)
+                return await drive(self._services, driven, hand, fail_on_fault=True)
             except StaleRun:
                 return None  # the engine has logged it
             except Exception:

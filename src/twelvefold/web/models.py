@@ -6,12 +6,14 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.context import web_of
 from twelvefold.web.faults import json_response
+from twelvefold.web.paging import check_paging
 from twelvefold.web.requests import workflow_of
 from twelvefold.web.shapes import Json
 
 
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
+    check_paging(request.query_params)
     names = web_of(request).services.workflows
     return json_response({"object": "list", "data": [_model(name) for name in names]})
 

@@ -84,11 +84,12 @@ class Ear:
         self._news = news
         self._run = run
 
-    async def wait(self) -> None:
+    async def wait(self, at_most_s: float) -> None:
         """Until it is time to look again."""
         is_here = self._news.rings_here(self._run)
+        poll_s = POLL_HERE_S if is_here else POLL_ELSEWHERE_S
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_HERE_S if is_here else POLL_ELSEWHERE_S):
+            async with asyncio.timeout(min(poll_s, at_most_s)):
                 await self.heard.wait()
 
 

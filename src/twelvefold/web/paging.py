@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import QueryParams
 
@@ -11,6 +10,8 @@ from twelvefold.web.checks import one_of, refuse, shown
 from twelvefold.web.shapes import Json
 
 MOST = 100
+PAGING = ("limit", "order", "after", "before")
+"""What lists of this and of other APIs are asked with."""
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _INTEGER = re.compile(r"-?[0-9]{1,4000}")
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
@@ -25,8 +26,29 @@ class Page:
     newest_first: bool = True
 
 
+def check_paging(query: QueryParams, *known: str) -> None:
+    """Refuse a parameter of lists that this list does not have, or has twice. Raises ApiError.
+
+    Left out, it would change what a client gets without a word.
+    """
+    for name in PAGING:
+        given = query.getlist(name)
+        if given and name not in known:
+            refuse("is not supported here", name, "unsupported_parameter")
+        if len(given) > 1:
+            refuse("is there twice; give it once", name)
+
+
+def check_oldest_first(query: QueryParams) -> None:
+    """For a list that has `after` and `limit`, and no other order. Raises ApiError."""
+    check_paging(query, "limit", "after", "order")
+    if one_of("asc", "desc")(query.get("order", "asc"), "order") == "desc":
+        refuse("must be asc: this list has no other order", "order", "unsupported_value")
+
+
 def page_of(query: QueryParams) -> Page:
     """The page that a query asks for. Raises ApiError."""
+    check_paging(query, "limit", "after", "order")
     limit = query.get("limit", "20")
     if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
         refuse(f"must be an integer from 1 to {MOST}, not {shown(limit)}", "limit")
@@ -59,17 +81,26 @@ def listed(items: Sequence[Json], has_more: bool) -> Json:
 
 def flag_of(query: QueryParams, name: str) -> bool:
     """A yes or no in a query; not given: no. Raises ApiError."""
-    value = query.get(name, "false").lower()
-    if value not in (*_TRUE, *_FALSE):
+    value = _single(query, name)
+    if value is None:
+        return False
+    if value.lower() not in (*_TRUE, *_FALSE):
         refuse(f"must be true or false, not {shown(value)}", name)
-    return value in _TRUE
+    return value.lower() in _TRUE
 
 
 def integer_of(query: QueryParams, name: str, default: int, least: int) -> int:
     """An integer in a query. Raises ApiError."""
-    value: Any = query.get(name)
+    value = _single(query, name)
     if value is None:
         return default
     if not _INTEGER.fullmatch(value) or int(value) < least:
         refuse(f"must be an integer, {least} or more, not {shown(value)}", name)
     return int(value)
+
+
+def _single(query: QueryParams, name: str) -> str | None:
+    given = query.getlist(name)
+    if len(given) > 1:
+        refuse("is there twice; give it once", name)
+    return given[0] if given else None

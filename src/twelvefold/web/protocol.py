@@ -83,12 +83,13 @@ class Protocol(HttpToolsProtocol):
                 break
             else:
                 self._read_head()
+        if self._body is not None and not self._is_over:
+            self._timer.begin_body()
         self.flow.hold(len(self._rest) > AHEAD_BYTES)
 
     # --- the head ---------------------------------------------------------------------------------
 
     def _read_head(self) -> None:
-        self._timer.begin_head()
         self._rest = self._rest[self._head.skip_blank(self._rest) :]
         if self._head.error is None and self._rest:
             data, self._rest = self._rest, b""
@@ -100,6 +101,8 @@ class Protocol(HttpToolsProtocol):
         elif self._head.complete:
             self._head = HeadReader(self._limits.framing)
             self.parser = httptools.HttpRequestParser(self)
+        else:
+            self._timer.begin_head()
 
     def _parse_head(self, data: bytes) -> None:
         try:
@@ -122,12 +125,11 @@ class Protocol(HttpToolsProtocol):
             self._head_error = error
             return
         super().on_headers_complete()
+        self._unset_keepalive_if_required()  # a request that was sent ahead begins without data
         self._place.work()
         self._discarded_bytes = 0
         if self._body is None:
             self._receive_complete()
-        else:
-            self._timer.begin_body()
 
     def on_message_complete(self) -> None:
         """Nothing: the parser has read the head alone."""
@@ -171,7 +173,8 @@ class Protocol(HttpToolsProtocol):
         self._timer.end()
         super().on_message_complete()
         if not self._is_answering:
-            self._wait_for_next()
+            self._place.wait()
+            self._begin_keep_alive()
 
     # --- the answer -------------------------------------------------------------------------------
 
@@ -180,11 +183,10 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         self.cycle.body = bytearray()  # what the app has not read is of no use any more
         if self._body is None:
-            self._wait_for_next()
+            self._place.wait()
         self._advance()
 
-    def _wait_for_next(self) -> None:
-        self._place.wait()
+    def _begin_keep_alive(self) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -4,6 +4,7 @@ Whoever reads is not whoever drives: live or later, here or in another process, 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import cast
@@ -26,11 +27,13 @@ PATIENCE_S = 5.0
 UNREAD_S = 30.0
 """How long a reader stays whose journal cannot be read here: longer than a database takes to start
 anew, and then its client does better to read it elsewhere."""
-Aside = Callable[[], Awaitable[None]]
+Aside = Callable[[], Awaitable[float]]
+"""What to do between two looks; it returns after how many seconds it is to be done again."""
 
 
-async def nothing() -> None:
+async def nothing() -> float:
     """What there is to do between two looks, where there is nothing."""
+    return math.inf
 
 
 class Reading:
@@ -38,6 +41,7 @@ class Reading:
 
     `unsent` are the events that nobody has taken yet. `to_the_end`: whoever reads cannot come back
     for the rest, so a process that is about to end does not stop reading before the response does.
+    `stopped`: the reader ends before the response, which nothing more can be read of here.
     """
 
     def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
@@ -49,6 +53,7 @@ class Reading:
         self.telling.position = start - 1
         self.unsent: list[Json] = []
         self.to_the_end = False
+        self.stopped = False
         self._web = web
 
     @property
@@ -87,9 +92,11 @@ class Reading:
                 leaves = self._web.draining.is_set() and not self.to_the_end
                 if self.over or leaves or now() - read_at >= UNREAD_S:
                     return
-                await aside()
+                again_s = await aside()
+                if self.stopped:
+                    return
                 if not self.unsent:
-                    await ear.wait()
+                    await ear.wait(again_s)
 
     async def _looked(self) -> bool:
         try:

@@ -5,11 +5,10 @@ written no answer says otherwise: whatever happens then is told by the response'
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -22,18 +21,18 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.answer_options import changed_options
 from twelvefold.web.approvals import answers, go_on
 from twelvefold.web.auth import principal_of
+from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.items import input_items
-from twelvefold.web.news import POLL_HERE_S
 from twelvefold.web.paging import flag_of, integer_of, page_of, paged
-from twelvefold.web.reading import PATIENCE_S, Reading, nothing, opened
+from twelvefold.web.reading import PATIENCE_S, Reading, opened
 from twelvefold.web.requests import Request as TurnRequest
 from twelvefold.web.requests import json_body, parse, tool_items_of
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
-from twelvefold.web.stream import EventStream, pieces
+from twelvefold.web.stream import EventStream, Leave, pieces, stay
 
 log = get_logger(__name__)
 
@@ -42,9 +41,10 @@ async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web = web_of(request)
     body, workflows = await json_body(request), web.services.workflows
+    client = ClientWatch(web, request)
     asked = parse(body, request.headers, workflows, images=web.takes_images)
     if not answers(asked):
-        begun = await begin(web, principal_of(request), asked)
+        begun = await begin(web, principal_of(request), asked, client)
     else:
         if changed_options(asked):
             principal_of(request)
@@ -52,15 +52,14 @@ async def create(request: Request) -> Response:
     reading = begun.reading
     leave = leaving(web, begun, asked)
     if asked.stream:
-        # A run in the background is seen to by whoever drives it.
-        return EventStream(pieces(reading, aside=begun.see_to_it), leave)
+        return EventStream(pieces(reading, aside=begun.ensure_progress), client, leave)
     if asked.background:
         return json_response(reading.telling.response(queued=True))
-    await until_over(web, begun, request, leave)
+    await until_over(web, begun, client, leave)
     return json_response(reading.telling.response())
 
 
-def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Callable[[], Awaitable[None]]:
+def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Leave:
     """What is to be done if the client goes away: nobody could ever see what was not to be kept.
 
     Nor can it come back for that to another process: here it is read to its end. Who sends a key
@@ -68,7 +67,7 @@ def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Callable[[], Awaitabl
     """
     reading = begun.reading
     if asked.key or not begun.unseen_elsewhere:
-        return nothing
+        return stay
     reading.to_the_end = True
 
     async def leave() -> None:
@@ -81,24 +80,24 @@ def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Callable[[], Awaitabl
     return leave
 
 
-async def until_over(
-    web: Web, begun: Begun, request: Request, leave: Callable[[], Awaitable[None]] = nothing
-) -> None:
-    """Wait for the response's end, or for the process's; `leave` if the client does not."""
-    left = False
+async def until_over(web: Web, begun: Begun, client: ClientWatch, leave: Leave = stay) -> None:
+    """Wait for the response's end, or for the process's, as long as the client does.
 
-    async def aside() -> None:
-        nonlocal left
-        await begun.see_to_it()
-        if leave is not nothing and not left and await request.is_disconnected():
-            left = True
-            await leave()
+    When it does not, `leave` is done. Raises ClientDisconnect then, or ApiError if its key was
+    revoked.
+    """
+    try:
+        await client.wait_for(_read_to_end(web, begun))
+    except (ClientDisconnect, ApiError):
+        await leave()
+        raise
 
+
+async def _read_to_end(web: Web, begun: Begun) -> None:
     # What happens here need not be read until it is over.
     while task := web.drives.task(begun.run):
-        await asyncio.wait([task], timeout=POLL_HERE_S)
-        await aside()
-    async with aclosing(begun.reading.events(aside)) as events:
+        await asyncio.wait([task])
+    async with aclosing(begun.reading.events(begun.ensure_progress)) as events:
         async for _ in events:
             pass
 
@@ -109,7 +108,9 @@ async def retrieve(request: Request) -> Response:
     stream, after = flag_of(query, "stream"), integer_of(query, "starting_after", -1, -1)
     reading, record = await _opened(request)
     if stream:
-        return EventStream(pieces(reading, after=after))
+        web = web_of(request)
+        follow = pieces(reading, after=after, aside=Begun(web, reading).ensure_progress)
+        return EventStream(follow, ClientWatch(web, request))
     return json_response(described(reading, record))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import math
 import socket
 import ssl
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -25,6 +25,7 @@ from twelvefold.web.http.file_limit import connection_limit, file_limit
 from twelvefold.web.http.listener import Listener
 from twelvefold.web.http.receiving import ReceiveLimits
 from twelvefold.web.protocol import Protocol, whole_answer
+from twelvefold.web.stalled import StalledClients
 
 log = get_logger(__name__)
 BACKLOG = 2_048
@@ -52,9 +53,12 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(_stopped(server, web, stop))
         preparing = group.create_task(_prepared(web))
+        stalled = StalledClients(server.open_connections, web.waits.stalled_s)
+        dropping = group.create_task(stalled.poll())
         await server.serve(list(sockets))
         stop.set()
         preparing.cancel()
+        dropping.cancel()
         await ending
     log.info("web_stopped")
 
@@ -86,6 +90,10 @@ class _Server(Uvicorn):
         super().__init__(config)
         self._web = web
         self._limits = limits
+
+    @property
+    def open_connections(self) -> Collection[Protocol]:
+        return cast("set[Protocol]", self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

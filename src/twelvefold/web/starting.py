@@ -16,20 +16,12 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Heard, IdempotentRequest, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
-from twelvefold.engine.commands import cancel, enqueue_run, give_up, start_run
+from twelvefold.engine.commands import enqueue_run, start_run
 from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import (
-    CancelAsked,
-    Conflict,
-    ConversationTooLarge,
-    NotFound,
-    Repeated,
-    ServiceFault,
-    StaleRun,
-)
-from twelvefold.observe.log import get_logger
+from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.call_results import without_repeats
+from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web
 from twelvefold.web.faults import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
@@ -37,8 +29,8 @@ from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
+from twelvefold.web.supervise import Supervisor
 
-log = get_logger(__name__)
 LOCK_S = 5.0
 """How long a turn waits for the one before it in its conversation."""
 LOOK_S = 0.1
@@ -51,58 +43,30 @@ class Begun:
         self.reading = reading
         self.run = reading.id.run
         self.here = here
-        self._web = web
-        self._is_ours = here
+        self.ensure_progress = Supervisor(web, reading).ensure_progress
 
     @property
     def unseen_elsewhere(self) -> bool:
         """Whether whoever waits for the run here is the only one who could ever see it."""
         return self.here and not self.reading.view.started.asked.store
 
-    async def see_to_it(self) -> None:
-        """What whoever waits for the run does now and then, so that it comes to an end.
 
-        A run that a service's failure has stopped fails: its caller would ask again, and have it
-        done twice if it went on elsewhere. So does one that the end of this process has stopped,
-        where nobody could hear how it went on.
-        """
-        web = self._web
-        goes_on = web.draining.is_set() and not self.reading.to_the_end
-        if not self._is_ours or web.drives.task(self.run) or goes_on:
-            return
-        try:
-            await self.reading.look()
-            if not self.reading.over:
-                # What it was given back with; nothing where this process was told to stop.
-                error = (await web.services.store.run(self.run)).error
-                await give_up(web.services, self.run, error and f"{error}; try again later")
-                web.news.ring(self.run)
-        except (Conflict, StaleRun):
-            self._is_ours = False  # another process goes on with it, or ends it
-            if web.draining.is_set():
-                await cancel(web.services, self.run)
-        except CancelAsked:
-            await cancel(web.services, self.run)
-        except ServiceFault as error:
-            log.warning("run_not_ended", run=str(self.run), error=error)
-
-
-async def begin(web: Web, principal: Principal, request: Request) -> Begun:
+async def begin(web: Web, principal: Principal, request: Request, client: ClientWatch) -> Begun:
     """Start what is asked for, or find what came of it when it was asked for before.
 
-    Raises ApiError.
+    Raises ApiError, and ClientDisconnect if the client leaves while the turn waits for another.
     """
     input_bytes = len(msgspec.json.encode(request.items))
     with turn_memory(web.drives.memory, principal, input_bytes) as memory:
         await memory.hold()
         try:
-            return await _begun_once(web, principal, request, memory)
+            return await _begun_once(web, principal, request, memory, client)
         except ConversationTooLarge as error:
             raise _too_large(error, request) from error
 
 
 async def _begun_once(
-    web: Web, principal: Principal, request: Request, memory: TurnMemory
+    web: Web, principal: Principal, request: Request, memory: TurnMemory, client: ClientWatch
 ) -> Begun:
     end = asyncio.get_running_loop().time() + LOCK_S
     place: Place | None = None
@@ -125,6 +89,7 @@ async def _begun_once(
                 place = place.beside()
             elif place.thread:
                 await _wait(web, place.thread, end)
+                await client.check()
                 place = None  # the turn before may have had the results that this one brings
             else:
                 raise
@@ -189,7 +154,7 @@ async def _begun(
 
 
 async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
-    async with web.queue.place():
+    async with web.queue.place(principal):
         run, first = await enqueue_run(web.services, **_new_run(principal, request, place))
     web.wake()
     # Nothing is read: whatever becomes of the database now, what is written is done.
@@ -214,8 +179,7 @@ def drive_here(web: Web, driven: Driven, reservation: Reservation) -> Begun:
     """Drive a new run in this process, whether or not anybody waits for it; it keeps the bytes."""
     first = next(one for one in driven.thread.latest if isinstance(one.event, RunStarted))
     reading = _reading_of(web, driven.run, first, background=False)
-    task = web.drives.start(driven, web.news.bell(driven.run), reservation)
-    task.add_done_callback(lambda _: web.news.ring(driven.run))
+    web.drive(driven, reservation)
     return Begun(web, reading, here=True)
 
 

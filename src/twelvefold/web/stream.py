@@ -13,15 +13,30 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from twelvefold.observe.log import get_logger
+from twelvefold.web.client_watch import ClientWatch, first_done
+from twelvefold.web.faults import ApiError
 from twelvefold.web.reading import Aside, Reading, nothing
 from twelvefold.web.shapes import Json
 
+log = get_logger(__name__)
+Leave = Callable[[], Awaitable[None]]
+"""What is done when a client does not wait for the end."""
 HEARTBEAT_S = 15.0
 """The longest silence: proxies close connections that say nothing for a minute."""
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
 LEAVING = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
+REVOKED = b": the API key is not valid any more, so this stream ends before the response\n\n"
 _encode = msgspec.json.Encoder().encode
+
+
+async def stay() -> None:
+    """Do nothing when a client leaves: the run goes on."""
+
+
+def _revoked(error: ApiError) -> bytes:
+    return REVOKED
 
 
 def encoded(event: Json) -> bytes:
@@ -53,33 +68,44 @@ async def pieces(
 class EventStream(Response):
     """An answer that is written as it is made, each silence broken by a comment.
 
-    `left` is called if the client goes away before the end.
+    `leave` is called if the client leaves before the end, or its key is revoked. In the second case
+    the stream ends with `last_words`.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, pieces: AsyncGenerator[bytes, None], left: Callable[[], Awaitable[None]] = nothing
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        client: ClientWatch,
+        leave: Leave = stay,
+        last_words: Callable[[ApiError], bytes] = _revoked,
     ) -> None:
         # nginx would keep the events back until it has a page of them.
         self.status_code = 200
         self.background = None
         self.init_headers({"x-accel-buffering": "no", "cache-control": "no-store"})
         self._pieces = pieces
-        self._left = left
+        self._client = client
+        self._leave = leave
+        self._last_words = last_words
         self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         voice = _Voice(send)
-        async with asyncio.TaskGroup() as group:
-            parts = (self._write(voice), voice.breaks_silence(), _gone(receive))
-            tasks = {group.create_task(part) for part in parts}
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
-        if not self._ended:
-            await self._left()
+        writing, _, ended = await first_done(
+            self._write(voice), voice.breaks_silence(), self._client.ended()
+        )
+        if not writing.cancelled():
+            writing.result()
+        if self._ended:
+            return
+        await self._leave()
+        if not ended.cancelled() and (refusal := ended.result()):
+            log.info("stream_ended_by_key", status=refusal.status)
+            with suppress(OSError):
+                await voice.say(self._last_words(refusal), more=False)
 
     async def _write(self, voice: "_Voice") -> None:
         with suppress(OSError):
@@ -116,9 +142,3 @@ class _Voice:
     async def _say(self, piece: bytes, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
         self._said_at = self._now()
-
-
-async def _gone(receive: Receive) -> None:
-    """Until the client has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

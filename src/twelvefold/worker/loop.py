@@ -1,21 +1,29 @@
 """The worker: takes runs up from the table and drives them, hundreds at once in one process.
 
-A row that anybody may take is the whole queue. Whoever claims it has it; who loses finds another.
-Runs that were let go because a service failed are tried again later and later (`pauses`).
+A row that any process may claim is the whole queue; the process whose claim succeeds has the run.
+Runs are taken round-robin between principals (`turns`). Runs that were let go because a service
+failed are tried again after growing pauses (`pauses`). One statement finds runs and due mail.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Mailer, Silence
+from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun, WaitingWork
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.memory_budget import (
+    RUN_BYTES,
+    BudgetExhausted,
+    GrowingListener,
+    MemoryBudget,
+    Reservation,
+)
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
@@ -24,6 +32,7 @@ from twelvefold.worker.outbox import Postman
 from twelvefold.worker.pauses import Pauses
 from twelvefold.worker.rhythm import Rhythm
 from twelvefold.worker.suspects import Suspects
+from twelvefold.worker.turns import Search, Turns, default_share
 
 log = get_logger(__name__)
 POLL_S = 1.0
@@ -34,20 +43,24 @@ TRICKLE = 4
 """The same in every poll while so many runs fail that not all are remembered: about as many as are
 tried again by then anyway, so that a service that is down is not run over."""
 CHOICE = 4
-"""Of so many times as many candidates: workers that all took the oldest would be in each other's
-way."""
+"""Of so many times as many candidates of a principal: workers that all took the oldest would
+compete for them."""
+STATEMENTS = 4
+"""Statements of one search for runs. The next one continues behind the principals of this one."""
+MAIL_POLL_S = 30.0
+"""How often the outbox is read without the search for work having found mail there."""
 
 
 def _silence(run: RunId) -> Listener:
     return Silence()
 
 
-def _postman(services: Services, mailer: Mailer, poll_s: float) -> Postman:
+def _postman(services: Services, mailer: Mailer) -> Postman:
     lease_s, limit = services.limits.lease_s, services.exit_limit
     return Postman(
         services.store,
         mailer,
-        poll_s,
+        MAIL_POLL_S,
         lease_s=lease_s,
         limit=limit,
         renewer=services.renewer,
@@ -58,7 +71,9 @@ def _postman(services: Services, mailer: Mailer, poll_s: float) -> Postman:
 class Worker:
     """Drives background runs, and those whose process died, up to `max_runs` at once.
 
-    `mailer` None leaves mail in the outbox. `listen` gives who wants to see a run as it goes on.
+    Their conversations have at most `max_run_bytes` together. `max_per_principal` of the runs may
+    be one principal's; None: `default_share`. `mailer` None leaves mail in the outbox. `listen`
+    gives who wants to see a run as it goes on.
     """
 
     def __init__(
@@ -67,19 +82,25 @@ class Worker:
         max_runs: int,
         poll_s: float = POLL_S,
         *,
+        max_run_bytes: int = RUN_BYTES,
+        max_per_principal: int | None = None,
         grace_s: float = 20.0,
         mailer: Mailer | None = None,
         listen: Callable[[RunId], Listener] = _silence,
     ) -> None:
         self._services = services
         self._max_runs = max_runs
+        self._memory = MemoryBudget(max_run_bytes)
         self._grace_s = grace_s
         self._listen = listen
-        self._postman = _postman(services, mailer, poll_s) if mailer else None
+        self._postman = _postman(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
         self._rhythm = Rhythm(poll_s)
         self._pauses = Pauses(time.monotonic)
         self._hands: dict[RunId, Hand] = {}
+        self._principals: dict[RunId, str] = {}
+        self._turns = Turns(max_per_principal or default_share(max_runs))
+        self._is_held_back = False
         self._drives: set[asyncio.Task[None]] = set()
         self._suspects = Suspects(services.limits.max_attempts)
 
@@ -87,6 +108,10 @@ class Worker:
     def in_flight(self) -> int:
         """How many runs are driven here now."""
         return len(self._hands)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.in_flight >= self._max_runs or self._memory.is_full
 
     def wake(self) -> None:
         """Look for work now: this process has just written some."""
@@ -113,7 +138,8 @@ class Worker:
     async def _take_up(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         await self._prepared(group, stop)
         while not stop.is_set():
-            if not (places := self._max_runs - self.in_flight):
+            places = 0 if self._is_full else self._max_runs - self.in_flight
+            if not places and not self._postman:
                 await self._rhythm.nudged()
                 continue
             try:
@@ -127,7 +153,7 @@ class Worker:
                 log.exception("queue_broke")
                 await self._rhythm.failed("queue_not_read", error)
                 continue
-            taken = await asyncio.gather(*(self._taken(run, group, stop) for run in runs))
+            taken = await asyncio.gather(*(self._taken(one, group, stop) for one in runs))
             # None of them: others are quicker, so this one need not hurry.
             await self._rhythm.found(any(taken) and not self._pauses.are_full)
 
@@ -140,42 +166,79 @@ class Worker:
             for one in waits:
                 one.cancel()
 
-    async def _candidates(self, few: int) -> Sequence[RunId]:
-        """Some of the oldest runs that nobody has; not always the very oldest."""
+    async def _candidates(self, few: int) -> Sequence[WaitingRun]:
+        """Up to `few` runs to claim, in turn; the principals behind the last turn are read first.
+
+        One principal's runs may fill a statement: the next statement reads behind that principal.
+        """
+        search, found = Search(self._turns.after), dict[RunId, WaitingRun]()
+        for _ in range(STATEMENTS):
+            work = await self._look(few, search.after)
+            found |= {one.run: one for one in work.runs}
+            chosen = self._chosen(found.values(), few)
+            if search.is_over(work.end) or len(chosen) == few:
+                break
+        self._turns.took(chosen, few, search)
+        return chosen
+
+    async def _look(self, few: int, after: str) -> WaitingWork:
         # Those that have to wait may be the oldest of all.
         limit = CHOICE * few + len(self._pauses) + self._suspects.left_out
-        waiting = await self._services.store.waiting_runs(
-            workflows=tuple(self._services.workflows), limit=limit
+        workflows = tuple(self._services.workflows) if few else ()
+        work = await self._services.store.waiting_work(
+            workflows=workflows, limit=limit, after=after
         )
-        free = [
-            one for one in waiting if one.run not in self._hands and one.run not in self._pauses
-        ]
-        nearest = self._suspects.let_in(free, self._hands)[: CHOICE * few]
-        return random.sample(nearest, min(few, len(nearest)))
+        if work.mail_is_due and self._postman:
+            self._postman.wake()
+        return work
 
-    async def _taken(self, run: RunId, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
+    def _chosen(self, found: Collection[WaitingRun], few: int) -> list[WaitingRun]:
+        free = [one for one in found if one.run not in self._hands and one.run not in self._pauses]
+        in_turn = self._turns.in_turn(free, CHOICE * few)
+        admitted = self._suspects.let_in(in_turn, self._hands)
+        chosen = self._turns.chosen(admitted, few, self._principals)
+        self._is_held_back = len(chosen) < min(few, len(admitted))
+        return chosen
+
+    async def _taken(self, one: WaitingRun, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
         """Claim a run and begin to drive it; False if that is not possible now.
 
         What is claimed is driven at once, or given back: also when other claims hang.
         """
+        reservation = self._memory.reservation(one.principal)
         try:
-            driven = await take(self._services, run)
-        except RequestError:
-            return False  # another process was quicker, or has removed it
+            driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
+        except (RequestError, BudgetExhausted):
+            return False  # another process was quicker, or has removed it, or there is no room
         except ServiceFault as error:
-            self._leave_alone(run, error)
+            self._leave_alone(one.run, error)
         except Exception:
-            self._leave_alone(run)
+            self._leave_alone(one.run)
         else:
-            self._begin(group, driven, stop)
+            self._principals[one.run] = one.principal
+            self._begin(group, driven, stop, reservation)
             return True
         return False
 
-    def _begin(self, group: asyncio.TaskGroup, driven: Driven, stop: asyncio.Event) -> None:
-        hand = self._hands[driven.run] = Hand(self._listen(driven.run), stop.is_set)
+    def _begin(
+        self,
+        group: asyncio.TaskGroup,
+        driven: Driven,
+        stop: asyncio.Event,
+        reservation: Reservation,
+    ) -> None:
+        reservation.grow_to(driven.thread.size)
+        listener = GrowingListener(self._listen(driven.run), reservation)
+        hand = self._hands[driven.run] = Hand(listener, stop.is_set)
         task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
         self._drives.add(task)
         task.add_done_callback(self._drives.discard)
+        task.add_done_callback(lambda _: self._give_back(reservation))
+
+    def _give_back(self, reservation: Reservation) -> None:
+        if self._memory.is_full:
+            self._rhythm.nudge.set()
+        reservation.release()
 
     async def _drive(self, hand: Hand, driven: Driven) -> None:
         with bind(run=str(driven.run)):
@@ -190,9 +253,14 @@ class Worker:
             except Exception:
                 self._leave_alone(driven.run)
             finally:
-                if self.in_flight >= self._max_runs:
-                    self._rhythm.nudge.set()
-                del self._hands[driven.run]
+                self._look_again()
+                del self._hands[driven.run], self._principals[driven.run]
+
+    def _look_again(self) -> None:
+        """A place becomes free: take the next run now if one had to wait for it."""
+        is_full = self.in_flight >= self._max_runs
+        if is_full or (self._is_held_back and not self._pauses.are_full):
+            self._rhythm.nudge.set()
 
     def _rested(self, outcome: Outcome) -> None:
         if self._postman:

@@ -40,7 +40,7 @@ ATTEMPTS = 20
 
 
 class Postman:
-    """Sends what is due, in no strict order.
+    """Sends what is due, in no strict order. Reads the outbox when woken, else every `poll_s`.
 
     `lease_s` is how long a letter is claimed for, by `clock`, which is monotonic; `renewer` keeps
     the leases. `limit`: when a process that stops abandons its notes.
@@ -97,7 +97,10 @@ class Postman:
             # Other workers have found the same ones.
             random.shuffle(due)
             taken = [await self._begin(letter, group, stop) for letter in due]
-            await self._rhythm.found(any(taken))
+            if any(taken):
+                await self._rhythm.found(True)
+            else:
+                await self._rhythm.idle()
 
     async def _begin(self, letter: Letter, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
         """Try a letter, if nobody else does; True if it was this one's to try."""

@@ -23,7 +23,7 @@ class Suspects:
         self.left_out = 0
         """How many had to wait when it was last asked."""
 
-    def let_in(self, waiting: Sequence[WaitingRun], in_hand: Container[RunId]) -> list[RunId]:
+    def let_in(self, waiting: Sequence[WaitingRun], in_hand: Container[RunId]) -> list[WaitingRun]:
         """Those that may be taken up now, in their order, beside the ones that are in hand."""
         group = {run: attempts for run, attempts in self._let_in.items() if run in in_hand}
         free = []
@@ -32,7 +32,7 @@ class Suspects:
                 if len(group) >= self._most(max(one.attempts, *group.values(), 0)):
                     continue
                 group[one.run] = one.attempts
-            free.append(one.run)
+            free.append(one)
         self._let_in, self.left_out = group, len(waiting) - len(free)
         return free
 

@@ -6,18 +6,41 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import asked, finished, said
+from tests.services.store.crowds import add_runs
+from tests.services.store.server_reads import reads_of
 from tests.services.store.stories import LONG_S, append, leased, new_run, queued
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
-from twelvefold.services.store.journal import SQLStore
 
 ACADEMY = ("academy",)
 BACKLOG = 2_000
 
 
 async def waiting(store: Store, *workflows: str, limit: int = 10) -> list[RunId]:
-    found = await store.waiting_runs(workflows=workflows or ACADEMY, limit=limit)
-    return [one.run for one in found]
+    work = await store.waiting_work(workflows=workflows or ACADEMY, limit=limit)
+    return [one.run for one in work.runs]
+
+
+async def enqueue(store: Store, principal: str, *, workflow: str = "academy") -> RunId:
+    new = replace(new_run(), principal=principal, workflow=workflow)
+    await store.start(new, asked(), None)
+    return new.run
+
+
+async def written_by_an_older_release(store: Store, run: RunId) -> None:
+    """Which knows nothing of the columns of revision 0005."""
+    async with store.write() as tx:
+        await tx.execute(
+            "UPDATE runs SET workflow = NULL, principal = NULL, began = NULL, part = NULL "
+            "WHERE thread_id = :thread AND ordinal = :ordinal",
+            thread=run.thread,
+            ordinal=run.ordinal,
+        )
+
+
+async def attempted(store: Store) -> list[tuple[RunId, int]]:
+    work = await store.waiting_work(workflows=ACADEMY, limit=1)
+    return [(one.run, one.attempts) for one in work.runs]
 
 
 async def test_what_was_queued_is_found_longest_first(store: Store, rival: Store) -> None:
@@ -61,7 +84,7 @@ async def test_a_run_is_found_by_who_has_its_workflow(store: Store) -> None:
     assert await waiting(store, "academy") == [run]
     assert await waiting(store, "other", "retail") == [retail.run]
     assert await waiting(store, "academy", "retail") == [run, retail.run]
-    assert await store.waiting_runs(workflows=(), limit=10) == []
+    assert (await store.waiting_work(workflows=(), limit=10)).runs == ()
 
 
 async def test_a_run_whose_thread_was_deleted_is_found_to_be_cancelled(store: Store) -> None:
@@ -106,7 +129,7 @@ async def test_attempts_count_those_who_took_it_up_and_got_no_further(store: Sto
         attempts.append(claimed.attempts)
 
     assert attempts == [1, 2, 3]
-    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 3)]
+    assert await attempted(store) == [(lease.run, 3)]
 
 
 async def test_a_run_that_was_given_back_was_not_attempted(store: Store) -> None:
@@ -118,7 +141,7 @@ async def test_a_run_that_was_given_back_was_not_attempted(store: Store) -> None
         assert claimed.attempts == 2
         await store.release(claimed.lease)
 
-    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 1)]
+    assert await attempted(store) == [(lease.run, 1)]
 
 
 async def test_with_an_entry_more_the_attempts_are_counted_anew(store: Store) -> None:
@@ -128,7 +151,7 @@ async def test_with_an_entry_more_the_attempts_are_counted_anew(store: Store) ->
     assert claimed is not None
     await append(store, claimed.lease, 1, said(), status="queued")
 
-    assert await store.waiting_runs(workflows=ACADEMY, limit=1) == [(lease.run, 0)]
+    assert await attempted(store) == [(lease.run, 0)]
     again = await store.claim(lease.run, LONG_S)
     assert again is not None
     assert again.attempts == 1
@@ -136,12 +159,98 @@ async def test_with_an_entry_more_the_attempts_are_counted_anew(store: Store) ->
 
 async def test_queued_runs_are_counted_up_to_a_limit(store: Store) -> None:
     await leased(store)
-    assert await store.queued_runs(limit=5) == 0
+    assert await store.queued_runs(workflows=ACADEMY, limit=5) == 0
 
     for _ in range(3):
         await queued(store)
 
-    assert [await store.queued_runs(limit=limit) for limit in (2, 5)] == [2, 3]
+    counts = [await store.queued_runs(workflows=ACADEMY, limit=limit) for limit in (2, 5)]
+    assert counts == [2, 3]
+
+
+async def test_runs_of_other_workflows_do_not_count(store: Store) -> None:
+    await enqueue(store, "ann", workflow="retired")
+    await enqueue(store, "ann", workflow="retail")
+    run = await queued(store)
+    await written_by_an_older_release(store, run)
+
+    assert await store.queued_runs(workflows=(), limit=5) == 0
+    assert await store.queued_runs(workflows=ACADEMY, limit=5) == 1
+    assert await store.queued_runs(workflows=("academy", "retail"), limit=5) == 2
+    assert await store.unserved_runs(workflows=ACADEMY) == {"retail": 1, "retired": 1}
+    assert await store.unserved_runs(workflows=("retail", "retired")) == {"academy": 1}
+
+
+async def test_runs_of_one_principal_are_counted(store: Store) -> None:
+    for principal in ("ann", "bob", "ann"):
+        await enqueue(store, principal)
+    await written_by_an_older_release(store, await enqueue(store, "ann"))
+
+    counts = [
+        await store.queued_runs(workflows=ACADEMY, limit=limit, principal=principal)
+        for principal, limit in (("ann", 9), ("ann", 2), ("bob", 9), ("eve", 9))
+    ]
+    assert counts == [3, 2, 1, 0]
+
+
+async def test_runs_are_found_by_principal_and_behind_one(store: Store) -> None:
+    runs = {name: [await enqueue(store, name) for _ in range(2)] for name in ("bob", "ann", "eve")}
+    retail = await enqueue(store, "bob", workflow="retail")
+
+    async def found(limit: int, after: str = "") -> tuple[list[RunId], str]:
+        work = await store.waiting_work(workflows=("academy", "retail"), limit=limit, after=after)
+        return [one.run for one in work.runs], work.end
+
+    everybody = [*runs["ann"], *runs["bob"], retail, *runs["eve"]]
+    assert await found(10) == (everybody, "")
+    assert await found(3) == (everybody[:3], "bob")
+    assert await found(3, "ann") == (everybody[2:5], "bob")
+    assert await found(3, "bob") == (runs["eve"], "")
+    assert await found(3, "eve") == ([], "")
+
+
+async def test_a_run_of_a_dead_process_is_found_whoever_has_had_the_last_turn(
+    store: Store,
+) -> None:
+    dead = await leased(store, lease_s=0)
+
+    for after in ("", "ann", "zoe"):
+        work = await store.waiting_work(workflows=ACADEMY, limit=10, after=after)
+        assert work.runs == [(dead.run, 0, "ann")]
+
+
+async def test_what_an_older_release_wrote_is_found_in_turn(store: Store) -> None:
+    older, dead, held = await queued(store), await leased(store, lease_s=0), await leased(store)
+    bob, retired = await enqueue(store, "bob"), await enqueue(store, "eve", workflow="retired")
+    for run in (older, dead.run, held.run, retired):
+        await written_by_an_older_release(store, run)
+
+    work = await store.waiting_work(workflows=ACADEMY, limit=10)
+
+    assert {(one.run, one.principal) for one in work.runs} == {
+        (older, "ann"),
+        (dead.run, "ann"),
+        (bob, "bob"),
+    }
+    assert (await store.waiting_work(workflows=ACADEMY, limit=10, after="ann")).runs == [
+        (dead.run, 0, "ann"),
+        (bob, 0, "bob"),
+    ]
+
+
+async def test_whether_mail_is_due_is_found_beside_the_runs(store: Store) -> None:
+    for workflows in ((), ACADEMY):
+        assert not (await store.waiting_work(workflows=workflows, limit=10)).mail_is_due
+    run = await queued(store)
+    async with store.write() as tx:
+        await tx.send_mail("ann@example.org", "Hi", "There")
+
+    for workflows in ((), ACADEMY):
+        work = await store.waiting_work(workflows=workflows, limit=10)
+        assert (work.mail_is_due, [one.run for one in work.runs]) == (True, [run][: len(workflows)])
+    (letter,) = await store.due_letters(10)
+    await store.claim_letter(letter, LONG_S)
+    assert not (await store.waiting_work(workflows=ACADEMY, limit=10)).mail_is_due
 
 
 async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:
@@ -153,31 +262,37 @@ async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_what_cannot_be_claimed_is_not_looked_at(mariadb: Store) -> None:
-    """Else every look of every worker would cost what all runs at rest do."""
-    assert isinstance(mariadb, SQLStore)
-    numbers = range(BACKLOG)
-    async with mariadb.write() as tx:
-        for table, columns in (
-            ("threads (id, principal, workflow, head, created_at)", "'ann', 'academy', 1, 1"),
-            (
-                "runs (thread_id, ordinal, status, lease_token, lease_until, background, "
-                "cancel_asked, `usage`, error, release_id, created_at)",
-                "1, 'waiting', '', 0, 0, 0, '', '', '1', 1",
-            ),
-        ):
-            rows = ", ".join(f"('{number:044x}', {columns})" for number in numbers)
-            await tx.execute(f"INSERT INTO {table} VALUES {rows}")
+async def test_runs_that_are_held_rest_or_have_no_worker_are_not_read(mariadb: Store) -> None:
+    """Else every look of every worker would cost what all these runs do."""
+    await add_runs(mariadb, BACKLOG, status="waiting", made_at_ms=1)
+    await add_runs(mariadb, BACKLOG, status="completed", made_at_ms=2 * BACKLOG)
+    await add_runs(mariadb, BACKLOG, workflow="retired", made_at_ms=4 * BACKLOG)
+    await add_runs(mariadb, BACKLOG, status="running", workflow="retired", made_at_ms=6 * BACKLOG)
+    await add_runs(mariadb, BACKLOG, principal="'bulk'", made_at_ms=8 * BACKLOG)
     run = await queued(mariadb)
-    await mariadb.run_script("ANALYZE TABLE runs, threads")
 
-    async with mariadb._transaction() as db:
-        await db.execute("FLUSH STATUS", {})
-        async with asyncio.timeout(10):
-            found = await db.fetch(
-                mariadb._sql["waiting_runs"].replace(":workflows", "'academy'"), {"limit": 10}
-            )
-        read = await db.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'", {})
+    work, read = await reads_of(mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10))
+    behind, read_behind = await reads_of(
+        mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10, after="bulk")
+    )
 
-    assert [row["thread_id"] for row in found] == [run.thread]
-    assert sum(int(row["Value"]) for row in read) < 50
+    assert work.runs[0].run == run
+    assert (len(work.runs), work.end, behind.runs) == (10, "bulk", [])
+    assert read < 200
+    assert read_behind < 50
+
+
+@pytest.mark.mysql
+async def test_a_count_reads_no_more_than_its_limit(mariadb: Store) -> None:
+    await add_runs(mariadb, BACKLOG, workflow="retired", made_at_ms=1)
+    await add_runs(mariadb, BACKLOG, principal="'bulk'", made_at_ms=2 * BACKLOG)
+    await add_runs(mariadb, BACKLOG, is_old=True, made_at_ms=4 * BACKLOG)
+    await queued(mariadb)
+
+    count, read = await reads_of(mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100))
+    of_eve, read_of_eve = await reads_of(
+        mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100, principal="eve")
+    )
+
+    assert (count, of_eve) == (100, 0)
+    assert max(read, read_of_eve) < 600

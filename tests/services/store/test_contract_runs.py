@@ -338,7 +338,7 @@ async def test_a_run_that_is_to_be_cancelled_does_not_wait_for_a_person(
     assert await store.release(lease, status="waiting") is True
 
     assert (await store.run(lease.run)).status == "queued"
-    (found,) = await rival.waiting_runs(workflows=("academy",), limit=10)
+    (found,) = (await rival.waiting_work(workflows=("academy",), limit=10)).runs
     assert found.run == lease.run
 
 
@@ -355,7 +355,7 @@ async def test_pruning_finds_runs_that_an_earlier_release_left_waiting_to_be_can
 
     await store.prune(before_us=0)
 
-    (found,) = await store.waiting_runs(workflows=("academy",), limit=10)
+    (found,) = (await store.waiting_work(workflows=("academy",), limit=10)).runs
     assert found.run == left.run
     assert (await store.run(waits.run)).status == "waiting"
 

@@ -1,8 +1,12 @@
 """Threads, forks and their end, on every database."""
 
+import time
+
 import pytest
 
 from tests.builders import asked, finished, said
+from tests.services.store.crowds import add_runs, thread_of
+from tests.services.store.server_reads import reads_of
 from tests.services.store.stories import (
     FAR_US,
     LONG_S,
@@ -17,6 +21,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Append, Store, ThreadRecord
 from twelvefold.errors import NotFound, TwelvefoldError
 from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.upkeep import BATCH
 
 
 async def ended(store: Store) -> ThreadId:
@@ -132,10 +137,67 @@ async def test_what_is_over_is_pruned_with_all_that_hangs_on_it(store: Store) ->
 
 async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store) -> None:
     thread = await ended(store)
-    for _ in range(110):
+    for _ in range(BATCH + 10):
         await forked(store, thread, 1)
 
-    assert await store.prune(before_us=FAR_US) == 111
+    assert await store.prune(before_us=FAR_US) == BATCH + 11
+
+
+async def test_what_deleted_threads_were_forked_from_goes_with_the_last_of_them(
+    store: Store,
+) -> None:
+    origin = await ended(store)
+    first, second = await forked(store, origin, 1), await forked(store, origin, 1)
+    _, lease = await store.start(new_run(second, ordinal=2, head=1, exists=True), asked(), LONG_S)
+    assert lease is not None
+    await append(store, lease, 2, finished(), status="completed")
+    leaf = await forked(store, second, 3)
+    for thread in (origin, second, first):
+        await store.delete_thread(thread)
+    assert await store.prune(before_us=1) == 1
+
+    await store.delete_thread(leaf)
+
+    assert await store.prune(before_us=1) == 3
+    assert await rows(store, "SELECT id FROM threads") == []
+
+
+async def test_a_thread_that_has_waited_is_kept_as_long_as_its_id_says_that_it_is_young(
+    store: Store,
+) -> None:
+    """An id made by a clock that is up to an hour ahead of the database's does not keep it."""
+    ages_h = {"a": 10.0, "b": 1.5, "c": 0.5, "d": -0.5}
+    now_us = time.time_ns() // 1_000
+    for name, hours in ages_h.items():
+        made_at = round(now_us / 1_000 - hours * 3_600_000)
+        thread = ThreadId(f"{made_at:012x}{name * 32}")
+        lease = await leased(store, thread)
+        await append(store, lease, 1, finished(), status="completed")
+    async with store.write() as tx:
+        await tx.execute("UPDATE threads SET created_at = 1")
+        await tx.execute("UPDATE runs SET finished_at = 1")
+        await tx.execute("UPDATE events SET at_us = 1")
+
+    assert await store.prune(before_us=now_us - 3_600_000_000) == 3
+
+    (kept,) = await rows(store, "SELECT id FROM threads")
+    assert kept["id"].endswith("d" * 32)
+
+
+@pytest.mark.mysql
+async def test_pruning_reads_no_young_threads_and_no_runs_but_those_of_old_ones(
+    mariadb: Store,
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    await add_runs(mariadb, 300, status="completed", made_at_ms=1)
+    await add_runs(mariadb, 3_000, status="waiting", made_at_ms=now_ms)
+    await add_runs(mariadb, 3_000, status="completed", made_at_ms=now_ms + 5_000)
+    await mariadb.delete_thread(thread_of(now_ms + 6_000))
+
+    pruned, read = await reads_of(mariadb, mariadb.prune(before_us=(now_ms - 7_200_000) * 1_000))
+
+    assert pruned == 301
+    assert read < 301 * 40 + 3_000 + 500  # those that wait are looked through once
 
 
 async def test_a_thread_whose_run_goes_on_or_may_be_taken_up_is_kept(store: Store) -> None:

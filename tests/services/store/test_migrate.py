@@ -162,7 +162,8 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
 
     store, thread = await open_store(empty), ThreadId("t")
     assert await store.thread(thread) == ThreadHead(thread, "ann", "academy", 1, None, 0, 5, {})
-    assert await store.waiting_runs(workflows=["academy"], limit=2) == [(RunId(thread, 1), 0)]
+    waiting = await store.waiting_work(workflows=["academy"], limit=2)
+    assert waiting.runs == [(RunId(thread, 1), 0, "ann")]
     assert [letter.id for letter in await store.due_letters(2)] == ["m"]
     claimed = await store.claim(RunId(thread, 1), 60)
     assert claimed is not None

@@ -247,7 +247,7 @@ async def test_tools_that_have_all_connections_hold_up_no_claim_read_or_renewal(
     async with store.read(), store.append(Append(stepping, 1, 1)) as tx:
         assert await store.claim(run, LONG_S)
         assert await store.renew(held, LONG_S) is False
-        assert await store.waiting_runs(workflows=("academy",), limit=1) == []
+        assert not (await store.waiting_work(workflows=("academy",), limit=1)).runs
         await tx.record([said()])
 
     assert await journal(store, stepping.run.thread) == [asked(), said()]

@@ -15,7 +15,7 @@ from twelvefold.web.faults import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
 
 ANN = api_key()
-LIMITS = LookupLimits(client_failures=5, failures=12, most_keys=10)
+LIMITS = LookupLimits(client_failures=5, failures=12, most_keys=10, delay_s=0)
 
 
 @dataclass
@@ -120,6 +120,18 @@ async def test_a_client_may_try_so_many_unknown_keys(caplog: pytest.LogCaptureFi
     await refused(looking, "z2")
 
 
+async def test_a_refusal_is_sent_after_a_moment_but_few_wait_for_it() -> None:
+    looking = lookups(keys(), limits=LookupLimits(client_failures=1, delay_s=60, delayed=2))
+    await looking.find("x", "a")
+    delayed = [asyncio.create_task(looking.find(f"y{n}", "a")) for n in range(2)]
+    await turns()
+
+    assert not any(one.done() for one in delayed)
+    await refused(looking, "z")
+    for one in delayed:
+        one.cancel()
+
+
 async def test_all_clients_together_may_try_so_many() -> None:
     store = keys()
     looking = lookups(store)
@@ -169,7 +181,7 @@ async def test_a_known_key_does_not_wait_behind_unknown_ones() -> None:
 
 async def test_few_wait_while_the_database_is_slow() -> None:
     store = Keys()
-    looking = lookups(store, limits=LookupLimits(waiting=4, client_waiting=3))
+    looking = lookups(store, limits=LookupLimits(waiting=4, client_waiting=3, delay_s=0))
     waiting = [asyncio.create_task(looking.find(f"x{n}", "a")) for n in range(3)]
     waiting += [asyncio.create_task(looking.find(f"y{n}", "b")) for n in range(3)]
     await turns()

@@ -1,8 +1,10 @@
 """The answers to the same bytes, however they are cut into segments."""
 
+import asyncio
+
 import pytest
 
-from tests.web.http.segments import Connect, answers_to, connecting, cuts
+from tests.web.http.segments import TURNS, Connect, answers_to, connecting, cuts
 from twelvefold.web.http.framing import FramingLimits
 
 SMALL = FramingLimits(
@@ -201,3 +203,19 @@ async def test_what_is_sent_ahead_is_bounded() -> None:
 
     assert ahead
     assert len(answers) < 3_001
+
+
+async def test_a_request_that_was_sent_ahead_is_in_progress_as_any_other() -> None:
+    async with connecting() as connect:
+        protocol, pipe = connect()
+        protocol.data_received(NEXT + HEAD + b"content-length: 5\r\n\r\nab")
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        idle = protocol.timeout_keep_alive_task
+        protocol.data_received(b"cde")
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+
+    assert idle is None
+    assert pipe.written.count(b"HTTP/1.1 200 OK") == 2

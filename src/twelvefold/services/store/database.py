@@ -10,7 +10,10 @@ from twelvefold.core.ports import Row
 from twelvefold.services.store.statements import load
 from twelvefold.services.store.transaction import Connection
 
-FILES = ("journal.sql", "conversations.sql", "keys.sql", "outbox.sql", "releases.sql", "upkeep.sql")
+FILES = (
+    *("journal.sql", "queue.sql", "conversations.sql", "keys.sql", "outbox.sql", "releases.sql"),
+    "upkeep.sql",
+)
 SECOND_US = 1_000_000
 LISTED = 500
 Value = TypeVar("Value")

@@ -1,6 +1,6 @@
 """The journal in SQL: what `twelvefold.core.ports.Store` promises, over any driver's transactions.
 
-Here are the runs and their steps; `conversations`, `requests`, `outbox` and so on have the rest. A
+Here are the runs and their steps; `conversations`, `queue`, `outbox` and so on have the rest. A
 subclass brings connections, its errors as ours, and the few statements that it says in its own
 way; `mysql.py` and `sqlite.py` are those.
 """
@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +31,6 @@ from twelvefold.core.ports import (
     StepTransaction,
     ToolReadOnly,
     Transaction,
-    WaitingRun,
 )
 from twelvefold.errors import (
     CancelAsked,
@@ -48,6 +47,7 @@ from twelvefold.services.store.conversations import Conversations
 from twelvefold.services.store.database import SECOND_US, key_of
 from twelvefold.services.store.keys import Keys
 from twelvefold.services.store.outbox import Outbox
+from twelvefold.services.store.queue import Queue
 from twelvefold.services.store.releases import Releases
 from twelvefold.services.store.requests import Requests
 from twelvefold.services.store.statements import Dialect
@@ -72,7 +72,7 @@ LONG_STEP = 1 / 3
 """The same as a share of the lease's length, for short leases: a holder renews about as often."""
 
 
-class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
+class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
     """Obeys `twelvefold.core.ports.Store`."""
 
     def __init__(
@@ -186,7 +186,8 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
             if not await db.execute(self._sql["claim"], claim):
                 return None
             interrupted, cancel_asked = bool(before["lease_token"]), bool(before["cancel_asked"])
-            return Claim(lease, interrupted, cancel_asked, attempts, _usage_of(before))
+            size = before["thread_size"] or 0
+            return Claim(lease, interrupted, cancel_asked, attempts, _usage_of(before), size)
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key_of(lease.run)}
@@ -238,18 +239,6 @@ class SQLStore(Conversations, Keys, Outbox, Releases, Requests, Upkeep):
     async def runs(self, *, limit: int, status: RunStatus | None = None) -> list[RunRecord]:
         rows = await self._found("runs", status=status or "", limit=limit)
         return [_run_record(row) for row in rows]
-
-    async def queued_runs(self, *, limit: int) -> int:
-        return int((await self._found("queued_runs", limit=limit))[0]["queued"])
-
-    async def waiting_runs(self, *, workflows: Sequence[str], limit: int) -> list[WaitingRun]:
-        if not workflows:
-            return []
-        rows = await self._found_in("waiting_runs", "workflows", workflows, limit=limit)
-        return [
-            WaitingRun(RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["attempts"] or 0)
-            for row in rows
-        ]
 
     # --- steps --------------------------------------------------------------------------------
 

@@ -30,6 +30,12 @@ WORDS = {
     "skip_locked": "FOR UPDATE SKIP LOCKED",
     # In the order that is written: MySQL may think better of beginning with all the threads.
     "straight_join": "STRAIGHT_JOIN",
+    "by_queue": "FORCE INDEX (runs_queue)",
+    "by_lease": "FORCE INDEX (runs_leases)",
+    "by_deleted": "FORCE INDEX (threads_deleted)",
+    "by_key": "FORCE INDEX (PRIMARY)",
+    "by_origin": "FORCE INDEX (threads_forked_from)",
+    "by_thread": "FORCE INDEX (outbox_thread)",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CLOSE_S = 0.4

@@ -25,6 +25,12 @@ WORDS = {
     "at_most": "",  # nobody is held up by a row
     "skip_locked": "",
     "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order
+    "by_queue": "INDEXED BY runs_queue",
+    "by_lease": "INDEXED BY runs_leases",
+    "by_deleted": "INDEXED BY threads_deleted",
+    "by_key": "",
+    "by_origin": "",
+    "by_thread": "",
 }
 OLDEST = (3, 38)
 

@@ -98,9 +98,7 @@ class Connections:
             del self._by_client[place.client]
 
     def _make_room(self, among: dict[Place, None], full: str) -> bool:
-        # Those that wait stand in their order; a client's own are few enough to look through.
-        candidates = among if among is self._waiting else self._waiting
-        place = next((one for one in candidates if one in among), None)
+        place = next((one for one in self._waiting if one in among), None)
         if place is None:
             self._refused.add(limit=self.limit, full=full)
             return False

@@ -26,7 +26,9 @@ class LookupLimits:
     most by which it can outlive being revoked. `client_failures` and `failures` are unknown keys at
     once, of one client address and of all, and more of them a second. `concurrency` lookups of keys
     that were not known run at a time, each on a connection; `waiting` more wait for them, at most
-    `client_waiting` of them for one address, for `wait_s` at most.
+    `client_waiting` of them for one address, for `wait_s` at most. A refusal is sent
+    after `delay_s`, which slows down a client that tries keys one after another; at most `delayed`
+    refusals wait at a time.
     """
 
     fresh_s: float = 2.0
@@ -39,6 +41,8 @@ class LookupLimits:
     waiting: int = 32
     client_waiting: int = 8
     wait_s: float = 5.0
+    delay_s: float = 1.0
+    delayed: int = 256
     most_keys: int = 10_000
 
 
@@ -69,6 +73,7 @@ class KeyLookups:
             limits.client_failures, limits.client_failures_per_s, clock=clock
         )
         self._of_all = TokenBuckets(limits.failures, limits.failures_per_s, clock=clock)
+        self._delayed = 0
         self._refused = SummaryLog("unknown_keys_refused")
 
     async def find(self, sha256: str, client: str) -> ApiKey | None:
@@ -96,7 +101,11 @@ class KeyLookups:
 
     async def _found_first(self, sha256: str, client: str) -> ApiKey | None:
         """Look for a key that was not known, if its client and all together may."""
-        self._charge(client)
+        try:
+            self._charge(client)
+        except ApiError:
+            await self._delay()
+            raise
         self._waiting[client] += 1
         try:
             found = await asyncio.shield(self._begin(sha256, self._in_turn(sha256)))
@@ -131,6 +140,15 @@ class KeyLookups:
         if wait_s := self._of_all.take(""):
             self._by_client.give_back(client)
             raise self._too_many(client, wait_s)
+
+    async def _delay(self) -> None:
+        if self._delayed >= self._limits.delayed:
+            return
+        self._delayed += 1
+        try:
+            await asyncio.sleep(self._limits.delay_s)
+        finally:
+            self._delayed -= 1
 
     def _give_back(self, client: str) -> None:
         self._by_client.give_back(client)

@@ -42,6 +42,7 @@ class ReceiveTimer:
         self._is_paused = is_paused
         self._expire = expire
         self._timer: asyncio.TimerHandle | None = None
+        self._is_body = False
         self._body_end = 0.0
         self._received = 0
 
@@ -51,8 +52,11 @@ class ReceiveTimer:
             self._timer = self._loop.call_later(self._limits.head_s, self._expire)
 
     def begin_body(self) -> None:
-        """The head is complete: the body has its own time."""
+        """The head is complete: the body has its own time, from the first call on."""
+        if self._is_body:
+            return
         self.end()
+        self._is_body = True
         self._body_end = self._loop.time() + self._limits.body_s
         self._begin_window()
 
@@ -62,6 +66,7 @@ class ReceiveTimer:
 
     def end(self) -> None:
         """The request has arrived."""
+        self._is_body = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -100,6 +105,8 @@ class HeldFlow(FlowControl):
 
     def hold(self, held: bool) -> None:
         """Read nothing while held, whatever the request in progress wants."""
+        if held == self._is_held:
+            return
         self._is_held = held
         if held:
             super().pause_reading()

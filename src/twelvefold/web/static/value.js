@@ -5,9 +5,9 @@ import { format, parse } from "./json.js";
 
 const MOST_ROWS = 50;
 const BRIEF_CHARS = 60;
-const UNCLEAR_NAME = /^$|^\s|\s$/;
+const UNCLEAR_NAME = /^$|^ | $|^"/;
 /** A string that would look like another value, or whose ends cannot be seen. */
-const UNCLEAR = /^$|^\s|\s$|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$|^["[{]/s;
+const UNCLEAR = /^$|^ | $|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$|^["[{]/s;
 
 const isObject = (value) => value?.kind === "object" && value.members.size > 0;
 const isRows = (value) => value?.kind === "array" && value.items.length > 0 && value.items.every(isObject);
@@ -81,13 +81,14 @@ export function judged(text) {
 
 function whole(value) {
   if (isObject(value)) {
-    const rows = [...value.members].map(([name, one]) => h("div", {}, h("dt", {}, exact(UNCLEAR_NAME.test(name) ? JSON.stringify(name) : name)), h("dd", {}, whole(one))));
-    return h("dl", { class: "values" }, rows);
+    const row = ([name, one]) => h("div", {}, h("dt", {}, exact(inQuotes(name, UNCLEAR_NAME))), h("dd", {}, whole(one)));
+    return h("dl", { class: "values" }, [...value.members].map(row));
   }
   if (value.kind === "array" && value.items.length) {
     return h("ol", {}, value.items.map((one) => h("li", {}, whole(one))));
   }
   if (value.kind !== "string") return h("code", {}, format(value));
-  const text = UNCLEAR.test(value.value) ? JSON.stringify(value.value) : value.value;
-  return h("bdi", { class: "string" }, exactLines(text));
+  return h("bdi", { class: "string" }, exactLines(inQuotes(value.value, UNCLEAR)));
 }
+
+const inQuotes = (text, unclear) => (unclear.test(text) ? JSON.stringify(text) : text);

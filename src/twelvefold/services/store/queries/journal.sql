@@ -50,7 +50,8 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
 -- lock_run: who held it last, what for, and how often it was taken up since its thread's last entry;
 -- 0 rows mean that there is no such run, or that somebody is in the middle of a step of it
 SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
-       (SELECT head FROM threads WHERE id = :thread) AS head FROM runs
+       (SELECT head FROM threads WHERE id = :thread) AS head,
+       (SELECT size FROM threads WHERE id = :thread) AS thread_size FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
 -- claim: 0 rows mean that somebody holds it, or that it is over; who holds one that is to be
@@ -126,27 +127,3 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE (:status = '' OR r.status = :status) AND r.deleted_at IS NULL
  ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :limit
-
--- queued_runs: how many wait, counted no further than the limit
-SELECT COUNT(*) AS queued FROM (
-  SELECT 1 AS one FROM runs WHERE status = 'queued' LIMIT :limit) counted
-
--- waiting_runs: what anybody may claim, longest first; each half reads the index runs_queue in
--- order, so that what rests or is held is not looked at however much there is of it; what was deleted
--- is to be cancelled, which somebody has to write down
-SELECT thread_id, ordinal, lease_until, attempts FROM (
-  SELECT r.thread_id, r.ordinal, r.lease_until,
-         CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
-    FROM runs r {straight_join} threads t ON t.id = r.thread_id
-   WHERE r.status = 'queued' AND r.lease_until <= {now_us}
-     AND t.workflow IN (:workflows)
-   ORDER BY r.lease_until, r.thread_id, r.ordinal LIMIT :limit) queued
-UNION ALL
-SELECT thread_id, ordinal, lease_until, attempts FROM (
-  SELECT r.thread_id, r.ordinal, r.lease_until,
-         CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
-    FROM runs r {straight_join} threads t ON t.id = r.thread_id
-   WHERE r.status = 'running' AND r.lease_until <= {now_us}
-     AND t.workflow IN (:workflows)
-   ORDER BY r.lease_until, r.thread_id, r.ordinal LIMIT :limit) given_up
- ORDER BY lease_until, thread_id, ordinal LIMIT :limit

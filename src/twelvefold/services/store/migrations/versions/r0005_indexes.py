@@ -26,8 +26,13 @@ COLUMNS = {
 """They may be NULL: an older release may still write rows."""
 NEW_INDEXES = {
     "threads": {"threads_listed": "listed, principal", "threads_deleted": "deleted_at"},
-    "runs": {"runs_queue": "status, workflow, principal, lease_until"},
+    "runs": {
+        "runs_queue": "status, workflow, principal, lease_until",
+        "runs_leases": "status, workflow, lease_until",
+    },
 }
+"""`runs_queue` has the queued runs of a workflow by principal, `runs_leases` those whose lease has
+expired before those that a process holds. An index by principal mixes these two."""
 OLD_INDEXES = {"threads": {}, "runs": {"runs_waiting": "status, lease_until"}}
 """An older release that waits for work sorts the queued runs without its index."""
 

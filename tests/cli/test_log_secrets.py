@@ -1,0 +1,339 @@
+"""No argument, prompt, reply, address, key or password gets into the log of any process."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.database import empty_database
+from tests.cli.conftest import ModelServer, by_the_rules, child, child_environ
+from tests.cli.test_web import free_port
+from tests.services.model.mock_server import Call, refuses
+from tests.smtp_sink import Sink
+
+CANARY = "canary"
+TOOLS = '''
+"""Tools that fail in every way, with what they were told."""
+
+import asyncio
+import gc
+import logging
+import threading
+import warnings
+
+from twelvefold import Transaction, Workflow, tool
+
+
+def fail(what):
+    raise ValueError(f"no {what}")
+
+
+class Odd:
+    def __init__(self, what):
+        self.what = what
+
+    def __del__(self):
+        fail(self.what)
+
+
+@tool(effect="pure")
+async def raises(what: str) -> str:
+    """Raise."""
+    fail(what)
+
+
+@tool(effect="pure")
+def raises_in_a_thread(what: str) -> str:
+    """Raise in a thread."""
+    fail(what)
+
+
+@tool(effect="unsafe")
+async def chained(what: str) -> str:
+    """Raise with a cause and a note."""
+    try:
+        fail(what)
+    except ValueError as error:
+        error.add_note(what)
+        raise RuntimeError(what) from error
+
+
+@tool(effect="pure")
+async def grouped(what: str) -> str:
+    """Raise a group."""
+    raise ExceptionGroup(what, [ValueError(what)])
+
+
+async def fails_later(what):
+    fail(what)
+
+
+@tool(effect="pure")
+async def exits(what: str) -> str:
+    """Exit."""
+    raise SystemExit(what)
+
+
+@tool
+async def duplicates(tx: Transaction, what: str) -> str:
+    """Insert a row twice."""
+    for _ in range(2):
+        await tx.execute("insert into bought (what) values (:what)", what=what)
+
+
+@tool
+async def misspells(tx: Transaction, what: str) -> str:
+    """Send a statement that is none."""
+    await tx.execute(f"selekt '{what}'")
+
+
+@tool
+async def overflows(tx: Transaction, what: str) -> str:
+    """Insert what does not fit."""
+    await tx.execute("insert into bought (what, many) values ('x', :what)", what=what * 99)
+
+
+@tool
+async def mails(tx: Transaction, what: str) -> str:
+    """Send a mail."""
+    await tx.send_mail(f"{what}@example.org", what, what)
+    return "sent"
+
+
+@tool(effect="pure")
+async def leaves_behind(what: str) -> str:
+    """Leave behind what fails outside of the call."""
+    asyncio.create_task(fails_later(what), name=what)
+    asyncio.get_running_loop().call_soon(fail, what)
+    thread = threading.Thread(target=fail, args=(what,), name=what)
+    thread.start()
+    Odd(what)
+    warnings.warn(what)
+    await asyncio.sleep(0.01)
+    gc.collect()
+    return "left"
+
+
+@tool(effect="pure")
+async def uses_libraries(what: str) -> str:
+    """Have libraries log."""
+    logging.getLogger("httpx").info("GET https://a.example/?q=%s", what)
+    logging.getLogger("sqlalchemy.engine.Engine").debug("[%s]", what)
+    try:
+        fail(what)
+    except ValueError as error:
+        logging.getLogger("urllib3").error("it failed: %s", error, exc_info=True)
+    return "used"
+
+
+@tool(effect="pure")
+async def returns(what: str) -> object:
+    """Return what cannot be shown."""
+
+    class Unreadable(dict):
+        def items(self):
+            fail(what)
+
+    return Unreadable(a=1)
+
+
+TOOLS = (raises, raises_in_a_thread, chained, grouped, exits, duplicates, misspells, overflows)
+TOOLS += (mails, leaves_behind, uses_libraries, returns)
+workflow = Workflow(
+    "shop",
+    "You sell things.",
+    TOOLS,
+    schema="create table if not exists bought (what varchar(80) primary key, many int);",
+)
+'''
+NAMES = re.findall(r"^(?:async )?def (\w+)\((?:tx: Transaction, )?what: str\)", TOOLS, re.M)
+
+
+class Asked:
+    """The model: it calls the tools, and refuses prompts in words that quote them."""
+
+    def __init__(self) -> None:
+        self._busy = 0
+
+    async def __call__(self, call: Call) -> None:
+        last = str(call.body["input"][-1])
+        quoted = {"message": f"what is {last}?", "param": CANARY, "code": CANARY}
+        if "reject" in last:
+            await refuses(400, quoted)(call)
+        elif "forbid" in last:
+            await refuses(401, quoted)(call)
+        elif "busy" in last and not self._busy:
+            self._busy += 1
+            await refuses(503, quoted, headers={"retry-after": "0"})(call)
+        elif "malformed" in last:
+            await refuses(400, f"{CANARY} {last}")(call)
+        else:
+            await by_the_rules(call)
+
+
+@contextmanager
+def mail_server() -> Iterator[Sink]:
+    """A server that wants a login and refuses each recipient in words that name it."""
+    sink = Sink(login=(f"{CANARY}-user", f"{CANARY}-password"))
+    sink.answers = {"RCPT": f"550 5.1.1 <{CANARY}@example.org> is not known here"}
+    started, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with sink.serving():
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    started.wait()
+    try:
+        yield sink
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+def post(port: int, key: str, path: str, body: object) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1{path}",
+        json.dumps(body).encode() if body is not None else None,
+        {"authorization": f"Bearer {key}", "content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - its own server
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def turns() -> Iterator[str]:
+    what = json.dumps({"what": f"{CANARY}-argument"})
+    yield from (f"call {name} {what}" for name in NAMES)
+    yield f'call raises {{"what": 5, "{CANARY}": 1}}'
+    yield f'call {CANARY} {{"what": "{CANARY}"}}'
+    yield f"call raises {CANARY}"
+    yield from (f"{word} {CANARY}-prompt" for word in ("reject", "busy", "malformed", "say"))
+
+
+def malformed_requests(port: int) -> None:
+    for sent in (
+        f"GET /{CANARY}\0 HTTP/1.1\r\n\r\n",
+        f"GET / HTTP/1.1\r\nhost: x\r\n{CANARY} x\r\n\r\n",
+        f"{CANARY}\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(sent.encode())
+            client.recv(1_000)
+
+
+@pytest.mark.mysql
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("kind", "format", "level"),
+    [
+        ("server", "json", "debug"),
+        pytest.param("sqlite", "text", "debug", marks=pytest.mark.slow),
+        pytest.param("sqlite", "json", "info", marks=pytest.mark.slow),
+    ],
+)
+def test_no_secret_gets_into_the_log(
+    here: Path, model: ModelServer, kind: str, format: str, level: str
+) -> None:
+    (here / "shop.py").write_text(TOOLS)
+    model.will(Asked())
+    with mail_server() as sink, empty_database(kind, here) as url:
+        environ = {
+            "DATABASE_URL": url,
+            "WORKFLOWS": "shop:workflow",
+            "OPENAI_BASE_URL": model.url,
+            "OPENAI_API_KEY": f"sk-{CANARY}-key",
+            "SMTP_URL": sink.url("?starttls=off", login=f"{CANARY}-user:{CANARY}-password"),
+            "MAIL_FROM": "shop@example.org",
+            "LOG_LEVEL": level,
+            "LOG_FORMAT": format,
+            "NO_COLOR": "1",
+        }
+        assert child(here, "migrate", **environ).status == 0
+        key = child(here, "keys", "create", "ann", **environ).out.strip()
+
+        logged, journal = _used(here, environ, key)
+        ran = child(here, "run", f'call raises {{"what": "{CANARY}"}}', **environ)
+
+    lines = [line for line in ran.err.splitlines() if not line.startswith("twelvefold: ")]
+    logged += "\n".join(lines)
+    assert [line for line in logged.splitlines() if CANARY in line.lower()] == []
+    assert key not in logged
+    assert CANARY in journal  # where the message of an exception is
+    for event in (
+        *("tool_raised", "mail_dead", "model_asked_again", "request_malformed"),
+        *("thread_failed", "ignored_exception", "python_warning"),
+        *("Task exception was never retrieved", "Exception in callback", "it failed: ValueError"),
+    ):
+        assert event in logged, event
+
+
+@contextmanager
+def process(here: Path, environ: dict[str, str], command: str) -> Iterator[Path]:
+    """A process, stopped at the end; all that it prints is in the file."""
+    log = here / f"{command}.log"
+    with log.open("wb") as out:
+        arguments = [sys.executable, "-m", "twelvefold", command]
+        running = subprocess.Popen(
+            arguments, env=child_environ(**environ), cwd=here, stdout=out, stderr=out
+        )
+    try:
+        yield log
+        running.terminate()
+        assert running.wait(timeout=60) == 0
+    finally:
+        running.kill()
+        running.wait()
+
+
+def _used(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
+    """What web and worker print while each does all of it, and the journals of their runs."""
+    port = free_port()
+    web = process(here, {**environ, "PORT": str(port)}, "web")
+    with web as web_log, process(here, environ, "worker") as worker_log:
+        while "web_ready" not in web_log.read_text():
+            time.sleep(0.05)
+        ask = partial(post, port, key)
+        made = [ask("/responses", _turn(text)) for text in turns()]
+        made += [ask("/responses", _turn(text, background=True)) for text in turns()]
+        ask(f"/responses/resp_{CANARY[:1]}?starting_after={CANARY}", None)
+        post(port, f"tw_{CANARY * 7}", "/responses", _turn(CANARY))
+        malformed_requests(port)
+        for one in made:
+            while ask(f"/responses/{one['id']}", None)["status"] in ("queued", "in_progress"):
+                time.sleep(0.05)
+        ask("/responses", _turn(f"forbid {CANARY}", background=True))
+        while not _are_logged(web_log, worker_log):
+            time.sleep(0.05)
+        journals = [ask(f"/conversations/conv_{one['id'][5:49]}/journal", None) for one in made]
+    return web_log.read_text() + worker_log.read_text(), json.dumps(journals)
+
+
+def _are_logged(*logs: Path) -> bool:
+    """Whether the two mails and the wrong key are in the logs of the processes, in whichever."""
+    both = "".join(log.read_text() for log in logs)
+    return both.count("mail_dead") >= 2 and "OPENAI_API_KEY is refused" in both
+
+
+def _turn(text: str, **more: object) -> dict[str, object]:
+    content = [{"type": "input_text", "text": text}]
+    return {"model": "shop", "input": [{"role": "user", "content": content}], **more}

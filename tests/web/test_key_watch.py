@@ -1,0 +1,178 @@
+"""A revoked key ends what waits under it: streams, foreground requests, and followers."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
+from tests.web.serving import Json, Serve, Served
+from tests.web.test_stream import Reader
+from twelvefold.web.auth import FRESH_S, Doors
+from twelvefold.web.key_watch import KeyWatch, watching_keys
+from twelvefold.web.stream import REVOKED
+
+ASKED: Json = {"model": "shop", "input": "hi"}
+CHAT: Json = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def request_of(doors: Doors, token: str = TOKEN) -> Request:
+    """A request that was let in."""
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    scope: dict[str, Any] = {"type": "http", "headers": headers}
+    request = Request(scope)
+    scope["state"] = {"caller": await doors.caller(request.headers)}
+    return request
+
+
+async def turns(watch: KeyWatch) -> None:
+    """Let the watch check its keys a few times."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_all_requests_of_a_revoked_key_end_and_no_other() -> None:
+    keys, clock = Keys([api_key(), api_key(OTHER, "bob", "key-2")]), Clock()
+    doors = Doors(keys.store, is_open=False, clock=clock)
+    mine = [await request_of(doors) for _ in range(3)]
+    others = await request_of(doors, OTHER)
+    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(watch.revoked(one)) for one in mine]
+        other = group.create_task(watch.revoked(others))
+        await turns(watch)
+        keys.revoked.add("key-1")
+        clock.now += FRESH_S + 0.1
+
+        refusals = [await one for one in waiting]
+        await turns(watch)
+
+        assert [error.status for error in refusals] == [401, 401, 401]
+        assert not other.done()
+        other.cancel()
+
+
+async def test_the_database_is_asked_once_for_all_requests_of_a_key() -> None:
+    keys, clock = Keys([api_key()]), Clock()
+    doors = Doors(keys.store, is_open=False, clock=clock)
+    requests = [await request_of(doors) for _ in range(50)]
+    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(watch.revoked(one)) for one in requests]
+        await turns(watch)
+        before = keys.asked
+        for _ in range(3):
+            clock.now += FRESH_S + 0.1
+            await turns(watch)
+
+        assert (before, keys.asked - before) == (1, 3)
+        for one in waiting:
+            one.cancel()
+
+
+async def test_no_key_is_checked_when_no_request_waits() -> None:
+    keys, clock = Keys([api_key()]), Clock()
+    doors = Doors(keys.store, is_open=False, clock=clock)
+    async with watching_keys(doors, poll_s=0) as watch:
+        waiting = asyncio.create_task(watch.revoked(await request_of(doors)))
+        await turns(watch)
+        waiting.cancel()
+        await turns(watch)
+        before = keys.asked
+        for _ in range(3):
+            clock.now += FRESH_S + 0.1
+            await turns(watch)
+
+    assert keys.asked == before
+
+
+async def test_a_database_that_is_away_revokes_nothing() -> None:
+    keys, clock = Keys([api_key()]), Clock()
+    doors = Doors(keys.store, is_open=False, clock=clock)
+    request = await request_of(doors)
+    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = group.create_task(watch.revoked(request))
+        keys.is_away = True
+        clock.now += FRESH_S + 0.1
+        await turns(watch)
+        still_waits = not waiting.done()
+        keys.is_away = False
+        keys.revoked.add("key-1")
+        refusal = await waiting
+
+    assert (still_waits, refusal.status) == (True, 401)
+
+
+# --- whole processes ------------------------------------------------------------------------------
+
+
+async def with_key(serve: Serve) -> Served:
+    """A process whose client has a key."""
+    api = await serve(headers={"authorization": f"Bearer {TOKEN}"}, worker=False)
+    await api.web.services.store.add_key(api_key())
+    return api
+
+
+async def revoked_while(api: Served, *waiting: "asyncio.Task[object]") -> float:
+    """Revoke the key; returns how many seconds later all that waited has ended."""
+    await api.web.services.store.revoke_key("key-1")
+    revoked_at = time.monotonic()
+    await asyncio.wait(waiting)
+    return time.monotonic() - revoked_at
+
+
+async def blocks(api: Served, method: str, path: str, body: Json | None = None) -> list[str]:
+    """What a stream says until it ends."""
+    async with Reader(api.http, method, f"/v1{path}", json=body) as told:
+        return await told.left()
+
+
+async def test_whatever_waits_under_a_revoked_key_ends_and_its_run_goes_on(serve: Serve) -> None:
+    api = await with_key(serve)
+    api.model.gate.clear()
+    queued = await api.ask("later", background=True)
+    async with asyncio.TaskGroup() as group:
+        whole = group.create_task(api.post("/responses", ASKED))
+        chat = group.create_task(api.post("/chat/completions", CHAT))
+        told = group.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
+        chat_told = group.create_task(
+            blocks(api, "POST", "/chat/completions", CHAT | {"stream": True})
+        )
+        followed = group.create_task(blocks(api, "GET", f"/responses/{queued['id']}?stream=true"))
+        while len(api.model.requests) < 4:
+            await asyncio.sleep(0.01)
+
+        await revoked_while(api, whole, chat, told, chat_told, followed)
+    api.model.gate.set()
+
+    for answer in (whole.result(), chat.result()):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    for stream in (told.result(), followed.result()):
+        assert stream[-1] == REVOKED.decode().strip()
+    assert '"code":"invalid_api_key"' in chat_told.result()[-1]
+    runs = await api.web.services.store.runs(limit=10)
+    while any(run.status == "running" for run in runs):
+        await asyncio.sleep(0.01)
+        runs = await api.web.services.store.runs(limit=10)
+    # What is not kept is cancelled, and the background run has no worker here.
+    statuses = sorted(run.status for run in runs)
+    assert statuses == ["cancelled", "cancelled", "completed", "completed", "queued"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.0, 0.7, 1.4, 2.1])
+async def test_a_revoked_key_ends_within_three_seconds(serve: Serve, after_s: float) -> None:
+    api = await with_key(serve)
+    api.model.gate.clear()
+    told = asyncio.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
+    whole = asyncio.create_task(api.post("/responses", ASKED))
+    while len(api.model.requests) < 2:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(after_s)
+
+    took_s = await revoked_while(api, told, whole)
+    api.model.gate.set()
+
+    assert (await whole).status_code == 401
+    assert (await told)[-1] == REVOKED.decode().strip()
+    assert took_s < 3.0

@@ -1,0 +1,218 @@
+"""Clients that do not read: dropped when their socket takes no byte for long; slow ones stay."""
+
+import asyncio
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+import uvloop
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tests.certificates import make_certificates
+from tests.web.doubles import Keys, web_on
+from tests.web.serving import Json, Rules, Serve, Served
+from tests.web.wires import serving_of
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest
+from twelvefold.web import app as web_app
+from twelvefold.web.context import Waits
+from twelvefold.web.stalled import CHECKS, StalledClients
+
+BIG = 12_000_000
+SOON = Waits(stalled_s=0.4)
+
+
+@dataclass(eq=False)
+class Connection:
+    """The part of a connection that is looked at, where the system has no counters."""
+
+    unsent: int = 0
+    is_dropped: bool = False
+    client: tuple[str, int] | None = ("10.0.0.7", 5_000)
+
+    @property
+    def transport(self) -> "Connection":
+        return self
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def abort(self) -> None:
+        self.is_dropped = True
+
+
+def checked(*connections: Connection) -> StalledClients:
+    return StalledClients(cast("list[HttpToolsProtocol]", connections), 60.0)
+
+
+def test_a_client_that_takes_no_byte_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    one = Connection(70_000)
+    stalled = checked(one)
+
+    is_dropped = []
+    for _ in range(CHECKS + 1):
+        stalled.check()
+        is_dropped.append(one.is_dropped)
+
+    assert is_dropped == [False, False, False, False, True]
+    [line] = caplog.records
+    assert line.getMessage() == "client_stalled"
+    assert line.__dict__["fields"] == {"client": "10.0.0.7", "waited_s": 60.0}
+
+
+def test_a_client_that_reads_slowly_stays() -> None:
+    one = Connection(70_000)
+    stalled = checked(one)
+
+    for check in range(50):
+        stalled.check()
+        one.unsent -= check % CHECKS == CHECKS - 1
+
+    assert not one.is_dropped
+
+
+def test_a_client_that_has_everything_stays() -> None:
+    one = Connection(0)
+    stalled = checked(one)
+
+    for _ in range(50):
+        stalled.check()
+
+    assert not one.is_dropped
+
+
+# --- real connections -----------------------------------------------------------------------------
+
+
+class Mute:
+    """A client that sends a request and reads nothing, or slowly."""
+
+    def __init__(
+        self, port: int, method: str, path: str, body: Json | None = None, buffer: int = 4_096
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._socket.connect(("127.0.0.1", port))
+        data = json.dumps(body).encode() if body else b""
+        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(data)}\r\n"
+        self._socket.sendall(f"{head}content-type: application/json\r\n\r\n".encode() + data)
+        self._socket.setblocking(False)
+
+    def __enter__(self) -> "Mute":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
+
+    async def read(self, size: int) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self._socket, size)
+
+
+def port_of(api: Served) -> int:
+    return int(api.address.rpartition(":")[2])
+
+
+async def dropped(caplog: pytest.LogCaptureFixture) -> Json:
+    """What the log says of the client that was dropped, once it was."""
+    while True:
+        lines = [one for one in caplog.records if one.getMessage() == "client_stalled"]
+        if lines:
+            return cast("Json", lines[0].__dict__["fields"])
+        await asyncio.sleep(0.01)
+
+
+async def test_a_stream_that_its_client_never_reads_is_dropped_and_its_run_goes_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await serve(model=Rules(chars=500_000), worker=False, waits=SOON)
+    body = {"model": "shop", "input": f"tell {BIG}", "stream": True}
+
+    with Mute(port_of(api), "POST", "/v1/responses", body):
+        line = await dropped(caplog)
+        [run] = await api.web.services.store.runs(limit=1)
+        done = await api.settled(str(run.run))
+
+    assert line == {"client": "127.0.0.1", "waited_s": SOON.stalled_s}
+    assert done["status"] == "completed"
+
+
+class Endless(Rules):
+    """A model that never comes to the end of its reply."""
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        await self._say("x" * BIG, listener)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_what_is_not_kept_is_cancelled_when_its_client_is_dropped(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await serve(model=Endless(chars=500_000), worker=False, waits=SOON)
+    body = {"model": "shop", "input": "hi", "stream": True, "store": False}
+
+    with Mute(port_of(api), "POST", "/v1/responses", body):
+        await dropped(caplog)
+        [run] = await api.web.services.store.runs(limit=1)
+        while run.status == "running":
+            await asyncio.sleep(0.01)
+            [run] = await api.web.services.store.runs(limit=1)
+
+    assert run.status == "cancelled"
+
+
+async def huge(request: Request) -> Response:
+    return Response(b"x" * BIG)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_whole_answer_that_its_client_never_reads_is_dropped_on_the_loop_that_serves(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    tls: bool,
+) -> None:
+    monkeypatch.setattr(web_app, "ROUTES", [*web_app.ROUTES, Route("/huge", huge)])
+    certificates = make_certificates(tmp_path)
+    paths = {"tls_cert": certificates.path("host"), "tls_key": certificates.path("host-key")}
+    settings = paths if tls else {}
+
+    async def scenario() -> tuple[Json, bytes]:
+        async with web_on(Keys(), waits=SOON, **settings) as web, serving_of(web) as it:
+            ca = certificates.path("ca")
+            client = ssl.create_default_context(cafile=ca) if tls else None
+            wire = await it.connected(limit=1_000, ssl=client)
+            await wire.send(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            line = await dropped(caplog)
+            return line, await wire.rest()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        line, rest = runner.run(scenario())
+
+    assert line == {"client": "127.0.0.1", "waited_s": SOON.stalled_s}
+    assert len(rest) < BIG
+
+
+async def test_a_client_that_reads_a_little_now_and_then_gets_it_all(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await serve(model=Rules(chars=100_000), worker=False, waits=SOON)
+    body = {"model": "shop", "input": "tell 2000000", "stream": True}
+
+    text = b""
+    with Mute(port_of(api), "POST", "/v1/responses", body, buffer=100_000) as client:
+        while b"[DONE]" not in text[-1_000:]:
+            text += await client.read(100_000)
+            await asyncio.sleep(0.01)
+
+    assert b"response.completed" in text
+    assert "client_stalled" not in [one.getMessage() for one in caplog.records]

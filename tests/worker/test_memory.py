@@ -1,0 +1,51 @@
+"""A worker holds only so many bytes of conversations: what has no room stays in the queue."""
+
+import asyncio
+
+from tests.builders import user
+from tests.engine.stage import ANN, Stage
+from tests.worker.test_loop import Gate, enqueue, over, working
+from twelvefold.core.ids import RunId
+from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.services import Services
+from twelvefold.worker.loop import Worker
+
+POLL_S = 0.05
+
+
+async def long_run(services: Services) -> RunId:
+    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user("x" * 20_000)])
+    return run
+
+
+async def test_long_conversations_are_driven_as_they_have_room(stage: Stage) -> None:
+    gate = Gate()
+    services = stage.process(model=gate)
+    runs = [await long_run(services) for _ in range(3)]
+    worker = Worker(services, 10, POLL_S, max_run_bytes=45_000)
+    async with working(worker):
+        await gate.asked_by(2)
+        short = await enqueue(services)
+        await gate.asked_by(3)
+
+        assert (worker.in_flight, gate.most) == (3, 3)
+        gate.open()
+        await over(stage, *runs, short)
+
+    assert gate.asked == 4
+
+
+async def test_a_worker_whose_bytes_are_used_up_looks_for_no_work(stage: Stage) -> None:
+    gate = Gate()
+    services = stage.process(model=gate)
+    worker = Worker(services, 10, POLL_S, max_run_bytes=10_000)
+    async with working(worker):
+        long = await long_run(services)  # has the worker to itself
+        await gate.asked_by(1)
+        short = await enqueue(services)
+        await asyncio.sleep(4 * POLL_S)
+        assert worker.in_flight == 1
+        gate.open()
+        await over(stage, long, short)
+
+    assert worker.in_flight == 0
