@@ -235,6 +235,7 @@ def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
                 "0001",
                 "0002",
                 "0003",
+                "0004",
                 SCHEMA,
                 "workflow enrolment",
             ]

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twelvefold.core.ids import THREAD_ID_LENGTH, RunId, ThreadId, call_id, parse_thread_id
+from twelvefold.core.ids import (
+    THREAD_ID_LENGTH,
+    RunId,
+    ThreadId,
+    call_id,
+    parse_thread_id,
+    position_of,
+)
 from twelvefold.errors import NotFound
 
 THREAD = ThreadId("0123456789abcdef" * 2 + "0123456789ab")
@@ -59,3 +66,7 @@ def test_a_thread_is_read_with_and_without_its_prefix() -> None:
 def test_what_is_no_thread_id_names_no_thread(text: str) -> None:
     with pytest.raises(NotFound, match=r"no thread .* a thread's id is 44 hex digits"):
         parse_thread_id(text)
+
+
+def test_a_call_says_at_which_position_its_reply_is() -> None:
+    assert position_of(call_id(12, 3)) == 12

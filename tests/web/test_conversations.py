@@ -215,6 +215,10 @@ async def test_conversations_are_listed_newest_first_with_how_they_are(api: Serv
     assert listed["data"][0]["response"] == done["id"]
     assert (first["has_more"], second["data"]) == (True, [listed["data"][1]])
     assert not listed["has_more"]
+    upwards = (await api.get("/conversations", order="asc", limit=2)).json()
+    last = (await api.get("/conversations", order="asc", after=upwards["last_id"])).json()
+    assert [*upwards["data"], *last["data"]] == listed["data"][::-1]
+    assert (upwards["has_more"], last["has_more"]) == (True, False)
 
 
 async def test_a_list_says_what_each_conversation_says_and_reads_none_of_them_whole(

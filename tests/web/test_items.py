@@ -18,8 +18,9 @@ from tests.builders import (
 )
 from tests.web.journals import THREAD, started
 from tests.web.sdk import check_items
+from tests.web.whole import item_list
 from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded
-from twelvefold.web.items import input_items, item_list
+from twelvefold.web.items import input_items
 
 
 def _brought(*items: Item) -> list[Item]:

@@ -101,6 +101,6 @@ async def test_another_ones_item_is_not_there(serve: Serve) -> None:
 async def test_an_order_that_a_list_has_not_is_refused(serve: Serve) -> None:
     api = await serve()
 
-    answer = await api.get("/conversations", order="asc")
+    answer = await api.get("/conversations", order="sideways")
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "order")

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from tests.web.journals import RUN, State, histories, read_on, view
 from tests.web.sdk import check_events, check_items
+from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.items import item_list
 from twelvefold.web.wire import Json, Telling, ToolItems, parts
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from twelvefold.admin.classify import classify_all
 from twelvefold.boot import (
     SCHEMA,
     check_database,
@@ -46,6 +47,7 @@ async def migrate(settings: Settings, services: Services) -> list[str]:
         log.info("schema_migrated", revision=revision)
     if await store.add_release(release := this_release(settings, newer)):
         log.info("release_put_in_place", version=release.version, commit=release.commit)
+    await classify_all(store)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
         await _make_tables(services.store, workflow)

@@ -145,7 +145,8 @@ class Settings:
     max_run_bytes: Annotated[
         int,
         whole(65_536, 1 << 40),
-        "bytes of the conversations of all runs in flight in one process, half for one principal",
+        "bytes of the conversations of runs in flight in one process; of one principal half of them in "
+        "web, 7/8 in a worker",
     ] = 25_165_824
     max_queued: Annotated[
         int,

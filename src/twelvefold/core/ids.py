@@ -24,6 +24,11 @@ def call_id(position: int, index: int) -> CallId:
     return CallId(f"{position}.{index}")
 
 
+def position_of(call: CallId) -> int:
+    """The position of the reply that a call is of."""
+    return int(call.partition(".")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class RunId:
     """One turn of a thread; `ordinal` counts from 1."""

@@ -5,7 +5,7 @@ imported from here, too. `ReadOnly`, `Transaction`, `Principal` and `CallKey` ar
 asks for by type.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
@@ -22,6 +22,7 @@ from twelvefold.core.records import (
     Delta,
     Heard,
     IdempotentRequest,
+    LatestRun,
     Lease,
     Letter,
     ListedThread,
@@ -35,6 +36,7 @@ from twelvefold.core.records import (
     RunRecord,
     RunStatus,
     Schema,
+    Segment,
     ThreadHead,
     ThreadRecord,
     ToolSpec,
@@ -54,6 +56,7 @@ __all__ = [
     "Heard",
     "IdempotentRequest",
     "Ids",
+    "LatestRun",
     "Lease",
     "Letter",
     "ListedThread",
@@ -71,6 +74,7 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "Schema",
+    "Segment",
     "Silence",
     "StepTransaction",
     "Store",
@@ -184,8 +188,17 @@ class Store(Protocol):
 
     # --- conversations, for those who read along or look back ---------------------------------
 
-    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+    async def follow(
+        self,
+        thread: ThreadId,
+        *,
+        after: int,
+        deltas_after: tuple[int, int],
+        to: int | None = None,
+    ) -> Heard:
         """The thread's own entries behind a position, and deltas behind (position, number).
+
+        Those up to `to`, if it is given.
 
         One snapshot of both: an entry without the deltas in front of it would not be the story
         that others read later.
@@ -211,8 +224,51 @@ class Store(Protocol):
         """The thread's own first entry behind a position; None if there is none."""
         ...
 
-    async def deleted_runs(self, thread: ThreadId) -> frozenset[int]:
+    async def lineage(self, head: ThreadHead) -> tuple[Segment, ...]:
+        """Where the entries of a thread are: those of its origins first, its own last."""
+        ...
+
+    async def window(
+        self,
+        lineage: Sequence[Segment],
+        *,
+        after: int,
+        to: int,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        """Some of the entries behind `after` and up to `to`, in order, or the last of them first.
+
+        Empty only if there are none; a bounded number otherwise, and no more bytes than a bound
+        plus one entry.
+        """
+        ...
+
+    async def answers(self, lineage: Sequence[Segment], *, after: int, to: int) -> list[Entry]:
+        """Some of the answers to approvals behind `after` and up to `to`, in order."""
+        ...
+
+    async def size_of(self, lineage: Sequence[Segment]) -> int:
+        """The length of all these entries in bytes; the database reads them, nobody else."""
+        ...
+
+    async def run_at(self, head: ThreadHead) -> int:
+        """The ordinal of the run of a thread's last entry; 0 if it has none."""
+        ...
+
+    async def waits(self, run: RunId, *, before: int) -> int:
+        """How often a run had to wait for a person, by its entries before a position."""
+        ...
+
+    async def last_start(self, lineage: Sequence[Segment], position: int) -> Entry | None:
+        """The first entry of the run that was under way at a position; None if none was."""
+        ...
+
+    async def deleted_runs(self, lineage: Sequence[Segment]) -> frozenset[int]:
         """The ordinals of deleted runs, also those of threads that it was forked from."""
+        ...
+
+    async def removed_items(self, lineage: Sequence[Segment]) -> frozenset[str]:
+        """The ids of items that were taken out again, as the entries say that did so."""
         ...
 
     async def new_thread(
@@ -226,9 +282,29 @@ class Store(Protocol):
         ...
 
     async def threads(
-        self, principal: str, *, limit: int, before: ThreadId | None = None
+        self,
+        principal: str,
+        *,
+        limit: int,
+        after: ThreadId | None = None,
+        newest_first: bool = True,
     ) -> list[ListedThread]:
-        """The principal's newest threads, newest first; with `before`, those older than that."""
+        """The principal's listed threads in the order of their ids, those behind `after`.
+
+        Threads that an older release wrote are classified first, at most `limit` of them.
+        """
+        ...
+
+    async def listed_thread(self, thread: ThreadId) -> ListedThread:
+        """One thread as a list shows it. Raises NotFound, also if it is not listed."""
+        ...
+
+    async def classify(self, *, limit: int, principal: str = "") -> int:
+        """Find out which threads of older releases are listed, and their titles.
+
+        Looks at `limit` of them at most, the newest first, of one principal if one is given;
+        returns how many it has classified. Leaves out those that are being written to.
+        """
         ...
 
     async def describe(self, thread: ThreadId, metadata: Mapping[str, str]) -> None:
@@ -261,11 +337,12 @@ class Store(Protocol):
         """
         ...
 
-    async def delete_run(self, run: RunId, *, thread_at: int = 0) -> None:
+    async def delete_run(self, run: RunId) -> None:
         """Hide a run that is over from `run` and `runs`; its thread keeps what was said.
 
-        A thread that is at `thread_at` is hidden with the last of its runs. Raises NotFound, or
-        Conflict while it is not over.
+        With its last run a thread is hidden that nobody could find again: one of nothing but
+        responses, none of them begun in a conversation. Raises NotFound, or Conflict while the
+        run is not over.
         """
         ...
 

@@ -109,7 +109,9 @@ class IdempotentRequest:
 class RunRecord:
     """A run as the operator sees it. Times are microseconds since 1970 by the server's clock.
 
-    `thread_size` is the `size` of its thread's `ThreadHead`.
+    Its entries are behind `began` - 1 and up to `last_position`, None where no later run bounds
+    them; both are of a single run alone, not of one in a list. `thread_size` is the `size` of its
+    thread's `ThreadHead`.
     """
 
     run: RunId
@@ -124,6 +126,8 @@ class RunRecord:
     leased: bool
     cancel_asked: bool
     background: bool = False
+    began: int = field(default=0, compare=False)
+    last_position: int | None = field(default=None, compare=False)
     thread_size: int | None = None
 
 
@@ -131,9 +135,10 @@ class RunRecord:
 class ThreadHead:
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
-    `forked_at` is 0 where it was not forked. `size`: about the bytes of all its entries, those of
-    the threads it was forked from included, without the latest step; None where no release has
-    written it yet.
+    `forked_at` is 0 where it was not forked. `listed` says whether its principal may list and open
+    it; None: an older release wrote it, and nobody has looked yet. `size`: about the bytes of all
+    its entries, those of the threads it was forked from included, without the latest step; None
+    where no release has written it yet.
     """
 
     id: ThreadId
@@ -145,6 +150,7 @@ class ThreadHead:
     created_at_us: int
     metadata: Mapping[str, str]
     size: int | None = None
+    listed: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +264,35 @@ class ThreadRecord:
         return sum(entry.size for entry in self.entries)
 
 
-@dataclass(frozen=True, slots=True)
-class ListedThread:
-    """A thread as a list shows it.
+class Segment(NamedTuple):
+    """The entries behind `after` and up to `to` that are a thread's own."""
 
-    `entries`, in order, are the first in which a user said something, and of its own from the
-    beginning of its last run on: what others brought along, what made the run wait, and the last
-    of the run. `status` is that of the last run, None where there is none, or it was deleted.
+    thread: ThreadId
+    after: int
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRun:
+    """The last run of a thread that was not deleted.
+
+    `responses` counts its responses: the first, and one for each time that it went on after it
+    had to wait for a person.
     """
 
-    head: ThreadHead
-    entries: tuple[Entry, ...]
-    status: RunStatus | None
+    run: RunId
+    responses: int
+    status: RunStatus
     cancel_asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedThread:
+    """A thread as a list shows it. `title` is "" where no user has said anything in it."""
+
+    head: ThreadHead
+    title: str
+    latest: LatestRun | None
 
 
 @dataclass(frozen=True, slots=True)

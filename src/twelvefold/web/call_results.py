@@ -29,6 +29,7 @@ from twelvefold.core.wishes import client_names
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.ids import parse_own_call_id
 from twelvefold.web.inputs import RESULT
+from twelvefold.web.thread_reader import ThreadReader
 
 _Call = tuple[str, str, str]
 """A call as it goes over the wire: its id, name and arguments."""
@@ -62,13 +63,23 @@ def call_history(entries: Iterable[Entry]) -> CallHistory:
     reading = _Reading()
     for entry in entries:
         reading.take(entry)
-    return CallHistory(
-        frozenset(reading.awaited),
-        frozenset(reading.answered),
-        frozenset(reading.run_here),
-        frozenset(reading.made),
-        frozenset(reading.said),
-    )
+    return reading.history()
+
+
+async def history_of(
+    reader: ThreadReader, *, to: int | None = None, with_deleted: bool = False
+) -> CallHistory:
+    """The calls of a conversation, up to a position; it is read a window at a time."""
+    reading = _Reading()
+    async for entry in reader.entries(to=to):
+        if with_deleted or not await reader.is_gone(entry):
+            reading.take(entry)
+    return reading.history()
+
+
+def brings_calls(items: Iterable[Item]) -> bool:
+    """Whether there are calls or results among items: only those are compared with what was."""
+    return any(item["type"] in (RESULT, "function_call") for item in items)
 
 
 class _Reading:
@@ -82,6 +93,15 @@ class _Reading:
         self.said: set[bytes] = set()
         self._theirs: frozenset[str] = frozenset()
         self._wire_ids: dict[CallId, str] = {}
+
+    def history(self) -> CallHistory:
+        return CallHistory(
+            frozenset(self.awaited),
+            frozenset(self.answered),
+            frozenset(self.run_here),
+            frozenset(self.made),
+            frozenset(self.said),
+        )
 
     def take(self, entry: Entry) -> None:
         match entry.event:

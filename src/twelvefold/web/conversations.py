@@ -6,7 +6,7 @@ before stays read. Listing, the journal and forks are our own, no part of the Op
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -14,43 +14,40 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.events import (
-    Entry,
-    Event,
-    Item,
-    ItemRemoved,
-    ItemsAdded,
-    RunStarted,
-    encode,
-    size_of,
-)
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import OVER, ListedThread, RunRecord, Store, ThreadHead, ThreadRecord
+from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded, encode, size_of
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
 from twelvefold.engine.patience import patiently
-from twelvefold.errors import Conflict, DuplicateRow, NotFound
+from twelvefold.errors import Conflict, DuplicateRow
 from twelvefold.web.auth import principal_of
-from twelvefold.web.call_results import call_history, without_repeats
+from twelvefold.web.call_results import (
+    NO_CALLS,
+    brings_calls,
+    history_of,
+    without_repeats,
+)
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
-from twelvefold.web.ids import conversation_id, parse_conversation_id
+from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.inputs import item_of
-from twelvefold.web.items import input_items, item_list
-from twelvefold.web.journal import Journal, latest_response
-from twelvefold.web.kept import head_of, is_kept, kept_of
-from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of, paged
+from twelvefold.web.item_pages import ItemPages, ItemView, items_of
+from twelvefold.web.items import input_items
+from twelvefold.web.journal import Journal
+from twelvefold.web.kept import head_of
+from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
 from twelvefold.web.responses import cancelled
 from twelvefold.web.shapes import Json
+from twelvefold.web.thread_reader import reader_of
 
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""
 MOST_ENTRIES = 500
-TITLE_CHARS = 80
 LOCK_S = 5.0
 LOOK_S = 0.2
 
@@ -61,7 +58,7 @@ LOOK_S = 0.2
 async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
-    fields: Mapping[str, Check] = {"metadata": metadata, "items": _items()}
+    fields: Mapping[str, Check] = {"metadata": metadata, "items": _some_items()}
     given = members(await json_body(request, may_be_empty=True), fields, ())
     items = await resolved(web, principal, given.get("items", ()), "items")
     items = without_repeats(items, at="items")
@@ -76,14 +73,14 @@ async def create(request: Request) -> Response:
     return json_response(_conversation(await store.thread(thread)))
 
 
-def _items(least: int = 0) -> Check:
+def _some_items(least: int = 0) -> Check:
     return list_of(item_of, least=least, most=MOST_ITEMS)
 
 
 async def retrieve(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}`, with what the page wants to know beside."""
     web, head = web_of(request), await _head(request)
-    return await _answer(web, head)
+    return await _answer(web, head.id)
 
 
 async def update(request: Request) -> Response:
@@ -118,17 +115,10 @@ async def _head(request: Request) -> ThreadHead:
     return await head_of(web_of(request).services.store, principal_of(request), thread)
 
 
-async def _answer(web: Web, head: ThreadHead) -> Response:
+async def _answer(web: Web, thread: ThreadId) -> Response:
     """A conversation with all that is to be said about it."""
-    record = await _loaded(web, head)
-    run = await _last_run(web, record)
-    return json_response(_conversation(head) | _summary(head, record, run))
-
-
-async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
-    """What of the conversation's journal is to be seen. Raises NotFound if that is nothing."""
-    store = web.services.store
-    return await kept_of(store, await store.load(head.id))
+    listed = await patiently(lambda: web.services.store.listed_thread(thread), PATIENCE_S)
+    return json_response(_row(listed))
 
 
 # --- its items ----------------------------------------------------------------------------------
@@ -137,46 +127,32 @@ async def _loaded(web: Web, head: ThreadHead) -> ThreadRecord:
 async def list_items(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items`."""
     page = page_of(request.query_params)
-    return json_response(paged(await _listed(request), page))
+    return json_response(await (await _items(request)).page(page))
 
 
 async def get_item(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items/{item_id}`."""
-    return json_response(_found(await _listed(request), request))
+    return json_response(await (await _items(request)).item(request.path_params["item_id"]))
 
 
-async def _listed(request: Request) -> list[Json]:
+async def _items(request: Request) -> ItemPages:
     web, head = web_of(request), await _head(request)
-    return _items_of(request, await _loaded(web, head))
-
-
-def _items_of(request: Request, record: ThreadRecord) -> list[Json]:
-    how = web_of(request).settings
-    return item_list(
-        record.id,
-        record.entries,
-        tool_items=how.tool_items,
-        tool_outputs=how.tool_outputs,
-        wanted=tool_items_of(request.headers),
-    )
-
-
-def _found(items: Sequence[Json], request: Request) -> Json:
-    wanted = request.path_params["item_id"]
-    for item in items:
-        if item["id"] == wanted:
-            return item
-    raise NotFound(f"no item {wanted!r} in this conversation")
+    how = web.settings
+    view = ItemView(how.tool_items, how.tool_outputs, tool_items_of(request.headers))
+    return await items_of(web.services.store, head, view)
 
 
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"items": _items(1)}, ("items",))
+    given = members(await json_body(request), {"items": _some_items(1)}, ("items",))
     items = await resolved(web, principal, given["items"], "items")
 
-    def event(record: ThreadRecord) -> Event:
-        return ItemsAdded(without_repeats(items, call_history(record.entries), at="items"))
+    async def event(head: ThreadHead) -> Event:
+        calls = NO_CALLS
+        if brings_calls(items):
+            calls = await history_of(await reader_of(web.services.store, head))
+        return ItemsAdded(without_repeats(items, calls, at="items"))
 
     entry = await _added(web, head, event, ClientWatch(web, request))
     return json_response(listed(input_items(head.id, entry), has_more=False))
@@ -186,15 +162,19 @@ async def delete_item(request: Request) -> Response:
     """`DELETE /v1/conversations/{conversation_id}/items/{item_id}`."""
     web, head = web_of(request), await _head(request)
 
-    def event(record: ThreadRecord) -> Event:
-        return ItemRemoved(_found(_items_of(request, record), request)["id"])
+    async def event(_: ThreadHead) -> Event:
+        item = await (await _items(request)).item(request.path_params["item_id"])
+        return ItemRemoved(item["id"])
 
     await _added(web, head, event, ClientWatch(web, request))
     return json_response(_conversation(head))
 
 
 async def _added(
-    web: Web, head: ThreadHead, event: Callable[[ThreadRecord], Event], client: ClientWatch
+    web: Web,
+    head: ThreadHead,
+    event: Callable[[ThreadHead], Awaitable[Event]],
+    client: ClientWatch,
 ) -> Entry:
     """Append an entry between two runs, as soon as the one under way is over.
 
@@ -203,18 +183,18 @@ async def _added(
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + LOCK_S
     while True:
-        record = await store.load(head.id)
-        run = record.entries[-1].run if record.entries else 0
-        said = event(await kept_of(store, record))
-        check_room(record.head, record.size, size_of(encode(said)[2]), web.services.limits)
+        said = await event(head)
+        run, size = await store.run_at(head), await store.size_of(await store.lineage(head))
+        check_room(head.head, size, size_of(encode(said)[2]), web.services.limits)
         try:
-            return await _put_in(store, head.id, record.head, record.size, run, said)
+            return await _put_in(store, head.id, head.head, size, run, said)
         except Conflict as error:
             if asyncio.get_running_loop().time() >= end:
                 message = "a turn of this conversation is not over; try again in a moment"
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
         await client.check()
         await asyncio.sleep(LOOK_S)
+        head = await store.thread(head.id)
 
 
 async def _put_in(
@@ -230,79 +210,35 @@ async def _put_in(
 
 
 async def list_all(request: Request) -> Response:
-    """`GET /v1/conversations`: the newest first, each with its title and how its last run is."""
+    """`GET /v1/conversations`: each with its title and how its last run is."""
     web, principal = web_of(request), principal_of(request)
     page = page_of(request.query_params)
-    if not page.newest_first:
-        refuse("conversations are listed newest first", "order", "unsupported_value")
-    before = parse_conversation_id(page.after) if page.after else None
-    found: list[Json] = []
-    while len(found) <= page.limit:
-        threads = await web.services.store.threads(
-            principal.id, limit=page.limit + 1, before=before
-        )
-        found += [one for thread in threads if (one := _row(thread))]
-        if len(threads) <= page.limit:
-            break
-        before = threads[-1].head.id
-    return json_response(listed(found[: page.limit], len(found) > page.limit))
-
-
-def _row(thread: ListedThread) -> Json | None:
-    """A conversation as it is listed; None for one that was not to be kept.
-
-    Once a run was to be kept, so are all behind it: the last one says it for the whole thread.
-    """
-    head, entries = thread.head, thread.entries
-    record = ThreadRecord(
-        head.id, head.principal, head.workflow, head.head, head.forked_at, entries
+    after = parse_conversation_id(page.after) if page.after else None
+    found = await web.services.store.threads(
+        principal.id, limit=page.limit + 1, after=after, newest_first=page.newest_first
     )
-    if not is_kept(record):
-        return None
-    return _conversation(head) | _summary(head, record, thread)
+    rows = [_row(thread) for thread in found]
+    return json_response(listed(rows[: page.limit], len(rows) > page.limit))
 
 
-def _summary(head: ThreadHead, record: ThreadRecord, run: RunRecord | ListedThread | None) -> Json:
-    """What is to be said about a conversation; the entries of a `ListedThread` are enough."""
+def _row(thread: ListedThread) -> Json:
+    """A conversation as it is listed."""
+    head, latest = thread.head, thread.latest
     source, position = head.forked_from, head.forked_at
     forked = {"id": conversation_id(source), "position": position} if source else None
-    return {
-        "title": _title(record.entries),
-        "status": _status(run) if run else None,
-        "response": latest_response(record),
-        "model": record.workflow or None,
+    response = str(ResponseId(latest.run, latest.responses - 1)) if latest else None
+    return _conversation(head) | {
+        "title": thread.title,
+        "status": _status(latest) if latest else None,
+        "response": response,
+        "model": head.workflow or None,
         "forked_from": forked,
     }
 
 
-def _status(run: RunRecord | ListedThread) -> str | None:
+def _status(run: LatestRun) -> str:
     """How a run is; one that is to be cancelled comes to no other end any more."""
     return "cancelled" if run.cancel_asked and run.status not in OVER else run.status
-
-
-async def _last_run(web: Web, record: ThreadRecord) -> RunRecord | None:
-    if record.head <= record.forked_at:
-        return None
-    try:
-        return await web.services.store.run(RunId(record.id, record.entries[-1].run))
-    except NotFound:
-        return None  # it was deleted, or there is none yet
-
-
-def _title(entries: Sequence[Entry]) -> str:
-    """What was said first, in one line."""
-    for entry in entries:
-        if isinstance(entry.event, RunStarted | ItemsAdded):
-            for item in entry.event.items:
-                if item.get("role") == "user" and (text := _text(item)):
-                    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
-    return ""
-
-
-def _text(item: Item) -> str:
-    content = item.get("content") or ""
-    parts = [content] if isinstance(content, str) else [one.get("text", "") for one in content]
-    return " ".join(" ".join(parts).split())
 
 
 async def journal(request: Request) -> Response:
@@ -311,10 +247,10 @@ async def journal(request: Request) -> Response:
     check_oldest_first(query)
     after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MOST_ENTRIES, 1)
     web, head = web_of(request), await _head(request)
-    record = await _loaded(web, head)
-    workflow = web.services.workflows.get(record.workflow)
-    shown = Journal(record, workflow, web.settings.tool_outputs)
-    return json_response(shown.page(after, min(limit, MOST_ENTRIES)))
+    services, outputs = web.services, web.settings.tool_outputs
+    reader = await reader_of(services.store, head)
+    shown = Journal(reader, services.store, services.workflows.get(head.workflow), outputs)
+    return json_response(await shown.page(after, min(limit, MOST_ENTRIES)))
 
 
 async def fork(request: Request) -> Response:
@@ -325,17 +261,16 @@ async def fork(request: Request) -> Response:
     if position > head.head:
         refuse(f"the conversation has {head.head} entries", "position")
     made = await fork_at(web.services, head.id, position, principal=principal)
-    forked = await web.services.store.thread(made)
-    return await _answer(web, forked)
+    return await _answer(web, made)
 
 
 async def cancel(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/cancel`: its run, however it was begun."""
     web, head = web_of(request), await _head(request)
-    run = await _last_run(web, await _loaded(web, head))
-    if run is not None and run.status not in OVER:
-        await cancelled(web, run.run)
-    return await _answer(web, head)
+    latest = (await web.services.store.listed_thread(head.id)).latest
+    if latest is not None and latest.status not in OVER:
+        await cancelled(web, latest.run)
+    return await _answer(web, head.id)
 
 
 _ONE = "/v1/conversations/{conversation_id}"

@@ -1,16 +1,8 @@
-"""Items in lists: what a request brought along, and all that a conversation holds."""
+"""Items in lists: what a request brought along, and what came of it."""
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
-from twelvefold.core.events import (
-    ApprovalAnswered,
-    Entry,
-    Item,
-    ItemRemoved,
-    ItemsAdded,
-    RunStarted,
-)
+from twelvefold.core.events import ApprovalAnswered, Entry, Item, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.web import shapes
 from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
@@ -19,63 +11,23 @@ from twelvefold.web.view import View
 from twelvefold.web.wire import Telling, parts
 
 
-def item_list(
-    thread: ThreadId,
-    entries: Sequence[Entry],
-    *,
-    tool_items: ToolItems = "mcp_call",
-    tool_outputs: ToolOutputs = "full",
-    wanted: str = "",
+def run_items(
+    thread: ThreadId, entries: Sequence[Entry], tool_items: ToolItems, tool_outputs: ToolOutputs
 ) -> list[Json]:
-    """All items of a conversation, input and output, oldest first, without those taken out.
-
-    `wanted` is how the reader wants the server's calls shown; without it each run's are as its
-    caller wanted them, else as `tool_items` says. What a call came to in the end stands where it
-    was first shown.
-    """
-    items: dict[str, Json] = {}
-    for stretch in _stretches(entries):
-        asked = "" if wanted else _tool_items_of(stretch[0])
-        shown = cast("ToolItems", wanted or asked or tool_items)
-        for item in _items_of(thread, stretch, shown, tool_outputs):
-            items[item["id"]] = item
-    for entry in entries:
-        if isinstance(entry.event, ItemRemoved):
-            items.pop(entry.event.item, None)
-    return list(items.values())
-
-
-def _tool_items_of(first: Entry) -> str:
-    return first.event.asked.tool_items if isinstance(first.event, RunStarted) else ""
-
-
-def _stretches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    """Runs, and what was put in between them, each by itself."""
-    stretch: list[Entry] = []
-    for entry in entries:
-        if isinstance(entry.event, RunStarted | ItemsAdded) and stretch:
-            yield stretch
-            stretch = []
-        if not isinstance(entry.event, ItemRemoved):
-            stretch.append(entry)
-    if stretch:
-        yield stretch
-
-
-def _items_of(
-    thread: ThreadId, stretch: list[Entry], tool_items: ToolItems, tool_outputs: ToolOutputs
-) -> Iterable[Json]:
-    first = stretch[0]
-    if not isinstance(first.event, RunStarted):
-        yield from input_items(thread, first)
-        return
+    """What a run's first entry brought along, and what came of it, by these entries of it."""
+    first = entries[0]
+    assert isinstance(first.event, RunStarted)  # noqa: S101 - nothing else begins a run
     view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
-    for number, part in enumerate(parts(stretch)):
-        yield from input_items(thread, part[0])
+    items: dict[str, Json] = {}
+    for number, part in enumerate(parts(entries)):
         telling = Telling(ResponseId(RunId(thread, first.run), number), view)
-        for entry in stretch:
+        telling.position = first.position - 1
+        for entry in entries:
             telling.feed(entry)
-        yield from telling.response()["output"]
+        output = telling.response()["output"]
+        # What became of an item that is there already stands where that was shown first.
+        items |= {item["id"]: item for item in (*input_items(thread, part[0]), *output)}
+    return list(items.values())
 
 
 def input_items(thread: ThreadId, entry: Entry) -> list[Json]:

@@ -3,7 +3,8 @@
 Our own, no part of the OpenAI API. Each entry stands for itself: a result has its call's arguments.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -22,12 +23,15 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.ids import CallId, RunId, call_id
-from twelvefold.core.ports import ThreadRecord
+from twelvefold.core.ids import CallId, RunId, call_id, position_of
+from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
+from twelvefold.engine.patience import patiently
 from twelvefold.web.ids import ResponseId, tool_call_id
+from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.shapes import Json, ToolOutputs, content_of, result_shown
-from twelvefold.web.wire import parts
+from twelvefold.web.thread_reader import PAGE_BYTES, ThreadReader, cut
+from twelvefold.web.wire import makes_wait
 
 _SECOND_US = 1_000_000
 _FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved
@@ -38,44 +42,73 @@ _OF_A_CALL = (
 
 
 class Journal:
-    """The entries of a thread, those included that it had when it was forked."""
+    """The entries of a conversation, those included that it had when it was forked."""
 
-    def __init__(self, record: ThreadRecord, workflow: Workflow | None, outputs: ToolOutputs):
-        self._record = record
+    def __init__(
+        self, reader: ThreadReader, store: Store, workflow: Workflow | None, outputs: ToolOutputs
+    ) -> None:
+        self._reader = reader
+        self._store = store
         self._workflow = workflow
         self._outputs = outputs
-        self._calls = dict(_calls(record.entries))
-        self._responses = dict(_responses(record))
+        self._earlier: Entry | None = None
+        self._calls: dict[CallId, Json] = {}
+        self._waits: dict[int, int] = {}
 
-    def page(self, after: int, limit: int) -> Json:
-        """So many of the entries behind a position, oldest first."""
-        entries = self._record.entries
-        before = [None, *entries]
-        behind = [(one, two) for one, two in zip(before, entries, strict=False)]
-        wanted = [(one, two) for one, two in behind if two.position > after]
-        page = [self._shown(entry, earlier) for earlier, entry in wanted[:limit]]
+    async def page(self, after: int, limit: int, size: int = PAGE_BYTES) -> Json:
+        """So many of the entries behind a position, oldest first; fewer if they are large."""
+        data, has_more = await cut(self._entries(after), limit, size)
         return {
             "object": "list",
-            "data": page,
-            "last": page[-1]["position"] if page else after,
-            "has_more": len(wanted) > limit,
+            "data": data,
+            "last": data[-1]["position"] if data else after,
+            "has_more": has_more,
         }
 
-    def _shown(self, entry: Entry, earlier: Entry | None) -> Json:
-        alone = earlier is None or isinstance(entry.event, _FROM_OUTSIDE)
-        took_us = 0 if earlier is None else max(entry.at_us - earlier.at_us, 0)
+    async def _entries(self, after: int) -> AsyncGenerator[tuple[Json, int], None]:
+        async with aclosing(self._reader.entries(after=after)) as entries:
+            async for entry in entries:
+                if not await self._reader.is_gone(entry):
+                    yield await self._shown(entry), entry.size
+                self._earlier = entry
+
+    async def _shown(self, entry: Entry) -> Json:
         return {
             "position": entry.position,
             "type": type(entry.event).__name__,
             "run": entry.run,
-            "response": self._responses.get(entry.position),
-            "inherited": entry.position <= self._record.forked_at,
+            "response": await self._response(entry),
+            "inherited": entry.position <= self._reader.head.forked_at,
             "at": entry.at_us / _SECOND_US,
-            "took_ms": None if alone else took_us / 1_000,
-            **self._told(entry),
+            "took_ms": await self._took_ms(entry),
+            **await self._told(entry),
         }
 
-    def _told(self, entry: Entry) -> Json:
+    async def _took_ms(self, entry: Entry) -> float | None:
+        if isinstance(entry.event, _FROM_OUTSIDE):
+            return None
+        earlier = self._earlier or await self._reader.entry(entry.position - 1)
+        return max(entry.at_us - earlier.at_us, 0) / 1_000 if earlier else None
+
+    async def _response(self, entry: Entry) -> str | None:
+        """Which response an entry is of; None for what is of none, or of another thread's."""
+        if isinstance(entry.event, ItemsAdded | ItemRemoved):
+            return None
+        head = self._reader.head
+        if entry.position <= head.forked_at:
+            return None
+        run, store = RunId(head.id, entry.run), self._store
+        if entry.run not in self._waits:
+            before = entry.position
+            self._waits = {
+                entry.run: await patiently(lambda: store.waits(run, before=before), PATIENCE_S)
+            }
+        number = self._waits[entry.run]
+        if makes_wait(entry.event):
+            self._waits[entry.run] += 1
+        return str(ResponseId(run, number))
+
+    async def _told(self, entry: Entry) -> Json:
         match entry.event:
             case RunStarted(items=items, workflow=workflow, release=release):
                 return {"model": workflow, "release": release, "items": list(items)}
@@ -84,22 +117,33 @@ class Journal:
             case ItemRemoved(item=item):
                 return {"item": item}
             case ModelReplied() as reply:
+                self._calls = dict(_calls_of(entry.position, reply))
                 return _replied(entry.position, reply)
             case RunFinished(status=status, reason=reason, error=error):
                 return {"status": status, "reason": reason, "error": error}
             case event:
-                return self._of_a_call(event)
+                return await self._of_a_call(event)
 
-    def _of_a_call(self, event: _OF_A_CALL) -> Json:
-        call = self._calls.get(event.call, {})
+    async def _of_a_call(self, event: _OF_A_CALL) -> Json:
+        call = await self._call(event.call)
         about = {
             "call": event.call,
-            "item": tool_call_id(self._record.id, event.call),
+            "item": tool_call_id(self._reader.head.id, event.call),
             "tool": call.get("tool"),
             "arguments": call.get("arguments"),
             "effect": self._effect(call.get("tool", "")),
         }
         return about | self._came_of_it(event)
+
+    async def _call(self, id: CallId) -> Json:
+        """A call as its reply has it, which may stand before the page."""
+        if id not in self._calls:
+            position = position_of(id)
+            reply = await self._reader.entry(position)
+            self._calls = {id: {}}
+            if reply and isinstance(reply.event, ModelReplied):
+                self._calls |= dict(_calls_of(position, reply.event))
+        return self._calls[id]
 
     def _came_of_it(self, event: _OF_A_CALL) -> Json:
         match event:
@@ -133,31 +177,7 @@ def _replied(position: int, reply: ModelReplied) -> Json:
     }
 
 
-def _calls(entries: Sequence[Entry]) -> Iterator[tuple[CallId, Json]]:
-    for entry in entries:
-        if isinstance(entry.event, ModelReplied):
-            yield from _calls_of(entry.position, entry.event)
-
-
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
     for index, item in enumerate(called(reply)):
         id = call_id(position, index)
         yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}
-
-
-def _responses(record: ThreadRecord) -> Iterator[tuple[int, str]]:
-    """By position, of which response an entry is; those of another thread are left out."""
-    runs: dict[int, list[Entry]] = {}
-    for entry in record.entries:
-        if entry.position > record.forked_at:
-            runs.setdefault(entry.run, []).append(entry)
-    for ordinal, entries in runs.items():
-        for number, part in enumerate(parts(entries)):
-            id = ResponseId(RunId(record.id, ordinal), number)
-            yield from ((entry.position, str(id)) for entry in part)
-
-
-def latest_response(record: ThreadRecord) -> str | None:
-    """The last response of a thread's own; None if it has none."""
-    ids = dict(_responses(record))
-    return ids[max(ids)] if ids else None

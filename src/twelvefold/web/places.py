@@ -8,35 +8,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import structs
 
 from twelvefold.core.events import (
     ApprovalAsked,
     Entry,
     Event,
     Item,
+    ItemRemoved,
     ItemsAdded,
     OutcomeUnknown,
     RunFinished,
     RunStarted,
 )
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal, ThreadHead, ThreadRecord
+from twelvefold.core.ports import Principal, RunRecord, Segment, Store, ThreadHead
 from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.patience import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
-from twelvefold.web.call_results import NO_CALLS, CallHistory, call_history
+from twelvefold.web.call_results import NO_CALLS, CallHistory, brings_calls, history_of
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
 from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
-from twelvefold.web.inputs import REFERENCE, RESULT, refuse_images
-from twelvefold.web.items import item_list
-from twelvefold.web.kept import head_of, kept_of
-from twelvefold.web.reading import PATIENCE_S, own_entries, run_of
+from twelvefold.web.inputs import REFERENCE, refuse_images
+from twelvefold.web.item_pages import ItemPages, ItemView, items_of
+from twelvefold.web.kept import head_of
+from twelvefold.web.reading import PATIENCE_S, run_of
 from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory
-from twelvefold.web.wire import parts
+from twelvefold.web.thread_reader import ThreadReader, reader_of
+from twelvefold.web.wire import makes_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,22 @@ async def _in_conversation(
     # A journal only grows, so what is full by what its row says need not be loaded.
     check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
     await memory.hold(head.size)
-    thread = head.id
-    # Only calls and results have to be compared with those before.
-    if not any(item["type"] in (RESULT, "function_call") for item in request.items):
-        return Place(thread)
-    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    return Place(thread, end=record.head, calls=call_history(record.entries))
+    if not brings_calls(request.items):
+        return Place(head.id)
+    calls = await _calls_before(services, head, head.head)
+    return Place(head.id, end=head.head, calls=calls)
+
+
+async def _calls_before(services: Services, head: ThreadHead, end: int) -> CallHistory:
+    """The calls of a conversation up to a position, those of deleted responses included."""
+    reader = await reader_of(services.store, head)
+    return await history_of(reader, to=end, with_deleted=True)
 
 
 async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
     """A conversation of the principal's. Raises ApiError with 404."""
     try:
-        thread = parse_conversation_id(id)
-        return await head_of(services.store, principal, thread)
+        return await head_of(services.store, principal, parse_conversation_id(id))
     except NotFound:
         message = f"there is no conversation {shown(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
@@ -107,23 +113,25 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
 async def _behind_response(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
 ) -> Place:
+    store = services.store
     try:
         id = ResponseId.parse(request.previous)
-        run = await run_of(services.store, principal, id.run)
+        run = await run_of(store, principal, id.run)
         await memory.hold(run.thread_size)
-        record = await patiently(lambda: services.store.load(id.run.thread), PATIENCE_S)
-        started, part = _part(record, id)
+        head = await patiently(lambda: store.thread(id.run.thread), PATIENCE_S)
+        started, last = await _part(store, head, run, id)
     except NotFound:
         raise no_previous(request.previous) from None
     if run.workflow != request.workflow.name:
         refuse(f"the previous response is of {run.workflow!r}, and so must be this one", "model")
-    _check_ended(part[-1].event)
-    end = part[-1].position
-    before = [entry for entry in record.entries if entry.position <= end]
+    _check_ended(last.event)
+    end, calls = last.position, NO_CALLS
+    if brings_calls(request.items):
+        calls = await _calls_before(services, head, end)
     # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
-    grows = isinstance(part[-1].event, RunFinished) and not started.asked.conversation
-    grows = grows and end == record.head and request.asked.store
-    return Place(id.run.thread, not grows, end, call_history(before))
+    grows = isinstance(last.event, RunFinished) and not started.asked.conversation
+    grows = grows and end == head.head and request.asked.store
+    return Place(head.id, not grows, end, calls)
 
 
 def no_previous(id: str) -> ApiError:
@@ -132,19 +140,31 @@ def no_previous(id: str) -> ApiError:
     return ApiError(400, message, code="previous_response_not_found", param="previous_response_id")
 
 
-def _part(record: ThreadRecord, id: ResponseId) -> tuple[RunStarted, list[Entry]]:
-    """How a response's run started, and the response's entries.
+async def _part(
+    store: Store, head: ThreadHead, run: RunRecord, id: ResponseId
+) -> tuple[RunStarted, Entry]:
+    """How a response's run started, and the response's last entry.
 
-    Raises NotFound, also if it was not to be kept or its thread was deleted.
+    Raises NotFound, also if it was not to be kept.
     """
-    entries = own_entries(record.entries, id.run, behind=record.forked_at)
-    split = parts(entries)
-    started = entries[0].event if entries else None
-    if record.deleted or len(split) <= id.part:
+    own = (Segment(head.id, head.forked_at, head.head),)
+    reader = ThreadReader(store, head, own, frozenset())
+    started: RunStarted | None = None
+    last: Entry | None = None
+    part = -1
+    async for entry in reader.entries(after=run.began - 1, to=run.last_position):
+        if isinstance(entry.event, ItemsAdded | ItemRemoved):
+            continue
+        if isinstance(entry.event, RunStarted):
+            started = structs.replace(entry.event, items=())
+        if last is None or makes_wait(last.event):
+            part += 1
+        if part > id.part:
+            break
+        last = entry
+    if last is None or part < id.part or started is None or not started.asked.store:
         raise NotFound(f"no response {id}")
-    if not isinstance(started, RunStarted) or not started.asked.store:
-        raise NotFound(f"no response {id}")
-    return started, split[id.part]
+    return started, last
 
 
 def _check_ended(last: Event) -> None:
@@ -162,7 +182,7 @@ async def resolved(
     web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
 ) -> tuple[Item, ...]:
     """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
-    known: dict[ThreadId, dict[str, Item]] = {}
+    known: dict[ThreadId, ItemPages] = {}
     found: list[Item] = []
     size = 0
     for index, item in enumerate(items):
@@ -184,39 +204,21 @@ async def _referred(
     principal: Principal,
     id: str,
     at: str,
-    known: dict[ThreadId, dict[str, Item]],
+    known: dict[ThreadId, ItemPages],
 ) -> Item:
     try:
         thread = parse_item_id(id).thread
         if thread not in known:
-            known[thread] = await _listed(web, principal, thread)
-        found = known[thread].get(id)
+            known[thread] = await _items(web, principal, thread)
+        found = await known[thread].item(id)
     except NotFound:
-        found = None
-    if found is None:
         refuse(f"there is no item {shown(id)}", at, "item_not_found")
     return {key: value for key, value in found.items() if value is not None}
 
 
-async def _listed(web: Web, principal: Principal, thread: ThreadId) -> dict[str, Item]:
-    """The items of a thread by their ids. Raises NotFound."""
-    services, how = web.services, web.settings
-    await head_of(services.store, principal, thread)
-    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
-    kept = without_unkept((await kept_of(services.store, record)).entries)
-    items = item_list(thread, kept, tool_items=how.tool_items, tool_outputs=how.tool_outputs)
-    return {item["id"]: item for item in items}
-
-
-def without_unkept(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries without those of runs that were not to be kept."""
-    kept: list[Entry] = []
-    keep = True
-    for entry in entries:
-        if isinstance(entry.event, RunStarted):
-            keep = entry.event.asked.store
-        elif isinstance(entry.event, ItemsAdded):
-            keep = True
-        if keep:
-            kept.append(entry)
-    return kept
+async def _items(web: Web, principal: Principal, thread: ThreadId) -> ItemPages:
+    """The items of a thread that were to be kept. Raises NotFound."""
+    store, how = web.services.store, web.settings
+    head = await head_of(store, principal, thread)
+    view = ItemView(how.tool_items, how.tool_outputs, kept_only=True)
+    return await items_of(store, head, view)

@@ -134,8 +134,9 @@ async def opened(
         record = await run_of(store, principal, id.run)
     except NotFound:
         raise no_response(id) from None
+    thread, began, to = id.run.thread, record.began, record.last_position
     heard = await patiently(
-        lambda: store.follow(id.run.thread, after=0, deltas_after=(0, 0)), PATIENCE_S
+        lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to), PATIENCE_S
     )
     started, first, opening = story_of(heard.entries, id)
     if stored and not started.asked.store:

@@ -27,7 +27,6 @@ from twelvefold.web.context import Web, web_of
 from twelvefold.web.faults import ApiError, json_response
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.items import input_items
-from twelvefold.web.kept import is_unnamed
 from twelvefold.web.paging import flag_of, integer_of, page_of, paged
 from twelvefold.web.reading import PATIENCE_S, Reading, opened
 from twelvefold.web.requests import Request as TurnRequest
@@ -130,11 +129,8 @@ async def delete(request: Request) -> Response:
     """`DELETE /v1/responses/{response_id}`, and with it what the run did before and after."""
     reading, _ = await _opened(request)
     store, run = web_of(request).services.store, reading.id.run
-    record = await patiently(lambda: store.load(run.thread), PATIENCE_S)
-    # Nobody would ever find again what is left without a name and without a response.
-    thread_at = record.head if is_unnamed(record) else 0
     try:
-        await patiently(lambda: store.delete_run(run, thread_at=thread_at), PATIENCE_S)
+        await patiently(lambda: store.delete_run(run), PATIENCE_S)
     except Conflict as error:
         message = "the run is not over; cancel it, or wait for its end"
         raise ApiError(409, message, code="response_not_completed", repeat=False) from error

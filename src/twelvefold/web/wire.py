@@ -303,10 +303,11 @@ def parts(entries: Sequence[Entry]) -> list[list[Entry]]:
         if rests:
             split.append([])
         split[-1].append(entry)
-        rests = _makes_wait(entry.event)
+        rests = makes_wait(entry.event)
     return split
 
 
-def _makes_wait(event: Event) -> bool:
+def makes_wait(event: Event) -> bool:
+    """Whether a run waits for a person behind this event."""
     lost = isinstance(event, OutcomeUnknown) and not event.final
     return lost or isinstance(event, ApprovalAsked)

@@ -4,21 +4,25 @@ A thread or run that was deleted is hidden from `thread`, `threads`, `run` and `
 is begun on it. `load` still has it: a run in flight goes on to its end, and a fork keeps its past.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, decode, size_of
+from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted, size_of
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Delta, Heard, ListedThread, Row, ThreadHead, ThreadRecord
+from twelvefold.core.listing import title_of
+from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
-from twelvefold.services.store.database import Database, in_parts, key_of
+from twelvefold.services.store.database import in_parts, key_of, listed
+from twelvefold.services.store.listing import Listing, thread_head
 from twelvefold.services.store.transaction import Connection, encoded
+from twelvefold.services.store.windows import entry_of
 
-_METADATA = msgspec.json.Decoder(dict[str, str])
+LAST = 2**62
+"""A position that no journal reaches."""
 
 
-class Conversations(Database):
+class Conversations(Listing):
     """The methods of `twelvefold.core.ports.Store` that are about threads."""
 
     async def load(self, thread: ThreadId) -> ThreadRecord:
@@ -50,34 +54,30 @@ class Conversations(Database):
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
         rows.reverse()
         # Each row is let go once it is read: a thread may be long.
-        return [_entry(**rows.pop()) for _ in range(len(rows))]
+        return [entry_of(**rows.pop()) for _ in range(len(rows))]
 
     async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
         rows = await self._found("first_event", thread=thread, position=behind)
-        return _entry(**rows[0]) if rows else None
-
-    async def deleted_runs(self, thread: ThreadId) -> frozenset[int]:
-        async with self._reading() as db:
-            row = await self._thread_row(db, thread)
-            position = row["head"]
-            found = await self._deleted_runs(db, thread, position)
-            while row["forked_from"]:
-                position = min(position, row["forked_at"])
-                row = await self._thread_row(db, row["forked_from"])
-                found |= await self._deleted_runs(db, row["id"], position)
-        return found
-
-    async def _deleted_runs(self, db: Connection, thread: str, position: int) -> frozenset[int]:
-        values = {"thread": thread, "position": position}
-        rows = await db.fetch(self._sql["deleted_runs"], values)
-        return frozenset(row["ordinal"] for row in rows)
+        return entry_of(**rows[0]) if rows else None
 
     # --- reading along ------------------------------------------------------------------------
 
-    async def follow(self, thread: ThreadId, *, after: int, deltas_after: tuple[int, int]) -> Heard:
+    async def follow(
+        self,
+        thread: ThreadId,
+        *,
+        after: int,
+        deltas_after: tuple[int, int],
+        to: int | None = None,
+    ) -> Heard:
         position, number = deltas_after
         heard = await self._found(
-            "follow", thread=thread, after=after, position=position, number=number
+            "follow",
+            thread=thread,
+            after=after,
+            position=position,
+            number=number,
+            to=LAST if to is None else to,
         )
         # In order here: the server would have to make a table of both to sort it.
         heard.sort(key=lambda row: (row["position"], row["number"]))
@@ -112,18 +112,7 @@ class Conversations(Database):
 
     async def thread(self, thread: ThreadId) -> ThreadHead:
         async with self._reading() as db:
-            return _thread_head(await self._thread_row(db, thread, "shown_thread"))
-
-    async def threads(
-        self, principal: str, *, limit: int, before: ThreadId | None = None
-    ) -> list[ListedThread]:
-        rows = await self._found("threads", principal=principal, before=before or "~", limit=limit)
-        entries: dict[str, dict[int, Entry]] = {row["id"]: {} for row in rows}
-        for some in in_parts(entries):
-            for row in await self._found_in("listed", "threads", some):
-                told = entries[row.pop("listed")]
-                told[row["position"]] = _entry(**row)
-        return [_listed_thread(row, entries[row["id"]]) for row in rows]
+            return thread_head(await self._thread_row(db, thread, "shown_thread"))
 
     async def new_thread(
         self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
@@ -136,6 +125,8 @@ class Conversations(Database):
             head=0,
             size=0,
             metadata=_metadata_text(metadata),
+            listed=1,
+            title=None,
         )
 
     async def describe(self, thread: ThreadId, metadata: Mapping[str, str]) -> None:
@@ -158,15 +149,18 @@ class Conversations(Database):
         values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
         try:
             async with self._transaction() as db:
-                await self._advance_resting(db, thread, head, thread_size + entry.size)
+                size = thread_size + entry.size
+                await self._advance_resting(db, thread, head, size, title_of(event))
                 await db.execute(self._sql["insert_event"], values)
+                if isinstance(event, ItemRemoved):
+                    await db.execute(self._sql["forget_title"], {"thread": thread})
         except Conflict:
             if await self.first_entry(thread, behind=head) != entry:
                 raise
         return entry
 
     async def _advance_resting(
-        self, db: Connection, thread: ThreadId, head: int, size: int
+        self, db: Connection, thread: ThreadId, head: int, size: int, title: str
     ) -> None:
         """Move the head of a thread that no run is under way on."""
         row = await self._thread_row(db, thread, "lock_thread")
@@ -177,6 +171,7 @@ class Conversations(Database):
             raise Conflict(f"run {run} of this thread is not over")
         # Conditional although the row is locked: a lock ends at its node (Galera).
         moved = {"thread": thread, "head": head, "workflow": row["workflow"], "size": size}
+        moved |= {"listed": 1, "title": title}
         if not await db.execute(self._sql["advance_thread"], moved):
             raise Conflict(f"thread conv_{thread} has moved on; read it again")
 
@@ -212,52 +207,51 @@ class Conversations(Database):
             # What is under way for it ends before its next step.
             await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
 
-    async def delete_run(self, run: RunId, *, thread_at: int = 0) -> None:
-        thread = {"thread": run.thread}
+    async def delete_run(self, run: RunId) -> None:
         async with self._transaction() as db:
             # Whoever begins another run on the thread takes its row first.
-            await db.fetch(self._sql["lock_thread"], thread)
+            row = await self._thread_row(db, run.thread, "lock_thread")
             if await db.execute(self._sql["hide_run"], key_of(run)):
-                await db.execute(self._sql["hide_empty_thread"], thread | {"head": thread_at})
+                await self._forget_run(db, run, row)
                 return
             rows = await db.fetch(self._sql["run"], key_of(run))
         if not rows:
             raise NotFound(f"no run {run}")
         raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
 
+    async def _forget_run(self, db: Connection, run: RunId, row: Row) -> None:
+        """Hide the thread if nobody could find it again, and titles that may be the run's words."""
+        thread = {"thread": run.thread}
+        if not await db.fetch(self._sql["runs_left"], thread) and await self._is_unnamed(db, row):
+            await db.execute(self._sql["hide_empty_thread"], thread | {"head": row["head"]})
+        await db.execute(self._sql["forget_title"], thread)
+        forks: Sequence[str] = [run.thread]
+        while forks:
+            forks = [fork["id"] for fork in await self._of_all(db, "forks", forks)]
+            for some in in_parts(forks):
+                await db.execute(*listed(self._sql["forget_titles"], "threads", some))
 
-def _entry(
-    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
-) -> Entry:
-    size = len(body) if isinstance(body, bytes) else size_of(body)
-    return Entry(position, run, decode(type, version, body), size, at_us)
+    async def _is_unnamed(self, db: Connection, row: Row) -> bool:
+        """Whether it is nothing but responses, of which none was begun in a conversation."""
+        after = row["forked_at"] or 0
+        while signs := await db.fetch(
+            self._sql["signs_of_a_name"], {"thread": row["id"], "after": after}
+        ):
+            after = signs[0]["position"]
+            place = {"thread": row["id"], "position": after}
+            [found] = await db.fetch(self._sql["event"], place)
+            event = entry_of(**found).event
+            if not isinstance(event, RunStarted) or event.asked.conversation:
+                return False
+        return True
 
 
 def _heard_entry(row: Row) -> Entry:
-    return _entry(**{name: value for name, value in row.items() if name != "number"})
+    return entry_of(**{name: value for name, value in row.items() if name != "number"})
 
 
 def _delta(row: Row) -> Delta:
     return Delta(row["position"], row["number"], row["type"], row["body"])
-
-
-def _thread_head(row: Row) -> ThreadHead:
-    return ThreadHead(
-        id=ThreadId(row["id"]),
-        principal=row["principal"],
-        workflow=row["workflow"],
-        head=row["head"],
-        forked_from=ThreadId(row["forked_from"]) if row["forked_from"] else None,
-        forked_at=row["forked_at"] or 0,
-        created_at_us=row["created_at"],
-        metadata=_METADATA.decode(row["metadata"]) if row["metadata"] else {},
-        size=row["size"],
-    )
-
-
-def _listed_thread(row: Row, entries: Mapping[int, Entry]) -> ListedThread:
-    in_order = tuple(entries[position] for position in sorted(entries))
-    return ListedThread(_thread_head(row), in_order, row["status"], bool(row["cancel_asked"]))
 
 
 def _metadata_text(metadata: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, Usage, size_of
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.core.listing import is_listed, title_of
 from twelvefold.core.ports import (
     OVER,
     Append,
@@ -124,13 +125,16 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
         async with self._transaction() as db:
             # First of all: the same request once more waits here, and then learns of this run.
             await self._remember_request(db, new.run, new.principal, new.request)
-            await self._start_thread(db, new, new.thread_size + entry.size)
+            size = new.thread_size + entry.size
+            await self._start_thread(db, new, started, size)
             await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
             await db.execute(self._sql["insert_event"], values)
         return entry
 
-    async def _start_thread(self, db: Connection, new: NewRun, size: int) -> None:
+    async def _start_thread(self, db: Connection, new: NewRun, started: Event, size: int) -> None:
         thread = {"thread": new.run.thread, "workflow": new.workflow, "size": size}
+        listed = is_listed(started)
+        thread |= {"listed": int(listed), "title": title_of(started) if listed else ""}
         if new.forked_from:
             await self._fork(db, new.forked_from, new.thread_head, new.run.thread)
         if new.thread_head or new.thread_exists:
@@ -427,5 +431,7 @@ def _run_record(row: Row) -> RunRecord:
         leased=bool(row["leased"]),
         cancel_asked=bool(row["cancel_asked"]),
         background=bool(row["background"]),
+        began=row.get("began") or 0,
+        last_position=row["next_began"] - 1 if row.get("next_began") else None,
         thread_size=row["thread_size"],
     )

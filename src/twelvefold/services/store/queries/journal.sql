@@ -4,12 +4,17 @@
 
 -- insert_thread: a conversation begins, with its first entry or (head 0) without one
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
-                     size)
-VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata, :size)
+                     size, listed, title)
+VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata,
+        :size, :listed, :title)
 
--- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted
+-- advance_thread: one more entry; 0 rows mean that the thread has moved on, or was deleted; whether a
+-- thread is listed, its first own entry says, and its title, the first in which a user says something
 UPDATE threads SET head = :head + 1, size = :size,
-       workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END
+       workflow = CASE WHEN workflow = '' THEN :workflow ELSE workflow END,
+       listed = CASE WHEN listed IS NOT NULL AND :head = COALESCE(forked_at, 0) THEN :listed
+                     ELSE listed END,
+       title = CASE WHEN title = '' OR (title IS NULL AND :head = 0) THEN :title ELSE title END
  WHERE id = :thread AND head = :head AND deleted_at IS NULL
 
 -- insert_run: a turn begins, leased or (with an empty token) queued
@@ -96,11 +101,21 @@ SELECT :thread, :position, COALESCE(MAX(number), 0) + 1, 'restarted', '', :at_us
 UPDATE runs SET cancel_asked = 1, status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
 
--- run: one run with its thread; 0 rows mean that there is none, or that it was deleted
+-- run: one run with its thread, and where it and the one behind it begin, which an older release does
+-- not write down; 0 rows mean that there is none, or that it was deleted
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
        r.error, r.created_at, r.finished_at, r.cancel_asked, r.background,
        t.size AS thread_size,
-       r.lease_until > {now_us} AS leased
+       r.lease_until > {now_us} AS leased,
+       COALESCE(r.began, (SELECT e.position FROM events e
+                           WHERE e.thread_id = r.thread_id AND e.run = r.ordinal
+                             AND e.type = 'RunStarted'
+                           ORDER BY e.position LIMIT 1)) AS began,
+       (SELECT COALESCE(n.began, (SELECT e.position FROM events e
+                                   WHERE e.thread_id = n.thread_id AND e.run = n.ordinal
+                                     AND e.type = 'RunStarted'
+                                   ORDER BY e.position LIMIT 1))
+          FROM runs n WHERE n.thread_id = r.thread_id AND n.ordinal = r.ordinal + 1) AS next_began
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal AND r.deleted_at IS NULL
 

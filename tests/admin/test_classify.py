@@ -1,0 +1,54 @@
+"""What an older release wrote is classified by `migrate` and by `prune`, batch by batch."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.services.store.stories import new_thread
+from twelvefold import Settings, open_services
+from twelvefold.admin.classify import classify_all
+from twelvefold.admin.migrate import migrate, prepare
+from twelvefold.admin.prune import prune
+from twelvefold.core.ports import Store
+from twelvefold.engine.services import Services
+
+
+async def older(services: Services, threads: int) -> Store:
+    store = services.store
+    for _ in range(threads):
+        await store.new_thread(new_thread(), "ann", "", {})
+    async with store.write() as tx:
+        await tx.execute("UPDATE threads SET listed = NULL")
+    return store
+
+
+async def unknown(store: Store) -> int:
+    async with store.read() as db:
+        row = await db.fetch_one("SELECT COUNT(*) AS found FROM threads WHERE listed IS NULL")
+    assert row is not None
+    return int(row["found"])
+
+
+@pytest.mark.parametrize("command", ["migrate", "prune"])
+async def test_what_an_older_release_wrote_is_classified(tmp_path: Path, command: str) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        store = await older(services, 3)
+
+        if command == "migrate":
+            await migrate(settings, services)
+        else:
+            assert await prune(store, 3600) == 0
+
+        assert await unknown(store) == 0
+
+
+async def test_threads_are_classified_batch_by_batch(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        store = await older(services, 5)
+
+        assert await classify_all(store, batch=2) == 5
+        assert await classify_all(store, batch=2) == 0
