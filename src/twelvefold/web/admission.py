@@ -32,8 +32,8 @@ and needs little of this process; one that is over by then has kept the process 
 RETRY_S = 2.0
 FULL_S = 1.0
 """How long one too many waits before it is refused: its client would else ask again at once."""
-OVERHEAD_S = 0.0002
-"""The loop's time that a request takes beside the part that is measured, for its bytes and log."""
+OVERHEAD_S = 0.0005
+"""The loop's time that a request takes beside the part that is measured: connection, bytes, log."""
 PLACE = "place"
 """The name of a request's place in the state of its scope."""
 MOST_OWNERS = 10_000
@@ -102,12 +102,12 @@ class AdmissionControl:
 
         Raises ApiError with 429 if none is free in time, or too many wait already.
         """
+        self.shares.charge(owner, OVERHEAD_S)
         line = self._lines.setdefault(owner, _Line())
         if line.waiting or line.in_hand >= self._limit(owner) or self.shares.delay_s(owner):
             await self._turn(owner, line)
         else:
             line.in_hand += 1
-        self.shares.charge(owner, OVERHEAD_S)
         place = Place(self, owner, self._hold_s)
         try:
             yield place
@@ -117,7 +117,6 @@ class AdmissionControl:
     async def _turn(self, owner: str, line: _Line) -> None:
         """Wait until a place is handed over."""
         if len(line.waiting) >= self._max_waiting:
-            self.shares.charge(owner, OVERHEAD_S)
             await asyncio.sleep(self._full_s)
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
