@@ -251,7 +251,7 @@ async def test_alone_a_principal_may_have_more_in_hand() -> None:
 
 async def test_who_has_used_more_than_a_share_waits_for_the_excess() -> None:
     clock = Clock()
-    shares = LoopShares(0.5, burst_s=0, clock=clock)
+    shares = LoopShares(0.5, burst_s=0.01, clock=clock)
     shares.charge("bob", 0)
     shares.charge("ann", 0.1)
     control = AdmissionControl(4, shares)
