@@ -625,7 +625,7 @@ async def test_a_tool_that_swallows_its_cancellation_keeps_no_process_from_its_e
 async def test_a_tool_whose_task_group_fails_is_called_once(
     stage: Stage, effect: Literal["pure", "unsafe"], caught: bool
 ) -> None:
-    """A TaskGroup of Python 3.11 leaves a request for cancellation on the task that waits for it."""
+    """A TaskGroup of Python 3.11 leaves its task marked as cancelled."""
     services = grouping(stage, effect, caught=caught)
 
     outcome = await driven(services)

@@ -145,8 +145,8 @@ class Settings:
     max_run_bytes: Annotated[
         int,
         whole(65_536, 1 << 40),
-        "bytes of the conversations of runs in flight in one process; of one principal half of them in "
-        "web, 7/8 in a worker",
+        "bytes of the conversations of runs in flight in one process; for one principal half of "
+        "them, in a worker 7/8",
     ] = 25_165_824
     max_queued: Annotated[
         int,

@@ -109,12 +109,10 @@ async def _in_own_task(body: Callable[[], Awaitable[object]]) -> object:
     async def attempt() -> tuple[object, BaseException | None]:
         try:
             return await body(), None
-        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
-            raise
         except BaseException as error:  # a task that raises SystemExit ends the event loop
             return None, error
 
-    result, error = await asyncio.create_task(attempt())
+    result, error = await asyncio.get_running_loop().create_task(attempt())
     if error is not None:
         raise error
     return result
