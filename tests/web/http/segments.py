@@ -15,6 +15,7 @@ from tests.web.wires import read_all
 from twelvefold.web.http.connections import Connections
 from twelvefold.web.http.framing import FramingLimits
 from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 from twelvefold.web.protocol import Protocol
 
 TURNS = 8
@@ -62,7 +63,9 @@ async def connecting(
     framing: FramingLimits | None = None, **settings: Any
 ) -> AsyncIterator[Connect]:
     """Connections to an app with the route /read."""
-    limits, state = ReceiveLimits(framing=framing or FramingLimits()), ServerState()
+    endless = TokenBuckets(10**9, 1)
+    limits = ReceiveLimits(framing=framing or FramingLimits(), refusals=endless)
+    state = ServerState()
     async with web_on(Keys(), **settings) as web:
         app = with_routes(web, Route("/read", read_all, methods=["POST"]))
         config = Config(app, http=Protocol, ws="none", lifespan="off", log_config=None)
