@@ -28,7 +28,7 @@ SEEDS ?= 0-9999
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos simulate bench bench-service
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos abuse simulate bench bench-service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ crash: $(READY) ## kill real processes at every journal boundary; nothing lost, 
 
 chaos: $(READY) ## real workers under a full disk, late commits, a killed MariaDB and more (ARGS="commit-late disk-full --seed 1")
 	$(PY) -m tests.acceptance.chaos $(ARGS)
+
+abuse: $(READY) ## what one tenant notices of an abusive one: latency, errors, memory (ARGS="large-thread --each 8 --together 0")
+	$(SERVERS) $(PY) -m tests.acceptance.abuse $(ARGS)
 
 simulate: $(READY) ## processes, database and services on virtual time, with faults of seeds (SEEDS=0-9999 ARGS="--shrink")
 	$(PY) -m tests.simulation --seeds "$(SEEDS)" $(ARGS)

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -618,6 +618,66 @@ async def test_a_tool_that_swallows_its_cancellation_keeps_no_process_from_its_e
     assert await answers(stage, run) == [SHIPPED]
     assert (await stage.record(run.run)).status == "queued"
     assert not (await take(stage.process(), run.run)).thread.interrupted
+
+
+@pytest.mark.parametrize("caught", [False, True])
+@pytest.mark.parametrize("effect", ["pure", "unsafe"])
+async def test_a_tool_whose_task_group_fails_is_called_once(
+    stage: Stage, effect: Literal["pure", "unsafe"], caught: bool
+) -> None:
+    """A TaskGroup of Python 3.11 leaves its task marked as cancelled."""
+    services = grouping(stage, effect, caught=caught)
+
+    outcome = await driven(services)
+
+    came = SHIPPED if caught else None
+    assert outcome.status == "completed"
+    assert world.shipped == ["a lamp"]
+    assert ((await answers(stage, outcome))[0] == came) is caught
+
+
+async def test_a_tool_that_cancels_its_own_task_fails(stage: Stage) -> None:
+    @tool(effect="pure")
+    async def ship(item: str) -> str:
+        """Ship it."""
+        world.shipped.append(item)
+        cast("asyncio.Task[object]", asyncio.current_task()).cancel()
+        await asyncio.sleep(60)
+        return "never"
+
+    services = stage.process(
+        calls(("ship", LAMP)), says("Bye."), workflow=Workflow("shop", "Sell.", (ship,))
+    )
+
+    outcome = await driven(services)
+
+    assert (outcome.status, world.shipped) == ("completed", ["a lamp"])
+
+
+def grouping(stage: Stage, effect: Literal["pure", "unsafe"], *, caught: bool) -> Services:
+    """A process whose tool waits for two tasks of a group, of which one fails."""
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no route")
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            group.create_task(asyncio.sleep(60))
+
+    @tool(effect=effect)
+    async def ship(item: str) -> str:
+        """Ship it."""
+        world.shipped.append(item)
+        if not caught:
+            await both()
+        with suppress(ExceptionGroup):
+            await both()
+        return "shipped"
+
+    workflow = Workflow("shop", "Sell.", (ship,))
+    return stage.process(calls(("ship", LAMP)), says("Bye."), workflow=workflow)
 
 
 SHIPPED = ToolSucceeded(CallId("2.0"), "ship", "shipped")

@@ -21,6 +21,7 @@ from twelvefold.services.store import sqlite_connection as sqlite
 from twelvefold.services.store.database import key_of
 from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, usage_text
 from twelvefold.services.store.mysql import READ_S
+from twelvefold.services.store.queue import waiting_runs
 from twelvefold.services.store.statements import Dialect
 from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, Connection, as_rows
 
@@ -280,4 +281,9 @@ def _names() -> dict[str, str]:
     """What statements are called in a schedule, by their text."""
     names = {text: name for name, text in _prototype()["_sql"].items()}
     sql = _prototype()["_sql"]
-    return names | {sql["keep_lease"]: "renew", sql["renew"]: "end_long_step"}
+    search = waiting_runs(sql, workflows=1)
+    return names | {
+        sql["keep_lease"]: "renew",
+        sql["renew"]: "end_long_step",
+        search: "waiting_runs",
+    }

@@ -8,7 +8,8 @@ from starlette.types import Message, Receive
 from tests.web.doubles import Clock
 from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.limits import MAX_DEPTH, SMALL_BYTES, LimitedBody, Rate, parse_json
+from twelvefold.web.json_shape import MAX_DEPTH, MAX_VALUES
+from twelvefold.web.limits import SMALL_BYTES, LimitedBody, Rate, parse_json
 
 
 def in_pieces(*pieces: bytes) -> Receive:
@@ -176,3 +177,27 @@ def test_without_a_rate_nothing_is_counted() -> None:
     rate = Rate(None, Clock())
 
     assert [rate.take("k") for _ in range(3)] == [{}, {}, {}]
+
+
+def test_brackets_in_strings_are_no_depth() -> None:
+    value = {"[" * 70: "{" * 70, 'quoted \\" [[': ['\\\\"[', "\\", *[[]] * 70, "]" * 70]}
+
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+def test_strings_hide_no_depth() -> None:
+    body = b'["\\\\",' + nested(MAX_DEPTH) + b',"]"]'
+
+    with pytest.raises(ApiError, match="nested too deeply"):
+        parse_json(body)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b'""', b'"[,{"'])
+def test_too_many_values_are_refused(value: bytes) -> None:
+    most = b"[" + b",".join([value] * (MAX_VALUES // 2)) + b"]"
+    assert len(parse_json(most)) == MAX_VALUES // 2
+
+    with pytest.raises(ApiError, match=f"too many values; {MAX_VALUES} is the most") as caught:
+        parse_json(b"[" + b",".join([value] * (MAX_VALUES + 1)) + b"]")
+
+    assert (caught.value.status, caught.value.code) == (413, "request_too_large")

@@ -13,7 +13,7 @@ from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreUnavailable
-from twelvefold.web import limits
+from twelvefold.web.json_shape import MAX_DEPTH
 
 # --- a turn ---------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ async def test_what_is_too_long_or_too_deep_is_refused_and_the_next_request_is_f
     untold = await api.http.post("/v1/responses", content=endless(), headers=json)
     deep = await api.http.post("/v1/responses", content=b"[" * 50_000, headers=json)
     nested: Any = "x"
-    for _ in range(limits.MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         nested = [nested]
     deeper = await api.post("/responses", {"model": "shop", "input": nested})
 

@@ -20,6 +20,7 @@ from twelvefold.errors import SettingsError
 from twelvefold.web import app as web_app
 from twelvefold.web import server
 from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 from twelvefold.web.server import bound, tls_of
 
 QUICK = ReceiveLimits(head_s=0.1, body_s=0.1)
@@ -321,3 +322,26 @@ def test_addresses_are_shown_as_urls_have_them() -> None:
     (listening,) = bound("127.0.0.1", 0)
     with listening:
         assert re.fullmatch(r"127\.0\.0\.1:\d+", server._shown(listening))
+
+
+async def test_malformed_requests_that_are_many_are_answered_later() -> None:
+    limits = ReceiveLimits(refusals=TokenBuckets(1, 0.001), refusal_delay_s=0.2)
+    async with serving(limits=limits) as it:
+        first, second = await it.connected(), await it.connected()
+        assert (await first.ask(b"not HTTP\r\n\r\n")).status == 400
+        late = asyncio.create_task(second.ask(b"not HTTP\r\n\r\n"))
+
+        assert (await (await it.connected()).ask(GET)).status == 200
+        assert not late.done()
+
+        assert (await late).status == 400
+
+
+async def test_a_client_that_leaves_before_a_late_answer_gets_none() -> None:
+    limits = ReceiveLimits(refusals=TokenBuckets(0.5, 0.001), refusal_delay_s=0)
+    async with serving(limits=limits) as it:
+        wire = await it.connected()
+        await wire.send(b"not HTTP\r\n\r\n")
+        wire.writer.transport.abort()
+
+        assert (await (await it.connected()).ask(GET)).status == 200

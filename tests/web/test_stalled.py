@@ -22,7 +22,7 @@ from tests.web.wires import serving_of
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.web import app as web_app
 from twelvefold.web.context import Waits
-from twelvefold.web.stalled import CHECKS, StalledClients
+from twelvefold.web.stalled import CHECKS, Delivery, StalledClients, delivery_of
 
 BIG = 12_000_000
 SOON = Waits(stalled_s=0.4)
@@ -216,3 +216,21 @@ async def test_a_client_that_reads_a_little_now_and_then_gets_it_all(
 
     assert b"response.completed" in text
     assert "client_stalled" not in [one.getMessage() for one in caplog.records]
+
+
+async def closed_delivery() -> Delivery:
+    """What is said of a connection that was closed before it was checked."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    async with server:
+        address = server.sockets[0].getsockname()
+        transport, _ = await loop.create_connection(asyncio.Protocol, *address[:2])
+        transport.abort()
+        while transport.get_extra_info("socket").fileno() >= 0:
+            await asyncio.sleep(0.01)
+        return delivery_of(transport)
+
+
+def test_a_connection_that_is_closed_meanwhile_has_everything() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(closed_delivery()).is_complete

@@ -3,11 +3,12 @@
 import asyncio
 
 from tests.builders import user
-from tests.engine.stage import ANN, Stage
+from tests.engine.stage import ANN, Stage, Trouble, cut_off
 from tests.worker.test_loop import Gate, enqueue, over, working
 from twelvefold.core.ids import RunId
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
+from twelvefold.services.model.scripted import says
 from twelvefold.worker.loop import Worker
 
 POLL_S = 0.05
@@ -22,7 +23,7 @@ async def test_long_conversations_are_driven_as_they_have_room(stage: Stage) -> 
     gate = Gate()
     services = stage.process(model=gate)
     runs = [await long_run(services) for _ in range(3)]
-    worker = Worker(services, 10, POLL_S, max_run_bytes=45_000)
+    worker = Worker(services, 10, POLL_S, max_run_bytes=50_000)
     async with working(worker):
         await gate.asked_by(2)
         short = await enqueue(services)
@@ -49,3 +50,16 @@ async def test_a_worker_whose_bytes_are_used_up_looks_for_no_work(stage: Stage) 
         await over(stage, long, short)
 
     assert worker.in_flight == 0
+
+
+async def test_a_claim_that_fails_holds_no_bytes(stage: Stage) -> None:
+    trouble = Trouble(cut_off, places=("before a load",), times=1)
+    services = stage.process(says("There you are."), trouble=trouble)
+    run = await long_run(stage.process())
+    worker = Worker(services, 10, POLL_S, max_run_bytes=30_000)
+    async with working(worker):
+        await over(stage, run)
+        while worker.in_flight:
+            await asyncio.sleep(0.01)
+
+    assert worker._memory.held == 0

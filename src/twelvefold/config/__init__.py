@@ -145,7 +145,8 @@ class Settings:
     max_run_bytes: Annotated[
         int,
         whole(65_536, 1 << 40),
-        "bytes of the conversations of all runs in flight in one process, half for one principal",
+        "bytes of the conversations of runs in flight in one process; for one principal half of "
+        "them, in a worker 7/8",
     ] = 25_165_824
     max_queued: Annotated[
         int,
@@ -187,6 +188,16 @@ class Settings:
     rate_per_minute: Annotated[
         int | None, whole(1), "requests a minute for one key in one process; not set: no limit"
     ] = None
+    max_concurrent_requests: Annotated[
+        int,
+        whole(1, 10_000),
+        "requests of one principal that web handles at once while others use it; more wait",
+    ] = 4
+    max_loop_share: Annotated[
+        float,
+        number(0.01, 1),
+        "part of web's event loop that one principal may use while others use it",
+    ] = 0.3
     tool_items: Annotated[
         ToolItems, one_of(ToolItems), "tool calls in web's answers: mcp_call, function or hidden"
     ] = "mcp_call"

@@ -76,8 +76,7 @@ async def run_call(
     limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(held)
     try:
         async with limit, guard if leaves else nullcontext():
-            with held.calling(tool.name, tool.timeout_s):
-                result = await _called(held, principal, call, db)
+            result = await _in_own_task(partial(_called, held, principal, call, db))
             await _settle(db, tx)
     except NotStarted:
         return await run_call(services, held, principal, call, db, tx, tries)
@@ -99,16 +98,37 @@ async def run_call(
     return ToolSucceeded(call.call.id, tool.name, _shown(result, services, call))
 
 
+async def _in_own_task(body: Callable[[], Awaitable[object]]) -> object:
+    """Await `body()` in a task of its own; cancelling the caller cancels that task.
+
+    A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
+    Python 3.11 does so when a child fails while the group waits for its end. On the run's task
+    that would look like the end of the process.
+    """
+
+    async def attempt() -> tuple[object, BaseException | None]:
+        try:
+            return await body(), None
+        except BaseException as error:  # a task that raises SystemExit ends the event loop
+            return None, error
+
+    result, error = await asyncio.get_running_loop().create_task(attempt())
+    if error is not None:
+        raise error
+    return result
+
+
 async def _called(
     held: HeldLease, principal: str, call: Admitted, db: ToolReadOnly | None
 ) -> object:
     """What the tool returns. Raises what it raises, and NotStarted."""
     tool, arguments = call.tool, {**_handed_in(call, held, principal, db), **call.arguments}
     function = partial(tool.function, **arguments)
-    if tool.effect not in LEAVES_THE_DATABASE:
-        return await _result_of(call, function, _always)
-    with _marked_as_begun(held, call.call.id):
-        return await _result_of(call, function, held.is_valid)
+    with held.calling(tool.name, tool.timeout_s):
+        if tool.effect not in LEAVES_THE_DATABASE:
+            return await _result_of(call, function, _always)
+        with _marked_as_begun(held, call.call.id):
+            return await _result_of(call, function, held.is_valid)
 
 
 async def _result_of(

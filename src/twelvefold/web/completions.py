@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.errors import ServiceFault
+from twelvefold.web.admission import release_soon
 from twelvefold.web.auth import principal_of
 from twelvefold.web.chat import ChatRequest, parse_chat
 from twelvefold.web.chat_answer import Chunks, completion, error_of, tool_to_approve
@@ -32,6 +33,7 @@ async def create(request: Request) -> Response:
     asked = chat.turn
     client = ClientWatch(web, request)
     begun = await begin(web, principal, asked, client)
+    release_soon(request)
     leave = leaving(web, begun, asked)
     if asked.stream:
         return EventStream(_told(web, begun, chat), client, leave, last_words=_refused)

@@ -10,8 +10,10 @@ from starlette.requests import Request
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
 from twelvefold.engine.append import Driven
+from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
+from twelvefold.web.admission import AdmissionControl
 from twelvefold.web.auth import Doors
 from twelvefold.web.drives import Drives
 from twelvefold.web.key_watch import KeyWatch, watching_keys
@@ -56,6 +58,7 @@ class Web:
     queue: Queue
     news: News
     rate: Rate
+    admission: AdmissionControl
     readiness: Readiness
     keys: KeyWatch
     waits: Waits = WAITS
@@ -80,10 +83,10 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
     doors, news = await Doors.of(services.store, settings), News()
-    memory = MemoryBudget(settings.max_run_bytes)
+    memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
     places = settings.max_runs, settings.max_runs_per_principal
     async with (
-        Drives(services, *places, memory=memory) as drives,
+        Drives(services, *places, memory=memory, shares=shares) as drives,
         watching(services.store, news),
         watching_keys(doors, waits.key_poll_s) as keys,
     ):
@@ -100,6 +103,7 @@ async def open_web(
             ),
             news,
             Rate(settings.rate_per_minute),
+            AdmissionControl(settings.max_concurrent_requests, shares),
             Readiness(services.store, SCHEMA),
             keys,
             waits,

@@ -7,6 +7,7 @@ process goes on with it. A run that a fault of a service stops ends as failed: i
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from twelvefold.core.ports import Listener, Principal
 from twelvefold.engine.append import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.hand import Hand
+from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
@@ -45,7 +47,9 @@ class Drives:
         max_per_principal: int | None = None,
         *,
         memory: MemoryBudget | None = None,
+        shares: LoopShares | None = None,
     ) -> None:
+        self._shares = shares or LoopShares()
         self.memory = memory or MemoryBudget(RUN_BYTES)
         self._services = services
         self._places = RunPlaces(max_runs, max_per_principal)
@@ -108,7 +112,8 @@ class Drives:
         reservation.grow_to(driven.thread.size)
         self._places.take(principal)
         hand = Hand(GrowingListener(listener, reservation), lambda: self._stopping)
-        task = self._group.create_task(self._driven(driven, hand), name=f"drive {driven.run}")
+        drive = self._shares.measured(principal, partial(self._driven, driven, hand))
+        task = self._group.create_task(drive, name=f"drive {driven.run}")
         self._hands[driven.run], self._tasks[driven.run] = hand, task
         task.add_done_callback(lambda _: self._over(driven.run, task))
         task.add_done_callback(lambda _: self._give_back(principal, reservation))

@@ -6,12 +6,15 @@ Plain ASGI: what stands between a server and a handler is paid by every request.
 import re
 import secrets
 import time
+from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
+from twelvefold.web.admission import PLACE
 from twelvefold.web.context import Web
 from twelvefold.web.faults import api_error, refusal
 from twelvefold.web.http.body_budget import BodyBudget
@@ -125,12 +128,30 @@ class Gate:
         self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        client = scope["client"][0] if scope.get("client") else ""
-        sender, owner = send, client_of(client)
+        owner, state = await self._owner(scope), scope.setdefault("state", {})
+        async with self._web.admission.place(owner) as state[PLACE]:
+            await state[PLACE].measured(partial(self._admitted, scope, receive, send))
+
+    async def _owner(self, scope: Scope) -> str:
+        """Whose the request is: a principal's; without the API, whoever has its address."""
+        headers, client, owners = Headers(scope=scope), _client(scope), self._web.admission.owners
+        if scope["path"] in QUIET:
+            return f"{ANONYMOUS}probe {client_of(client)}"
+        authorization = headers.get("authorization", "")
+        owner = owners.of(authorization, client_of(client))
+        if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
+            async with self._web.admission.place(owner) as place:
+                look = partial(self._web.doors.caller, headers, client)
+                owner = (await place.measured(look)).principal.id
+            owners.learn(authorization, owner)
+        return owner
+
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sender, client = send, _client(scope)
+        owner = client_of(client)
         if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(headers, client)
-            scope.setdefault("state", {})["caller"] = caller
+            caller = await self._web.doors.caller(Headers(scope=scope), client)
+            scope["state"]["caller"] = caller
             owner = caller.principal.id
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
@@ -140,6 +161,11 @@ class Gate:
             await self._app(scope, body.receive, sender)
         finally:
             body.release()
+
+
+def _client(scope: Scope) -> str:
+    """The address that a request comes from."""
+    return str(scope["client"][0]) if scope.get("client") else ""
 
 
 def _with(added: dict[str, str], send: Send) -> Send:

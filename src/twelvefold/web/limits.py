@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,12 +12,17 @@ from starlette.types import Message, Receive, Scope
 from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.token_buckets import TokenBuckets
+from twelvefold.web.json_shape import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    has_too_many_values,
+    is_too_deep,
+    marks_of,
+)
 
 SMALL_BYTES = 65_536
 """Bodies up to this length do not wait for others."""
 _RELEASED = -1
-MAX_DEPTH = 64
-"""Arrays and objects within one another; the deepest schema of a tool seen so far had 14."""
 BODY_ERROR = "body_error"
 """Where the protocol leaves an ApiError in a request's `state`, if its body is no body."""
 _decode = msgspec.json.Decoder().decode
@@ -85,32 +90,20 @@ def _too_large(max_bytes: int) -> ApiError:
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a JSON text. Raises ApiError where it is none, or nested too deeply."""
+    """The value of a JSON text. Raises ApiError for one that is none, too deep or too large."""
+    marks = marks_of(body)
+    if has_too_many_values(marks):
+        message = f"the body has too many values; {MAX_VALUES} is the most"
+        raise ApiError(413, message, code="request_too_large")
     try:
         value = _decode(body)
     except RecursionError as error:
         raise _too_deep() from error
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ApiError(400, f"the body is no JSON: {error}", code="invalid_json") from error
-    # Most bodies have so few brackets that no depth is to be measured.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if is_too_deep(marks):
         raise _too_deep()
     return value
-
-
-def _is_deeper(value: Any, depth: int) -> bool:
-    level = _containers([value])
-    for _ in range(depth):
-        level = _containers(inner for one in level for inner in _members(one))
-    return bool(level)
-
-
-def _members(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
-
-
-def _containers(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if isinstance(value, dict | list)]
 
 
 def _too_deep() -> ApiError:

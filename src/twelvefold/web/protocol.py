@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from twelvefold.observe.log import get_logger
 from twelvefold.web.edge import SECURED, new_request_id
 from twelvefold.web.faults import ApiError
+from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.connections import Place
 from twelvefold.web.http.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
 from twelvefold.web.http.receiving import HeldFlow, ReceiveLimits, ReceiveTimer
@@ -196,6 +197,15 @@ class Protocol(HttpToolsProtocol):
         """Answer and close: where the next request begins is not certain."""
         self._is_over = True
         self._timer.end()
+        client = client_of(self.client[0]) if self.client else ""
+        if self._limits.refusals.take(client):
+            self.loop.call_later(self._limits.refusal_delay_s, self._answer_refusal, error)
+        else:
+            self._answer_refusal(error)
+
+    def _answer_refusal(self, error: ApiError) -> None:
+        if self.transport.is_closing():
+            return
         request_id = new_request_id()
         log.info("request_malformed", request=request_id, status=error.status)
         self.transport.write(whole_answer(error, request_id))

@@ -18,6 +18,7 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
+from twelvefold.web.admission import release_soon
 from twelvefold.web.answer_options import changed_options
 from twelvefold.web.approvals import answers, go_on
 from twelvefold.web.auth import principal_of
@@ -49,6 +50,7 @@ async def create(request: Request) -> Response:
         if changed_options(asked):
             principal_of(request)
         begun = await go_on(web, principal_of(request, "approve"), asked)
+    release_soon(request)
     reading = begun.reading
     leave = leaving(web, begun, asked)
     if asked.stream:
@@ -108,6 +110,7 @@ async def retrieve(request: Request) -> Response:
     stream, after = flag_of(query, "stream"), integer_of(query, "starting_after", -1, -1)
     reading, record = await _opened(request)
     if stream:
+        release_soon(request)
         web = web_of(request)
         follow = pieces(reading, after=after, aside=Begun(web, reading).ensure_progress)
         return EventStream(follow, ClientWatch(web, request))

@@ -96,5 +96,5 @@ def _tcp_info(connected: socket.socket | None) -> bytes:
         return b""
     try:
         return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # uvloop's has the file descriptor -1 once it is closed
         return b""

@@ -7,6 +7,7 @@ journal does not have anyway.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from twelvefold.observe.log import get_logger
+from twelvefold.web.admission import PLACE
 from twelvefold.web.client_watch import ClientWatch, first_done
 from twelvefold.web.faults import ApiError
 from twelvefold.web.reading import Aside, Reading, nothing
@@ -93,9 +95,12 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        voice = _Voice(send)
+        voice, place = _Voice(send), scope.get("state", {}).get(PLACE)
+        write = partial(self._write, voice)
         writing, _, ended = await first_done(
-            self._write(voice), voice.breaks_silence(), self._client.ended()
+            place.measured(write) if place else write(),
+            voice.breaks_silence(),
+            self._client.ended(),
         )
         if not writing.cancelled():
             writing.result()

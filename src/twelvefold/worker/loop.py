@@ -90,7 +90,7 @@ class Worker:
     ) -> None:
         self._services = services
         self._max_runs = max_runs
-        self._memory = MemoryBudget(max_run_bytes)
+        self._memory = MemoryBudget(max_run_bytes, default_share(max_run_bytes))
         self._grace_s = grace_s
         self._listen = listen
         self._postman = _postman(services, mailer) if mailer else None
@@ -205,19 +205,21 @@ class Worker:
 
         What is claimed is driven at once, or given back: also when other claims hang.
         """
-        reservation = self._memory.reservation(one.principal)
-        try:
-            driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
-        except (RequestError, BudgetExhausted):
-            return False  # another process was quicker, or has removed it, or there is no room
-        except ServiceFault as error:
-            self._leave_alone(one.run, error)
-        except Exception:
-            self._leave_alone(one.run)
-        else:
-            self._principals[one.run] = one.principal
-            self._begin(group, driven, stop, reservation)
-            return True
+        with self._memory.reservation(one.principal) as reservation:
+            try:
+                driven = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
+            except RequestError:
+                return False  # another process was quicker, or has removed it
+            except BudgetExhausted:
+                self._pauses.failed(one.run)  # those behind it may have room now
+            except ServiceFault as error:
+                self._leave_alone(one.run, error)
+            except Exception:
+                self._leave_alone(one.run)
+            else:
+                self._principals[one.run] = one.principal
+                self._begin(group, driven, stop, reservation)
+                return True
         return False
 
     def _begin(
@@ -227,6 +229,7 @@ class Worker:
         stop: asyncio.Event,
         reservation: Reservation,
     ) -> None:
+        reservation.keep()
         reservation.grow_to(driven.thread.size)
         listener = GrowingListener(self._listen(driven.run), reservation)
         hand = self._hands[driven.run] = Hand(listener, stop.is_set)

@@ -196,8 +196,9 @@ async def test_who_claims_again_with_the_same_token_has_it_already(
     assert await rival.claim(run, LONG_S, theirs) is None
     again = await store.claim(run, LONG_S, mine)
 
-    assert first == Claim(Lease(run, mine), interrupted=False, cancel_asked=False, attempts=1)
-    assert again == Claim(Lease(run, mine), interrupted=True, cancel_asked=False, attempts=1)
+    size = (await store.load(run.thread)).size
+    assert first == Claim(Lease(run, mine), False, cancel_asked=False, attempts=1, thread_size=size)
+    assert again == Claim(Lease(run, mine), True, cancel_asked=False, attempts=1, thread_size=size)
     await append(store, again.lease, 1, said())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from twelvefold.web.http.framing import FramingLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class ReceiveLimits:
     `progress_bytes` of a body have to arrive within each `progress_s`, unless this server does not
     read it. `discard_bytes` are read of a refused body, for clients that read an answer only when
     they have sent everything. `linger_s` is how long a refused connection stays open to be read.
+    `refusals` are malformed requests of one client that are answered at once; further ones are
+    answered after `refusal_delay_s`.
     """
 
     head_s: float = 15.0
@@ -24,6 +27,8 @@ class ReceiveLimits:
     progress_bytes: int = 1_024
     linger_s: float = 1.0
     discard_bytes: int = 256 * 1024 * 1024
+    refusals: TokenBuckets = field(default_factory=lambda: TokenBuckets(20, 1))
+    refusal_delay_s: float = 1.0
     framing: FramingLimits = field(default_factory=FramingLimits)
 
 
