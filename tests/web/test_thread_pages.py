@@ -67,7 +67,7 @@ class Narrow:
         return getattr(self._store, name)
 
     async def window(self, *args: Any, **how: Any) -> Any:
-        return await self._store.window(*args, **how, **self._window)  # type: ignore[misc, arg-type]
+        return await self._store.window(*args, **{**how, **self._window})
 
     async def answers(self, *args: Any, **how: Any) -> Any:
         return await self._store.answers(*args, **how, rows=1)  # type: ignore[call-arg]

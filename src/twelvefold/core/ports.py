@@ -235,10 +235,11 @@ class Store(Protocol):
         after: int,
         to: int,
         newest_first: bool = False,
+        rows: int = 32,
     ) -> list[Entry]:
         """Some of the entries behind `after` and up to `to`, in order, or the last of them first.
 
-        Empty only if there are none; a bounded number otherwise, and no more bytes than a bound
+        Empty only if there are none; `rows` at most otherwise, and no more bytes than a bound
         plus one entry.
         """
         ...

@@ -28,6 +28,8 @@ from twelvefold.web.reading import PATIENCE_S
 
 PAGE_BYTES = 1024 * 1024
 """What a page holds before it is cut; one item is on it however large it is."""
+FIRST_ROWS, MOST_ROWS = 8, 32
+"""How many entries a window looks at: the database reads all of each to know its length."""
 Shown = TypeVar("Shown")
 _PUT_IN = ItemsAdded | ItemRemoved
 _OPENS_UNIT = RunStarted | ItemsAdded | ModelReplied
@@ -74,14 +76,17 @@ class ThreadReader:
         self, *, after: int = 0, to: int | None = None, newest_first: bool = False
     ) -> AsyncGenerator[list[Entry], None]:
         """The entries behind `after` and up to `to` (None: all), window by window."""
-        to = self.head.head if to is None else to
-        while found := await self._window(after, to, newest_first):
+        to, rows = self.head.head if to is None else to, FIRST_ROWS
+        while found := await self._window(after, to, newest_first, rows):
             self._note(reversed(found) if newest_first else found)
             yield found
             if newest_first:
                 to = found[-1].position - 1
             else:
                 after = found[-1].position
+            if len(found) == rows:
+                # They are short, so more of them have room.
+                rows = min(2 * rows, MOST_ROWS)
 
     async def entries(
         self, *, after: int = 0, to: int | None = None
@@ -93,13 +98,13 @@ class ThreadReader:
 
     async def entry(self, position: int) -> Entry | None:
         """One entry; None if there is none."""
-        found = await self._window(position - 1, position, newest_first=False)
+        found = await self._window(position - 1, position, newest_first=False, rows=1)
         return found[0] if found else None
 
-    async def _window(self, after: int, to: int, newest_first: bool) -> list[Entry]:
+    async def _window(self, after: int, to: int, newest_first: bool, rows: int) -> list[Entry]:
         store, lineage = self._store, self.lineage
         return await patiently(
-            lambda: store.window(lineage, after=after, to=to, newest_first=newest_first),
+            lambda: store.window(lineage, after=after, to=to, newest_first=newest_first, rows=rows),
             PATIENCE_S,
         )
 
