@@ -50,14 +50,14 @@ def _of_this_machine() -> dict[str, str]:
         "web/starting.py",
         (
             (
-                "    place = await place_of(web.services, principal, request)\n",
+                "    place = await place_of(web.services, principal, request, memory)\n",
                 "    if request.previous and request.previous not in _KNOWN:\n"
                 '        raise ApiError(404, "there is no such response")\n'
-                "    place = await place_of(web.services, principal, request)\n",
+                "    place = await place_of(web.services, principal, request, memory)\n",
             ),
             (
-                "    task = web.drives.start(",
-                "    _KNOWN.add(str(ResponseId(driven.run)))\n    task = web.drives.start(",
+                "    web.drive(driven, reservation)\n",
+                "    _KNOWN.add(str(ResponseId(driven.run)))\n    web.drive(driven, reservation)\n",
             ),
         ),
         "\n_KNOWN: set[str] = set()\n",

@@ -89,7 +89,7 @@ def test_migrate_says_what_it_did(
 ) -> None:
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
 
-    revisions = [f"applied 000{number}" for number in range(1, 5)]
+    revisions = [f"applied 000{number}" for number in range(1, 6)]
     assert tw("migrate").lines == [*revisions, "applied workflow shop"]
     assert tw("migrate").lines == ["applied workflow shop"]
 

@@ -13,7 +13,7 @@ from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import types
 from tests.web.test_watch import followed
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Silence, ThreadRecord
+from twelvefold.core.ports import Silence, ThreadHead, ThreadRecord
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
@@ -244,13 +244,18 @@ async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_anoth
     first = asyncio.create_task(api.ask("one", conversation=conversation))
     await api.model.asked.wait()
     loads = asyncio.Semaphore(0)
-    load = api.web.services.store.load
+    load, read_head = api.web.services.store.load, api.web.services.store.thread
 
     async def counted(thread: ThreadId) -> ThreadRecord:
         loads.release()
         return await load(thread)
 
+    async def counted_head(thread: ThreadId) -> ThreadHead:
+        loads.release()
+        return await read_head(thread)
+
     monkeypatch.setattr(api.web.services.store, "load", counted)
+    monkeypatch.setattr(api.web.services.store, "thread", counted_head)
     second = asyncio.create_task(api.post(path.format(id=conversation), body(conversation)))
     for _ in range(5):  # several looks at the turn that is under way
         await loads.acquire()

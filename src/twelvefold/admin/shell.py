@@ -6,11 +6,13 @@ import code
 import inspect
 import signal
 import threading
+import traceback
 from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
 from twelvefold.engine.services import Services
+from twelvefold.observe.escape import escape_prose
 
 
 async def open_shell(services: Services, banner: str) -> None:
@@ -75,7 +77,5 @@ class Shell(code.InteractiveConsole):
         return None
 
     def _show(self, error: BaseException) -> None:
-        try:
-            raise error
-        except BaseException:
-            self.showtraceback()
+        # The hook for uncaught exceptions keeps messages out of the log; this is no log.
+        self.write(escape_prose("".join(traceback.format_exception(error))))

@@ -161,7 +161,9 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
     await migrate(empty)
 
     store, thread = await open_store(empty), ThreadId("t")
-    assert await store.thread(thread) == ThreadHead(thread, "ann", "academy", 1, None, 0, 5, {})
+    assert await store.thread(thread) == ThreadHead(
+        thread, "ann", "academy", 1, None, 0, 5, {}, listed=None
+    )
     waiting = await store.waiting_work(workflows=["academy"], limit=2)
     assert waiting.runs == [(RunId(thread, 1), 0, "ann")]
     assert [letter.id for letter in await store.due_letters(2)] == ["m"]
