@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,8 +13,7 @@ from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import types
 from tests.web.test_watch import followed
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Silence, ThreadRecord
+from twelvefold.core.ports import Silence
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
@@ -224,10 +224,14 @@ TWO = {"role": "user", "content": "two"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body"),
+    ("path", "body", "look"),
     [
-        ("/responses", lambda id: {"model": "shop", "input": [TWO], "conversation": id}),
-        ("/conversations/{id}/items", lambda id: {"items": [TWO]}),
+        (
+            "/responses",
+            lambda id: {"model": "shop", "input": [TWO], "conversation": id},
+            "listed_thread",
+        ),
+        ("/conversations/{id}/items", lambda id: {"items": [TWO]}, "run_at"),
     ],
     ids=["turn", "items"],
 )
@@ -237,23 +241,24 @@ async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_anoth
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     body: Callable[[str], Json],
+    look: str,
 ) -> None:
     api = await serve(worker=False)
     conversation = (await api.post("/conversations")).json()["id"]
     api.model.gate.clear()
     first = asyncio.create_task(api.ask("one", conversation=conversation))
     await api.model.asked.wait()
-    loads = asyncio.Semaphore(0)
-    load = api.web.services.store.load
+    looks, store = asyncio.Semaphore(0), api.web.services.store
+    looked_at = getattr(store, look)
 
-    async def counted(thread: ThreadId) -> ThreadRecord:
-        loads.release()
-        return await load(thread)
+    async def counted(of: Any) -> Any:
+        looks.release()
+        return await looked_at(of)
 
-    monkeypatch.setattr(api.web.services.store, "load", counted)
+    monkeypatch.setattr(store, look, counted)
     second = asyncio.create_task(api.post(path.format(id=conversation), body(conversation)))
     for _ in range(5):  # several looks at the turn that is under way
-        await loads.acquire()
+        await looks.acquire()
     second.cancel()
     await gone(1, among=[CLIENT_GONE])
     api.model.gate.set()
