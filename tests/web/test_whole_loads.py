@@ -8,7 +8,11 @@ import pytest
 
 from tests.web.asking import answer_to, approval, error
 from tests.web.serving import Serve, Served
+from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.web.auth import LOCAL
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.reading import opened
 
 
 def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:
@@ -103,3 +107,43 @@ async def test_an_answer_takes_one_place_until_its_run_rests(
     await api.ask(answer_to(request, True))
 
     assert max(taken) == 1
+
+
+async def test_long_responses_of_one_principal_are_read_one_after_another(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = await api.ask("x" * 2_500_000)
+    store, under_way, counts = api.web.services.store, 0, list[int]()
+    follow = store.follow
+
+    async def counted(*args: Any, **more: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        counts.append(under_way)
+        try:
+            return await follow(*args, **more)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(store, "follow", counted)
+
+    paths = [f"/responses/{response['id']}{more}" for more in ("", "/input_items") * 4]
+    answers = await asyncio.gather(*(api.get(path) for path in paths))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert (len(counts), max(counts)) == (8, 1)
+    assert api.web.reads.held == 0
+
+
+async def test_who_follows_a_response_keeps_none_of_its_input(api: Served) -> None:
+    response = await api.ask("a long text", background=True)
+    await api.settled(response["id"])
+    id = ResponseId.parse(response["id"])
+    reading, _ = await opened(api.web, LOCAL, id)
+    assert isinstance(reading.opening.event, RunStarted)
+    assert reading.opening.event.items
+
+    async for _ in reading.events():
+        pass
+
+    assert (reading.opening.event.items, reading.view.started.items) == ((), ())
