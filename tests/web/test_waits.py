@@ -224,14 +224,10 @@ TWO = {"role": "user", "content": "two"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "look"),
+    ("path", "body"),
     [
-        (
-            "/responses",
-            lambda id: {"model": "shop", "input": [TWO], "conversation": id},
-            "listed_thread",
-        ),
-        ("/conversations/{id}/items", lambda id: {"items": [TWO]}, "run_at"),
+        ("/responses", lambda id: {"model": "shop", "input": [TWO], "conversation": id}),
+        ("/conversations/{id}/items", lambda id: {"items": [TWO]}),
     ],
     ids=["turn", "items"],
 )
@@ -241,7 +237,6 @@ async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_anoth
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     body: Callable[[str], Json],
-    look: str,
 ) -> None:
     api = await serve(worker=False)
     conversation = (await api.post("/conversations")).json()["id"]
@@ -249,13 +244,13 @@ async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_anoth
     first = asyncio.create_task(api.ask("one", conversation=conversation))
     await api.model.asked.wait()
     looks, store = asyncio.Semaphore(0), api.web.services.store
-    looked_at = getattr(store, look)
+    looked_at = store.listed_thread
 
     async def counted(of: Any) -> Any:
         looks.release()
         return await looked_at(of)
 
-    monkeypatch.setattr(store, look, counted)
+    monkeypatch.setattr(store, "listed_thread", counted)
     second = asyncio.create_task(api.post(path.format(id=conversation), body(conversation)))
     for _ in range(5):  # several looks at the turn that is under way
         await looks.acquire()

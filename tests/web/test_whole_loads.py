@@ -47,6 +47,31 @@ async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
     assert len(loaded) == 1
 
 
+async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_once(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twelvefold.web.conversations.LOCK_S", 1.0)
+    conversation = (await api.post("/conversations")).json()["id"]
+    api.model.gate.clear()
+    first = await api.ask("one", conversation=conversation, background=True)
+    store, sizes = api.web.services.store, list[int]()
+    size_of = store.size_of
+
+    async def counted(lineage: Any) -> int:
+        sizes.append(await size_of(lineage))
+        return sizes[-1]
+
+    monkeypatch.setattr(store, "size_of", counted)
+
+    body = {"items": [{"role": "user", "content": "two"}]}
+    refused = await api.post(f"/conversations/{conversation}/items", body)
+
+    api.model.gate.set()
+    assert error(refused) == (409, "conversation_locked", None)
+    assert len(sizes) == 1
+    await api.settled(first["id"])
+
+
 async def test_an_answer_that_is_repeated_loads_no_conversation(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
