@@ -28,15 +28,21 @@ def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:
     return loaded
 
 
-async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
-    api: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("twelvefold.web.starting.LOCK_S", 1.0)
-    conversation = (await api.post("/conversations")).json()["id"]
+async def busy(api: Served) -> tuple[str, str]:
+    """A conversation, and its response that is under way until the model's gate is opened."""
+    conversation = str((await api.post("/conversations")).json()["id"])
     api.model.gate.clear()
     first = await api.ask("one", conversation=conversation, background=True)
     while (await api.get(f"/responses/{first['id']}")).json()["status"] != "in_progress":
         await asyncio.sleep(0.01)
+    return conversation, str(first["id"])
+
+
+async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twelvefold.web.starting.LOCK_S", 1.0)
+    conversation, _ = await busy(api)
     loaded = loads_of(api, monkeypatch)
 
     body = {"model": "shop", "input": "two", "conversation": conversation}
@@ -51,9 +57,7 @@ async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_on
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("twelvefold.web.conversations.LOCK_S", 1.0)
-    conversation = (await api.post("/conversations")).json()["id"]
-    api.model.gate.clear()
-    first = await api.ask("one", conversation=conversation, background=True)
+    conversation, first = await busy(api)
     store, sizes = api.web.services.store, list[int]()
     size_of = store.size_of
 
@@ -69,7 +73,7 @@ async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_on
     api.model.gate.set()
     assert error(refused) == (409, "conversation_locked", None)
     assert len(sizes) == 1
-    await api.settled(first["id"])
+    await api.settled(first)
 
 
 async def test_an_answer_that_is_repeated_loads_no_conversation(
