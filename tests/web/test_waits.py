@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,8 +13,7 @@ from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import types
 from tests.web.test_watch import followed
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Silence, ThreadHead, ThreadRecord
+from twelvefold.core.ports import Silence
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
@@ -243,22 +243,17 @@ async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_anoth
     api.model.gate.clear()
     first = asyncio.create_task(api.ask("one", conversation=conversation))
     await api.model.asked.wait()
-    loads = asyncio.Semaphore(0)
-    load, read_head = api.web.services.store.load, api.web.services.store.thread
+    looks, store = asyncio.Semaphore(0), api.web.services.store
+    looked_at = store.listed_thread
 
-    async def counted(thread: ThreadId) -> ThreadRecord:
-        loads.release()
-        return await load(thread)
+    async def counted(of: Any) -> Any:
+        looks.release()
+        return await looked_at(of)
 
-    async def counted_head(thread: ThreadId) -> ThreadHead:
-        loads.release()
-        return await read_head(thread)
-
-    monkeypatch.setattr(api.web.services.store, "load", counted)
-    monkeypatch.setattr(api.web.services.store, "thread", counted_head)
+    monkeypatch.setattr(store, "listed_thread", counted)
     second = asyncio.create_task(api.post(path.format(id=conversation), body(conversation)))
     for _ in range(5):  # several looks at the turn that is under way
-        await loads.acquire()
+        await looks.acquire()
     second.cancel()
     await gone(1, among=[CLIENT_GONE])
     api.model.gate.set()

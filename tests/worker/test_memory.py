@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.builders import user
 from tests.engine.stage import ANN, Stage, Trouble, cut_off
 from tests.worker.test_loop import Gate, enqueue, over, working
@@ -10,6 +12,7 @@ from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import says
 from twelvefold.worker.loop import Worker
+from twelvefold.worker.pauses import NO_ROOM_S
 
 POLL_S = 0.05
 
@@ -63,3 +66,29 @@ async def test_a_claim_that_fails_holds_no_bytes(stage: Stage) -> None:
             await asyncio.sleep(0.01)
 
     assert worker._memory.held == 0
+
+
+async def test_a_run_without_room_is_looked_at_again_soon_however_often_it_had_none(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    services = stage.process(model=gate)
+    first, second = [await long_run(services) for _ in range(2)]
+    worker = Worker(services, 10, POLL_S, max_run_bytes=30_000)
+    paused = list[float]()
+    failed = worker._pauses.failed
+
+    def noted(run: RunId, *most_s: float) -> float:
+        # As if there had been no room for long.
+        paused.append(max(failed(run, *most_s) for _ in range(20)))
+        worker._pauses.rested(run)
+        return paused[-1]
+
+    monkeypatch.setattr(worker._pauses, "failed", noted)
+    async with working(worker):
+        while not paused:
+            await asyncio.sleep(0.01)
+        gate.open()
+        await over(stage, first, second)
+
+    assert max(paused) <= NO_ROOM_S

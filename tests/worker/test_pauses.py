@@ -79,3 +79,12 @@ def test_no_more_runs_are_remembered_than_fit(
     assert paused.are_full
     clock.now_s += 2 * LONGEST_S
     assert not paused.are_full
+
+
+def test_a_run_that_only_lacks_room_is_not_left_alone_for_long(clock: Clock) -> None:
+    paused = Pauses(clock)
+
+    for _ in range(20):
+        pause_s = paused.failed(run(), pauses.NO_ROOM_S)
+
+    assert pauses.NO_ROOM_S / 2 <= pause_s <= pauses.NO_ROOM_S

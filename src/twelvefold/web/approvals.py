@@ -6,17 +6,17 @@ answered once: the second finds nothing that waits.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item
+from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item, ItemRemoved, ItemsAdded
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Principal
+from twelvefold.core.ports import Principal, Segment
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import answer, take
-from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.patience import patiently
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
@@ -27,11 +27,12 @@ from twelvefold.web.faults import ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.inputs import ANSWER
 from twelvefold.web.places import conversation_of
-from twelvefold.web.reading import PATIENCE_S, opened, own_entries
+from twelvefold.web.reading import PATIENCE_S, opened, own_entries, run_of
 from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
-from twelvefold.web.starting import Begun, run_before
-from twelvefold.web.wire import parts
+from twelvefold.web.starting import Begun, deleted_before, found, run_before
+from twelvefold.web.thread_reader import ThreadReader
+from twelvefold.web.wire import makes_wait, parts
 
 log = get_logger(__name__)
 NOT_PENDING = "approval_not_pending"
@@ -44,10 +45,11 @@ LOOK_S = 0.02
 class _Waiting:
     """A call of the principal's that waits for approval. `next` is the response that follows.
 
-    `asked` is what its run was asked for with.
+    `asked` is what its run was asked for with. `head` is where its thread was then.
     """
 
     call: CallId
+    head: int
     next: ResponseId
     workflow: str
     asked: Asked
@@ -78,15 +80,36 @@ async def _given_before(web: Web, principal: Principal, request: Request) -> Beg
     if run is None:
         return None
     given = {item["approval_request_id"] for item in request.items if item["type"] == ANSWER}
-    record = await patiently(lambda: web.services.store.load(run.thread), PATIENCE_S)
-    own = parts(own_entries(record.entries, run, behind=record.forked_at))
-    answered = [
-        number
-        for number, [first, *_] in enumerate(own)
-        if isinstance(first.event, ApprovalAnswered)
-        and approval_id(run.thread, first.event.call) in given
-    ]
-    return await _begun(web, principal, ResponseId(run, answered[-1]))
+    try:
+        part = await _answered_part(web, principal, run, given)
+    except NotFound as error:
+        raise deleted_before() from error
+    return await found(web, principal, ResponseId(run, part))
+
+
+async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[str]) -> int:
+    """The number of the response that one of these answers began, read window by window.
+
+    Raises NotFound.
+    """
+    store = web.services.store
+    record = await run_of(store, principal, run)
+    head = await patiently(lambda: store.thread(run.thread), PATIENCE_S)
+    own = (Segment(head.id, head.forked_at, head.head),)
+    reader = ThreadReader(store, head, own, frozenset())
+    answered, part, before = -1, -1, None
+    async for entry in reader.entries(after=record.began - 1, to=record.last_position):
+        event = entry.event
+        if isinstance(event, ItemsAdded | ItemRemoved):
+            continue
+        if before is None or makes_wait(before):
+            part += 1
+            if isinstance(event, ApprovalAnswered) and approval_id(run.thread, event.call) in given:
+                answered = part
+        before = event
+    if answered < 0:
+        raise NotFound(f"no response of run {run}")
+    return answered
 
 
 async def _given(web: Web, principal: Principal, request: Request, memory: TurnMemory) -> Begun:
@@ -102,8 +125,10 @@ async def _given(web: Web, principal: Principal, request: Request, memory: TurnM
         return await _begun(web, principal, waiting.next)
     with web.drives.slot(principal):
         await _answer(web, principal, request, waiting, index)
-        driven = await _taken(web, waiting.next.run)
-        return await _begun(web, principal, waiting.next, driven, memory.reservation)
+        if driven := await _taken(web, waiting.next.run):
+            web.drive(driven, memory.reservation)
+    # Behind the slot, which would count as a second one while the response is read.
+    return await _begun(web, principal, waiting.next, here=driven is not None)
 
 
 async def _waiting(
@@ -138,7 +163,9 @@ async def _found(
     # On a fork of the thread it is asked no more.
     if not waits or not own:
         return None
-    return _Waiting(call, ResponseId(run, len(parts(own))), record.workflow, told.asked)
+    return _Waiting(
+        call, record.head, ResponseId(run, len(parts(own))), record.workflow, told.asked
+    )
 
 
 def _refuse_news(request: Request, index: int) -> None:
@@ -198,7 +225,7 @@ async def _answer(
             await write()
         except Conflict as error:
             # Who has answered goes on with the run, and has it for as long as that takes.
-            if await _found(web, principal, id) is None:
+            if await _is_answered(web, principal, id, waiting):
                 raise TooLate(str(error)) from error
             raise
 
@@ -206,6 +233,15 @@ async def _answer(
         await _once_free(once)
     except TooLate as error:
         raise _not_pending(said, index) from error
+
+
+async def _is_answered(web: Web, principal: Principal, id: str, waiting: _Waiting) -> bool:
+    """Whether the call does not wait any more. A thread that is where it was is not loaded."""
+    store, thread = web.services.store, waiting.next.run.thread
+    with suppress(NotFound):
+        if (await patiently(lambda: store.thread(thread), PATIENCE_S)).head == waiting.head:
+            return False
+    return await _found(web, principal, id) is None
 
 
 def _not_pending(said: Item, index: int) -> ApiError:
@@ -237,14 +273,6 @@ async def _once_free(do: Callable[[], Awaitable[Result]]) -> Result:
             await asyncio.sleep(LOOK_S)
 
 
-async def _begun(
-    web: Web,
-    principal: Principal,
-    id: ResponseId,
-    driven: Driven | None = None,
-    reservation: Reservation | None = None,
-) -> Begun:
-    if driven is not None:
-        web.drive(driven, reservation)
+async def _begun(web: Web, principal: Principal, id: ResponseId, *, here: bool = False) -> Begun:
     reading, _ = await opened(web, principal, id, stored=False)
-    return Begun(web, reading, here=driven is not None)
+    return Begun(web, reading, here=here)

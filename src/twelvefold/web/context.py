@@ -39,6 +39,12 @@ class Waits:
 
 
 WAITS = Waits()
+READ_BYTES, READ_SHARE_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
+"""Bytes of conversations whose responses are being read at once, of all and of one principal."""
+
+
+def _reads() -> MemoryBudget:
+    return MemoryBudget(READ_BYTES, READ_SHARE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Web:
     `serving` is set when requests are answered, for what may wait until then.
     `draining` is set when the process is about to end: streams end after their current event,
     and what waits for a run waits only until its step in hand is over.
+    `reads` bounds the bytes of the conversations whose responses are being read.
     """
 
     services: Services
@@ -62,6 +69,7 @@ class Web:
     readiness: Readiness
     keys: KeyWatch
     waits: Waits = WAITS
+    reads: MemoryBudget = field(default_factory=_reads)
     wake: Callable[[], None] = lambda: None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     serving: asyncio.Event = field(default_factory=asyncio.Event)

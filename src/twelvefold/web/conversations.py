@@ -188,13 +188,25 @@ async def _added(
         check_room(head.head, size, size_of(encode(said)[2]), web.services.limits)
         try:
             return await _put_in(store, head.id, head.head, size, run, said)
-        except Conflict as error:
-            if asyncio.get_running_loop().time() >= end:
-                message = "a turn of this conversation is not over; try again in a moment"
-                raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
+        except Conflict:
+            await _wait(store, head.id, end, client)
+        head = await store.thread(head.id)
+
+
+async def _wait(store: Store, thread: ThreadId, end: float, client: ClientWatch) -> None:
+    """Wait for the run under way; nothing else of the conversation is read meanwhile.
+
+    Raises ApiError if that takes too long, and ClientDisconnect if the client leaves.
+    """
+    is_under_way = True
+    while is_under_way:
+        if asyncio.get_running_loop().time() >= end:
+            message = "a turn of this conversation is not over; try again in a moment"
+            raise ApiError(409, message, code="conversation_locked", wait_s=1)
         await client.check()
         await asyncio.sleep(LOOK_S)
-        head = await store.thread(head.id)
+        latest = (await patiently(lambda: store.listed_thread(thread), PATIENCE_S)).latest
+        is_under_way = latest is not None and latest.status not in OVER
 
 
 async def _put_in(

@@ -18,9 +18,10 @@ from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
 from twelvefold.web.ids import ResponseId
+from twelvefold.web.run_places import TurnMemory
 from twelvefold.web.shapes import Json, ToolItems
 from twelvefold.web.view import View
-from twelvefold.web.wire import Telling, parts
+from twelvefold.web.wire import Telling, parts, without_input
 
 log = get_logger(__name__)
 PATIENCE_S = 5.0
@@ -39,6 +40,8 @@ async def nothing() -> float:
 class Reading:
     """A response as far as it was read; `opening` is its first entry.
 
+    Whoever follows the response keeps nothing of its input, which may be long: `events` drops it.
+
     `unsent` are the events that nobody has taken yet. `to_the_end`: whoever reads cannot come back
     for the rest, so a process that is about to end does not stop reading before the response does.
     `stopped`: the reader ends before the response, which nothing more can be read of here.
@@ -46,9 +49,9 @@ class Reading:
 
     def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
         self.id = id
-        self.view = view
+        self.view = replace(view, started=without_input(view.started))
         self.opening = opening
-        self.telling = Telling(id, view)
+        self.telling = Telling(id, self.view)
         # What the thread had before the run says nothing about it.
         self.telling.position = start - 1
         self.unsent: list[Json] = []
@@ -82,6 +85,7 @@ class Reading:
         """
         now = asyncio.get_running_loop().time
         read_at = now()
+        self.opening = replace(self.opening, event=without_input(self.opening.event))
         with self._web.news.listening(self.id.run) as ear:
             while True:
                 ear.heard.clear()
@@ -121,36 +125,52 @@ def view_of(
 
 
 async def opened(
-    web: Web, principal: Principal, id: ResponseId, *, stored: bool = True, tool_items: str = ""
+    web: Web,
+    principal: Principal,
+    id: ResponseId,
+    *,
+    stored: bool = True,
+    tool_items: str = "",
+    memory: TurnMemory | None = None,
 ) -> tuple[Reading, RunRecord]:
     """A response as it is now. `stored` False: also one that was not to be kept.
 
     `tool_items` is how the server's calls are to be shown, "" as the response was asked for.
+    `memory` holds the run's thread, as the most that its entries may be.
 
-    Raises NotFound, as for one that is not there, for another's, too.
+    Raises NotFound, as for one that is not there, for another's, too; with `memory` also ApiError.
     """
     store = web.services.store
     try:
         record = await run_of(store, principal, id.run)
     except NotFound:
         raise no_response(id) from None
+    if memory is not None:
+        await memory.hold(record.thread_size)
     thread, began, to = id.run.thread, record.began, record.last_position
     heard = await patiently(
         lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to), PATIENCE_S
     )
+    reading = _reading_of(web, id, record, heard, stored=stored, tool_items=tool_items)
+    if reading.telling.behind:
+        await patiently(reading.look, PATIENCE_S)
+    return reading, record
+
+
+def _reading_of(
+    web: Web, id: ResponseId, record: RunRecord, heard: Heard, *, stored: bool, tool_items: str
+) -> Reading:
+    """A response out of all entries of its run. Raises NotFound as `opened` does."""
     started, first, opening = story_of(heard.entries, id)
     if stored and not started.asked.store:
         raise no_response(id)
     if isinstance(opening.event, ApprovalAnswered) and opening.event.asked is not None:
         tool_items = tool_items or opening.event.asked.tool_items
-    background = record.background
-    view = view_of(web.settings, started, background=background, tool_items=tool_items)
+    view = view_of(web.settings, started, background=record.background, tool_items=tool_items)
     reading = Reading(web, id, view, opening, first.position)
     since = [entry for entry in heard.entries if entry.position >= first.position]
     reading.hear(replace(heard, entries=tuple(since)))
-    if reading.telling.behind:
-        await patiently(reading.look, PATIENCE_S)
-    return reading, record
+    return reading
 
 
 def no_response(id: ResponseId) -> NotFound:

@@ -31,6 +31,7 @@ from twelvefold.web.paging import flag_of, integer_of, page_of, paged
 from twelvefold.web.reading import PATIENCE_S, Reading, opened
 from twelvefold.web.requests import Request as TurnRequest
 from twelvefold.web.requests import json_body, parse, tool_items_of
+from twelvefold.web.run_places import turn_memory
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
 from twelvefold.web.stream import EventStream, Leave, pieces, stay
@@ -169,10 +170,15 @@ async def cancelled(web: Web, run: RunId) -> None:
 
 
 async def _opened(request: Request) -> tuple[Reading, RunRecord]:
-    """The response that the path names. Raises NotFound."""
+    """The response that the path names. Raises NotFound, and ApiError with 429.
+
+    All entries of its run are in memory until it is made of them.
+    """
     web, principal = web_of(request), principal_of(request)
     id = ResponseId.parse(request.path_params["response_id"])
-    return await opened(web, principal, id, tool_items=tool_items_of(request.headers))
+    shown = tool_items_of(request.headers)
+    with turn_memory(web.reads, principal, 0) as memory:
+        return await opened(web, principal, id, tool_items=shown, memory=memory)
 
 
 async def not_there(request: Request) -> Response:

@@ -74,7 +74,7 @@ class TurnMemory:
             await self.reservation.hold(size, wait_s=WAIT_S if may_wait else 0)
         except BudgetExhausted:
             raise _too_many(
-                "the conversations of the runs in flight take all the bytes that they may"
+                "the conversations that are in use take all the bytes that they may"
             ) from None
 
 

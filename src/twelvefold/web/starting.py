@@ -13,7 +13,7 @@ import msgspec
 
 from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Heard, IdempotentRequest, Principal
+from twelvefold.core.ports import OVER, Heard, IdempotentRequest, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import enqueue_run, start_run
@@ -88,8 +88,7 @@ async def _begun_once(
                 # Somebody else was quicker to go on from there, so this one goes on beside it.
                 place = place.beside()
             elif place.thread:
-                await _wait(web, place.thread, end)
-                await client.check()
+                await _wait(web, place.thread, end, client)
                 place = None  # the turn before may have had the results that this one brings
             else:
                 raise
@@ -129,9 +128,14 @@ async def found(web: Web, principal: Principal, id: ResponseId) -> Begun:
     try:
         reading, _ = await opened(web, principal, id, stored=False)
     except NotFound as error:
-        message = "the response to this Idempotency-Key was deleted; use a new one"
-        raise ApiError(422, message, code="response_deleted", param="Idempotency-Key") from error
+        raise deleted_before() from error
     return Begun(web, reading)
+
+
+def deleted_before() -> ApiError:
+    """What came of the request before was deleted."""
+    message = "the response to this Idempotency-Key was deleted; use a new one"
+    return ApiError(422, message, code="response_deleted", param="Idempotency-Key")
 
 
 async def _placed(
@@ -191,8 +195,38 @@ def _reading_of(web: Web, run: RunId, first: Entry, *, background: bool) -> Read
     return reading
 
 
-async def _wait(web: Web, thread: ThreadId, end: float) -> None:
-    """A moment, for the turn before. Raises ApiError if it takes too long or waits itself."""
+async def _wait(web: Web, thread: ThreadId, end: float, client: ClientWatch) -> None:
+    """Wait a moment, and then for the turn before; none of it is loaded meanwhile.
+
+    Raises ApiError if it takes too long or waits itself, and ClientDisconnect.
+    """
+    is_under_way = await _is_under_way(web, thread)
+    while True:
+        if asyncio.get_running_loop().time() >= end:
+            raise _locked("the turn before is not over; try again in a moment", repeat=True)
+        await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
+        await client.check()
+        is_under_way = is_under_way and await _is_under_way(web, thread)
+        if not is_under_way:
+            return
+
+
+async def _is_under_way(web: Web, thread: ThreadId) -> bool:
+    """Whether the thread's last run is not over. Raises ApiError if it waits for a person."""
+    store = web.services.store
+    try:
+        latest = (await patiently(lambda: store.listed_thread(thread), PATIENCE_S)).latest
+    except NotFound:
+        return False  # it was deleted; the turn is refused when its place is looked up again
+    if latest is None or latest.status in OVER:
+        return False
+    if latest.status == "waiting":
+        await _refuse_waiting(web, thread)
+    return True
+
+
+async def _refuse_waiting(web: Web, thread: ThreadId) -> None:
+    """Raise ApiError with what the thread's run waits for, if it still does."""
     record = await patiently(lambda: web.services.store.load(thread), PATIENCE_S)
     told = fold(record.entries)
     if told.status == "active" and told.waits:
@@ -202,9 +236,6 @@ async def _wait(web: Web, thread: ThreadId, end: float) -> None:
             do = "have an operator settle what came of its last call"
         message = f"the turn before waits for a person; {do}, or cancel it with ?force=true"
         raise _locked(message, repeat=False)
-    if asyncio.get_running_loop().time() >= end:
-        raise _locked("the turn before is not over; try again in a moment", repeat=True)
-    await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
 
 
 def _locked(message: str, *, repeat: bool) -> ApiError:

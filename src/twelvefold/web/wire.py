@@ -6,6 +6,7 @@ their numbers are those that the finished journal gives. Nothing is kept elsewhe
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -47,6 +48,9 @@ _LAST = {
     # Neither specification has an event for it; OpenAI's own server does this.
     "cancelled": "response.failed",
 }
+
+
+Said = TypeVar("Said", bound=Event)
 
 
 class Telling:
@@ -192,7 +196,7 @@ class Telling:
         if self._calls.shown and not isinstance(event, _OPENING):
             self._work()
         self._tell(entry, event)
-        self._previous = event
+        self._previous = without_input(event)
 
     def _has_begun(self, event: Event) -> bool:
         if isinstance(event, RunStarted):
@@ -305,6 +309,11 @@ def parts(entries: Sequence[Entry]) -> list[list[Entry]]:
         split[-1].append(entry)
         rests = makes_wait(entry.event)
     return split
+
+
+def without_input(event: Said) -> Said:
+    """An event without what the caller said at the start of a run: that may be megabytes."""
+    return structs.replace(event, items=()) if isinstance(event, RunStarted) else event
 
 
 def makes_wait(event: Event) -> bool:

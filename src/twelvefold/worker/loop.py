@@ -29,7 +29,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.worker.outbox import Postman
-from twelvefold.worker.pauses import Pauses
+from twelvefold.worker.pauses import NO_ROOM_S, Pauses
 from twelvefold.worker.rhythm import Rhythm
 from twelvefold.worker.suspects import Suspects
 from twelvefold.worker.turns import Search, Turns, default_share
@@ -211,7 +211,7 @@ class Worker:
             except RequestError:
                 return False  # another process was quicker, or has removed it
             except BudgetExhausted:
-                self._pauses.failed(one.run)  # those behind it may have room now
+                self._pauses.failed(one.run, NO_ROOM_S)  # those behind it may have room now
             except ServiceFault as error:
                 self._leave_alone(one.run, error)
             except Exception:

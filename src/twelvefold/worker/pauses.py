@@ -10,6 +10,9 @@ from twelvefold.core.ids import RunId
 
 FIRST_S = 1.0
 LONGEST_S = 300.0
+NO_ROOM_S = 8.0
+"""The longest pause of a run for which this process had no room: it has room when another one
+rests, and nothing is wrong with the run."""
 REMEMBERED = 1_000
 """Runs at most; past it those are forgotten that would be tried soonest. As they look new then,
 whoever takes runs up has to do it slowly while the pauses are full."""
@@ -35,10 +38,10 @@ class Pauses:
         self._forget_old()
         return len(self._paused) >= REMEMBERED
 
-    def failed(self, run: RunId) -> float:
+    def failed(self, run: RunId, most_s: float = LONGEST_S) -> float:
         """Leave the run alone, twice as long as the last time; returns for how many seconds."""
         failures = self._paused.pop(run, (0, 0.0))[0] + 1
-        longest_s = min(FIRST_S * 2.0 ** min(failures - 1, 20), LONGEST_S)
+        longest_s = min(FIRST_S * 2.0 ** min(failures - 1, 20), most_s)
         pause_s = longest_s * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
         if self.are_full:
             del self._paused[min(self._paused, key=lambda run: self._paused[run][1])]
