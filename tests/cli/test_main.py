@@ -95,6 +95,8 @@ def test_the_version_is_that_of_the_package(tw: Twelvefold) -> None:
         (["runs", "list", "--limit", "0"], "'0': use a whole number, 1 to 10000"),
         (["prune", "--older-than", "soon"], "'soon': use a number and s, m, h, d or w, as in 30d"),
         (["run", "hi", "--as", ""], "'': use 1 to 255 printable characters"),
+        (["run", "hi", "--as", "ann "], "'ann ': use 1 to 255 printable characters, without a"),
+        (["keys", "create", "a", "--principal", " ann"], "' ann': use 1 to 255 printable"),
     ],
 )
 def test_bad_usage_says_what_would_be_right(

@@ -340,8 +340,10 @@ def _count(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > 255:
-        raise argparse.ArgumentTypeError(f"{text!r}: use 1 to 255 printable characters")
+    # MySQL compares text without the spaces at its end: "ann" and "ann " would be the same.
+    if not text or text != text.strip() or not text.isprintable() or len(text) > 255:
+        what = "1 to 255 printable characters, without a space at either end"
+        raise argparse.ArgumentTypeError(f"{text!r}: use {what}")
     return text
 
 

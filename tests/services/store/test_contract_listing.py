@@ -82,6 +82,24 @@ async def test_a_principal_s_threads_are_listed_in_both_orders(store: Store) -> 
     assert await ids(store, newest_first=False, after=second) == [third]
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("other", ["ann ", "ann  ", " ann", "Ann", "ánn"])
+async def test_a_principal_with_another_space_at_its_end_is_another(
+    store: Store, other: str, older: bool, newest_first: bool
+) -> None:
+    own, foreign = await made(store, dated(1)), await made(store, dated(2), principal=other)
+    if older:
+        await by_an_older_release(store)
+
+    listed = [
+        [one.head.id for one in await store.threads(whose, limit=10, newest_first=newest_first)]
+        for whose in ("ann", other)
+    ]
+
+    assert listed == [[own], [foreign]]
+
+
 # --- which ------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,13 @@
 """The answers to the same bytes, however they are cut into segments."""
 
 import asyncio
+import sys
+from types import FrameType
 
 import pytest
 
 from tests.web.http.segments import TURNS, Connect, answers_to, connecting, cuts
-from twelvefold.web.http.framing import FramingLimits
+from twelvefold.web.http.framing import ChunkedBody, FramingLimits
 
 SMALL = FramingLimits(
     blank_bytes=4,
@@ -15,6 +17,7 @@ SMALL = FramingLimits(
     chunk_line_bytes=16,
     chunk_extension_bytes=20,
     chunk_count=4,
+    chunk_bytes=8,
     trailer_bytes=30,
     trailer_count=3,
 )
@@ -121,6 +124,10 @@ def split(answer: str) -> tuple[str, str, str]:
         (b"1;23456789abcde\r\na\r\n0\r\n\r\n", "400 a chunk's size line is longer than 16"),
         (b"1;23456789ab\r\na\r\n1;23456789ab\r\nb\r\n0\r\n\r\n", "400 the chunk extensions are"),
         (b"1\r\na\r\n" * 5 + b"0\r\n\r\n", "400 the body has more than 4 chunks"),
+        (b"8\r\nabcdefgh\r\n" * 9 + b"0\r\n\r\n", "200 72"),
+        (b"7\r\nabcdefg\r\n" * 40 + b"0\r\n\r\n", "400 the body has more than 4 chunks"),
+        (b"9\r\nabcdefghi\r\n" + b"1\r\na\r\n" * 3 + b"0\r\n\r\n", "200 12"),
+        (b"9\r\nabcdefghi\r\n" + b"1\r\na\r\n" * 5 + b"0\r\n\r\n", "400 the body has more"),
         (b"0\r\nx: " + b"y" * 25 + b"\r\n\r\n", "200 0"),
         (b"0\r\nx: " + b"y" * 26 + b"\r\n\r\n", "431 the trailers are longer than 30 bytes"),
         (b"0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n", "431 there are more than 3 trailers"),
@@ -219,3 +226,21 @@ async def test_a_request_that_was_sent_ahead_is_in_progress_as_any_other() -> No
 
     assert idle is None
     assert pipe.written.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_chunk_that_is_there_to_its_end_is_read_without_a_call() -> None:
+    calls = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    body, content = ChunkedBody(FramingLimits(chunk_count=5_000)), list[bytes]()
+    sys.setprofile(count)
+    try:
+        body.take(b"1\r\na\r\n" * 4_000, content)
+    finally:
+        sys.setprofile(None)
+
+    assert (len(content), body.error) == (4_000, None)
+    assert calls < 100

@@ -16,14 +16,16 @@ SELECT id, principal, workflow, head, forked_from, forked_at, created_at, metada
   FROM threads WHERE id = :thread {lock}
 
 -- listed_threads: one principal's by their ids, the last first, each with its last run that was not
--- deleted; an older release that deletes a thread leaves it listed
+-- deleted; an older release that deletes a thread leaves it listed. MySQL compares text without the
+-- spaces at its end, so the lengths of the principals are compared, too
 SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.created_at, t.metadata,
        t.deleted_at, t.size, t.listed, t.title, r.ordinal, r.status, r.cancel_asked
   FROM threads t /*! FORCE INDEX (threads_listed) */ LEFT JOIN runs r ON r.thread_id = t.id
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = t.id AND l.deleted_at IS NULL
                      ORDER BY l.ordinal DESC LIMIT 1)
- WHERE t.listed = 1 AND t.principal = :principal AND t.id < :after AND t.deleted_at IS NULL
+ WHERE t.listed = 1 AND t.principal = :principal AND t.id < :after
+   AND LENGTH(t.principal) = LENGTH(:principal) AND t.deleted_at IS NULL
  ORDER BY t.id DESC LIMIT :limit
 
 -- listed_threads_upwards: as `listed_threads`, the first first
@@ -33,7 +35,8 @@ SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.crea
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = t.id AND l.deleted_at IS NULL
                      ORDER BY l.ordinal DESC LIMIT 1)
- WHERE t.listed = 1 AND t.principal = :principal AND t.id > :after AND t.deleted_at IS NULL
+ WHERE t.listed = 1 AND t.principal = :principal AND t.id > :after
+   AND LENGTH(t.principal) = LENGTH(:principal) AND t.deleted_at IS NULL
  ORDER BY t.id LIMIT :limit
 
 -- listed_thread: as `listed_threads`, one of them
