@@ -90,13 +90,15 @@ class Upkeep(Database):
 
     async def _prune_old(self, page: _Page, before_us: int) -> int:
         """Remove the old threads of a page, and then what those were forked from."""
-        async with self._reading() as db:
-            old = await self._removable(db, page, before_us)
-        gone = await self._remove(page.only(old), before_us) if old else []
-        origins = {row["forked_from"] for row in gone if row["forked_from"]}
-        pruned = len(gone)
-        for some in in_parts(sorted(origins), BATCH):
-            pruned += await self._prune_old(_Page(some), before_us)
+        pruned, pages = 0, [page]
+        while pages:
+            page = pages.pop()
+            async with self._reading() as db:
+                old = await self._removable(db, page, before_us)
+            gone = await self._remove(page.only(old), before_us) if old else []
+            pruned += len(gone)
+            origins = {row["forked_from"] for row in gone if row["forked_from"]}
+            pages += [_Page(some) for some in in_parts(sorted(origins), BATCH)]
         return pruned
 
     async def _remove(self, page: _Page, before_us: int) -> list[Row]:
@@ -119,16 +121,20 @@ class Upkeep(Database):
                 await db.fetch(*listed(self._sql[name], "threads", page.threads))
             old = await self._removable(db, page, before_us)
             page = page.only(old)
-            for name in _OF_THREADS if old else ():
-                await db.execute(*in_ranges(self._sql[name], page.ranges))
-            if old and await self._of(db, "some_thread", page, before_us):
+            if not old:
+                return []
+            for name in _OF_THREADS:
+                removed = await db.execute(*in_ranges(self._sql[name], page.ranges))
+            # The threads' own rows are the last: one that was begun meanwhile is among them.
+            if removed != len(old):
                 raise _Interrupted
             return old
 
     async def _removable(self, db: Connection, page: _Page, before_us: int) -> list[Row]:
         rows = await self._of(db, "thread_states", page, before_us)
         kept = {row["id"] for row in rows if row["part"] == "keep"}
-        return [row for row in rows if row["part"] == "thread" and row["id"] not in kept]
+        removable = set(page.threads) - kept
+        return [row for row in rows if row["part"] == "thread" and row["id"] in removable]
 
     async def _of(self, db: Connection, name: str, page: _Page, before_us: int) -> list[Row]:
         """What a statement finds of these threads."""

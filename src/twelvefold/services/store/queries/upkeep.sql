@@ -80,6 +80,3 @@ DELETE FROM outbox WHERE thread_id IN (:threads)
 
 -- delete_threads: last of all
 DELETE FROM threads WHERE id IN (:threads)
-
--- some_thread: 0 rows mean that all threads of these ranges are gone
-SELECT id FROM threads {by_key} WHERE id IN (:threads) LIMIT 1
