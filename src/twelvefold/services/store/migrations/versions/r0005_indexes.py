@@ -4,7 +4,7 @@
 kept or was deleted, NULL for one that an older release wrote. `threads.title`: its first user
 message in one line. `threads.size`: bytes of its journal, as of its last step but one.
 `runs.workflow` and `runs.principal`: those of its thread. `runs.began`: the position of its first
-entry. `runs.part`: how many responses it has beside the first.
+entry.
 """
 
 from alembic import op
@@ -20,7 +20,6 @@ COLUMNS = {
         "workflow": "{name} NULL",
         "principal": "{name} NULL",
         "began": "BIGINT NULL",
-        "part": "INT NULL",
     },
 }
 """They may be NULL: an older release may still write rows."""
