@@ -7,7 +7,7 @@ BATCH = 100_000
 """Rows in one transaction."""
 RUN_COLUMNS = (
     "thread_id, ordinal, status, lease_token, lease_until, background, cancel_asked, `usage`, "
-    "error, release_id, created_at, finished_at, workflow, principal, began, part"
+    "error, release_id, created_at, finished_at, workflow, principal, began"
 )
 THREAD_COLUMNS = "id, principal, workflow, head, created_at, metadata"
 
@@ -28,7 +28,7 @@ async def add_runs(
     revision 0005 writes them.
     """
     finished = "NULL" if status in ("queued", "running", "waiting") else "1"
-    whose = "NULL, NULL, NULL, NULL" if is_old else f"'{workflow}', principal, 1, 0"
+    whose = "NULL, NULL, NULL" if is_old else f"'{workflow}', principal, 1"
     for first in range(0, number, BATCH):
         rows = (
             "WITH RECURSIVE n (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM n WHERE k < 999), "
