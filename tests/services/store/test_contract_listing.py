@@ -290,7 +290,7 @@ async def test_responses_are_counted_by_how_often_a_run_went_on(
     run = await ran(store, *events, status="waiting")
     if older:
         async with store.write() as tx:
-            await tx.execute("UPDATE runs SET began = NULL, part = NULL")
+            await tx.execute("UPDATE runs SET began = NULL")
 
     [listed] = await store.threads("ann", limit=10)
 

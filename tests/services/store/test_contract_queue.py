@@ -31,7 +31,7 @@ async def written_by_an_older_release(store: Store, run: RunId) -> None:
     """Which knows nothing of the columns of revision 0005."""
     async with store.write() as tx:
         await tx.execute(
-            "UPDATE runs SET workflow = NULL, principal = NULL, began = NULL, part = NULL "
+            "UPDATE runs SET workflow = NULL, principal = NULL, began = NULL "
             "WHERE thread_id = :thread AND ordinal = :ordinal",
             thread=run.thread,
             ordinal=run.ordinal,
