@@ -35,6 +35,7 @@ def server(
         own = urlsplit(url)._replace(path=f"/{name}").geturl()
         asyncio.run(made(own))
         yield own
+        asyncio.run(on_server(url, "SET GLOBAL max_allowed_packet = DEFAULT"))
         asyncio.run(on_server(url, f"DROP DATABASE {name}"))
         return
     with PrivateMariaDB(tmp_path_factory.mktemp("big")) as private:

@@ -13,6 +13,7 @@ from tests.builders import (
     said,
     user,
 )
+from tests.services.store.crowds import thread_of
 from tests.services.store.stories import (
     FAR_US,
     LONG_S,
@@ -439,7 +440,8 @@ async def test_a_deleted_thread_is_kept_while_somebody_works_on_it_or_on_its_for
 
 
 async def test_a_thread_without_a_run_is_pruned_by_its_last_entry(store: Store) -> None:
-    thread, empty = await made(store), await made(store)
+    # The ids are old, too: the clock of a simulated server is not that of this process.
+    thread, empty = await made(store, thread_of(1)), await made(store, thread_of(2))
     entry = await store.add_items(thread, 0, 0, REMARK)
     async with store.write() as tx:
         await tx.execute("UPDATE threads SET created_at = 1")

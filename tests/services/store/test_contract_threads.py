@@ -1,6 +1,8 @@
 """Threads, forks and their end, on every database."""
 
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -141,6 +143,47 @@ async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store
         await forked(store, thread, 1)
 
     assert await store.prune(before_us=FAR_US) == BATCH + 11
+
+
+async def test_threads_that_stay_among_those_that_are_removed_keep_all_of_theirs(
+    store: Store,
+) -> None:
+    leases = [await leased(store, thread_of(number)) for number in range(1, 10)]
+    for lease in leases[::2]:
+        await append(store, lease, 1, finished(), status="completed")
+
+    assert await store.prune(before_us=FAR_US) == 5
+
+    kept = [thread_of(number) for number in range(2, 10, 2)]
+    for table in ("threads", "runs", "events"):
+        name = "id" if table == "threads" else "thread_id"
+        found = await rows(store, f"SELECT {name} AS id FROM {table} ORDER BY 1")
+        assert [row["id"] for row in found] == kept
+
+
+async def test_a_thread_that_is_begun_among_those_that_are_removed_is_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is as old as theirs where the clock that made it was wrong."""
+    assert isinstance(store, SQLStore)
+    for number in (1, 3):
+        lease = await leased(store, thread_of(number))
+        await append(store, lease, 1, finished(), status="completed")
+    pages = store._aged
+
+    async def interrupted(before_us: int) -> AsyncIterator[Any]:
+        async for page in pages(before_us):
+            await leased(store, thread_of(2))
+            yield page
+
+    monkeypatch.setattr(store, "_aged", interrupted)
+
+    assert await store.prune(before_us=FAR_US) == 2
+
+    for table in ("threads", "runs", "events"):
+        name = "id" if table == "threads" else "thread_id"
+        found = await rows(store, f"SELECT {name} AS id FROM {table}")
+        assert [row["id"] for row in found] == [thread_of(2)]
 
 
 async def test_what_deleted_threads_were_forked_from_goes_with_the_last_of_them(

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests import servers
 from tests.builders import finished
 from tests.services.store.stories import append, leased, on_server
 from twelvefold.core.ids import RunId, ThreadId
@@ -22,11 +23,19 @@ TABLES = ["api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", 
 ALL = ["0001", "0002", "0003", "0004", HEAD]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mysql)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("mariadb", marks=pytest.mark.mysql),
+        pytest.param("mysql9", marks=[pytest.mark.mysql, pytest.mark.slow]),
+    ]
+)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without a table."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/{quote('100 % of what?.db')}"
+    elif request.param == "mysql9":
+        yield from new_database(servers.mysql9())
     else:
         yield from new_database(request.getfixturevalue("mariadb_url"))
 

@@ -155,7 +155,7 @@ async def test_who_raises_an_account_s_limit_need_not_start_the_processes_anew(
     theirs, lease = await open_store(url, pool_size=1), await leased(store)
     for _ in range(3):
         await theirs.renew(lease, 60.0)
-    with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*max_updates_per_hour"):
+    with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*max_updates"):
         await theirs.renew(lease, 60.0)
 
     # Connections that are open keep the old limit.

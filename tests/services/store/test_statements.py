@@ -88,7 +88,7 @@ def test_a_name_that_was_not_given_is_a_key_error() -> None:
 def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:
     statements = {name: text for file in FILES for name, text in load(file, WORDS).items()}
 
-    assert {"insert_event", "claim", "old_threads"} <= statements.keys()
+    assert {"insert_event", "claim", "thread_states"} <= statements.keys()
     assert len(statements) == sum(len(load(file, WORDS)) for file in FILES)
     for statement in statements.values():
         assert statement.split()[0] in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")

@@ -15,7 +15,9 @@ FILES = (
     "upkeep.sql",
 )
 SECOND_US = 1_000_000
-LISTED = 500
+LISTED = 150
+"""Values in one list. Below `eq_range_index_dive_limit` (200), above which a server guesses how
+many rows a list of keys has, and may read a whole table."""
 Value = TypeVar("Value")
 
 
@@ -68,11 +70,11 @@ class Database(ABC):
             return await db.fetch(text, named | others)
 
 
-def in_parts(values: Collection[Value]) -> Iterator[Sequence[Value]]:
+def in_parts(values: Collection[Value], size: int = LISTED) -> Iterator[Sequence[Value]]:
     """All of them, so many at a time as one statement may list."""
     whole = list(values)
-    for first in range(0, len(whole), LISTED):
-        yield whole[first : first + LISTED]
+    for first in range(0, len(whole), size):
+        yield whole[first : first + size]
 
 
 def listed(statement: str, name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:

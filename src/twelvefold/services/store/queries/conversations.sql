@@ -66,7 +66,8 @@ SELECT r.thread_id, COUNT(*) AS rests
  GROUP BY r.thread_id
 
 -- unclassified: threads of an older release, of which nobody knows whether they are listed
-SELECT id FROM threads WHERE listed IS NULL ORDER BY id DESC LIMIT :limit
+SELECT id FROM threads /*! FORCE INDEX (threads_listed) */ WHERE listed IS NULL
+ ORDER BY principal DESC, id DESC LIMIT :limit
 
 -- unclassified_of: the same, of one principal
 SELECT id FROM threads /*! FORCE INDEX (threads_listed) */ WHERE listed IS NULL AND principal = :principal
