@@ -213,7 +213,10 @@ async def seen(both: Tenants) -> dict[str, Any]:
 
 @pytest.mark.mysql
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", DATABASES)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(one, marks=() if one == "sqlite" else pytest.mark.slow) for one in DATABASES],
+)
 async def test_another_tenants_ids_are_as_if_they_did_not_exist(kind: str) -> None:
     async with tenants(kind) as both:
         before = await seen(both)
@@ -250,6 +253,7 @@ def malformed(id: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 async def test_what_is_no_id_is_as_one_that_was_never_given_out() -> None:
     async with tenants("sqlite") as both:
         different = []
