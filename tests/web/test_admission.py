@@ -273,3 +273,6 @@ async def test_a_key_that_was_shown_before_stands_for_its_principal() -> None:
     owners.learn("Bearer tw_a", "ann")
 
     assert owners.of("Bearer tw_a", "192.0.2.1") == "ann"
+
+    owners.forget("Bearer tw_a")
+    assert owners.of("Bearer tw_a", "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import Reader
+from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.web.auth import FRESH_S, Doors
 from twelvefold.web.key_watch import KeyWatch, watching_keys
 from twelvefold.web.stream import REVOKED
@@ -111,6 +113,19 @@ async def with_key(serve: Serve) -> Served:
     api = await serve(headers={"authorization": f"Bearer {TOKEN}"}, worker=False)
     await api.web.services.store.add_key(api_key())
     return api
+
+
+async def test_requests_with_a_revoked_key_no_longer_count_for_its_principal(serve: Serve) -> None:
+    api, authorization = await with_key(serve), f"Bearer {TOKEN}"
+    owners = api.web.admission.owners
+    await api.get("/models")
+    assert owners.of(authorization, "192.0.2.1") == api_key().principal
+
+    await api.web.services.store.revoke_key("key-1")
+    while (await api.http.get("/v1/models")).status_code != HTTPStatus.UNAUTHORIZED:
+        await asyncio.sleep(0.05)
+
+    assert owners.of(authorization, "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
 
 
 async def revoked_while(api: Served, *waiting: "asyncio.Task[object]") -> float:

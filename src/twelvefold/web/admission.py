@@ -55,6 +55,10 @@ class Owners:
             self._principals.clear()
         self._principals[hash_of(authorization)] = principal
 
+    def forget(self, authorization: str) -> None:
+        """Count requests with this header for their client again: its key was refused."""
+        self._principals.pop(hash_of(authorization), None)
+
 
 @dataclass(slots=True)
 class _Line:

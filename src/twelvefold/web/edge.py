@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.admission import PLACE
+from twelvefold.web.auth import Caller
 from twelvefold.web.context import Web
-from twelvefold.web.faults import api_error, refusal
+from twelvefold.web.faults import ApiError, api_error, refusal
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.limits import LimitedBody
@@ -150,8 +151,7 @@ class Gate:
         sender, client = send, _client(scope)
         owner = client_of(client)
         if scope["path"].startswith("/v1"):
-            caller = await self._web.doors.caller(Headers(scope=scope), client)
-            scope["state"]["caller"] = caller
+            scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
             if left := self._web.rate.take(caller.key):
                 sender = _with(left, send)
@@ -161,6 +161,14 @@ class Gate:
             await self._app(scope, body.receive, sender)
         finally:
             body.release()
+
+    async def _caller(self, headers: Headers, client: str) -> Caller:
+        try:
+            return await self._web.doors.caller(headers, client)
+        except ApiError:
+            # A revoked key must not use the places and the time of its former principal.
+            self._web.admission.owners.forget(headers.get("authorization", ""))
+            raise
 
 
 def _client(scope: Scope) -> str:
