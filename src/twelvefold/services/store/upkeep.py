@@ -131,6 +131,8 @@ class Upkeep(Database):
             return old
 
     async def _removable(self, db: Connection, page: _Page, before_us: int) -> list[Row]:
+        if not page.threads:
+            return []
         rows = await self._of(db, "thread_states", page, before_us)
         kept = {row["id"] for row in rows if row["part"] == "keep"}
         removable = set(page.threads) - kept
