@@ -67,7 +67,7 @@ LAMP = {"item": "a lamp"}
 FULL = "the table 'bought' is full (MySQL error 1114)"
 TOO_LARGE = "the entry is larger than max_allowed_packet"
 BRIEF = replace(LIMITS, retry_timeout_s=0.02)
-SOON = replace(LIMITS, deadline_s=0.2)
+SOON = replace(LIMITS, deadline_s=1.0)
 
 
 def raising(error: Exception) -> Callable[[], None]:

@@ -600,7 +600,7 @@ async def test_a_call_with_a_key_keeps_it_over_the_deadline(stage: Stage) -> Non
 
 
 async def test_a_tool_that_swallows_its_cancellation_ends_with_the_deadline(stage: Stage) -> None:
-    outcome = await driven(deaf_shipper(stage, SOON))
+    outcome = await driven(deaf_shipper(stage, replace(LIMITS, deadline_s=1.0)))
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")
     assert await answers(stage, outcome) == [SHIPPED, RunFinished("incomplete", "deadline")]

@@ -35,8 +35,9 @@ async def test_reservations_hold_no_more_than_the_budget_together() -> None:
     await held(budget, "bob", 49)
 
     await refused(budget, "cid", 2)
+    assert not budget.is_full
     await held(budget, "cid", 1)
-    assert budget.held == 100
+    assert (budget.held, budget.is_full) == (100, True)
 
 
 async def test_a_principal_holds_at_most_half_however_many_runs_it_has() -> None:
