@@ -352,11 +352,6 @@ def test_names_that_are_nearly_a_setting_s_are_told() -> None:
     ]
 
 
-def test_a_conversation_may_not_be_larger_than_what_a_process_holds() -> None:
-    with pytest.raises(SettingsError, match="MAX_CONVERSATION_BYTES: 16777216 is more than"):
-        Settings.from_environ({"MAX_RUN_BYTES": "1000000"})
-
-
 def test_a_broker_is_refused_as_long_as_there_is_none() -> None:
     with pytest.raises(SettingsError, match="BROKER_URL: this release works with no broker"):
         Settings.from_environ({"BROKER_URL": "amqp://q"})

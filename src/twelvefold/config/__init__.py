@@ -260,7 +260,6 @@ class Settings:
         settings = cls(**{field: value for field, value in values.items() if value != BAD})
         reading.refuse_unpriced(settings)
         reading.refuse_lone_key(settings)
-        reading.refuse_large_conversations(settings)
         reading.refuse_broker()
         if reading.problems:
             raise SettingsError(*reading.problems)
@@ -392,15 +391,6 @@ class _Reading:
         if "BROKER_URL" in self._given:
             said = "this release works with no broker; unset it: workers look into the table"
             self.problems.append(f"BROKER_URL: {said}")
-
-    def refuse_large_conversations(self, settings: Settings) -> None:
-        """A conversation that is larger than the budget runs only in an idle process."""
-        most, budget = settings.max_conversation_bytes, settings.max_run_bytes
-        if most > budget:
-            self.problems.append(
-                f"MAX_CONVERSATION_BYTES: {most} is more than MAX_RUN_BYTES, {budget}; "
-                "use at most as much"
-            )
 
     def refuse_lone_key(self, settings: Settings) -> None:
         if settings.tls_key and not settings.tls_cert:

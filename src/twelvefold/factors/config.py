@@ -21,7 +21,7 @@ OF_THE_SYSTEM = {
 }
 OTHERS = (
     *("7", "1500", "1.5", "debug", "text", "chat", "hidden", "none", "background", "x", "x:y"),
-    *("10.0.0.1", "https://h/v1", "amqp://h", "smtp://h", "mysql://u:p@h/d"),
+    *("0.5", "100000", "10.0.0.1", "https://h/v1", "amqp://h", "smtp://h", "mysql://u:p@h/d"),
 )
 """A value of each kind that is nobody's default; the first that a setting takes is tried."""
 TOGETHER = {
