@@ -249,7 +249,7 @@ class Store(Protocol):
         ...
 
     async def size_of(self, lineage: Sequence[Segment]) -> int:
-        """The length of all these entries in bytes; the database reads them, nobody else."""
+        """The length of all these entries in bytes, added up in the database."""
         ...
 
     async def run_at(self, head: ThreadHead) -> int:
@@ -341,8 +341,8 @@ class Store(Protocol):
     async def delete_run(self, run: RunId) -> None:
         """Hide a run that is over from `run` and `runs`; its thread keeps what was said.
 
-        With its last run a thread is hidden that nobody could find again: one of nothing but
-        responses, none of them begun in a conversation. Raises NotFound, or Conflict while the
+        Its thread is hidden with the last of its runs if no conversation was named in it: no
+        request could find the thread again. Raises NotFound, or Conflict while the
         run is not over.
         """
         ...

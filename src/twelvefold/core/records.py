@@ -136,7 +136,7 @@ class ThreadHead:
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
     `forked_at` is 0 where it was not forked. `listed` says whether its principal may list and open
-    it; None: an older release wrote it, and nobody has looked yet. `size`: about the bytes of all
+    it; None: an older release wrote it and it is not classified yet. `size`: about the bytes of all
     its entries, those of the threads it was forked from included, without the latest step; None
     where no release has written it yet.
     """
