@@ -21,8 +21,8 @@ from tests.builders import (
     thread,
     user,
 )
-from twelvefold.core.answers import UNKNOWN
-from twelvefold.core.conversation import NOT_RUN, Turn
+from twelvefold.core.conversation.call_results import UNKNOWN
+from twelvefold.core.conversation.turns import NOT_RUN, Turn
 from twelvefold.core.events import Asked, Event, Item, ReplyEnd, RunStarted, encode
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twelvefold.core.records import Schema
+from twelvefold.core.ports.records import Schema
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ import pytest
 from tests.builders import own_tool
 from twelvefold.core.events import Asked
 from twelvefold.core.ports import ToolSpec
-from twelvefold.core.wishes import NO_PARAMETERS, chosen, client_names, client_tools, options
+from twelvefold.core.request_options import (
+    NO_PARAMETERS,
+    chosen,
+    client_names,
+    client_tools,
+    options,
+)
 
 WEATHER = own_tool("get_weather")
 CLOCK = own_tool("get_time")

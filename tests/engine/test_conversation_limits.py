@@ -9,7 +9,6 @@ import pytest
 from tests.builders import user
 from tests.engine.stage import ANN, LIMITS, Stage, start
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import build_request
 from twelvefold.core.events import (
     Event,
     ItemsAdded,
@@ -18,6 +17,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import Silence
+from twelvefold.core.request import build_request
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import check_room, enqueue_run, fork_at, start_run
 from twelvefold.engine.drive import Outcome, drive

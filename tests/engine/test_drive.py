@@ -21,8 +21,8 @@ from tests.engine.stage import (
     start,
     world,
 )
-from twelvefold.core.answers import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.call_results import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.events import (
     Event,
     ModelReplied,

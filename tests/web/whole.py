@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.answers import called
+from twelvefold.core.conversation.call_results import called
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,

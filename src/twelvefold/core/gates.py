@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twelvefold.core.request_options import chosen, client_tools
 from twelvefold.core.schema import BadArguments
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.wishes import chosen, client_tools
 from twelvefold.core.workflow import BadCall, Tool, Workflow
 
 

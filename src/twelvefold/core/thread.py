@@ -13,8 +13,8 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.answers import Answers, answers_of, is_empty
-from twelvefold.core.conversation import Turn, turns_of
+from twelvefold.core.conversation.call_results import Answers, answers_of, is_empty
+from twelvefold.core.conversation.turns import Turn, turns_of
 from twelvefold.core.events import (
     PLAIN,
     ApprovalAnswered,
@@ -36,7 +36,7 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.wishes import client_names
+from twelvefold.core.request_options import client_names
 
 CallState = Literal["open", "asked", "cleared", "unknown", "client"]
 _AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")

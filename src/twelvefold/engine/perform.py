@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
-from twelvefold.core.context import cut
+from twelvefold.core.conversation.rendering import rendered
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
 from twelvefold.core.gates import Admitted
@@ -21,7 +21,7 @@ from twelvefold.core.ports import (
     ToolReadOnly,
     Transaction,
 )
-from twelvefold.core.rendering import rendered
+from twelvefold.core.request import cut
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Workflow, explain
 from twelvefold.engine.append import CallOutcome

@@ -11,7 +11,6 @@ from functools import partial
 
 from msgspec import structs
 
-from twelvefold.core.context import build_request
 from twelvefold.core.decide import (
     SIDE_BY_SIDE,
     AskApproval,
@@ -37,6 +36,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
+from twelvefold.core.request import build_request
 from twelvefold.core.workflow import BadCall, Workflow
 from twelvefold.engine.append import Driven, append, write
 from twelvefold.engine.draft import Draft

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.answers import called
+from twelvefold.core.conversation.call_results import called
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -25,7 +25,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.wishes import client_names
+from twelvefold.core.request_options import client_names
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.ids import parse_own_call_id
 from twelvefold.web.inputs import RESULT

@@ -18,7 +18,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId, ThreadId, call_id
-from twelvefold.core.wishes import client_names
+from twelvefold.core.request_options import client_names
 from twelvefold.web import ids, shapes
 from twelvefold.web.output import Output
 from twelvefold.web.shapes import ItemStatus

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from twelvefold.core.answers import called
+from twelvefold.core.conversation.call_results import called
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,

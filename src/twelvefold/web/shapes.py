@@ -7,7 +7,7 @@ Source: the `output` union of the OpenAI Responses API. Why a tool that the serv
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from twelvefold.core.answers import is_empty
+from twelvefold.core.conversation.call_results import is_empty
 from twelvefold.core.events import Item, ModelReplied
 from twelvefold.core.ids import ThreadId
 from twelvefold.web.ids import message_id

@@ -22,7 +22,7 @@ from twelvefold.core.events import (
     RunStarted,
 )
 from twelvefold.core.ports import Segment, Store, ThreadHead
-from twelvefold.core.wishes import client_names
+from twelvefold.core.request_options import client_names
 from twelvefold.engine.patience import patiently
 from twelvefold.web.reading import PATIENCE_S
 

@@ -29,9 +29,9 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW
 from tests.services.model.asking import Asked
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
 from twelvefold.core.ports import ModelRequest
+from twelvefold.core.request import build_request
 from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.provider import for_provider
 from twelvefold.services.model.responses import RESPONSES

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from twelvefold.core.conversation.sendable import NO_RESULT
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.core.sendable import NO_RESULT
 from twelvefold.services.model.chat.stream import ChatReply
 from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
 from twelvefold.services.model.provider import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.answers import RESULT, is_blank
+from twelvefold.core.conversation.call_results import RESULT, is_blank
 from twelvefold.core.events import Item
 
 NOT_RUN = "Error: not run, because the turn ended before"

@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.sendable import NO_RESULT
+from twelvefold.core.conversation.sendable import NO_RESULT
 
 _AS_IS = {str, int, bool, type(None)}
 _MOST_FROM_ITERATOR = 10_000

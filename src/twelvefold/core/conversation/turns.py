@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from twelvefold.core.answers import RESULT, Answers, called, is_empty
+from twelvefold.core.conversation.call_results import RESULT, Answers, called, is_empty
+from twelvefold.core.conversation.external_items import for_model, replied_for_model
+from twelvefold.core.conversation.sendable import NOT_RUN
 from twelvefold.core.events import (
     Entry,
     Item,
@@ -18,9 +20,7 @@ from twelvefold.core.events import (
     ModelReplied,
     RunStarted,
 )
-from twelvefold.core.foreign import for_model, replied_for_model
 from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.sendable import NOT_RUN
 
 __all__ = ["NOT_RUN", "RESULT", "Turn", "turns_of"]
 

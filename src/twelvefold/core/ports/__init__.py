@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from twelvefold.core.events import Entry, Event, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.listener import Listener, Silence
-from twelvefold.core.records import (
+from twelvefold.core.ports.listener import Listener, Silence
+from twelvefold.core.ports.records import (
     OVER,
     SCOPES,
     ApiKey,
@@ -43,7 +43,7 @@ from twelvefold.core.records import (
     WaitingRun,
     WaitingWork,
 )
-from twelvefold.core.sql import ReadOnly, StepTransaction, ToolReadOnly, Transaction
+from twelvefold.core.ports.sql import ReadOnly, StepTransaction, ToolReadOnly, Transaction
 
 __all__ = [
     "OVER",

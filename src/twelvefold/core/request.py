@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from twelvefold.core.budget import Limits
-from twelvefold.core.conversation import RESULT, Turn
+from twelvefold.core.conversation.sendable import sendable
+from twelvefold.core.conversation.turns import RESULT, Turn
 from twelvefold.core.events import Item, size_of
 from twelvefold.core.gates import open_tools
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.core.sendable import sendable
+from twelvefold.core.request_options import client_tools, options
 from twelvefold.core.thread import Thread
-from twelvefold.core.wishes import client_tools, options
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError
 

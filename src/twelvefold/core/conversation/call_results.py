@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twelvefold.core.conversation.external_items import for_model
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -20,9 +21,8 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.foreign import for_model
 from twelvefold.core.ids import THREAD_ID_LENGTH, CallId, call_id
-from twelvefold.core.wishes import client_names
+from twelvefold.core.request_options import client_names
 
 RESULT = "function_call_output"
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twelvefold.core.events import Entry, Event
-from twelvefold.core.records import Row
+from twelvefold.core.ports.records import Row
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
