@@ -33,8 +33,8 @@ from twelvefold.core.ports import (
     StepTransaction,
     Transaction,
 )
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StaleRun

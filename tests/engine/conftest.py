@@ -40,8 +40,8 @@ def frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twelvefold.engine.patience.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.patience.LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr("twelvefold.engine.retry.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.retry.LONGEST_PAUSE_S", 0.002)
 
 
 @pytest.fixture
@@ -54,5 +54,5 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """For stories of replies that are read while they come in."""
-    monkeypatch.setattr("twelvefold.engine.draft.PIECE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.draft.AGAIN_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.PIECE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.AGAIN_S", 0.001)

@@ -47,8 +47,8 @@ from twelvefold.core.ports import (
     Transaction,
 )
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT

@@ -19,8 +19,8 @@ from tests.builders import (
 from tests.engine.stage import Heard, Stage, Trouble, after_start, cut_off, start
 from twelvefold.core.events import Event, ModelReplied
 from twelvefold.core.ports import Append, Silence, StepTransaction
-from twelvefold.engine.append import Driven, append, caught_up, write
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import Driven, append, caught_up, write
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StaleRun, StoreUnavailable
 

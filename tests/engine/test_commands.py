@@ -37,7 +37,6 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Principal, Silence, ThreadRecord
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.append import Driven, write
 from twelvefold.engine.commands import (
     INPUT_BYTES,
     answer,
@@ -49,6 +48,7 @@ from twelvefold.engine.commands import (
     start_run,
     take,
 )
+from twelvefold.engine.commit import Driven, write
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step

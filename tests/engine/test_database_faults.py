@@ -49,8 +49,8 @@ from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import RenewedLease
-from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
+from twelvefold.engine.retry import cause_of, patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     ModelRejected,

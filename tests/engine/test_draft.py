@@ -21,9 +21,9 @@ from tests.engine.stage import (
 from twelvefold.core.events import Asked, Item, ModelReplied
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Silence
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.draft import PIECE_S, Draft, only_text, pause_after
+from twelvefold.engine.commit import Driven
+from twelvefold.engine.delta_writer import PIECE_S, Draft, only_text, pause_after
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused
 from twelvefold.services.model.scripted import says
@@ -143,7 +143,7 @@ async def test_a_whole_reply_says_how_its_text_was_cut_and_takes_the_pieces_plac
 async def test_the_first_piece_is_shown_at_once_and_then_they_are_gathered(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.engine.draft.PIECE_S", 60.0)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.PIECE_S", 60.0)
 
     outcome = await driven(stage, "You ", a_moment, "are ", a_moment, "in.")
 
@@ -353,7 +353,7 @@ async def test_a_piece_that_may_have_been_written_is_called_off(stage: Stage, pl
 async def test_it_is_called_off_before_the_reply_is_written(
     stage: Stage, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.engine.draft.AGAIN_S", 60.0)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.AGAIN_S", 60.0)
     services = stage.process(
         model=Typist("You are in.", a_moment), trouble=Trouble(cut_off, places=[place], times=2)
     )

@@ -44,8 +44,8 @@ from twelvefold.core.ports import (
     Transaction,
 )
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, settle, take
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit

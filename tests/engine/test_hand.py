@@ -8,7 +8,7 @@ from tests.builders import approval_asked, called, entries, finished, outcome_un
 from tests.engine.stage import Heard
 from twelvefold.core.events import Event
 from twelvefold.core.ports import Listener
-from twelvefold.engine.hand import Hand
+from twelvefold.engine.drain import Hand
 
 
 async def driving(hand: Hand, *events: Event) -> str:

@@ -11,7 +11,7 @@ from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
 from tests.engine.stage import Stage, start
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Lease, Store
-from twelvefold.engine.append import Driven
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.lease import HeldLease, LeaseGuard, LeaseRenewal, RenewedLease
 from twelvefold.engine.renewal import LeaseRenewer, renew, renew_leases
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable

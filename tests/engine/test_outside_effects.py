@@ -16,8 +16,8 @@ from twelvefold.core.gates import Admitted
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Append, CallKey, Lease, Principal, Silence, StepTransaction
 from twelvefold.core.workflow import Effect, Tool, Workflow, tool
-from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.perform import run_call

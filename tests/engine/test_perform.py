@@ -24,7 +24,7 @@ from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, Principal, ReadOnly
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
-from twelvefold.engine.append import CallOutcome
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.perform import (
     KEYED_TRIES,
     UNREADABLE,

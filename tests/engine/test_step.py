@@ -34,8 +34,8 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import ModelReply, ReadOnly, RunStatus, Silence, Transaction
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step

@@ -6,8 +6,8 @@ from tests.engine.stage import Stage, driven, start
 from twelvefold.core.events import ModelReplied, Usage
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import RunRecord, Silence, Store
-from twelvefold.engine.append import write
 from twelvefold.engine.commands import cancel, delete_thread
+from twelvefold.engine.commit import write
 from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable
 from twelvefold.services.model.scripted import calls, says
 

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.store import DirectStore, SimulatedStore
 from twelvefold.core.ports import Append, Claim, Letter
 from twelvefold.engine import perform
-from twelvefold.engine.draft import Draft
+from twelvefold.engine.delta_writer import Draft
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.services.store.journal import SQLStore
 from twelvefold.services.store.transaction import Connection, SQLTransaction

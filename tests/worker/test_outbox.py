@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.stage import Stage
 from twelvefold.core.ports import Letter, Mail, Store
-from twelvefold.engine import patience
+from twelvefold.engine import retry as patience
 from twelvefold.errors import MailRejected, MailUnavailable, StoreFailed, StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.worker import outbox

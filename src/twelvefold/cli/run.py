@@ -13,8 +13,8 @@ from twelvefold.core.failures import failure_sentence, incomplete_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, Principal, Silence
 from twelvefold.core.thread import Thread
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, start_run
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, StaleRun

@@ -12,8 +12,8 @@ from twelvefold.core.events import RunStarted, Settlement
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import Call, fold
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import answer, cancel, settle, start_run, take
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound

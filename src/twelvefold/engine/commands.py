@@ -42,8 +42,8 @@ from twelvefold.core.ports import (
     Silence,
 )
 from twelvefold.core.thread import Call, CallState, Thread, fold
-from twelvefold.engine.append import Driven, tell, write
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.commit import Driven, tell, write
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step_under_way import reason_of, reason_of_thread

@@ -12,10 +12,10 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.append import CallOutcome, Driven, caught_up, write
 from twelvefold.engine.commands import cancel, give_back
+from twelvefold.engine.commit import CallOutcome, Driven, caught_up, write
 from twelvefold.engine.lease import LeaseRenewal
-from twelvefold.engine.patience import cause_of
+from twelvefold.engine.retry import cause_of
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step import step

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, cast
 
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Lease, Store
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import CancelAsked, LeaseLost
 
 Clock = Callable[[], float]

@@ -24,9 +24,9 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import cut
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import BadCall, Workflow, explain
-from twelvefold.engine.append import CallOutcome
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.tool_error import tool_error
 from twelvefold.engine.tool_thread import NotStarted, call_in_thread

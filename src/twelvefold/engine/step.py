@@ -38,9 +38,8 @@ from twelvefold.core.gates import Admitted
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
 from twelvefold.core.request import build_request
 from twelvefold.core.workflow import BadCall, Workflow
-from twelvefold.engine.append import Driven, append, write
-from twelvefold.engine.draft import Draft
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.commit import Driven, append, write
+from twelvefold.engine.delta_writer import Draft
 from twelvefold.engine.perform import (
     RollbackTool,
     failed_call,
@@ -48,6 +47,7 @@ from twelvefold.engine.perform import (
     run_group,
     run_in_step,
 )
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge

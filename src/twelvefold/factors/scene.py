@@ -10,7 +10,7 @@ from typing import Any
 
 from twelvefold.boot import release_of
 from twelvefold.config import Settings
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.factors import clerk
 from twelvefold.factors.model import StandIn

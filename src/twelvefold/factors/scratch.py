@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from twelvefold.boot import embedded_file, migrate_journal, open_services
 from twelvefold.config import Settings
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.factors import clerk

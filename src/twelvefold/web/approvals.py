@@ -15,9 +15,9 @@ from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item, ItemRem
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal, Segment
 from twelvefold.core.thread import fold
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import answer, take
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.commit import Driven
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.answer_options import merge_options

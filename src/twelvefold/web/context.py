@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.append import Driven
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services

@@ -18,7 +18,7 @@ from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded, encode
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, DuplicateRow
 from twelvefold.web.auth import principal_of
 from twelvefold.web.call_results import (

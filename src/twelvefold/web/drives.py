@@ -13,9 +13,9 @@ from typing import Self
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.append import Driven
+from twelvefold.engine.commit import Driven
+from twelvefold.engine.drain import Hand
 from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.hand import Hand
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation

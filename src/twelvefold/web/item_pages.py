@@ -12,7 +12,7 @@ import msgspec
 
 from twelvefold.core.events import PLAIN, Entry, ItemsAdded, ModelReplied, RunStarted
 from twelvefold.core.ports import Store, ThreadHead
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.ids import parse_item_id

@@ -26,7 +26,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, RunId, call_id, position_of
 from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.shapes import Json, ToolOutputs, content_of, result_shown

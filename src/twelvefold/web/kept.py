@@ -2,7 +2,7 @@
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, Store, ThreadHead
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound
 from twelvefold.web.ids import conversation_id
 from twelvefold.web.reading import PATIENCE_S

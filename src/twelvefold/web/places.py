@@ -24,7 +24,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, RunRecord, Segment, Store, ThreadHead
 from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 from twelvefold.web.call_results import NO_CALLS, CallHistory, brings_calls, history_of

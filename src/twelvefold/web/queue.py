@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twelvefold.core.ports import Principal, Store
 from twelvefold.engine.commands import PATIENCE_S
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.web.faults import ApiError
 
 LOOK_S = 1.0

@@ -13,7 +13,7 @@ from twelvefold.config import Settings
 from twelvefold.core.events import ApprovalAnswered, Entry, ItemRemoved, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Heard, Principal, RunRecord, Store
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web

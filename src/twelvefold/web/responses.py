@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import RunRecord
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.admission import release_soon

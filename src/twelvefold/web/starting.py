@@ -15,10 +15,10 @@ from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import OVER, Heard, IdempotentRequest, Principal
 from twelvefold.core.thread import fold
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import enqueue_run, start_run
+from twelvefold.engine.commit import Driven
 from twelvefold.engine.memory_budget import Reservation
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.call_results import without_repeats
 from twelvefold.web.client_watch import ClientWatch

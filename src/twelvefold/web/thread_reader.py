@@ -23,7 +23,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ports import Segment, Store, ThreadHead
 from twelvefold.core.request_options import client_names
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.web.reading import PATIENCE_S
 
 PAGE_BYTES = 1024 * 1024

@@ -13,10 +13,10 @@ from functools import partial
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun, WaitingWork
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import Driven
+from twelvefold.engine.drain import Hand
 from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.hand import Hand
 from twelvefold.engine.memory_budget import (
     RUN_BYTES,
     BudgetExhausted,

@@ -14,8 +14,8 @@ from typing import Any
 
 from twelvefold.core.ports import Letter, Mail, Mailer, Store
 from twelvefold.engine.lease import Clock, Renewer
-from twelvefold.engine.patience import patiently
 from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger

@@ -33,7 +33,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.thread import Thread
 from twelvefold.engine.lease import HeldLease
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import StaleRun

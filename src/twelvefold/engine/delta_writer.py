@@ -13,8 +13,8 @@ from typing import Literal, Self
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import Delta, Listener, ModelReply, Silence
-from twelvefold.engine.append import Driven
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.commit import Driven
+from twelvefold.engine.retry import patiently
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
