@@ -31,9 +31,10 @@ from twelvefold.errors import ModelUnavailable, StoreRefused, StoreUnavailable
 from twelvefold.observe.log import start_logging
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
-from twelvefold.worker import loop, pauses
+from twelvefold.worker import backoff as pauses
+from twelvefold.worker import loop
 from twelvefold.worker.loop import Worker
-from twelvefold.worker.suspects import SUSPECT
+from twelvefold.worker.quarantine import SUSPECT
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 POLL_S = 0.05

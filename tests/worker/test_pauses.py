@@ -3,8 +3,8 @@
 import pytest
 
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.worker import pauses
-from twelvefold.worker.pauses import FIRST_S, LONGEST_S, Pauses
+from twelvefold.worker import backoff as pauses
+from twelvefold.worker.backoff import FIRST_S, LONGEST_S, Pauses
 
 
 class Clock:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from twelvefold.worker.rhythm import Rhythm
+from twelvefold.worker.poll_interval import Rhythm
 
 
 @pytest.fixture

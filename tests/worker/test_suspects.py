@@ -4,7 +4,7 @@ import pytest
 
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import WaitingRun
-from twelvefold.worker.suspects import SUSPECT, Suspects
+from twelvefold.worker.quarantine import SUSPECT, Suspects
 
 
 def waiting(*attempts: int) -> list[WaitingRun]:

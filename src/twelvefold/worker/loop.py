@@ -28,10 +28,10 @@ from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
+from twelvefold.worker.backoff import NO_ROOM_S, Pauses
 from twelvefold.worker.outbox import Postman
-from twelvefold.worker.pauses import NO_ROOM_S, Pauses
-from twelvefold.worker.rhythm import Rhythm
-from twelvefold.worker.suspects import Suspects
+from twelvefold.worker.poll_interval import Rhythm
+from twelvefold.worker.quarantine import Suspects
 from twelvefold.worker.turns import Search, Turns, default_share
 
 log = get_logger(__name__)

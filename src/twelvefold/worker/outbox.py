@@ -20,7 +20,7 @@ from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.worker.message_lease import LeaseLapsed, MessageLease, kept, under_lease
-from twelvefold.worker.rhythm import Rhythm
+from twelvefold.worker.poll_interval import Rhythm
 
 log = get_logger(__name__)
 FEW = 16
