@@ -20,9 +20,9 @@ from sqlalchemy import Inspector, create_engine, inspect
 
 from twelvefold import errors
 from twelvefold.boot import journal_sql, migrate_journal
-from twelvefold.cli import process
-from twelvefold.cli.arguments import Parser, build_parser
+from twelvefold.cli import command as process
 from twelvefold.cli.main import CLOSED_PIPE
+from twelvefold.cli.parser import Parser, build_parser
 from twelvefold.config import Settings, variables
 from twelvefold.core.events import Asked, Event, Usage
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ci.workflow import ROOT, read
 from twelvefold.admin.parity import series
-from twelvefold.cli.arguments import build_parser
+from twelvefold.cli.parser import build_parser
 from twelvefold.config import Settings, variables
 
 COMPOSE = read(ROOT / "compose.yaml")

@@ -1,7 +1,7 @@
 """`twelvefold runs`, the commands that act on one: cancel, resume, approve, settle."""
 
+from twelvefold.cli.command import DONE, FAILED, Desk, command
 from twelvefold.cli.output import tell
-from twelvefold.cli.process import DONE, FAILED, Desk, command
 from twelvefold.cli.run import drive_to_rest
 from twelvefold.cli.runs import find_run
 from twelvefold.core.events import Settlement

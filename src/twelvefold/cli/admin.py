@@ -10,8 +10,8 @@ from twelvefold.admin.prune import prune as prune_threads
 from twelvefold.admin.seed import seed as seed_workflow
 from twelvefold.admin.settings import setting_rows
 from twelvefold.boot import embedded_file, environment, journal_sql
+from twelvefold.cli.command import DONE, FAILED, Desk, command, has_colour
 from twelvefold.cli.output import print_json, print_table
-from twelvefold.cli.process import DONE, FAILED, Desk, command, has_colour
 from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings
 from twelvefold.errors import RequestError

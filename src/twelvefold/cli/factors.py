@@ -5,8 +5,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from twelvefold.cli.command import DONE, FAILED, begin, has_colour, run_async
 from twelvefold.cli.output import print_json, tell
-from twelvefold.cli.process import DONE, FAILED, begin, has_colour, run_async
 from twelvefold.factors.registry import factors_of, prove
 from twelvefold.factors.witness import Result, Row
 from twelvefold.observe.escape import escape

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from twelvefold.admin.outbox import LetterState, facts, state_of
+from twelvefold.cli.command import DONE, Desk, command
 from twelvefold.cli.output import print_json, print_table, shortened, when
-from twelvefold.cli.process import DONE, Desk, command
 from twelvefold.core.ports import Letter
 
 

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from typing import Any
 
+from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
 from twelvefold.cli.output import print_json, said, shortened, tell
-from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
 from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
 from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed

@@ -6,8 +6,8 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from twelvefold.admin.export import export_lines
+from twelvefold.cli.command import DONE, Desk, command, has_colour
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
-from twelvefold.cli.process import DONE, Desk, command, has_colour
 from twelvefold.cli.transcript import Transcript, waiting_for
 from twelvefold.core.events import Entry, RunFinished, Usage
 from twelvefold.core.ids import RunId, parse_thread_id

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit, release_of
+from twelvefold.cli.command import DONE, Desk, begin, command
 from twelvefold.cli.output import print_json, print_table, when
-from twelvefold.cli.process import DONE, Desk, begin, command
 from twelvefold.core.ports import Release
 
 

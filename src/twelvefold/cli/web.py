@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from twelvefold.boot import open_mailer
-from twelvefold.cli.process import DONE, begin, ready_services
+from twelvefold.cli.command import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.context import Web, open_web

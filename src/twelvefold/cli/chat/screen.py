@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from twelvefold.cli.command import has_colour
 from twelvefold.cli.output import Style, writer
-from twelvefold.cli.process import has_colour
 from twelvefold.observe.escape import escape_prose, prose_escaper
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from twelvefold import __version__
-from twelvefold.cli.texts import (
+from twelvefold.cli.help_texts import (
     APPROVE_EPILOG,
     CHAT_EPILOG,
     DESCRIPTION,

@@ -5,8 +5,9 @@ import json
 import secrets
 from collections.abc import Mapping
 
-from twelvefold.cli.output import shortened, tell
-from twelvefold.cli.process import (
+from twelvefold.cli.chat.screen import Screen, open_screen
+from twelvefold.cli.chat.session import Talk
+from twelvefold.cli.command import (
     DONE,
     FAILED,
     TRY_AGAIN,
@@ -15,9 +16,8 @@ from twelvefold.cli.process import (
     ready_services,
     run_async,
 )
+from twelvefold.cli.output import shortened, tell
 from twelvefold.cli.run import default_workflow
-from twelvefold.cli.screen import Screen, open_screen
-from twelvefold.cli.talk import Talk
 from twelvefold.config import Settings
 from twelvefold.config.parse import masked
 from twelvefold.core.ids import parse_thread_id

@@ -2,10 +2,10 @@
 
 import asyncio
 
+from twelvefold.cli.chat.screen import Screen
+from twelvefold.cli.command import DONE
 from twelvefold.cli.output import said
-from twelvefold.cli.process import DONE
 from twelvefold.cli.run import message, status_of
-from twelvefold.cli.screen import Screen
 from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import Transcript, described, waiting_for
 from twelvefold.core.events import RunStarted, Settlement
