@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.stage import LIMITS, SCHEMA, Stage, fast_directory, staged
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
 LIMITS = Limits(deadline_s=20.0, lease_s=20.0)

@@ -11,7 +11,7 @@ from twelvefold.core.ports import Append, Claim, Letter
 from twelvefold.engine import perform
 from twelvefold.engine.delta_writer import Draft
 from twelvefold.engine.lease import HeldLease, LeaseGuard
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql.runs import SQLStore
 from twelvefold.services.store.transaction import Connection, SQLTransaction
 
 Patch = pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from tests.web.sdk import check_items
 from tests.web.serving import Served
 from twelvefold.core.ids import RunId
 from twelvefold.errors import StoreUnavailable
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 Json = dict[str, Any]
 HELLO = {"type": "message", "role": "user", "content": "hello"}

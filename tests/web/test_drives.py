@@ -14,7 +14,7 @@ from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, calls, says
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 from twelvefold.web.drives import Drives
 from twelvefold.web.faults import ApiError
 

@@ -18,8 +18,9 @@ from tests.web.test_stream import reading, types
 from twelvefold.boot import RandomIds
 from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
+from twelvefold.services.store.mysql import store as mysql
 from twelvefold.web import reading as readings
 from twelvefold.web import stream
 

@@ -43,8 +43,8 @@ from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import Lease, Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import offline_sql
-from twelvefold.services.store.mysql import MySQLStore
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 from twelvefold.web.item_pages import ItemPages, ItemView
 from twelvefold.web.journal import Journal
 from twelvefold.web.paging import Page

@@ -27,7 +27,7 @@ from twelvefold.errors import (
     ToolRefused,
 )
 from twelvefold.services.store import open_store
-from twelvefold.services.store.database import LISTED
+from twelvefold.services.store.sql.base import LISTED
 
 NOTHING = Heard((), ())
 

@@ -8,8 +8,8 @@ from tests.builders import finished
 from tests.services.store.stories import FAR_US, LONG_S, leased, rows
 from twelvefold.core.ports import Append, Letter, Store
 from twelvefold.errors import Conflict, NotFound
-from twelvefold.services.store import outbox
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql import outbox
+from twelvefold.services.store.sql.runs import SQLStore
 
 SHORT_S = 0.05
 BACKLOG = 3_000

@@ -26,9 +26,10 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql_driver import QuietCursor
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.driver import QuietCursor
 
 LEASE = Lease(RunId(new_thread(), 1), LeaseToken("t1"))
 TOOL = "UPDATE seats SET taken = :taken"

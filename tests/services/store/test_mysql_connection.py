@@ -34,9 +34,10 @@ from twelvefold.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from twelvefold.services.store import mysql, open_store
-from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.url import connect_arguments
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 

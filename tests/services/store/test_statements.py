@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.errors import StoreRefused
-from twelvefold.services.store.database import FILES
-from twelvefold.services.store.mysql import WORDS
-from twelvefold.services.store.statements import (
+from twelvefold.services.store.mysql.store import WORDS
+from twelvefold.services.store.sql.base import FILES
+from twelvefold.services.store.sql_text import (
     Dialect,
     load,
     positional,

@@ -12,7 +12,8 @@ from twelvefold.engine.commands import cancel, delete_thread
 from twelvefold.engine.services import Services
 from twelvefold.errors import StepUnderWay
 from twelvefold.services.model.scripted import ScriptedModel, says
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql import store as mysql
 
 pytestmark = pytest.mark.mysql
 

@@ -22,13 +22,13 @@ async def open_store(url: str, *, pool_size: int = 10) -> "Store":
     """The store behind a URL; connections are opened on first use. Raises SettingsError."""
     scheme = urlsplit(url).scheme.partition("+")[0]
     if scheme == "sqlite":
-        from twelvefold.services.store.sqlite import SQLiteStore
+        from twelvefold.services.store.sqlite.store import SQLiteStore
 
         return SQLiteStore(sqlite_path(url))
     if scheme in MYSQL_SCHEMES:
         # The driver costs a tenth of a second to import, which the embedded default need not pay.
-        from twelvefold.services.store.mysql import MySQLStore
-        from twelvefold.services.store.mysql_url import connect_arguments
+        from twelvefold.services.store.mysql.store import MySQLStore
+        from twelvefold.services.store.mysql.url import connect_arguments
 
         return MySQLStore(connect_arguments(url), pool_size)
     raise SettingsError(f"DATABASE_URL: scheme {scheme!r} is not known; use mysql or sqlite")

@@ -11,14 +11,14 @@ import msgspec
 from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ports import Append, Row
 from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
-from twelvefold.services.store.statements import Dialect, refuse_commits, refuse_writes
-from twelvefold.services.store.values import value_for
+from twelvefold.services.store.parameters import value_for
+from twelvefold.services.store.sql_text import Dialect, refuse_commits, refuse_writes
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from twelvefold.services.store.guest import Guest, Joined
+    from twelvefold.services.store.sqlalchemy_bridge import Guest, Joined
 
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from asyncmy.pool import Pool
 
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, wall_clock_us
-from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_driver import cut, read_big_rows
-from twelvefold.services.store.mysql_errors import connect_fault
-from twelvefold.services.store.mysql_server import VARIABLES, problems
-from twelvefold.services.store.statements import split_script
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.driver import cut, read_big_rows
+from twelvefold.services.store.mysql.errors import connect_fault
+from twelvefold.services.store.mysql.server import VARIABLES, problems
+from twelvefold.services.store.sql.runs import LONG_STEP_S, SQLStore, wall_clock_us
+from twelvefold.services.store.sql_text import split_script
 
 WORDS = {
     # NOW(6) of a session in UTC: no hour of it comes twice.

@@ -2,7 +2,7 @@
 
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import IdempotentRequest
-from twelvefold.services.store.database import Database, key_of
+from twelvefold.services.store.sql.base import Database, key_of
 from twelvefold.services.store.transaction import Connection
 
 

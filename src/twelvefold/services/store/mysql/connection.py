@@ -7,15 +7,15 @@ from typing import Any, cast
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
-from twelvefold.services.store.mysql_driver import cut
-from twelvefold.services.store.mysql_errors import (
+from twelvefold.services.store.mysql.driver import cut
+from twelvefold.services.store.mysql.errors import (
     ACCOUNT_LIMIT,
     READ_ONLY_TRANSACTION,
     code_and_text,
     fault_of,
     leaves_the_connection,
 )
-from twelvefold.services.store.statements import Dialect, positional
+from twelvefold.services.store.sql_text import Dialect, positional
 from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, as_rows
 
 

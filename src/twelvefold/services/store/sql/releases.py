@@ -2,7 +2,7 @@
 
 from twelvefold.core.ports import Release, Row, Schema
 from twelvefold.errors import DuplicateRow, StoreUnavailable
-from twelvefold.services.store.database import Database
+from twelvefold.services.store.sql.base import Database
 
 LEDGER = "0003"
 """The migration that made the ledger."""

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from asyncmy.constants.CLIENT import FOUND_ROWS
 
 from twelvefold.errors import SettingsError
-from twelvefold.services.store.mysql_driver import QuietCursor
+from twelvefold.services.store.mysql.driver import QuietCursor
 
 CONNECT_S = 5.0
 OPTIONS = ("charset", "unix_socket", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key")

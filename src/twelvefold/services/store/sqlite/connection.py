@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.transaction import (
     BUSY,
     MIGRATE,

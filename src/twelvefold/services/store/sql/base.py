@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Row
-from twelvefold.services.store.statements import load
+from twelvefold.services.store.sql_text import load
 from twelvefold.services.store.transaction import Connection
 
 FILES = (

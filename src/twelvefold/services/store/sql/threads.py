@@ -13,10 +13,10 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.listing import title_of
 from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
-from twelvefold.services.store.database import in_parts, key_of, listed
-from twelvefold.services.store.listing import Listing, thread_head
+from twelvefold.services.store.sql.base import in_parts, key_of, listed
+from twelvefold.services.store.sql.listing import Listing, thread_head
+from twelvefold.services.store.sql.windows import entry_of
 from twelvefold.services.store.transaction import Connection, encoded
-from twelvefold.services.store.windows import entry_of
 
 LAST = 2**62
 """A position that no journal reaches."""

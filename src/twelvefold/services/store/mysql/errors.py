@@ -10,7 +10,7 @@ from typing import NamedTuple
 from asyncmy.errors import Error as DriverError
 
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable, TooLarge
-from twelvefold.services.store import mysql_error_numbers as numbers
+from twelvefold.services.store.mysql import error_numbers as numbers
 from twelvefold.services.store.transaction import MIGRATE
 
 READ_ONLY_TRANSACTION = 1792

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from twelvefold.core.events import Entry, decode, size_of
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Row, Segment, ThreadHead
-from twelvefold.services.store.database import Database, in_parts, key_of, listed
+from twelvefold.services.store.sql.base import Database, in_parts, key_of, listed
 from twelvefold.services.store.transaction import Connection
 
 WINDOW_ROWS = 32

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from twelvefold.core.ports import Row
-from twelvefold.services.store.database import SECOND_US, Database, in_parts, listed
-from twelvefold.services.store.ranges import IdRange, in_ranges, ranges_of, single_ranges
+from twelvefold.services.store.sql.base import SECOND_US, Database, in_parts, listed
+from twelvefold.services.store.sql.ranges import IdRange, in_ranges, ranges_of, single_ranges
 from twelvefold.services.store.transaction import Connection
 
 BATCH = 150

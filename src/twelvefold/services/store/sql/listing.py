@@ -14,9 +14,9 @@ from twelvefold.core.ids import THREAD_ID_LENGTH, RunId, ThreadId
 from twelvefold.core.listing import is_listed, title_of, title_of_items
 from twelvefold.core.ports import LatestRun, ListedThread, Row, ThreadHead
 from twelvefold.errors import NotFound
-from twelvefold.services.store.database import listed
+from twelvefold.services.store.sql.base import listed
+from twelvefold.services.store.sql.windows import Windows, entry_of
 from twelvefold.services.store.transaction import Connection
-from twelvefold.services.store.windows import Windows, entry_of
 
 BATCH = 100
 """Threads that are classified in one transaction."""

@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twelvefold.core.ports import Append
 from twelvefold.services.store import MEMORY
-from twelvefold.services.store.database import key_of
-from twelvefold.services.store.journal import SQLStore, usage_text, wall_clock_us
-from twelvefold.services.store.sqlite_connection import SQLiteConnection, SQLiteFile, reset
+from twelvefold.services.store.sql.base import key_of
+from twelvefold.services.store.sql.runs import SQLStore, usage_text, wall_clock_us
+from twelvefold.services.store.sqlite.connection import SQLiteConnection, SQLiteFile, reset
 from twelvefold.services.store.transaction import Connection
 
 WORDS = {

@@ -6,7 +6,7 @@ import msgspec
 
 from twelvefold.core.ports import Letter, Row
 from twelvefold.errors import Conflict, NotFound
-from twelvefold.services.store.database import SECOND_US, Database
+from twelvefold.services.store.sql.base import SECOND_US, Database
 
 FEW = 100
 """Letters that are changed in one transaction."""

@@ -43,14 +43,15 @@ from twelvefold.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from twelvefold.services.store.conversations import Conversations
-from twelvefold.services.store.database import SECOND_US, key_of
-from twelvefold.services.store.keys import Keys
-from twelvefold.services.store.outbox import Outbox
-from twelvefold.services.store.queue import Queue
-from twelvefold.services.store.releases import Releases
-from twelvefold.services.store.requests import Requests
-from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.sql.base import SECOND_US, key_of
+from twelvefold.services.store.sql.idempotency import Requests
+from twelvefold.services.store.sql.keys import Keys
+from twelvefold.services.store.sql.outbox import Outbox
+from twelvefold.services.store.sql.queue import Queue
+from twelvefold.services.store.sql.releases import Releases
+from twelvefold.services.store.sql.retention import Upkeep
+from twelvefold.services.store.sql.threads import Conversations
+from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.transaction import (
     Connection,
     SQLReadOnly,
@@ -59,10 +60,9 @@ from twelvefold.services.store.transaction import (
     encoded,
     raise_as_failed,
 )
-from twelvefold.services.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from twelvefold.services.store.guest import Guest
+    from twelvefold.services.store.sqlalchemy_bridge import Guest
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Left in place of a token by a process that gave up with an unsafe call under way."""
@@ -92,7 +92,7 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
 
     def _guest_of(self) -> "Guest":
         # Only tools that use SQLAlchemy pay for its import.
-        from twelvefold.services.store.guest import Guest
+        from twelvefold.services.store.sqlalchemy_bridge import Guest
 
         if self._guest is None:
             self._guest = Guest()

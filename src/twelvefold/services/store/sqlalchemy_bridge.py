@@ -19,9 +19,9 @@ from sqlalchemy.pool import NullPool
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.parameters import value_for
+from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.transaction import Answer, Connection, raise_as_failed
-from twelvefold.services.store.values import value_for
 
 Refuse = Callable[[str, Dialect], None]
 _joining: ContextVar["_Driver"] = ContextVar("twelvefold_joining")

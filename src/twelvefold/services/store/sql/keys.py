@@ -2,7 +2,7 @@
 
 from twelvefold.core.ports import ApiKey, Row
 from twelvefold.errors import NotFound
-from twelvefold.services.store.database import Database
+from twelvefold.services.store.sql.base import Database
 
 
 class Keys(Database):

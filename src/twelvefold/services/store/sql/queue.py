@@ -5,7 +5,7 @@ from typing import Any
 
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Row, WaitingRun, WaitingWork
-from twelvefold.services.store.database import Database
+from twelvefold.services.store.sql.base import Database
 
 MOST_EXPIRED = 1_000
 """Runs with an expired lease that one statement reads, of whatever principal."""
