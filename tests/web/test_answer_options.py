@@ -17,8 +17,8 @@ from twelvefold.core.ports import ApiKey
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer as record_answer
 from twelvefold.web.answer_options import UNCHANGING, changed_options, merge_options
-from twelvefold.web.auth import hash_of
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.requests import PARAMETERS, TOOL_ITEMS, Request, parse
 
 ANSWER = {

@@ -11,7 +11,7 @@ from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.web import approvals
-from twelvefold.web.auth import hash_of
+from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.inputs import RESULT
 
 APPROVES = "tw_" + "a" * 43

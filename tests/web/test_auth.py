@@ -11,7 +11,7 @@ from tests.web.doubles import BEARER, OTHER, TOKEN, Clock, Keys, api_key
 from twelvefold.config import Settings
 from twelvefold.core.ports import Principal
 from twelvefold.errors import SettingsError, StoreUnavailable
-from twelvefold.web.auth import (
+from twelvefold.web.http.authentication import (
     FRESH_S,
     LOCAL,
     LOOKUP_LIMITS,
@@ -21,7 +21,7 @@ from twelvefold.web.auth import (
     is_loopback,
     principal_of,
 )
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 ANN = Caller(Principal("ann"), "key-1")
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.stage import SHOP
 from twelvefold.core.events import Asked, Item
 from twelvefold.web.chat import ChatRequest, parse_chat
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 Json = dict[str, Any]
 USER = {"role": "user", "content": "hi"}

@@ -16,7 +16,7 @@ from twelvefold.services.model.scripted import ScriptedModel, calls, says
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.sqlite.store import SQLiteStore
 from twelvefold.web.drives import Drives
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 BUY = ("buy", '{"item": "a lamp"}')
 

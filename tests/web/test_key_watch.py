@@ -12,8 +12,8 @@ from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import Reader
 from twelvefold.engine.loop_shares import ANONYMOUS
-from twelvefold.web.auth import FRESH_S, Doors
-from twelvefold.web.key_watch import KeyWatch, watching_keys
+from twelvefold.web.http.authentication import FRESH_S, Doors
+from twelvefold.web.http.key_watch import KeyWatch, watching_keys
 from twelvefold.web.stream import REVOKED
 
 ASKED: Json = {"model": "shop", "input": "hi"}

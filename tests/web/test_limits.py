@@ -6,10 +6,10 @@ import pytest
 from starlette.types import Message, Receive
 
 from tests.web.doubles import Clock
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.json_shape import MAX_DEPTH, MAX_VALUES
-from twelvefold.web.limits import SMALL_BYTES, LimitedBody, Rate, parse_json
+from twelvefold.web.http.body_limit import SMALL_BYTES, LimitedBody, Rate, parse_json
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.json_shape import MAX_DEPTH, MAX_VALUES
 
 
 def in_pieces(*pieces: bytes) -> Receive:

@@ -13,7 +13,7 @@ from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.queue import LOOK_S, Queue
 
 SHOP = ("shop",)

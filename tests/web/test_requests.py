@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.stage import SHOP
 from twelvefold.core.events import PLAIN, Asked
-from twelvefold.web.faults import ApiError
-from twelvefold.web.limits import parse_json
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.requests import Request, parse
 
 Json = dict[str, Any]

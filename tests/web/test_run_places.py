@@ -14,7 +14,7 @@ from twelvefold.core.ports import Principal, Silence
 from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.services.model.scripted import says
 from twelvefold.web.drives import Drives
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.run_places import WAITING_INPUT_BYTES, RunPlaces, turn_memory
 
 SECOND = f"tw_{'c' * 43}"

@@ -19,7 +19,7 @@ from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
 from twelvefold.web import stream
 from twelvefold.web.context import Waits
-from twelvefold.web.edge import CLIENT_GONE
+from twelvefold.web.http.middleware import CLIENT_GONE
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}

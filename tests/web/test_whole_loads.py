@@ -10,7 +10,7 @@ from tests.web.asking import answer_to, approval, error
 from tests.web.serving import Serve, Served
 from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.web.auth import LOCAL
+from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.reading import opened
 

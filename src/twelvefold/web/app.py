@@ -7,10 +7,10 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web import completions, conversations, models, responses
 from twelvefold.web.context import Web
-from twelvefold.web.edge import Edge, Gate
-from twelvefold.web.faults import answer_http_exception
 from twelvefold.web.health import healthz, readyz, version
 from twelvefold.web.http.body_budget import BodyBudget
+from twelvefold.web.http.errors import answer_http_exception
+from twelvefold.web.http.middleware import Edge, Gate
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page import PAGE
 

@@ -23,7 +23,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.answer_options import merge_options
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.inputs import ANSWER
 from twelvefold.web.places import conversation_of

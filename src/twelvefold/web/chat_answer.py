@@ -5,7 +5,7 @@ Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI 
 
 from collections.abc import Iterator, Sequence
 
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.shapes import Json
 from twelvefold.web.stop import StopFilter, stopped_text
 

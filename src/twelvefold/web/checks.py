@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 Check = Callable[[Any, str], Any]
 _SHOWN_CHARS = 60

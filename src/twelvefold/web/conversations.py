@@ -20,7 +20,6 @@ from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHe
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, DuplicateRow
-from twelvefold.web.auth import principal_of
 from twelvefold.web.call_results import (
     NO_CALLS,
     brings_calls,
@@ -28,16 +27,17 @@ from twelvefold.web.call_results import (
     without_repeats,
 )
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
-from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
-from twelvefold.web.faults import ApiError, json_response
+from twelvefold.web.http.authentication import principal_of
+from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.inputs import item_of
 from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.items import input_items
 from twelvefold.web.journal import Journal
 from twelvefold.web.kept import head_of
-from twelvefold.web.paging import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of

@@ -22,7 +22,7 @@ from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.run_places import RunPlaces
 
 log = get_logger(__name__)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit
 from twelvefold.web.context import web_of
-from twelvefold.web.faults import json_response
+from twelvefold.web.http.errors import json_response
 
 
 async def healthz(request: Request) -> Response:

@@ -5,8 +5,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.context import web_of
-from twelvefold.web.faults import json_response
-from twelvefold.web.paging import check_paging
+from twelvefold.web.http.errors import json_response
+from twelvefold.web.http.pagination import check_paging
 from twelvefold.web.requests import workflow_of
 from twelvefold.web.shapes import Json
 

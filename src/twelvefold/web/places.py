@@ -30,7 +30,7 @@ from twelvefold.errors import NotFound
 from twelvefold.web.call_results import NO_CALLS, CallHistory, brings_calls, history_of
 from twelvefold.web.checks import refuse, shown
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.inputs import REFERENCE, refuse_images
 from twelvefold.web.item_pages import ItemPages, ItemView, items_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from twelvefold.core.ports import Principal, Store
 from twelvefold.engine.commands import PATIENCE_S
 from twelvefold.engine.retry import patiently
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 LOOK_S = 1.0
 """How old a count may be; what other processes have added since is seen only then."""

@@ -35,9 +35,9 @@ from twelvefold.web.checks import (
     unsupported,
     whole,
 )
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.inputs import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
-from twelvefold.web.limits import parse_json
 from twelvefold.web.shapes import ToolItems
 
 HOPS = "x-twelvefold-hops"

@@ -18,16 +18,16 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.admission import release_soon
 from twelvefold.web.answer_options import changed_options
 from twelvefold.web.approvals import answers, go_on
-from twelvefold.web.auth import principal_of
-from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web, web_of
-from twelvefold.web.faults import ApiError, json_response
+from twelvefold.web.http.admission import release_soon
+from twelvefold.web.http.authentication import principal_of
+from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.items import input_items
-from twelvefold.web.paging import flag_of, integer_of, page_of, paged
 from twelvefold.web.reading import PATIENCE_S, Reading, opened
 from twelvefold.web.requests import Request as TurnRequest
 from twelvefold.web.requests import json_body, parse, tool_items_of

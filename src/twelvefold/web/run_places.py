@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from twelvefold.core.ports import Principal
 from twelvefold.engine.memory_budget import BudgetExhausted, MemoryBudget, Reservation
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 RETRY_S = 2.0
 """When to try again where all places are taken: about the time that a short run takes."""

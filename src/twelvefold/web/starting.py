@@ -21,9 +21,9 @@ from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.call_results import without_repeats
-from twelvefold.web.client_watch import ClientWatch
 from twelvefold.web.context import Web
-from twelvefold.web.faults import CONVERSATION_TOO_LARGE, ApiError
+from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of

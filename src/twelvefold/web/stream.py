@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from twelvefold.observe.log import get_logger
-from twelvefold.web.admission import PLACE
-from twelvefold.web.client_watch import ClientWatch, first_done
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.admission import PLACE
+from twelvefold.web.http.client_watch import ClientWatch, first_done
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.reading import Aside, Reading, nothing
 from twelvefold.web.shapes import Json
 

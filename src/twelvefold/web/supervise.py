@@ -9,7 +9,7 @@ from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.news import POLL_ELSEWHERE_S, POLL_HERE_S
 from twelvefold.web.reading import Reading
 from twelvefold.web.run_places import turn_memory

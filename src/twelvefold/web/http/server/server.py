@@ -17,15 +17,15 @@ from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
 from twelvefold.web.context import Web
-from twelvefold.web.edge import new_request_id
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.connections import Connections, Place
-from twelvefold.web.http.file_limit import connection_limit, file_limit
-from twelvefold.web.http.listener import Listener
-from twelvefold.web.http.receiving import ReceiveLimits
-from twelvefold.web.protocol import Protocol, whole_answer
-from twelvefold.web.stalled import StalledClients
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.middleware import new_request_id
+from twelvefold.web.http.server.connections import Connections, Place
+from twelvefold.web.http.server.file_limit import connection_limit, file_limit
+from twelvefold.web.http.server.listener import Listener
+from twelvefold.web.http.server.protocol import Protocol, whole_answer
+from twelvefold.web.http.server.receiving import ReceiveLimits
+from twelvefold.web.http.server.stalled import StalledClients
 
 log = get_logger(__name__)
 BACKLOG = 2_048

@@ -20,8 +20,8 @@ from twelvefold.config import Settings
 from twelvefold.core.ports import SCOPES, Principal, Store
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.client_address import client_of
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
 from twelvefold.web.http.token_buckets import TokenBuckets
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from twelvefold.engine.loop_shares import ANONYMOUS, LoopShares
-from twelvefold.web.auth import hash_of
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.http.errors import ApiError
 
 T = TypeVar("T")
 

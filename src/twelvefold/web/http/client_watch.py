@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from twelvefold.web.context import Web
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 
 class ClientWatch:

@@ -6,7 +6,7 @@ No I/O. The results depend on the bytes alone, not on how TCP splits them into s
 import re
 from dataclasses import dataclass
 
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 HEAD_END = b"\r\n\r\n"
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t !-~\x80-\xff]*)?")

@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.auth import Caller, Doors
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.authentication import Caller, Doors
+from twelvefold.web.http.errors import ApiError
 
 log = get_logger(__name__)
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

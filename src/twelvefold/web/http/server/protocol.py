@@ -12,14 +12,14 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from twelvefold.observe.log import get_logger
-from twelvefold.web.edge import SECURED, new_request_id
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.body_limit import BODY_ERROR
 from twelvefold.web.http.client_address import client_of
-from twelvefold.web.http.connections import Place
-from twelvefold.web.http.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
-from twelvefold.web.http.receiving import HeldFlow, ReceiveLimits, ReceiveTimer
-from twelvefold.web.http.request_head import body_of, check_head
-from twelvefold.web.limits import BODY_ERROR
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.middleware import SECURED, new_request_id
+from twelvefold.web.http.server.connections import Place
+from twelvefold.web.http.server.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
+from twelvefold.web.http.server.receiving import HeldFlow, ReceiveLimits, ReceiveTimer
+from twelvefold.web.http.server.request_head import body_of, check_head
 
 log = get_logger(__name__)
 AHEAD_BYTES = 65_536

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from twelvefold.web.faults import ApiError
-from twelvefold.web.http.framing import MALFORMED, ChunkedBody, FramingLimits, LengthBody
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.server.framing import MALFORMED, ChunkedBody, FramingLimits, LengthBody
 
 Header = tuple[bytes, bytes]
 SINGLE = frozenset(

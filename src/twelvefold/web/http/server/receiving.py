@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from twelvefold.web.http.framing import FramingLimits
+from twelvefold.web.http.server.framing import FramingLimits
 from twelvefold.web.http.token_buckets import TokenBuckets
 
 

@@ -9,16 +9,16 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.token_buckets import TokenBuckets
-from twelvefold.web.json_shape import (
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.json_shape import (
     MAX_DEPTH,
     MAX_VALUES,
     has_too_many_values,
     is_too_deep,
     marks_of,
 )
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 SMALL_BYTES = 65_536
 """Bodies up to this length do not wait for others."""

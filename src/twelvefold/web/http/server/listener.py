@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.connections import Connections, Place
+from twelvefold.web.http.server.connections import Connections, Place
 from twelvefold.web.http.summary_log import SummaryLog
 
 log = get_logger(__name__)
