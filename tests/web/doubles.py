@@ -16,8 +16,8 @@ from twelvefold.core.ports import SCOPES, ApiKey, Schema, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
-from twelvefold.web.context import WAITS, Waits, Web, open_web
 from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.state import WAITS, Waits, Web, open_web
 
 TOKEN = f"tw_{'a' * 43}"
 OTHER = f"tw_{'b' * 43}"

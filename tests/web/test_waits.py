@@ -18,8 +18,8 @@ from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
 from twelvefold.web import stream
-from twelvefold.web.context import Waits
 from twelvefold.web.http.middleware import CLIENT_GONE
+from twelvefold.web.state import Waits
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}

@@ -56,7 +56,7 @@ async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
 async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_once(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.conversations.LOCK_S", 1.0)
+    monkeypatch.setattr("twelvefold.web.routes.conversations.LOCK_S", 1.0)
     conversation, first = await busy(api)
     store, sizes = api.web.services.store, list[int]()
     size_of = store.size_of

@@ -5,14 +5,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.web import completions, conversations, models, responses
-from twelvefold.web.context import Web
-from twelvefold.web.health import healthz, readyz, version
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.errors import answer_http_exception
 from twelvefold.web.http.middleware import Edge, Gate
 from twelvefold.web.openapi import openapi
-from twelvefold.web.page import PAGE
+from twelvefold.web.page.routes import PAGE
+from twelvefold.web.probes import healthz, readyz, version
+from twelvefold.web.routes import chat_completions as completions
+from twelvefold.web.routes import conversations, models, responses
+from twelvefold.web.state import Web
 
 ROUTES: list[BaseRoute] = [
     Route("/healthz", healthz),

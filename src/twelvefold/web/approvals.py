@@ -22,7 +22,6 @@ from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.answer_options import merge_options
 from twelvefold.web.checks import refuse, shown
-from twelvefold.web.context import Web
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.inputs import ANSWER
@@ -31,6 +30,7 @@ from twelvefold.web.reading import PATIENCE_S, opened, own_entries, run_of
 from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
 from twelvefold.web.starting import Begun, deleted_before, found, run_before
+from twelvefold.web.state import Web
 from twelvefold.web.thread_reader import ThreadReader
 from twelvefold.web.wire import makes_wait, parts
 

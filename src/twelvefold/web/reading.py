@@ -16,10 +16,10 @@ from twelvefold.core.ports import Heard, Principal, RunRecord, Store
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
-from twelvefold.web.context import Web
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.run_places import TurnMemory
 from twelvefold.web.shapes import Json, ToolItems
+from twelvefold.web.state import Web
 from twelvefold.web.view import View
 from twelvefold.web.wire import Telling, parts, without_input
 

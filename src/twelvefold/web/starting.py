@@ -21,7 +21,6 @@ from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.call_results import without_repeats
-from twelvefold.web.context import Web
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
@@ -29,6 +28,7 @@ from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
+from twelvefold.web.state import Web
 from twelvefold.web.supervise import Supervisor
 
 LOCK_S = 5.0

@@ -8,11 +8,11 @@ from twelvefold.engine.commands import cancel, give_up, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
-from twelvefold.web.context import Web
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.news import POLL_ELSEWHERE_S, POLL_HERE_S
 from twelvefold.web.reading import Reading
 from twelvefold.web.run_places import turn_memory
+from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 

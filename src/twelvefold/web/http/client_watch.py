@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
-from twelvefold.web.context import Web
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.state import Web
 
 
 class ClientWatch:

@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.context import Web
 from twelvefold.web.http.admission import PLACE
 from twelvefold.web.http.authentication import Caller
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.body_limit import LimitedBody
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError, api_error, refusal
+from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 SECURED = {

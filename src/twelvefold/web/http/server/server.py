@@ -16,7 +16,6 @@ from twelvefold.engine.shield import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
-from twelvefold.web.context import Web
 from twelvefold.web.http.client_address import TrustedAddresses
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.middleware import new_request_id
@@ -26,6 +25,7 @@ from twelvefold.web.http.server.listener import Listener
 from twelvefold.web.http.server.protocol import Protocol, whole_answer
 from twelvefold.web.http.server.receiving import ReceiveLimits
 from twelvefold.web.http.server.stalled import StalledClients
+from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 BACKLOG = 2_048

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.web.context import web_of
+from twelvefold.web.state import web_of
 
 _HERE = Path(__file__).parent / "static"
 _TYPES = {

@@ -20,7 +20,6 @@ from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.answer_options import changed_options
 from twelvefold.web.approvals import answers, go_on
-from twelvefold.web.context import Web, web_of
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
@@ -34,6 +33,7 @@ from twelvefold.web.requests import json_body, parse, tool_items_of
 from twelvefold.web.run_places import turn_memory
 from twelvefold.web.shapes import Json
 from twelvefold.web.starting import Begun, begin
+from twelvefold.web.state import Web, web_of
 from twelvefold.web.stream import EventStream, Leave, pieces, stay
 
 log = get_logger(__name__)

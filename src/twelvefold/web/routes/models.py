@@ -4,11 +4,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.web.context import web_of
 from twelvefold.web.http.errors import json_response
 from twelvefold.web.http.pagination import check_paging
 from twelvefold.web.requests import workflow_of
 from twelvefold.web.shapes import Json
+from twelvefold.web.state import web_of
 
 
 async def list_models(request: Request) -> Response:

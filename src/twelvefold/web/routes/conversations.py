@@ -27,7 +27,6 @@ from twelvefold.web.call_results import (
     without_repeats,
 )
 from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
-from twelvefold.web.context import Web, web_of
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
@@ -41,8 +40,9 @@ from twelvefold.web.kept import head_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.requests import json_body, tool_items_of
-from twelvefold.web.responses import cancelled
+from twelvefold.web.routes.responses import cancelled
 from twelvefold.web.shapes import Json
+from twelvefold.web.state import Web, web_of
 from twelvefold.web.thread_reader import reader_of
 
 MOST_ITEMS = 20

@@ -5,8 +5,8 @@ from starlette.responses import Response
 
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit
-from twelvefold.web.context import web_of
 from twelvefold.web.http.errors import json_response
+from twelvefold.web.state import web_of
 
 
 async def healthz(request: Request) -> Response:
