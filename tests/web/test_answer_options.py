@@ -16,10 +16,10 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer as record_answer
-from twelvefold.web.answer_options import UNCHANGING, changed_options, merge_options
 from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.requests import PARAMETERS, TOOL_ITEMS, Request, parse
+from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
+from twelvefold.web.schemas.responses import PARAMETERS, TOOL_ITEMS, Request, parse
 
 ANSWER = {
     "type": "mcp_approval_response",

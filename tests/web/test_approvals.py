@@ -12,7 +12,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.web import approvals
 from twelvefold.web.http.authentication import hash_of
-from twelvefold.web.inputs import RESULT
+from twelvefold.web.schemas.items import RESULT
 
 APPROVES = "tw_" + "a" * 43
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.engine.stage import SHOP
 from twelvefold.core.events import Asked, Item
-from twelvefold.web.chat import ChatRequest, parse_chat
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 
 Json = dict[str, Any]
 USER = {"role": "user", "content": "hi"}

@@ -10,7 +10,7 @@ from tests.engine.stage import SHOP
 from twelvefold.core.events import PLAIN, Asked
 from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.requests import Request, parse
+from twelvefold.web.schemas.responses import Request, parse
 
 Json = dict[str, Any]
 SHOPS = {"shop": SHOP}

@@ -20,15 +20,15 @@ from twelvefold.engine.commit import Driven
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
-from twelvefold.web.answer_options import merge_options
-from twelvefold.web.checks import refuse, shown
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
-from twelvefold.web.inputs import ANSWER
 from twelvefold.web.places import conversation_of
 from twelvefold.web.reading import PATIENCE_S, opened, own_entries, run_of
-from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
+from twelvefold.web.schemas.answer_options import merge_options
+from twelvefold.web.schemas.items import ANSWER
+from twelvefold.web.schemas.responses import Request
+from twelvefold.web.schemas.validators import refuse, shown
 from twelvefold.web.starting import Begun, deleted_before, found, run_before
 from twelvefold.web.state import Web
 from twelvefold.web.thread_reader import ThreadReader

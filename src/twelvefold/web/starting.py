@@ -26,8 +26,8 @@ from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.places import Place, no_previous, place_of, resolved
 from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
-from twelvefold.web.requests import Request
 from twelvefold.web.run_places import TurnMemory, turn_memory
+from twelvefold.web.schemas.responses import Request
 from twelvefold.web.state import Web
 from twelvefold.web.supervise import Supervisor
 

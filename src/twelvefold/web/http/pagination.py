@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 
-from twelvefold.web.checks import one_of, refuse, shown
+from twelvefold.web.schemas.validators import one_of, refuse, shown
 from twelvefold.web.shapes import Json
 
 MOST = 100

@@ -26,21 +26,21 @@ from twelvefold.web.call_results import (
     history_of,
     without_repeats,
 )
-from twelvefold.web.checks import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
-from twelvefold.web.inputs import item_of
 from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.items import input_items
 from twelvefold.web.journal import Journal
 from twelvefold.web.kept import head_of
 from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
-from twelvefold.web.requests import json_body, tool_items_of
 from twelvefold.web.routes.responses import cancelled
+from twelvefold.web.schemas.items import item_of
+from twelvefold.web.schemas.responses import json_body, tool_items_of
+from twelvefold.web.schemas.validators import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.shapes import Json
 from twelvefold.web.state import Web, web_of
 from twelvefold.web.thread_reader import reader_of

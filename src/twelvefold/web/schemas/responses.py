@@ -16,7 +16,10 @@ from starlette.requests import Request as HTTPRequest
 from twelvefold.core.events import PLAIN, Asked, Item
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.checks import (
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.items import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
+from twelvefold.web.schemas.validators import (
     Check,
     an_object,
     anything,
@@ -35,9 +38,6 @@ from twelvefold.web.checks import (
     unsupported,
     whole,
 )
-from twelvefold.web.http.body_limit import parse_json
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.inputs import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
 from twelvefold.web.shapes import ToolItems
 
 HOPS = "x-twelvefold-hops"

@@ -7,7 +7,7 @@ even where its value is the default or null, and needs the scope `runs` beside `
 from msgspec import structs
 
 from twelvefold.core.events import Asked
-from twelvefold.web.requests import Request, check_choice
+from twelvefold.web.schemas.responses import Request, check_choice
 
 UNCHANGING = frozenset(
     {

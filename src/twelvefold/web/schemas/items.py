@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.web.checks import (
+from twelvefold.web.schemas.validators import (
     Check,
     an_object,
     anything,

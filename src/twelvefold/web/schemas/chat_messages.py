@@ -8,7 +8,8 @@ from typing import Any
 
 from twelvefold.core.events import Item
 from twelvefold.web.call_results import without_repeats
-from twelvefold.web.checks import (
+from twelvefold.web.schemas.items import CALL_ID, RESULT, refuse_images
+from twelvefold.web.schemas.validators import (
     Check,
     an_object,
     anything,
@@ -21,7 +22,6 @@ from twelvefold.web.checks import (
     text,
     unless,
 )
-from twelvefold.web.inputs import CALL_ID, RESULT, refuse_images
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _IMAGE = record({"url": text, "detail": one_of("auto", "low", "high")}, "url")

@@ -9,8 +9,17 @@ from typing import Any
 
 from twelvefold.core.events import Asked, Item
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.chat_messages import items_of_messages, messages_of
-from twelvefold.web.checks import (
+from twelvefold.web.schemas.chat_messages import items_of_messages, messages_of
+from twelvefold.web.schemas.items import TOOL_NAME, function_of
+from twelvefold.web.schemas.responses import (
+    Request,
+    check_names,
+    hops_of,
+    idempotent,
+    known_tool,
+    workflow_of,
+)
+from twelvefold.web.schemas.validators import (
     Check,
     an_object,
     anything,
@@ -27,15 +36,6 @@ from twelvefold.web.checks import (
     text,
     unless,
     whole,
-)
-from twelvefold.web.inputs import TOOL_NAME, function_of
-from twelvefold.web.requests import (
-    Request,
-    check_names,
-    hops_of,
-    idempotent,
-    known_tool,
-    workflow_of,
 )
 
 LEAST_TOKENS = 16
