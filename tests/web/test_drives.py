@@ -15,8 +15,8 @@ from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, calls, says
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.sqlite.store import SQLiteStore
-from twelvefold.web.drives import Drives
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.runs.executor import Drives
 
 BUY = ("buy", '{"item": "a lamp"}')
 

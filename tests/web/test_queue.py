@@ -14,7 +14,7 @@ from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.queue import LOOK_S, Queue
+from twelvefold.web.runs.queue_limit import LOOK_S, Queue
 
 SHOP = ("shop",)
 BOB = Principal("bob")

@@ -13,9 +13,9 @@ from tests.web.serving import Serve, Served
 from twelvefold.core.ports import Principal, Silence
 from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.services.model.scripted import says
-from twelvefold.web.drives import Drives
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.run_places import WAITING_INPUT_BYTES, RunPlaces, turn_memory
+from twelvefold.web.runs.executor import Drives
+from twelvefold.web.runs.run_slots import WAITING_INPUT_BYTES, RunPlaces, turn_memory
 
 SECOND = f"tw_{'c' * 43}"
 BOB = Principal("bob")

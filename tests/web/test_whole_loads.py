@@ -41,7 +41,7 @@ async def busy(api: Served) -> tuple[str, str]:
 async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.starting.LOCK_S", 1.0)
+    monkeypatch.setattr("twelvefold.web.runs.create.LOCK_S", 1.0)
     conversation, _ = await busy(api)
     loaded = loads_of(api, monkeypatch)
 

@@ -17,7 +17,7 @@ from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.run_places import TurnMemory
+from twelvefold.web.runs.run_slots import TurnMemory
 from twelvefold.web.shapes import Json, ToolItems
 from twelvefold.web.state import Web
 from twelvefold.web.view import View

@@ -13,14 +13,14 @@ from twelvefold.engine.commit import Driven
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
-from twelvefold.web.drives import Drives
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Doors
 from twelvefold.web.http.body_limit import Rate
 from twelvefold.web.http.key_watch import KeyWatch, watching_keys
 from twelvefold.web.news import News
-from twelvefold.web.queue import Queue
 from twelvefold.web.readiness import Readiness
+from twelvefold.web.runs.executor import Drives
+from twelvefold.web.runs.queue_limit import Queue
 from twelvefold.web.watch import watching
 
 

@@ -18,9 +18,9 @@ from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.reading import Reading
 from twelvefold.web.routes.responses import cancelled, leaving, until_over
+from twelvefold.web.runs.create import Begun, begin
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.responses import json_body
-from twelvefold.web.starting import Begun, begin
 from twelvefold.web.state import Web, web_of
 from twelvefold.web.stream import DONE, EventStream, data
 

@@ -34,10 +34,10 @@ from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_i
 from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.items import input_items
 from twelvefold.web.journal import Journal
-from twelvefold.web.kept import head_of
-from twelvefold.web.places import resolved
 from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.routes.responses import cancelled
+from twelvefold.web.runs.target import resolved
+from twelvefold.web.runs.visibility import head_of
 from twelvefold.web.schemas.items import item_of
 from twelvefold.web.schemas.responses import json_body, tool_items_of
 from twelvefold.web.schemas.validators import Check, list_of, members, metadata, refuse, whole

@@ -18,7 +18,6 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.approvals import answers, go_on
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
@@ -27,12 +26,13 @@ from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.items import input_items
 from twelvefold.web.reading import PATIENCE_S, Reading, opened
-from twelvefold.web.run_places import turn_memory
+from twelvefold.web.runs.approvals import answers, go_on
+from twelvefold.web.runs.create import Begun, begin
+from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.schemas.answer_options import changed_options
 from twelvefold.web.schemas.responses import Request as TurnRequest
 from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
 from twelvefold.web.shapes import Json
-from twelvefold.web.starting import Begun, begin
 from twelvefold.web.state import Web, web_of
 from twelvefold.web.stream import EventStream, Leave, pieces, stay
 

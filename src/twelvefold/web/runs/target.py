@@ -31,9 +31,9 @@ from twelvefold.web.call_results import NO_CALLS, CallHistory, brings_calls, his
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.item_pages import ItemPages, ItemView, items_of
-from twelvefold.web.kept import head_of
 from twelvefold.web.reading import PATIENCE_S, run_of
-from twelvefold.web.run_places import TurnMemory
+from twelvefold.web.runs.run_slots import TurnMemory
+from twelvefold.web.runs.visibility import head_of
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
 from twelvefold.web.schemas.responses import Request
 from twelvefold.web.schemas.validators import refuse, shown

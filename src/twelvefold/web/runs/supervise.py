@@ -11,7 +11,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.news import POLL_ELSEWHERE_S, POLL_HERE_S
 from twelvefold.web.reading import Reading
-from twelvefold.web.run_places import turn_memory
+from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.state import Web
 
 log = get_logger(__name__)

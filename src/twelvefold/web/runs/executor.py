@@ -23,7 +23,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.run_places import RunPlaces
+from twelvefold.web.runs.run_slots import RunPlaces
 
 log = get_logger(__name__)
 
