@@ -19,7 +19,7 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.ids import ThreadId, call_id
-from twelvefold.web.call_results import CallHistory, call_history, without_repeats
+from twelvefold.web.history.call_results import CallHistory, call_history, without_repeats
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import own_call_id
 

@@ -14,7 +14,7 @@ from tests.web.test_stream import Reader
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.web.http.authentication import FRESH_S, Doors
 from twelvefold.web.http.key_watch import KeyWatch, watching_keys
-from twelvefold.web.stream import REVOKED
+from twelvefold.web.streaming.sse import REVOKED
 
 ASKED: Json = {"model": "shop", "input": "hi"}
 CHAT: Json = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}

@@ -21,8 +21,8 @@ from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.mysql import store as mysql
-from twelvefold.web import reading as readings
-from twelvefold.web import stream
+from twelvefold.web.streaming import reader as readings
+from twelvefold.web.streaming import sse as stream
 
 pytestmark = pytest.mark.mysql
 

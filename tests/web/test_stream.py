@@ -15,8 +15,8 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
-from twelvefold.web import stream
 from twelvefold.web.ids import ResponseId
+from twelvefold.web.streaming import sse as stream
 
 Json = dict[str, Any]
 LONG = "a long story that is told piece by piece, so that there is something to break off"

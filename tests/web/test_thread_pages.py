@@ -45,10 +45,10 @@ from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import offline_sql
 from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.sqlite.store import SQLiteStore
+from twelvefold.web.history.item_pages import ItemPages, ItemView
+from twelvefold.web.history.journal import Journal
+from twelvefold.web.history.thread_reader import PAGE_BYTES, reader_of
 from twelvefold.web.http.pagination import Page
-from twelvefold.web.item_pages import ItemPages, ItemView
-from twelvefold.web.journal import Journal
-from twelvefold.web.thread_reader import PAGE_BYTES, reader_of
 
 Json = dict[str, Any]
 Opened = Callable[[], AbstractAsyncContextManager[Store]]

@@ -17,9 +17,9 @@ from twelvefold.core.ports import Silence
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
-from twelvefold.web import stream
 from twelvefold.web.http.middleware import CLIENT_GONE
 from twelvefold.web.state import Waits
+from twelvefold.web.streaming import sse as stream
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}

@@ -11,10 +11,11 @@ from tests.web.test_stream import LONG, Reader, reading
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.web import news as bells
-from twelvefold.web import stream, watch
-from twelvefold.web.news import News
-from twelvefold.web.watch import watching
+from twelvefold.web.streaming import notifier as bells
+from twelvefold.web.streaming import poller as watch
+from twelvefold.web.streaming import sse as stream
+from twelvefold.web.streaming.notifier import News
+from twelvefold.web.streaming.poller import watching
 
 THREAD, OTHER = ThreadId("a" * 44), ThreadId("b" * 44)
 

@@ -12,7 +12,7 @@ from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.reading import opened
+from twelvefold.web.streaming.reader import opened
 
 
 def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:

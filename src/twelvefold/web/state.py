@@ -17,11 +17,11 @@ from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Doors
 from twelvefold.web.http.body_limit import Rate
 from twelvefold.web.http.key_watch import KeyWatch, watching_keys
-from twelvefold.web.news import News
 from twelvefold.web.readiness import Readiness
 from twelvefold.web.runs.executor import Drives
 from twelvefold.web.runs.queue_limit import Queue
-from twelvefold.web.watch import watching
+from twelvefold.web.streaming.notifier import News
+from twelvefold.web.streaming.poller import watching
 
 
 @dataclass(frozen=True, slots=True)

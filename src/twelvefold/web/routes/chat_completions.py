@@ -16,13 +16,13 @@ from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
-from twelvefold.web.reading import Reading
 from twelvefold.web.routes.responses import cancelled, leaving, until_over
 from twelvefold.web.runs.create import Begun, begin
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.responses import json_body
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.stream import DONE, EventStream, data
+from twelvefold.web.streaming.reader import Reading
+from twelvefold.web.streaming.sse import DONE, EventStream, data
 
 
 async def create(request: Request) -> Response:

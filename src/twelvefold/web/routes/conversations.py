@@ -20,21 +20,21 @@ from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHe
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, DuplicateRow
-from twelvefold.web.call_results import (
+from twelvefold.web.history.call_results import (
     NO_CALLS,
     brings_calls,
     history_of,
     without_repeats,
 )
+from twelvefold.web.history.item_pages import ItemPages, ItemView, items_of
+from twelvefold.web.history.journal import Journal
+from twelvefold.web.history.thread_reader import reader_of
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
-from twelvefold.web.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.items import input_items
-from twelvefold.web.journal import Journal
-from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.routes.responses import cancelled
 from twelvefold.web.runs.target import resolved
 from twelvefold.web.runs.visibility import head_of
@@ -43,7 +43,7 @@ from twelvefold.web.schemas.responses import json_body, tool_items_of
 from twelvefold.web.schemas.validators import Check, list_of, members, metadata, refuse, whole
 from twelvefold.web.shapes import Json
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.thread_reader import reader_of
+from twelvefold.web.streaming.reader import PATIENCE_S
 
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""

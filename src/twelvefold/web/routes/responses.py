@@ -25,7 +25,6 @@ from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.items import input_items
-from twelvefold.web.reading import PATIENCE_S, Reading, opened
 from twelvefold.web.runs.approvals import answers, go_on
 from twelvefold.web.runs.create import Begun, begin
 from twelvefold.web.runs.run_slots import turn_memory
@@ -34,7 +33,8 @@ from twelvefold.web.schemas.responses import Request as TurnRequest
 from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
 from twelvefold.web.shapes import Json
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.stream import EventStream, Leave, pieces, stay
+from twelvefold.web.streaming.reader import PATIENCE_S, Reading, opened
+from twelvefold.web.streaming.sse import EventStream, Leave, pieces, stay
 
 log = get_logger(__name__)
 

@@ -20,16 +20,16 @@ from twelvefold.engine.commit import Driven
 from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
-from twelvefold.web.call_results import without_repeats
+from twelvefold.web.history.call_results import without_repeats
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
-from twelvefold.web.reading import PATIENCE_S, Reading, opened, view_of
 from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.supervise import Supervisor
 from twelvefold.web.runs.target import Place, no_previous, place_of, resolved
 from twelvefold.web.schemas.responses import Request
 from twelvefold.web.state import Web
+from twelvefold.web.streaming.reader import PATIENCE_S, Reading, opened, view_of
 
 LOCK_S = 5.0
 """How long a turn waits for the one before it in its conversation."""

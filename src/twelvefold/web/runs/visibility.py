@@ -5,7 +5,7 @@ from twelvefold.core.ports import Principal, Store, ThreadHead
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound
 from twelvefold.web.ids import conversation_id
-from twelvefold.web.reading import PATIENCE_S
+from twelvefold.web.streaming.reader import PATIENCE_S
 
 
 async def head_of(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:

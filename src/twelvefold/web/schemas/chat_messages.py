@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.web.call_results import without_repeats
+from twelvefold.web.history.call_results import without_repeats
 from twelvefold.web.schemas.items import CALL_ID, RESULT, refuse_images
 from twelvefold.web.schemas.validators import (
     Check,

@@ -11,7 +11,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.news import News
+from twelvefold.web.streaming.notifier import News
 
 log = get_logger(__name__)
 POLL_S = 0.2

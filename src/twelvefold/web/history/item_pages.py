@@ -14,13 +14,19 @@ from twelvefold.core.events import PLAIN, Entry, ItemsAdded, ModelReplied, RunSt
 from twelvefold.core.ports import Store, ThreadHead
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound
+from twelvefold.web.history.thread_reader import (
+    PAGE_BYTES,
+    RunContext,
+    ThreadReader,
+    cut,
+    reader_of,
+)
 from twelvefold.web.http.pagination import Page, listed
 from twelvefold.web.ids import parse_item_id
 from twelvefold.web.items import input_items, run_items
-from twelvefold.web.reading import PATIENCE_S
 from twelvefold.web.schemas.validators import refuse, shown
 from twelvefold.web.shapes import Json, ToolItems, ToolOutputs
-from twelvefold.web.thread_reader import PAGE_BYTES, RunContext, ThreadReader, cut, reader_of
+from twelvefold.web.streaming.reader import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)

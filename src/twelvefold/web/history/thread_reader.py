@@ -24,7 +24,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ports import Segment, Store, ThreadHead
 from twelvefold.core.request_options import client_names
 from twelvefold.engine.retry import patiently
-from twelvefold.web.reading import PATIENCE_S
+from twelvefold.web.streaming.reader import PATIENCE_S
 
 PAGE_BYTES = 1024 * 1024
 """What a page holds before it is cut; one item is on it however large it is."""
