@@ -21,7 +21,7 @@ from twelvefold.core.ports import Ids, Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.web.http.server.server import bound, serve
-from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.ids import ResponseId
 from twelvefold.web.state import open_web
 
 Json = dict[str, Any]

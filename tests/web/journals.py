@@ -30,8 +30,8 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import RunId, ThreadId, call_id
 from twelvefold.core.ports import Delta, Heard
-from twelvefold.web.ids import ResponseId
-from twelvefold.web.wire import Json, Telling, ToolItems, ToolOutputs, View
+from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.projection.response import Json, Telling, ToolItems, ToolOutputs, View
 
 THREAD = ThreadId("019" + "a" * 41)
 RUN = RunId(THREAD, 1)

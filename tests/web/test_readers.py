@@ -7,8 +7,8 @@ from tests.web.journals import RUN, State, histories, read_on, view
 from tests.web.sdk import check_events, check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
-from twelvefold.web.ids import ResponseId
-from twelvefold.web.wire import Json, Telling, ToolItems, parts
+from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.projection.response import Json, Telling, ToolItems, parts
 
 
 @settings(max_examples=300, deadline=None)

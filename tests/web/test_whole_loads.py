@@ -11,7 +11,7 @@ from tests.web.serving import Serve, Served
 from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.web.http.authentication import LOCAL
-from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.ids import ResponseId
 from twelvefold.web.streaming.reader import opened
 
 

@@ -27,11 +27,11 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import ThreadRecord
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.items import input_items
-from twelvefold.web.shapes import Json, ToolItems, ToolOutputs, content_of, result_shown
-from twelvefold.web.view import View
-from twelvefold.web.wire import Telling, parts
+from twelvefold.web.projection.ids import ResponseId, tool_call_id
+from twelvefold.web.projection.items import input_items
+from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs, content_of, result_shown
+from twelvefold.web.projection.response import Telling, parts
+from twelvefold.web.projection.view import View
 
 
 def kept_of(record: ThreadRecord, deleted: Collection[int]) -> ThreadRecord:

@@ -27,7 +27,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, call_id
 from twelvefold.core.request_options import client_names
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.ids import parse_own_call_id
+from twelvefold.web.projection.ids import parse_own_call_id
 from twelvefold.web.schemas.items import RESULT
 from twelvefold.web.schemas.validators import refuse, shown
 

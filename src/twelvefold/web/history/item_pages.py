@@ -22,10 +22,10 @@ from twelvefold.web.history.thread_reader import (
     reader_of,
 )
 from twelvefold.web.http.pagination import Page, listed
-from twelvefold.web.ids import parse_item_id
-from twelvefold.web.items import input_items, run_items
+from twelvefold.web.projection.ids import parse_item_id
+from twelvefold.web.projection.items import input_items, run_items
+from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
 from twelvefold.web.schemas.validators import refuse, shown
-from twelvefold.web.shapes import Json, ToolItems, ToolOutputs
 from twelvefold.web.streaming.reader import PATIENCE_S
 
 

@@ -28,10 +28,10 @@ from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.retry import patiently
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, cut
-from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.shapes import Json, ToolOutputs, content_of, result_shown
+from twelvefold.web.projection.ids import ResponseId, tool_call_id
+from twelvefold.web.projection.objects import Json, ToolOutputs, content_of, result_shown
+from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.streaming.reader import PATIENCE_S
-from twelvefold.web.wire import makes_wait
 
 _SECOND_US = 1_000_000
 _FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved

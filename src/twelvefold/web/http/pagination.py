@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 
+from twelvefold.web.projection.objects import Json
 from twelvefold.web.schemas.validators import one_of, refuse, shown
-from twelvefold.web.shapes import Json
 
 MOST = 100
 PAGING = ("limit", "order", "after", "before")

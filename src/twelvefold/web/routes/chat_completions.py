@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.errors import ServiceFault
-from twelvefold.web.chat_answer import Chunks, completion, error_of, tool_to_approve
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
 from twelvefold.web.routes.responses import cancelled, leaving, until_over
 from twelvefold.web.runs.create import Begun, begin
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat

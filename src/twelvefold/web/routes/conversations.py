@@ -33,15 +33,15 @@ from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
-from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
-from twelvefold.web.items import input_items
+from twelvefold.web.projection.ids import ResponseId, conversation_id, parse_conversation_id
+from twelvefold.web.projection.items import input_items
+from twelvefold.web.projection.objects import Json
 from twelvefold.web.routes.responses import cancelled
 from twelvefold.web.runs.target import resolved
 from twelvefold.web.runs.visibility import head_of
 from twelvefold.web.schemas.items import item_of
 from twelvefold.web.schemas.responses import json_body, tool_items_of
 from twelvefold.web.schemas.validators import Check, list_of, members, metadata, refuse, whole
-from twelvefold.web.shapes import Json
 from twelvefold.web.state import Web, web_of
 from twelvefold.web.streaming.reader import PATIENCE_S
 

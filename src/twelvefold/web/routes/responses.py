@@ -23,15 +23,15 @@ from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
-from twelvefold.web.ids import ResponseId
-from twelvefold.web.items import input_items
+from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.projection.items import input_items
+from twelvefold.web.projection.objects import Json
 from twelvefold.web.runs.approvals import answers, go_on
 from twelvefold.web.runs.create import Begun, begin
 from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.schemas.answer_options import changed_options
 from twelvefold.web.schemas.responses import Request as TurnRequest
 from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
-from twelvefold.web.shapes import Json
 from twelvefold.web.state import Web, web_of
 from twelvefold.web.streaming.reader import PATIENCE_S, Reading, opened
 from twelvefold.web.streaming.sse import EventStream, Leave, pieces, stay

@@ -22,7 +22,8 @@ from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
+from twelvefold.web.projection.ids import ResponseId, approval_id, parse_approval_id
+from twelvefold.web.projection.response import makes_wait, parts
 from twelvefold.web.runs.create import Begun, deleted_before, found, run_before
 from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.target import conversation_of
@@ -32,7 +33,6 @@ from twelvefold.web.schemas.responses import Request
 from twelvefold.web.schemas.validators import refuse, shown
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.reader import PATIENCE_S, opened, own_entries, run_of
-from twelvefold.web.wire import makes_wait, parts
 
 log = get_logger(__name__)
 NOT_PENDING = "approval_not_pending"

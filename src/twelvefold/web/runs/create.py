@@ -23,7 +23,7 @@ from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.history.call_results import without_repeats
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
-from twelvefold.web.ids import ResponseId, approval_id
+from twelvefold.web.projection.ids import ResponseId, approval_id
 from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.supervise import Supervisor
 from twelvefold.web.runs.target import Place, no_previous, place_of, resolved

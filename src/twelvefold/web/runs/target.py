@@ -31,7 +31,8 @@ from twelvefold.web.history.call_results import NO_CALLS, CallHistory, brings_ca
 from twelvefold.web.history.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.history.thread_reader import ThreadReader, reader_of
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
+from twelvefold.web.projection.ids import ResponseId, parse_conversation_id, parse_item_id
+from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.runs.run_slots import TurnMemory
 from twelvefold.web.runs.visibility import head_of
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
@@ -39,7 +40,6 @@ from twelvefold.web.schemas.responses import Request
 from twelvefold.web.schemas.validators import refuse, shown
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.reader import PATIENCE_S, run_of
-from twelvefold.web.wire import makes_wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, Store, ThreadHead
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound
-from twelvefold.web.ids import conversation_id
+from twelvefold.web.projection.ids import conversation_id
 from twelvefold.web.streaming.reader import PATIENCE_S
 
 

@@ -18,6 +18,7 @@ from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.projection.objects import ToolItems
 from twelvefold.web.schemas.items import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
 from twelvefold.web.schemas.validators import (
     Check,
@@ -38,7 +39,6 @@ from twelvefold.web.schemas.validators import (
     unsupported,
     whole,
 )
-from twelvefold.web.shapes import ToolItems
 
 HOPS = "x-twelvefold-hops"
 TOOL_ITEMS = "Twelvefold-Tool-Items"

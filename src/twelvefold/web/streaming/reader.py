@@ -16,12 +16,12 @@ from twelvefold.core.ports import Heard, Principal, RunRecord, Store
 from twelvefold.engine.retry import patiently
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
-from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.projection.objects import Json, ToolItems
+from twelvefold.web.projection.response import Telling, parts, without_input
+from twelvefold.web.projection.view import View
 from twelvefold.web.runs.run_slots import TurnMemory
-from twelvefold.web.shapes import Json, ToolItems
 from twelvefold.web.state import Web
-from twelvefold.web.view import View
-from twelvefold.web.wire import Telling, parts, without_input
 
 log = get_logger(__name__)
 PATIENCE_S = 5.0

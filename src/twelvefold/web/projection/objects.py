@@ -10,7 +10,7 @@ from typing import Any, Literal
 from twelvefold.core.conversation.call_results import is_empty
 from twelvefold.core.events import Item, ModelReplied
 from twelvefold.core.ids import ThreadId
-from twelvefold.web.ids import message_id
+from twelvefold.web.projection.ids import message_id
 
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]

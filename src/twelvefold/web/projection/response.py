@@ -27,13 +27,13 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Delta, Heard
-from twelvefold.web import shapes
-from twelvefold.web.calls import Calls
-from twelvefold.web.ids import ResponseId, message_id
-from twelvefold.web.output import Output
-from twelvefold.web.response_object import Standing, Status, describe
-from twelvefold.web.shapes import Json, ToolItems, ToolOutputs
-from twelvefold.web.view import View
+from twelvefold.web.projection import objects as shapes
+from twelvefold.web.projection.calls import Calls
+from twelvefold.web.projection.ids import ResponseId, message_id
+from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
+from twelvefold.web.projection.output import Output
+from twelvefold.web.projection.response_object import Standing, Status, describe
+from twelvefold.web.projection.view import View
 
 __all__ = ["Json", "Telling", "ToolItems", "ToolOutputs", "View", "parts"]
 

@@ -5,8 +5,8 @@ Numbers the events and the items. What an event holds is never changed afterward
 
 from dataclasses import dataclass, field
 
-from twelvefold.web import shapes
-from twelvefold.web.shapes import ItemStatus, Json
+from twelvefold.web.projection import objects as shapes
+from twelvefold.web.projection.objects import ItemStatus, Json
 
 
 @dataclass(slots=True)
