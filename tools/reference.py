@@ -24,7 +24,7 @@ from twelvefold.cli import command as process
 from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.parser import Parser, build_parser
 from twelvefold.config import Settings, variables
-from twelvefold.core.events import Asked, Event, Usage
+from twelvefold.core.events import Event, RequestOptions, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Written from the code by tools/reference.py: change that, then `make reference`. -->"
@@ -153,7 +153,7 @@ def summary(kind: type) -> str:
 def events() -> str:
     parts = [part for kind in get_args(Event) for part in one_struct(kind, "##")]
     parts += ["## What they are made of"]
-    parts += [part for kind in (Usage, Asked) for part in one_struct(kind, "###")]
+    parts += [part for kind in (Usage, RequestOptions) for part in one_struct(kind, "###")]
     return page("Events", EVENTS, *parts)
 
 
@@ -188,7 +188,7 @@ def default_of(field: FieldInfo) -> str:
         return ""
     made = field.default is msgspec.NODEFAULT
     value = field.default_factory() if made else field.default
-    return "all defaults" if isinstance(value, Asked) else code(json.dumps(value))
+    return "all defaults" if isinstance(value, RequestOptions) else code(json.dumps(value))
 
 
 def schema() -> str:

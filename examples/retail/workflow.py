@@ -6,21 +6,21 @@ from pathlib import Path
 
 from examples.retail.load import seed, taubench
 from examples.retail.tools import TOOLS
-from twelvefold import BadCall, Workflow
+from twelvefold import RejectedCall, Workflow
 
 POLICY = taubench() / "retail" / "policy.md"
 if not POLICY.exists():
     raise FileNotFoundError(f"no {POLICY}; TWELVEFOLD_SHARED is the folder that taubench/ is in")
 
 
-def explain(bad: BadCall) -> str:
+def explain(bad: RejectedCall) -> str:
     """Word a call that never reached its tool as the benchmark does, where Python refuses it."""
     if bad.failure == "unknown_tool":
         return f"Unknown action {bad.tool}"
     return f"Error: {_what_python_says(bad) or '; '.join(bad.problems)}"
 
 
-def _what_python_says(bad: BadCall) -> str | None:
+def _what_python_says(bad: RejectedCall) -> str | None:
     """The TypeError of a function that lacks an argument or got one too many; None for the rest."""
     given = _names_in(bad.arguments)
     if bad.failure != "arguments" or given is None:

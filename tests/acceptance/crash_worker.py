@@ -28,13 +28,13 @@ from twelvefold.core.ports import (
     ModelReply,
     ModelRequest,
     NewRun,
+    NullListener,
     Principal,
-    Silence,
     StepTransaction,
     Transaction,
 )
 from twelvefold.engine.commands import start_run, take
-from twelvefold.engine.commit import Driven
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StaleRun
@@ -248,7 +248,7 @@ async def _work(job: Job, wire: Wire) -> None:
     try:
         driven = await _driven(services, job)
         wire.send(f"run {driven.run}")
-        outcome = await drive(services, driven, Silence())
+        outcome = await drive(services, driven, NullListener())
         wire.send(f"end {outcome.status}")
     except (StaleRun, Conflict) as error:
         wire.send(f"end {type(error).__name__}")
@@ -257,7 +257,7 @@ async def _work(job: Job, wire: Wire) -> None:
         await services.model.close()
 
 
-async def _driven(services: Services, job: Job) -> Driven:
+async def _driven(services: Services, job: Job) -> HeldRun:
     if job.run:
         return await take(services, job.run)
     said = {"type": "message", "role": "user", "content": job.wish}

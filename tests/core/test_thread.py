@@ -28,7 +28,7 @@ from tests.builders import (
     thread,
 )
 from tests.core.journals import journals, scrambled
-from twelvefold.core.events import Asked, Event, Failure, ReplyEnd
+from twelvefold.core.events import Event, Failure, ReplyEnd, RequestOptions
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, CallState, Thread, fold
 
@@ -127,9 +127,9 @@ def test_what_a_person_says_of_a_call_is_its_state(
 
 def test_who_allows_a_call_may_ask_otherwise_from_there_on() -> None:
     before = (asked("refund it", instructions="Be kind."), called("refund"), approval_asked())
-    otherwise = Asked(instructions="Be brief.")
+    otherwise = RequestOptions(instructions="Be brief.")
 
-    assert thread(*before, allowed()).asked == Asked(instructions="Be kind.")
+    assert thread(*before, allowed()).asked == RequestOptions(instructions="Be kind.")
     assert thread(*before, allowed(asked=otherwise)).asked == otherwise
 
 

@@ -47,7 +47,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For stories in which the database stays away."""
-    monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
+    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.05)
     monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.05)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from twelvefold.core.ports import Mail, ModelReply, ModelRequest, Silence
+from twelvefold.core.ports import Mail, ModelReply, ModelRequest, NullListener
 from twelvefold.factors.mail import Letterbox
 from twelvefold.factors.model import StandIn
 from twelvefold.services.mail import open_mailer
@@ -13,7 +13,9 @@ from twelvefold.services.model import open_model
 async def asked(model: StandIn, *items: dict[str, Any], name: str = "one") -> ModelReply:
     client = open_model(base_url=model.base_url(name), api_key="", model="x")
     try:
-        return await client.reply(ModelRequest(instructions="", items=items, tools=()), Silence())
+        return await client.reply(
+            ModelRequest(instructions="", items=items, tools=()), NullListener()
+        )
     finally:
         await client.close()
 

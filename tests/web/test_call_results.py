@@ -8,11 +8,11 @@ from tests.builders import entries
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Event,
     ItemsAdded,
     ModelReplied,
     OutcomeUnknown,
+    RequestOptions,
     RunStarted,
     ToolFailed,
     ToolSucceeded,
@@ -39,7 +39,7 @@ def output(id: str = "c1", text: str = "sunny") -> Json:
 
 
 def started(*items: Json) -> RunStarted:
-    return RunStarted(items or (USER,), "ann", "shop", "1", Asked(tools=(THEIRS,)))
+    return RunStarted(items or (USER,), "ann", "shop", "1", RequestOptions(tools=(THEIRS,)))
 
 
 def replied(*items: Json) -> ModelReplied:
@@ -160,7 +160,7 @@ def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
 
 def test_the_answer_to_an_approval_may_bring_tools_of_the_callers() -> None:
     began = RunStarted((USER,), "ann", "shop", "1")
-    approved = ApprovalAnswered(call_id(2, 0), True, "ann", asked=Asked(tools=(THEIRS,)))
+    approved = ApprovalAnswered(call_id(2, 0), True, "ann", asked=RequestOptions(tools=(THEIRS,)))
     told = history(began, replied(call("s1", "buy")), approved, replied(call()))
 
     assert told.awaited == {"c1"}

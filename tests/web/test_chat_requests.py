@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.engine.stage import SHOP
-from twelvefold.core.events import Asked, Item
+from twelvefold.core.events import Item, RequestOptions
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 
@@ -27,7 +27,7 @@ def chat(
     return parse_chat(whole, headers or {}, {"shop": SHOP}, images=images)
 
 
-def asked(**body: Any) -> Asked:
+def asked(**body: Any) -> RequestOptions:
     return chat(**body).turn.asked
 
 
@@ -81,7 +81,7 @@ def test_a_chat_is_a_turn_that_is_not_kept() -> None:
         said("user", [text, image]),
         said("assistant", "I see."),
     )
-    assert request.turn.asked == Asked(
+    assert request.turn.asked == RequestOptions(
         max_output_tokens=16,
         temperature=0.5,
         text={"format": {"type": "json_schema", "name": "a", "schema": {}, "strict": True}},

@@ -350,10 +350,10 @@ async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_to
         run = ResponseId.parse(id).run
         other = await serve(worker=False)
         watching = asyncio.create_task(other.replayed(id))
-        await drive(alive, await take(alive, run), dead.web.news.bell(run))
+        await drive(alive, await take(alive, run), dead.web.news.listener(run))
         rest = await told.rest()
     watched = await watching
-    task = dead.web.drives.task(RunId(run.thread, run.ordinal))
+    task = dead.web.executor.task(RunId(run.thread, run.ordinal))
     assert task is not None
     task.cancel()
 

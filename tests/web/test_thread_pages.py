@@ -27,7 +27,6 @@ from tests.web.whole import WholeJournal, item_list, kept_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Event,
     Item,
     ItemRemoved,
@@ -35,6 +34,7 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    RequestOptions,
     RunStarted,
     ToolFailed,
     ToolSucceeded,
@@ -141,7 +141,7 @@ class Story:
         return self.draw(st.sampled_from(("completed", "completed", "failed", "cancelled")))
 
     def _start(self) -> RunStarted:
-        asked = Asked(
+        asked = RequestOptions(
             tools=tuple(map(own_tool, self.draw(st.sets(st.sampled_from(THEIRS))))),
             conversation=self.draw(st.booleans()),
             tool_items=self.draw(st.sampled_from(("", "function", "hidden"))),
@@ -164,7 +164,7 @@ class Story:
         return at + len(events), outcomes == len(names)
 
     def _outcome(self, id: CallId, tool: str) -> Sequence[Event]:
-        more = Asked(tools=(own_tool("list"),)) if self.draw(st.booleans()) else None
+        more = RequestOptions(tools=(own_tool("list"),)) if self.draw(st.booleans()) else None
         way = self.draw(st.sampled_from(("none", "runs", "fails", "asks", "denied", "unknown")))
         done, denied = ToolSucceeded(id, tool, "done"), ToolFailed(id, tool, "denied", "Error: no")
         ways: dict[str, Sequence[Event]] = {

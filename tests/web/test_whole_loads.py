@@ -128,7 +128,7 @@ async def test_an_answer_takes_one_place_until_its_run_rests(
     follow = store.follow
 
     async def watched(*args: Any, **more: Any) -> Any:
-        taken.append(api.web.drives._places.taken)
+        taken.append(api.web.executor._places.taken)
         return await follow(*args, **more)
 
     monkeypatch.setattr(store, "follow", watched)

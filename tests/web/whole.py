@@ -30,7 +30,7 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.web.projection.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs, content_of, result_shown
-from twelvefold.web.projection.response import Telling, parts
+from twelvefold.web.projection.response import ResponseProjection, parts
 from twelvefold.web.projection.view import View
 
 
@@ -104,10 +104,10 @@ def _items_of(
     view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
     for number, part in enumerate(parts(stretch)):
         yield from input_items(thread, part[0])
-        telling = Telling(ResponseId(RunId(thread, first.run), number), view)
+        projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
         for entry in stretch:
-            telling.feed(entry)
-        yield from telling.response()["output"]
+            projection.feed(entry)
+        yield from projection.response()["output"]
 
 
 _SECOND_US = 1_000_000

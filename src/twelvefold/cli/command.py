@@ -142,7 +142,7 @@ async def ready_services(
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandContext:
     """What a command works with."""
 
     environ: Mapping[str, str]
@@ -150,7 +150,7 @@ class Desk:
     services: Services
 
 
-Work = Callable[Concatenate[Desk, P], Coroutine[Any, Any, int]]
+Work = Callable[Concatenate[CommandContext, P], Coroutine[Any, Any, int]]
 
 
 def command(
@@ -170,7 +170,9 @@ def command(
             async def work() -> int:
                 opened = partial(ready_services, limit=limit) if prepared else open_services
                 async with opened(settings, with_model=with_model) as services:
-                    return await function(Desk(environ, settings, services), *args, **kwargs)
+                    return await function(
+                        CommandContext(environ, settings, services), *args, **kwargs
+                    )
 
             return run_async(work(), grace_s=settings.grace_s, limit=limit)
 

@@ -116,7 +116,9 @@ def build_parser() -> Parser:
     top.add_argument("--version", action="version", version=f"twelvefold {__version__}")
     commands = Commands(top)
     home = "twelvefold.cli"
-    commands.add("chat", f"{home}.chat:chat", "talk with a workflow", _fill_chat, CHAT_EPILOG)
+    commands.add(
+        "chat", f"{home}.chat.command:chat", "talk with a workflow", _fill_chat, CHAT_EPILOG
+    )
     commands.add("run", f"{home}.run:run", "run one turn of a workflow", _fill_run, RUN_EPILOG)
     commands.add("web", f"{home}.web:web", "serve the OpenAI API and the page", None, WEB_EPILOG)
     does = "drive background runs and send mail"

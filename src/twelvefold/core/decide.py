@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from twelvefold.core.budget import Limits, conversation_full, overspent
 from twelvefold.core.events import FinalStatus, ReplyEnd
 from twelvefold.core.failures import faults_sentence, full_sentence
-from twelvefold.core.gates import Admitted, admit, needs_approval
+from twelvefold.core.gates import ValidCall, needs_approval, validate_call
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import BadCall, Tool, Workflow
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 SIDE_BY_SIDE = ("readonly", "pure")
 """Effects that leave no trace, so that neighbouring calls need not wait for one another."""
@@ -33,7 +33,7 @@ class CallModel:
 class RunTools:
     """Answer these calls: one that has an effect, or several that have none."""
 
-    calls: tuple[Admitted | BadCall, ...]
+    calls: tuple[ValidCall | RejectedCall, ...]
     """As admitted now, in the order of `pending`."""
     pending: tuple[Call, ...]
     all_pending: bool
@@ -120,7 +120,7 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
     match decide(thread, workflow, limits):
         case (
             AskOutcome(call=call)
-            | RunTools(calls=[Admitted(call=call, tool=Tool(effect="unsafe" | "idempotent"))])
+            | RunTools(calls=[ValidCall(call=call, tool=Tool(effect="unsafe" | "idempotent"))])
         ):
             return call
         case _:
@@ -138,7 +138,7 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     if is_new and (stop := _stop_if_full(thread, limits)):
         return stop
     admitted = _admitted(thread, workflow, limits, first)
-    if isinstance(admitted, Admitted):
+    if isinstance(admitted, ValidCall):
         # Before the other: what nobody has allowed yet cannot have begun.
         if first.state == "open" and needs_approval(admitted):
             return AskApproval(first)
@@ -148,14 +148,16 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     return RunTools(group, thread.pending[: len(group)], len(group) == len(thread.pending))
 
 
-def _admitted(thread: Thread, workflow: Workflow, limits: Limits, call: Call) -> Admitted | BadCall:
+def _admitted(
+    thread: Thread, workflow: Workflow, limits: Limits, call: Call
+) -> ValidCall | RejectedCall:
     if not _is_surplus(thread, limits, call):
-        return admit(thread, workflow, call)
+        return validate_call(thread, workflow, call)
     problem = (
         f"not run: a reply may have at most {limits.calls_per_reply} tool calls; "
         "call again in smaller groups"
     )
-    return BadCall("not_open", call.tool, call.arguments, (problem,))
+    return RejectedCall("not_open", call.tool, call.arguments, (problem,))
 
 
 def _is_surplus(thread: Thread, limits: Limits, call: Call) -> bool:
@@ -165,8 +167,8 @@ def _is_surplus(thread: Thread, limits: Limits, call: Call) -> bool:
 
 
 def _group(
-    thread: Thread, workflow: Workflow, limits: Limits, first: Admitted | BadCall
-) -> tuple[Admitted | BadCall, ...]:
+    thread: Thread, workflow: Workflow, limits: Limits, first: ValidCall | RejectedCall
+) -> tuple[ValidCall | RejectedCall, ...]:
     """The first call and those right behind it that can be answered side by side with it.
 
     Only calls without limits go together: a gate must see what the call before it has done. So
@@ -192,8 +194,8 @@ def _room(thread: Thread, limits: Limits, longest: int) -> int:
     return max(min(entries, (limits.conversation_bytes - thread.size) // longest), 1)
 
 
-def _is_free(admitted: Admitted | BadCall) -> bool:
-    if isinstance(admitted, BadCall):
+def _is_free(admitted: ValidCall | RejectedCall) -> bool:
+    if isinstance(admitted, RejectedCall):
         # A closed gate may have been opened by the call in front.
         return admitted.failure != "not_open"
     tool = admitted.tool

@@ -55,7 +55,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
-class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a caller may say beside the input; names and values as in `POST /responses`.
 
     `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text
@@ -88,7 +88,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     choice_holds: bool = False
 
 
-PLAIN = Asked()
+DEFAULT_OPTIONS = RequestOptions()
 """Nothing beside the input; this very object is left out of the journal."""
 
 
@@ -99,7 +99,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     principal: str
     workflow: str
     release: str
-    asked: Asked = PLAIN
+    asked: RequestOptions = DEFAULT_OPTIONS
 
 
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -168,7 +168,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     approved: bool
     by: str
     reason: str = ""
-    asked: Asked | None = None
+    asked: RequestOptions | None = None
     background: bool = False
 
 

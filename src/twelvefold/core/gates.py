@@ -7,11 +7,11 @@ from typing import Any
 from twelvefold.core.request_options import chosen, client_tools
 from twelvefold.core.schema import BadArguments
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import BadCall, Tool, Workflow
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class ValidCall:
     """A call that may run, with the arguments as its tool takes them."""
 
     call: Call
@@ -47,26 +47,26 @@ def why_closed(thread: Thread, tool: Tool, *, allowed: bool = False) -> str | No
     return None
 
 
-def admit(thread: Thread, workflow: Workflow, call: Call) -> Admitted | BadCall:
+def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall | RejectedCall:
     """Check a call as if nobody had looked at it before."""
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))
         offered += tuple(one.name for one in client_tools(thread.asked))
         problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
-        return BadCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
+        return RejectedCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
     if call.repeated:
         problem = f"call id {call.wire_id!r} came twice in one reply; only the first call was run"
-        return BadCall("repeated", call.tool, call.arguments, (problem,))
+        return RejectedCall("repeated", call.tool, call.arguments, (problem,))
     if closed := why_closed(thread, tool, allowed=call.state == "cleared"):
-        return BadCall("not_open", call.tool, call.arguments, (closed,))
+        return RejectedCall("not_open", call.tool, call.arguments, (closed,))
     try:
-        return Admitted(call, tool, tool.parameters.parse(call.arguments))
+        return ValidCall(call, tool, tool.parameters.parse(call.arguments))
     except BadArguments as error:
-        return BadCall("arguments", call.tool, call.arguments, error.problems)
+        return RejectedCall("arguments", call.tool, call.arguments, error.problems)
 
 
-def needs_approval(admitted: Admitted) -> bool:
+def needs_approval(admitted: ValidCall) -> bool:
     """Whether a person must allow the call. A predicate that raises asks for one."""
     if not callable(admitted.tool.approval):
         return admitted.tool.approval

@@ -8,7 +8,7 @@ one of those tools is the caller's, whose call ends the run (`choice_holds`).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twelvefold.core.events import PLAIN, Asked, Item
+from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
 from twelvefold.core.ports import ToolSpec
 
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -16,7 +16,7 @@ _NONE: frozenset[str] = frozenset()
 _PASSED_ON = ("max_output_tokens", "temperature", "top_p", "text", "reasoning")
 
 
-def chosen(asked: Asked) -> frozenset[str] | None:
+def chosen(asked: RequestOptions) -> frozenset[str] | None:
     """The names of the tools that may be called in the run; None: all."""
     choice = asked.tool_choice
     if choice == "none":
@@ -26,7 +26,7 @@ def chosen(asked: Asked) -> frozenset[str] | None:
     return None
 
 
-def client_tools(asked: Asked) -> tuple[ToolSpec, ...]:
+def client_tools(asked: RequestOptions) -> tuple[ToolSpec, ...]:
     """The caller's own tools that may be called in the run, in the caller's order."""
     if not asked.tools:
         return ()
@@ -36,7 +36,7 @@ def client_tools(asked: Asked) -> tuple[ToolSpec, ...]:
     )
 
 
-def client_names(asked: Asked) -> frozenset[str]:
+def client_names(asked: RequestOptions) -> frozenset[str]:
     """The names of those tools."""
     return frozenset(tool.name for tool in client_tools(asked)) if asked.tools else _NONE
 
@@ -51,9 +51,9 @@ def _spec(tool: Item) -> ToolSpec:
     )
 
 
-def options(asked: Asked, tools: Sequence[ToolSpec], *, first: bool) -> dict[str, Any]:
+def options(asked: RequestOptions, tools: Sequence[ToolSpec], *, first: bool) -> dict[str, Any]:
     """What to ask of the model beside the conversation; `first`: for the first reply of a run."""
-    if asked is PLAIN:
+    if asked is DEFAULT_OPTIONS:
         return {}
     values = ((name, getattr(asked, name)) for name in _PASSED_ON)
     wanted = {name: value for name, value in values if value is not None}

@@ -13,13 +13,12 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.call_results import Answers, answers_of, is_empty
+from twelvefold.core.conversation.call_results import CallResults, answers_of, is_empty
 from twelvefold.core.conversation.turns import Turn, turns_of
 from twelvefold.core.events import (
-    PLAIN,
+    DEFAULT_OPTIONS,
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Entry,
     Failure,
     FinalStatus,
@@ -29,6 +28,7 @@ from twelvefold.core.events import (
     OutcomeSettled,
     OutcomeUnknown,
     ReplyEnd,
+    RequestOptions,
     RunFinished,
     RunStarted,
     ToolFailed,
@@ -84,7 +84,7 @@ class Thread(msgspec.Struct, frozen=True):
     until the next event: what that process was doing outside the database is not known.
     """
 
-    past: "Past" = msgspec.field(default_factory=lambda: Past(()))
+    past: "History" = msgspec.field(default_factory=lambda: History(()))
     latest: tuple[Entry, ...] = ()
     size: int = 0
     run: int = 0
@@ -93,7 +93,7 @@ class Thread(msgspec.Struct, frozen=True):
     error: str = ""
     principal: str = ""
     workflow: str = ""
-    asked: Asked = PLAIN
+    asked: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
     steps: int = 0
@@ -135,7 +135,7 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Past:
+class History:
     """What happened before the latest run; its conversation is made once and then kept.
 
     `start` is the first entry of that run: it may bring results that were still missing.
@@ -151,7 +151,7 @@ class Past:
         return turns_of(self.entries, self.answers, {id for ids in brought for id in ids})
 
     @cached_property
-    def answers(self) -> Answers:
+    def answers(self) -> CallResults:
         return answers_of((*self.entries, self.start) if self.start else self.entries)
 
 
@@ -163,7 +163,7 @@ def fold(entries: Iterable[Entry], *, interrupted: bool = False) -> Thread:
     latest = max((i for i, e in enumerate(told) if type(e.event) is RunStarted), default=0)
     past = told[:latest]
     thread = Thread(
-        past=Past(past),
+        past=History(past),
         size=sum(entry.size for entry in past),
         succeeded=Counter(e.event.tool for e in past if type(e.event) is ToolSucceeded),
         refused=Counter(_refusals(past)),
@@ -188,7 +188,7 @@ def _applied(thread: Thread, entry: Entry) -> Thread:
 
 def _started(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
     return Thread(
-        past=Past(thread.entries, entry),
+        past=History(thread.entries, entry),
         latest=(entry,),
         size=thread.size + entry.size,
         run=entry.run,

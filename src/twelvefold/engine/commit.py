@@ -33,7 +33,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.thread import Thread
 from twelvefold.engine.lease import HeldLease
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import StaleRun
@@ -59,7 +59,7 @@ class Unrecorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Driven:
+class HeldRun:
     """A run in this process's hands: what has happened, and the right to go on.
 
     `claimed`, until the first commit: another process may have been about it before, and may not
@@ -89,15 +89,15 @@ class Driven:
 
 async def write(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     listener: Listener,
     events: Sequence[Event],
     status: RunStatus = "running",
     *,
     error: str = "",
-    patience_s: float = math.inf,
+    timeout_s: float | None = math.inf,
     request: IdempotentRequest | None = None,
-) -> Driven:
+) -> HeldRun:
     """Append entries that are known already, and what they make of the run.
 
     Raises as `append` does, StoreUnavailable when the database is away for longer than
@@ -115,7 +115,7 @@ async def write(
         principal=driven.thread.principal,
         closes_deltas=driven.thread.asked.stream and not replies and _is_the_end(events),
     )
-    return await _appended(services, driven, listener, change, body, patience_s)
+    return await _appended(services, driven, listener, change, body, timeout_s)
 
 
 def _is_the_end(events: Sequence[Event]) -> bool:
@@ -124,12 +124,12 @@ def _is_the_end(events: Sequence[Event]) -> bool:
 
 async def append(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     listener: Listener,
     adds: int,
     body: Body,
     lead: Sequence[ModelReplied] = (),
-) -> Driven:
+) -> HeldRun:
     """Run a step's body in its transaction, commit, and tell the listener; the run goes on.
 
     `lead` is the reply among the entries, if there is one. Retries while the database is away or
@@ -142,7 +142,7 @@ async def append(
 
 def _change(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     adds: int,
     replies: Sequence[ModelReplied],
     status: RunStatus = "running",
@@ -161,9 +161,9 @@ def _change(
     )
 
 
-async def caught_up(services: Services, driven: Driven, listener: Listener) -> Driven:
+async def caught_up(services: Services, driven: HeldRun, listener: Listener) -> HeldRun:
     """The run as the journal has it: a step that was cut off may have been committed after all."""
-    record = await patiently(lambda: services.store.load(driven.run.thread), math.inf)
+    record = await retry_unavailable(lambda: services.store.load(driven.run.thread), math.inf)
     missed = [
         entry
         for entry in record.entries
@@ -178,16 +178,16 @@ async def caught_up(services: Services, driven: Driven, listener: Listener) -> D
 
 async def _appended(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     listener: Listener,
     change: Append,
     body: Body,
-    patience_s: float,
-) -> Driven:
+    timeout_s: float | None,
+) -> HeldRun:
     tried: list[Sequence[Event]] = []
-    entries = await patiently(
+    entries = await retry_unavailable(
         lambda: _committed(services, driven.held, change, body, tried),
-        patience_s,
+        timeout_s,
         services.limits.retry_timeout_s,
     )
     driven.unrecorded.outcome = None
@@ -195,7 +195,7 @@ async def _appended(
     return told if change.usage is None else _recorded(told, change.usage)
 
 
-def _recorded(driven: Driven, usage: Usage) -> Driven:
+def _recorded(driven: HeldRun, usage: Usage) -> HeldRun:
     """The run once its row has this usage, which may be more than its entries have."""
     driven.unrecorded.usage = NOTHING_SPENT
     return replace(driven, thread=structs.replace(driven.thread, usage=usage))
@@ -254,7 +254,7 @@ async def _went_through(
     return ()
 
 
-def tell(driven: Driven, listener: Listener, entries: Sequence[Entry]) -> Driven:
+def tell(driven: HeldRun, listener: Listener, entries: Sequence[Entry]) -> HeldRun:
     """The run once the journal has these too; the log and the listener hear of them."""
     for entry in entries:
         log.info(

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from twelvefold.core.events import Item
-from twelvefold.core.ports import Delta, Listener, ModelReply, Silence
-from twelvefold.engine.commit import Driven
-from twelvefold.engine.retry import patiently
+from twelvefold.core.ports import Delta, Listener, ModelReply, NullListener
+from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
@@ -49,14 +49,14 @@ def pause_after(number: int) -> float:
     return PIECE_S * (1 + number // SLOWER_EVERY)
 
 
-class Draft(Silence):
+class DeltaWriter(NullListener):
     """A listener that shows a reply's text to others, in front of the caller's own.
 
     Once it finds out that another process has the run, it raises LeaseLost out of `text`. When
     its context is left, nothing is written any more.
     """
 
-    def __init__(self, services: Services, driven: Driven, listener: Listener) -> None:
+    def __init__(self, services: Services, driven: HeldRun, listener: Listener) -> None:
         self._services = services
         self._lease = driven.lease
         self._position = driven.thread.head + 1
@@ -110,7 +110,9 @@ class Draft(Silence):
         if not (self._unsure or self._owes_a_restart(last=True)):
             return self._attempt.first, tuple(map(len, self._attempt.shown))
         limit = self._services.exit_limit
-        await patiently(lambda: run_uninterrupted(self._write_rows(last=True), limit), math.inf)
+        await retry_unavailable(
+            lambda: run_uninterrupted(self._write_rows(last=True), limit), math.inf
+        )
         self._listener.shown()
         return (self._number + 1 if text is not None and self._number else 0), ()
 

@@ -11,7 +11,7 @@ RESTING = (RunFinished, ApprovalAsked, OutcomeUnknown)
 """What a drive ends with by itself."""
 
 
-class Hand:
+class DrainGuard:
     """Passes on what is heard of a run, and lets go of it behind a step once `stopping` says so."""
 
     def __init__(self, listener: Listener, stopping: Callable[[], bool]) -> None:

@@ -12,23 +12,26 @@ log = get_logger(__name__)
 Result = TypeVar("Result")
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
-RETRY_TIMEOUT_S = 60.0
+RETRY_TIMEOUT_S = 5.0
+"""How long a statement is retried while the database is unavailable."""
+FAILED_TIMEOUT_S = 60.0
 """How long work is retried that fails with StoreFailed, an error that may last."""
 
 
-async def patiently(
+async def retry_unavailable(
     work: Callable[[], Awaitable[Result]],
-    patience_s: float,
-    failing_s: float = RETRY_TIMEOUT_S,
+    timeout_s: float | None = None,
+    failing_s: float = FAILED_TIMEOUT_S,
 ) -> Result:
     """Retry `work`, which must be repeatable, while it raises StoreUnavailable.
 
-    Raises the last StoreUnavailable after `patience_s`, and StoreFailed `failing_s` after the
-    first one. With `math.inf` the caller's deadline ends the retries; the CancelledError has the
-    last StoreUnavailable as its cause.
+    Raises the last StoreUnavailable after `timeout_s` (None: RETRY_TIMEOUT_S), and StoreFailed
+    `failing_s` after the first one. With `math.inf` the caller's deadline ends the retries; the
+    CancelledError has the last StoreUnavailable as its cause.
     """
     loop = asyncio.get_running_loop()
-    end, pause_s = loop.time() + patience_s, FIRST_PAUSE_S
+    timeout_s = RETRY_TIMEOUT_S if timeout_s is None else timeout_s
+    end, pause_s = loop.time() + timeout_s, FIRST_PAUSE_S
     last: StoreUnavailable | None = None
     try:
         while True:

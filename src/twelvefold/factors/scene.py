@@ -10,7 +10,7 @@ from typing import Any
 
 from twelvefold.boot import release_of
 from twelvefold.config import Settings
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.factors import clerk
 from twelvefold.factors.model import StandIn
@@ -86,7 +86,7 @@ async def rows(services: Services, statement: str) -> list[dict[str, Any]]:
         async with services.store.read() as db:
             return list(await db.fetch_all(statement))
 
-    return await patiently(selected, WAIT_S)
+    return await retry_unavailable(selected, WAIT_S)
 
 
 async def count(services: Services, statement: str) -> int:

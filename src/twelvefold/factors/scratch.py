@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from twelvefold.boot import embedded_file, migrate_journal, open_services
 from twelvefold.config import Settings
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.factors import clerk
@@ -61,9 +61,11 @@ class Scratch:
     async def migrate(self, url: str) -> None:
         """Bring a database to the release's schema."""
         async with self._one_migrates:
-            await patiently(lambda: migrate_journal(url), PATIENCE_S)
+            await retry_unavailable(lambda: migrate_journal(url), PATIENCE_S)
         async with self.services(url) as services:
-            await patiently(lambda: services.store.run_script(clerk.workflow.schema), PATIENCE_S)
+            await retry_unavailable(
+                lambda: services.store.run_script(clerk.workflow.schema), PATIENCE_S
+            )
 
     @asynccontextmanager
     async def services(self, url: str) -> AsyncIterator[Services]:
@@ -99,4 +101,4 @@ class Scratch:
 
     async def _run(self, statement: str) -> None:
         async with self.services(self._settings.database_url) as services:
-            await patiently(lambda: services.store.run_script(statement), PATIENCE_S)
+            await retry_unavailable(lambda: services.store.run_script(statement), PATIENCE_S)

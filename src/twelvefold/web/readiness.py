@@ -10,7 +10,7 @@ from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-FRESH_S = 1.0
+CACHE_TTL_S = 1.0
 """How long a look counts: anybody may ask, and the database has other work."""
 TIMEOUT_S = 2.0
 
@@ -49,7 +49,7 @@ class Readiness:
                 found = await self._looked()
                 if self._found is not None and found.ready != self._found.ready:
                     log.warning("readiness_changed", ready=found.ready, schema=found.schema)
-                self._found, self._until = found, self._clock() + FRESH_S
+                self._found, self._until = found, self._clock() + CACHE_TTL_S
             return self._found
 
     async def _looked(self) -> Found:

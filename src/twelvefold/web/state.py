@@ -9,18 +9,18 @@ from starlette.requests import Request
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.commit import Driven
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl
-from twelvefold.web.http.authentication import Doors
-from twelvefold.web.http.body_limit import Rate
+from twelvefold.web.http.authentication import Authenticator
+from twelvefold.web.http.body_limit import RateLimiter
 from twelvefold.web.http.key_watch import KeyWatch, watching_keys
 from twelvefold.web.readiness import Readiness
-from twelvefold.web.runs.executor import Drives
-from twelvefold.web.runs.queue_limit import Queue
-from twelvefold.web.streaming.notifier import News
+from twelvefold.web.runs.executor import RunExecutor
+from twelvefold.web.runs.queue_limit import QueueLimiter
+from twelvefold.web.streaming.notifier import RunNotifier
 from twelvefold.web.streaming.poller import watching
 
 
@@ -60,11 +60,11 @@ class Web:
 
     services: Services
     settings: Settings
-    doors: Doors
-    drives: Drives
-    queue: Queue
-    news: News
-    rate: Rate
+    authenticator: Authenticator
+    executor: RunExecutor
+    queue: QueueLimiter
+    news: RunNotifier
+    rate: RateLimiter
     admission: AdmissionControl
     readiness: Readiness
     keys: KeyWatch
@@ -79,10 +79,10 @@ class Web:
         """Whether the model is sent images: only the demo model is, which sees none."""
         return not self.settings.model_base_url
 
-    def drive(self, driven: Driven, reservation: Reservation | None = None) -> None:
+    def drive(self, driven: HeldRun, reservation: Reservation | None = None) -> None:
         """Drive a run here, which keeps the reservation; notify its readers at the drive's end."""
-        task = self.drives.start(driven, self.news.bell(driven.run), reservation)
-        task.add_done_callback(lambda _: self.news.ring(driven.run))
+        task = self.executor.start(driven, self.news.listener(driven.run), reservation)
+        task.add_done_callback(lambda _: self.news.notify(driven.run))
 
 
 @asynccontextmanager
@@ -90,27 +90,27 @@ async def open_web(
     services: Services, settings: Settings, waits: Waits = WAITS
 ) -> AsyncIterator[Web]:
     """All that the app needs. Raises SettingsError if nobody could be kept out."""
-    doors, news = await Doors.of(services.store, settings), News()
+    authenticator, news = await Authenticator.of(services.store, settings), RunNotifier()
     memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
     places = settings.max_runs, settings.max_runs_per_principal
     async with (
-        Drives(services, *places, memory=memory, shares=shares) as drives,
+        RunExecutor(services, *places, memory=memory, shares=shares) as executor,
         watching(services.store, news),
-        watching_keys(doors, waits.key_poll_s) as keys,
+        watching_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(
             services,
             settings,
-            doors,
-            drives,
-            Queue(
+            authenticator,
+            executor,
+            QueueLimiter(
                 services.store,
                 services.workflows,
                 settings.max_queued,
                 settings.max_queued_per_principal,
             ),
             news,
-            Rate(settings.rate_per_minute),
+            RateLimiter(settings.rate_per_minute),
             AdmissionControl(settings.max_concurrent_requests, shares),
             Readiness(services.store, SCHEMA),
             keys,

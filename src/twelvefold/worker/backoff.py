@@ -18,7 +18,7 @@ REMEMBERED = 1_000
 whoever takes runs up has to do it slowly while the pauses are full."""
 
 
-class Pauses:
+class RunBackoff:
     """Growing pauses for runs that failed; `now` gives seconds that only grow."""
 
     def __init__(self, now: Callable[[], float]) -> None:

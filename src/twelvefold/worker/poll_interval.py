@@ -15,7 +15,7 @@ FAULT_JITTER = (0.5, 1.0)
 """Wider, since a fault hits all processes at the same moment."""
 
 
-class Rhythm:
+class PollInterval:
     """The pauses between looks, each with jitter so that processes do not look in step.
 
     `poll_s` is the longest while all is well; `nudge` ends a pause early.

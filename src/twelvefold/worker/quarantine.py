@@ -14,7 +14,7 @@ SUSPECT = 2
 """From so many processes on that a run has outlived it may be what ended them."""
 
 
-class Suspects:
+class PoisonRunLimiter:
     """Which runs may be driven beside others; `max_attempts` as in `Limits`."""
 
     def __init__(self, max_attempts: int) -> None:

@@ -23,7 +23,7 @@ ENROL = ToolSpec(
 
 
 @dataclass
-class Heard:
+class RecordingListener:
     """A listener that remembers. `text_now` is what a reader sees after everything."""
 
     deltas: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ def patient_as_a_test(url: str, **changes: Any) -> ModelSettings:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestOptions:
     """What goes into every request."""
 
     model: str = "gpt-test"
@@ -80,9 +80,9 @@ class Asked:
     max_output_tokens: int | None = None
 
 
-def received(wire: Wire, *events: bytes) -> tuple[ModelReply, Heard]:
+def received(wire: Wire, *events: bytes) -> tuple[ModelReply, RecordingListener]:
     """The reply out of these server-sent events, and what a listener heard of it."""
-    heard = Heard()
+    heard = RecordingListener()
     reply = wire.reply(heard.text)
     for event in events:
         for data in Events().feed(event):

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, user
+from tests.services.model.asking import RecordingListener, asking, output, user
 from twelvefold.core.events import (
     Event,
     Item,
@@ -47,7 +47,7 @@ TAPE = export(
 
 async def test_an_exported_journal_is_played_in_order() -> None:
     model = CassetteModel.from_export([*TAPE, ""])
-    heard = Heard()
+    heard = RecordingListener()
 
     first = await model.reply(asking(user("enrol me")), heard)
     second = await model.reply(asking(user("enrol me"), *CALL, output("c1", "ok")), heard)
@@ -59,19 +59,19 @@ async def test_an_exported_journal_is_played_in_order() -> None:
 
 async def test_a_request_at_another_point_of_the_conversation_is_rejected() -> None:
     model = CassetteModel.from_export(TAPE)
-    await model.reply(asking(user("enrol me")), Heard())
+    await model.reply(asking(user("enrol me")), RecordingListener())
 
     with pytest.raises(
         ModelRejected, match="before its reply 2 of 2 come 1 tool outputs, the request has 0"
     ):
-        await model.reply(asking(user("enrol me")), Heard())
+        await model.reply(asking(user("enrol me")), RecordingListener())
 
 
 async def test_the_check_can_be_left_out() -> None:
     model = CassetteModel.from_export(TAPE, check=False)
 
-    await model.reply(asking(), Heard())
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
+    await model.reply(asking(), RecordingListener())
 
 
 async def test_calls_of_a_reply_that_was_cut_off_lead_to_no_outputs() -> None:
@@ -79,16 +79,16 @@ async def test_calls_of_a_reply_that_was_cut_off_lead_to_no_outputs() -> None:
         export(replied(CALL, "max_output_tokens"), replied(says("hi")))
     )
 
-    await model.reply(asking(user("a")), Heard())
-    await model.reply(asking(user("a"), user("b")), Heard())
+    await model.reply(asking(user("a")), RecordingListener())
+    await model.reply(asking(user("a"), user("b")), RecordingListener())
 
 
 async def test_a_tape_that_is_over_says_so() -> None:
     model = CassetteModel.from_export(export(replied(says("hi"))))
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
 
     with pytest.raises(ModelRejected, match="the cassette is over: it has 1 replies"):
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import TypeAdapter
 
-from tests.services.model.asking import ENROL, HASH, Asked, asking, output, received, user
+from tests.services.model.asking import ENROL, HASH, RequestOptions, asking, output, received, user
 from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
@@ -17,8 +17,12 @@ DONE = sse("[DONE]")
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
-def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(CHAT.encode(request, asked or Asked(), frozenset(without)))
+def sent(
+    request: ModelRequest, asked: RequestOptions | None = None, *without: str
+) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(
+        CHAT.encode(request, asked or RequestOptions(), frozenset(without))
+    )
     return body
 
 
@@ -170,13 +174,13 @@ def test_openais_own_types_take_the_request() -> None:
 
 
 def test_settings_of_the_operator_are_passed_on() -> None:
-    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+    body = sent(asking(), RequestOptions("o3", temperature=0.0, max_output_tokens=100))
 
     assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("o3", 0.0, 100)
 
 
 def test_what_a_server_does_not_know_is_said_otherwise_or_not_at_all() -> None:
-    asked = Asked(max_output_tokens=100)
+    asked = RequestOptions(max_output_tokens=100)
 
     body = sent(asking(), asked, "stream_options", "max_completion_tokens")
 
@@ -444,7 +448,9 @@ def test_what_a_caller_asks_for_is_said_in_this_apis_words(
 def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
     request = replace(asking(), options={"temperature": 0.0, "max_output_tokens": 16})
 
-    body = sent(request, Asked(temperature=0.5, max_output_tokens=99), "max_completion_tokens")
+    body = sent(
+        request, RequestOptions(temperature=0.5, max_output_tokens=99), "max_completion_tokens"
+    )
 
     assert (body["temperature"], body["max_tokens"]) == (0.0, 16)
 
@@ -458,6 +464,6 @@ def test_no_caller_can_raise_the_operators_limit(
 ) -> None:
     options = {"max_output_tokens": wanted} if wanted else {}
 
-    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+    body = sent(replace(asking(), options=options), RequestOptions(max_output_tokens=limit))
 
     assert body.get("max_completion_tokens") == is_sent

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.asking import RecordingListener, asking, patient_as_a_test
 from tests.services.model.certificates import Issued, issue
 from tests.services.model.mock_server import MockServer, answers, refuses, streams
 from tests.services.model.proxy_server import ProxyServer
@@ -31,7 +31,7 @@ APIS = pytest.mark.parametrize("api", ["responses", "chat"])
 async def reply_of(url: str, **settings: Any) -> ModelReply:
     model = OpenAIModel(patient_as_a_test(url, **{"api": "chat", **settings}))
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(asking(), RecordingListener())
     finally:
         await model.close()
 
@@ -152,7 +152,7 @@ async def test_the_environments_proxies_count_where_none_are_given(
         model = open_model(
             base_url="http://models.internal/v1", api_key="k", model="m", api="chat", timeout_s=5
         )
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
         await model.close()
 
     assert len(proxy.asked) == 1
@@ -277,7 +277,7 @@ async def test_a_query_is_not_shown(server: MockServer) -> None:
     model = OpenAIModel(patient_as_a_test(f"{server.url}?key=s3cret", api="chat"))
 
     with pytest.raises(Exception, match="refuses the request") as caught:
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert "s3cret" not in str(caught.value)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, patient_as_a_test, user
+from tests.services.model.asking import RecordingListener, asking, output, patient_as_a_test, user
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, responses_events
 from twelvefold.core.events import Entry, Item, ModelReplied, Usage, decode, encode
@@ -81,7 +81,7 @@ async def model_that(
     "said", [Said("Hello, you."), Said(""), Said(STRANGE), ONE_CALL, BOTH, Said("long " * 5_000)]
 )
 async def test_a_reply_is_kept_item_by_item(model_that: MakeModel, said: Said) -> None:
-    reply = await model_that(said).reply(asking(), Heard())
+    reply = await model_that(said).reply(asking(), RecordingListener())
 
     assert list(reply.items) == items_of(said)
     assert reply.ended == "completed"
@@ -89,7 +89,7 @@ async def test_a_reply_is_kept_item_by_item(model_that: MakeModel, said: Said) -
 
 @pytest.mark.parametrize("said", [Said("Hello, you."), Said(STRANGE), ONE_CALL, BOTH])
 async def test_what_is_shown_is_what_is_said(model_that: MakeModel, said: Said) -> None:
-    heard = Heard()
+    heard = RecordingListener()
 
     await model_that(said).reply(asking(), heard)
 
@@ -101,9 +101,9 @@ async def test_what_is_shown_is_what_is_said(model_that: MakeModel, said: Said) 
 async def test_replies_follow_a_conversation(model_that: MakeModel) -> None:
     model = model_that(ONE_CALL, Said("You are in."))
 
-    first = await model.reply(asking(user("enrol me")), Heard())
+    first = await model.reply(asking(user("enrol me")), RecordingListener())
     second = await model.reply(
-        asking(user("enrol me"), *first.items, output("call_1", "ok")), Heard()
+        asking(user("enrol me"), *first.items, output("call_1", "ok")), RecordingListener()
     )
 
     assert [item["type"] for item in first.items] == ["function_call"]
@@ -111,7 +111,7 @@ async def test_replies_follow_a_conversation(model_that: MakeModel) -> None:
 
 
 async def test_a_reply_says_what_it_cost_and_what_it_answered(model_that: MakeModel) -> None:
-    reply = await model_that(Said("Hello, you.")).reply(asking(), Heard())
+    reply = await model_that(Said("Hello, you.")).reply(asking(), RecordingListener())
 
     assert reply.usage.input_tokens > 0
     assert reply.usage.output_tokens > 0
@@ -120,7 +120,7 @@ async def test_a_reply_says_what_it_cost_and_what_it_answered(model_that: MakeMo
 
 
 async def test_the_journal_can_keep_a_reply(model_that: MakeModel) -> None:
-    reply = await model_that(BOTH).reply(asking(), Heard())
+    reply = await model_that(BOTH).reply(asking(), RecordingListener())
 
     event = replied(reply)
     assert decode(*encode(event)) == event

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from tests.services.model.asking import Heard, asking, user
+from tests.services.model.asking import RecordingListener, asking, user
 from tests.services.model.mock_server import MockServer, streams
 from twelvefold.core.events import Item
 from twelvefold.services.model import open_model
@@ -20,7 +20,7 @@ async def test_the_rules_get_the_request_as_a_server_would() -> None:
         bodies.append(body)
         return says("Hi")
 
-    await open_demo(rules).reply(asking(user("hello")), Heard())
+    await open_demo(rules).reply(asking(user("hello")), RecordingListener())
 
     [body] = bodies
     assert body["input"] == [user("hello")]
@@ -29,7 +29,7 @@ async def test_the_rules_get_the_request_as_a_server_would() -> None:
 
 
 async def test_text_comes_in_small_pieces_and_the_rest_whole() -> None:
-    heard = Heard()
+    heard = RecordingListener()
 
     reply = await open_demo(lambda _: BOTH).reply(asking(), heard)
 
@@ -44,7 +44,8 @@ async def test_a_call_gets_an_id_that_depends_on_the_request_alone() -> None:
     model = open_demo(lambda _: BOTH)
 
     first, again, other = [
-        (await model.reply(asking(user(text)), Heard())).items[1]["call_id"] for text in "aab"
+        (await model.reply(asking(user(text)), RecordingListener())).items[1]["call_id"]
+        for text in "aab"
     ]
 
     assert first == again != other

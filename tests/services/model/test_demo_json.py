@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types
 from pydantic import BaseModel, Field
 
-from tests.services.model.asking import Heard, asking, user
+from tests.services.model.asking import RecordingListener, asking, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
@@ -222,7 +222,7 @@ def test_text_is_answered_with_text(form: Item | None) -> None:
 async def test_the_demo_model_answers_in_the_format_that_a_request_has() -> None:
     request = ModelRequest("", (user("hello"),), (), {"text": {"format": SCHEMA}})
 
-    said = await open_demo().reply(request, Heard())
+    said = await open_demo().reply(request, RecordingListener())
 
     Person.model_validate_json(text_of(said.items[0]["content"]))
 
@@ -232,6 +232,6 @@ async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
         "", (user("enrol in CS-101"),), asking().tools, {"text": {"format": SCHEMA}}
     )
 
-    said = await open_demo().reply(request, Heard())
+    said = await open_demo().reply(request, RecordingListener())
 
     assert said.items[0]["name"] == "enrol"

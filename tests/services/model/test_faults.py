@@ -1,9 +1,9 @@
 import pytest
 
-from twelvefold.services.model.faults import Asked, Refusal, fault_of, refusal
+from twelvefold.services.model.faults import Refusal, RequestOptions, fault_of, refusal
 from twelvefold.services.model.wire import TryAgain
 
-ASKED = Asked("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
+ASKED = RequestOptions("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
 DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
 
 

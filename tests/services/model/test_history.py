@@ -27,7 +27,7 @@ from tests.builders import (
     user,
 )
 from tests.core.journals import WORKFLOW
-from tests.services.model.asking import Asked
+from tests.services.model.asking import RequestOptions
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
 from twelvefold.core.ports import ModelRequest
@@ -45,12 +45,12 @@ def request_of(*events: Event) -> ModelRequest:
 
 
 def chat_body(request: ModelRequest) -> Json:
-    body: Json = json.loads(CHAT.encode(request, Asked(), frozenset()))
+    body: Json = json.loads(CHAT.encode(request, RequestOptions(), frozenset()))
     return body
 
 
 def responses_body(request: ModelRequest) -> Json:
-    body: Json = json.loads(RESPONSES.encode(request, Asked(), frozenset()))
+    body: Json = json.loads(RESPONSES.encode(request, RequestOptions(), frozenset()))
     return body
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.asking import RecordingListener, asking, patient_as_a_test
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
 from tests.services.model.streams import Said, chat_events, sse
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
@@ -17,7 +17,7 @@ HI = streams(chat_events(Said("Hi")))
 async def fault_of(server: MockServer, **settings: Any) -> ServiceFault:
     model = OpenAIModel(patient_as_a_test(server.url, api="chat", **settings))
     with pytest.raises(ServiceFault) as caught:
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
     await model.close()
     return caught.value
 
@@ -73,7 +73,7 @@ async def test_a_500_in_the_words_of_a_parser_may_have_been_chance(server: MockS
     server.will(refuses(500, {"message": "json.exception.parse_error"}), HI)
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2
@@ -141,7 +141,7 @@ async def test_the_servers_own_word_on_trying_again_holds(server: MockServer) ->
     server.will(refuses(400, {"message": "Warming up"}, headers={"x-should-retry": "true"}), HI)
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2
@@ -236,7 +236,7 @@ async def test_tokens_a_minute_are_no_window(server: MockServer) -> None:
     server.will(refuses(429, {"message": message, "code": "rate_limit_exceeded"}), HI)
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2

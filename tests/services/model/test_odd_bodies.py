@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.asking import RecordingListener, asking, patient_as_a_test
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, stalls, streams
 from tests.services.model.streams import Said, chat_events, chunk, response, responses_events, sse
 from twelvefold.core.ports import ModelReply
@@ -27,7 +27,7 @@ async def reply_of(server: MockServer, api: Api, **settings: Any) -> ModelReply:
     changes = {"last_words_timeout_s": 0.05, **settings}
     model = OpenAIModel(patient_as_a_test(server.url, api=api, **changes))
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(asking(), RecordingListener())
     finally:
         await model.close()
 

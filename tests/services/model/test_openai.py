@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, patient_as_a_test, user
+from tests.services.model.asking import RecordingListener, asking, output, patient_as_a_test, user
 from tests.services.model.mock_server import (
     Behaviour,
     MockServer,
@@ -49,7 +49,7 @@ class Asker:
     def __init__(self, server: MockServer, api: Api) -> None:
         self.api: Api = api
         self.server = server
-        self.heard = Heard()
+        self.heard = RecordingListener()
         self.model = self._new()
 
     def _new(self, **changes: Any) -> OpenAIModel:
@@ -466,8 +466,8 @@ async def test_models_that_do_not_reason_are_asked_without_its_encryption(
     model = OpenAIModel(patient_as_a_test(server.url))
     server.will(refuses(400, error), streams(responses_events(HELLO)))
 
-    await model.reply(asking(), Heard())
-    await model.reply(asking(), Heard())
+    await model.reply(asking(), RecordingListener())
+    await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert ["include" in call.body for call in server.calls] == [True, False, False]
@@ -482,8 +482,8 @@ async def test_reasoning_of_another_model_is_left_out_of_this_conversation(
     model = OpenAIModel(patient_as_a_test(server.url))
     server.will(refuses(400, error), good, good)
 
-    await model.reply(asking(user("a"), reasoning, message("Hm.")), Heard())
-    await model.reply(asking(user("b"), reasoning, message("Hm.")), Heard())
+    await model.reply(asking(user("a"), reasoning, message("Hm.")), RecordingListener())
+    await model.reply(asking(user("b"), reasoning, message("Hm.")), RecordingListener())
     await model.close()
 
     assert [reasoning in call.body["input"] for call in server.calls] == [True, False, True]
@@ -495,7 +495,7 @@ async def test_servers_that_cannot_count_are_not_asked_to(server: MockServer) ->
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
     server.will(answers(422, error), streams([chunk({"content": "Hi"}, "stop")]))
 
-    reply = await model.reply(asking(), Heard())
+    reply = await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert reply.items == (message("Hi"),)
@@ -507,7 +507,7 @@ async def test_a_word_in_a_refusal_names_no_part_of_the_request(server: MockServ
     server.will(refuses(400, {"message": "reasoning must include an answer"}))
 
     with pytest.raises(ModelRejected, match="reasoning must include an answer"):
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 1
@@ -625,7 +625,7 @@ async def test_open_model_takes_plain_settings(server: MockServer) -> None:
         timeout_s=5.0,
     )
 
-    reply = await model.reply(asking(user("a"), output("c", "d")), Heard())
+    reply = await model.reply(asking(user("a"), output("c", "d")), RecordingListener())
     await model.close()
 
     assert reply.items == (message(HELLO.text),)

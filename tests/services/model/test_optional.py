@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import ENROL, Asked, Heard, asking, patient_as_a_test, user
+from tests.services.model.asking import (
+    ENROL,
+    RecordingListener,
+    RequestOptions,
+    asking,
+    patient_as_a_test,
+    user,
+)
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
 from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
 from twelvefold.core.events import Item
@@ -43,7 +50,7 @@ ASKED = replace(
 def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -> list[str]:
     """The names of the parts that are left out because of an error."""
     wire = WIRES[api]
-    body = wire.encode(request, Asked(), frozenset())
+    body = wire.encode(request, RequestOptions(), frozenset())
     return [part.name for part in refused_parts(error, body, wire.optional)]
 
 
@@ -212,7 +219,9 @@ def test_a_caller_may_have_a_parameter_called_strict() -> None:
 
 
 def sent(api: Api, *without: str) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(WIRES[api].encode(ASKED, Asked(), frozenset(without)))
+    body: dict[str, Any] = json.loads(
+        WIRES[api].encode(ASKED, RequestOptions(), frozenset(without))
+    )
     return body
 
 
@@ -293,7 +302,7 @@ def test_a_server_may_want_a_text_beside_calls(error: Item) -> None:
     assert refused("chat", error, CALLED) == ["null content"]
     assert refused("chat", error) == []
 
-    body = json.loads(CHAT.encode(CALLED, Asked(), frozenset({"null content"})))
+    body = json.loads(CHAT.encode(CALLED, RequestOptions(), frozenset({"null content"})))
 
     assert [one["content"] for one in body["messages"] if "tool_calls" in one] == [""]
 
@@ -311,7 +320,7 @@ def test_a_server_may_want_call_ids_of_nine_letters(message: str) -> None:
     result = {"type": "function_call_output", "call_id": "D681PevKs", "output": "3"}
     request = replace(CALLED, items=(*CALLED.items, own, result))
 
-    body = json.loads(CHAT.encode(request, Asked(), frozenset({"short call ids"})))
+    body = json.loads(CHAT.encode(request, RequestOptions(), frozenset({"short call ids"})))
 
     calls = [call["id"] for one in body["messages"] for call in one.get("tool_calls", ())]
     assert calls == [one["tool_call_id"] for one in body["messages"] if one["role"] == "tool"]
@@ -331,7 +340,7 @@ def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own(
     result = {"type": "function_call_output", "call_id": "c1", "output": "1"}
 
     def first_message(request: ModelRequest) -> Item:
-        body = json.loads(CHAT.encode(request, Asked(), without))
+        body = json.loads(CHAT.encode(request, RequestOptions(), without))
         return next(one for one in body["messages"] if "tool_calls" in one)
 
     theirs = first_message(CALLED)
@@ -377,7 +386,7 @@ async def test_what_a_server_refuses_is_not_sent_again(
     model = OpenAIModel(patient_as_a_test(server.url, api=api, temperature=0.5))
 
     for _ in range(3):
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == len(unknown) + 3
@@ -397,7 +406,7 @@ async def test_a_refusal_may_come_with_another_status_or_in_a_stream(server: Moc
     ):
         server.will(behaviour, good)
         model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
         await model.close()
         assert ["stream_options" in call.body for call in server.calls] == [True, False]
 
@@ -407,7 +416,7 @@ async def test_a_required_part_is_never_left_out(server: MockServer) -> None:
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
 
     with pytest.raises(ModelRejected, match="Unknown parameter: 'tools'"):
-        await model.reply(asking(), Heard())
+        await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 1
@@ -423,7 +432,7 @@ async def test_what_did_not_help_is_tried_again_next_time(server: MockServer) ->
 
     for _ in range(2):
         with pytest.raises(ModelRejected, match="Invalid schema"):
-            await model.reply(asking(), Heard())
+            await model.reply(asking(), RecordingListener())
     await model.close()
 
     strict = [call.body["tools"][0]["function"]["strict"] for call in server.calls]
@@ -440,7 +449,7 @@ async def test_a_schema_that_strict_mode_refuses_is_sent_without_it(server: Mock
     server.will(behave)
     model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
 
-    reply = await model.reply(asking(), Heard())
+    reply = await model.reply(asking(), RecordingListener())
     await model.close()
 
     assert reply.items == (message("ok"),)

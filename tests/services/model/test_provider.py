@@ -6,8 +6,8 @@ import pytest
 
 from tests import strict
 from tests.services.model.asking import (
-    Asked,
-    Heard,
+    RecordingListener,
+    RequestOptions,
     asking,
     output,
     patient_as_a_test,
@@ -59,7 +59,7 @@ def chat_history(*deltas: Item, provider: str = HERE, without: str = "") -> list
     items = for_provider(marked(reply.items, HERE), provider)
     calls = [item["call_id"] for item in items if item["type"] == "function_call"]
     request = asking(user("hi"), *items, *(output(id, "ok") for id in calls))
-    body = json.loads(CHAT.encode(request, Asked(), frozenset({without})))
+    body = json.loads(CHAT.encode(request, RequestOptions(), frozenset({without})))
     messages: list[Item] = body["messages"][2:]
     return messages
 
@@ -222,7 +222,7 @@ def input_after(*items: Item, provider: str = HERE) -> list[Item]:
     reply, _ = received(RESPONSES, *items_done(*items))
     kept = for_provider(marked(reply.items, HERE), provider)
     request = asking(user("hi"), *kept, output("c1", "ok"))
-    sent: list[Item] = json.loads(RESPONSES.encode(request, Asked(), frozenset()))["input"]
+    sent: list[Item] = json.loads(RESPONSES.encode(request, RequestOptions(), frozenset()))["input"]
     return sent[1:-1]
 
 
@@ -247,7 +247,7 @@ def test_another_provider_is_sent_what_every_server_takes() -> None:
 def test_reasoning_of_an_older_journal_is_sent_and_its_other_fields_are_not() -> None:
     older = (user("hi"), UNKNOWN, REASONING, ODD_CALL, output("c1", "ok"))
 
-    body = json.loads(RESPONSES.encode(asking(*older), Asked(), frozenset()))
+    body = json.loads(RESPONSES.encode(asking(*older), RequestOptions(), frozenset()))
 
     assert body["input"][1:-1] == [REASONING, function_call("c1", "enrol", "{}")]
 
@@ -258,10 +258,10 @@ async def test_a_model_marks_what_its_provider_sent_and_returns_it(server: MockS
     settings = patient_as_a_test(server.url, api="chat", model="gemini-3-pro")
     gemini, other = OpenAIModel(settings), OpenAIModel(replace(settings, model="other"))
 
-    reply = await gemini.reply(asking(user("hi")), Heard())
+    reply = await gemini.reply(asking(user("hi")), RecordingListener())
     history = asking(user("hi"), *reply.items, output("a", "ok"))
-    await gemini.reply(history, Heard())
-    await other.reply(history, Heard())
+    await gemini.reply(history, RecordingListener())
+    await other.reply(history, RecordingListener())
 
     (call,) = reply.items
     assert call["provider"] == provider_of(server.url, "gemini-3-pro")
@@ -285,10 +285,10 @@ def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> 
     call["call_fields"] = {"extra_content": SIGNATURE}
     request = asking(user("hi"), call, output("a", "ok"))
 
-    parts = refused_parts(error, CHAT.encode(request, Asked(), frozenset()), CHAT.optional)
+    parts = refused_parts(error, CHAT.encode(request, RequestOptions(), frozenset()), CHAT.optional)
 
     assert [part.name for part in parts] == ["messages.provider"]
-    plain = json.loads(CHAT.encode(request, Asked(), frozenset({"messages.provider"})))
+    plain = json.loads(CHAT.encode(request, RequestOptions(), frozenset({"messages.provider"})))
     strict.check_chat(plain)
 
 
@@ -303,7 +303,7 @@ def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> 
 )
 def test_an_error_about_something_else_leaves_the_fields_in(error: Item) -> None:
     call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": {"x": 1}}
-    body = CHAT.encode(asking(user("hi"), call, output("a", "ok")), Asked(), frozenset())
+    body = CHAT.encode(asking(user("hi"), call, output("a", "ok")), RequestOptions(), frozenset())
 
     parts = refused_parts(error, body, CHAT.optional)
 
@@ -322,11 +322,11 @@ def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> No
     request = asking(user("hi"), *own, output("c1", "ok"))
 
     parts = refused_parts(
-        error, RESPONSES.encode(request, Asked(), frozenset()), RESPONSES.optional
+        error, RESPONSES.encode(request, RequestOptions(), frozenset()), RESPONSES.optional
     )
 
     assert [part.name for part in parts] == ["input.provider"]
-    plain = json.loads(RESPONSES.encode(request, Asked(), frozenset({"input.provider"})))
+    plain = json.loads(RESPONSES.encode(request, RequestOptions(), frozenset({"input.provider"})))
     strict.check_responses(plain)
 
 

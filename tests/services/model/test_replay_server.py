@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, output, patient_as_a_test, user
+from tests.services.model.asking import RecordingListener, output, patient_as_a_test, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.openai import Api, OpenAIModel
@@ -80,7 +80,7 @@ async def test_a_reply_that_ends_for_its_length_is_one(
 ) -> None:
     model = model_of(url, api, runs[0], "length=1,max=9")
 
-    reply = await model.reply(ModelRequest("", opening(runs[0])), Heard())
+    reply = await model.reply(ModelRequest("", opening(runs[0])), RecordingListener())
     await model.close()
 
     assert reply.ended == "max_output_tokens"
@@ -89,7 +89,7 @@ async def test_a_reply_that_ends_for_its_length_is_one(
 
 async def replay(url: str, api: Api, run: dict[str, Any], faults: str) -> list[Any]:
     """Play a run through with the recorded outputs; returns what the model said in it."""
-    model, heard = model_of(url, api, run, faults), Heard()
+    model, heard = model_of(url, api, run, faults), RecordingListener()
     items, said = list(opening(run)), []
     for turn in turns(run):
         heard.text_now = ""

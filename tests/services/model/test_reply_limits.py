@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.asking import RecordingListener, asking, patient_as_a_test
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
 from twelvefold.core.ports import ModelReply
@@ -24,7 +24,7 @@ async def reply_of(server: MockServer, api: Api, limits: ReplyLimits) -> ModelRe
     settings = patient_as_a_test(server.url, api=api, reply_limits=limits)
     model = OpenAIModel(settings)
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(asking(), RecordingListener())
     finally:
         await model.close()
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from tests.services.model.asking import (
     ENROL,
     HASH,
-    Asked,
+    RequestOptions,
     asking,
     output,
     received,
@@ -39,9 +39,11 @@ CONVERSATION = (
 )
 
 
-def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
+def sent(
+    request: ModelRequest, asked: RequestOptions | None = None, *without: str
+) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(
-        RESPONSES.encode(request, asked or Asked(), frozenset(without))
+        RESPONSES.encode(request, asked or RequestOptions(), frozenset(without))
     )
     return body
 
@@ -94,7 +96,7 @@ def test_openais_own_types_take_the_request() -> None:
 
 
 def test_settings_of_the_operator_are_passed_on() -> None:
-    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+    body = sent(asking(), RequestOptions("o3", temperature=0.0, max_output_tokens=100))
 
     assert (body["model"], body["temperature"], body["max_output_tokens"]) == ("o3", 0.0, 100)
 
@@ -322,7 +324,7 @@ def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
     }
     request = replace(asking(), options=options)
 
-    body = sent(request, Asked(temperature=0.5, max_output_tokens=99))
+    body = sent(request, RequestOptions(temperature=0.5, max_output_tokens=99))
 
     assert body | options == body
 
@@ -354,6 +356,6 @@ def test_no_caller_can_raise_the_operators_limit(
 ) -> None:
     options = {"max_output_tokens": wanted} if wanted else {}
 
-    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+    body = sent(replace(asking(), options=options), RequestOptions(max_output_tokens=limit))
 
     assert body.get("max_output_tokens") == is_sent

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.asking import RecordingListener, asking, patient_as_a_test
 from tests.services.model.mock_server import (
     MockServer,
     answers,
@@ -50,7 +50,7 @@ def unreported(api: Api) -> list[bytes]:
 async def reply_of(server: MockServer, api: Api, **settings: Any) -> ModelReply:
     model = OpenAIModel(patient_as_a_test(server.url, api=api, **settings))
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(asking(), RecordingListener())
     finally:
         await model.close()
 

@@ -159,7 +159,7 @@ async def test_an_answer_that_makes_no_sense_loses_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(mysql, "ANSWER_S", 0.05)
-    monkeypatch.setattr(mysql, "LOOK_S", 0.02)
+    monkeypatch.setattr(mysql, "POLL_INTERVAL_S", 0.02)
     if place == "commit":
         await step(store)
     server.fails(PLACES.get(place, "^COMMIT"), lambda *_: GARBAGE[garbage])

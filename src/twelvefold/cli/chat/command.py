@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 
 from twelvefold.cli.chat.screen import Screen, open_screen
-from twelvefold.cli.chat.session import Talk
+from twelvefold.cli.chat.session import ChatSession
 from twelvefold.cli.command import (
     DONE,
     FAILED,
@@ -68,7 +68,7 @@ async def _chat(
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
-        chat = _Chat(services, screen, Talk(services, screen, name, principal))
+        chat = _Chat(services, screen, ChatSession(services, screen, name, principal))
         if screen.interactive:
             screen.write(_welcome(settings, name), "dim")
         try:
@@ -94,7 +94,7 @@ def _welcome(settings: Settings, workflow: str) -> str:
 class _Chat:
     """Lines of input, each a turn or a command; `talk` is the conversation they are about."""
 
-    def __init__(self, services: Services, screen: Screen, talk: Talk) -> None:
+    def __init__(self, services: Services, screen: Screen, talk: ChatSession) -> None:
         self._services = services
         self._screen = screen
         self.talk = talk
@@ -180,7 +180,7 @@ async def _play_sample(settings: Settings, screen: Screen, limit: ExitLimit) -> 
             )
         # Somebody new each time, so that every play begins alike.
         student = Principal(f"sample-{secrets.token_hex(4)}")
-        talk = Talk(services, screen, workflow.name, student)
+        talk = ChatSession(services, screen, workflow.name, student)
         for line in LINES:
             screen.write(f"\n{PROMPT}{line}\n", "bold")
             if status := await talk.say(line):

@@ -13,7 +13,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import Call, fold
 from twelvefold.engine.commands import answer, cancel, settle, start_run, take
-from twelvefold.engine.commit import Driven
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
@@ -24,7 +24,7 @@ SHOWN_ENTRIES = 12
 """So many of the journal's last entries remind of what was said before."""
 
 
-class Talk:
+class ChatSession:
     """One thread, or none yet. `unfinished` is a run of it that can be gone on with."""
 
     def __init__(
@@ -37,9 +37,9 @@ class Talk:
         self.thread: ThreadId | None = None
         self.unfinished: RunId | None = None
 
-    def anew(self) -> "Talk":
+    def anew(self) -> "ChatSession":
         """Another conversation with the same workflow."""
-        return Talk(self._services, self._screen, self.workflow, self._principal)
+        return ChatSession(self._services, self._screen, self.workflow, self._principal)
 
     async def open(self, thread: ThreadId) -> None:
         """Go on with a thread, whose last words are shown. Raises NotFound."""
@@ -78,7 +78,7 @@ class Talk:
         self.unfinished = None
         self._screen.write(f"({status})\n", "bad")
 
-    async def _go_on(self, driven: Driven) -> int:
+    async def _go_on(self, driven: HeldRun) -> int:
         self.unfinished = driven.run
         transcript = Transcript(self._screen.write)
         while True:
@@ -100,7 +100,7 @@ class Talk:
             self.unfinished = None
         return status_of(outcome)
 
-    async def _driven(self, driven: Driven, transcript: Transcript) -> Outcome | None:
+    async def _driven(self, driven: HeldRun, transcript: Transcript) -> Outcome | None:
         """Where the run came to rest; None if Ctrl-C was pressed meanwhile."""
         async with interruptible(self._say_stopping) as interrupted:
             self._screen.busy(True)

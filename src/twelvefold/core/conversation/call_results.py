@@ -31,7 +31,7 @@ _OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemove
 
 
 @dataclass(slots=True)
-class Answers:
+class CallResults:
     """What some entries say about their calls.
 
     `brought` has the items, by (position, index), that a caller brought along as the result of
@@ -44,9 +44,9 @@ class Answers:
     removed: set[str] = field(default_factory=set)
 
 
-def answers_of(entries: Iterable[Entry]) -> Answers:
+def answers_of(entries: Iterable[Entry]) -> CallResults:
     """What the entries say about their calls."""
-    answers = Answers()
+    answers = CallResults()
     caller = _Caller(answers)
     for entry in entries:
         event = entry.event
@@ -99,7 +99,7 @@ def is_blank(part: object) -> bool:
 class _Caller:
     """What a caller is asked for and brings along; `tools` are its own in the latest run."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: CallResults) -> None:
         self.tools: frozenset[str] = frozenset()
         self._answers = answers
         self._awaited: dict[str, list[CallId]] = {}
@@ -136,7 +136,7 @@ class _Caller:
                 self._answers.outputs |= dict.fromkeys(calls, output)
 
 
-def _forget(answers: Answers) -> None:
+def _forget(answers: CallResults) -> None:
     """Drop results that the caller brought along and then took out again."""
     for (position, index), calls in answers.brought.items():
         if f"{position}i{index}" in answers.removed:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import RESULT, Answers, called, is_empty
+from twelvefold.core.conversation.call_results import RESULT, CallResults, called, is_empty
 from twelvefold.core.conversation.external_items import for_model, replied_for_model
 from twelvefold.core.conversation.sendable import NOT_RUN
 from twelvefold.core.events import (
@@ -39,7 +39,7 @@ class Turn:
 
 
 def turns_of(
-    entries: Sequence[Entry], answers: Answers, unread: AbstractSet[CallId] | None = None
+    entries: Sequence[Entry], answers: CallResults, unread: AbstractSet[CallId] | None = None
 ) -> tuple[Turn, ...]:
     """The turns that these entries hold, the calls followed by these answers.
 
@@ -91,7 +91,7 @@ class _Draft:
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
-def _brought_along(position: int, items: Sequence[Item], answers: Answers) -> Sequence[Item]:
+def _brought_along(position: int, items: Sequence[Item], answers: CallResults) -> Sequence[Item]:
     if not (answers.brought or answers.removed):
         return items
     return [
@@ -101,7 +101,7 @@ def _brought_along(position: int, items: Sequence[Item], answers: Answers) -> Se
     ]
 
 
-def _said(position: int, reply: ModelReplied, answers: Answers) -> Sequence[Item]:
+def _said(position: int, reply: ModelReplied, answers: CallResults) -> Sequence[Item]:
     """A reply's items, of one that was cut short only the words."""
     items = reply.items
     if reply.ended != "completed":
@@ -131,7 +131,9 @@ def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterato
             yield ""
 
 
-def _results(position: int, reply: ModelReplied, answers: Answers) -> Iterator[tuple[CallId, Item]]:
+def _results(
+    position: int, reply: ModelReplied, answers: CallResults
+) -> Iterator[tuple[CallId, Item]]:
     for index, call in enumerate(called(reply)):
         id = call_id(position, index)
         if id not in answers.removed:

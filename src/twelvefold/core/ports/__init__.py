@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from twelvefold.core.events import Entry, Event, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.ports.listener import Listener, Silence
+from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.records import (
     OVER,
     SCOPES,
@@ -20,16 +20,16 @@ from twelvefold.core.ports.records import (
     CallKey,
     Claim,
     Delta,
-    Heard,
     IdempotentRequest,
+    JournalDelta,
     LatestRun,
     Lease,
-    Letter,
     ListedThread,
     Mail,
     ModelReply,
     ModelRequest,
     NewRun,
+    OutboxMessage,
     Principal,
     Release,
     Row,
@@ -53,12 +53,11 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
-    "Heard",
     "IdempotentRequest",
     "Ids",
+    "JournalDelta",
     "LatestRun",
     "Lease",
-    "Letter",
     "ListedThread",
     "Listener",
     "Mail",
@@ -67,6 +66,8 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "NewRun",
+    "NullListener",
+    "OutboxMessage",
     "Principal",
     "ReadOnly",
     "Release",
@@ -75,7 +76,6 @@ __all__ = [
     "RunStatus",
     "Schema",
     "Segment",
-    "Silence",
     "StepTransaction",
     "Store",
     "ThreadHead",
@@ -195,7 +195,7 @@ class Store(Protocol):
         after: int,
         deltas_after: tuple[int, int],
         to: int | None = None,
-    ) -> Heard:
+    ) -> JournalDelta:
         """The thread's own entries behind a position, and deltas behind (position, number).
 
         Those up to `to`, if it is given.
@@ -393,29 +393,29 @@ class Store(Protocol):
 
     # --- outbox -------------------------------------------------------------------------------
 
-    async def due_letters(self, limit: int) -> list[Letter]:
+    async def due_letters(self, limit: int) -> list[OutboxMessage]:
         """Letters that are to be sent now, oldest first."""
         ...
 
-    async def claim_letter(self, letter: Letter, for_s: float) -> bool:
+    async def claim_letter(self, letter: OutboxMessage, for_s: float) -> bool:
         """Take a letter for so long, and count an attempt; False if somebody else has it.
 
         `letter` as it was found, here and where it is said what became of it.
         """
         ...
 
-    async def renew_letter(self, letter: Letter, for_s: float) -> bool:
+    async def renew_letter(self, letter: OutboxMessage, for_s: float) -> bool:
         """Keep a claimed letter for so long from now; False if it is not this sender's any more.
 
         It was sent, failed, or was claimed by another sender since. `letter` as it was found.
         """
         ...
 
-    async def letter_sent(self, letter: Letter) -> None:
+    async def letter_sent(self, letter: OutboxMessage) -> None:
         """Write down that a letter has left, also when another sender has claimed it since."""
         ...
 
-    async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:
+    async def letter_failed(self, letter: OutboxMessage, error: str, retry_s: float | None) -> None:
         """Write down that it has not; it is due again then, or dead if `retry_s` is None.
 
         Changes nothing if somebody else has taken it since.
@@ -424,7 +424,7 @@ class Store(Protocol):
 
     async def letters(
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
-    ) -> list[Letter]:
+    ) -> list[OutboxMessage]:
         """Letters, those first that were or will be tried last."""
         ...
 

@@ -21,7 +21,7 @@ class Listener(Protocol):
         """The deltas so far can be read by others now."""
 
 
-class Silence:
+class NullListener:
     """A listener that does nothing."""
 
     def text(self, delta: str) -> None:

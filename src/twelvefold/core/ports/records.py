@@ -167,7 +167,7 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class JournalDelta:
     """What has come to a thread's journal since a reader last looked, all as of one moment."""
 
     deltas: tuple[Delta, ...]
@@ -229,7 +229,7 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutboxMessage:
     """A message of the outbox. `dead_at_us`: nobody tries it again by itself."""
 
     id: str

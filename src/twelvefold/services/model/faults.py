@@ -62,7 +62,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestOptions:
     """Who was asked and with what, in the words of the settings; `secrets` beside the key."""
 
     server: str
@@ -95,7 +95,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     return Refusal(status, error, headers)
 
 
-def fault_of(refusal: Refusal, asked: Asked) -> Fault:
+def fault_of(refusal: Refusal, asked: RequestOptions) -> Fault:
     """The error that a refusal is.
 
     Where a setting is wrong it is not the run that is: an operator mends it, and the run goes on.
@@ -112,7 +112,7 @@ def fault_of(refusal: Refusal, asked: Asked) -> Fault:
     return fault.loggable(str(_fault_with(logged, refusal, status, asked)))
 
 
-def _fault_with(message: str, refusal: Refusal, status: int, asked: Asked) -> Fault:
+def _fault_with(message: str, refusal: Refusal, status: int, asked: RequestOptions) -> Fault:
     return (
         _fault_of_settings(refusal, status, asked, message)
         or _fault_of_request(refusal, status, asked, message)
@@ -121,7 +121,7 @@ def _fault_with(message: str, refusal: Refusal, status: int, asked: Asked) -> Fa
 
 
 def _fault_of_settings(
-    refusal: Refusal, status: int, asked: Asked, message: str
+    refusal: Refusal, status: int, asked: RequestOptions, message: str
 ) -> ModelUnavailable | None:
     """What an operator mends in the settings or with the provider."""
     server = asked.server
@@ -155,7 +155,7 @@ def _fault_of_settings(
 
 
 def _fault_of_request(
-    refusal: Refusal, status: int, asked: Asked, message: str
+    refusal: Refusal, status: int, asked: RequestOptions, message: str
 ) -> ModelRejected | Suspect | None:
     """What no server takes, however often; some say so with a 5xx."""
     if status != 429 and is_too_long(refusal.error):
@@ -172,7 +172,7 @@ def _fault_of_request(
     return None
 
 
-def _fault_of_server(refusal: Refusal, status: int, asked: Asked, message: str) -> Fault:
+def _fault_of_server(refusal: Refusal, status: int, asked: RequestOptions, message: str) -> Fault:
     if _is_passing(refusal):
         after_s = _retry_after_s(refusal.headers)
         if after_s is None:
@@ -183,7 +183,7 @@ def _fault_of_server(refusal: Refusal, status: int, asked: Asked, message: str) 
     return ModelRejected(f"{asked.server} refuses the request: {message}")
 
 
-def no_api(asked: Asked) -> ModelUnavailable:
+def no_api(asked: RequestOptions) -> ModelUnavailable:
     """For a server that answers with a page for people."""
     return ModelUnavailable(
         f"OPENAI_BASE_URL: {asked.server}{asked.path} is a web page, no API; is a /v1 missing?"

@@ -25,7 +25,7 @@ from twelvefold.services.model.attempts import (
 )
 from twelvefold.services.model.body import Body
 from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
+from twelvefold.services.model.faults import Refusal, RequestOptions, fault_of, no_api, refusal
 from twelvefold.services.model.http.connecting import Dropped, Unreachable
 from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
@@ -93,7 +93,7 @@ class OpenAIModel:
         self._transport = transport or HttpTransport(
             settings.endpoint, connect_timeout_s=settings.connect_timeout_s
         )
-        self._asked = Asked(
+        self._asked = RequestOptions(
             self._transport.name,
             self._wire.path,
             settings.api_key,
@@ -153,10 +153,10 @@ class OpenAIModel:
 
     async def _receive(self, sending: Sending, attempt: Attempt) -> None:
         reply = attempt.reply
-        patience_s = self._settings.connect_timeout_s + self._patience_s(reply)
+        timeout_s = self._settings.connect_timeout_s + self._patience_s(reply)
         try:
             async with (
-                asyncio.timeout(patience_s) as silence,
+                asyncio.timeout(timeout_s) as silence,
                 self._transport.post(self._wire.path, sending.body, sending.headers) as answer,
             ):
                 if not 200 <= answer.status < 300:

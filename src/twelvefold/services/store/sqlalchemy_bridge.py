@@ -27,7 +27,7 @@ Refuse = Callable[[str, Dialect], None]
 _joining: ContextVar["_Driver"] = ContextVar("twelvefold_joining")
 
 
-class Guest:
+class SQLAlchemyBridge:
     """SQLAlchemy's knowledge of a database: its dialect, and the statements compiled so far."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from twelvefold.services.store.sqlalchemy_bridge import Guest, Joined
+    from twelvefold.services.store.sqlalchemy_bridge import Joined, SQLAlchemyBridge
 
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"
@@ -84,7 +84,7 @@ class SQLReadOnly:
 
     _refuse = staticmethod(refuse_writes)
 
-    def __init__(self, connection: Connection, guest: "Callable[[], Guest]") -> None:
+    def __init__(self, connection: Connection, guest: "Callable[[], SQLAlchemyBridge]") -> None:
         self._connection = connection
         self._guest = guest
         self._joined: Joined | None = None
@@ -126,7 +126,10 @@ class SQLTransaction(SQLReadOnly):
     _refuse = staticmethod(refuse_commits)
 
     def __init__(
-        self, connection: Connection, guest: "Callable[[], Guest]", statements: Mapping[str, str]
+        self,
+        connection: Connection,
+        guest: "Callable[[], SQLAlchemyBridge]",
+        statements: Mapping[str, str],
     ) -> None:
         super().__init__(connection, guest)
         self._statements = statements
@@ -165,7 +168,7 @@ class SQLStepTransaction(SQLTransaction):
     def __init__(
         self,
         connection: Connection,
-        guest: "Callable[[], Guest]",
+        guest: "Callable[[], SQLAlchemyBridge]",
         statements: Mapping[str, str],
         now_us: Callable[[], int],
         change: Append,

@@ -29,7 +29,7 @@ from twelvefold.core.request_options import client_names
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.projection.ids import parse_own_call_id
 from twelvefold.web.schemas.items import RESULT
-from twelvefold.web.schemas.validators import refuse, shown
+from twelvefold.web.schemas.validators import raise_invalid, shown
 
 _Call = tuple[str, str, str]
 """A call as it goes over the wire: its id, name and arguments."""
@@ -175,10 +175,10 @@ def without_repeats(
                 _settle(id, without_result, awaited)
         elif id not in known and not history.has_answered(id):
             param = params[index] if params else f"{at}[{index}].call_id"
-            refuse(f"no call {shown(id)} waits for a result", param, "invalid_call_id")
+            raise_invalid(f"no call {shown(id)} waits for a result", param, "invalid_call_id")
     if missing := +without_result:
         message = f"no result for the call {shown(min(missing))} comes with it"
-        refuse(message, at, "invalid_call_id")
+        raise_invalid(message, at, "invalid_call_id")
     return tuple(new)
 
 

@@ -10,9 +10,9 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.events import PLAIN, Entry, ItemsAdded, ModelReplied, RunStarted
+from twelvefold.core.events import DEFAULT_OPTIONS, Entry, ItemsAdded, ModelReplied, RunStarted
 from twelvefold.core.ports import Store, ThreadHead
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.history.thread_reader import (
     PAGE_BYTES,
@@ -25,8 +25,7 @@ from twelvefold.web.http.pagination import Page, listed
 from twelvefold.web.projection.ids import parse_item_id
 from twelvefold.web.projection.items import input_items, run_items
 from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
-from twelvefold.web.schemas.validators import refuse, shown
-from twelvefold.web.streaming.reader import PATIENCE_S
+from twelvefold.web.schemas.validators import raise_invalid, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ async def items_of(store: Store, head: ThreadHead, view: ItemView) -> "ItemPages
     """The items of a conversation."""
     reader = await reader_of(store, head)
     lineage = reader.lineage
-    removed = await patiently(lambda: store.removed_items(lineage), PATIENCE_S)
+    removed = await retry_unavailable(lambda: store.removed_items(lineage))
     return ItemPages(reader, removed, view)
 
 
@@ -81,7 +80,7 @@ class ItemPages:
             try:
                 unit, items, index = await self._located(page.after)
             except NotFound:
-                refuse(f"there is no {shown(page.after)} in this list", "after")
+                raise_invalid(f"there is no {shown(page.after)} in this list", "after")
             first, last = unit[-1].position, unit[0].position - 1
             for item in items[:index][::-1] if page.newest_first else items[index + 1 :]:
                 yield item
@@ -140,6 +139,6 @@ def _as_run(unit: list[Entry], run: RunContext) -> list[Entry]:
         started.principal,
         started.workflow,
         started.release,
-        msgspec.structs.replace(PLAIN, tools=tools),
+        msgspec.structs.replace(DEFAULT_OPTIONS, tools=tools),
     )
     return [Entry(first.position - 1, first.run, start, 0), *unit]

@@ -26,12 +26,11 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, RunId, call_id, position_of
 from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, cut
 from twelvefold.web.projection.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.objects import Json, ToolOutputs, content_of, result_shown
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.streaming.reader import PATIENCE_S
 
 _SECOND_US = 1_000_000
 _FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved
@@ -101,7 +100,7 @@ class Journal:
         if entry.run not in self._waits:
             before = entry.position
             self._waits = {
-                entry.run: await patiently(lambda: store.waits(run, before=before), PATIENCE_S)
+                entry.run: await retry_unavailable(lambda: store.waits(run, before=before))
             }
         number = self._waits[entry.run]
         if makes_wait(entry.event):

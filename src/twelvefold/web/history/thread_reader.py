@@ -23,8 +23,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ports import Segment, Store, ThreadHead
 from twelvefold.core.request_options import client_names
-from twelvefold.engine.retry import patiently
-from twelvefold.web.streaming.reader import PATIENCE_S
+from twelvefold.engine.retry import retry_unavailable
 
 PAGE_BYTES = 1024 * 1024
 """What a page holds before it is cut; one item is on it however large it is."""
@@ -103,9 +102,8 @@ class ThreadReader:
 
     async def _window(self, after: int, to: int, newest_first: bool, rows: int) -> list[Entry]:
         store, lineage = self._store, self.lineage
-        return await patiently(
-            lambda: store.window(lineage, after=after, to=to, newest_first=newest_first, rows=rows),
-            PATIENCE_S,
+        return await retry_unavailable(
+            lambda: store.window(lineage, after=after, to=to, newest_first=newest_first, rows=rows)
         )
 
     # --- units --------------------------------------------------------------------------------
@@ -145,7 +143,7 @@ class ThreadReader:
         run = self._runs.get(entry.run)
         if run is None:
             lineage, store = self.lineage, self._store
-            start = await patiently(lambda: store.last_start(lineage, entry.position), PATIENCE_S)
+            start = await retry_unavailable(lambda: store.last_start(lineage, entry.position))
             if start is None or start.run != entry.run:
                 return None
             run = self._runs[entry.run] = _context(start)
@@ -156,7 +154,7 @@ class ThreadReader:
     async def _read_answers(self, run: RunContext, to: int) -> None:
         """Read what the run was asked for with later, in part."""
         lineage, store, after = self.lineage, self._store, run.known_to - 1
-        answers = await patiently(lambda: store.answers(lineage, after=after, to=to), PATIENCE_S)
+        answers = await retry_unavailable(lambda: store.answers(lineage, after=after, to=to))
         for answer in answers:
             run.take(answer)
         if not answers:
@@ -183,8 +181,8 @@ def _context(start: Entry) -> RunContext:
 
 async def reader_of(store: Store, head: ThreadHead) -> ThreadReader:
     """A reader of a conversation."""
-    lineage = await patiently(lambda: store.lineage(head), PATIENCE_S)
-    deleted = await patiently(lambda: store.deleted_runs(lineage), PATIENCE_S)
+    lineage = await retry_unavailable(lambda: store.lineage(head))
+    deleted = await retry_unavailable(lambda: store.deleted_runs(lineage))
     return ThreadReader(store, head, lineage, deleted)
 
 

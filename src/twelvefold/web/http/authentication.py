@@ -29,7 +29,7 @@ log = get_logger(__name__)
 LOCAL = Principal("local")
 """On whose behalf everything is done where no key is asked for."""
 LOOKUP_LIMITS = LookupLimits()
-FRESH_S = LOOKUP_LIMITS.fresh_s
+CACHE_TTL_S = LOOKUP_LIMITS.fresh_s
 SAME_SITE = ("same-origin", "none")
 """What `Sec-Fetch-Site` says of the page's own requests, and of an address typed by a person."""
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
@@ -51,7 +51,7 @@ class Caller:
     scopes: tuple[str, ...] = SCOPES
 
 
-class Doors:
+class Authenticator:
     """Lets in who has a key, or, while there is none at all, who is on the same machine."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Doors:
         )
 
     @classmethod
-    async def of(cls, store: Store, settings: Settings) -> "Doors":
+    async def of(cls, store: Store, settings: Settings) -> "Authenticator":
         """Open only to this machine and only if there never was a key.
 
         Raises SettingsError where others could come in without one.

@@ -110,7 +110,7 @@ def _too_deep() -> ApiError:
     return ApiError(400, f"the body is nested too deeply; {MAX_DEPTH} levels is the most")
 
 
-class Rate:
+class RateLimiter:
     """How many requests a key may make in a minute; a minute's worth at once, then evenly.
 
     Counted in this process alone: two of them let twice as many in. None: no limit.

@@ -23,7 +23,7 @@ class ClientWatch:
         if await self._request.is_disconnected():
             raise ClientDisconnect
         client = self._request.client
-        await self._web.doors.caller(self._request.headers, client.host if client else "")
+        await self._web.authenticator.caller(self._request.headers, client.host if client else "")
 
     async def ended(self) -> ApiError | None:
         """Return when the client leaves, or with the reason why it may have no answer any more."""

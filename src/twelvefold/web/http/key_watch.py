@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.authentication import Caller, Doors
+from twelvefold.web.http.authentication import Authenticator, Caller
 from twelvefold.web.http.errors import ApiError
 
 log = get_logger(__name__)
@@ -28,14 +28,14 @@ class _Watched:
 
 
 class KeyWatch:
-    """Checks every `poll_s` seconds the keys of requests that wait, by way of `Doors`.
+    """Checks every `poll_s` seconds the keys of requests that wait, by way of `Authenticator`.
 
-    `Doors` knows a key for at most two seconds, and asks the database once for all that ask it. So
-    a revoked key is noticed after these two seconds and `poll_s`.
+    `Authenticator` caches a key for at most two seconds and reads it once for all requests. So a
+    revoked key is noticed after these two seconds plus `poll_s`.
     """
 
-    def __init__(self, doors: Doors, poll_s: float) -> None:
-        self._doors = doors
+    def __init__(self, authenticator: Authenticator, poll_s: float) -> None:
+        self._doors = authenticator
         self._poll_s = poll_s
         self._watched: dict[str, _Watched] = {}
         self._is_needed = asyncio.Event()
@@ -85,9 +85,9 @@ def _end(watched: _Watched, refusal: ApiError) -> None:
 
 
 @asynccontextmanager
-async def watching_keys(doors: Doors, poll_s: float) -> AsyncIterator[KeyWatch]:
+async def watching_keys(authenticator: Authenticator, poll_s: float) -> AsyncIterator[KeyWatch]:
     """A `KeyWatch` that polls as long as the body runs."""
-    watch = KeyWatch(doors, poll_s)
+    watch = KeyWatch(authenticator, poll_s)
     task = asyncio.get_running_loop().create_task(watch.poll(), name="key watch")
     try:
         yield watch

@@ -142,7 +142,7 @@ class Gate:
         owner = owners.of(authorization, client_of(client))
         if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
             async with self._web.admission.place(owner) as place:
-                look = partial(self._web.doors.caller, headers, client)
+                look = partial(self._web.authenticator.caller, headers, client)
                 owner = (await place.measured(look)).principal.id
             owners.learn(authorization, owner)
         return owner
@@ -164,7 +164,7 @@ class Gate:
 
     async def _caller(self, headers: Headers, client: str) -> Caller:
         try:
-            return await self._web.doors.caller(headers, client)
+            return await self._web.authenticator.caller(headers, client)
         except ApiError:
             # A revoked key must not use the places and the time of its former principal.
             self._web.admission.owners.forget(headers.get("authorization", ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 
 from twelvefold.web.projection.objects import Json
-from twelvefold.web.schemas.validators import one_of, refuse, shown
+from twelvefold.web.schemas.validators import one_of, raise_invalid, shown
 
 MOST = 100
 PAGING = ("limit", "order", "after", "before")
@@ -34,16 +34,16 @@ def check_paging(query: QueryParams, *known: str) -> None:
     for name in PAGING:
         given = query.getlist(name)
         if given and name not in known:
-            refuse("is not supported here", name, "unsupported_parameter")
+            raise_invalid("is not supported here", name, "unsupported_parameter")
         if len(given) > 1:
-            refuse("is there twice; give it once", name)
+            raise_invalid("is there twice; give it once", name)
 
 
 def check_oldest_first(query: QueryParams) -> None:
     """For a list that has `after` and `limit`, and no other order. Raises ApiError."""
     check_paging(query, "limit", "after", "order")
     if one_of("asc", "desc")(query.get("order", "asc"), "order") == "desc":
-        refuse("must be asc: this list has no other order", "order", "unsupported_value")
+        raise_invalid("must be asc: this list has no other order", "order", "unsupported_value")
 
 
 def page_of(query: QueryParams) -> Page:
@@ -51,7 +51,7 @@ def page_of(query: QueryParams) -> Page:
     check_paging(query, "limit", "after", "order")
     limit = query.get("limit", "20")
     if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
-        refuse(f"must be an integer from 1 to {MOST}, not {shown(limit)}", "limit")
+        raise_invalid(f"must be an integer from 1 to {MOST}, not {shown(limit)}", "limit")
     order = one_of("asc", "desc")(query.get("order", "desc"), "order")
     return Page(int(limit), query.get("after", ""), order == "desc")
 
@@ -63,7 +63,7 @@ def paged(items: Sequence[Json], page: Page) -> Json:
     if page.after:
         ids = [item["id"] for item in ordered]
         if page.after not in ids:
-            refuse(f"there is no {shown(page.after)} in this list", "after")
+            raise_invalid(f"there is no {shown(page.after)} in this list", "after")
         start = ids.index(page.after) + 1
     return listed(ordered[start : start + page.limit], len(ordered) > start + page.limit)
 
@@ -85,7 +85,7 @@ def flag_of(query: QueryParams, name: str) -> bool:
     if value is None:
         return False
     if value.lower() not in (*_TRUE, *_FALSE):
-        refuse(f"must be true or false, not {shown(value)}", name)
+        raise_invalid(f"must be true or false, not {shown(value)}", name)
     return value.lower() in _TRUE
 
 
@@ -95,12 +95,12 @@ def integer_of(query: QueryParams, name: str, default: int, least: int) -> int:
     if value is None:
         return default
     if not _INTEGER.fullmatch(value) or int(value) < least:
-        refuse(f"must be an integer, {least} or more, not {shown(value)}", name)
+        raise_invalid(f"must be an integer, {least} or more, not {shown(value)}", name)
     return int(value)
 
 
 def _single(query: QueryParams, name: str) -> str | None:
     given = query.getlist(name)
     if len(given) > 1:
-        refuse("is there twice; give it once", name)
+        raise_invalid("is there twice; give it once", name)
     return given[0] if given else None

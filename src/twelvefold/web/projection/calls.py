@@ -52,7 +52,7 @@ class Calls:
         self._open: dict[CallId, _Call] = {}
         self._next: _Call | None = None
 
-    def hear(self, position: int, event: Event) -> None:
+    def apply(self, position: int, event: Event) -> None:
         """Take the run's next entry, and show what it makes certain."""
         if not isinstance(event, ApprovalAsked):
             self.begin_next()

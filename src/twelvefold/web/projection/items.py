@@ -7,7 +7,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.web.projection import objects as shapes
 from twelvefold.web.projection.ids import ResponseId, approval_answer_id, approval_id, input_id
 from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
-from twelvefold.web.projection.response import Telling, parts
+from twelvefold.web.projection.response import ResponseProjection, parts
 from twelvefold.web.projection.view import View
 
 
@@ -20,11 +20,11 @@ def run_items(
     view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
     items: dict[str, Json] = {}
     for number, part in enumerate(parts(entries)):
-        telling = Telling(ResponseId(RunId(thread, first.run), number), view)
-        telling.position = first.position - 1
+        projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
+        projection.position = first.position - 1
         for entry in entries:
-            telling.feed(entry)
-        output = telling.response()["output"]
+            projection.feed(entry)
+        output = projection.response()["output"]
         # What became of an item that is there already stands where that was shown first.
         items |= {item["id"]: item for item in (*input_items(thread, part[0]), *output)}
     return list(items.values())

@@ -26,7 +26,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Delta, Heard
+from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.projection import objects as shapes
 from twelvefold.web.projection.calls import Calls
 from twelvefold.web.projection.ids import ResponseId, message_id
@@ -35,7 +35,7 @@ from twelvefold.web.projection.output import Output
 from twelvefold.web.projection.response_object import Standing, Status, describe
 from twelvefold.web.projection.view import View
 
-__all__ = ["Json", "Telling", "ToolItems", "ToolOutputs", "View", "parts"]
+__all__ = ["Json", "ResponseProjection", "ToolItems", "ToolOutputs", "View", "parts"]
 
 _OPENING = (RunStarted, ApprovalAnswered, OutcomeSettled)
 """What somebody said; nobody need be at work yet."""
@@ -53,7 +53,7 @@ _LAST = {
 Said = TypeVar("Said", bound=Event)
 
 
-class Telling:
+class ResponseProjection:
     """One response, out of the entries and deltas of its thread as they come.
 
     It takes them in order from the first entry of its run, also where it is a later part: what the
@@ -101,7 +101,7 @@ class Telling:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def hear(self, heard: Heard) -> list[Json]:
+    def apply(self, heard: JournalDelta) -> list[Json]:
         """The events of what `Store.follow(after=position, deltas_after=deltas_after)` gave.
 
         This is what a reader calls: deltas were read before the entries, and some of them are
@@ -225,7 +225,7 @@ class Telling:
     def _tell(self, entry: Entry, event: Event) -> None:
         if isinstance(event, ModelReplied):
             self._tell_reply(entry.position, event)
-        self._calls.hear(entry.position, event)
+        self._calls.apply(entry.position, event)
         match event:
             case ApprovalAsked():
                 self._rest(self._standing.ended("completed", entry.at_us))

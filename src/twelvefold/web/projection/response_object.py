@@ -6,7 +6,7 @@ Source: Open Responses, which wants every field in every response, and the OpenA
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from twelvefold.core.events import Asked, FinalStatus, Item, Usage
+from twelvefold.core.events import FinalStatus, Item, RequestOptions, Usage
 from twelvefold.core.failures import failure_sentence
 from twelvefold.web.projection.ids import ResponseId, conversation_id
 from twelvefold.web.projection.objects import Json
@@ -92,13 +92,13 @@ def _usage(usage: Usage) -> Json:
     }
 
 
-def _previous(id: ResponseId, asked: Asked) -> str | None:
+def _previous(id: ResponseId, asked: RequestOptions) -> str | None:
     if id.part and not asked.conversation:
         return str(ResponseId(id.run, id.part - 1))
     return asked.previous or None
 
 
-def _asked(asked: Asked) -> Json:
+def _asked(asked: RequestOptions) -> Json:
     """What was said beside the input."""
     return {
         "instructions": asked.instructions or None,
@@ -126,7 +126,7 @@ def _text(text: Item) -> Json:
     return text | {"format": form}
 
 
-def _sampling(asked: Asked) -> Json:
+def _sampling(asked: RequestOptions) -> Json:
     return {
         "temperature": 1.0 if asked.temperature is None else asked.temperature,
         "top_p": 1.0 if asked.top_p is None else asked.top_p,

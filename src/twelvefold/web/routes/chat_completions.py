@@ -17,11 +17,11 @@ from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
 from twelvefold.web.routes.responses import cancelled, leaving, until_over
-from twelvefold.web.runs.create import Begun, begin
+from twelvefold.web.runs.create import StartedRun, begin
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.responses import json_body
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.streaming.reader import Reading
+from twelvefold.web.streaming.reader import ResponseReader
 from twelvefold.web.streaming.sse import DONE, EventStream, data
 
 
@@ -38,7 +38,7 @@ async def create(request: Request) -> Response:
     if asked.stream:
         return EventStream(_told(web, begun, chat), client, leave, last_words=_refused)
     await until_over(web, begun, client, leave)
-    response = begun.reading.telling.response()
+    response = begun.reading.projection.response()
     error = error_of(response)
     if error and begun.reading.over:
         raise ApiError(500, error, code="server_error", repeat=False)
@@ -49,9 +49,9 @@ async def create(request: Request) -> Response:
     return json_response(completion(response, asked.asked.stop))
 
 
-async def _end_waiting(web: Web, reading: Reading) -> None:
+async def _end_waiting(web: Web, reading: ResponseReader) -> None:
     """Cancel a run that waits for approval: nobody could ever give it."""
-    if tool_to_approve(reading.telling.response()):
+    if tool_to_approve(reading.projection.response()):
         await cancelled(web, reading.id.run)
 
 
@@ -60,10 +60,10 @@ def _refused(error: ApiError) -> bytes:
     return data(error.body)
 
 
-async def _told(web: Web, begun: Begun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
+async def _told(web: Web, begun: StartedRun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
     """The turn as chunks. What was said of a reply that was then given up cannot be taken back."""
     reading, asked = begun.reading, chat.turn
-    opening, stop = reading.telling.response(), asked.asked.stop
+    opening, stop = reading.projection.response(), asked.asked.stop
     chunks = Chunks(opening, stop, with_usage=chat.with_usage)
     yield data(chunks.of({"role": "assistant", "content": "", "refusal": None}))
     async with aclosing(reading.events(begun.ensure_progress)) as batches:
@@ -71,7 +71,7 @@ async def _told(web: Web, begun: Begun, chat: ChatRequest) -> AsyncGenerator[byt
             for event in batch:
                 for delta in chunks.deltas(event):
                     yield data(chunks.of(delta))
-    response = reading.telling.response()
+    response = reading.projection.response()
     if not reading.over:
         # A text that just ends looks whole. Who has no key cannot come back for the rest.
         if asked.key is None:

@@ -18,7 +18,7 @@ from twelvefold.core.events import Entry, Event, ItemRemoved, ItemsAdded, encode
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHead
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, DuplicateRow
 from twelvefold.web.history.call_results import (
     NO_CALLS,
@@ -38,18 +38,24 @@ from twelvefold.web.projection.items import input_items
 from twelvefold.web.projection.objects import Json
 from twelvefold.web.routes.responses import cancelled
 from twelvefold.web.runs.target import resolved
-from twelvefold.web.runs.visibility import head_of
+from twelvefold.web.runs.visibility import visible_head
 from twelvefold.web.schemas.items import item_of
 from twelvefold.web.schemas.responses import json_body, tool_items_of
-from twelvefold.web.schemas.validators import Check, list_of, members, metadata, refuse, whole
+from twelvefold.web.schemas.validators import (
+    Check,
+    list_of,
+    members,
+    metadata,
+    raise_invalid,
+    whole,
+)
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.streaming.reader import PATIENCE_S
 
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""
 MOST_ENTRIES = 500
 LOCK_S = 5.0
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 
 
 # --- a conversation -----------------------------------------------------------------------------
@@ -67,7 +73,7 @@ async def create(request: Request) -> Response:
     said = ItemsAdded(items)
     check_room(0, 0, size_of(encode(said)[2]), web.services.limits)
     with suppress(DuplicateRow):  # by a try whose answer was lost
-        await patiently(lambda: store.new_thread(thread, principal.id, "", about), PATIENCE_S)
+        await retry_unavailable(lambda: store.new_thread(thread, principal.id, "", about))
     if items:
         await _put_in(store, thread, 0, 0, 0, said)
     return json_response(_conversation(await store.thread(thread)))
@@ -112,12 +118,12 @@ def _conversation(head: ThreadHead) -> Json:
 async def _head(request: Request) -> ThreadHead:
     """The conversation that the path names. Raises NotFound, as for another's."""
     thread = parse_conversation_id(request.path_params["conversation_id"])
-    return await head_of(web_of(request).services.store, principal_of(request), thread)
+    return await visible_head(web_of(request).services.store, principal_of(request), thread)
 
 
 async def _answer(web: Web, thread: ThreadId) -> Response:
     """A conversation with all that is to be said about it."""
-    listed = await patiently(lambda: web.services.store.listed_thread(thread), PATIENCE_S)
+    listed = await retry_unavailable(lambda: web.services.store.listed_thread(thread))
     return json_response(_row(listed))
 
 
@@ -204,8 +210,8 @@ async def _wait(store: Store, thread: ThreadId, end: float, client: ClientWatch)
             message = "a turn of this conversation is not over; try again in a moment"
             raise ApiError(409, message, code="conversation_locked", wait_s=1)
         await client.check()
-        await asyncio.sleep(LOOK_S)
-        latest = (await patiently(lambda: store.listed_thread(thread), PATIENCE_S)).latest
+        await asyncio.sleep(POLL_INTERVAL_S)
+        latest = (await retry_unavailable(lambda: store.listed_thread(thread))).latest
         is_under_way = latest is not None and latest.status not in OVER
 
 
@@ -215,7 +221,7 @@ async def _put_in(
     """Append an entry once, however often the database has to be asked to."""
     add = partial(store.add_items, thread, head, run, event, thread_size=size)
     at_us = time.time_ns() // 1_000
-    return await patiently(lambda: add(at_us=at_us), PATIENCE_S)
+    return await retry_unavailable(lambda: add(at_us=at_us))
 
 
 # --- our own ------------------------------------------------------------------------------------
@@ -271,7 +277,7 @@ async def fork(request: Request) -> Response:
     given = members(await json_body(request), {"position": whole(1)}, ("position",))
     position: int = given["position"]
     if position > head.head:
-        refuse(f"the conversation has {head.head} entries", "position")
+        raise_invalid(f"the conversation has {head.head} entries", "position")
     made = await fork_at(web.services, head.id, position, principal=principal)
     return await _answer(web, made)
 

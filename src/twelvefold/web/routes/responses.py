@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import RunRecord
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.admission import release_soon
@@ -27,13 +27,13 @@ from twelvefold.web.projection.ids import ResponseId
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.projection.objects import Json
 from twelvefold.web.runs.approvals import answers, go_on
-from twelvefold.web.runs.create import Begun, begin
+from twelvefold.web.runs.create import StartedRun, begin
 from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.schemas.answer_options import changed_options
 from twelvefold.web.schemas.responses import Request as TurnRequest
 from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
 from twelvefold.web.state import Web, web_of
-from twelvefold.web.streaming.reader import PATIENCE_S, Reading, opened
+from twelvefold.web.streaming.reader import ResponseReader, opened
 from twelvefold.web.streaming.sse import EventStream, Leave, pieces, stay
 
 log = get_logger(__name__)
@@ -57,12 +57,12 @@ async def create(request: Request) -> Response:
     if asked.stream:
         return EventStream(pieces(reading, aside=begun.ensure_progress), client, leave)
     if asked.background:
-        return json_response(reading.telling.response(queued=True))
+        return json_response(reading.projection.response(queued=True))
     await until_over(web, begun, client, leave)
-    return json_response(reading.telling.response())
+    return json_response(reading.projection.response())
 
 
-def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Leave:
+def leaving(web: Web, begun: StartedRun, asked: TurnRequest) -> Leave:
     """What is to be done if the client goes away: nobody could ever see what was not to be kept.
 
     Nor can it come back for that to another process: here it is read to its end. Who sends a key
@@ -83,7 +83,7 @@ def leaving(web: Web, begun: Begun, asked: TurnRequest) -> Leave:
     return leave
 
 
-async def until_over(web: Web, begun: Begun, client: ClientWatch, leave: Leave = stay) -> None:
+async def until_over(web: Web, begun: StartedRun, client: ClientWatch, leave: Leave = stay) -> None:
     """Wait for the response's end, or for the process's, as long as the client does.
 
     When it does not, `leave` is done. Raises ClientDisconnect then, or ApiError if its key was
@@ -96,9 +96,9 @@ async def until_over(web: Web, begun: Begun, client: ClientWatch, leave: Leave =
         raise
 
 
-async def _read_to_end(web: Web, begun: Begun) -> None:
+async def _read_to_end(web: Web, begun: StartedRun) -> None:
     # What happens here need not be read until it is over.
-    while task := web.drives.task(begun.run):
+    while task := web.executor.task(begun.run):
         await asyncio.wait([task])
     async with aclosing(begun.reading.events(begun.ensure_progress)) as events:
         async for _ in events:
@@ -113,14 +113,14 @@ async def retrieve(request: Request) -> Response:
     if stream:
         release_soon(request)
         web = web_of(request)
-        follow = pieces(reading, after=after, aside=Begun(web, reading).ensure_progress)
+        follow = pieces(reading, after=after, aside=StartedRun(web, reading).ensure_progress)
         return EventStream(follow, ClientWatch(web, request))
     return json_response(described(reading, record))
 
 
-def described(reading: Reading, record: RunRecord) -> Json:
+def described(reading: ResponseReader, record: RunRecord) -> Json:
     """The response as it is now; one that is to be cancelled comes to no other end any more."""
-    response = reading.telling.response(queued=record.status == "queued")
+    response = reading.projection.response(queued=record.status == "queued")
     if record.cancel_asked and not reading.over:
         return response | {"status": "cancelled"}
     return response
@@ -131,7 +131,7 @@ async def delete(request: Request) -> Response:
     reading, _ = await _opened(request)
     store, run = web_of(request).services.store, reading.id.run
     try:
-        await patiently(lambda: store.delete_run(run), PATIENCE_S)
+        await retry_unavailable(lambda: store.delete_run(run))
     except Conflict as error:
         message = "the run is not over; cancel it, or wait for its end"
         raise ApiError(409, message, code="response_not_completed", repeat=False) from error
@@ -143,7 +143,7 @@ async def cancel_response(request: Request) -> Response:
     web = web_of(request)
     force = flag_of(request.query_params, "force")
     reading, record = await _opened(request)
-    if not (reading.telling.background or force):
+    if not (reading.projection.background or force):
         message = "only a response with background=true can be cancelled, others with ?force=true"
         raise ApiError(400, message, code="response_not_background")
     if not reading.over or record.status == "waiting":
@@ -165,11 +165,11 @@ async def cancelled(web: Web, run: RunId) -> None:
     Raises NotFound.
     """
     await cancel(web.services, run)
-    web.drives.stop(run)
-    web.news.ring(run)
+    web.executor.stop(run)
+    web.news.notify(run)
 
 
-async def _opened(request: Request) -> tuple[Reading, RunRecord]:
+async def _opened(request: Request) -> tuple[ResponseReader, RunRecord]:
     """The response that the path names. Raises NotFound, and ApiError with 429.
 
     All entries of its run are in memory until it is made of them.

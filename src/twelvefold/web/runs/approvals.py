@@ -11,34 +11,41 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from twelvefold.core.events import ApprovalAnswered, Asked, Entry, Item, ItemRemoved, ItemsAdded
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    Entry,
+    Item,
+    ItemRemoved,
+    ItemsAdded,
+    RequestOptions,
+)
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal, Segment
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer, take
-from twelvefold.engine.commit import Driven
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.projection.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.projection.response import makes_wait, parts
-from twelvefold.web.runs.create import Begun, deleted_before, found, run_before
+from twelvefold.web.runs.create import StartedRun, deleted_before, found, run_before
 from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.target import conversation_of
 from twelvefold.web.schemas.answer_options import merge_options
 from twelvefold.web.schemas.items import ANSWER
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.schemas.validators import refuse, shown
+from twelvefold.web.schemas.validators import raise_invalid, shown
 from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import PATIENCE_S, opened, own_entries, run_of
+from twelvefold.web.streaming.reader import opened, own_entries, run_of
 
 log = get_logger(__name__)
 NOT_PENDING = "approval_not_pending"
 TAKE_S = 1.0
 Result = TypeVar("Result")
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class _Waiting:
     head: int
     next: ResponseId
     workflow: str
-    asked: Asked
+    asked: RequestOptions
 
 
 def answers(request: Request) -> bool:
@@ -60,12 +67,12 @@ def answers(request: Request) -> bool:
     return any(item["type"] == ANSWER for item in request.items)
 
 
-async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
+async def go_on(web: Web, principal: Principal, request: Request) -> StartedRun:
     """Give the answer, and go on with the run here. Raises ApiError if nothing waits for it."""
     if before := await _given_before(web, principal, request):
         return before
     try:
-        with turn_memory(web.drives.memory, principal, 0) as memory:
+        with turn_memory(web.executor.memory, principal, 0) as memory:
             return await _given(web, principal, request, memory)
     except ApiError as error:
         # The same request may have been made at the same moment.
@@ -74,7 +81,7 @@ async def go_on(web: Web, principal: Principal, request: Request) -> Begun:
         raise
 
 
-async def _given_before(web: Web, principal: Principal, request: Request) -> Begun | None:
+async def _given_before(web: Web, principal: Principal, request: Request) -> StartedRun | None:
     """What came of this very request, where it was made before under its key."""
     run = await run_before(web, principal, request.key)
     if run is None:
@@ -94,7 +101,7 @@ async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[
     """
     store = web.services.store
     record = await run_of(store, principal, run)
-    head = await patiently(lambda: store.thread(run.thread), PATIENCE_S)
+    head = await retry_unavailable(lambda: store.thread(run.thread))
     own = (Segment(head.id, head.forked_at, head.head),)
     reader = ThreadReader(store, head, own, frozenset())
     answered, part, before = -1, -1, None
@@ -112,10 +119,12 @@ async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[
     return answered
 
 
-async def _given(web: Web, principal: Principal, request: Request, memory: TurnMemory) -> Begun:
+async def _given(
+    web: Web, principal: Principal, request: Request, memory: TurnMemory
+) -> StartedRun:
     index, waiting = await _waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
-        refuse(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
+        raise_invalid(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
     _refuse_news(request, index)
     await _check_place(web, principal, request, waiting)
     if request.background:
@@ -123,7 +132,7 @@ async def _given(web: Web, principal: Principal, request: Request, memory: TurnM
             await _answer(web, principal, request, waiting, index)
         web.wake()
         return await _begun(web, principal, waiting.next)
-    with web.drives.slot(principal):
+    with web.executor.slot(principal):
         await _answer(web, principal, request, waiting, index)
         if driven := await _taken(web, waiting.next.run):
             web.drive(driven, memory.reservation)
@@ -148,12 +157,12 @@ async def _found(
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)
-        head = await patiently(lambda: store.thread(thread), PATIENCE_S)
+        head = await retry_unavailable(lambda: store.thread(thread))
         if head.principal != principal.id:
             return None
         if memory:
             await memory.hold(head.size)
-        record = await patiently(lambda: store.load(thread), PATIENCE_S)
+        record = await retry_unavailable(lambda: store.load(thread))
     except NotFound:
         return None
     told = fold(record.entries)
@@ -176,7 +185,9 @@ def _refuse_news(request: Request, index: int) -> None:
     start = 0 if request.previous or request.conversation else index + 1
     for at, item in enumerate(request.items[start:], start):
         if item["type"] == "message" and item["role"] != "assistant":
-            refuse("answer the request for approval first, and say more then", f"input[{at}]")
+            raise_invalid(
+                "answer the request for approval first, and say more then", f"input[{at}]"
+            )
 
 
 async def _check_place(web: Web, principal: Principal, request: Request, waiting: _Waiting) -> None:
@@ -184,17 +195,19 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
     id = waiting.next
     before = str(ResponseId(id.run, id.part - 1))
     if request.previous not in ("", before):
-        refuse(
+        raise_invalid(
             f"the call is one of {before}, so this must go on from there", "previous_response_id"
         )
     if request.conversation:
         head = await conversation_of(web.services, principal, request.conversation)
         if head.id != id.run.thread:
-            refuse("the call is one of another conversation", "conversation")
+            raise_invalid("the call is one of another conversation", "conversation")
     if waiting.asked.store and not request.asked.store:
-        refuse("the turn that this goes on with is kept", "store", "unsupported_value")
+        raise_invalid("the turn that this goes on with is kept", "store", "unsupported_value")
     if request.background and not waiting.asked.store:
-        refuse("the turn that this goes on with is not kept", "background", "unsupported_value")
+        raise_invalid(
+            "the turn that this goes on with is not kept", "background", "unsupported_value"
+        )
 
 
 async def _answer(
@@ -239,7 +252,7 @@ async def _is_answered(web: Web, principal: Principal, id: str, waiting: _Waitin
     """Whether the call does not wait any more. A thread that is where it was is not loaded."""
     store, thread = web.services.store, waiting.next.run.thread
     with suppress(NotFound):
-        if (await patiently(lambda: store.thread(thread), PATIENCE_S)).head == waiting.head:
+        if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
             return False
     return await _found(web, principal, id) is None
 
@@ -250,7 +263,7 @@ def _not_pending(said: Item, index: int) -> ApiError:
     return ApiError(400, message, code=NOT_PENDING, param=param)
 
 
-async def _taken(web: Web, run: RunId) -> Driven | None:
+async def _taken(web: Web, run: RunId) -> HeldRun | None:
     """The run, to be driven here; None if a worker was quicker, or will have to do it."""
     try:
         return await _once_free(partial(take, web.services, run))
@@ -270,9 +283,11 @@ async def _once_free(do: Callable[[], Awaitable[Result]]) -> Result:
         except Conflict:
             if asyncio.get_running_loop().time() >= end:
                 raise
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
 
-async def _begun(web: Web, principal: Principal, id: ResponseId, *, here: bool = False) -> Begun:
+async def _begun(
+    web: Web, principal: Principal, id: ResponseId, *, here: bool = False
+) -> StartedRun:
     reading, _ = await opened(web, principal, id, stored=False)
-    return Begun(web, reading, here=here)
+    return StartedRun(web, reading, here=here)

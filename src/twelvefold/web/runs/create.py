@@ -13,12 +13,12 @@ import msgspec
 
 from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import OVER, Heard, IdempotentRequest, Principal
+from twelvefold.core.ports import OVER, IdempotentRequest, JournalDelta, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import enqueue_run, start_run
-from twelvefold.engine.commit import Driven
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.memory_budget import Reservation
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.history.call_results import without_repeats
 from twelvefold.web.http.client_watch import ClientWatch
@@ -26,20 +26,20 @@ from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.projection.ids import ResponseId, approval_id
 from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.supervise import Supervisor
-from twelvefold.web.runs.target import Place, no_previous, place_of, resolved
+from twelvefold.web.runs.target import ThreadTarget, no_previous, resolve_target, resolved
 from twelvefold.web.schemas.responses import Request
 from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import PATIENCE_S, Reading, opened, view_of
+from twelvefold.web.streaming.reader import ResponseReader, opened, view_of
 
 LOCK_S = 5.0
 """How long a turn waits for the one before it in its conversation."""
-LOOK_S = 0.1
+POLL_INTERVAL_S = 0.1
 
 
-class Begun:
+class StartedRun:
     """A run under way; `here`: this process has begun to drive it for whoever waits for it."""
 
-    def __init__(self, web: Web, reading: Reading, *, here: bool = False) -> None:
+    def __init__(self, web: Web, reading: ResponseReader, *, here: bool = False) -> None:
         self.reading = reading
         self.run = reading.id.run
         self.here = here
@@ -51,13 +51,15 @@ class Begun:
         return self.here and not self.reading.view.started.asked.store
 
 
-async def begin(web: Web, principal: Principal, request: Request, client: ClientWatch) -> Begun:
+async def begin(
+    web: Web, principal: Principal, request: Request, client: ClientWatch
+) -> StartedRun:
     """Start what is asked for, or find what came of it when it was asked for before.
 
     Raises ApiError, and ClientDisconnect if the client leaves while the turn waits for another.
     """
     input_bytes = len(msgspec.json.encode(request.items))
-    with turn_memory(web.drives.memory, principal, input_bytes) as memory:
+    with turn_memory(web.executor.memory, principal, input_bytes) as memory:
         await memory.hold()
         try:
             return await _begun_once(web, principal, request, memory, client)
@@ -67,9 +69,9 @@ async def begin(web: Web, principal: Principal, request: Request, client: Client
 
 async def _begun_once(
     web: Web, principal: Principal, request: Request, memory: TurnMemory, client: ClientWatch
-) -> Begun:
+) -> StartedRun:
     end = asyncio.get_running_loop().time() + LOCK_S
-    place: Place | None = None
+    place: ThreadTarget | None = None
     while True:
         if before := await _made_before(web, principal, request):
             return before
@@ -86,7 +88,7 @@ async def _begun_once(
         except Conflict:
             if request.previous:
                 # Somebody else was quicker to go on from there, so this one goes on beside it.
-                place = place.beside()
+                place = place.as_fork()
             elif place.thread:
                 await _wait(web, place.thread, end, client)
                 place = None  # the turn before may have had the results that this one brings
@@ -101,7 +103,7 @@ def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
     return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
 
 
-async def _made_before(web: Web, principal: Principal, request: Request) -> Begun | None:
+async def _made_before(web: Web, principal: Principal, request: Request) -> StartedRun | None:
     run = await run_before(web, principal, request.key)
     if run is None:
         return None
@@ -113,7 +115,7 @@ async def run_before(web: Web, principal: Principal, key: IdempotentRequest | No
     if key is None:
         return None
     store = web.services.store
-    made = await patiently(lambda: store.made_before(principal.id, key.key), PATIENCE_S)
+    made = await retry_unavailable(lambda: store.made_before(principal.id, key.key))
     if made is None:
         return None
     run, body_hash = made
@@ -123,13 +125,13 @@ async def run_before(web: Web, principal: Principal, key: IdempotentRequest | No
     return run
 
 
-async def found(web: Web, principal: Principal, id: ResponseId) -> Begun:
+async def found(web: Web, principal: Principal, id: ResponseId) -> StartedRun:
     """What came of a request before. Raises ApiError if it was deleted: it is not done again."""
     try:
         reading, _ = await opened(web, principal, id, stored=False)
     except NotFound as error:
         raise deleted_before() from error
-    return Begun(web, reading)
+    return StartedRun(web, reading)
 
 
 def deleted_before() -> ApiError:
@@ -140,32 +142,34 @@ def deleted_before() -> ApiError:
 
 async def _placed(
     web: Web, principal: Principal, request: Request, memory: TurnMemory
-) -> tuple[Request, Place]:
+) -> tuple[Request, ThreadTarget]:
     """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
     request = replace(request, items=await resolved(web, principal, request.items))
-    place = await place_of(web.services, principal, request, memory)
+    place = await resolve_target(web.services, principal, request, memory)
     return replace(request, items=without_repeats(request.items, place.calls)), place
 
 
 async def _begun(
-    web: Web, principal: Principal, request: Request, place: Place, memory: TurnMemory
-) -> Begun:
+    web: Web, principal: Principal, request: Request, place: ThreadTarget, memory: TurnMemory
+) -> StartedRun:
     if request.background:
         return await _enqueued(web, principal, request, place)
-    with web.drives.slot(principal):
+    with web.executor.slot(principal):
         driven = await start_run(web.services, **_new_run(principal, request, place))
         return drive_here(web, driven, memory.reservation)
 
 
-async def _enqueued(web: Web, principal: Principal, request: Request, place: Place) -> Begun:
+async def _enqueued(
+    web: Web, principal: Principal, request: Request, place: ThreadTarget
+) -> StartedRun:
     async with web.queue.place(principal):
         run, first = await enqueue_run(web.services, **_new_run(principal, request, place))
     web.wake()
     # Nothing is read: whatever becomes of the database now, what is written is done.
-    return Begun(web, _reading_of(web, run, first, background=True))
+    return StartedRun(web, _reading_of(web, run, first, background=True))
 
 
-def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, Any]:
+def _new_run(principal: Principal, request: Request, place: ThreadTarget) -> dict[str, Any]:
     """What is asked for, as the engine takes it."""
     return {
         "workflow": request.workflow.name,
@@ -179,19 +183,19 @@ def _new_run(principal: Principal, request: Request, place: Place) -> dict[str, 
     }
 
 
-def drive_here(web: Web, driven: Driven, reservation: Reservation) -> Begun:
+def drive_here(web: Web, driven: HeldRun, reservation: Reservation) -> StartedRun:
     """Drive a new run in this process, whether or not anybody waits for it; it keeps the bytes."""
     first = next(one for one in driven.thread.latest if isinstance(one.event, RunStarted))
     reading = _reading_of(web, driven.run, first, background=False)
     web.drive(driven, reservation)
-    return Begun(web, reading, here=True)
+    return StartedRun(web, reading, here=True)
 
 
-def _reading_of(web: Web, run: RunId, first: Entry, *, background: bool) -> Reading:
+def _reading_of(web: Web, run: RunId, first: Entry, *, background: bool) -> ResponseReader:
     started = cast("RunStarted", first.event)
     view = view_of(web.settings, started, background=background)
-    reading = Reading(web, ResponseId(run), view, first, first.position)
-    reading.hear(Heard((), (first,)))
+    reading = ResponseReader(web, ResponseId(run), view, first, first.position)
+    reading.apply(JournalDelta((), (first,)))
     return reading
 
 
@@ -204,7 +208,7 @@ async def _wait(web: Web, thread: ThreadId, end: float, client: ClientWatch) -> 
     while True:
         if asyncio.get_running_loop().time() >= end:
             raise _locked("the turn before is not over; try again in a moment", repeat=True)
-        await asyncio.sleep(LOOK_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
+        await asyncio.sleep(POLL_INTERVAL_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
         await client.check()
         is_under_way = is_under_way and await _is_under_way(web, thread)
         if not is_under_way:
@@ -215,7 +219,7 @@ async def _is_under_way(web: Web, thread: ThreadId) -> bool:
     """Whether the thread's last run is not over. Raises ApiError if it waits for a person."""
     store = web.services.store
     try:
-        latest = (await patiently(lambda: store.listed_thread(thread), PATIENCE_S)).latest
+        latest = (await retry_unavailable(lambda: store.listed_thread(thread))).latest
     except NotFound:
         return False  # it was deleted; the turn is refused when its place is looked up again
     if latest is None or latest.status in OVER:
@@ -227,7 +231,7 @@ async def _is_under_way(web: Web, thread: ThreadId) -> bool:
 
 async def _refuse_waiting(web: Web, thread: ThreadId) -> None:
     """Raise ApiError with what the thread's run waits for, if it still does."""
-    record = await patiently(lambda: web.services.store.load(thread), PATIENCE_S)
+    record = await retry_unavailable(lambda: web.services.store.load(thread))
     told = fold(record.entries)
     if told.status == "active" and told.waits:
         call = told.pending[0]

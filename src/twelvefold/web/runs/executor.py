@@ -13,8 +13,8 @@ from typing import Self
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.commit import Driven
-from twelvefold.engine.drain import Hand
+from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
@@ -28,7 +28,7 @@ from twelvefold.web.runs.run_slots import RunPlaces
 log = get_logger(__name__)
 
 
-class Drives:
+class RunExecutor:
     """Runs in flight, at most `max_runs` at once; open as long as the body runs.
 
     A request takes a slot before it writes a run, so that no run is written that nobody drives:
@@ -56,7 +56,7 @@ class Drives:
         self._preparation = Preparation(services)
         self._stopping = False
         self._group = asyncio.TaskGroup()
-        self._hands: dict[RunId, Hand] = {}
+        self._hands: dict[RunId, DrainGuard] = {}
         self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -97,7 +97,7 @@ class Drives:
             yield
 
     def start(
-        self, driven: Driven, listener: Listener, reservation: Reservation | None = None
+        self, driven: HeldRun, listener: Listener, reservation: Reservation | None = None
     ) -> "asyncio.Task[Outcome | None]":
         """Drive a run to its rest, whether or not anybody waits for it.
 
@@ -111,7 +111,7 @@ class Drives:
         reservation.keep()
         reservation.grow_to(driven.thread.size)
         self._places.take(principal)
-        hand = Hand(GrowingListener(listener, reservation), lambda: self._stopping)
+        hand = DrainGuard(GrowingListener(listener, reservation), lambda: self._stopping)
         drive = self._shares.measured(principal, partial(self._driven, driven, hand))
         task = self._group.create_task(drive, name=f"drive {driven.run}")
         self._hands[driven.run], self._tasks[driven.run] = hand, task
@@ -149,7 +149,7 @@ class Drives:
                 hand.leave()
             await asyncio.wait([*self._tasks.values()])
 
-    async def _driven(self, driven: Driven, hand: Hand) -> Outcome | None:
+    async def _driven(self, driven: HeldRun, hand: DrainGuard) -> Outcome | None:
         with bind(run=str(driven.run)):
             try:
                 await self._preparation.ready()

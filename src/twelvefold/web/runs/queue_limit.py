@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from twelvefold.core.ports import Principal, Store
-from twelvefold.engine.commands import PATIENCE_S
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.web.http.errors import ApiError
 
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 """How old a count may be; what other processes have added since is seen only then."""
 RETRY_S = 5.0
 REMEMBERED = 1_000
@@ -25,7 +24,7 @@ class _Count:
     counted_at: float = float("-inf")
 
 
-class Queue:
+class QueueLimiter:
     """Admits background runs of these workflows while fewer than `most` wait.
 
     `most_per_principal` of them may be one principal's; None: half of `most`. Runs of other
@@ -80,12 +79,11 @@ class Queue:
         return count
 
     async def _check(self, count: _Count, most: int, principal: str | None = None) -> None:
-        if self._clock() >= count.counted_at + LOOK_S:
-            count.waiting = await patiently(
+        if self._clock() >= count.counted_at + POLL_INTERVAL_S:
+            count.waiting = await retry_unavailable(
                 lambda: self._store.queued_runs(
                     workflows=self._workflows, limit=most, principal=principal
-                ),
-                PATIENCE_S,
+                )
             )
             count.counted_at = self._clock()
         if count.waiting >= most:

@@ -12,7 +12,7 @@ from twelvefold.web.http.errors import ApiError
 from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.notifier import POLL_ELSEWHERE_S, POLL_HERE_S
-from twelvefold.web.streaming.reader import Reading
+from twelvefold.web.streaming.reader import ResponseReader
 
 log = get_logger(__name__)
 
@@ -26,7 +26,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, web: Web, reading: Reading, *, clock: Callable[[], float] = time.monotonic
+        self, web: Web, reading: ResponseReader, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._web = web
         self._reading = reading
@@ -41,7 +41,7 @@ class Supervisor:
         Returns after how many seconds the next check is due. A check that has begun is not
         interrupted by a cancellation: a run that is claimed here is driven here.
         """
-        if self._web.drives.task(self._run):
+        if self._web.executor.task(self._run):
             return POLL_HERE_S
         if self._web.draining.is_set():
             work = self._end_unseen()
@@ -69,7 +69,7 @@ class Supervisor:
     def _is_taken_care_of(self, record: RunRecord) -> bool:
         """Whether a process drives the run, or a worker will, or it rests."""
         rests = record.status in OVER or record.status == "waiting"
-        return rests or record.leased or self._reading.telling.background
+        return rests or record.leased or self._reading.projection.background
 
     async def _continue(self, record: RunRecord) -> None:
         try:
@@ -83,7 +83,7 @@ class Supervisor:
             pass  # another process was quicker
         except CancelAsked:
             await cancel(self._web.services, self._run)
-        self._web.news.ring(self._run)
+        self._web.news.notify(self._run)
 
     async def _take_up(self, record: RunRecord) -> None:
         if record.workflow in self._web.services.workflows:
@@ -99,7 +99,7 @@ class Supervisor:
     async def _drive_here(self, principal: Principal) -> None:
         """Claim the run and drive it. Raises ApiError where there is no place for it."""
         web = self._web
-        with web.drives.slot(principal), turn_memory(web.drives.memory, principal, 0) as memory:
+        with web.executor.slot(principal), turn_memory(web.executor.memory, principal, 0) as memory:
             await memory.hold((await web.services.store.thread(self._run.thread)).size)
             web.drive(await take(web.services, self._run), memory.reservation)
 
@@ -127,5 +127,5 @@ class Supervisor:
             await cancel(services, self._run)
         except ServiceFault as error:
             log.warning("run_not_ended", run=str(self._run), error=error)
-        self._web.news.ring(self._run)
+        self._web.news.notify(self._run)
         return POLL_HERE_S

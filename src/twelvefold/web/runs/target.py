@@ -24,7 +24,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, RunRecord, Segment, Store, ThreadHead
 from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
-from twelvefold.engine.retry import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 from twelvefold.web.history.call_results import NO_CALLS, CallHistory, brings_calls, history_of
@@ -34,16 +34,16 @@ from twelvefold.web.http.errors import ApiError
 from twelvefold.web.projection.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.runs.run_slots import TurnMemory
-from twelvefold.web.runs.visibility import head_of
+from twelvefold.web.runs.visibility import visible_head
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.schemas.validators import refuse, shown
+from twelvefold.web.schemas.validators import raise_invalid, shown
 from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import PATIENCE_S, run_of
+from twelvefold.web.streaming.reader import run_of
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ThreadTarget:
     """Where a turn goes. `end` is the position that it goes on from, if it matters.
 
     `fork`: on a thread of its own from there, not behind the end of that one.
@@ -54,17 +54,17 @@ class Place:
     end: int = 0
     calls: CallHistory = NO_CALLS
 
-    def beside(self) -> "Place":
+    def as_fork(self) -> "ThreadTarget":
         """The same point of the conversation, but on a thread of its own."""
         return replace(self, fork=True)
 
 
-NEW = Place()
+NEW = ThreadTarget()
 
 
-async def place_of(
+async def resolve_target(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
-) -> Place:
+) -> ThreadTarget:
     """Where the turn that is asked for goes; `memory` holds what is loaded of it then.
 
     Raises ApiError.
@@ -81,15 +81,15 @@ async def place_of(
 
 async def _in_conversation(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
-) -> Place:
+) -> ThreadTarget:
     head = await conversation_of(services, principal, request.conversation)
     # A journal only grows, so what is full by what its row says need not be loaded.
     check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
     await memory.hold(head.size)
     if not brings_calls(request.items):
-        return Place(head.id)
+        return ThreadTarget(head.id)
     calls = await _calls_before(services, head, head.head)
-    return Place(head.id, end=head.head, calls=calls)
+    return ThreadTarget(head.id, end=head.head, calls=calls)
 
 
 async def _calls_before(services: Services, head: ThreadHead, end: int) -> CallHistory:
@@ -101,7 +101,7 @@ async def _calls_before(services: Services, head: ThreadHead, end: int) -> CallH
 async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
     """A conversation of the principal's. Raises ApiError with 404."""
     try:
-        return await head_of(services.store, principal, parse_conversation_id(id))
+        return await visible_head(services.store, principal, parse_conversation_id(id))
     except NotFound:
         message = f"there is no conversation {shown(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
@@ -112,18 +112,20 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
 
 async def _behind_response(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
-) -> Place:
+) -> ThreadTarget:
     store = services.store
     try:
         id = ResponseId.parse(request.previous)
         run = await run_of(store, principal, id.run)
         await memory.hold(run.thread_size)
-        head = await patiently(lambda: store.thread(id.run.thread), PATIENCE_S)
+        head = await retry_unavailable(lambda: store.thread(id.run.thread))
         started, last = await _part(store, head, run, id)
     except NotFound:
         raise no_previous(request.previous) from None
     if run.workflow != request.workflow.name:
-        refuse(f"the previous response is of {run.workflow!r}, and so must be this one", "model")
+        raise_invalid(
+            f"the previous response is of {run.workflow!r}, and so must be this one", "model"
+        )
     _check_ended(last.event)
     end, calls = last.position, NO_CALLS
     if brings_calls(request.items):
@@ -131,7 +133,7 @@ async def _behind_response(
     # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
     grows = isinstance(last.event, RunFinished) and not started.asked.conversation
     grows = grows and end == head.head and request.asked.store
-    return Place(head.id, not grows, end, calls)
+    return ThreadTarget(head.id, not grows, end, calls)
 
 
 def no_previous(id: str) -> ApiError:
@@ -170,9 +172,9 @@ async def _part(
 def _check_ended(last: Event) -> None:
     at, code = "previous_response_id", "previous_response_not_completed"
     if isinstance(last, OutcomeUnknown):
-        refuse("an operator has to settle what came of its last call first", at, code)
+        raise_invalid("an operator has to settle what came of its last call first", at, code)
     if not isinstance(last, RunFinished | ApprovalAsked):
-        refuse("it is not over yet", at, code)
+        raise_invalid("it is not over yet", at, code)
 
 
 # --- references -------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ async def resolved(
             size += len(msgspec.json.encode(item))
             if size > INPUT_BYTES:
                 message = f"what is referred to is longer than {INPUT_BYTES} bytes"
-                refuse(message, f"{at}[{index}].id", "input_too_large")
+                raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
     if not web.takes_images:
         refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
@@ -212,13 +214,13 @@ async def _referred(
             known[thread] = await _items(web, principal, thread)
         found = await known[thread].item(id)
     except NotFound:
-        refuse(f"there is no item {shown(id)}", at, "item_not_found")
+        raise_invalid(f"there is no item {shown(id)}", at, "item_not_found")
     return {key: value for key, value in found.items() if value is not None}
 
 
 async def _items(web: Web, principal: Principal, thread: ThreadId) -> ItemPages:
     """The items of a thread that were to be kept. Raises NotFound."""
     store, how = web.services.store, web.settings
-    head = await head_of(store, principal, thread)
+    head = await visible_head(store, principal, thread)
     view = ItemView(how.tool_items, how.tool_outputs, kept_only=True)
     return await items_of(store, head, view)

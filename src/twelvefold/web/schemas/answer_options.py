@@ -6,7 +6,7 @@ even where its value is the default or null, and needs the scope `runs` beside `
 
 from msgspec import structs
 
-from twelvefold.core.events import Asked
+from twelvefold.core.events import RequestOptions
 from twelvefold.web.schemas.responses import Request, check_choice
 
 UNCHANGING = frozenset(
@@ -27,7 +27,7 @@ def changed_options(request: Request) -> frozenset[str]:
     return request.given - UNCHANGING
 
 
-def merge_options(run: Asked, request: Request) -> Asked:
+def merge_options(run: RequestOptions, request: Request) -> RequestOptions:
     """The run's options with those that the answer gives in their place.
 
     `store`, `conversation` and `stop` stay the run's. Raises ApiError if the choice of a tool and

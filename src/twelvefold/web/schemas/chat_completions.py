@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.core.events import Asked, Item
+from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.schemas.chat_messages import items_of_messages, messages_of
 from twelvefold.web.schemas.items import TOOL_NAME, function_of
@@ -29,8 +29,8 @@ from twelvefold.web.schemas.validators import (
     metadata,
     number,
     one_of,
+    raise_invalid,
     record,
-    refuse,
     short,
     shown,
     text,
@@ -52,7 +52,7 @@ def _format(value: Any, at: str) -> Item:
         return {"type": kind}
     if kind != "json_schema":
         message = f"must be text, json_schema or json_object, not {shown(kind)}"
-        refuse(message, f"{at}.type", "unsupported_value")
+        raise_invalid(message, f"{at}.type", "unsupported_value")
     schema = members(given, {"json_schema": _SCHEMA}, ("json_schema",), f"{at}.")["json_schema"]
     return {"type": "json_schema", **schema}
 
@@ -61,16 +61,16 @@ def _tool(value: Any, at: str) -> Item:
     given = an_object(value, at)
     kind = given.pop("type", None)
     if kind is None:
-        refuse("is missing", f"{at}.type", "missing_required_parameter")
+        raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
     if kind != "function":
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     tool: Item = members(given, {"function": function_of}, ("function",), f"{at}.")["function"]
     return tool
 
 
 def _sequence(value: Any, at: str) -> str:
     if not text(value, at):
-        refuse("must have a character at least", at)
+        raise_invalid("must have a character at least", at)
     return str(value)
 
 
@@ -142,7 +142,7 @@ def parse_chat(
     workflow = workflow_of(given["model"], workflows)
     stream = given.get("stream", False)
     if "stream_options" in given and not stream:
-        refuse("is for streams alone", "stream_options")
+        raise_invalid("is for streams alone", "stream_options")
     turn = Request(
         workflow,
         items_of_messages(given["messages"], images=images),
@@ -154,7 +154,7 @@ def parse_chat(
     return ChatRequest(turn, given.get("stream_options", {}).get("include_usage", False))
 
 
-def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> Asked:
+def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> RequestOptions:
     most = given.get("max_completion_tokens", given.get("max_tokens"))
     form, verbosity = given.get("response_format"), given.get("verbosity")
     said = ({"format": form} if form else {}) | ({"verbosity": verbosity} if verbosity else {})
@@ -165,7 +165,7 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> Asked:
     choice = given.get("tool_choice")
     if choice is not None:
         choice = _choice(choice, own | set(workflow.by_name))
-    return Asked(
+    return RequestOptions(
         tools=tools,
         tool_choice=choice,
         choice_holds=_demands(choice, own),
@@ -196,7 +196,7 @@ def _choice(value: Any, names: set[str]) -> str | Item:
         named = record({"function": function}, "function")(given, at)["function"]
         return {"type": kind, **named}
     if kind != "allowed_tools":
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     tool = record({"type": one_of("function"), "function": function}, "type", "function")
     allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
     chosen = record({"allowed_tools": allowed}, "allowed_tools")(given, at)["allowed_tools"]

@@ -16,8 +16,8 @@ from twelvefold.web.schemas.validators import (
     list_of,
     members,
     one_of,
+    raise_invalid,
     record,
-    refuse,
     shown,
     text,
     unless,
@@ -59,7 +59,7 @@ def _message(value: Any, at: str) -> list[Item]:
     role = an_object(value, at).get("role")
     if role == "function":
         message = "role 'function' is not supported here; use role 'tool'"
-        refuse(message, f"{at}.role", "unsupported_value")
+        raise_invalid(message, f"{at}.role", "unsupported_value")
     if role == "tool":
         return [_result(value, at)]
     if role == "assistant":
@@ -86,7 +86,7 @@ def _assistant(value: Any, at: str) -> list[Item]:
     content: str | list[Item] | None = given.get("content", given.get("refusal"))
     calls: list[Item] = given.get("tool_calls", [])
     if content is None and not calls:
-        refuse("is missing", f"{at}.content", "missing_required_parameter")
+        raise_invalid("is missing", f"{at}.content", "missing_required_parameter")
     # Beside calls an empty text says nothing.
     return calls if calls and not content else [_said("assistant", content or ""), *calls]
 
@@ -95,7 +95,7 @@ def _call(value: Any, at: str) -> Item:
     fields: Mapping[str, Check] = {"id": CALL_ID, "function": _function, "type": anything}
     given = members(_known(an_object(value, at), fields), fields, ("id", "function"), f"{at}.")
     if (kind := given.get("type", "function")) != "function":
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     return {"type": "function_call", "call_id": given["id"], **given["function"]}
 
 
@@ -120,7 +120,9 @@ def _parts(*kinds: str, to: str = "input_text") -> Check:
         kind = given.pop("type", None)
         if kind not in kinds:
             known = ", ".join(kinds)
-            refuse(f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value")
+            raise_invalid(
+                f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value"
+            )
         if kind == "image_url":
             image = members(given, {"image_url": _IMAGE}, ("image_url",), f"{at}.")["image_url"]
             about = {"detail": image["detail"]} if "detail" in image else {}

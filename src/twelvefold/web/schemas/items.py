@@ -17,8 +17,8 @@ from twelvefold.web.schemas.validators import (
     matching,
     members,
     one_of,
+    raise_invalid,
     record,
-    refuse,
     short,
     shown,
     text,
@@ -82,7 +82,7 @@ def items_of(value: Any, at: str) -> tuple[Item, ...]:
     if type(value) is str:
         return ({"type": "message", "role": "user", "content": value},)
     if type(value) is not list:
-        refuse("must be a string or an array of items", at, "invalid_type")
+        raise_invalid("must be a string or an array of items", at, "invalid_type")
     return tuple(list_of(item_of, least=1)(value, at))
 
 
@@ -97,7 +97,7 @@ def item_of(value: Any, at: str) -> Item:
     if kind == RESULT:
         return _result(given, at)
     if type(kind) is not str or kind not in _ITEMS:
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     fields, needed = _ITEMS[kind]
     return {"type": kind, **members(given, fields, needed, f"{at}.")}
 
@@ -127,8 +127,10 @@ def _parts(kinds: tuple[str, ...]) -> Check:
         if type(kind) is not str or kind not in kinds:
             known = ", ".join(kinds)
             if kind in ("input_file", "input_audio"):
-                refuse(f"{kind} is not supported here", f"{at}.type", "unsupported_value")
-            refuse(f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value")
+                raise_invalid(f"{kind} is not supported here", f"{at}.type", "unsupported_value")
+            raise_invalid(
+                f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value"
+            )
         fields, needed = _PARTS[kind]
         return {"type": kind, **members(given, fields, needed, f"{at}.")}
 
@@ -151,7 +153,7 @@ def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
             if part["type"] == "input_image":
                 message = "images are not passed on to this server's model"
-                refuse(message, f"{place}.{key}[{index}].type", "unsupported_value")
+                raise_invalid(message, f"{place}.{key}[{index}].type", "unsupported_value")
 
 
 TOOL_NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
@@ -171,9 +173,9 @@ def tool_of(value: Any, at: str) -> Item:
     given = an_object(value, at)
     kind = given.pop("type", None)
     if kind is None:
-        refuse("is missing", f"{at}.type", "missing_required_parameter")
+        raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
     if kind != "function":
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     return function_of(given, at)
 
 
@@ -187,7 +189,7 @@ def function_of(value: Any, at: str) -> Item:
 def _check_schema(schema: Mapping[str, Any], at: str) -> None:
     """As much as every model's server wants of a function's parameters."""
     if schema.get("type", "object") != "object":
-        refuse(f"must be the schema of an object, not of {shown(schema['type'])}", at)
+        raise_invalid(f"must be the schema of an object, not of {shown(schema['type'])}", at)
     for key, one in an_object(schema.get("properties") or {}, f"{at}.properties").items():
         if type(one) is not bool:
             an_object(one, f"{at}.properties.{key}")

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 from starlette.requests import Request as HTTPRequest
 
-from twelvefold.core.events import PLAIN, Asked, Item
+from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.body_limit import parse_json
@@ -31,8 +31,8 @@ from twelvefold.web.schemas.validators import (
     metadata,
     number,
     one_of,
+    raise_invalid,
     record,
-    refuse,
     short,
     shown,
     text,
@@ -59,7 +59,7 @@ def _format(value: Any, at: str) -> Item:
         return {"type": kind}
     if kind != "json_schema":
         message = f"must be text, json_schema or json_object, not {shown(kind)}"
-        refuse(message, f"{at}.type", "unsupported_value")
+        raise_invalid(message, f"{at}.type", "unsupported_value")
     fields = {"name": TOOL_NAME, "schema": an_object, "description": text, "strict": flag}
     return {"type": "json_schema", **members(given, fields, ("name", "schema"), f"{at}.")}
 
@@ -120,7 +120,7 @@ class Request:
 
     workflow: Workflow
     items: tuple[Item, ...]
-    asked: Asked
+    asked: RequestOptions
     stream: bool = False
     background: bool = False
     previous: str = ""
@@ -180,11 +180,11 @@ def parse(
 def _check_together(given: Mapping[str, Any]) -> None:
     if "previous_response_id" in given and "conversation" in given:
         message = "excludes conversation; give one of the two"
-        refuse(message, "previous_response_id", "mutually_exclusive_parameters")
+        raise_invalid(message, "previous_response_id", "mutually_exclusive_parameters")
     if given.get("background") and not given.get("store", True):
-        refuse("needs store to be true", "background", "unsupported_value")
+        raise_invalid("needs store to be true", "background", "unsupported_value")
     if "stream_options" in given and not given.get("stream"):
-        refuse("is for streams alone", "stream_options")
+        raise_invalid("is for streams alone", "stream_options")
 
 
 def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
@@ -234,7 +234,9 @@ def tool_items_of(headers: Mapping[str, str]) -> str:
     return wanted
 
 
-def _asked(given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, str]) -> Asked:
+def _asked(
+    given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, str]
+) -> RequestOptions:
     tools = tuple(given.get("tools", ()))
     check_names(tools, workflow, "tools[{}].name")
     choice = given.get("tool_choice")
@@ -243,7 +245,7 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, s
     if "tools" in given or not any(item["type"] == ANSWER for item in given["input"]):
         # The tools of an answer without any are those of the run that it answers.
         check_choice(choice, tools, workflow)
-    asked = Asked(
+    asked = RequestOptions(
         **{name: given[name] for name in _PASSED if name in given},
         tools=tools,
         tool_choice=choice,
@@ -253,7 +255,7 @@ def _asked(given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, s
         hops=hops_of(headers),
         tool_items=tool_items_of(headers),
     )
-    return PLAIN if asked == PLAIN else asked
+    return DEFAULT_OPTIONS if asked == DEFAULT_OPTIONS else asked
 
 
 def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None:
@@ -262,9 +264,9 @@ def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None
     for index, tool in enumerate(tools):
         name, at = tool["name"], param.format(index)
         if name in workflow.by_name:
-            refuse(f"{name!r} is a tool of the server's own; give yours another name", at)
+            raise_invalid(f"{name!r} is a tool of the server's own; give yours another name", at)
         if name in names:
-            refuse(f"{name!r} is there twice", at)
+            raise_invalid(f"{name!r} is there twice", at)
         names.add(name)
 
 
@@ -277,7 +279,7 @@ def _choice(value: Any) -> str | Item:
     if kind == "function":
         return {"type": kind, **record({"name": text}, "name")(given, at)}
     if kind != "allowed_tools":
-        refuse(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
     tool = record({"type": one_of("function"), "name": text}, "type", "name")
     allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
     return {"type": kind, **allowed(given, at)}
@@ -300,7 +302,7 @@ def known_tool(names: set[str]) -> Check:
     def check(value: Any, at: str) -> str:
         name = text(value, at)
         if name not in names:
-            refuse(f"there is no tool {shown(name)}", at)
+            raise_invalid(f"there is no tool {shown(name)}", at)
         return name
 
     return check

@@ -23,7 +23,7 @@ _NAMES = {
 }
 
 
-def refuse(message: str, at: str, code: str = "invalid_value") -> NoReturn:
+def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoReturn:
     """Refuse a request because of one of its parameters. Raises ApiError."""
     raise ApiError(400, f"{at}: {message}", code=code, param=at)
 
@@ -37,7 +37,7 @@ def shown(value: object) -> str:
 def _typed(value: object, wanted: type, at: str) -> None:
     if type(value) is not wanted:
         found = _NAMES.get(type(value), "something else")
-        refuse(f"must be {_NAMES[wanted]}, not {found}", at, "invalid_type")
+        raise_invalid(f"must be {_NAMES[wanted]}, not {found}", at, "invalid_type")
 
 
 def flag(value: Any, at: str) -> bool:
@@ -59,7 +59,7 @@ def short(most: int) -> Check:
         _typed(value, str, at)
         if len(value) > most:
             code = "string_above_max_length"
-            refuse(f"must have at most {most} characters, not {len(value)}", at, code)
+            raise_invalid(f"must have at most {most} characters, not {len(value)}", at, code)
         return str(value)
 
     return check
@@ -72,7 +72,7 @@ def matching(pattern: str, what: str) -> Check:
     def check(value: Any, at: str) -> str:
         _typed(value, str, at)
         if not compiled.fullmatch(value):
-            refuse(f"must be {what}, not {shown(value)}", at)
+            raise_invalid(f"must be {what}, not {shown(value)}", at)
         return str(value)
 
     return check
@@ -84,7 +84,7 @@ def one_of(*words: str) -> Check:
     def check(value: Any, at: str) -> str:
         _typed(value, str, at)
         if value not in words:
-            refuse(f"must be one of {', '.join(words)}, not {shown(value)}", at)
+            raise_invalid(f"must be one of {', '.join(words)}, not {shown(value)}", at)
         return str(value)
 
     return check
@@ -96,9 +96,9 @@ def whole(least: int, most: int | None = None) -> Check:
     def check(value: Any, at: str) -> int:
         _typed(value, int, at)
         if value < least:
-            refuse(f"must be at least {least}", at, "integer_below_min_value")
+            raise_invalid(f"must be at least {least}", at, "integer_below_min_value")
         if most is not None and value > most:
-            refuse(f"must be at most {most}", at, "integer_above_max_value")
+            raise_invalid(f"must be at most {most}", at, "integer_above_max_value")
         return int(value)
 
     return check
@@ -111,9 +111,9 @@ def number(least: float, most: float) -> Check:
         if type(value) is not int:
             _typed(value, float, at)
         if value < least:
-            refuse(f"must be at least {least:g}", at, "decimal_below_min_value")
+            raise_invalid(f"must be at least {least:g}", at, "decimal_below_min_value")
         if value > most:
-            refuse(f"must be at most {most:g}", at, "decimal_above_max_value")
+            raise_invalid(f"must be at most {most:g}", at, "decimal_above_max_value")
         return float(value)
 
     return check
@@ -125,9 +125,9 @@ def list_of(check: Check, *, least: int = 0, most: int | None = None) -> Check:
     def checked(value: Any, at: str) -> list[Any]:
         _typed(value, list, at)
         if len(value) < least:
-            refuse(f"must have at least {least} element(s)", at, "array_below_min_length")
+            raise_invalid(f"must have at least {least} element(s)", at, "array_below_min_length")
         if most is not None and len(value) > most:
-            refuse(f"must have at most {most} elements", at, "array_above_max_length")
+            raise_invalid(f"must have at most {most} elements", at, "array_above_max_length")
         return [check(one, f"{at}[{index}]") for index, one in enumerate(value)]
 
     return checked
@@ -161,10 +161,10 @@ def members(
     given = {key: one for key, one in value.items() if one is not None}
     for key in needed:
         if key not in given:
-            refuse("is missing", f"{prefix}{key}", "missing_required_parameter")
+            raise_invalid("is missing", f"{prefix}{key}", "missing_required_parameter")
     for key in given:
         if key not in fields:
-            refuse("is not known", f"{prefix}{_name(key)}", "unknown_parameter")
+            raise_invalid("is not known", f"{prefix}{_name(key)}", "unknown_parameter")
     return {key: fields[key](one, f"{prefix}{key}") for key, one in given.items()}
 
 
@@ -174,7 +174,7 @@ def _name(key: str) -> str:
 
 def unsupported(value: Any, at: str) -> NoReturn:
     """A parameter that the API has and this server has not."""
-    refuse("is not supported here", at, "unsupported_parameter")
+    raise_invalid("is not supported here", at, "unsupported_parameter")
 
 
 def unless(*harmless: object) -> Check:
@@ -182,7 +182,7 @@ def unless(*harmless: object) -> Check:
 
     def check(value: Any, at: str) -> None:
         if not any(type(value) is type(one) and value == one for one in harmless):
-            refuse("is not supported here; use /v1/responses", at, "unsupported_parameter")
+            raise_invalid("is not supported here; use /v1/responses", at, "unsupported_parameter")
 
     return check
 
@@ -191,10 +191,10 @@ def metadata(value: Any, at: str) -> dict[str, str]:
     """What a caller wants kept. Source: `metadata` of the OpenAI API."""
     _typed(value, dict, at)
     if len(value) > 16:
-        refuse("must have at most 16 pairs", at, "object_above_max_properties")
+        raise_invalid("must have at most 16 pairs", at, "object_above_max_properties")
     for key, one in value.items():
         if len(key) > 64:
-            refuse("a key must have at most 64 characters", at)
+            raise_invalid("a key must have at most 64 characters", at)
         _VALUE(one, f"{at}.{key}")
     return dict(value)
 

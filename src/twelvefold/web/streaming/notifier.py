@@ -19,52 +19,52 @@ POLL_ELSEWHERE_S = 5.0
 """How often to look where the watch rings: for when the database keeps it from it."""
 
 
-class News:
+class RunNotifier:
     """One process's bells, by run."""
 
     def __init__(self) -> None:
-        self._ears: dict[RunId, set[Ear]] = {}
+        self._ears: dict[RunId, set[Subscription]] = {}
         # Whoever drives a run holds its bell, so it is here as long as the run is driven here.
-        self._bells: WeakValueDictionary[RunId, _Bell] = WeakValueDictionary()
+        self._bells: WeakValueDictionary[RunId, _NotifyingListener] = WeakValueDictionary()
         self._joined = asyncio.Event()
 
-    def bell(self, run: RunId) -> Listener:
+    def listener(self, run: RunId) -> Listener:
         """What to hand to whoever drives the run."""
-        bell = _Bell(self, run)
-        self._bells[run] = bell
-        return bell
+        listener = _NotifyingListener(self, run)
+        self._bells[run] = listener
+        return listener
 
-    def ring(self, run: RunId) -> None:
+    def notify(self, run: RunId) -> None:
         """There is something new about this run."""
-        for ear in self._ears.get(run, ()):
-            ear.heard.set()
+        for subscription in self._ears.get(run, ()):
+            subscription.heard.set()
 
-    def ring_all(self, threads: Container[ThreadId]) -> None:
+    def notify_threads(self, threads: Container[ThreadId]) -> None:
         """There is something new in these threads."""
         for run in self._ears:
             if run.thread in threads:
-                self.ring(run)
+                self.notify(run)
 
     def wake(self) -> None:
         """Have every reader look up: the process is about to end."""
         for run in self._ears:
-            self.ring(run)
+            self.notify(run)
 
     @contextmanager
-    def listening(self, run: RunId) -> "Iterator[Ear]":
+    def subscribe(self, run: RunId) -> "Iterator[Subscription]":
         """Hear the run's bell as long as the body runs."""
-        ear = Ear(self, run)
-        self._ears.setdefault(run, set()).add(ear)
+        subscription = Subscription(self, run)
+        self._ears.setdefault(run, set()).add(subscription)
         self._joined.set()
         try:
-            yield ear
+            yield subscription
         finally:
-            ears = self._ears[run]
-            ears.discard(ear)
-            if not ears:
+            subscriptions = self._ears[run]
+            subscriptions.discard(subscription)
+            if not subscriptions:
                 del self._ears[run]
 
-    def rings_here(self, run: RunId) -> bool:
+    def is_driven_here(self, run: RunId) -> bool:
         """Whether somebody in this process drives the run now."""
         return run in self._bells
 
@@ -73,30 +73,30 @@ class News:
         while not self._ears:
             self._joined.clear()
             await self._joined.wait()
-        return {run.thread for run in self._ears if not self.rings_here(run)}
+        return {run.thread for run in self._ears if not self.is_driven_here(run)}
 
 
-class Ear:
+class Subscription:
     """One reader's. What was rung since `heard` was cleared is not missed."""
 
-    def __init__(self, news: News, run: RunId) -> None:
+    def __init__(self, news: RunNotifier, run: RunId) -> None:
         self.heard = asyncio.Event()
         self._news = news
         self._run = run
 
     async def wait(self, at_most_s: float) -> None:
         """Until it is time to look again."""
-        is_here = self._news.rings_here(self._run)
+        is_here = self._news.is_driven_here(self._run)
         poll_s = POLL_HERE_S if is_here else POLL_ELSEWHERE_S
         with suppress(TimeoutError):
             async with asyncio.timeout(min(poll_s, at_most_s)):
                 await self.heard.wait()
 
 
-class _Bell:
+class _NotifyingListener:
     """A listener that rings when there is something to read."""
 
-    def __init__(self, news: News, run: RunId) -> None:
+    def __init__(self, news: RunNotifier, run: RunId) -> None:
         self._news = news
         self._run = run
 
@@ -107,7 +107,7 @@ class _Bell:
         """Not in the journal yet."""
 
     def recorded(self, entry: Entry) -> None:
-        self._news.ring(self._run)
+        self._news.notify(self._run)
 
     def shown(self) -> None:
-        self._news.ring(self._run)
+        self._news.notify(self._run)

@@ -11,7 +11,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.streaming.notifier import News
+from twelvefold.web.streaming.notifier import RunNotifier
 
 log = get_logger(__name__)
 POLL_S = 0.2
@@ -19,7 +19,7 @@ POLL_S = 0.2
 
 
 @asynccontextmanager
-async def watching(store: Store, news: News) -> AsyncIterator[None]:
+async def watching(store: Store, news: RunNotifier) -> AsyncIterator[None]:
     """Ring for what other processes write, as long as the body runs."""
     task = asyncio.get_running_loop().create_task(_watch(store, news), name="watch")
     try:
@@ -29,13 +29,15 @@ async def watching(store: Store, news: News) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def _watch(store: Store, news: News) -> None:
+async def _watch(store: Store, news: RunNotifier) -> None:
     known: dict[ThreadId, tuple[int, int]] = {}
     while True:
         threads = await news.followed_elsewhere()
         found = await _marks(store, threads)
         # Of one that is new here, and of all after a fault, nobody knows how far its readers are.
-        news.ring_all({thread for thread in threads if found.get(thread) != known.get(thread)})
+        news.notify_threads(
+            {thread for thread in threads if found.get(thread) != known.get(thread)}
+        )
         known = found
         await asyncio.sleep(POLL_S)
 

@@ -12,20 +12,19 @@ from typing import cast
 from twelvefold.config import Settings
 from twelvefold.core.events import ApprovalAnswered, Entry, ItemRemoved, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Heard, Principal, RunRecord, Store
-from twelvefold.engine.retry import patiently
+from twelvefold.core.ports import JournalDelta, Principal, RunRecord, Store
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.projection.ids import ResponseId
 from twelvefold.web.projection.objects import Json, ToolItems
-from twelvefold.web.projection.response import Telling, parts, without_input
+from twelvefold.web.projection.response import ResponseProjection, parts, without_input
 from twelvefold.web.projection.view import View
 from twelvefold.web.runs.run_slots import TurnMemory
 from twelvefold.web.state import Web
 
 log = get_logger(__name__)
-PATIENCE_S = 5.0
-UNREAD_S = 30.0
+READ_TIMEOUT_S = 30.0
 """How long a reader stays whose journal cannot be read here: longer than a database takes to start
 anew, and then its client does better to read it elsewhere."""
 Aside = Callable[[], Awaitable[float]]
@@ -37,7 +36,7 @@ async def nothing() -> float:
     return math.inf
 
 
-class Reading:
+class ResponseReader:
     """A response as far as it was read; `opening` is its first entry.
 
     Whoever follows the response keeps nothing of its input, which may be long: `events` drops it.
@@ -51,9 +50,9 @@ class Reading:
         self.id = id
         self.view = replace(view, started=without_input(view.started))
         self.opening = opening
-        self.telling = Telling(id, self.view)
+        self.projection = ResponseProjection(id, self.view)
         # What the thread had before the run says nothing about it.
-        self.telling.position = start - 1
+        self.projection.position = start - 1
         self.unsent: list[Json] = []
         self.to_the_end = False
         self.stopped = False
@@ -61,21 +60,21 @@ class Reading:
 
     @property
     def over(self) -> bool:
-        return self.telling.over
+        return self.projection.over
 
     async def look(self) -> None:
         """Read what is new. Raises StoreUnavailable."""
-        store, telling, again = self._web.services.store, self.telling, True
+        store, projection, again = self._web.services.store, self.projection, True
         while again:
             heard = await store.follow(
-                self.id.run.thread, after=telling.position, deltas_after=telling.deltas_after
+                self.id.run.thread, after=projection.position, deltas_after=projection.deltas_after
             )
-            self.hear(heard)
-            again = telling.behind
+            self.apply(heard)
+            again = projection.behind
 
-    def hear(self, heard: Heard) -> None:
+    def apply(self, heard: JournalDelta) -> None:
         """Take what somebody else has read."""
-        self.unsent += self.telling.hear(heard)
+        self.unsent += self.projection.apply(heard)
 
     async def events(self, aside: Aside = nothing) -> AsyncGenerator[list[Json], None]:
         """The events as they come, until the response is over or the process is to end.
@@ -86,21 +85,21 @@ class Reading:
         now = asyncio.get_running_loop().time
         read_at = now()
         self.opening = replace(self.opening, event=without_input(self.opening.event))
-        with self._web.news.listening(self.id.run) as ear:
+        with self._web.news.subscribe(self.id.run) as subscription:
             while True:
-                ear.heard.clear()
+                subscription.heard.clear()
                 if await self._looked():
                     read_at = now()
                 events, self.unsent = self.unsent, []
                 yield events
                 leaves = self._web.draining.is_set() and not self.to_the_end
-                if self.over or leaves or now() - read_at >= UNREAD_S:
+                if self.over or leaves or now() - read_at >= READ_TIMEOUT_S:
                     return
                 again_s = await aside()
                 if self.stopped:
                     return
                 if not self.unsent:
-                    await ear.wait(again_s)
+                    await subscription.wait(again_s)
 
     async def _looked(self) -> bool:
         try:
@@ -132,7 +131,7 @@ async def opened(
     stored: bool = True,
     tool_items: str = "",
     memory: TurnMemory | None = None,
-) -> tuple[Reading, RunRecord]:
+) -> tuple[ResponseReader, RunRecord]:
     """A response as it is now. `stored` False: also one that was not to be kept.
 
     `tool_items` is how the server's calls are to be shown, "" as the response was asked for.
@@ -148,18 +147,24 @@ async def opened(
     if memory is not None:
         await memory.hold(record.thread_size)
     thread, began, to = id.run.thread, record.began, record.last_position
-    heard = await patiently(
-        lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to), PATIENCE_S
+    heard = await retry_unavailable(
+        lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to)
     )
     reading = _reading_of(web, id, record, heard, stored=stored, tool_items=tool_items)
-    if reading.telling.behind:
-        await patiently(reading.look, PATIENCE_S)
+    if reading.projection.behind:
+        await retry_unavailable(reading.look)
     return reading, record
 
 
 def _reading_of(
-    web: Web, id: ResponseId, record: RunRecord, heard: Heard, *, stored: bool, tool_items: str
-) -> Reading:
+    web: Web,
+    id: ResponseId,
+    record: RunRecord,
+    heard: JournalDelta,
+    *,
+    stored: bool,
+    tool_items: str,
+) -> ResponseReader:
     """A response out of all entries of its run. Raises NotFound as `opened` does."""
     started, first, opening = story_of(heard.entries, id)
     if stored and not started.asked.store:
@@ -167,9 +172,9 @@ def _reading_of(
     if isinstance(opening.event, ApprovalAnswered) and opening.event.asked is not None:
         tool_items = tool_items or opening.event.asked.tool_items
     view = view_of(web.settings, started, background=record.background, tool_items=tool_items)
-    reading = Reading(web, id, view, opening, first.position)
+    reading = ResponseReader(web, id, view, opening, first.position)
     since = [entry for entry in heard.entries if entry.position >= first.position]
-    reading.hear(replace(heard, entries=tuple(since)))
+    reading.apply(replace(heard, entries=tuple(since)))
     return reading
 
 
@@ -203,7 +208,7 @@ def own_entries(entries: Sequence[Entry], run: RunId, behind: int = 0) -> list[E
 
 async def run_of(store: Store, principal: Principal, run: RunId) -> RunRecord:
     """A run of the principal's. Raises NotFound."""
-    record = await patiently(lambda: store.run(run), PATIENCE_S)
+    record = await retry_unavailable(lambda: store.run(run))
     if record.principal != principal.id:
         raise NotFound(f"no response {run}")
     return record

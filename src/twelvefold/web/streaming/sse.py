@@ -19,7 +19,7 @@ from twelvefold.web.http.admission import PLACE
 from twelvefold.web.http.client_watch import ClientWatch, first_done
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.projection.objects import Json
-from twelvefold.web.streaming.reader import Aside, Reading, nothing
+from twelvefold.web.streaming.reader import Aside, ResponseReader, nothing
 
 log = get_logger(__name__)
 Leave = Callable[[], Awaitable[None]]
@@ -56,7 +56,7 @@ def data(value: Any) -> bytes:
 
 
 async def pieces(
-    reading: Reading, *, after: int = -1, aside: Aside = nothing
+    reading: ResponseReader, *, after: int = -1, aside: Aside = nothing
 ) -> AsyncGenerator[bytes, None]:
     """A response's events with a greater number than `after`, each whole, to its end."""
     async with aclosing(reading.events(aside)) as batches:

@@ -40,7 +40,7 @@ WORDS = {
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 CLOSE_S = 0.4
 """How long to wait for what is under way when the store is closed, and again once it is cut."""
-SPARE = 2
+RESERVED_CONNECTIONS = 2
 """Connections that tools never have: so many to claim by, as many to keep leases by."""
 RENEWAL_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
 """Runs that are in a long step renew their leases at its end; the others' renewals wait here."""
@@ -53,7 +53,7 @@ ANSWER_S = 60.0
 """How long to wait for the answer to one statement; the server gives up on a lock far sooner."""
 READ_S = 10.0
 """How long a read of ours may take, connection included: somebody waits for what it finds."""
-LOOK_S = 5.0
+POLL_INTERVAL_S = 5.0
 IDLE_S = 1800
 SESSION = (
     "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 5",
@@ -79,12 +79,12 @@ class MySQLStore(SQLStore):
     ) -> None:
         super().__init__("mysql.sql", WORDS, now_us)
         # Autocommit is off: a commit a step, and no statement is spent on BEGIN.
-        self._pool = Pool(0, pool_size + SPARE, pool_recycle=IDLE_S, **connect)
+        self._pool = Pool(0, pool_size + RESERVED_CONNECTIONS, pool_recycle=IDLE_S, **connect)
         # Tools may have so many of those for as long as they like; nobody else waits for them.
         self._places = asyncio.Semaphore(pool_size)
         # A renewal waits a moment for a step of its run; what is short does not wait for that.
-        self._spare = Pool(0, SPARE, pool_recycle=IDLE_S, autocommit=True, **connect)
-        self._renewal_places = asyncio.Semaphore(SPARE)
+        self._spare = Pool(0, RESERVED_CONNECTIONS, pool_recycle=IDLE_S, autocommit=True, **connect)
+        self._renewal_places = asyncio.Semaphore(RESERVED_CONNECTIONS)
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
         # Who waits for a full pool cannot give up while another makes a connection: wait before it.
@@ -190,7 +190,7 @@ class MySQLStore(SQLStore):
         """
         self._in_use.add(db)
         if self._look is None:
-            self._look = asyncio.get_running_loop().call_later(LOOK_S, self._cut_silent)
+            self._look = asyncio.get_running_loop().call_later(POLL_INTERVAL_S, self._cut_silent)
 
     def _cut_silent(self) -> None:
         latest = time.monotonic() - ANSWER_S
@@ -198,7 +198,7 @@ class MySQLStore(SQLStore):
             if 0 < db.asked_at < latest:
                 db.cut()
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(LOOK_S, self._cut_silent) if self._in_use else None
+        self._look = loop.call_later(POLL_INTERVAL_S, self._cut_silent) if self._in_use else None
 
     # --- administration -----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from twelvefold.core.ports import Letter, Row
+from twelvefold.core.ports import OutboxMessage, Row
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.services.store.sql.base import SECOND_US, Database
 
@@ -18,26 +18,26 @@ _UNREADABLE: dict[str, Any] = {}
 class Outbox(Database):
     """The methods of `twelvefold.core.ports.Store` that are about letters."""
 
-    async def due_letters(self, limit: int) -> list[Letter]:
+    async def due_letters(self, limit: int) -> list[OutboxMessage]:
         return [_letter(row) for row in await self._found("due_letters", limit=limit)]
 
-    async def claim_letter(self, letter: Letter, for_s: float) -> bool:
+    async def claim_letter(self, letter: OutboxMessage, for_s: float) -> bool:
         held_us = int(for_s * SECOND_US)
         claimed = await self._written(
             "claim_letter", id=letter.id, attempts=letter.attempts, held_us=held_us
         )
         return bool(claimed)
 
-    async def renew_letter(self, letter: Letter, for_s: float) -> bool:
+    async def renew_letter(self, letter: OutboxMessage, for_s: float) -> bool:
         held_us = int(for_s * SECOND_US)
         async with self._renewing() as db:
             values = {"id": letter.id, "attempts": letter.attempts, "held_us": held_us}
             return bool(await db.execute(self._sql["renew_letter"], values))
 
-    async def letter_sent(self, letter: Letter) -> None:
+    async def letter_sent(self, letter: OutboxMessage) -> None:
         await self._written("letter_sent", id=letter.id)
 
-    async def letter_failed(self, letter: Letter, error: str, retry_s: float | None) -> None:
+    async def letter_failed(self, letter: OutboxMessage, error: str, retry_s: float | None) -> None:
         await self._written(
             "letter_failed",
             id=letter.id,
@@ -49,7 +49,7 @@ class Outbox(Database):
 
     async def letters(
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
-    ) -> list[Letter]:
+    ) -> list[OutboxMessage]:
         rows = await self._found("letters", state=state or "", limit=limit)
         return [_letter(row) for row in rows]
 
@@ -81,8 +81,8 @@ def _body(text: str) -> dict[str, Any]:
         return _UNREADABLE
 
 
-def _letter(row: Row) -> Letter:
-    return Letter(
+def _letter(row: Row) -> OutboxMessage:
+    return OutboxMessage(
         id=row["id"],
         thread=row["thread_id"],
         kind=row["kind"],

@@ -62,7 +62,7 @@ from twelvefold.services.store.transaction import (
 )
 
 if TYPE_CHECKING:
-    from twelvefold.services.store.sqlalchemy_bridge import Guest
+    from twelvefold.services.store.sqlalchemy_bridge import SQLAlchemyBridge
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Left in place of a token by a process that gave up with an unsafe call under way."""
@@ -79,7 +79,7 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
         self, own_statements: str, words: Mapping[str, str], now_us: Callable[[], int]
     ) -> None:
         super().__init__(own_statements, words, now_us)
-        self._guest: Guest | None = None
+        self._guest: SQLAlchemyBridge | None = None
         self._dialect: Dialect = "mysql" if own_statements == "mysql.sql" else "sqlite"
 
     @abstractmethod
@@ -90,12 +90,12 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
     async def close(self) -> None:
         """Close every connection."""
 
-    def _guest_of(self) -> "Guest":
+    def _guest_of(self) -> "SQLAlchemyBridge":
         # Only tools that use SQLAlchemy pay for its import.
-        from twelvefold.services.store.sqlalchemy_bridge import Guest
+        from twelvefold.services.store.sqlalchemy_bridge import SQLAlchemyBridge
 
         if self._guest is None:
-            self._guest = Guest()
+            self._guest = SQLAlchemyBridge()
         return self._guest
 
     def prepare(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted, size_of
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.listing import title_of
-from twelvefold.core.ports import Delta, Heard, Row, ThreadHead, ThreadRecord
+from twelvefold.core.ports import Delta, JournalDelta, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
 from twelvefold.services.store.sql.base import in_parts, key_of, listed
 from twelvefold.services.store.sql.listing import Listing, thread_head
@@ -69,7 +69,7 @@ class Conversations(Listing):
         after: int,
         deltas_after: tuple[int, int],
         to: int | None = None,
-    ) -> Heard:
+    ) -> JournalDelta:
         position, number = deltas_after
         heard = await self._found(
             "follow",
@@ -81,7 +81,7 @@ class Conversations(Listing):
         )
         # In order here: the server would have to make a table of both to sort it.
         heard.sort(key=lambda row: (row["position"], row["number"]))
-        return Heard(
+        return JournalDelta(
             deltas=tuple(_delta(row) for row in heard if row["number"]),
             entries=tuple(_heard_entry(row) for row in heard if not row["number"]),
         )

@@ -66,18 +66,18 @@ async def serve(
 async def _prepared(web: Web) -> None:
     """Not before requests are answered: it may take a second."""
     await web.serving.wait()
-    await web.drives.prepare()
+    await web.executor.prepare()
 
 
 async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
-    log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
+    log.info("web_stopping", runs=web.executor.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
     web.news.wake()
     # For requests too, which may wait for a database that does not answer.
     web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
-    await web.drives.drain(web.settings.grace_s)
+    await web.executor.drain(web.settings.grace_s)
 
 
 class _Server(Uvicorn):
