@@ -133,8 +133,8 @@ def approval_asked(call: str = "2.0", tool: str = "enrol") -> ApprovalAsked:
     return ApprovalAsked(CallId(call), tool)
 
 
-def allowed(call: str = "2.0", asked: RequestOptions | None = None) -> ApprovalAnswered:
-    return ApprovalAnswered(CallId(call), approved=True, by="bob", asked=asked)
+def allowed(call: str = "2.0", options: RequestOptions | None = None) -> ApprovalAnswered:
+    return ApprovalAnswered(CallId(call), approved=True, by="bob", options=options)
 
 
 def denied(call: str = "2.0") -> ApprovalAnswered:

@@ -163,7 +163,7 @@ def test_a_tool_of_the_caller_s_may_come_with_an_answer_or_be_there_before(late:
         called("refund"),
         approval_asked(),
     ]
-    answer = allowed(asked=RequestOptions(tools=(WEATHER,)) if late else None)
+    answer = allowed(options=RequestOptions(tools=(WEATHER,)) if late else None)
     story += [answer, succeeded("2.0"), replied(function_call("get_weather", "c1")), finished()]
 
     items = all_items(*story, asked("so?", output("c1", "sunny")))
@@ -254,7 +254,7 @@ def test_nor_are_those_that_come_with_an_answer() -> None:
     story = (asked(), called("refund"), approval_asked())
     long = RequestOptions(tools=(own_tool("x", description="long " * 100),))
 
-    assert turns(*story, allowed(asked=long))[0].size < turns(*story, allowed())[0].size + 100
+    assert turns(*story, allowed(options=long))[0].size < turns(*story, allowed())[0].size + 100
 
 
 # --- items put in and taken out

@@ -111,10 +111,10 @@ def test_a_reply_that_was_cut_short_leaves_no_call(ended: ReplyEnd) -> None:
     [
         ([], "open"),
         ([approval_asked()], "asked"),
-        ([approval_asked(), allowed()], "cleared"),
+        ([approval_asked(), allowed()], "approved"),
         ([approval_asked(), denied()], "asked"),
         ([outcome_unknown()], "unknown"),
-        ([outcome_unknown(), settled(how="retry")], "cleared"),
+        ([outcome_unknown(), settled(how="retry")], "approved"),
         ([outcome_unknown(), settled(how="done")], "unknown"),
         ([outcome_unknown(), settled(how="failed")], "unknown"),
     ],
@@ -129,8 +129,8 @@ def test_who_allows_a_call_may_ask_otherwise_from_there_on() -> None:
     before = (asked("refund it", instructions="Be kind."), called("refund"), approval_asked())
     otherwise = RequestOptions(instructions="Be brief.")
 
-    assert thread(*before, allowed()).asked == RequestOptions(instructions="Be kind.")
-    assert thread(*before, allowed(asked=otherwise)).asked == otherwise
+    assert thread(*before, allowed()).options == RequestOptions(instructions="Be kind.")
+    assert thread(*before, allowed(options=otherwise)).options == otherwise
 
 
 @pytest.mark.parametrize("state", [approval_asked(), outcome_unknown()])
@@ -261,7 +261,7 @@ def test_calls_of_the_callers_own_tools_wait_behind_all_others() -> None:
 def test_a_caller_has_its_tools_for_one_run() -> None:
     told = thread(asked(tools=(own_tool("get_time"),)), said(), finished(), asked())
 
-    assert told.asked == asked().asked
+    assert told.options == asked().options
 
 
 def test_a_callers_tool_that_it_does_not_allow_is_not_left_to_it() -> None:

@@ -373,10 +373,10 @@ async def start(
     services: Services,
     text: str = "a lamp, please",
     thread: ThreadId | None = None,
-    asked: RequestOptions = DEFAULT_OPTIONS,
+    options: RequestOptions = DEFAULT_OPTIONS,
 ) -> HeldRun:
     return await start_run(
-        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, asked=asked
+        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, options=options
     )
 
 

@@ -145,11 +145,11 @@ async def test_a_thread_that_was_forked_amid_a_run_can_be_gone_on_with(stage: St
 async def test_what_a_caller_asks_for_beside_the_input_is_kept(stage: Stage) -> None:
     asked = RequestOptions(instructions="Be brief.", stream=True)
 
-    started = await start(stage.process(), asked=asked)
+    started = await start(stage.process(), options=asked)
 
     (event,) = await stage.journal(started.run)
     assert isinstance(event, RunStarted)
-    assert event.asked == started.thread.asked == asked
+    assert event.options == started.thread.options == asked
     assert not started.claimed
 
 

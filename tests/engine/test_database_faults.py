@@ -261,7 +261,7 @@ async def test_tries_that_broke_off_count_in_the_budget(stage: Stage, stream: bo
     services = stage.process(broken)
 
     first = await drive(
-        services, await start(services, asked=RequestOptions(stream=stream)), NullListener()
+        services, await start(services, options=RequestOptions(stream=stream)), NullListener()
     )
 
     assert (first.status, (await stage.record(first.run)).usage) == ("queued", broken.usage)

@@ -72,13 +72,13 @@ pytestmark = pytest.mark.usefixtures("short_pieces")
 
 
 async def begun(stage: Stage) -> HeldRun:
-    return await start(stage.process(), asked=STREAMED)
+    return await start(stage.process(), options=STREAMED)
 
 
 async def driven(stage: Stage, *acts: Act, reply: Sequence[Item] | None = None) -> Outcome:
     """A new streamed run, driven to rest."""
     services = stage.process(model=Typist(*acts, reply=reply))
-    return await drive(services, await start(services, asked=STREAMED), NullListener())
+    return await drive(services, await start(services, options=STREAMED), NullListener())
 
 
 async def taken_over(
@@ -342,7 +342,7 @@ async def test_a_piece_that_may_have_been_written_is_called_off(stage: Stage, pl
     model = Typist("You ", a_moment, "are ", a_moment, "in.")
     services = stage.process(model=model, trouble=trouble)
 
-    outcome = await drive(services, await start(services, asked=STREAMED), NullListener())
+    outcome = await drive(services, await start(services, options=STREAMED), NullListener())
 
     replay = [one for one in await told(stage, outcome.run) if one[0] == "text"]
     assert "".join(str(one[-1]) for one in replay).endswith("You are in.")
@@ -358,7 +358,7 @@ async def test_it_is_called_off_before_the_reply_is_written(
         model=Typist("You are in.", a_moment), trouble=Trouble(cut_off, places=[place], times=2)
     )
 
-    outcome = await drive(services, await start(services, asked=STREAMED), NullListener())
+    outcome = await drive(services, await start(services, options=STREAMED), NullListener())
 
     last = [one for one in await told(stage, outcome.run) if one[0] == "text"][-1]
     assert last[-1] == "You are in."
@@ -375,7 +375,7 @@ async def test_a_database_that_refuses_a_piece_ends_the_drive(
     monkeypatch.setattr(services.store, "add_delta", refuse)
 
     with pytest.raises(StoreRefused, match="no such table: deltas"):
-        await drive(services, await start(services, asked=STREAMED), NullListener())
+        await drive(services, await start(services, options=STREAMED), NullListener())
 
 
 async def test_a_process_that_stops_has_written_its_last_piece(stage: Stage) -> None:

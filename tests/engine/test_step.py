@@ -413,7 +413,7 @@ async def test_a_run_that_calls_its_callers_tool_is_over_until_the_caller_goes_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {})), says("Sunny."))
-    driven = await start(services, asked=RequestOptions(tools=(WEATHER,)))
+    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
     over = await step(services, driven, SHOP, NullListener())
 
@@ -426,7 +426,7 @@ async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {}), ("buy", LAMP)))
-    driven = await start(services, asked=RequestOptions(tools=(WEATHER,)))
+    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
     for _ in range(3):
         driven = await step(services, driven, SHOP, NullListener())
@@ -438,7 +438,7 @@ async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_o
 async def test_a_streamed_reply_and_its_only_call_are_one_commit_too(stage: Stage) -> None:
     services = stage.process(says("I buy it.") + calls(("buy", LAMP)))
 
-    driven = await start(services, asked=RequestOptions(stream=True))
+    driven = await start(services, options=RequestOptions(stream=True))
     driven = await step(services, driven, SHOP, NullListener())
 
     reply, answer = await story(stage, driven)

@@ -127,7 +127,7 @@ async def played(
 ) -> list[list[Told]]:
     """What each reader was told; the last one looked only when all was over."""
     async with staged(template) as stage:
-        run = (await start(stage.process(), asked=RequestOptions(stream=True))).run
+        run = (await start(stage.process(), options=RequestOptions(stream=True))).run
         store = stage.process().store
         readers = [Reader(store, run.thread) for _ in range(2)]
         story = Story(stage, run, list(plans), readers, first_reply=first_reply)

@@ -83,7 +83,7 @@ class Client:
                     principal=ANN,
                     items=[user(turn.name)],
                     thread=thread,
-                    asked=asked,
+                    options=asked,
                 )
                 self._simulation.started(run, turn)
                 return run
@@ -128,7 +128,7 @@ async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Servic
             principal=ANN,
             items=[user(turn.name)],
             thread=thread,
-            asked=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
+            options=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
             request=IdempotentRequest(turn.name, ""),
         )
         await drive(services, driven, NullListener())

@@ -341,15 +341,15 @@ async def test_an_answer_in_a_journal_of_the_release_before_means_what_it_meant(
     second = await api.ask(answer_to(request, True))
     record = await api.web.services.store.load(RunId.parse(first["id"]).thread)
     old = [
-        replace_event(entry, asked=DEFAULT_OPTIONS)
+        replace_event(entry, options=DEFAULT_OPTIONS)
         if isinstance(entry.event, ApprovalAnswered)
         else entry
         for entry in record.entries
     ]
 
-    assert fold(record.entries).asked.instructions == "Be kind."
+    assert fold(record.entries).options.instructions == "Be kind."
     assert second["instructions"] == "Be kind."
-    assert fold(old).asked == RequestOptions()
+    assert fold(old).options == RequestOptions()
 
 
 def replace_event(entry: Any, **fields: Any) -> Any:

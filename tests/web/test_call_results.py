@@ -160,7 +160,7 @@ def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
 
 def test_the_answer_to_an_approval_may_bring_tools_of_the_callers() -> None:
     began = RunStarted((USER,), "ann", "shop", "1")
-    approved = ApprovalAnswered(call_id(2, 0), True, "ann", asked=RequestOptions(tools=(THEIRS,)))
+    approved = ApprovalAnswered(call_id(2, 0), True, "ann", options=RequestOptions(tools=(THEIRS,)))
     told = history(began, replied(call("s1", "buy")), approved, replied(call()))
 
     assert told.awaited == {"c1"}

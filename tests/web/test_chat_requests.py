@@ -28,7 +28,7 @@ def chat(
 
 
 def asked(**body: Any) -> RequestOptions:
-    return chat(**body).turn.asked
+    return chat(**body).turn.options
 
 
 def items(*messages: Json) -> tuple[Item, ...]:
@@ -81,7 +81,7 @@ def test_a_chat_is_a_turn_that_is_not_kept() -> None:
         said("user", [text, image]),
         said("assistant", "I see."),
     )
-    assert request.turn.asked == RequestOptions(
+    assert request.turn.options == RequestOptions(
         max_output_tokens=16,
         temperature=0.5,
         text={"format": {"type": "json_schema", "name": "a", "schema": {}, "strict": True}},

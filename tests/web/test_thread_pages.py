@@ -171,7 +171,11 @@ class Story:
             "none": (),
             "runs": (done,),
             "fails": (ToolFailed(id, tool, "refused", "Error: full"),),
-            "asks": (ApprovalAsked(id, tool), ApprovalAnswered(id, True, "bob", asked=more), done),
+            "asks": (
+                ApprovalAsked(id, tool),
+                ApprovalAnswered(id, True, "bob", options=more),
+                done,
+            ),
             "denied": (ApprovalAsked(id, tool), ApprovalAnswered(id, False, "bob"), denied),
             "unknown": (OutcomeUnknown(id, tool), OutcomeSettled(id, "done", "bob"), done),
         }

@@ -41,7 +41,7 @@ def kept_of(record: ThreadRecord, deleted: Collection[int]) -> ThreadRecord:
         for entry in record.entries
         if isinstance(entry.event, RunStarted)
         and entry.run in deleted
-        and not entry.event.asked.conversation
+        and not entry.event.options.conversation
     }
     left = [entry for entry in record.entries if entry.run not in gone or _is_put_in(entry)]
     return replace(record, entries=tuple(left))
@@ -78,7 +78,7 @@ def item_list(
 
 
 def _tool_items_of(first: Entry) -> str:
-    return first.event.asked.tool_items if isinstance(first.event, RunStarted) else ""
+    return first.event.options.tool_items if isinstance(first.event, RunStarted) else ""
 
 
 def _stretches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:

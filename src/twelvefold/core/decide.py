@@ -175,7 +175,7 @@ def _group(
     many as have room in the conversation however long their results are, at least the first.
     """
     is_surplus = _is_surplus(thread, limits, thread.pending[0])
-    alone = not _is_free(first) or thread.asked.max_tool_calls is not None
+    alone = not _is_free(first) or thread.options.max_tool_calls is not None
     if alone and not is_surplus:
         return (first,)
     longest = REJECTION_BYTES if is_surplus else limits.result_chars * BYTES_PER_CHAR

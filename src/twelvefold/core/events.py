@@ -99,7 +99,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     principal: str
     workflow: str
     release: str
-    asked: RequestOptions = DEFAULT_OPTIONS
+    options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
 
 
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,15 +160,15 @@ class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person allowed the call or did not.
 
-    `asked` and `background` say how the run is to go on, where the answer was a request of its
-    own; without `asked` it goes on as it began.
+    `options` and `background` say how the run is to go on, where the answer was a request of its
+    own; without `options` it goes on as it began.
     """
 
     call: CallId
     approved: bool
     by: str
     reason: str = ""
-    asked: RequestOptions | None = None
+    options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
 
 

@@ -29,10 +29,10 @@ def why_closed(thread: Thread, tool: Tool, *, allowed: bool = False) -> str | No
 
     `allowed`: a person has said yes to this very call, whatever the caller has chosen meanwhile.
     """
-    names = None if allowed else chosen(thread.asked)
+    names = None if allowed else chosen(thread.options)
     if names is not None and tool.name not in names:
         return f"{tool.name} cannot be called in this turn; the caller has not allowed it"
-    most = thread.asked.max_tool_calls
+    most = thread.options.max_tool_calls
     if most is not None and sum(thread.called.values()) >= most:
         return f"{most} tools have been called in this turn already, which is all that may be"
     for needed in tool.requires:
@@ -52,13 +52,13 @@ def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall |
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))
-        offered += tuple(one.name for one in client_tools(thread.asked))
+        offered += tuple(one.name for one in client_tools(thread.options))
         problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
         return RejectedCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
     if call.repeated:
         problem = f"call id {call.wire_id!r} came twice in one reply; only the first call was run"
         return RejectedCall("repeated", call.tool, call.arguments, (problem,))
-    if closed := why_closed(thread, tool, allowed=call.state == "cleared"):
+    if closed := why_closed(thread, tool, allowed=call.state == "approved"):
         return RejectedCall("not_open", call.tool, call.arguments, (closed,))
     try:
         return ValidCall(call, tool, tool.parameters.parse(call.arguments))

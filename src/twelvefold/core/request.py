@@ -43,7 +43,7 @@ def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> Compact
 
     Raises RequestError if what has to be sent is longer than the window.
     """
-    asked = thread.asked
+    asked = thread.options
     tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tools(asked))
     instructions = _joined(workflow.instructions, asked.instructions)
     fitted = _fitted(thread, _room(instructions, tools, limits), limits)

@@ -1,7 +1,7 @@
 """What a caller asks for beside the input, as it bears on a run's tools and on its model requests.
 
-`tool_choice` binds the server's tools and the caller's own alike. What must be called is asked of
-the model for the first reply only: a model that has to call a tool every time never ends, unless
+`tool_choice` binds the server's tools and those of the caller. A required call holds for
+the first reply only: a model that has to call a tool every time never ends, unless
 one of those tools is the caller's, whose call ends the run (`choice_holds`).
 """
 
@@ -16,9 +16,9 @@ _NONE: frozenset[str] = frozenset()
 _PASSED_ON = ("max_output_tokens", "temperature", "top_p", "text", "reasoning")
 
 
-def chosen(asked: RequestOptions) -> frozenset[str] | None:
+def chosen(requested: RequestOptions) -> frozenset[str] | None:
     """The names of the tools that may be called in the run; None: all."""
-    choice = asked.tool_choice
+    choice = requested.tool_choice
     if choice == "none":
         return _NONE
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
@@ -26,19 +26,19 @@ def chosen(asked: RequestOptions) -> frozenset[str] | None:
     return None
 
 
-def client_tools(asked: RequestOptions) -> tuple[ToolSpec, ...]:
+def client_tools(requested: RequestOptions) -> tuple[ToolSpec, ...]:
     """The caller's own tools that may be called in the run, in the caller's order."""
-    if not asked.tools:
+    if not requested.tools:
         return ()
-    names = chosen(asked)
+    names = chosen(requested)
     return tuple(
-        _spec(tool) for tool in asked.tools if names is None or tool.get("name", "") in names
+        _spec(tool) for tool in requested.tools if names is None or tool.get("name", "") in names
     )
 
 
-def client_names(asked: RequestOptions) -> frozenset[str]:
+def client_names(requested: RequestOptions) -> frozenset[str]:
     """The names of those tools."""
-    return frozenset(tool.name for tool in client_tools(asked)) if asked.tools else _NONE
+    return frozenset(tool.name for tool in client_tools(requested)) if requested.tools else _NONE
 
 
 def _spec(tool: Item) -> ToolSpec:
@@ -51,20 +51,20 @@ def _spec(tool: Item) -> ToolSpec:
     )
 
 
-def options(asked: RequestOptions, tools: Sequence[ToolSpec], *, first: bool) -> dict[str, Any]:
+def options(requested: RequestOptions, tools: Sequence[ToolSpec], *, first: bool) -> dict[str, Any]:
     """What to ask of the model beside the conversation; `first`: for the first reply of a run."""
-    if asked is DEFAULT_OPTIONS:
+    if requested is DEFAULT_OPTIONS:
         return {}
-    values = ((name, getattr(asked, name)) for name in _PASSED_ON)
+    values = ((name, getattr(requested, name)) for name in _PASSED_ON)
     wanted = {name: value for name, value in values if value is not None}
-    if asked.stop:
-        wanted["stop"] = list(asked.stop)
+    if requested.stop:
+        wanted["stop"] = list(requested.stop)
     if not tools:
         # Servers refuse what is about tools where there are none.
         return wanted
-    if asked.parallel_tool_calls is not None:
-        wanted["parallel_tool_calls"] = asked.parallel_tool_calls
-    if (first or asked.choice_holds) and (choice := _demanded(asked.tool_choice, tools)):
+    if requested.parallel_tool_calls is not None:
+        wanted["parallel_tool_calls"] = requested.parallel_tool_calls
+    if (first or requested.choice_holds) and (choice := _demanded(requested.tool_choice, tools)):
         wanted["tool_choice"] = choice
     return wanted
 

@@ -38,7 +38,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, call_id
 from twelvefold.core.request_options import client_names
 
-CallState = Literal["open", "asked", "cleared", "unknown", "client"]
+CallState = Literal["open", "asked", "approved", "unknown", "client"]
 _AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
 """How a call may have failed that did reach its tool."""
 _AfterStart = (
@@ -59,7 +59,7 @@ class Call(msgspec.Struct, frozen=True):
     """A tool call that the model asked for and that has no result yet.
 
     `wire_id` is the model's own name for it, which it may use again in a later reply; `repeated`
-    says that it did so within this one. `cleared` means that a person has allowed the call, or
+    says that it did so within this one. `approved` means that a person has allowed the call, or
     has said that it may be tried again, `client` that it is the caller's to run. `number` counts
     the calls of its reply from 0, without those that are the caller's to run.
     """
@@ -93,7 +93,7 @@ class Thread(msgspec.Struct, frozen=True):
     error: str = ""
     principal: str = ""
     workflow: str = ""
-    asked: RequestOptions = DEFAULT_OPTIONS
+    options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
     steps: int = 0
@@ -195,7 +195,7 @@ def _started(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         status="active",
         principal=event.principal,
         workflow=event.workflow,
-        asked=event.asked,
+        options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
     )
@@ -218,13 +218,13 @@ def _told(thread: Thread, position: int, event: _AfterStart) -> Thread:
             return _in_state(thread, event.call, "asked")
         case ApprovalAnswered():
             # Denied, it waits for the ToolFailed behind this entry, and never runs.
-            told = _in_state(thread, event.call, "cleared" if event.approved else "asked")
-            return told if event.asked is None else replace(told, asked=event.asked)
+            told = _in_state(thread, event.call, "approved" if event.approved else "asked")
+            return told if event.options is None else replace(told, options=event.options)
         case OutcomeUnknown():
             return _in_state(thread, event.call, "unknown")
         case OutcomeSettled():
             retry = event.settled == "retry"
-            return _in_state(thread, event.call, "cleared" if retry else "unknown")
+            return _in_state(thread, event.call, "approved" if retry else "unknown")
         case RunFinished():
             return replace(
                 thread, status=event.status, reason=event.reason, error=event.error, pending=()
@@ -238,7 +238,7 @@ def _told(thread: Thread, position: int, event: _AfterStart) -> Thread:
 def _replied(thread: Thread, position: int, event: ModelReplied) -> Thread:
     asked = [item for item in event.items if item.get("type") == "function_call"]
     wire_ids = [str(item.get("call_id", "")) for item in asked]
-    theirs = client_names(thread.asked)
+    theirs = client_names(thread.options)
     first = {wire_id: index for index, wire_id in reversed([*enumerate(wire_ids)])}
     calls = [
         Call(

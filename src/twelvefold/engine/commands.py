@@ -76,7 +76,7 @@ async def start_run(
     principal: Principal,
     items: Sequence[Item],
     thread: ThreadId | None = None,
-    asked: RequestOptions = DEFAULT_OPTIONS,
+    options: RequestOptions = DEFAULT_OPTIONS,
     background: bool = False,
     request: IdempotentRequest | None = None,
     behind: int = 0,
@@ -90,7 +90,7 @@ async def start_run(
     that is not the principal's, Conflict if its last run is not over or it has moved on, Repeated
     if the request was made before.
     """
-    started, size = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, options)
     before = await _before(services, workflow, principal, thread, behind, fork)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
@@ -108,7 +108,7 @@ async def enqueue_run(
     principal: Principal,
     items: Sequence[Item],
     thread: ThreadId | None = None,
-    asked: RequestOptions = DEFAULT_OPTIONS,
+    options: RequestOptions = DEFAULT_OPTIONS,
     background: bool = True,
     request: IdempotentRequest | None = None,
     behind: int = 0,
@@ -118,7 +118,7 @@ async def enqueue_run(
 
     Raises as `start_run` does.
     """
-    started, size = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, options)
     before = await _before(services, workflow, principal, thread, behind, fork)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
@@ -158,13 +158,13 @@ def _started(
     workflow: str,
     principal: Principal,
     items: Sequence[Item],
-    asked: RequestOptions,
+    options: RequestOptions,
 ) -> tuple[RunStarted, int]:
     """A run's first entry, and its length in bytes. Raises RequestError."""
     if workflow not in services.workflows:
         known = ", ".join(services.workflows)
         raise RequestError(f"no workflow {workflow!r}; there are {known}")
-    return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, asked))
+    return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, options))
 
 
 def check_room(
@@ -290,18 +290,18 @@ async def answer(
     by: str,
     reason: str = "",
     call: CallId | None = None,
-    asked: RequestOptions | None = None,
+    options: RequestOptions | None = None,
     background: bool = False,
     request: IdempotentRequest | None = None,
 ) -> None:
     """Write down what a person says to a call that waits for approval; the run can then go on.
 
-    `asked` and `background` are how; None: as it began. Raises NotFound, TooLate if no such call
+    `options` and `background` are how; None: as it began. Raises NotFound, TooLate if no such call
     waits, or Conflict if the run is held, or the request was made before.
     """
 
     def events(waiting: Call) -> tuple[Event, ...]:
-        answered = ApprovalAnswered(waiting.id, approved, by, reason, asked, background)
+        answered = ApprovalAnswered(waiting.id, approved, by, reason, options, background)
         if approved:
             return (answered,)
         message = f"Error: not allowed by {by}" + (f": {reason}" if reason else "")

@@ -113,7 +113,7 @@ async def write(
         error=error,
         request=request,
         principal=driven.thread.principal,
-        closes_deltas=driven.thread.asked.stream and not replies and _is_the_end(events),
+        closes_deltas=driven.thread.options.stream and not replies and _is_the_end(events),
     )
     return await _appended(services, driven, listener, change, body, timeout_s)
 

@@ -113,7 +113,7 @@ def _entry_of(driven: HeldRun, replied: ModelReplied) -> Entry:
 async def _reply(
     services: Services, driven: HeldRun, request: ModelRequest, listener: Listener
 ) -> ModelReplied:
-    if not driven.thread.asked.stream:
+    if not driven.thread.options.stream:
         return _received(driven, await _ask(services, driven, request, listener))
     async with DeltaWriter(services, driven, listener) as draft:
         reply = await _ask(services, driven, request, draft)

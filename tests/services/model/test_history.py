@@ -248,7 +248,7 @@ ENDS: list[ReplyEnd] = ["completed", "completed", "max_output_tokens"]
 
 
 def replace_items(start: RunStarted, items: tuple[Item, ...]) -> RunStarted:
-    return RunStarted(items, start.principal, start.workflow, start.release, start.asked)
+    return RunStarted(items, start.principal, start.workflow, start.release, start.options)
 
 
 @st.composite

@@ -117,9 +117,9 @@ class _Caller:
             if self._awaited:
                 self._brings(position, event.items)
             if isinstance(event, RunStarted):
-                self.tools = client_names(event.asked)
+                self.tools = client_names(event.options)
         elif isinstance(event, ApprovalAnswered):
-            self.tools = self.tools if event.asked is None else client_names(event.asked)
+            self.tools = self.tools if event.options is None else client_names(event.options)
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
             # A request for approval is no part of what the model reads.
             self._answers.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])

@@ -105,13 +105,13 @@ class _Reading:
 
     def take(self, entry: Entry) -> None:
         match entry.event:
-            case RunStarted(items=items, asked=asked):
+            case RunStarted(items=items, options=options):
                 self._bring(items)
-                self._theirs = client_names(asked)
+                self._theirs = client_names(options)
             case ItemsAdded(items=items):
                 self._bring(items)
-            case ApprovalAnswered(asked=asked) if asked is not None:
-                self._theirs = client_names(asked)
+            case ApprovalAnswered(options=options) if options is not None:
+                self._theirs = client_names(options)
             case ModelReplied() as reply:
                 self._reply(entry.position, reply)
             case ToolSucceeded(call=call) | ToolFailed(call=call) | OutcomeUnknown(call=call):

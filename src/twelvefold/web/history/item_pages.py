@@ -115,14 +115,16 @@ class ItemPages:
             if run is None or await self._is_hidden(first, run):
                 return []
             view = self._view
-            how = cast("ToolItems", view.wanted or run.started.asked.tool_items or view.tool_items)
+            how = cast(
+                "ToolItems", view.wanted or run.started.options.tool_items or view.tool_items
+            )
             items = run_items(thread, _as_run(unit, run), how, view.tool_outputs)
         else:
             return []
         return [item for item in items if item["id"] not in self._removed]
 
     async def _is_hidden(self, first: Entry, run: RunContext) -> bool:
-        unkept = self._view.kept_only and not run.started.asked.store
+        unkept = self._view.kept_only and not run.started.options.store
         return unkept or await self._reader.is_gone(first)
 
 

@@ -49,14 +49,14 @@ class RunContext:
 
     def take(self, entry: Entry) -> None:
         """Note an entry that follows, or that is read again."""
-        if isinstance(entry.event, ApprovalAnswered) and entry.event.asked is not None:
-            self.tools.append((entry.position, client_names(entry.event.asked)))
+        if isinstance(entry.event, ApprovalAnswered) and entry.event.options is not None:
+            self.tools.append((entry.position, client_names(entry.event.options)))
         self.known_to = entry.position + 1
 
     def tools_before(self, position: int) -> frozenset[str]:
         """The names of the caller's own tools, as of the entries before a position."""
         added = (names for at, names in self.tools if at < position)
-        return client_names(self.started.asked).union(*added)
+        return client_names(self.started.options).union(*added)
 
 
 class ThreadReader:
@@ -136,7 +136,7 @@ class ThreadReader:
         if entry.run not in self._deleted or isinstance(entry.event, _PUT_IN):
             return False
         run = await self.run_of(entry)
-        return run is not None and not run.started.asked.conversation
+        return run is not None and not run.started.options.conversation
 
     async def run_of(self, entry: Entry) -> RunContext | None:
         """The run that an entry is of; None if its first entry is not there."""

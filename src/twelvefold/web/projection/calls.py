@@ -48,7 +48,7 @@ class Calls:
         self._thread = thread
         self._view = view
         self._output = output
-        self._theirs = client_names(view.started.asked)
+        self._theirs = client_names(view.started.options)
         self._open: dict[CallId, _Call] = {}
         self._next: _Call | None = None
 
@@ -62,8 +62,8 @@ class Calls:
             case ApprovalAsked(call=id):
                 self._ask(id)
             case ApprovalAnswered(call=id):
-                if event.asked is not None:
-                    self._theirs |= client_names(event.asked)
+                if event.options is not None:
+                    self._theirs |= client_names(event.options)
                 if event.approved:
                     self._go_on(id, approved=True)
             case OutcomeSettled(call=id, settled="retry"):

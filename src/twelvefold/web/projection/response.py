@@ -133,7 +133,7 @@ class ResponseProjection:
 
         Once an entry was known of before the deltas were read, they are all there.
         """
-        told = self._part == self._id.part and not self.over and self._view.started.asked.stream
+        told = self._part == self._id.part and not self.over and self._view.started.options.stream
         if not told or entry.run != self._id.run.ordinal or entry.position <= self._heard_of:
             return False
         match entry.event:
@@ -188,8 +188,8 @@ class ResponseProjection:
             return
         if self._rests:
             self._part, self._rests = self._part + 1, False
-        if isinstance(event, ApprovalAnswered) and event.asked is not None:
-            started = structs.replace(self._view.started, asked=event.asked)
+        if isinstance(event, ApprovalAnswered) and event.options is not None:
+            started = structs.replace(self._view.started, options=event.options)
             self._view = replace(self._view, started=started, background=event.background)
         if self._part == self._id.part and not self._calls.shown:
             self._open(entry.at_us)

@@ -42,7 +42,7 @@ class Standing:
 
 def describe(id: ResponseId, view: View, standing: Standing, output: list[Json]) -> Json:
     """The object, as its endpoints and the events of its stream show it."""
-    asked = view.started.asked
+    asked = view.started.options
     return {
         "id": str(id),
         "object": "response",

@@ -46,7 +46,7 @@ async def create(request: Request) -> Response:
         # Under its key the same turn goes on elsewhere; without one it would be another.
         raise ApiError(503, error, code="server_error", repeat=asked.key is not None)
     await _end_waiting(web, begun.reading)
-    return json_response(completion(response, asked.asked.stop))
+    return json_response(completion(response, asked.options.stop))
 
 
 async def _end_waiting(web: Web, reading: ResponseReader) -> None:
@@ -63,7 +63,7 @@ def _refused(error: ApiError) -> bytes:
 async def _told(web: Web, begun: StartedRun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
     """The turn as chunks. What was said of a reply that was then given up cannot be taken back."""
     reading, asked = begun.reading, chat.turn
-    opening, stop = reading.projection.response(), asked.asked.stop
+    opening, stop = reading.projection.response(), asked.options.stop
     chunks = Chunks(opening, stop, with_usage=chat.with_usage)
     yield data(chunks.of({"role": "assistant", "content": "", "refusal": None}))
     async with aclosing(reading.events(begun.ensure_progress)) as batches:

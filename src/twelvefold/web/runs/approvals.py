@@ -52,14 +52,14 @@ POLL_INTERVAL_S = 0.02
 class _Waiting:
     """A call of the principal's that waits for approval. `next` is the response that follows.
 
-    `asked` is what its run was asked for with. `head` is where its thread was then.
+    `options` are those of its run. `head` is where its thread was then.
     """
 
     call: CallId
     head: int
     next: ResponseId
     workflow: str
-    asked: RequestOptions
+    options: RequestOptions
 
 
 def answers(request: Request) -> bool:
@@ -173,7 +173,7 @@ async def _found(
     if not waits or not own:
         return None
     return _Waiting(
-        call, record.head, ResponseId(run, len(parts(own))), record.workflow, told.asked
+        call, record.head, ResponseId(run, len(parts(own))), record.workflow, told.options
     )
 
 
@@ -202,9 +202,9 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
         head = await conversation_of(web.services, principal, request.conversation)
         if head.id != id.run.thread:
             raise_invalid("the call is one of another conversation", "conversation")
-    if waiting.asked.store and not request.asked.store:
+    if waiting.options.store and not request.options.store:
         raise_invalid("the turn that this goes on with is kept", "store", "unsupported_value")
-    if request.background and not waiting.asked.store:
+    if request.background and not waiting.options.store:
         raise_invalid(
             "the turn that this goes on with is not kept", "background", "unsupported_value"
         )
@@ -228,7 +228,7 @@ async def _answer(
         by=principal.id,
         reason=said.get("reason", ""),
         call=waiting.call,
-        asked=merge_options(waiting.asked, request),
+        options=merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
     )

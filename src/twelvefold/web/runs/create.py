@@ -48,7 +48,7 @@ class StartedRun:
     @property
     def unseen_elsewhere(self) -> bool:
         """Whether whoever waits for the run here is the only one who could ever see it."""
-        return self.here and not self.reading.view.started.asked.store
+        return self.here and not self.reading.view.started.options.store
 
 
 async def begin(
@@ -176,7 +176,7 @@ def _new_run(principal: Principal, request: Request, place: ThreadTarget) -> dic
         "principal": principal,
         "items": request.items,
         "thread": place.thread,
-        "asked": request.asked,
+        "options": request.options,
         "request": request.key,
         "behind": place.end,
         "fork": place.fork,

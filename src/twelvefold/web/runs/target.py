@@ -131,8 +131,8 @@ async def _behind_response(
     if brings_calls(request.items):
         calls = await _calls_before(services, head, end)
     # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
-    grows = isinstance(last.event, RunFinished) and not started.asked.conversation
-    grows = grows and end == head.head and request.asked.store
+    grows = isinstance(last.event, RunFinished) and not started.options.conversation
+    grows = grows and end == head.head and request.options.store
     return ThreadTarget(head.id, not grows, end, calls)
 
 
@@ -164,7 +164,7 @@ async def _part(
         if part > id.part:
             break
         last = entry
-    if last is None or part < id.part or started is None or not started.asked.store:
+    if last is None or part < id.part or started is None or not started.options.store:
         raise NotFound(f"no response {id}")
     return started, last
 

@@ -33,7 +33,7 @@ def merge_options(run: RequestOptions, request: Request) -> RequestOptions:
     `store`, `conversation` and `stop` stay the run's. Raises ApiError if the choice of a tool and
     the tools do not fit.
     """
-    asked, given = request.asked, request.given
+    asked, given = request.options, request.given
     changed = {name: getattr(asked, name) for name in _OPTIONS if name in given}
     kept_echo = {name: value for name, value in run.echo.items() if name not in given}
     merged = structs.replace(

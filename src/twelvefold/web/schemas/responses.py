@@ -120,7 +120,7 @@ class Request:
 
     workflow: Workflow
     items: tuple[Item, ...]
-    asked: RequestOptions
+    options: RequestOptions
     stream: bool = False
     background: bool = False
     previous: str = ""

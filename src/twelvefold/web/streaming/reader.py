@@ -119,7 +119,7 @@ def view_of(
 ) -> View:
     """How this process shows a run; `tool_items` as the reader wants them, "" as its caller did."""
     label, outputs = started.workflow, settings.tool_outputs
-    shown = tool_items or started.asked.tool_items or settings.tool_items
+    shown = tool_items or started.options.tool_items or settings.tool_items
     return View(label, cast("ToolItems", shown), outputs, background, started)
 
 
@@ -167,10 +167,10 @@ def _reading_of(
 ) -> ResponseReader:
     """A response out of all entries of its run. Raises NotFound as `opened` does."""
     started, first, opening = story_of(heard.entries, id)
-    if stored and not started.asked.store:
+    if stored and not started.options.store:
         raise no_response(id)
-    if isinstance(opening.event, ApprovalAnswered) and opening.event.asked is not None:
-        tool_items = tool_items or opening.event.asked.tool_items
+    if isinstance(opening.event, ApprovalAnswered) and opening.event.options is not None:
+        tool_items = tool_items or opening.event.options.tool_items
     view = view_of(web.settings, started, background=record.background, tool_items=tool_items)
     reading = ResponseReader(web, id, view, opening, first.position)
     since = [entry for entry in heard.entries if entry.position >= first.position]

@@ -165,7 +165,7 @@ class Listing(Windows):
 def _title_left(entry: Entry, deleted: Collection[int], removed: Collection[str]) -> str:
     event = entry.event
     if isinstance(event, RunStarted):
-        if entry.run in deleted and not event.asked.conversation:
+        if entry.run in deleted and not event.options.conversation:
             return ""
     elif not isinstance(event, ItemsAdded):
         return ""

@@ -241,7 +241,7 @@ class Conversations(Listing):
             place = {"thread": row["id"], "position": after}
             [found] = await db.fetch(self._sql["event"], place)
             event = entry_of(**found).event
-            if not isinstance(event, RunStarted) or event.asked.conversation:
+            if not isinstance(event, RunStarted) or event.options.conversation:
                 return False
         return True
 
