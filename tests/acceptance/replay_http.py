@@ -20,9 +20,9 @@ from twelvefold.core.events import Entry
 from twelvefold.core.ports import Ids, Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.web.http.server.server import bound, serve
-from twelvefold.web.projection.ids import ResponseId
-from twelvefold.web.state import open_web
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.process import open_web
+from twelvefold.web.server import bound, serve
 
 Json = dict[str, Any]
 

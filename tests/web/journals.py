@@ -30,14 +30,9 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import RunId, ThreadId, call_id
 from twelvefold.core.ports import Delta, JournalDelta
-from twelvefold.web.projection.ids import ResponseId
-from twelvefold.web.projection.response import (
-    Json,
-    ResponseProjection,
-    ToolItems,
-    ToolOutputs,
-    View,
-)
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.response import ResponseProjection, View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 THREAD = ThreadId("019" + "a" * 41)
 RUN = RunId(THREAD, 1)

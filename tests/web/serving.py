@@ -20,8 +20,9 @@ from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import calls, says
-from twelvefold.web.http.server.server import bound, serve
-from twelvefold.web.state import WAITS, Waits, Web, open_web
+from twelvefold.web.process import open_web
+from twelvefold.web.server import bound, serve
+from twelvefold.web.state import WAITS, Waits, Web
 from twelvefold.worker.loop import Worker
 
 Json = dict[str, Any]

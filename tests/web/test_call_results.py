@@ -19,9 +19,9 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.ids import ThreadId, call_id
-from twelvefold.web.history.call_results import CallHistory, call_history, without_repeats
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.ids import own_call_id
+from twelvefold.web.ids import own_call_id
+from twelvefold.web.schemas.call_results import CallHistory, call_history, without_repeats
 
 Json = dict[str, Any]
 THREAD = ThreadId("019" + "a" * 41)

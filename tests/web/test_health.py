@@ -7,7 +7,7 @@ from twelvefold import __version__
 from twelvefold.boot import SCHEMA
 from twelvefold.core.ports import Schema
 from twelvefold.web.app import create_app
-from twelvefold.web.readiness import CACHE_TTL_S, Found, Readiness
+from twelvefold.web.probes import CACHE_TTL_S, Found, Readiness
 
 
 async def test_alive_asks_nothing_of_the_database() -> None:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.errors import NotFound
-from twelvefold.web.projection import ids
-from twelvefold.web.projection.ids import ItemPlace, ResponseId
+from twelvefold.web import ids
+from twelvefold.web.ids import ItemPlace, ResponseId
 
 THREAD = ThreadId("019" + "c" * 41)
 """A `c` is what parts a run from its part, too."""

@@ -39,7 +39,7 @@ def taken(served: Served) -> dict[str, int]:
     web = served.web
     return {
         "runs": web.executor.in_flight,
-        "places": web.executor._places.taken,
+        "places": web.executor._slots.taken,
         "bytes": web.executor.memory.held,
         "owners": len(web.executor.memory._held_by),
         "waiting for bytes": len(web.executor.memory._waiting),

@@ -7,8 +7,9 @@ from tests.web.journals import RUN, State, histories, read_on, view
 from tests.web.sdk import check_events, check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
-from twelvefold.web.projection.ids import ResponseId
-from twelvefold.web.projection.response import Json, ResponseProjection, ToolItems, parts
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.schemas.types import Json, ToolItems
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,7 +15,8 @@ from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.services.model.scripted import says
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.runs.executor import RunExecutor
-from twelvefold.web.runs.run_slots import WAITING_INPUT_BYTES, RunPlaces, turn_memory
+from twelvefold.web.runs.run_slots import RunSlots
+from twelvefold.web.turn_memory import WAITING_INPUT_BYTES, turn_memory
 
 SECOND = f"tw_{'c' * 43}"
 BOB = Principal("bob")
@@ -61,8 +62,8 @@ def refused(answer: httpx2.Response, message: str) -> None:
 
 
 def test_half_of_the_places_are_one_principals_unless_it_is_said() -> None:
-    assert [RunPlaces(most)._share for most in (1, 2, 3, 256)] == [1, 1, 1, 128]
-    assert RunPlaces(10, 7)._share == 7
+    assert [RunSlots(most)._limit_per_principal for most in (1, 2, 3, 256)] == [1, 1, 1, 128]
+    assert RunSlots(10, 7)._limit_per_principal == 7
 
 
 async def test_a_principal_that_holds_all_of_its_places_leaves_room_for_others(

@@ -18,10 +18,10 @@ from tests.web.wires import GET, OURS, Serving, error_of, serving, serving_of
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
 from twelvefold.web import app as web_app
-from twelvefold.web.http.server import server
+from twelvefold.web import server
 from twelvefold.web.http.server.receiving import ReceiveLimits
-from twelvefold.web.http.server.server import bound, tls_of
 from twelvefold.web.http.token_buckets import TokenBuckets
+from twelvefold.web.server import bound, tls_of
 
 QUICK = ReceiveLimits(head_s=0.1, body_s=0.1)
 

@@ -15,7 +15,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
-from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.ids import ResponseId
 from twelvefold.web.streaming import sse as stream
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from tests.web.serving import Serve, Served
 from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.web.http.authentication import LOCAL
-from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.ids import ResponseId
 from twelvefold.web.streaming.reader import opened
 
 
@@ -128,7 +128,7 @@ async def test_an_answer_takes_one_place_until_its_run_rests(
     follow = store.follow
 
     async def watched(*args: Any, **more: Any) -> Any:
-        taken.append(api.web.executor._places.taken)
+        taken.append(api.web.executor._slots.taken)
         return await follow(*args, **more)
 
     monkeypatch.setattr(store, "follow", watched)

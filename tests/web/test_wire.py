@@ -29,8 +29,9 @@ from tests.web.sdk import check_events, check_response
 from twelvefold.core.events import Event, ItemsAdded, OutcomeUnknown, Usage
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Delta, JournalDelta
-from twelvefold.web.projection.ids import ResponseId, message_id
-from twelvefold.web.projection.response import Json, ResponseProjection, parts
+from twelvefold.web.ids import ResponseId, message_id
+from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.schemas.types import Json
 
 MESSAGE = ["output_item.added", "content_part.added", "output_text.delta", "output_text.done"]
 MESSAGE += ["content_part.done", "output_item.done"]

@@ -27,11 +27,12 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import ThreadRecord
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.projection.ids import ResponseId, tool_call_id
+from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs, content_of, result_shown
+from twelvefold.web.projection.objects import content_of, result_shown
 from twelvefold.web.projection.response import ResponseProjection, parts
 from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
 def kept_of(record: ThreadRecord, deleted: Collection[int]) -> ThreadRecord:

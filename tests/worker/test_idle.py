@@ -14,7 +14,7 @@ from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.store.mysql.url import connect_arguments
-from twelvefold.web.state import open_web
+from twelvefold.web.process import open_web
 from twelvefold.worker.loop import Worker
 
 POLL_S = 0.25

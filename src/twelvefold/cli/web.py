@@ -14,8 +14,9 @@ from twelvefold.cli.command import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.http.server.file_limit import raise_file_limit
-from twelvefold.web.http.server.server import bound, serve, tls_of
-from twelvefold.web.state import Web, open_web
+from twelvefold.web.process import open_web
+from twelvefold.web.server import bound, serve, tls_of
+from twelvefold.web.state import Web
 
 if TYPE_CHECKING:
     from twelvefold.worker.loop import Worker

@@ -32,10 +32,21 @@ def create_app(web: Web) -> Starlette:
     """The app for one process; it opens nothing by itself, so it needs no lifespan."""
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(Edge), Middleware(Gate, web=web, bodies=BodyBudget())],
+        middleware=[Middleware(Edge), _gate(web)],
         exception_handlers={HTTPException: answer_http_exception},
     )
     # /v1/models/ is no other name of /v1/models, and no client follows a redirected POST well.
     app.router.redirect_slashes = False
     app.state.web = web
     return app
+
+
+def _gate(web: Web) -> Middleware:
+    return Middleware(
+        Gate,
+        admission=web.admission,
+        authenticator=web.authenticator,
+        rate=web.rate,
+        max_body_bytes=web.settings.max_body_bytes,
+        bodies=BodyBudget(),
+    )

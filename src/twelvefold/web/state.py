@@ -1,27 +1,27 @@
 """What a request handler works with, opened once a process and handed in through the app."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
 from twelvefold.engine.commit import HeldRun
-from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.body_limit import RateLimiter
-from twelvefold.web.http.key_watch import KeyWatch, watching_keys
-from twelvefold.web.readiness import Readiness
-from twelvefold.web.runs.executor import RunExecutor
-from twelvefold.web.runs.queue_limit import QueueLimiter
-from twelvefold.web.streaming.notifier import RunNotifier
-from twelvefold.web.streaming.poller import watching
+from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http.key_watch import KeyWatch
+
+if TYPE_CHECKING:
+    from twelvefold.web.probes import Readiness
+    from twelvefold.web.runs.executor import RunExecutor
+    from twelvefold.web.runs.queue_limit import QueueLimiter
+    from twelvefold.web.streaming.notifier import RunNotifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Web:
     services: Services
     settings: Settings
     authenticator: Authenticator
-    executor: RunExecutor
-    queue: QueueLimiter
-    news: RunNotifier
+    executor: "RunExecutor"
+    queue: "QueueLimiter"
+    news: "RunNotifier"
     rate: RateLimiter
     admission: AdmissionControl
-    readiness: Readiness
+    readiness: "Readiness"
     keys: KeyWatch
     waits: Waits = WAITS
     reads: MemoryBudget = field(default_factory=_reads)
@@ -85,40 +85,13 @@ class Web:
         task.add_done_callback(lambda _: self.news.notify(driven.run))
 
 
-@asynccontextmanager
-async def open_web(
-    services: Services, settings: Settings, waits: Waits = WAITS
-) -> AsyncIterator[Web]:
-    """All that the app needs. Raises SettingsError if nobody could be kept out."""
-    authenticator, news = await Authenticator.of(services.store, settings), RunNotifier()
-    memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
-    places = settings.max_runs, settings.max_runs_per_principal
-    async with (
-        RunExecutor(services, *places, memory=memory, shares=shares) as executor,
-        watching(services.store, news),
-        watching_keys(authenticator, waits.key_poll_s) as keys,
-    ):
-        yield Web(
-            services,
-            settings,
-            authenticator,
-            executor,
-            QueueLimiter(
-                services.store,
-                services.workflows,
-                settings.max_queued,
-                settings.max_queued_per_principal,
-            ),
-            news,
-            RateLimiter(settings.rate_per_minute),
-            AdmissionControl(settings.max_concurrent_requests, shares),
-            Readiness(services.store, SCHEMA),
-            keys,
-            waits,
-        )
-
-
 def web_of(request: Request) -> Web:
     """The process that this request has come to."""
     web: Web = request.app.state.web
     return web
+
+
+def client_watch(request: Request) -> ClientWatch:
+    """Return the watch of the client that waits for this request's answer."""
+    web = web_of(request)
+    return ClientWatch(web.authenticator, web.keys, request)

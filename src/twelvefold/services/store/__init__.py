@@ -1,21 +1,17 @@
 """The journal's store, picked by URL scheme: MySQL and MariaDB, or the embedded SQLite."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from twelvefold.errors import SettingsError
+from twelvefold.services.store.sqlite import MEMORY, sqlite_path
 
 if TYPE_CHECKING:
     from twelvefold.core.ports import Store
 
+__all__ = ["MEMORY", "MYSQL_SCHEMES", "open_store", "sqlite_path"]
+
 MYSQL_SCHEMES = ("mysql", "mariadb")
-MEMORY = ":memory:"
-"""The path of a database that lives in its one connection."""
-
-
-def sqlite_path(url: str) -> str:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; `:memory:` for `sqlite://`."""
-    return unquote(urlsplit(url).path.removeprefix("/")) or MEMORY
 
 
 async def open_store(url: str, *, pool_size: int = 10) -> "Store":

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from twelvefold.core.ports import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
-from twelvefold.services.store import sqlite_path
 from twelvefold.services.store.migrations import VERSION_TABLE
+from twelvefold.services.store.sqlite import sqlite_path
 
 if TYPE_CHECKING:
     from alembic.config import Config

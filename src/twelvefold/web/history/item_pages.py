@@ -21,11 +21,11 @@ from twelvefold.web.history.thread_reader import (
     cut,
     reader_of,
 )
+from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.http.pagination import Page, listed
-from twelvefold.web.projection.ids import parse_item_id
+from twelvefold.web.ids import parse_item_id
 from twelvefold.web.projection.items import input_items, run_items
-from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
-from twelvefold.web.schemas.validators import raise_invalid, shown
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ItemPages:
             try:
                 unit, items, index = await self._located(page.after)
             except NotFound:
-                raise_invalid(f"there is no {shown(page.after)} in this list", "after")
+                raise_invalid(f"there is no {abbreviate(page.after)} in this list", "after")
             first, last = unit[-1].position, unit[0].position - 1
             for item in items[:index][::-1] if page.newest_first else items[index + 1 :]:
                 yield item

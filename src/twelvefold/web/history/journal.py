@@ -28,9 +28,10 @@ from twelvefold.core.ports import Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, cut
-from twelvefold.web.projection.ids import ResponseId, tool_call_id
-from twelvefold.web.projection.objects import Json, ToolOutputs, content_of, result_shown
+from twelvefold.web.ids import ResponseId, tool_call_id
+from twelvefold.web.projection.objects import content_of, result_shown
 from twelvefold.web.projection.response import makes_wait
+from twelvefold.web.schemas.types import Json, ToolOutputs
 
 _SECOND_US = 1_000_000
 _FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved

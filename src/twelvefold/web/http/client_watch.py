@@ -7,15 +7,17 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.state import Web
+from twelvefold.web.http.key_watch import KeyWatch
 
 
 class ClientWatch:
     """Watches the client of one request, whose body was read."""
 
-    def __init__(self, web: Web, request: Request) -> None:
-        self._web = web
+    def __init__(self, authenticator: Authenticator, keys: KeyWatch, request: Request) -> None:
+        self._authenticator = authenticator
+        self._keys = keys
         self._request = request
 
     async def check(self) -> None:
@@ -23,12 +25,12 @@ class ClientWatch:
         if await self._request.is_disconnected():
             raise ClientDisconnect
         client = self._request.client
-        await self._web.authenticator.caller(self._request.headers, client.host if client else "")
+        await self._authenticator.caller(self._request.headers, client.host if client else "")
 
     async def ended(self) -> ApiError | None:
         """Return when the client leaves, or with the reason why it may have no answer any more."""
         disconnected = disconnect(self._request.receive)
-        _, revoked = await first_done(disconnected, self._web.keys.revoked(self._request))
+        _, revoked = await first_done(disconnected, self._keys.revoked(self._request))
         return None if revoked.cancelled() else revoked.result()
 
     async def wait_for(self, work: Coroutine[Any, Any, None]) -> None:

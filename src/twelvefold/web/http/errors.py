@@ -7,7 +7,7 @@ keeps them from it where work may have begun. Source: `_should_retry` in openai-
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -28,6 +28,7 @@ from twelvefold.errors import (
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "DELETE"}
 """Whoever sends one of these twice has done it once."""
 CONVERSATION_TOO_LARGE = "conversation_too_large"
+_SHOWN_CHARS = 60
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -138,3 +139,14 @@ def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
         case _:
             message = "the server failed; its log says why, under this answer's x-request-id"
             return ApiError(500, message, code="server_error", repeat=False)
+
+
+def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoReturn:
+    """Raise ApiError with 400 for one parameter of a request."""
+    raise ApiError(400, f"{at}: {message}", code=code, param=at)
+
+
+def abbreviate(value: object) -> str:
+    """Return the value's repr, cut after 60 characters."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

@@ -14,13 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.http.admission import PLACE
-from twelvefold.web.http.authentication import Caller
+from twelvefold.web.http.admission import PLACE, AdmissionControl
+from twelvefold.web.http.authentication import Authenticator, Caller
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.body_limit import LimitedBody
+from twelvefold.web.http.body_limit import LimitedBody, RateLimiter
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError, api_error, refusal
-from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 SECURED = {
@@ -123,26 +122,37 @@ class _Exchange:
 class Gate:
     """What stands before the API: who asks, how often, and how much may be read."""
 
-    def __init__(self, app: ASGIApp, web: Web, bodies: BodyBudget) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: AdmissionControl,
+        authenticator: Authenticator,
+        rate: RateLimiter,
+        max_body_bytes: int,
+        bodies: BodyBudget,
+    ) -> None:
         self._app = app
-        self._web = web
+        self._admission = admission
+        self._authenticator = authenticator
+        self._rate = rate
+        self._max_body_bytes = max_body_bytes
         self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         owner, state = await self._owner(scope), scope.setdefault("state", {})
-        async with self._web.admission.place(owner) as state[PLACE]:
+        async with self._admission.place(owner) as state[PLACE]:
             await state[PLACE].measured(partial(self._admitted, scope, receive, send))
 
     async def _owner(self, scope: Scope) -> str:
         """Whose the request is: a principal's; without the API, whoever has its address."""
-        headers, client, owners = Headers(scope=scope), _client(scope), self._web.admission.owners
+        headers, client, owners = Headers(scope=scope), _client(scope), self._admission.owners
         if scope["path"] in QUIET:
             return f"{ANONYMOUS}probe {client_of(client)}"
         authorization = headers.get("authorization", "")
         owner = owners.of(authorization, client_of(client))
         if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
-            async with self._web.admission.place(owner) as place:
-                look = partial(self._web.authenticator.caller, headers, client)
+            async with self._admission.place(owner) as place:
+                look = partial(self._authenticator.caller, headers, client)
                 owner = (await place.measured(look)).principal.id
             owners.learn(authorization, owner)
         return owner
@@ -153,10 +163,9 @@ class Gate:
         if scope["path"].startswith("/v1"):
             scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
-            if left := self._web.rate.take(caller.key):
+            if left := self._rate.take(caller.key):
                 sender = _with(left, send)
-        most = self._web.settings.max_body_bytes
-        body = LimitedBody(receive, scope, most, self._bodies, owner)
+        body = LimitedBody(receive, scope, self._max_body_bytes, self._bodies, owner)
         try:
             await self._app(scope, body.receive, sender)
         finally:
@@ -164,10 +173,10 @@ class Gate:
 
     async def _caller(self, headers: Headers, client: str) -> Caller:
         try:
-            return await self._web.authenticator.caller(headers, client)
+            return await self._authenticator.caller(headers, client)
         except ApiError:
             # A revoked key must not use the places and the time of its former principal.
-            self._web.admission.owners.forget(headers.get("authorization", ""))
+            self._admission.owners.forget(headers.get("authorization", ""))
             raise
 
 

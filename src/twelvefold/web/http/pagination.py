@@ -3,17 +3,18 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.datastructures import QueryParams
 
-from twelvefold.web.projection.objects import Json
-from twelvefold.web.schemas.validators import one_of, raise_invalid, shown
+from twelvefold.web.http.errors import abbreviate, raise_invalid
 
 MOST = 100
 PAGING = ("limit", "order", "after", "before")
 """What lists of this and of other APIs are asked with."""
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _INTEGER = re.compile(r"-?[0-9]{1,4000}")
+Json = dict[str, Any]
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -42,7 +43,7 @@ def check_paging(query: QueryParams, *known: str) -> None:
 def check_oldest_first(query: QueryParams) -> None:
     """For a list that has `after` and `limit`, and no other order. Raises ApiError."""
     check_paging(query, "limit", "after", "order")
-    if one_of("asc", "desc")(query.get("order", "asc"), "order") == "desc":
+    if _order(query, "asc") == "desc":
         raise_invalid("must be asc: this list has no other order", "order", "unsupported_value")
 
 
@@ -51,9 +52,16 @@ def page_of(query: QueryParams) -> Page:
     check_paging(query, "limit", "after", "order")
     limit = query.get("limit", "20")
     if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
-        raise_invalid(f"must be an integer from 1 to {MOST}, not {shown(limit)}", "limit")
-    order = one_of("asc", "desc")(query.get("order", "desc"), "order")
+        raise_invalid(f"must be an integer from 1 to {MOST}, not {abbreviate(limit)}", "limit")
+    order = _order(query, "desc")
     return Page(int(limit), query.get("after", ""), order == "desc")
+
+
+def _order(query: QueryParams, default: str) -> str:
+    order = query.get("order", default)
+    if order not in ("asc", "desc"):
+        raise_invalid(f"must be one of asc, desc, not {abbreviate(order)}", "order")
+    return order
 
 
 def paged(items: Sequence[Json], page: Page) -> Json:
@@ -63,7 +71,7 @@ def paged(items: Sequence[Json], page: Page) -> Json:
     if page.after:
         ids = [item["id"] for item in ordered]
         if page.after not in ids:
-            raise_invalid(f"there is no {shown(page.after)} in this list", "after")
+            raise_invalid(f"there is no {abbreviate(page.after)} in this list", "after")
         start = ids.index(page.after) + 1
     return listed(ordered[start : start + page.limit], len(ordered) > start + page.limit)
 
@@ -85,7 +93,7 @@ def flag_of(query: QueryParams, name: str) -> bool:
     if value is None:
         return False
     if value.lower() not in (*_TRUE, *_FALSE):
-        raise_invalid(f"must be true or false, not {shown(value)}", name)
+        raise_invalid(f"must be true or false, not {abbreviate(value)}", name)
     return value.lower() in _TRUE
 
 
@@ -95,7 +103,7 @@ def integer_of(query: QueryParams, name: str, default: int, least: int) -> int:
     if value is None:
         return default
     if not _INTEGER.fullmatch(value) or int(value) < least:
-        raise_invalid(f"must be an integer, {least} or more, not {shown(value)}", name)
+        raise_invalid(f"must be an integer, {least} or more, not {abbreviate(value)}", name)
     return int(value)
 
 

@@ -19,11 +19,11 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId, ThreadId, call_id
 from twelvefold.core.request_options import client_names
-from twelvefold.web.projection import ids
+from twelvefold.web import ids
 from twelvefold.web.projection import objects as shapes
-from twelvefold.web.projection.objects import ItemStatus
 from twelvefold.web.projection.output import Output
 from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import ItemStatus
 
 NOT_KNOWN = "it is not known whether this call was done; an operator has to find out"
 

@@ -6,8 +6,8 @@ Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI 
 from collections.abc import Iterator, Sequence
 
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.objects import Json
 from twelvefold.web.projection.stop_sequences import StopFilter, stopped_text
+from twelvefold.web.schemas.types import Json
 
 BETWEEN = "\n\n"
 """Between two messages of one turn, which are one text here."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from twelvefold.core.events import ApprovalAnswered, Entry, Item, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
 from twelvefold.web.projection import objects as shapes
-from twelvefold.web.projection.ids import ResponseId, approval_answer_id, approval_id, input_id
-from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
 from twelvefold.web.projection.response import ResponseProjection, parts
 from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
 def run_items(

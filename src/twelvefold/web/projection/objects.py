@@ -5,17 +5,13 @@ Source: the `output` union of the OpenAI Responses API. Why a tool that the serv
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from twelvefold.core.conversation.call_results import is_empty
 from twelvefold.core.events import Item, ModelReplied
 from twelvefold.core.ids import ThreadId
-from twelvefold.web.projection.ids import message_id
-
-Json = dict[str, Any]
-ToolItems = Literal["mcp_call", "function", "hidden"]
-ToolOutputs = Literal["full", "summary", "none"]
-ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
+from twelvefold.web.ids import message_id
+from twelvefold.web.schemas.types import ItemStatus, Json, ToolOutputs
 
 OUTPUT_BYTES = 64 * 1024
 """The most of a tool's result that an item shows; the journal has all of it."""

@@ -6,7 +6,7 @@ Numbers the events and the items. What an event holds is never changed afterward
 from dataclasses import dataclass, field
 
 from twelvefold.web.projection import objects as shapes
-from twelvefold.web.projection.objects import ItemStatus, Json
+from twelvefold.web.schemas.types import ItemStatus, Json
 
 
 @dataclass(slots=True)

@@ -27,13 +27,13 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Delta, JournalDelta
+from twelvefold.web.ids import ResponseId, message_id
 from twelvefold.web.projection import objects as shapes
 from twelvefold.web.projection.calls import Calls
-from twelvefold.web.projection.ids import ResponseId, message_id
-from twelvefold.web.projection.objects import Json, ToolItems, ToolOutputs
 from twelvefold.web.projection.output import Output
 from twelvefold.web.projection.response_object import Standing, Status, describe
 from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 __all__ = ["Json", "ResponseProjection", "ToolItems", "ToolOutputs", "View", "parts"]
 

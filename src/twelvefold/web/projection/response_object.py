@@ -8,9 +8,9 @@ from typing import Literal
 
 from twelvefold.core.events import FinalStatus, Item, RequestOptions, Usage
 from twelvefold.core.failures import failure_sentence
-from twelvefold.web.projection.ids import ResponseId, conversation_id
-from twelvefold.web.projection.objects import Json
+from twelvefold.web.ids import ResponseId, conversation_id
 from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import Json
 
 Status = Literal["queued", "in_progress"] | FinalStatus
 _MICROSECONDS = 1_000_000

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from twelvefold.core.events import RunStarted
-from twelvefold.web.projection.objects import ToolItems, ToolOutputs
+from twelvefold.web.schemas.types import ToolItems, ToolOutputs
 
 
 @dataclass(frozen=True, slots=True)

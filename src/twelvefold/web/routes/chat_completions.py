@@ -13,14 +13,13 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.errors import ServiceFault
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
-from twelvefold.web.routes.responses import cancelled, leaving, until_over
 from twelvefold.web.runs.create import StartedRun, begin
+from twelvefold.web.runs.foreground import cancelled, leaving, until_over
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.responses import json_body
-from twelvefold.web.state import Web, web_of
+from twelvefold.web.state import Web, client_watch, web_of
 from twelvefold.web.streaming.reader import ResponseReader
 from twelvefold.web.streaming.sse import DONE, EventStream, data
 
@@ -31,7 +30,7 @@ async def create(request: Request) -> Response:
     body, workflows = await json_body(request), web.services.workflows
     chat = parse_chat(body, request.headers, workflows, images=web.takes_images)
     asked = chat.turn
-    client = ClientWatch(web, request)
+    client = client_watch(request)
     begun = await begin(web, principal, asked, client)
     release_soon(request)
     leave = leaving(web, begun, asked)

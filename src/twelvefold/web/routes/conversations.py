@@ -20,36 +20,29 @@ from twelvefold.core.ports import OVER, LatestRun, ListedThread, Store, ThreadHe
 from twelvefold.engine.commands import check_room, delete_thread, fork_at
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, DuplicateRow
-from twelvefold.web.history.call_results import (
-    NO_CALLS,
-    brings_calls,
-    history_of,
-    without_repeats,
-)
+from twelvefold.web.history.call_history import history_of
 from twelvefold.web.history.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import reader_of
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
-from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.http.errors import ApiError, json_response, raise_invalid
 from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
-from twelvefold.web.projection.ids import ResponseId, conversation_id, parse_conversation_id
+from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.projection.objects import Json
-from twelvefold.web.routes.responses import cancelled
+from twelvefold.web.runs.foreground import cancelled
 from twelvefold.web.runs.target import resolved
 from twelvefold.web.runs.visibility import visible_head
+from twelvefold.web.schemas.call_results import (
+    NO_CALLS,
+    brings_calls,
+    without_repeats,
+)
 from twelvefold.web.schemas.items import item_of
 from twelvefold.web.schemas.responses import json_body, tool_items_of
-from twelvefold.web.schemas.validators import (
-    Check,
-    list_of,
-    members,
-    metadata,
-    raise_invalid,
-    whole,
-)
-from twelvefold.web.state import Web, web_of
+from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas.validators import Check, list_of, members, metadata, whole
+from twelvefold.web.state import Web, client_watch, web_of
 
 MOST_ITEMS = 20
 """In one request. Source: the Conversations API."""
@@ -160,7 +153,7 @@ async def create_items(request: Request) -> Response:
             calls = await history_of(await reader_of(web.services.store, head))
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
-    entry = await _added(web, head, event, ClientWatch(web, request))
+    entry = await _added(web, head, event, client_watch(request))
     return json_response(listed(input_items(head.id, entry), has_more=False))
 
 
@@ -172,7 +165,7 @@ async def delete_item(request: Request) -> Response:
         item = await (await _items(request)).item(request.path_params["item_id"])
         return ItemRemoved(item["id"])
 
-    await _added(web, head, event, ClientWatch(web, request))
+    await _added(web, head, event, client_watch(request))
     return json_response(_conversation(head))
 
 

@@ -6,8 +6,8 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.http.errors import json_response
 from twelvefold.web.http.pagination import check_paging
-from twelvefold.web.projection.objects import Json
 from twelvefold.web.schemas.responses import workflow_of
+from twelvefold.web.schemas.types import Json
 from twelvefold.web.state import web_of
 
 

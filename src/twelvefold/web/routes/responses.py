@@ -4,37 +4,31 @@ A run is written, then driven, and what the client sees is a reader of its journ
 written no answer says otherwise: whatever happens then is told by the response's own status.
 """
 
-import asyncio
-from contextlib import aclosing
-
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.ids import RunId
 from twelvefold.core.ports import RunRecord
-from twelvefold.engine.commands import cancel
 from twelvefold.engine.retry import retry_unavailable
-from twelvefold.errors import Conflict, ServiceFault
+from twelvefold.errors import Conflict
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
-from twelvefold.web.projection.ids import ResponseId
+from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.projection.objects import Json
 from twelvefold.web.runs.approvals import answers, go_on
 from twelvefold.web.runs.create import StartedRun, begin
-from twelvefold.web.runs.run_slots import turn_memory
+from twelvefold.web.runs.foreground import cancelled, leaving, until_over
 from twelvefold.web.schemas.answer_options import changed_options
-from twelvefold.web.schemas.responses import Request as TurnRequest
 from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
-from twelvefold.web.state import Web, web_of
+from twelvefold.web.schemas.types import Json
+from twelvefold.web.state import client_watch, web_of
 from twelvefold.web.streaming.reader import ResponseReader, opened
-from twelvefold.web.streaming.sse import EventStream, Leave, pieces, stay
+from twelvefold.web.streaming.sse import EventStream, pieces
+from twelvefold.web.turn_memory import turn_memory
 
 log = get_logger(__name__)
 
@@ -43,7 +37,7 @@ async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web = web_of(request)
     body, workflows = await json_body(request), web.services.workflows
-    client = ClientWatch(web, request)
+    client = client_watch(request)
     asked = parse(body, request.headers, workflows, images=web.takes_images)
     if not answers(asked):
         begun = await begin(web, principal_of(request), asked, client)
@@ -62,49 +56,6 @@ async def create(request: Request) -> Response:
     return json_response(reading.projection.response())
 
 
-def leaving(web: Web, begun: StartedRun, asked: TurnRequest) -> Leave:
-    """What is to be done if the client goes away: nobody could ever see what was not to be kept.
-
-    Nor can it come back for that to another process: here it is read to its end. Who sends a key
-    means to ask again.
-    """
-    reading = begun.reading
-    if asked.key or not begun.unseen_elsewhere:
-        return stay
-    reading.to_the_end = True
-
-    async def leave() -> None:
-        log.info("client_gone", response=str(reading.id), kept=False)
-        try:
-            await cancelled(web, reading.id.run)
-        except ServiceFault as error:
-            log.warning("run_not_cancelled", run=str(reading.id.run), error=error)
-
-    return leave
-
-
-async def until_over(web: Web, begun: StartedRun, client: ClientWatch, leave: Leave = stay) -> None:
-    """Wait for the response's end, or for the process's, as long as the client does.
-
-    When it does not, `leave` is done. Raises ClientDisconnect then, or ApiError if its key was
-    revoked.
-    """
-    try:
-        await client.wait_for(_read_to_end(web, begun))
-    except (ClientDisconnect, ApiError):
-        await leave()
-        raise
-
-
-async def _read_to_end(web: Web, begun: StartedRun) -> None:
-    # What happens here need not be read until it is over.
-    while task := web.executor.task(begun.run):
-        await asyncio.wait([task])
-    async with aclosing(begun.reading.events(begun.ensure_progress)) as events:
-        async for _ in events:
-            pass
-
-
 async def retrieve(request: Request) -> Response:
     """`GET /v1/responses/{response_id}`: as it is, or its events from any of them on."""
     query = request.query_params
@@ -114,7 +65,7 @@ async def retrieve(request: Request) -> Response:
         release_soon(request)
         web = web_of(request)
         follow = pieces(reading, after=after, aside=StartedRun(web, reading).ensure_progress)
-        return EventStream(follow, ClientWatch(web, request))
+        return EventStream(follow, client_watch(request))
     return json_response(described(reading, record))
 
 
@@ -157,16 +108,6 @@ async def list_input(request: Request) -> Response:
     page = page_of(request.query_params)
     reading, _ = await _opened(request)
     return json_response(paged(input_items(reading.id.run.thread, reading.opening), page))
-
-
-async def cancelled(web: Web, run: RunId) -> None:
-    """Cancel a run; a process that drives it hears of it when it looks, this one at once.
-
-    Raises NotFound.
-    """
-    await cancel(web.services, run)
-    web.executor.stop(run)
-    web.news.notify(run)
 
 
 async def _opened(request: Request) -> tuple[ResponseReader, RunRecord]:

@@ -28,18 +28,17 @@ from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.ids import ResponseId, approval_id, parse_approval_id
+from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
+from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.projection.response import makes_wait, parts
 from twelvefold.web.runs.create import StartedRun, deleted_before, found, run_before
-from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
 from twelvefold.web.runs.target import conversation_of
 from twelvefold.web.schemas.answer_options import merge_options
 from twelvefold.web.schemas.items import ANSWER
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.schemas.validators import raise_invalid, shown
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.reader import opened, own_entries, run_of
+from twelvefold.web.turn_memory import TurnMemory, turn_memory
 
 log = get_logger(__name__)
 NOT_PENDING = "approval_not_pending"
@@ -258,7 +257,7 @@ async def _is_answered(web: Web, principal: Principal, id: str, waiting: _Waitin
 
 
 def _not_pending(said: Item, index: int) -> ApiError:
-    message = f"no call waits for the answer to {shown(said['approval_request_id'])}"
+    message = f"no call waits for the answer to {abbreviate(said['approval_request_id'])}"
     param = f"input[{index}].approval_request_id"
     return ApiError(400, message, code=NOT_PENDING, param=param)
 

@@ -20,16 +20,16 @@ from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
-from twelvefold.web.history.call_results import without_repeats
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
-from twelvefold.web.projection.ids import ResponseId, approval_id
-from twelvefold.web.runs.run_slots import TurnMemory, turn_memory
+from twelvefold.web.ids import ResponseId, approval_id
 from twelvefold.web.runs.supervise import Supervisor
 from twelvefold.web.runs.target import ThreadTarget, no_previous, resolve_target, resolved
+from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.responses import Request
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.reader import ResponseReader, opened, view_of
+from twelvefold.web.turn_memory import TurnMemory, turn_memory
 
 LOCK_S = 5.0
 """How long a turn waits for the one before it in its conversation."""

@@ -23,7 +23,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.run_slots import RunPlaces
+from twelvefold.web.runs.run_slots import RunSlots
 
 log = get_logger(__name__)
 
@@ -52,7 +52,7 @@ class RunExecutor:
         self._shares = shares or LoopShares()
         self.memory = memory or MemoryBudget(RUN_BYTES)
         self._services = services
-        self._places = RunPlaces(max_runs, max_per_principal)
+        self._slots = RunSlots(max_runs, max_per_principal)
         self._preparation = Preparation(services)
         self._stopping = False
         self._group = asyncio.TaskGroup()
@@ -93,7 +93,7 @@ class RunExecutor:
         """
         if self._stopping:
             raise ApiError(503, "the server is stopping", code="service_unavailable", wait_s=1)
-        with self._places.place(principal.id):
+        with self._slots.slot(principal.id):
             yield
 
     def start(
@@ -110,7 +110,7 @@ class RunExecutor:
         reservation = reservation or self.memory.reservation(principal)
         reservation.keep()
         reservation.grow_to(driven.thread.size)
-        self._places.take(principal)
+        self._slots.take(principal)
         hand = DrainGuard(GrowingListener(listener, reservation), lambda: self._stopping)
         drive = self._shares.measured(principal, partial(self._driven, driven, hand))
         task = self._group.create_task(drive, name=f"drive {driven.run}")
@@ -120,7 +120,7 @@ class RunExecutor:
         return task
 
     def _give_back(self, principal: str, reservation: Reservation) -> None:
-        self._places.give_back(principal)
+        self._slots.release(principal)
         reservation.release()
 
     def _over(self, run: RunId, task: "asyncio.Task[Outcome | None]") -> None:

@@ -9,10 +9,10 @@ from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.run_slots import turn_memory
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.notifier import POLL_ELSEWHERE_S, POLL_HERE_S
 from twelvefold.web.streaming.reader import ResponseReader
+from twelvefold.web.turn_memory import turn_memory
 
 log = get_logger(__name__)
 

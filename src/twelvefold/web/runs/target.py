@@ -27,19 +27,19 @@ from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
-from twelvefold.web.history.call_results import NO_CALLS, CallHistory, brings_calls, history_of
+from twelvefold.web.history.call_history import history_of
 from twelvefold.web.history.item_pages import ItemPages, ItemView, items_of
 from twelvefold.web.history.thread_reader import ThreadReader, reader_of
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.ids import ResponseId, parse_conversation_id, parse_item_id
+from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
+from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.runs.run_slots import TurnMemory
 from twelvefold.web.runs.visibility import visible_head
+from twelvefold.web.schemas.call_results import NO_CALLS, CallHistory, brings_calls
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.schemas.validators import raise_invalid, shown
 from twelvefold.web.state import Web
 from twelvefold.web.streaming.reader import run_of
+from twelvefold.web.turn_memory import TurnMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ async def conversation_of(services: Services, principal: Principal, id: str) -> 
     try:
         return await visible_head(services.store, principal, parse_conversation_id(id))
     except NotFound:
-        message = f"there is no conversation {shown(id)}"
+        message = f"there is no conversation {abbreviate(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
 
 
@@ -138,7 +138,7 @@ async def _behind_response(
 
 def no_previous(id: str) -> ApiError:
     """There is nothing to go on from."""
-    message = f"there is no response {shown(id)}"
+    message = f"there is no response {abbreviate(id)}"
     return ApiError(400, message, code="previous_response_not_found", param="previous_response_id")
 
 
@@ -214,7 +214,7 @@ async def _referred(
             known[thread] = await _items(web, principal, thread)
         found = await known[thread].item(id)
     except NotFound:
-        raise_invalid(f"there is no item {shown(id)}", at, "item_not_found")
+        raise_invalid(f"there is no item {abbreviate(id)}", at, "item_not_found")
     return {key: value for key, value in found.items() if value is not None}
 
 

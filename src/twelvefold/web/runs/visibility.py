@@ -4,7 +4,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, Store, ThreadHead
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound
-from twelvefold.web.projection.ids import conversation_id
+from twelvefold.web.ids import conversation_id
 
 
 async def visible_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:

@@ -9,6 +9,7 @@ from typing import Any
 
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.workflow import Workflow
+from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.schemas.chat_messages import items_of_messages, messages_of
 from twelvefold.web.schemas.items import TOOL_NAME, function_of
 from twelvefold.web.schemas.responses import (
@@ -29,10 +30,8 @@ from twelvefold.web.schemas.validators import (
     metadata,
     number,
     one_of,
-    raise_invalid,
     record,
     short,
-    shown,
     text,
     unless,
     whole,
@@ -51,7 +50,7 @@ def _format(value: Any, at: str) -> Item:
     if kind in ("text", "json_object"):
         return {"type": kind}
     if kind != "json_schema":
-        message = f"must be text, json_schema or json_object, not {shown(kind)}"
+        message = f"must be text, json_schema or json_object, not {abbreviate(kind)}"
         raise_invalid(message, f"{at}.type", "unsupported_value")
     schema = members(given, {"json_schema": _SCHEMA}, ("json_schema",), f"{at}.")["json_schema"]
     return {"type": "json_schema", **schema}
@@ -63,7 +62,9 @@ def _tool(value: Any, at: str) -> Item:
     if kind is None:
         raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
     if kind != "function":
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     tool: Item = members(given, {"function": function_of}, ("function",), f"{at}.")["function"]
     return tool
 
@@ -196,7 +197,9 @@ def _choice(value: Any, names: set[str]) -> str | Item:
         named = record({"function": function}, "function")(given, at)["function"]
         return {"type": kind, **named}
     if kind != "allowed_tools":
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     tool = record({"type": one_of("function"), "function": function}, "type", "function")
     allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
     chosen = record({"allowed_tools": allowed}, "allowed_tools")(given, at)["allowed_tools"]

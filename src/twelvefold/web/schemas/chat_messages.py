@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.web.history.call_results import without_repeats
+from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.items import CALL_ID, RESULT, refuse_images
 from twelvefold.web.schemas.validators import (
     Check,
@@ -16,9 +17,7 @@ from twelvefold.web.schemas.validators import (
     list_of,
     members,
     one_of,
-    raise_invalid,
     record,
-    shown,
     text,
     unless,
 )
@@ -95,7 +94,9 @@ def _call(value: Any, at: str) -> Item:
     fields: Mapping[str, Check] = {"id": CALL_ID, "function": _function, "type": anything}
     given = members(_known(an_object(value, at), fields), fields, ("id", "function"), f"{at}.")
     if (kind := given.get("type", "function")) != "function":
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     return {"type": "function_call", "call_id": given["id"], **given["function"]}
 
 
@@ -121,7 +122,7 @@ def _parts(*kinds: str, to: str = "input_text") -> Check:
         if kind not in kinds:
             known = ", ".join(kinds)
             raise_invalid(
-                f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value"
+                f"must be one of {known}, not {abbreviate(kind)}", f"{at}.type", "unsupported_value"
             )
         if kind == "image_url":
             image = members(given, {"image_url": _IMAGE}, ("image_url",), f"{at}.")["image_url"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
+from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.schemas.validators import (
     Check,
     an_object,
@@ -17,10 +18,8 @@ from twelvefold.web.schemas.validators import (
     matching,
     members,
     one_of,
-    raise_invalid,
     record,
     short,
-    shown,
     text,
 )
 
@@ -97,7 +96,9 @@ def item_of(value: Any, at: str) -> Item:
     if kind == RESULT:
         return _result(given, at)
     if type(kind) is not str or kind not in _ITEMS:
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     fields, needed = _ITEMS[kind]
     return {"type": kind, **members(given, fields, needed, f"{at}.")}
 
@@ -129,7 +130,7 @@ def _parts(kinds: tuple[str, ...]) -> Check:
             if kind in ("input_file", "input_audio"):
                 raise_invalid(f"{kind} is not supported here", f"{at}.type", "unsupported_value")
             raise_invalid(
-                f"must be one of {known}, not {shown(kind)}", f"{at}.type", "unsupported_value"
+                f"must be one of {known}, not {abbreviate(kind)}", f"{at}.type", "unsupported_value"
             )
         fields, needed = _PARTS[kind]
         return {"type": kind, **members(given, fields, needed, f"{at}.")}
@@ -175,7 +176,9 @@ def tool_of(value: Any, at: str) -> Item:
     if kind is None:
         raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
     if kind != "function":
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     return function_of(given, at)
 
 
@@ -189,7 +192,7 @@ def function_of(value: Any, at: str) -> Item:
 def _check_schema(schema: Mapping[str, Any], at: str) -> None:
     """As much as every model's server wants of a function's parameters."""
     if schema.get("type", "object") != "object":
-        raise_invalid(f"must be the schema of an object, not of {shown(schema['type'])}", at)
+        raise_invalid(f"must be the schema of an object, not of {abbreviate(schema['type'])}", at)
     for key, one in an_object(schema.get("properties") or {}, f"{at}.properties").items():
         if type(one) is not bool:
             an_object(one, f"{at}.properties.{key}")

@@ -17,9 +17,9 @@ from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.body_limit import parse_json
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.objects import ToolItems
+from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
 from twelvefold.web.schemas.items import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
+from twelvefold.web.schemas.types import ToolItems
 from twelvefold.web.schemas.validators import (
     Check,
     an_object,
@@ -31,10 +31,8 @@ from twelvefold.web.schemas.validators import (
     metadata,
     number,
     one_of,
-    raise_invalid,
     record,
     short,
-    shown,
     text,
     unsupported,
     whole,
@@ -58,7 +56,7 @@ def _format(value: Any, at: str) -> Item:
     if kind in ("text", "json_object") and not given:
         return {"type": kind}
     if kind != "json_schema":
-        message = f"must be text, json_schema or json_object, not {shown(kind)}"
+        message = f"must be text, json_schema or json_object, not {abbreviate(kind)}"
         raise_invalid(message, f"{at}.type", "unsupported_value")
     fields = {"name": TOOL_NAME, "schema": an_object, "description": text, "strict": flag}
     return {"type": "json_schema", **members(given, fields, ("name", "schema"), f"{at}.")}
@@ -192,7 +190,7 @@ def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
     if workflow := workflows.get(name):
         return workflow
     known = ", ".join(workflows)
-    message = f"there is no model {shown(name)}; there are: {known}"
+    message = f"there is no model {abbreviate(name)}; there are: {known}"
     raise ApiError(404, message, code="model_not_found", param="model")
 
 
@@ -229,7 +227,7 @@ def tool_items_of(headers: Mapping[str, str]) -> str:
     wanted = headers.get(TOOL_ITEMS, "")
     if wanted and wanted not in get_args(ToolItems):
         known = ", ".join(get_args(ToolItems))
-        message = f"{TOOL_ITEMS} must be one of {known}, not {shown(wanted)}"
+        message = f"{TOOL_ITEMS} must be one of {known}, not {abbreviate(wanted)}"
         raise ApiError(400, message, code="invalid_value", param=TOOL_ITEMS)
     return wanted
 
@@ -279,7 +277,9 @@ def _choice(value: Any) -> str | Item:
     if kind == "function":
         return {"type": kind, **record({"name": text}, "name")(given, at)}
     if kind != "allowed_tools":
-        raise_invalid(f"{shown(kind)} is not supported here", f"{at}.type", "unsupported_value")
+        raise_invalid(
+            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
+        )
     tool = record({"type": one_of("function"), "name": text}, "type", "name")
     allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
     return {"type": kind, **allowed(given, at)}
@@ -302,7 +302,7 @@ def known_tool(names: set[str]) -> Check:
     def check(value: Any, at: str) -> str:
         name = text(value, at)
         if name not in names:
-            raise_invalid(f"there is no tool {shown(name)}", at)
+            raise_invalid(f"there is no tool {abbreviate(name)}", at)
         return name
 
     return check

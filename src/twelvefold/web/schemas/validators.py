@@ -6,12 +6,12 @@ as it is meant. Null is as good as not given wherever it is not needed.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.errors import abbreviate, raise_invalid
 
 Check = Callable[[Any, str], Any]
-_SHOWN_CHARS = 60
+_NAME_CHARS = 60
 _NAMES = {
     str: "a string",
     bool: "a boolean",
@@ -21,17 +21,6 @@ _NAMES = {
     list: "an array",
     type(None): "null",
 }
-
-
-def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoReturn:
-    """Refuse a request because of one of its parameters. Raises ApiError."""
-    raise ApiError(400, f"{at}: {message}", code=code, param=at)
-
-
-def shown(value: object) -> str:
-    """As much of a value as fits into a message."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 
 def _typed(value: object, wanted: type, at: str) -> None:
@@ -72,7 +61,7 @@ def matching(pattern: str, what: str) -> Check:
     def check(value: Any, at: str) -> str:
         _typed(value, str, at)
         if not compiled.fullmatch(value):
-            raise_invalid(f"must be {what}, not {shown(value)}", at)
+            raise_invalid(f"must be {what}, not {abbreviate(value)}", at)
         return str(value)
 
     return check
@@ -84,7 +73,7 @@ def one_of(*words: str) -> Check:
     def check(value: Any, at: str) -> str:
         _typed(value, str, at)
         if value not in words:
-            raise_invalid(f"must be one of {', '.join(words)}, not {shown(value)}", at)
+            raise_invalid(f"must be one of {', '.join(words)}, not {abbreviate(value)}", at)
         return str(value)
 
     return check
@@ -169,10 +158,10 @@ def members(
 
 
 def _name(key: str) -> str:
-    return key if len(key) <= _SHOWN_CHARS else f"{key[:_SHOWN_CHARS]}…"
+    return key if len(key) <= _NAME_CHARS else f"{key[:_NAME_CHARS]}…"
 
 
-def unsupported(value: Any, at: str) -> NoReturn:
+def unsupported(value: Any, at: str) -> None:
     """A parameter that the API has and this server has not."""
     raise_invalid("is not supported here", at, "unsupported_parameter")
 

@@ -16,12 +16,12 @@ from twelvefold.core.ports import JournalDelta, Principal, RunRecord, Store
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
-from twelvefold.web.projection.ids import ResponseId
-from twelvefold.web.projection.objects import Json, ToolItems
+from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.response import ResponseProjection, parts, without_input
 from twelvefold.web.projection.view import View
-from twelvefold.web.runs.run_slots import TurnMemory
+from twelvefold.web.schemas.types import Json, ToolItems
 from twelvefold.web.state import Web
+from twelvefold.web.turn_memory import TurnMemory
 
 log = get_logger(__name__)
 READ_TIMEOUT_S = 30.0

@@ -18,7 +18,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.http.admission import PLACE
 from twelvefold.web.http.client_watch import ClientWatch, first_done
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.objects import Json
+from twelvefold.web.schemas.types import Json
 from twelvefold.web.streaming.reader import Aside, ResponseReader, nothing
 
 log = get_logger(__name__)

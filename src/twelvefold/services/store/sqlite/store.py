@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twelvefold.core.ports import Append
-from twelvefold.services.store import MEMORY
 from twelvefold.services.store.sql.base import key_of
 from twelvefold.services.store.sql.runs import SQLStore, usage_text, wall_clock_us
+from twelvefold.services.store.sqlite import MEMORY
 from twelvefold.services.store.sqlite.connection import SQLiteConnection, SQLiteFile, reset
 from twelvefold.services.store.transaction import Connection
 

@@ -26,10 +26,9 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId, call_id
 from twelvefold.core.request_options import client_names
-from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.projection.ids import parse_own_call_id
+from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.web.ids import parse_own_call_id
 from twelvefold.web.schemas.items import RESULT
-from twelvefold.web.schemas.validators import raise_invalid, shown
 
 _Call = tuple[str, str, str]
 """A call as it goes over the wire: its id, name and arguments."""
@@ -60,21 +59,10 @@ NO_CALLS = CallHistory()
 
 def call_history(entries: Iterable[Entry]) -> CallHistory:
     """The calls that these entries hold, and which of them have a result."""
-    reading = _Reading()
+    builder = CallHistoryBuilder()
     for entry in entries:
-        reading.take(entry)
-    return reading.history()
-
-
-async def history_of(
-    reader: ThreadReader, *, to: int | None = None, with_deleted: bool = False
-) -> CallHistory:
-    """The calls of a conversation, up to a position; it is read a window at a time."""
-    reading = _Reading()
-    async for entry in reader.entries(to=to):
-        if with_deleted or not await reader.is_gone(entry):
-            reading.take(entry)
-    return reading.history()
+        builder.add(entry)
+    return builder.history()
 
 
 def brings_calls(items: Iterable[Item]) -> bool:
@@ -82,8 +70,8 @@ def brings_calls(items: Iterable[Item]) -> bool:
     return any(item["type"] in (RESULT, "function_call") for item in items)
 
 
-class _Reading:
-    """Reads a conversation's entries one by one."""
+class CallHistoryBuilder:
+    """Collects the calls of a conversation from its entries, one by one."""
 
     def __init__(self) -> None:
         self.awaited: set[str] = set()
@@ -103,7 +91,7 @@ class _Reading:
             frozenset(self.said),
         )
 
-    def take(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         match entry.event:
             case RunStarted(items=items, options=options):
                 self._bring(items)
@@ -175,9 +163,9 @@ def without_repeats(
                 _settle(id, without_result, awaited)
         elif id not in known and not history.has_answered(id):
             param = params[index] if params else f"{at}[{index}].call_id"
-            raise_invalid(f"no call {shown(id)} waits for a result", param, "invalid_call_id")
+            raise_invalid(f"no call {abbreviate(id)} waits for a result", param, "invalid_call_id")
     if missing := +without_result:
-        message = f"no result for the call {shown(min(missing))} comes with it"
+        message = f"no result for the call {abbreviate(min(missing))} comes with it"
         raise_invalid(message, at, "invalid_call_id")
     return tuple(new)
 
