@@ -158,7 +158,7 @@ async def test_a_run_whose_database_asks_for_retries_until_the_deadline_says_so(
     assert (outcome.status, outcome.error) == ("failed", "deadlock")
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=replace(BRIEF, max_attempts=2))
     Refusing(services, StoreFailed(FULL), lambda change: True)
@@ -177,7 +177,7 @@ async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     assert len(stage.requests) == asked == 3
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_who_cannot_write_the_end_says_why(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=SOON)
     Refusing(services, StoreFailed(FULL), lambda change: True)
@@ -240,7 +240,7 @@ async def test_a_reply_that_was_not_stored_counts_in_what_the_run_has_cost(stage
     assert outcome.thread.usage == spent
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_a_reply_that_another_process_paid_for_counts_in_the_budget(stage: Stage) -> None:
     limits = replace(BRIEF, run_tokens=SPENT.total_tokens + 1)
     services = stage.process(says("Hello."), limits=limits)
@@ -299,7 +299,7 @@ class Registered:
         """Nothing is open."""
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,8 +45,8 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.commands import cancel, settle, take
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.engine.step import step
@@ -116,7 +116,7 @@ async def test_a_run_is_driven_to_its_end(stage: Stage) -> None:
     assert (outcome.status, outcome.error) == ("completed", "")
     assert outcome.thread.entries == await stage.entries(outcome.run)
     assert heard.entries == list(outcome.thread.latest[1:])
-    assert heard.said == ["It is yours."]
+    assert heard.texts == ["It is yours."]
     assert await answers(stage, outcome) == [
         ToolSucceeded(CallId("2.0"), "buy", "bought a lamp"),
         RunFinished("completed"),
@@ -465,7 +465,7 @@ async def test_a_run_of_an_unknown_workflow_that_is_to_be_cancelled_is_ended(sta
 # --- while the database is away
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     stage: Stage,
 ) -> None:
@@ -482,7 +482,7 @@ async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     assert await stage.bought() == ["a lamp"]
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage) -> None:
     places = ["before a step's transaction", "before a load", "before a release"]
     trouble = Trouble(cut_off, places=places, times=10**6)
@@ -496,7 +496,7 @@ async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage)
 async def test_an_end_that_was_written_late_is_the_end(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.5)
+    stage.timings = replace(stage.timings, release_s=0.5)
     services = stage.process(model=Silent(), limits=SOON)
     task = in_the_background(services, await start(services))
     commit_when_stopped(monkeypatch, services, task)

@@ -35,7 +35,7 @@ from twelvefold.core.ids import CallId
 from twelvefold.core.ports import ModelReply, NullListener, ReadOnly, RunStatus, Transaction
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.commands import take
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -77,7 +77,7 @@ async def test_the_model_is_asked_with_the_conversation_and_the_open_tools(stage
     reply, _ = await story(stage, driven)
     assert isinstance(reply, ModelReplied)
     assert reply.items == tuple(says("Which one?"))
-    assert heard.said == ["Which one?"]
+    assert heard.texts == ["Which one?"]
     assert [entry.event for entry in heard.entries] == [reply, RunFinished("completed")]
 
 
