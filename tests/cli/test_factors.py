@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Twelvefold, child
+from twelvefold.factors.harness.report import Result, Row
 from twelvefold.factors.registry import FACTORS
-from twelvefold.factors.witness import Result, Row
 
 SIXTH, TENTH = FACTORS[5], FACTORS[9]
 

@@ -7,10 +7,11 @@ import pytest
 
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.factors import pace, registry
+from twelvefold.factors import registry
+from twelvefold.factors.harness import machine_load as pace
+from twelvefold.factors.harness.report import Factor, Result, Witness
+from twelvefold.factors.harness.testbed import Scene
 from twelvefold.factors.registry import FACTORS, factors_of, prove
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.witness import Factor, Result, Witness
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ async def test_a_check_that_had_no_time_on_a_busy_machine_has_not_failed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, seen: float, result: Result
 ) -> None:
     monkeypatch.setattr(pace, "_pace", 1.0)
-    for module in ("registry", "pace"):
+    for module in ("registry", "harness.machine_load"):
         monkeypatch.setattr(f"twelvefold.factors.{module}.measure_pace", lambda: seen)
 
     rows = await prove(settings, {}, [Factor("IV", "Four", late), Factor("VI", "Six", slow)])

@@ -4,7 +4,7 @@ import pytest
 
 from tests.acceptance.installed import Sabotage
 from tests.acceptance.sabotages import NUMBERS, SABOTAGES
-from twelvefold.factors.sources import HOME
+from twelvefold.factors.harness.source_code import HOME
 
 
 def test_each_factor_is_sabotaged() -> None:

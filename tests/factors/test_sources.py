@@ -4,8 +4,13 @@ import ast
 
 import pytest
 
-from twelvefold.factors.codebase import _plain
-from twelvefold.factors.sources import compared_with, imports, modules, reads_environment
+from twelvefold.factors.checks.codebase import _plain
+from twelvefold.factors.harness.source_code import (
+    compared_with,
+    imports,
+    modules,
+    reads_environment,
+)
 
 CODE = """
 import asyncio, aiohttp.web
@@ -63,7 +68,7 @@ def test_who_reads_the_environment_is_found(code: str, reads: bool) -> None:
 
 
 def test_all_modules_of_the_release_are_looked_at() -> None:
-    assert {"boot.py", "cli/main.py", "factors/sources.py"} <= {
+    assert {"boot.py", "cli/main.py", "factors/harness/source_code.py"} <= {
         path.as_posix() for path in modules()
     }
 

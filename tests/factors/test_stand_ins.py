@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from twelvefold.core.ports import Mail, ModelReply, ModelRequest, NullListener
-from twelvefold.factors.mail import Letterbox
-from twelvefold.factors.model import StandIn
+from twelvefold.factors.harness.fake_model import StandIn
+from twelvefold.factors.harness.fake_smtp import Letterbox
 from twelvefold.services.mail import open_mailer
 from twelvefold.services.model import open_model
 

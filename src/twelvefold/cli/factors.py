@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from twelvefold.cli.command import DONE, FAILED, begin, has_colour, run_async
 from twelvefold.cli.output import print_json, tell
+from twelvefold.factors.harness.report import Result, Row
 from twelvefold.factors.registry import factors_of, prove
-from twelvefold.factors.witness import Result, Row
 from twelvefold.observe.escape import escape
 
 COLOURS: dict[Result, str] = {"pass": "32", "fail": "31", "not claimed": "33", "inconclusive": "33"}

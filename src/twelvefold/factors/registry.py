@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.factors import (
+from twelvefold.factors.checks import (
+    backing_services as services,
+)
+from twelvefold.factors.checks import (
+    build_release_run as releases,
+)
+from twelvefold.factors.checks import (
     codebase,
     concurrency,
     config,
@@ -17,12 +23,10 @@ from twelvefold.factors import (
     logs,
     parity,
     processes,
-    releases,
-    services,
 )
-from twelvefold.factors.pace import is_busy, measure_pace, scaled, set_pace
-from twelvefold.factors.scene import Scene, open_scene
-from twelvefold.factors.witness import Factor, Row, Witness
+from twelvefold.factors.harness.machine_load import is_busy, measure_pace, scaled, set_pace
+from twelvefold.factors.harness.report import Factor, Row, Witness
+from twelvefold.factors.harness.testbed import Scene, open_scene
 
 LIMIT_S = 45.0
 """For each check, from its own beginning, on a quiet machine."""

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from twelvefold.factors.pace import is_busy
+from twelvefold.factors.harness.machine_load import is_busy
 
 if TYPE_CHECKING:
-    from twelvefold.factors.scene import Scene
+    from twelvefold.factors.harness.testbed import Scene
 
 Result = Literal["pass", "fail", "not claimed", "inconclusive"]
 

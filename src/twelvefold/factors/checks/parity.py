@@ -4,9 +4,9 @@ import json
 import socket
 from typing import Any
 
-from twelvefold.factors import clerk
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness import workflow as clerk
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene
 
 TRY_AGAIN, BAD_SETTINGS = 75, 2
 

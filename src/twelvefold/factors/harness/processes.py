@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from twelvefold.factors.calls import get
-from twelvefold.factors.pace import scaled
+from twelvefold.factors.harness.http_client import get
+from twelvefold.factors.harness.machine_load import scaled
 
 READY_S = 25.0
 END_S = 30.0
@@ -48,7 +48,11 @@ class Release:
         (home / "work").mkdir(parents=True)
         if dotenv:
             (home / "work" / ".env").write_text(dotenv)
-        module = ["twelvefold.factors.watched", str(running.audit)] if watched else ["twelvefold"]
+        module = (
+            ["twelvefold.factors.harness.audit_hook", str(running.audit)]
+            if watched
+            else ["twelvefold"]
+        )
         environment = {**self._base, **settings}
         if watched:  # or the interpreter's own cache would be among what is written
             environment["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from twelvefold import __version__
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.errors import StoreFailed, StoreRefused
-from twelvefold.factors.calls import get, post
-from twelvefold.factors.model import StandIn
-from twelvefold.factors.release import Running
-from twelvefold.factors.scene import Scene, count, rows
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.fake_model import StandIn
+from twelvefold.factors.harness.http_client import get, post
+from twelvefold.factors.harness.processes import Running
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene, count, rows
 
 NEWER, OLDER = "factors-2", "factors-1"
 TRY_AGAIN, BAD_SETTINGS = 75, 2

@@ -12,9 +12,9 @@ from shutil import which
 
 from twelvefold import __version__
 from twelvefold.boot import commit
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.sources import HOME, imports, modules
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.source_code import HOME, imports, modules
+from twelvefold.factors.harness.testbed import Scene
 
 PACKAGE = "twelvefold"
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.factors.pace import scaled
+from twelvefold.factors.harness.machine_load import scaled
 
 ANSWER_S = 20.0
 Event = dict[str, Any]

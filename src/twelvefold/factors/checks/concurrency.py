@@ -8,10 +8,10 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
-from twelvefold.factors.model import StandIn
-from twelvefold.factors.release import Running
-from twelvefold.factors.scene import Scene, count, rows, until
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.fake_model import StandIn
+from twelvefold.factors.harness.processes import Running
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene, count, rows, until
 
 RUNS = 24
 AT_ONCE = 2

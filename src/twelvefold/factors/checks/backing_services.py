@@ -6,10 +6,10 @@ from email.utils import parseaddr
 from twelvefold.config.parse import masked
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import enqueue_run
-from twelvefold.factors.mail import Letterbox
-from twelvefold.factors.model import StandIn
-from twelvefold.factors.scene import Scene, count, until
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.fake_model import StandIn
+from twelvefold.factors.harness.fake_smtp import Letterbox
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene, count, until
 
 SENDER = "factors@twelvefold.example"
 SENT = "select count(*) as n from outbox where sent_at is not null"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
-from twelvefold.factors.calls import streamed
-from twelvefold.factors.concurrency import EVENTS_OF_A_RUN
-from twelvefold.factors.model import Hold, StandIn
-from twelvefold.factors.pace import scaled
-from twelvefold.factors.release import Running
-from twelvefold.factors.scene import Scene, count, rows, until
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.checks.concurrency import EVENTS_OF_A_RUN
+from twelvefold.factors.harness.fake_model import Hold, StandIn
+from twelvefold.factors.harness.http_client import streamed
+from twelvefold.factors.harness.machine_load import scaled
+from twelvefold.factors.harness.processes import Running
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene, count, rows, until
 
 READY_S = 10.0
 """A process that takes longer to be ready cannot be called disposable, on any machine."""

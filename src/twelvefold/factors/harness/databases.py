@@ -16,7 +16,7 @@ from twelvefold.config import Settings
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
-from twelvefold.factors import clerk
+from twelvefold.factors.harness import workflow as clerk
 
 NAME = "tw_factors_"
 PATIENCE_S = 15.0

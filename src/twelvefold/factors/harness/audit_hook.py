@@ -1,4 +1,4 @@
-"""A command of the release under watch: `python -m twelvefold.factors.watched OUT COMMAND …`.
+"""A command of the release under watch: `python -m …harness.audit_hook OUT COMMAND …`.
 
 What the interpreter reports of it (files opened, programs started) goes to OUT, a JSON line each.
 Source: the audit events table of Python's documentation.

@@ -12,11 +12,11 @@ from twelvefold.boot import release_of
 from twelvefold.config import Settings
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
-from twelvefold.factors import clerk
-from twelvefold.factors.model import StandIn
-from twelvefold.factors.pace import scaled
-from twelvefold.factors.release import Release
-from twelvefold.factors.scratch import Scratch
+from twelvefold.factors.harness import workflow as clerk
+from twelvefold.factors.harness.databases import Scratch
+from twelvefold.factors.harness.fake_model import StandIn
+from twelvefold.factors.harness.machine_load import scaled
+from twelvefold.factors.harness.processes import Release
 
 WAIT_S = 20.0
 

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from twelvefold.factors import clerk
-from twelvefold.factors.calls import get, post
-from twelvefold.factors.release import Running
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness import workflow as clerk
+from twelvefold.factors.harness.http_client import get, post
+from twelvefold.factors.harness.processes import Running
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene
 
 TURNS = 4
 ELSEWHERE = "127.0.0.2"

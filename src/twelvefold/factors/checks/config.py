@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twelvefold.config import Settings, variables
 from twelvefold.errors import SettingsError
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.sources import HOME, compared_with, modules, reads_environment
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.source_code import HOME, compared_with, modules, reads_environment
+from twelvefold.factors.harness.testbed import Scene
 
 NAMED = ("production", "prod", "staging", "development", "dev", "testing", "preview", "qa")
 READ_BY_THE_SYSTEM = ("/dev/", "/proc/", "/sys/", "/usr/", "/lib", "/etc/ssl/", "/etc/pki/")

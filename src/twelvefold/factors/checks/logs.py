@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from twelvefold.factors.calls import get, post
-from twelvefold.factors.pace import scaled
-from twelvefold.factors.release import Running
-from twelvefold.factors.scene import Scene
-from twelvefold.factors.witness import Witness
+from twelvefold.factors.harness.http_client import get, post
+from twelvefold.factors.harness.machine_load import scaled
+from twelvefold.factors.harness.processes import Running
+from twelvefold.factors.harness.report import Witness
+from twelvefold.factors.harness.testbed import Scene
 
 AT_ONCE_S = 5.0
 CLOSED_PIPE = 141

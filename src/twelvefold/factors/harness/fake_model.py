@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from twelvefold.factors.listening import listening
+from twelvefold.factors.harness.tcp_server import listening
 
 Item = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from twelvefold.factors.listening import listening
+from twelvefold.factors.harness.tcp_server import listening
 
 _END = b"\r\n.\r\n"
 
