@@ -1,108 +1,112 @@
-"""IV, backing services: the database, the model and the mail server, each swapped by URL alone."""
+"""Factor IV, backing services: database, model and mail server are each changed by a URL alone."""
 
+import signal
 from dataclasses import dataclass
 from email.utils import parseaddr
 
 from twelvefold.config.parse import masked
-from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import enqueue_run
-from twelvefold.factors.harness.fake_model import StandIn
-from twelvefold.factors.harness.fake_smtp import Letterbox
-from twelvefold.factors.harness.report import Witness
-from twelvefold.factors.harness.testbed import Scene, count, until
+from twelvefold.factors.harness import FakeModelServer, FakeSMTPServer, Report, TestBed
+from twelvefold.factors.harness.runs import count_bookings, enqueue_message, fetch_count
 
-SENDER = "factors@twelvefold.example"
-SENT = "select count(*) as n from outbox where sent_at is not null"
+DEFAULT_SENDER = "factors@twelvefold.example"
+COUNT_SENT = "select count(*) as n from outbox where sent_at is not null"
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A database, and what it is in words."""
-
+class _Database:
     url: str
-    words: str
+    description: str
 
 
-async def backing_services(scene: Scene, witness: Witness) -> None:
-    here = _Place(await scene.scratch.migrated(), _kind(scene))
-    file = f"sqlite:///{scene.directory}/swapped.db"
-    there = _Place(file, "an embedded file")
-    async with scene.model() as model:
-        await _database_and_model(scene, witness, model, here, there)
-        await _mail(scene, witness, model, here)
-    if scene.scratch.embedded:
-        witness.saw("no database server is attached (DATABASE_URL), so these were two files")
+async def check_backing_services(bed: TestBed, report: Report) -> None:
+    embedded = bed.databases.is_embedded
+    description = "a first file" if embedded else "the server of DATABASE_URL"
+    first = _Database(await bed.databases.create_migrated(), description)
+    second = _Database(f"sqlite:///{bed.directory}/second.db", "an embedded file")
+    async with FakeModelServer().serve() as model:
+        await _check_database_and_model(bed, report, model, first, second)
+        await _check_mail(bed, report, model, first.url)
+    if embedded:
+        report.record("DATABASE_URL names no server, so both databases were files")
 
 
-def _kind(scene: Scene) -> str:
-    return "the first" if scene.scratch.embedded else "the server of DATABASE_URL"
-
-
-async def _database_and_model(
-    scene: Scene, witness: Witness, model: StandIn, here: _Place, there: _Place
+async def _check_database_and_model(
+    bed: TestBed, report: Report, model: FakeModelServer, first: _Database, second: _Database
 ) -> None:
-    settings = scene.clerk(here.url, model)
-    runs = [
-        {**settings, "OPENAI_BASE_URL": model.base_url("one")},
-        {**settings, "OPENAI_BASE_URL": model.base_url("two")},
-        {**settings, "OPENAI_BASE_URL": model.base_url("one"), "DATABASE_URL": there.url},
+    settings = bed.process_settings(first.url, model)
+    changes = [
+        {"OPENAI_BASE_URL": model.base_url("one")},
+        {"OPENAI_BASE_URL": model.base_url("two")},
+        {"OPENAI_BASE_URL": model.base_url("one"), "DATABASE_URL": second.url},
     ]
-    answers = []
-    for number, one in enumerate(runs):
-        done = await scene.release.done("run", f"book swap-{number}", settings=one)
-        answers.append(done.answer or done.last)
-    names = [next((name for name in ("one", "two") if f" {name};" in one), one) for one in answers]
-    witness.expect(
+    names = []
+    for number, change in enumerate(changes):
+        process = await bed.processes.run(
+            "run", f"book swap-{number}", settings={**settings, **change}
+        )
+        names.append(_model_name(process.output or process.last_line))
+    report.expect(
         names == ["one", "two", "one"],
-        "the same command with another OPENAI_BASE_URL was answered by the other model",
-        f"the models one, two, one were to answer; it was {', '.join(names)}",
+        "the same command with another OPENAI_BASE_URL used the other model",
+        f"the models one, two, one were expected to answer; the answers: {', '.join(names)}",
     )
-    found = []
-    for place in (here, there):
-        async with scene.scratch.services(place.url) as opened:
-            found.append(await count(opened, "select count(*) as n from factors_bookings"))
-    witness.expect(
-        found == [2, 1],
-        f"with another DATABASE_URL its rows went to {there.words} in place of {here.words}",
-        f"{here.words} was to have 2 rows and {there.words} 1; they have {found[0]} and {found[1]}",
+    await _check_bookings(bed, report, first, second)
+
+
+def _model_name(answer: str) -> str:
+    """Return the model that the fake server names in its answer, or the whole answer."""
+    return next((name for name in ("one", "two") if f"Model {name};" in answer), answer)
+
+
+async def _check_bookings(
+    bed: TestBed, report: Report, first: _Database, second: _Database
+) -> None:
+    rows = []
+    for database in (first, second):
+        async with bed.databases.open_services(database.url) as services:
+            rows.append((await count_bookings(services)).total())
+    report.expect(
+        rows == [2, 1],
+        f"with another DATABASE_URL the rows were written to {second.description} instead of "
+        f"{first.description}",
+        f"expected 2 rows in {first.description} and 1 in {second.description}; found {rows[0]} "
+        f"and {rows[1]}",
     )
 
 
-async def _mail(scene: Scene, witness: Witness, model: StandIn, here: _Place) -> None:
-    sender = scene.settings.mail_from or SENDER
-    to = parseaddr(sender)[1]
-    async with Letterbox().serving() as first, Letterbox().serving() as second:
-        if attached := scene.settings.smtp_url:
-            await _sent(scene, model, here, attached, "mail-attached", to)
-            witness.saw(f"the mail server of SMTP_URL took a letter to {to}")
-        for box, ref in ((first, "mail-1"), (second, "mail-2")):
-            await _sent(scene, model, here, box.url, ref, to)
-        subjects = [[one.split(": ")[-1] for one in box.subjects] for box in (first, second)]
-    witness.expect(
-        subjects == [["mail-1"], ["mail-2"]],
-        "with another SMTP_URL a worker's letter went to the other of two servers on loopback",
-        f"two servers on loopback were to have a letter each; they have {subjects}",
+async def _check_mail(bed: TestBed, report: Report, model: FakeModelServer, url: str) -> None:
+    attached = bed.settings.smtp_url
+    async with FakeSMTPServer().serve() as first, FakeSMTPServer().serve() as second:
+        if attached:
+            recipient = await _send(bed, model, url, attached, "mail-attached")
+            report.record(f"the mail server of SMTP_URL accepted a message to {recipient}")
+        await _send(bed, model, url, first.url, "mail-1")
+        await _send(bed, model, url, second.url, "mail-2")
+        received = [[one.split(": ")[-1] for one in box.subjects] for box in (first, second)]
+    report.expect(
+        received == [["mail-1"], ["mail-2"]],
+        "with another SMTP_URL the worker sent to the other of two servers on loopback",
+        f"two servers on loopback were expected to get a message each; they got {received}",
     )
     if not attached:
-        witness.saw("no mail server is attached (SMTP_URL)")
+        report.record("SMTP_URL is not set: no mail server is attached")
 
 
-async def _sent(
-    scene: Scene, model: StandIn, here: _Place, smtp_url: str, ref: str, to: str
-) -> None:
-    """Have a worker with this SMTP_URL write a letter, and wait until it is taken."""
-    sender = scene.settings.mail_from or SENDER
-    settings = scene.clerk(here.url, model, SMTP_URL=smtp_url, MAIL_FROM=sender)
-    async with scene.scratch.services(here.url) as opened:
-        before = await count(opened, SENT)
-        said = {"type": "message", "role": "user", "content": f"write {ref} {to}"}
-        await enqueue_run(opened, workflow="clerk", principal=Principal("iv"), items=[said])
-        worker = await scene.release.start("worker", settings=settings)
+async def _send(bed: TestBed, model: FakeModelServer, url: str, smtp_url: str, ref: str) -> str:
+    """Send a message with a worker that has this SMTP_URL; returns the recipient."""
+    sender = bed.settings.mail_from or DEFAULT_SENDER
+    recipient = parseaddr(sender)[1]
+    async with bed.databases.open_services(url) as services:
+        before = await fetch_count(services, COUNT_SENT)
+        await enqueue_message(services, f"mail {ref} {recipient}")
+        settings = bed.process_settings(url, model, SMTP_URL=smtp_url, MAIL_FROM=sender)
+        worker = await bed.processes.start("worker", settings=settings)
 
-        async def taken() -> bool:
-            if worker.status is not None:
-                raise RuntimeError(f"worker ended with {worker.status}: {worker.last}")
-            return await count(opened, SENT) > before
+        async def is_sent() -> bool:
+            if worker.exit_status is not None:
+                raise RuntimeError(f"worker exited with {worker.exit_status}: {worker.last_line}")
+            return await fetch_count(services, COUNT_SENT) > before
 
-        await until(taken, f"a letter taken by {masked(smtp_url)}")
-    await worker.kill()
+        await bed.wait_until(is_sent, f"a message accepted by {masked(smtp_url)}")
+    await worker.stop(signal.SIGKILL)
+    return recipient

@@ -1,144 +1,105 @@
-"""I, the codebase: the files that run are those of one wheel. II: it declares what it stands on."""
+"""Factor I, codebase: the installed files are those of one wheel, built from one commit."""
 
 import asyncio
 import json
-import re
-import sys
 from base64 import urlsafe_b64encode
 from hashlib import new
-from importlib.metadata import Distribution, distribution, packages_distributions
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from shutil import which
 
 from twelvefold import __version__
 from twelvefold.boot import commit
-from twelvefold.factors.harness.report import Witness
-from twelvefold.factors.harness.source_code import HOME, imports, modules
-from twelvefold.factors.harness.testbed import Scene
+from twelvefold.factors.harness import Report, TestBed, first_names
+from twelvefold.factors.harness.source_code import PACKAGE_DIRECTORY
 
 PACKAGE = "twelvefold"
 
 
-async def codebase(scene: Scene, witness: Witness) -> None:
-    found = distribution(PACKAGE)
-    if _is_installed(found):
-        await asyncio.to_thread(_one_wheel, found, witness)
-        _of_one_commit(commit(), witness)
+async def check_codebase(bed: TestBed, report: Report) -> None:
+    installed = distribution(PACKAGE)
+    if _is_from_wheel(installed):
+        await asyncio.to_thread(_compare_with_record, installed, report)
+        _report_commit(commit(), report)
     else:
-        await _one_commit(scene, witness)
-    told = await scene.release.done("--version", settings={})
-    witness.expect(
-        told.answer == f"twelvefold {found.version}" and found.version == __version__,
-        f"`twelvefold --version` of a new process says {told.answer!r}, as the metadata does",
-        f"`twelvefold --version` says {told.answer!r}, the metadata says {found.version}",
+        await _compare_with_commit(bed, report)
+    printed = (await bed.processes.run("--version", settings={})).output
+    report.expect(
+        printed == f"twelvefold {installed.version}" and installed.version == __version__,
+        f"`twelvefold --version` printed {printed!r}, the version in the metadata",
+        f"`twelvefold --version` printed {printed!r}, but the metadata has {installed.version}",
     )
 
 
-def _of_one_commit(made_of: str, witness: Witness) -> None:
-    if not made_of:
-        witness.leave("nobody wrote down which commit it was built of: build it in a clone")
-    elif made_of.endswith("-dirty"):
-        witness.leave(f"it was built of {made_of}: with changes that no commit has")
-    else:
-        witness.saw(f"it was built of commit {made_of}")
+def _is_from_wheel(installed: Distribution) -> bool:
+    """Whether the code is beside its metadata; an editable install runs a checkout instead."""
+    return Path(str(installed.locate_file(PACKAGE))).resolve() == PACKAGE_DIRECTORY.resolve()
 
 
-def _is_installed(found: Distribution) -> bool:
-    """Whether what runs is where the metadata is; an editable install runs a checkout instead."""
-    return Path(str(found.locate_file(PACKAGE))).resolve() == HOME.resolve()
-
-
-def _one_wheel(found: Distribution, witness: Witness) -> None:
-    recorded = {str(file): file.hash for file in found.files or () if file.hash}
-    ours = {name: one for name, one in recorded.items() if name.startswith(f"{PACKAGE}/")}
-    changed = [name for name, one in ours.items() if one and _hash(name, one.mode) != one.value]
-    there = (path for path in HOME.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    added = {f"{PACKAGE}/{path.relative_to(HOME).as_posix()}" for path in there} - ours.keys()
-    origin = json.loads(found.read_text("direct_url.json") or "{}").get("url", "")
-    source = f", from {origin.rpartition('/')[2]}" if origin else ""
-    witness.expect(
-        bool(ours) and not changed and not added,
-        f"all {len(ours)} files have the hash that the wheel's RECORD names{source}; none is added",
-        f"of the files below {HOME}, RECORD does not know {_few([*changed, *sorted(added)])}",
+def _compare_with_record(installed: Distribution, report: Report) -> None:
+    recorded = {
+        str(file): file.hash
+        for file in installed.files or ()
+        if file.hash and str(file).startswith(f"{PACKAGE}/")
+    }
+    changed = [name for name, one in recorded.items() if _hash(name, one.mode) != one.value]
+    added = sorted(_present_files() - recorded.keys())
+    url = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
+    source = f" of {url.rpartition('/')[2]}" if url else ""
+    report.expect(
+        bool(recorded) and not changed and not added,
+        f"all {len(recorded)} files match the hashes in the RECORD of the wheel{source}; "
+        "there are no other files",
+        f"files in {PACKAGE_DIRECTORY} that differ from RECORD: {first_names([*changed, *added])}",
     )
 
 
-async def _one_commit(scene: Scene, witness: Witness) -> None:
-    """A checkout has no RECORD; git knows whether its files are those of a commit."""
-    commit = await _git(scene, "rev-parse", "--short", "HEAD")
-    changes = await _git(scene, "status", "--porcelain", "--untracked-files=all", "--", ".")
-    if not commit or changes is None:
-        witness.leave(f"what runs is a checkout, {HOME}, of which nobody says what it is")
-    elif changes:
-        few = _few([line[3:] for line in changes.splitlines()])
-        witness.leave(f"what runs is a checkout with changes that no commit has: {few}")
-    else:
-        witness.saw(
-            f"what runs is a checkout, not yet a wheel: all its files are commit {commit}'s"
-        )
-
-
-async def _git(scene: Scene, *arguments: str) -> str | None:
-    """What git says of the release's folder; None where there is no git, or no repository."""
-    git = which("git", path=scene.environ.get("PATH"))
-    if git is None:
-        return None
-    asked = await asyncio.create_subprocess_exec(
-        *(git, "-C", str(HOME), *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    said, _ = await asked.communicate()
-    return said.decode(errors="replace").rstrip() if asked.returncode == 0 else None
+def _present_files() -> set[str]:
+    paths = (path for path in PACKAGE_DIRECTORY.rglob("*") if path.is_file())
+    return {
+        f"{PACKAGE}/{path.relative_to(PACKAGE_DIRECTORY).as_posix()}"
+        for path in paths
+        if path.suffix != ".pyc"
+    }
 
 
 def _hash(name: str, algorithm: str) -> str:
-    file = HOME.parent / name
+    file = PACKAGE_DIRECTORY.parent / name
     digest = new(algorithm, file.read_bytes()).digest() if file.exists() else b""
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-async def dependencies(scene: Scene, witness: Witness) -> None:
-    await asyncio.to_thread(_declared, witness)
-    running = await scene.release.done(
-        "run",
-        "I want to learn databases",
-        settings={"DATABASE_URL": f"sqlite:///{scene.directory}/dependencies.db"},
-        watched=True,
+def _report_commit(built_from: str, report: Report) -> None:
+    if not built_from:
+        report.mark_not_claimed("the wheel does not name its commit: build it in a clone")
+    elif built_from.endswith("-dirty"):
+        report.mark_not_claimed(f"the wheel was built from {built_from}: with uncommitted changes")
+    else:
+        report.record(f"the wheel was built from commit {built_from}")
+
+
+async def _compare_with_commit(bed: TestBed, report: Report) -> None:
+    """Compare a checkout, which has no RECORD, with its commit."""
+    head = await _git(bed, "rev-parse", "--short", "HEAD")
+    changes = await _git(bed, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    if not head or changes is None:
+        report.mark_not_claimed(f"this is a checkout, {PACKAGE_DIRECTORY}, of an unknown commit")
+    elif changes:
+        names = first_names([line[3:] for line in changes.splitlines()])
+        report.mark_not_claimed(f"this is a checkout with uncommitted changes: {names}")
+    else:
+        report.record(f"this is a checkout, not a wheel; all files are those of commit {head}")
+
+
+async def _git(bed: TestBed, *arguments: str) -> str | None:
+    """Run git in the package's directory; None without git or without a repository."""
+    git = which("git", path=bed.environ.get("PATH"))
+    if git is None:
+        return None
+    process = await asyncio.create_subprocess_exec(
+        *(git, "-C", str(PACKAGE_DIRECTORY), *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
-    programs = [one["program"] for one in running.watched() if "program" in one]
-    witness.expect(
-        running.status == 0 and bool(running.answer) and not programs,
-        "`twelvefold run` with an empty PATH answered, and started no other program",
-        f"`twelvefold run` with an empty PATH ended with {running.status} ({running.last}), "
-        f"and started {_few(programs) or 'no program'}",
-    )
-
-
-def _declared(witness: Witness) -> None:
-    requires = distribution(PACKAGE).requires or ()
-    declared = {_plain(one) for one in requires if "extra ==" not in one}
-    providers = packages_distributions()
-    undeclared: list[str] = []
-    foreign = set()
-    for path, module in modules().items():
-        for name in set(imports(module)) - {PACKAGE, *sys.stdlib_module_names}:
-            foreign.add(name)
-            if not {_plain(one) for one in providers.get(name, [])} & declared:
-                undeclared.append(f"{name} ({path})")
-    witness.expect(
-        bool(foreign) and not undeclared,
-        f"{len(modules())} modules import {len(foreign)} packages that are not Python's own, each "
-        f"of them among the {len(declared)} that the metadata declares",
-        f"imported, but not declared: {_few(sorted(undeclared))}",
-    )
-
-
-def _plain(requirement: str) -> str:
-    """The name that a requirement begins with, as PEP 503 compares it."""
-    found = re.match(r"[\w.-]+", requirement)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    output, _ = await process.communicate()
+    return output.decode(errors="replace").rstrip() if process.returncode == 0 else None

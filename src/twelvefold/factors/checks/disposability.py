@@ -1,4 +1,4 @@
-"""IX, disposability: processes start fast, end in good order, and may be killed anywhere."""
+"""Factor IX, disposability: processes start fast, stop gracefully and survive SIGKILL."""
 
 import asyncio
 import signal
@@ -6,191 +6,203 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
-from twelvefold.factors.checks.concurrency import EVENTS_OF_A_RUN
-from twelvefold.factors.harness.fake_model import Hold, StandIn
-from twelvefold.factors.harness.http_client import streamed
-from twelvefold.factors.harness.machine_load import scaled
-from twelvefold.factors.harness.processes import Running
-from twelvefold.factors.harness.report import Witness
-from twelvefold.factors.harness.testbed import Scene, count, rows, until
+from twelvefold.factors.harness import Barrier, FakeModelServer, Process, Report, TestBed
+from twelvefold.factors.harness.runs import (
+    EVENTS_OF_A_RUN,
+    count_bookings,
+    count_completed_runs,
+    count_runs,
+    enqueue_message,
+    fetch_count,
+    read_journals,
+)
 
-READY_S = 10.0
-"""A process that takes longer to be ready cannot be called disposable, on any machine."""
+MAX_READY_S = 10.0
+"""A process that takes longer to be ready is not disposable, on any machine."""
+STREAM_TIMEOUT_S = 30.0
 GRACE_S = 1
 LEASE_S = 2
-"""How long a killed process's runs wait. Short only here: on a slow machine a live one may lose a
-short lease, and another would rightly take its run over."""
-FINISHED = "select count(*) as n from runs where status = 'completed'"
-BOOKED = "select ref from factors_bookings"
-HELD = "select count(*) as n from runs where lease_until > 0 and finished_at is null"
+"""Runs of a killed worker wait this long. Only the workers that are killed have a short lease: on
+a slow machine a live process could lose it, and another would rightly take over its run."""
+COUNT_LEASES = "select count(*) as n from runs where lease_until > 0 and finished_at is null"
 
 
-async def disposability(scene: Scene, witness: Witness) -> None:
-    async with scene.model() as model, asyncio.TaskGroup() as tasks:
-        url = await scene.scratch.migrated()
-        web = await _ready(scene, witness, scene.clerk(url, model, GRACE_S=str(GRACE_S)))
-        scene.calm.set()
-        tasks.create_task(_streams(scene, witness, model, url, web))
-        tasks.create_task(_workers(scene, witness, model))
+async def check_disposability(bed: TestBed, report: Report) -> None:
+    async with FakeModelServer().serve() as model, asyncio.TaskGroup() as tasks:
+        url = await bed.databases.create_migrated()
+        settings = bed.process_settings(url, model, GRACE_S=str(GRACE_S))
+        web = await _check_startup(bed, report, settings)
+        bed.startup_measured.set()
+        tasks.create_task(_check_stream(bed, report, model, url, web))
+        tasks.create_task(_check_workers(bed, report, model))
 
 
-async def _ready(scene: Scene, witness: Witness, settings: Mapping[str, str]) -> Running:
-    web = await scene.release.web(settings)
-    witness.expect_in_time(
-        web.ready_s < READY_S,
+async def _check_startup(bed: TestBed, report: Report, settings: Mapping[str, str]) -> Process:
+    web = await bed.processes.start_web(settings)
+    report.expect_in_time(
+        web.ready_s < MAX_READY_S,
         f"a web process was ready {web.ready_s:.2f} s after its start",
-        f"a web process was ready after {web.ready_s:.1f} s, more than {READY_S:g} s",
+        f"a web process was ready after {web.ready_s:.1f} s, more than {MAX_READY_S:g} s",
     )
     return web
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """What the workers stand on."""
-
-    scene: Scene
-    model: StandIn
-    services: Services
-    url: str
-
-    async def worker(self) -> Running:
-        limits = {"GRACE_S": str(GRACE_S), "LEASE_S": str(LEASE_S)}
-        settings = self.scene.clerk(self.url, self.model, **limits)
-        return await self.scene.release.start("worker", settings=settings)
-
-    async def brought_to(self, ref: str, hold: Hold) -> Hold:
-        """A new run, which a worker has taken as far as this place."""
-        said = {"type": "message", "role": "user", "content": f"book {ref}"}
-        await enqueue_run(self.services, workflow="clerk", principal=Principal("ix"), items=[said])
-
-        async def there() -> bool:
-            return hold.reached.is_set()
-
-        await until(there, f"the run {ref} at the place where it is to be held")
-        return hold
-
-    async def booked(self) -> Counter[str]:
-        return Counter(row["ref"] for row in await rows(self.services, BOOKED))
-
-
-async def _workers(scene: Scene, witness: Witness, model: StandIn) -> None:
-    url = await scene.scratch.migrated()
-    async with scene.scratch.services(url) as services:
-        desk = _Desk(scene, model, services, url)
-        await _told_to_end(desk, witness)
-        await _killed(desk, witness)
-        await _finished(desk, witness)
-
-
-async def _told_to_end(desk: _Desk, witness: Witness) -> None:
-    worker = await desk.worker()
-    asking = await desk.brought_to("term-model", desk.model.hold_reply("term-model", 1))
-    writing = await desk.brought_to("term-tool", desk.model.hold_call("term-tool"))
-    worker.process.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.3)
-    writing.free.set()
-    status = await worker.ended()
-    asking.free.set()
-    booked, held = await desk.booked(), await count(desk.services, HELD)
-    witness.expect(
-        (status, held, booked) == (0, 0, Counter({"term-tool": 1})),
-        "SIGTERM with one run in a model call and one in a tool's transaction: the tool's step "
-        f"was finished, the model's given up after GRACE_S={GRACE_S}, both runs given back, exit 0",
-        f"SIGTERM in a model call and in a tool's transaction: exit {status}, {held} leases are "
-        f"still held, the tool's rows are {dict(booked)}",
+async def _check_stream(
+    bed: TestBed, report: Report, model: FakeModelServer, url: str, web: Process
+) -> None:
+    """Stop web in a stream and expect that another process continues it."""
+    barrier = model.block_reply("stream", 2)
+    events = await _read_until_stopped(bed, web, barrier)
+    status = await web.wait()
+    barrier.release()
+    settings = bed.process_settings(url, model, WEB_DRIVES="background")
+    other = await bed.processes.start_web(settings)
+    rest = await _continue_stream(bed, other, events)
+    numbers = [event["sequence_number"] for event in (*events, *rest)]
+    last = rest[-1]["type"] if rest else "none"
+    report.expect(
+        (status, last) == (0, "response.completed") and numbers == list(range(len(numbers))),
+        f"SIGTERM in a stream after {len(events)} events: exit status 0; another process completed "
+        f"the run and sent the other {len(rest)} events without a gap",
+        f"SIGTERM in a stream: exit status {status}; the last event of another process was {last}, "
+        f"the sequence numbers were {numbers}",
     )
+    await _check_idle(other, report)
 
 
-async def _killed(desk: _Desk, witness: Witness) -> None:
-    worker = await desk.worker()
-    holds = [
-        await desk.brought_to("kill-asking", desk.model.hold_reply("kill-asking", 1)),
-        await desk.brought_to("kill-after", desk.model.hold_reply("kill-after", 2)),
-        await desk.brought_to("kill-in", desk.model.hold_call("kill-in")),
-    ]
-    await worker.end(signal.SIGKILL)
-    for hold in holds:
-        hold.free.set()
-    booked = await desk.booked()
-    there = booked["kill-asking"], booked["kill-in"], booked["kill-after"]
-    witness.expect(
-        there == (0, 0, 1),
-        "SIGKILL with a run in a reply, one in a tool's transaction and one behind its commit: "
-        "just the committed row is there",
-        f"SIGKILL in a reply, in a tool's transaction and behind its commit leaves {there} rows",
-    )
-
-
-async def _finished(desk: _Desk, witness: Witness) -> None:
-    """Another worker ends what the two have left, once each, and then has nothing to do."""
-    worker = await desk.worker()
-    total = await count(desk.services, "select count(*) as n from runs")
-
-    async def over() -> bool:
-        return await count(desk.services, FINISHED) == total
-
-    await until(over, f"all of {total} interrupted runs finished by another worker")
-    booked = await desk.booked()
-    journals: dict[str, list[str]] = {}
-    select = "select thread_id, type from events order by thread_id, position"
-    for row in await rows(desk.services, select):
-        journals.setdefault(row["thread_id"], []).append(row["type"])
-    whole = all(one == EVENTS_OF_A_RUN for one in journals.values())
-    witness.expect(
-        whole and len(booked) == total and set(booked.values()) == {1},
-        f"another worker finished all {total}: each journal without a gap, each row there once",
-        f"after another worker's end of all {total} the rows are {dict(booked)}, the journals "
-        f"{'whole' if whole else list(journals.values())}",
-    )
-    await _idle(worker, witness)
-
-
-async def _idle(process: Running, witness: Witness) -> None:
-    status = await process.end(signal.SIGTERM)
-    witness.expect(
-        status == 0,
-        f"SIGTERM to an idle {process.name}: exit 0",
-        f"SIGTERM to an idle {process.name}: exit {status}",
-    )
-
-
-async def _streams(scene: Scene, witness: Witness, model: StandIn, url: str, web: Running) -> None:
-    hold = model.hold_reply("stream", 2)
+async def _read_until_stopped(
+    bed: TestBed, web: Process, barrier: Barrier
+) -> list[dict[str, object]]:
+    """Send SIGTERM at the first delta of a reply; returns all events that web sent."""
     seen: list[dict[str, object]] = []
-    body = {"model": "clerk", "input": "book stream", "stream": True}
-    async with asyncio.timeout(scaled(30)), streamed(web.port, "/v1/responses", **body) as events:
+    body = {"model": "bookings", "input": "book stream", "stream": True}
+    async with (
+        bed.timeout(STREAM_TIMEOUT_S),
+        web.http.stream("/v1/responses", **body) as events,
+    ):
         async for event in events:
             seen.append(event)
-            if event["type"] == "response.output_text.delta" and web.status is None:
-                await hold.reached.wait()
-                web.process.send_signal(signal.SIGTERM)
+            if event["type"] == "response.output_text.delta":
+                await barrier.reached.wait()
+                web.send_signal(signal.SIGTERM)
                 break
         seen += [event async for event in events]
-        status = await web.ended()
-    hold.free.set()
-    other = await scene.release.web(scene.clerk(url, model, WEB_DRIVES="background"))
-    await _goes_on(other, seen, status, witness)
-    await _idle(other, witness)
+    return seen
 
 
-async def _goes_on(
-    other: Running, seen: Sequence[dict[str, object]], status: int, witness: Witness
-) -> None:
-    """The rest of the stream, at a process that takes the run up."""
+async def _continue_stream(
+    bed: TestBed, web: Process, seen: Sequence[dict[str, object]]
+) -> list[dict[str, object]]:
     response = seen[0]["response"]
     id = response["id"] if isinstance(response, dict) else ""
     path = f"/v1/responses/{id}?stream=true&starting_after={seen[-1]['sequence_number']}"
-    async with asyncio.timeout(scaled(20)), streamed(other.port, path) as events:
-        rest = [event async for event in events]
-    numbers = [event["sequence_number"] for event in (*seen, *rest)]
-    last = rest[-1]["type"] if rest else "nothing"
-    witness.expect(
-        (status, last) == (0, "response.completed") and numbers == list(range(len(numbers))),
-        f"SIGTERM in a stream after {len(seen)} events: exit 0; another process drove the run on, "
-        f"and told the other {len(rest)} without a gap",
-        f"SIGTERM in a stream: exit {status}; another process's last event was {last}, and the "
-        f"numbers were {numbers}",
+    async with bed.timeout(STREAM_TIMEOUT_S), web.http.stream(path) as events:
+        return [event async for event in events]
+
+
+async def _check_idle(process: Process, report: Report) -> None:
+    status = await process.stop(signal.SIGTERM)
+    report.expect(
+        status == 0,
+        f"SIGTERM to an idle {process.name}: exit status 0",
+        f"SIGTERM to an idle {process.name}: exit status {status}",
     )
+
+
+async def _check_workers(bed: TestBed, report: Report, model: FakeModelServer) -> None:
+    url = await bed.databases.create_migrated()
+    async with bed.databases.open_services(url) as services:
+        workers = _Workers(bed, model, services, url)
+        await _check_sigterm(workers, report)
+        await _check_sigkill(workers, report)
+        await _check_recovery(workers, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Starts workers on one database and brings their runs to a barrier."""
+
+    bed: TestBed
+    model: FakeModelServer
+    services: Services
+    url: str
+
+    async def start(self) -> Process:
+        limits = {"GRACE_S": str(GRACE_S), "LEASE_S": str(LEASE_S)}
+        settings = self.bed.process_settings(self.url, self.model, **limits)
+        return await self.bed.processes.start("worker", settings=settings)
+
+    async def run_to(self, barrier: Barrier, ref: str) -> Barrier:
+        """Enqueue a run and wait until a worker has brought it to the barrier."""
+        await enqueue_message(self.services, f"book {ref}")
+
+        async def is_reached() -> bool:
+            return barrier.reached.is_set()
+
+        await self.bed.wait_until(is_reached, f"the run {ref} at its barrier")
+        return barrier
+
+
+async def _check_sigterm(workers: _Workers, report: Report) -> None:
+    worker, model = await workers.start(), workers.model
+    in_reply = await workers.run_to(model.block_reply("term-model", 1), "term-model")
+    in_tool = await workers.run_to(model.block_call("term-tool"), "term-tool")
+    worker.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    in_tool.release()
+    status = await worker.wait()
+    in_reply.release()
+    rows = await count_bookings(workers.services)
+    leases = await fetch_count(workers.services, COUNT_LEASES)
+    report.expect(
+        (status, leases, rows) == (0, 0, Counter({"term-tool": 1})),
+        "SIGTERM with one run in a model call and one in the transaction of a tool: the tool's "
+        f"step committed, the model call was abandoned after GRACE_S={GRACE_S}, both leases were "
+        "released, exit status 0",
+        f"SIGTERM in a model call and in the transaction of a tool: exit status {status}, {leases} "
+        f"leases are still held, the tool's rows are {dict(rows)}",
+    )
+
+
+async def _check_sigkill(workers: _Workers, report: Report) -> None:
+    worker, model = await workers.start(), workers.model
+    barriers = [
+        await workers.run_to(model.block_reply("kill-reply", 1), "kill-reply"),
+        await workers.run_to(model.block_reply("kill-after", 2), "kill-after"),
+        await workers.run_to(model.block_call("kill-tool"), "kill-tool"),
+    ]
+    await worker.stop(signal.SIGKILL)
+    for barrier in barriers:
+        barrier.release()
+    bookings = await count_bookings(workers.services)
+    rows = bookings["kill-reply"], bookings["kill-tool"], bookings["kill-after"]
+    report.expect(
+        rows == (0, 0, 1),
+        "SIGKILL with one run in a reply, one in the transaction of a tool and one after its "
+        "COMMIT: only the committed row exists",
+        "SIGKILL in a reply, in the transaction of a tool and after its COMMIT: the numbers of "
+        f"rows are {rows}",
+    )
+
+
+async def _check_recovery(workers: _Workers, report: Report) -> None:
+    """Expect that another worker completes the interrupted runs, and then stops when idle."""
+    worker = await workers.start()
+    services = workers.services
+    total = await count_runs(services)
+
+    async def are_completed() -> bool:
+        return await count_completed_runs(services) == total
+
+    await workers.bed.wait_until(are_completed, f"{total} interrupted runs completed")
+    rows, journals = await count_bookings(services), await read_journals(services)
+    complete = all(journal == EVENTS_OF_A_RUN for journal in journals)
+    report.expect(
+        complete and len(rows) == total and set(rows.values()) == {1},
+        f"another worker completed all {total} runs: each journal is complete, each "
+        "row exists once",
+        f"after another worker completed all {total} runs the rows are {dict(rows)} and the "
+        f"journals {'complete' if complete else journals}",
+    )
+    await _check_idle(worker, report)

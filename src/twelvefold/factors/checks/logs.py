@@ -1,4 +1,4 @@
-"""XI, logs: a stream of events on standard output, and nothing else."""
+"""Factor XI, logs: a stream of events on standard output, and no files."""
 
 import asyncio
 import json
@@ -8,68 +8,60 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from twelvefold.factors.harness.http_client import get, post
-from twelvefold.factors.harness.machine_load import scaled
-from twelvefold.factors.harness.processes import Running
-from twelvefold.factors.harness.report import Witness
-from twelvefold.factors.harness.testbed import Scene
+from twelvefold.factors.harness import FakeModelServer, Process, Report, TestBed
 
-AT_ONCE_S = 5.0
-CLOSED_PIPE = 141
-"""A good end, too: it tells that nobody read the output to its end."""
+LINE_TIMEOUT_S = 5.0
+EXIT_BROKEN_PIPE = 141
+"""Also correct: it reports that the output could not be written to the end."""
 FIELDS = {"at", "level", "event", "logger"}
 
 
-async def logs(scene: Scene, witness: Witness) -> None:
-    url = await scene.scratch.migrated()
-    async with scene.model() as model, _pipe() as pipe:
-        settings = scene.clerk(url, model, WEB_DRIVES="background")
-        with os.fdopen(pipe.write, "wb", buffering=0) as stdout:
-            web = await scene.release.web(settings, watched=True, stdout=stdout)
-        lines = await _lines(pipe.reader, "web_ready")
-        witness.expect_in_time(
+async def check_logs(bed: TestBed, report: Report) -> None:
+    url = await bed.databases.create_migrated()
+    async with FakeModelServer().serve() as model, _open_pipe() as pipe:
+        settings = bed.process_settings(url, model, WEB_DRIVES="background")
+        web = await _start_web(bed, settings, pipe)
+        lines = await _read_lines(bed, pipe.reader, "web_ready")
+        report.expect_in_time(
             bool(lines) and b"web_ready" in lines[-1],
-            "a line of the log can be read while the process goes on: nothing is held back",
-            f"web is ready, and {AT_ONCE_S:g} s later its standard output does not say so",
+            "log lines can be read while web runs: the output is not buffered",
+            f"web is ready, and its standard output lacks the event {LINE_TIMEOUT_S:g} s later",
         )
-        worker = await scene.release.start("worker", settings=settings, watched=True)
-        await post(web.port, "/v1/responses", model="clerk", input="book logs")
-        lines += await _lines(pipe.reader, "run_finished")
-        wrong = [line for line in lines if not _is_event(line)]
-        witness.expect(
-            bool(lines) and not wrong,
-            f"each of {len(lines)} lines is one JSON object with {', '.join(sorted(FIELDS))}",
-            f"of {len(lines)} lines {len(wrong)} are no JSON object of the log's: {wrong[:1]}",
-        )
+        worker = await bed.processes.start("worker", settings=settings, audited=True)
+        await web.http.post("/v1/responses", model="bookings", input="book logs")
+        lines += await _read_lines(bed, pipe.reader, "run_finished")
+        _check_format(lines, report)
         pipe.close()
-        await _goes_on(web, witness)
-        await worker.end(signal.SIGTERM)
-    watched = (*web.watched(), *worker.watched())
-    files = {one["open"] for one in watched if one.get("writes")}
-    files = {one for one in files if not one.startswith((os.devnull, *_own(url)))}
-    witness.expect(
-        not files,
-        "web and a worker beside it opened no file to write to",
-        f"web or a worker opened {', '.join(sorted(files))} to write to",
-    )
+        await _check_closed_pipe(web, report)
+        await worker.stop(signal.SIGTERM)
+    _check_files(url, [web, worker], report)
 
 
-def _own(url: str) -> tuple[str, ...]:
-    """The embedded database's file, the one that is written to."""
-    return (url.removeprefix("sqlite:///"),) if url.startswith("sqlite") else ()
+async def _start_web(bed: TestBed, settings: dict[str, str], pipe: "_Pipe") -> Process:
+    with os.fdopen(pipe.write_fd, "wb", buffering=0) as stdout:
+        return await bed.processes.start_web(settings, audited=True, stdout=stdout)
 
 
-async def _goes_on(web: Running, witness: Witness) -> None:
-    """Nobody reads its output any more; it works and ends as before."""
-    answer = await post(web.port, "/v1/responses", model="clerk", input="book unread")
-    health = await get(web.port, "/healthz")
-    status = await web.end(signal.SIGTERM)
-    witness.expect(
-        (answer.status, answer.body.get("status"), health.status) == (200, "completed", 200)
-        and status in (0, CLOSED_PIPE),
-        "with its standard output closed at the other end it drove another run; SIGTERM ended it "
-        f"with {status}",
-        f"with its standard output closed a run gave HTTP {answer.status}, the exit was {status}",
+async def _read_lines(bed: TestBed, reader: asyncio.StreamReader, last: str) -> list[bytes]:
+    """Read up to a line with this event, or until the timeout."""
+    lines: list[bytes] = []
+    try:
+        async with bed.timeout(LINE_TIMEOUT_S):
+            while line := await reader.readline():
+                lines.append(line)
+                if f'"{last}"'.encode() in line:
+                    break
+    except TimeoutError:
+        pass
+    return lines
+
+
+def _check_format(lines: list[bytes], report: Report) -> None:
+    wrong = [line for line in lines if not _is_event(line)]
+    report.expect(
+        bool(lines) and not wrong,
+        f"each of {len(lines)} lines is a JSON object with {', '.join(sorted(FIELDS))}",
+        f"{len(wrong)} of {len(lines)} lines are not JSON objects of the log: {wrong[:1]}",
     )
 
 
@@ -81,12 +73,39 @@ def _is_event(line: bytes) -> bool:
     return isinstance(found, dict) and found.keys() >= FIELDS
 
 
+async def _check_closed_pipe(web: Process, report: Report) -> None:
+    """Expect that web works and stops as before after the reader closed the pipe."""
+    run = await web.http.post("/v1/responses", model="bookings", input="book unread")
+    health = await web.http.get("/healthz")
+    status = await web.stop(signal.SIGTERM)
+    works = (run.status, run.body.get("status"), health.status) == (200, "completed", 200)
+    report.expect(
+        works and status in (0, EXIT_BROKEN_PIPE),
+        f"after its standard output was closed web completed another run; SIGTERM: exit status "
+        f"{status}",
+        f"after its standard output was closed a run returned HTTP {run.status}; the exit status "
+        f"was {status}",
+    )
+
+
+def _check_files(url: str, processes: list[Process], report: Report) -> None:
+    database = (url.removeprefix("sqlite:///"),) if url.startswith("sqlite") else ()
+    entries = [entry for process in processes for entry in process.audit_log()]
+    written = {entry["open"] for entry in entries if entry.get("writes")}
+    files = sorted(path for path in written if not path.startswith((os.devnull, *database)))
+    report.expect(
+        not files,
+        "web and a worker opened no file for writing",
+        f"web or a worker opened {', '.join(files)} for writing",
+    )
+
+
 @dataclass(slots=True)
 class _Pipe:
-    """What a process writes to, and we read."""
+    """A pipe from a process to this one."""
 
     reader: asyncio.StreamReader
-    write: int
+    write_fd: int
     transport: asyncio.ReadTransport
 
     def close(self) -> None:
@@ -94,27 +113,13 @@ class _Pipe:
 
 
 @asynccontextmanager
-async def _pipe() -> AsyncIterator[_Pipe]:
-    read, write = os.pipe()
+async def _open_pipe() -> AsyncIterator[_Pipe]:
+    read_fd, write_fd = os.pipe()
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
     )
     try:
-        yield _Pipe(reader, write, transport)
+        yield _Pipe(reader, write_fd, transport)
     finally:
         transport.close()
-
-
-async def _lines(reader: asyncio.StreamReader, last: str) -> list[bytes]:
-    """The lines up to one about this event, as far as they come in time."""
-    lines: list[bytes] = []
-    try:
-        async with asyncio.timeout(scaled(AT_ONCE_S)):
-            while line := await reader.readline():
-                lines.append(line)
-                if f'"{last}"'.encode() in line:
-                    break
-    except TimeoutError:
-        pass
-    return lines

@@ -1,97 +1,50 @@
-"""VI, processes that share nothing but the database; VII, each a server at a port of its own."""
+"""Factor VI, processes: they share nothing except the database."""
 
 import asyncio
 
-from twelvefold.factors.harness import workflow as clerk
-from twelvefold.factors.harness.http_client import get, post
-from twelvefold.factors.harness.processes import Running
-from twelvefold.factors.harness.report import Witness
-from twelvefold.factors.harness.testbed import Scene
+from twelvefold.factors.harness import FakeModelServer, Process, Report, TestBed
 
 TURNS = 4
-ELSEWHERE = "127.0.0.2"
-"""Loopback, too, but not the address at which web listens unless HOST says so."""
 
 
-async def processes(scene: Scene, witness: Witness) -> None:
-    url = await scene.scratch.migrated()
-    async with scene.model() as model, asyncio.TaskGroup() as tasks:
-        settings = scene.clerk(url, model)
-        starts = [tasks.create_task(scene.release.web(settings)) for _ in range(2)]
+async def check_processes(bed: TestBed, report: Report) -> None:
+    url = await bed.databases.create_migrated()
+    async with FakeModelServer().serve() as model, asyncio.TaskGroup() as tasks:
+        settings = bed.process_settings(url, model)
+        starts = [tasks.create_task(bed.processes.start_web(settings)) for _ in range(2)]
         pair = [await start for start in starts]
-        await _in_turn(pair, witness)
+        if response_id := await _alternate(pair, report):
+            await _compare(pair, response_id, report)
 
 
-async def _in_turn(pair: list[Running], witness: Witness) -> None:
-    """One conversation whose turns go to one process and the other."""
-    previous, last = None, None
+async def _alternate(pair: list[Process], report: Report) -> str:
+    """Send the turns of a conversation to both processes in turn; returns the last response."""
+    previous = None
     for turn in range(TURNS):
         web = pair[turn % 2]
-        body = {"model": "clerk", "input": f"turn {turn}", "previous_response_id": previous}
-        last = await post(web.port, "/v1/responses", **body)
-        wanted = f"{turn + 1} turns were told"
-        if last.status != 200 or wanted not in last.said:
-            witness.fail(
-                f"turn {turn + 1} at process {turn % 2 + 1} of a conversation that the other had "
-                f"before: HTTP {last.status}, {last.said or last.text[:200]!r}"
+        response = await web.http.post(
+            "/v1/responses", model="bookings", input=f"turn {turn}", previous_response_id=previous
+        )
+        text = response.output_text
+        if response.status != 200 or f"user messages: {turn + 1};" not in text:
+            report.fail(
+                f"turn {turn + 1}, at process {turn % 2 + 1}, after a turn at the other one: "
+                f"HTTP {response.status}, {text or response.text[:200]!r}"
             )
-            return
-        previous = last.body["id"]
-    witness.saw(
-        f"two web processes answered {TURNS} turns of one conversation in turn, by "
-        f"previous_response_id; at the last the model was told all {TURNS}"
+            return ""
+        previous = response.body["id"]
+    report.record(
+        f"two web processes alternately answered {TURNS} turns of one conversation, by "
+        f"previous_response_id; the last request to the model had all {TURNS}"
     )
-    told = [await get(web.port, f"/v1/responses/{previous}") for web in pair]
-    witness.expect(
-        told[0].status == 200 and told[0].body == told[1].body,
-        "the last response, read at the process that did not write it, is the same",
-        f"the last response is {told[0].status} at one process and {told[1].status} at the other, "
-        "or not the same",
-    )
+    return str(previous)
 
 
-async def port_binding(scene: Scene, witness: Witness) -> None:
-    url = await scene.scratch.migrated()
-    async with scene.model() as model:
-        inner = await scene.release.web(scene.clerk(url, model))
-        health, page = await get(inner.port, "/healthz"), await get(inner.port, "/")
-        witness.expect(
-            (health.status, page.status) == (200, 200) and "<html" in page.text,
-            f"web bound PORT {inner.port} and answered HTTP there, with no server in front of it: "
-            "/healthz, and the page at /",
-            f"at PORT {inner.port} /healthz gives {health.status} and / gives {page.status}",
-        )
-        witness.expect(
-            not await _listens(ELSEWHERE, inner.port),
-            f"it listens at 127.0.0.1 alone: {ELSEWHERE} refuses",
-            f"it listens at {ELSEWHERE}, too, which HOST does not say",
-        )
-        await _model_of_another(scene, witness, url, inner)
-
-
-async def _listens(host: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def _model_of_another(scene: Scene, witness: Witness, url: str, inner: Running) -> None:
-    settings = {
-        "DATABASE_URL": url,
-        "WORKFLOWS": clerk.IMPORT_PATH.replace(":workflow", ":relay"),
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{inner.port}/v1",
-        "OPENAI_MODEL": "clerk",
-        "WEB_DRIVES": "foreground",
-    }
-    outer = await scene.release.web(settings)
-    answer = await post(outer.port, "/v1/responses", model="relay", input="hand this on")
-    witness.expect(
-        "that was hand this on." in answer.said,
-        "a second instance whose OPENAI_BASE_URL is the first was answered through it: one "
-        "instance is the other's model",
-        f"an instance with the first as its model answered HTTP {answer.status}, "
-        f"{answer.said or answer.text[:200]!r}",
+async def _compare(pair: list[Process], response_id: str, report: Report) -> None:
+    first, second = [await web.http.get(f"/v1/responses/{response_id}") for web in pair]
+    report.expect(
+        first.status == 200 and first.body == second.body,
+        "both processes return the same last response",
+        f"the last response differs: HTTP {first.status} from one process and {second.status} "
+        "from the other",
     )

@@ -1,6 +1,7 @@
-"""A command of the release under watch: `python -m …harness.audit_hook OUT COMMAND …`.
+"""Runs a command with an audit hook: `python -P audit_hook.py OUT COMMAND …`.
 
-What the interpreter reports of it (files opened, programs started) goes to OUT, a JSON line each.
+Appends a JSON line to OUT for every file that the command opens and every program that it starts.
+Run by its path, so that the hook is installed before anything of the package is imported.
 Source: the audit events table of Python's documentation.
 """
 
@@ -9,19 +10,19 @@ import os
 import runpy
 import sys
 
-PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork")
+STARTS_PROGRAM = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 
 
 def main() -> None:
     out = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def hook(event: str, details: tuple[object, ...]) -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
-            path, mode, flags = details
+            path, mode, flags = arguments
             if isinstance(path, (str, bytes)):
-                _tell(out, {"open": os.fsdecode(path), "writes": _writes(mode, flags)})
-        elif event in PROGRAMS:
-            _tell(out, {"program": str(details[0]) if details else event})
+                _append(out, {"open": os.fsdecode(path), "writes": _writes(mode, flags)})
+        elif event in STARTS_PROGRAM:
+            _append(out, {"program": str(arguments[0]) if arguments else event})
 
     sys.argv = ["twelvefold", *sys.argv[2:]]
     sys.addaudithook(hook)
@@ -34,8 +35,8 @@ def _writes(mode: object, flags: object) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def _tell(out: int, what: dict[str, object]) -> None:
-    os.write(out, f"{json.dumps(what)}\n".encode())
+def _append(out: int, entry: dict[str, object]) -> None:
+    os.write(out, f"{json.dumps(entry)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A stand-in for a model's server on loopback: does as the user's last message says.
+"""A fake model server on loopback that follows the last user message.
 
-`book REF` and `write REF TO` call the tool of that name once and then say so; anything else is
-answered with a text. The name in the base URL, `/NAME/v1`, tells who was asked, and by whom; it
-stands in every text. A check can hold a reply in its middle, or a call inside its transaction.
+`book REF` and `mail REF TO` call the tool of that name once and then answer with text. Every other
+message is answered with text. The text contains the NAME of the base URL `/NAME/v1`, which
+identifies the client. A check can block a reply halfway, or a tool call inside its transaction.
 """
 
 import asyncio
@@ -10,92 +10,121 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.factors.harness.tcp_server import listening
+from twelvefold.factors.harness.tcp_server import serve_tcp
 
 Item = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Hold:
-    """A place where somebody stays: `reached` once they are there, until `free` is set."""
+class Barrier:
+    """Blocks one caller: `reached` is set when it arrives, `release` lets it continue."""
 
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    free: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._released = asyncio.Event()
 
-    async def stay(self) -> None:
+    async def block(self) -> None:
         self.reached.set()
-        await self.free.wait()
+        await self._released.wait()
+
+    def release(self) -> None:
+        self._released.set()
 
 
-class StandIn:
-    """The server, in the checks' own process."""
+class FakeModelServer:
+    """Runs in the process of the checks. `delay_s` is added to every reply."""
 
     def __init__(self) -> None:
         self.port = 0
-        self.asked: Counter[str] = Counter()
-        """Requests by the name that was asked and what it was asked for."""
-        self.pace_s = 0.0
-        self._replies: dict[tuple[str, int], Hold] = {}
-        self._gates: dict[str, Hold] = {}
+        self.delay_s = 0.0
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """Number of requests by the name in the base URL and by REF."""
+        self._reply_barriers: dict[tuple[str, int], Barrier] = {}
+        self._call_barriers: dict[str, Barrier] = {}
 
     def base_url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}/v1"
 
-    def hold_reply(self, ref: str, number: int) -> Hold:
-        """Stay in the middle of that reply about a thing; each run's replies begin at 1."""
-        return self._replies.setdefault((ref, number), Hold())
+    def block_reply(self, ref: str, number: int) -> Barrier:
+        """Block the reply with this number halfway; the replies of a run count from 1."""
+        return self._reply_barriers.setdefault((ref, number), Barrier())
 
-    def hold_call(self, ref: str) -> Hold:
-        """Stay in the call that books a thing, its row written and not committed."""
-        return self._gates.setdefault(ref, Hold())
+    def block_call(self, ref: str) -> Barrier:
+        """Block the `book` call after its INSERT and before its COMMIT."""
+        return self._call_barriers.setdefault(ref, Barrier())
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["StandIn"]:
-        async with listening(self._connected) as self.port:
+    async def serve(self) -> AsyncIterator["FakeModelServer"]:
+        async with serve_tcp(self._on_connect) as self.port:
             yield self
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         path = head.split(" ")[1]
-        if path.startswith("/gate/"):
-            await self._gates[path.removeprefix("/gate/")].stay()
+        if path.startswith("/barrier/"):
+            await self._call_barriers[path.removeprefix("/barrier/")].block()
         else:
-            body = await reader.readexactly(_length(head))
-            await self._answer(path.split("/")[1], json.loads(body), writer)
+            body = await reader.readexactly(_content_length(head))
+            await self._reply(path.split("/")[1], _Conversation.parse(body), writer)
 
-    async def _answer(self, name: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        said, outputs, turns = _read(body["input"])
-        ref = said[1] if len(said) > 1 else ""
-        self.asked[f"{name} {ref}"] += 1
+    async def _reply(
+        self, name: str, conversation: "_Conversation", writer: asyncio.StreamWriter
+    ) -> None:
+        self.requests[name, conversation.ref] += 1
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
         )
-        events = _events(self._item(name, said, outputs, turns))
+        events = _events(self._item(name, conversation))
         middle = len(events) // 2
-        for number, event in enumerate(events):
-            if number == middle:
+        for index, event in enumerate(events):
+            if index == middle:
                 await writer.drain()
-                await asyncio.sleep(self.pace_s)
-                if hold := self._replies.get((ref, outputs + 1)):
-                    await hold.stay()
+                await asyncio.sleep(self.delay_s)
+                reply = conversation.tool_results + 1
+                if barrier := self._reply_barriers.get((conversation.ref, reply)):
+                    await barrier.block()
             writer.write(event)
 
-    def _item(self, name: str, said: Sequence[str], outputs: int, turns: int) -> Item:
-        match said:
-            case ["book", ref] if not outputs:
-                gate = f"{self.port}/{ref}" if ref in self._gates else ""
-                return _call("book", {"ref": ref, "gate": gate})
-            case ["write", ref, to] if not outputs:
-                return _call("write", {"ref": ref, "to": to})
-        text = f"This is {name}; {turns} turns were told to me; that was {' '.join(said)}."
+    def _item(self, name: str, conversation: "_Conversation") -> Item:
+        match conversation.words:
+            case ["book", ref] if not conversation.tool_results:
+                barrier = f"{self.port}/{ref}" if ref in self._call_barriers else ""
+                return _call("book", {"ref": ref, "barrier": barrier})
+            case ["mail", ref, to] if not conversation.tool_results:
+                return _call("mail", {"ref": ref, "to": to})
+        last = " ".join(conversation.words)
+        text = f"Model {name}; user messages: {conversation.user_messages}; the last: {last}"
         part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         return {"type": "message", "role": "assistant", "content": [part]}
 
 
-def _length(head: str) -> int:
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """The `input` of a request: words of the last user message, tool results after it."""
+
+    words: Sequence[str]
+    tool_results: int
+    user_messages: int
+
+    @property
+    def ref(self) -> str:
+        return self.words[1] if len(self.words) > 1 else ""
+
+    @staticmethod
+    def parse(body: bytes) -> "_Conversation":
+        items = json.loads(body)["input"]
+        users = [index for index, item in enumerate(items) if item.get("role") == "user"]
+        content = items[users[-1]]["content"]
+        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        results = [
+            item for item in items[users[-1] :] if item.get("type") == "function_call_output"
+        ]
+        return _Conversation(text.split(), len(results), len(users))
+
+
+def _content_length(head: str) -> int:
     for line in head.lower().split("\r\n"):
         name, _, value = line.partition(":")
         if name == "content-length":
@@ -103,41 +132,31 @@ def _length(head: str) -> int:
     return 0
 
 
-def _read(items: Sequence[Item]) -> tuple[list[str], int, int]:
-    """The words of the last user's message, the results since, and how many have spoken."""
-    users = [at for at, item in enumerate(items) if item.get("role") == "user"]
-    content = items[users[-1]]["content"]
-    text = content if isinstance(content, str) else "".join(part["text"] for part in content)
-    since = items[users[-1] :]
-    outputs = sum(item.get("type") == "function_call_output" for item in since)
-    return text.split(), outputs, len(users)
-
-
 def _call(tool: str, arguments: dict[str, str]) -> Item:
-    written = json.dumps(arguments)
-    return {"type": "function_call", "call_id": "call_1", "name": tool, "arguments": written}
+    encoded = json.dumps(arguments)
+    return {"type": "function_call", "call_id": "call_1", "name": tool, "arguments": encoded}
 
 
 def _events(item: Item) -> list[bytes]:
-    """A reply of one item as the Responses API streams it."""
+    """Return a reply of one item as the SSE events of the Responses API."""
     item = {"id": "item_1", "status": "completed", **item}
-    where = {"item_id": "item_1", "output_index": 0}
-    base = {"id": "resp_1", "object": "response", "model": "stand-in", "status": "in_progress"}
+    position = {"item_id": "item_1", "output_index": 0}
+    response = {"id": "resp_1", "object": "response", "model": "fake", "status": "in_progress"}
     if item["type"] == "message":
         pieces = [f"{word} " for word in item["content"][0]["text"].split(" ")]
-        begun, kind = {**item, "content": []}, "response.output_text.delta"
-        where |= {"content_index": 0}
+        added, delta = {**item, "content": []}, "response.output_text.delta"
+        position |= {"content_index": 0}
     else:
         pieces = [item["arguments"]]
-        begun, kind = {**item, "arguments": ""}, "response.function_call_arguments.delta"
+        added, delta = {**item, "arguments": ""}, "response.function_call_arguments.delta"
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    done = {**base, "status": "completed", "output": [item], "usage": usage}
+    completed = {**response, "status": "completed", "output": [item], "usage": usage}
     return [
-        _event("response.created", response=base),
-        _event("response.output_item.added", output_index=0, item=begun),
-        *(_event(kind, **where, delta=piece) for piece in pieces),
+        _event("response.created", response=response),
+        _event("response.output_item.added", output_index=0, item=added),
+        *(_event(delta, **position, delta=piece) for piece in pieces),
         _event("response.output_item.done", output_index=0, item=item),
-        _event("response.completed", response=done),
+        _event("response.completed", response=completed),
     ]
 
 

@@ -1,38 +1,37 @@
-"""How fast this machine is now, so that a busy machine is not taken for a fault.
+"""Measures how busy the machine is, so that a slow machine is not reported as a fault.
 
-A check waits for processes to start and for answers. Its limits are for a quiet machine and are
-multiplied by the pace, which is measured when the checks begin.
+Time limits of the checks hold for a quiet machine. They are multiplied by the slowdown that was
+measured before the checks started.
 """
 
 import time
+from collections.abc import Callable
 
-PROBE_S = 0.05
-"""CPU seconds that a measurement takes."""
-SLOWEST = 8.0
-BUSY = 2.0
-"""From this pace on a check that runs out of time has shown nothing."""
-_pace = 1.0
+PROBE_CPU_S = 0.05
+MAX_SLOWDOWN = 8.0
+BUSY_SLOWDOWN = 2.0
+"""From this slowdown on, a check that runs out of time is inconclusive."""
 
 
-def measure_pace() -> float:
-    """How many seconds this process waits for one second of CPU; 1 on a quiet machine."""
-    began, cpu = time.perf_counter(), time.process_time()
-    while time.process_time() - cpu < PROBE_S:
+def measure_slowdown() -> float:
+    """Return the elapsed time per CPU time of this process: 1 on a quiet machine."""
+    started, cpu_started = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu_started < PROBE_CPU_S:
         pass
-    return min(max((time.perf_counter() - began) / PROBE_S, 1.0), SLOWEST)
+    elapsed_s = time.perf_counter() - started
+    return min(max(elapsed_s / PROBE_CPU_S, 1.0), MAX_SLOWDOWN)
 
 
-def set_pace(pace: float) -> None:
-    """Multiply all limits of this process's checks from now on."""
-    global _pace
-    _pace = pace
+class MachineLoad:
+    """The slowdown at the start of the checks and now."""
 
+    def __init__(self, measure: Callable[[], float] = measure_slowdown) -> None:
+        self._measure = measure
+        self._initial = measure()
 
-def scaled(seconds: float) -> float:
-    """A limit for this machine."""
-    return seconds * _pace
+    def scaled(self, limit_s: float) -> float:
+        """Return the time limit for this machine."""
+        return limit_s * self._initial
 
-
-def is_busy() -> bool:
-    """Whether the machine has, or had at the beginning, no time for the checks."""
-    return max(_pace, measure_pace()) >= BUSY
+    def is_busy(self) -> bool:
+        return max(self._initial, self._measure()) >= BUSY_SLOWDOWN

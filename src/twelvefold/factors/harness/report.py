@@ -1,75 +1,57 @@
-"""What a check reports: its evidence, what failed, and what it could not decide here."""
+"""The report of one check: its evidence, line by line, and its result."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from twelvefold.factors.harness.machine_load import is_busy
-
-if TYPE_CHECKING:
-    from twelvefold.factors.harness.testbed import Scene
+from twelvefold.factors.harness.machine_load import MachineLoad
 
 Result = Literal["pass", "fail", "not claimed", "inconclusive"]
 
 
 @dataclass(slots=True)
-class Witness:
-    """Takes down one check's evidence, a line each, in the order in which it was seen."""
+class Report:
+    """Collects the evidence of one check in the order of its observations."""
 
+    load: MachineLoad
     evidence: list[str] = field(default_factory=list)
     result: Result = "pass"
 
-    def saw(self, fact: str) -> None:
+    def record(self, fact: str) -> None:
         self.evidence.append(fact)
 
     def expect(self, holds: bool, fact: str, otherwise: str) -> None:
-        """The fact if it holds; else what was seen in its place, which fails the check."""
+        """Record the fact if it holds. Otherwise fail the check with what was observed instead."""
         if holds:
-            self.saw(fact)
+            self.record(fact)
         else:
             self.fail(otherwise)
 
     def expect_in_time(self, holds: bool, fact: str, otherwise: str) -> None:
-        """As `expect`, but inconclusive where the machine is too busy."""
-        if holds or not is_busy():
+        """Like `expect`, but inconclusive instead of failed on a busy machine."""
+        if holds or not self.load.is_busy():
             self.expect(holds, fact, otherwise)
         else:
-            self.cut_short(f"{otherwise}; the machine is too busy to tell")
+            self.mark_inconclusive(f"{otherwise}; the machine is too busy for a result")
 
-    def fail(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         self.result = "fail"
-        self.evidence.append(f"failed: {why}")
+        self.evidence.append(f"failed: {reason}")
 
-    def cut_short(self, why: str) -> None:
-        """The check had no time; what it saw until then stands, and nothing has failed."""
+    def mark_inconclusive(self, reason: str) -> None:
+        """The check ran out of time. Earlier failures stand."""
         if self.result != "fail":
             self.result = "inconclusive"
-        self.evidence.append(f"inconclusive: {why}")
+        self.evidence.append(f"inconclusive: {reason}")
 
-    def leave(self, why: str) -> None:
-        """What cannot be claimed, and why; no failure."""
+    def mark_not_claimed(self, reason: str) -> None:
+        """The factor cannot be claimed with the services that are attached; not a failure."""
         if self.result == "pass":
             self.result = "not claimed"
-        self.evidence.append(f"not claimed: {why}")
+        self.evidence.append(f"not claimed: {reason}")
 
 
-Check = Callable[["Scene", Witness], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """A line of the table: its number, its name, and how it is tried."""
-
-    number: str
-    name: str
-    check: Check
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What came of one factor."""
-
-    factor: Factor
-    result: Result
-    evidence: tuple[str, ...]
-    took_s: float
+def first_names(names: Sequence[str]) -> str:
+    """Join the first three names and count the others."""
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest

@@ -1,4 +1,4 @@
-"""The files of the release as they are installed, and what their code says."""
+"""Analyses the installed source code of the release."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -8,54 +8,58 @@ from threading import Lock
 
 import twelvefold
 
-HOME = Path(twelvefold.__file__).parent
-_ONE_PARSES = Lock()
+PACKAGE_DIRECTORY = Path(twelvefold.__file__).parent
+_ENVIRONMENT = {"environ", "environb", "getenv"}
+_parse_lock = Lock()
 
 
-def modules() -> dict[Path, ast.Module]:
-    """Every module of the release, parsed; each path is below the package's folder.
+def parse_modules() -> dict[Path, ast.Module]:
+    """Return every module by its path in the package.
 
-    It takes a second of CPU, once: ask for it in a thread.
+    The first call takes a second of CPU: run it in a thread.
     """
-    with _ONE_PARSES:
-        return _parsed()
+    with _parse_lock:
+        return _parse_modules()
 
 
 @cache
-def _parsed() -> dict[Path, ast.Module]:
-    found = sorted(HOME.rglob("*.py"))
-    return {path.relative_to(HOME): ast.parse(path.read_bytes(), str(path)) for path in found}
+def _parse_modules() -> dict[Path, ast.Module]:
+    paths = sorted(PACKAGE_DIRECTORY.rglob("*.py"))
+    return {
+        path.relative_to(PACKAGE_DIRECTORY): ast.parse(path.read_bytes(), str(path))
+        for path in paths
+    }
 
 
-def imports(module: ast.Module) -> Iterator[str]:
-    """The top names of what a module imports when it runs, inside functions too.
+def imported_packages(module: ast.Module) -> Iterator[str]:
+    """Yield the top-level names of all imports at run time, including those inside functions.
 
-    What only a type checker imports is left aside.
+    Imports under `if TYPE_CHECKING` are left out.
     """
-    for node in _run(module):
+    for node in _runtime_nodes(module):
         match node:
             case ast.Import(names=names):
                 yield from (name.name.partition(".")[0] for name in names)
             case ast.ImportFrom(module=str(name), level=0):
                 yield name.partition(".")[0]
-            case ast.Call(args=[ast.Constant(value=str(name)), *_], func=called):
-                if "import_module" in ast.unparse(called):
+            case ast.Call(args=[ast.Constant(value=str(name)), *_], func=function):
+                if "import_module" in ast.unparse(function):
                     yield name.partition(".")[0]
 
 
-def _run(node: ast.AST) -> Iterator[ast.AST]:
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            for one in child.orelse:
-                yield one
-                yield from _run(one)
+            for otherwise in child.orelse:
+                yield otherwise
+                yield from _runtime_nodes(otherwise)
             continue
         yield child
-        yield from _run(child)
+        yield from _runtime_nodes(child)
 
 
-def compared_with(module: ast.Module, words: Sequence[str]) -> Iterator[str]:
-    """Which of these words the code compares something with, matches or looks up."""
+def compared_constants(module: ast.Module, words: Sequence[str]) -> Iterator[str]:
+    """Yield the words that the code uses in comparisons, `case` patterns or dictionary keys."""
     for node in ast.walk(module):
         match node:
             case ast.Compare(left=left, comparators=others):
@@ -66,19 +70,17 @@ def compared_with(module: ast.Module, words: Sequence[str]) -> Iterator[str]:
                 sides = [key for key in keys if key is not None]
             case _:
                 continue
-        constants = (one for side in sides for one in ast.walk(side))
-        for one in constants:
-            if isinstance(one, ast.Constant) and str(one.value).lower() in words:
-                yield str(one.value)
+        for constant in (found for side in sides for found in ast.walk(side)):
+            if isinstance(constant, ast.Constant) and str(constant.value).lower() in words:
+                yield str(constant.value)
 
 
 def reads_environment(module: ast.Module) -> bool:
-    """Whether the code asks for the process's environment."""
-    asked = {"environ", "environb", "getenv"}
     for node in ast.walk(module):
         match node:
-            case ast.Attribute(value=ast.Name(id="os"), attr=name) if name in asked:
+            case ast.Attribute(value=ast.Name(id="os"), attr=name) if name in _ENVIRONMENT:
                 return True
-            case ast.ImportFrom(module="os", names=names) if asked & {one.name for one in names}:
-                return True
+            case ast.ImportFrom(module="os", names=names):
+                if _ENVIRONMENT & {name.name for name in names}:
+                    return True
     return False

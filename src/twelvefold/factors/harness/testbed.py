@@ -1,95 +1,79 @@
-"""What the checks stand on: processes, databases and stand-ins, all gone at the end."""
+"""The resources that all checks share: processes, databases and fake servers."""
 
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twelvefold.boot import release_of
 from twelvefold.config import Settings
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.engine.services import Services
-from twelvefold.factors.harness import workflow as clerk
-from twelvefold.factors.harness.databases import Scratch
-from twelvefold.factors.harness.fake_model import StandIn
-from twelvefold.factors.harness.machine_load import scaled
-from twelvefold.factors.harness.processes import Release
+from twelvefold.factors.harness.databases import TemporaryDatabases
+from twelvefold.factors.harness.fake_model import FakeModelServer
+from twelvefold.factors.harness.machine_load import MachineLoad
+from twelvefold.factors.harness.processes import ReleaseProcesses
+from twelvefold.factors.harness.workflow import IMPORT_PATH
 
-WAIT_S = 20.0
+WAIT_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """`settings` are those of the command itself: what is attached."""
+class TestBed:
+    """`settings` and `environ` are those of the command itself, with the attached services."""
+
+    __test__ = False  # pytest collects classes by this prefix
 
     settings: Settings
     environ: Mapping[str, str]
-    release: Release
-    scratch: Scratch
+    load: MachineLoad
+    processes: ReleaseProcesses
+    databases: TemporaryDatabases
     directory: Path
-    calm: asyncio.Event
-    """Set once nothing is measured any more that other processes would slow down."""
+    startup_measured: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the start of a process has been timed. Other checks wait for it."""
 
     @property
     def release_id(self) -> str:
         return release_of(self.settings)
 
-    @asynccontextmanager
-    async def model(self) -> AsyncIterator[StandIn]:
-        """A stand-in for a model's server, of one check alone."""
-        async with StandIn().serving() as model:
-            yield model
-
-    def clerk(self, url: str, model: StandIn, **more: str) -> dict[str, str]:
-        """The settings of a process that serves the clerk, which asks the stand-in."""
+    def process_settings(self, url: str, model: FakeModelServer, **more: str) -> dict[str, str]:
+        """Return the settings of a process that serves the workflow with the fake model."""
         return {
             "DATABASE_URL": url,
-            "WORKFLOWS": clerk.IMPORT_PATH,
+            "WORKFLOWS": IMPORT_PATH,
             "OPENAI_BASE_URL": model.base_url("model"),
             "WEB_DRIVES": "foreground",
             **more,
         }
 
+    def timeout(self, limit_s: float) -> asyncio.Timeout:
+        """Return `asyncio.timeout` with the limit scaled to this machine."""
+        return asyncio.timeout(self.load.scaled(limit_s))
+
+    async def wait_until(
+        self, condition: Callable[[], Coroutine[Any, Any, bool]], description: str
+    ) -> None:
+        """Poll the condition. Raises TimeoutError with the description."""
+        try:
+            async with self.timeout(WAIT_TIMEOUT_S):
+                while not await condition():  # noqa: ASYNC110 - other processes set no event
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise TimeoutError(f"not within {WAIT_TIMEOUT_S:g} s: {description}") from None
+
 
 @asynccontextmanager
-async def open_scene(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Scene]:
-    """Everything that the checks share; what they started has ended when this returns."""
+async def open_test_bed(
+    settings: Settings, environ: Mapping[str, str], load: MachineLoad
+) -> AsyncIterator[TestBed]:
+    """Yield a test bed; kills its processes and drops its databases at the end."""
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="twelvefold-factors-"))
-        directory = Path(folder)
-        scratch = Scratch(settings, directory)
-        stack.push_async_callback(scratch.close)
-        release = Release(environ, directory)
-        stack.push_async_callback(release.close)
-        yield Scene(settings, environ, release, scratch, directory, asyncio.Event())
-
-
-async def until(
-    holds: Callable[[], Coroutine[Any, Any, bool]], what: str, within_s: float = WAIT_S
-) -> None:
-    """Wait until something holds. Raises TimeoutError that says what did not."""
-    try:
-        async with asyncio.timeout(scaled(within_s)):
-            while not await holds():  # noqa: ASYNC110 - other processes set no event
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise TimeoutError(f"after {within_s:g} s still not: {what}") from None
-
-
-async def rows(services: Services, statement: str) -> list[dict[str, Any]]:
-    """What a statement selects, though a server that is kept busy may need a second try."""
-
-    async def selected() -> list[dict[str, Any]]:
-        async with services.store.read() as db:
-            return list(await db.fetch_all(statement))
-
-    return await retry_unavailable(selected, WAIT_S)
-
-
-async def count(services: Services, statement: str) -> int:
-    """The number that a statement selects as `n`."""
-    (row,) = await rows(services, statement)
-    return int(row["n"] or 0)
+        prefix = "twelvefold-factors-"
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        databases = TemporaryDatabases(settings, directory)
+        stack.push_async_callback(databases.close)
+        processes = ReleaseProcesses(environ, directory, load)
+        stack.push_async_callback(processes.close)
+        yield TestBed(settings, environ, load, processes, databases, directory)
