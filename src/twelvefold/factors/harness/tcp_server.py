@@ -1,4 +1,4 @@
-"""A server on loopback for as long as a check needs it; no connection outlives it."""
+"""A TCP server on loopback for the duration of a check."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,14 +9,15 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def listening(handler: Handler) -> AsyncIterator[int]:
-    """The port at which each connection is handled, and closed once it is.
+async def serve_tcp(handler: Handler) -> AsyncIterator[int]:
+    """Serve connections with the handler and yield the port.
 
-    A client that goes away in the middle of something is no fault.
+    Each connection is closed after its handler returns, and all of them at the end. A client that
+    disconnects early is not an error.
     """
     tasks: set[asyncio.Task[Any]] = set()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if task := asyncio.current_task():
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -27,12 +28,12 @@ async def listening(handler: Handler) -> AsyncIterator[int]:
             finally:
                 writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=256)
+    server = await asyncio.start_server(on_connect, "127.0.0.1", 0, backlog=256)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        left = list(tasks)
-        for task in left:
+        remaining = list(tasks)
+        for task in remaining:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*remaining, return_exceptions=True)
