@@ -2,7 +2,7 @@
 
 import pytest
 
-from twelvefold.core.ports.records import Schema
+from twelvefold.core.ports import Schema
 
 
 @pytest.mark.parametrize(
