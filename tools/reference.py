@@ -161,7 +161,7 @@ def one_struct(kind: type[msgspec.Struct], heading: str) -> Iterator[str]:
     yield f"{heading} {kind.__name__}"
     yield re.sub(r"\n    ", "\n", kind.__doc__ or "")
     rows = [
-        (code(field.name), type_of(field.type), default_of(field))
+        (code(field.encode_name), type_of(field.type), default_of(field))
         for field in msgspec.structs.fields(kind)
     ]
     yield table(("field", "type", "default"), rows)
