@@ -177,7 +177,7 @@ def test_a_run_whose_key_is_refused_goes_on_with_another(
 def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.services.model.openai._LONGEST_BACKOFF_S", 0.01)
+    monkeypatch.setattr("twelvefold.services.model.openai.client._LONGEST_BACKOFF_S", 0.01)
     shop.will(drops())
 
     stopped = tw("run", "hello")

@@ -6,8 +6,8 @@ from typing import Any
 from twelvefold.core.events import Entry, Item
 from twelvefold.core.ports import ModelReply, ModelRequest, ToolSpec
 from twelvefold.services.model.openai import ModelSettings
-from twelvefold.services.model.sse import Events
-from twelvefold.services.model.wire import Wire
+from twelvefold.services.model.openai.decoding.sse import Events
+from twelvefold.services.model.openai.wire import Wire
 
 HASH = "ab" * 32
 ENROL = ToolSpec(

@@ -10,8 +10,8 @@ from tests.services.model.asking import ENROL, HASH, Asked, asking, output, rece
 from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
-from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 DONE = sse("[DONE]")
 SYSTEM = {"role": "system", "content": "Be brief."}

@@ -8,8 +8,8 @@ import pytest
 from tests.services.model.asking import HASH, received
 from tests.services.model.streams import chunk, sse
 from twelvefold.core.events import Item, Usage
-from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 DONE = sse("[DONE]")
 STOP = chunk({}, "stop")

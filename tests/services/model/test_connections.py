@@ -20,7 +20,7 @@ from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.http.listing import ModelList, list_models
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.wire import message
+from twelvefold.services.model.openai.wire import message
 
 HI = streams(chat_events(Said("Hi")))
 EVENTS = {"responses": responses_events, "chat": chat_events}

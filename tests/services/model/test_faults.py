@@ -1,7 +1,7 @@
 import pytest
 
-from twelvefold.services.model.faults import Asked, Refusal, fault_of, refusal
-from twelvefold.services.model.wire import TryAgain
+from twelvefold.services.model.openai.failures.classify import Asked, Refusal, fault_of, refusal
+from twelvefold.services.model.openai.wire import TryAgain
 
 ASKED = Asked("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
 DATE = "Wed, 21 Oct 2015 07:28:30 GMT"

@@ -32,10 +32,10 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
 from twelvefold.core.ports import ModelRequest
-from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.provider import for_provider
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.roles import NO_ANSWER, START
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.encoding.alternation import NO_ANSWER, START
+from twelvefold.services.model.openai.provider_fields import for_provider
+from twelvefold.services.model.openai.responses import RESPONSES
 
 Json = dict[str, Any]
 

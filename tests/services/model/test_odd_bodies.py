@@ -10,9 +10,9 @@ from tests.services.model.mock_server import Behaviour, Call, MockServer, answer
 from tests.services.model.streams import Said, chat_events, chunk, response, responses_events, sse
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
-from twelvefold.services.model.body import Body
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.wire import TryAgain, message
+from twelvefold.services.model.openai.decoding.body import Body
+from twelvefold.services.model.openai.wire import TryAgain, message
 
 HELLO = Said("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}

@@ -35,7 +35,7 @@ from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.services.model import open_model
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.wire import function_call, message
+from twelvefold.services.model.openai.wire import function_call, message
 
 HELLO = Said("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}

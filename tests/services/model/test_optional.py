@@ -14,11 +14,11 @@ from tests.services.model.streams import Said, chat_events, chunk, responses_eve
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.optional import refused_parts
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.wire import function_call, message
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.encoding.optional_parts import refused_parts
+from twelvefold.services.model.openai.responses import RESPONSES
+from twelvefold.services.model.openai.wire import function_call, message
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 WIRES = {"responses": RESPONSES, "chat": CHAT}

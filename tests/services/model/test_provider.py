@@ -17,12 +17,17 @@ from tests.services.model.asking import (
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, chunk, response, sse, typed
 from twelvefold.core.events import Item
-from twelvefold.services.model.chat import CHAT
 from twelvefold.services.model.openai import OpenAIModel
-from twelvefold.services.model.optional import refused_parts
-from twelvefold.services.model.provider import Fields, for_provider, marked, provider_of
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.wire import function_call, message
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.encoding.optional_parts import refused_parts
+from twelvefold.services.model.openai.provider_fields import (
+    Fields,
+    for_provider,
+    marked,
+    provider_of,
+)
+from twelvefold.services.model.openai.responses import RESPONSES
+from twelvefold.services.model.openai.wire import function_call, message
 
 DONE = sse("[DONE]")
 HERE = "api.example/v1 gpt"

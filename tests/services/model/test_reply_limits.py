@@ -10,10 +10,10 @@ from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.body import Body
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.reply_limits import ReplyLimits
-from twelvefold.services.model.wire import Text, TryAgain
+from twelvefold.services.model.openai.decoding.body import Body
+from twelvefold.services.model.openai.decoding.reply_limits import ReplyLimits
+from twelvefold.services.model.openai.wire import Text, TryAgain
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])

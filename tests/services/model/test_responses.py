@@ -18,8 +18,8 @@ from tests.services.model.asking import (
 from tests.services.model.streams import Said, response, responses_events, sse, typed
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+from twelvefold.services.model.openai.responses import RESPONSES
+from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 REASONING: Item = {
     "type": "reasoning",

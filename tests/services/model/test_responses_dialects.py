@@ -7,8 +7,8 @@ import pytest
 from tests.services.model.asking import HASH, received
 from tests.services.model.streams import response, sse, typed
 from twelvefold.core.events import Item, Usage
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.wire import ErrorSent, TryAgain, function_call, message
+from twelvefold.services.model.openai.responses import RESPONSES
+from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "c1", "name": "add", "arguments": ""}
 

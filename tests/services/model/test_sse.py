@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twelvefold.services.model.sse import Events
+from twelvefold.services.model.openai.decoding.sse import Events
 
 LINES = st.sampled_from(
     [

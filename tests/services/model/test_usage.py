@@ -30,8 +30,8 @@ from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.usage import estimated
-from twelvefold.services.model.wire import message
+from twelvefold.services.model.openai.decoding.usage import estimated
+from twelvefold.services.model.openai.wire import message
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])

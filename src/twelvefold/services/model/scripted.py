@@ -12,7 +12,7 @@ import msgspec
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.wire import function_call, made_up_call_id, message, text_of
+from twelvefold.services.model.openai.wire import function_call, made_up_call_id, message, text_of
 
 Scripted = ModelReply | Sequence[Item] | Exception
 Script = Callable[[ModelRequest], Scripted]

@@ -8,7 +8,7 @@ import msgspec
 
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.wire import UNREADABLE, TryAgain
+from twelvefold.services.model.openai.wire import UNREADABLE, TryAgain
 
 _MOST_BYTES = 4 << 20
 

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TYPE_CHECKING, Protocol
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.http.connecting import (
+from twelvefold.services.model.http.connection_errors import (
     Dropped,
     Unreachable,
     no_proxy,
@@ -21,7 +21,7 @@ from twelvefold.services.model.http.connecting import (
     untrusted,
 )
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.wire import TryAgain
+from twelvefold.services.model.openai.wire import TryAgain
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelRejected, ModelUnavailable
-from twelvefold.services.model.verdicts import (
+from twelvefold.services.model.openai.failures.patterns import (
     how_to_shorten,
     is_the_requests_fault,
     is_too_long,
     seems_the_requests_fault,
     status_in,
 )
-from twelvefold.services.model.wire import UNREADABLE, TryAgain, error_in, mended
+from twelvefold.services.model.openai.wire import UNREADABLE, TryAgain, error_in, mended
 
 Fault = TryAgain | ModelRejected | ModelUnavailable
 _TRIED_AGAIN = (408, 409, 425, 429)

@@ -7,7 +7,7 @@ a request where two users speak in a row, an assistant speaks first, or a user f
 from collections.abc import Iterable
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.wire import message, text_of
+from twelvefold.services.model.openai.wire import message, text_of
 
 START = "(the conversation starts here)"
 NO_ANSWER = "(no answer: the turn ended here)"

@@ -7,7 +7,7 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.wire import Reply
+from twelvefold.services.model.openai.wire import Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import msgspec
 
 from twelvefold.core.events import Item, ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.responses.items import Items, kept
-from twelvefold.services.model.usage import UsageReader
-from twelvefold.services.model.wire import (
+from twelvefold.services.model.openai.decoding.usage import UsageReader
+from twelvefold.services.model.openai.responses.items import Items, kept
+from twelvefold.services.model.openai.wire import (
     DONE,
     MALFORMED,
     UNREADABLE,

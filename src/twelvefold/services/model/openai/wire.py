@@ -14,7 +14,7 @@ import msgspec
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.errors import TwelvefoldError
-from twelvefold.services.model.optional import Part
+from twelvefold.services.model.openai.encoding.optional_parts import Part
 
 DONE = b"[DONE]"
 MALFORMED = "the stream had malformed JSON in it"

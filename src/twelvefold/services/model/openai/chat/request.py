@@ -11,16 +11,16 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.core.sendable import NO_RESULT
-from twelvefold.services.model.chat.stream import ChatReply
-from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, leave_out
-from twelvefold.services.model.provider import (
+from twelvefold.services.model.openai.chat.stream import ChatReply
+from twelvefold.services.model.openai.encoding.alternation import alternating, without_system
+from twelvefold.services.model.openai.encoding.optional_parts import STRICT_SCHEMAS, Part, leave_out
+from twelvefold.services.model.openai.provider_fields import (
     message_fields,
     names_a_message_field,
     with_call_fields,
     without_message_fields,
 )
-from twelvefold.services.model.roles import alternating, without_system
-from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
+from twelvefold.services.model.openai.wire import Asking, Wire, output_limit, text_of
 
 Message = dict[str, Any]
 _SENT = {"message", "function_call", "function_call_output"}

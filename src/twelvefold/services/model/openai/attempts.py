@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
-from twelvefold.services.model.faults import Suspect
-from twelvefold.services.model.optional import Part
-from twelvefold.services.model.usage import estimated
-from twelvefold.services.model.wire import Reply, TryAgain
+from twelvefold.services.model.openai.decoding.usage import estimated
+from twelvefold.services.model.openai.encoding.optional_parts import Part
+from twelvefold.services.model.openai.failures.classify import Suspect
+from twelvefold.services.model.openai.wire import Reply, TryAgain
 
 PROBE_TOKENS = 16
 PROBE = ModelRequest(

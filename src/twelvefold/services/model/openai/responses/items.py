@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.chat.calls import objects_in
-from twelvefold.services.model.wire import (
+from twelvefold.services.model.openai.chat.calls import objects_in
+from twelvefold.services.model.openai.wire import (
     byte_length,
     function_call,
     made_up_call_id,

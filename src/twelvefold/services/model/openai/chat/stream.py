@@ -9,10 +9,10 @@ import msgspec
 
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.chat.calls import Calls
-from twelvefold.services.model.provider import MESSAGE, Fields
-from twelvefold.services.model.usage import UsageReader
-from twelvefold.services.model.wire import (
+from twelvefold.services.model.openai.chat.calls import Calls
+from twelvefold.services.model.openai.decoding.usage import UsageReader
+from twelvefold.services.model.openai.provider_fields import MESSAGE, Fields
+from twelvefold.services.model.openai.wire import (
     DONE,
     UNREADABLE,
     ErrorSent,

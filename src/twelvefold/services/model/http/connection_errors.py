@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.wire import TryAgain
+from twelvefold.services.model.openai.wire import TryAgain
 
 if TYPE_CHECKING:
     from aiohttp import ClientHttpProxyError

@@ -9,11 +9,16 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.services.model.optional import STRICT_SCHEMAS, Part, Path, leave_out
-from twelvefold.services.model.provider import is_own, without_marks
-from twelvefold.services.model.responses.stream import ResponsesReply
-from twelvefold.services.model.roles import alternating
-from twelvefold.services.model.wire import Asking, Wire, output_limit, text_of
+from twelvefold.services.model.openai.encoding.alternation import alternating
+from twelvefold.services.model.openai.encoding.optional_parts import (
+    STRICT_SCHEMAS,
+    Part,
+    Path,
+    leave_out,
+)
+from twelvefold.services.model.openai.provider_fields import is_own, without_marks
+from twelvefold.services.model.openai.responses.stream import ResponsesReply
+from twelvefold.services.model.openai.wire import Asking, Wire, output_limit, text_of
 
 _FIELDS: dict[str, frozenset[str]] = {
     "message": frozenset({"type", "role", "content", "phase"}),

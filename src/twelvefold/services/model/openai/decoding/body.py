@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from twelvefold.services.model.sse import Events
-from twelvefold.services.model.wire import UNREADABLE, TryAgain
+from twelvefold.services.model.openai.decoding.sse import Events
+from twelvefold.services.model.openai.wire import UNREADABLE, TryAgain
 
 Kind = Literal["", "json", "events", "page"]
 _MOST_BYTES = 16 << 20

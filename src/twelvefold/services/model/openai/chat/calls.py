@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.provider import CALL, Fields
-from twelvefold.services.model.wire import byte_length, function_call, made_up_call_id, mended
+from twelvefold.services.model.openai.provider_fields import CALL, Fields
+from twelvefold.services.model.openai.wire import (
+    byte_length,
+    function_call,
+    made_up_call_id,
+    mended,
+)
 
 _EMPTY = ("{}", "null", '""')
 """What some servers send as arguments before the real ones."""

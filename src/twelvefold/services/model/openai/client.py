@@ -16,26 +16,32 @@ from twelvefold.core.events import Usage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.services.model.attempts import (
+from twelvefold.services.model.http.connection_errors import Dropped, Unreachable
+from twelvefold.services.model.http.endpoint import Endpoint
+from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
+from twelvefold.services.model.openai.attempts import (
     PROBE,
     PROBE_TOKENS,
     Attempt,
     PartsRefused,
     Sending,
 )
-from twelvefold.services.model.body import Body
-from twelvefold.services.model.chat import CHAT
-from twelvefold.services.model.faults import Asked, Refusal, fault_of, no_api, refusal
-from twelvefold.services.model.http.connecting import Dropped, Unreachable
-from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
-from twelvefold.services.model.http.transport import Answer, HttpTransport, Transport
-from twelvefold.services.model.optional import Part, refused_parts
-from twelvefold.services.model.provider import for_provider, marked, provider_of
-from twelvefold.services.model.reply_limits import REPLY_LIMITS, ReplyLimits
-from twelvefold.services.model.responses import RESPONSES
-from twelvefold.services.model.usage import estimated
-from twelvefold.services.model.wire import ErrorSent, Reply, TryAgain
+from twelvefold.services.model.openai.chat import CHAT
+from twelvefold.services.model.openai.decoding.body import Body
+from twelvefold.services.model.openai.decoding.reply_limits import REPLY_LIMITS, ReplyLimits
+from twelvefold.services.model.openai.decoding.usage import estimated
+from twelvefold.services.model.openai.encoding.optional_parts import Part, refused_parts
+from twelvefold.services.model.openai.failures.classify import (
+    Asked,
+    Refusal,
+    fault_of,
+    no_api,
+    refusal,
+)
+from twelvefold.services.model.openai.provider_fields import for_provider, marked, provider_of
+from twelvefold.services.model.openai.responses import RESPONSES
+from twelvefold.services.model.openai.wire import ErrorSent, Reply, TryAgain
 
 log = get_logger(__name__)
 Api = Literal["responses", "chat"]

@@ -1,0 +1,1 @@
+"""From the error of a server to an exception that the engine understands."""
