@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
-from tests.services.model.mock_server import drops, refuses, streams
+from tests.services.model.mock_server import refuses, streams
 from tests.services.model.streams import Said, responses_events
 
 DEAF = '''
@@ -177,8 +177,7 @@ def test_a_run_whose_key_is_refused_goes_on_with_another(
 def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.services.model.openai.client._LONGEST_BACKOFF_S", 0.01)
-    shop.will(drops())
+    shop.will(refuses(503, headers={"retry-after-ms": "1"}))
 
     stopped = tw("run", "hello")
 

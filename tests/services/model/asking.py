@@ -6,8 +6,8 @@ from typing import Any
 from twelvefold.core.events import Entry, Item
 from twelvefold.core.ports import ModelReply, ModelRequest, ToolSpec
 from twelvefold.services.model.openai import ModelSettings
-from twelvefold.services.model.openai.decoding.sse import Events
-from twelvefold.services.model.openai.wire import Wire
+from twelvefold.services.model.openai.api_format import ApiFormat
+from twelvefold.services.model.openai.decoding.sse import SSEDecoder
 
 HASH = "ab" * 32
 ENROL = ToolSpec(
@@ -80,11 +80,11 @@ class Asked:
     max_output_tokens: int | None = None
 
 
-def received(wire: Wire, *events: bytes) -> tuple[ModelReply, Heard]:
+def received(api_format: ApiFormat, *events: bytes) -> tuple[ModelReply, Heard]:
     """The reply out of these server-sent events, and what a listener heard of it."""
     heard = Heard()
-    reply = wire.reply(heard.text)
+    reply = api_format.new_reader(heard.text)
     for event in events:
-        for data in Events().feed(event):
+        for data in SSEDecoder().feed(event):
             reply.add(data)
-    return reply.whole(HASH, "gpt-asked"), heard
+    return reply.build(HASH, "gpt-asked"), heard

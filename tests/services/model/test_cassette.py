@@ -62,7 +62,7 @@ async def test_a_request_at_another_point_of_the_conversation_is_rejected() -> N
     await model.reply(asking(user("enrol me")), Heard())
 
     with pytest.raises(
-        ModelRejected, match="before its reply 2 of 2 come 1 tool outputs, the request has 0"
+        ModelRejected, match="its reply 2 of 2 follows 1 tool outputs, the request has 0"
     ):
         await model.reply(asking(user("enrol me")), Heard())
 

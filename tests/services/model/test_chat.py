@@ -10,8 +10,9 @@ from tests.services.model.asking import ENROL, HASH, Asked, asking, output, rece
 from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
+from twelvefold.services.model.errors import ErrorReceived, RetryableError
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai.chat import CHAT
-from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 DONE = sse("[DONE]")
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -367,7 +368,7 @@ def test_either_a_reason_or_the_last_word_ends_a_reply(end: list[bytes]) -> None
 
 @pytest.mark.parametrize("events", [[], [chunk({"content": "Hi"})], [DONE]])
 def test_without_either_or_without_anything_it_is_void(events: list[bytes]) -> None:
-    with pytest.raises(TryAgain, match="the stream ended before the reply did"):
+    with pytest.raises(RetryableError, match="the stream ended before the reply was complete"):
         received(CHAT, *events)
 
 
@@ -383,20 +384,20 @@ def test_an_empty_reply_is_an_empty_message() -> None:
     [({"error": {"code": 502}}, {"code": 502}), ({"error": "bad"}, {"message": "bad"})],
 )
 def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item) -> None:
-    with pytest.raises(ErrorSent) as caught:
+    with pytest.raises(ErrorReceived) as caught:
         received(CHAT, chunk({"content": "Hi"}), sse(event))
 
     assert caught.value.error == error
 
 
 def test_a_reply_that_the_server_broke_off_is_void() -> None:
-    with pytest.raises(TryAgain, match="the server broke off the reply"):
+    with pytest.raises(RetryableError, match="the server broke off the reply"):
         received(CHAT, chunk({"content": "Hi"}), chunk({}, "error"))
 
 
 @pytest.mark.parametrize("data", ['{"choices": [', "[1]", '{"choices": 7}', "[" * 100_000])
 def test_what_is_no_chunk_is_void(data: str) -> None:
-    with pytest.raises(TryAgain, match=r"malformed JSON|is no chunk"):
+    with pytest.raises(RetryableError, match=r"malformed JSON|is not a chunk"):
         received(CHAT, f"data: {data}\n\n".encode())
 
 

@@ -8,8 +8,9 @@ import pytest
 from tests.services.model.asking import HASH, received
 from tests.services.model.streams import chunk, sse
 from twelvefold.core.events import Item, Usage
+from twelvefold.services.model.errors import ErrorReceived, RetryableError
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai.chat import CHAT
-from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 DONE = sse("[DONE]")
 STOP = chunk({}, "stop")
@@ -327,12 +328,12 @@ def test_a_second_reason_does_not_hide_the_first() -> None:
     ],
 )
 def test_a_reply_that_the_server_gave_up_is_void(reason: str) -> None:
-    with pytest.raises(TryAgain, match="broke off the reply"):
+    with pytest.raises(RetryableError, match="broke off the reply"):
         received(CHAT, chunk({"content": "hi"}), chunk({}, reason))
 
 
 def test_an_empty_reason_is_none() -> None:
-    with pytest.raises(TryAgain, match="ended before"):
+    with pytest.raises(RetryableError, match="ended before"):
         received(CHAT, chunk({"content": "h"}, ""), chunk({"content": "i"}, ""))
 
 
@@ -377,7 +378,7 @@ def test_the_last_word_may_have_blanks_around_it(done: bytes) -> None:
     ],
 )
 def test_an_error_within_a_stream_is_no_reply(event: Item, said: str) -> None:
-    with pytest.raises(ErrorSent) as caught:
+    with pytest.raises(ErrorReceived) as caught:
         received(CHAT, chunk({"content": "hi"}), sse(event), DONE)
 
     assert caught.value.error["message"] == said
@@ -386,7 +387,7 @@ def test_an_error_within_a_stream_is_no_reply(event: Item, said: str) -> None:
 def test_an_error_that_stands_in_the_stream_without_data_is_no_reply() -> None:
     raw = b'{"error": {"message": "bad"}}\n\n'
 
-    with pytest.raises(ErrorSent, match="bad"):
+    with pytest.raises(ErrorReceived, match="bad"):
         received(CHAT, chunk({"content": "hi"}), raw)
 
 

@@ -16,11 +16,9 @@ from tests.services.model.streams import Said, chat_events, responses_events
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model import open_model
-from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.listing import ModelList, list_models
-from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
+from twelvefold.services.model.http import NO_PROXIES, Endpoint, ModelList, Proxies, list_models
+from twelvefold.services.model.items import message
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.openai.wire import message
 
 HI = streams(chat_events(Said("Hi")))
 EVENTS = {"responses": responses_events, "chat": chat_events}
@@ -107,7 +105,7 @@ async def test_a_proxy_that_wants_a_password_is_named(url: str) -> None:
         fault = await fault_of(url, proxies=Proxies(proxy.url, proxy.url))
 
     assert "proxy" in fault
-    assert "wants a user and a password" in fault
+    assert "requires a user and a password" in fault
     assert len(proxy.asked) == 1
 
 
@@ -117,9 +115,8 @@ async def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
         fault = await fault_of("https://models.internal/v1", proxies=Proxies(https=url))
         shown = proxy.url
 
-    assert fault == (
-        f"cannot reach https://models.internal/v1 in 3 attempts: the proxy {shown} answers HTTP 403"
-    )
+    failed = "cannot reach https://models.internal/v1 in 3 attempts"
+    assert fault == f"{failed}: the proxy {shown} returned HTTP 403"
 
 
 @pytest.mark.parametrize("url", ["https://models.internal/v1", "http://models.internal/v1"])
@@ -172,11 +169,11 @@ def of_an_authority() -> Issued:
 @pytest.mark.parametrize(
     ("issued", "problem", "remedy"),
     [
-        (issue, "is self-signed", "put it into a PEM file and name that in SSL_CERT_FILE"),
+        (issue, "is self-signed", "put it into a PEM file and set SSL_CERT_FILE to it"),
         (
             of_an_authority,
             "is signed by an authority that this machine does not trust",
-            "put the authority's certificate into a PEM file and name that in SSL_CERT_FILE",
+            "put the authority's certificate into a PEM file and set SSL_CERT_FILE to it",
         ),
     ],
 )
@@ -247,7 +244,9 @@ async def test_a_server_that_speaks_no_tls_is_told() -> None:
         port = plain.sockets[0].getsockname()[1]
         fault = await fault_of(f"https://127.0.0.1:{port}/v1")
 
-    assert fault.endswith("it does not speak TLS (WRONG_VERSION_NUMBER); is http:// meant?")
+    assert fault.endswith(
+        "the server does not use TLS (WRONG_VERSION_NUMBER); should the URL start with http://?"
+    )
 
 
 # The URL and the headers
@@ -329,7 +328,7 @@ async def test_an_address_of_version_6_is_reached() -> None:
 async def test_a_server_that_lists_no_json_is_told(server: MockServer) -> None:
     server.will(answers(200, b"<html>"))
 
-    with pytest.raises(ModelUnavailable, match="its list of models is no JSON"):
+    with pytest.raises(ModelUnavailable, match="its list of models is not JSON"):
         await listed(server.url)
 
 

@@ -19,7 +19,7 @@ from twelvefold.services.model.demo import open_demo
 from twelvefold.services.model.demo.answers import fitting
 from twelvefold.services.model.demo.pattern import matching
 from twelvefold.services.model.demo.rules import NOTICE, reply
-from twelvefold.services.model.openai.wire import text_of
+from twelvefold.services.model.items import text_of
 
 
 def check(schema: Any, said: str = "Jason is 25 years old") -> Any:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twelvefold.core.events import Item
 from twelvefold.services.model.demo.rules import HELP, NOTICE, reply
-from twelvefold.services.model.openai.wire import text_of
+from twelvefold.services.model.items import text_of
 
 OPEN = ("find_courses", "get_course", "my_enrolments", "drop")
 ALL = (*OPEN, "enrol", "find_alternatives", "send_welcome")

@@ -1,9 +1,14 @@
 import pytest
 
-from twelvefold.services.model.openai.failures.classify import Asked, Refusal, fault_of, refusal
-from twelvefold.services.model.openai.wire import TryAgain
+from twelvefold.services.model.errors import RetryableError
+from twelvefold.services.model.openai.failures.classify import (
+    ErrorResponse,
+    RequestContext,
+    classify,
+    parse_error_response,
+)
 
-ASKED = Asked("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
+ASKED = RequestContext("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
 DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
 
 
@@ -27,10 +32,10 @@ DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
 def test_the_servers_word_on_when_to_come_back(
     headers: dict[str, str], after_s: float | None
 ) -> None:
-    fault = fault_of(Refusal(429, {}, headers), ASKED)
+    fault = classify(ErrorResponse(429, {}, headers), ASKED)
 
-    assert isinstance(fault, TryAgain)
-    assert fault.after_s == after_s
+    assert isinstance(fault, RetryableError)
+    assert fault.retry_after_s == after_s
 
 
 @pytest.mark.parametrize(
@@ -45,19 +50,19 @@ def test_the_servers_word_on_when_to_come_back(
     ],
 )
 def test_gemini_says_when_to_come_back_in_its_error(details: object, after_s: float | None) -> None:
-    fault = fault_of(Refusal(429, {"details": details}, {}), ASKED)
+    fault = classify(ErrorResponse(429, {"details": details}, {}), ASKED)
 
-    assert isinstance(fault, TryAgain)
-    assert fault.after_s == after_s
-    header = fault_of(Refusal(429, {"details": details}, {"retry-after": "3"}), ASKED)
-    assert isinstance(header, TryAgain)
-    assert header.after_s == 3.0
+    assert isinstance(fault, RetryableError)
+    assert fault.retry_after_s == after_s
+    header = classify(ErrorResponse(429, {"details": details}, {"retry-after": "3"}), ASKED)
+    assert isinstance(header, RetryableError)
+    assert header.retry_after_s == 3.0
 
 
 def test_a_servers_words_are_one_short_line_without_the_key() -> None:
     said = "key sk-secret\nis\x1b[1m bad \ud83d " + "x" * 1_000
 
-    quoted = ASKED.quoted(said)
+    quoted = ASKED.sanitize(said)
 
     assert quoted.startswith("key … is\ufffd[1m bad \ufffd xxx")
     assert len(quoted) == 300
@@ -79,7 +84,7 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
         ("", b'{"error": {"message": "Failed", "metadata": {"raw": "busy"}}}',
          "HTTP 502: Failed: busy"),
         ("", b'{"error": {"code": 502, "metadata": {"raw": {"detail": "busy"}}}}',
-         "HTTP 502: the server behind it says: busy"),
+         "HTTP 502: upstream server: busy"),
         ("", b'{"error": {"message": "busy", "metadata": {"provider_name": "x"}}}',
          "HTTP 502: busy"),
         ("", b'{"base_resp": {"status_code": 1002, "status_msg": "busy"}}', "HTTP 502: busy"),
@@ -89,7 +94,7 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_is_read_whatever_it_is_written_in(kind: str, body: bytes, said: str) -> None:
-    fault = fault_of(refusal(502, {"content-type": kind}, body), ASKED)
+    fault = classify(parse_error_response(502, {"content-type": kind}, body), ASKED)
 
-    assert isinstance(fault, TryAgain)
-    assert fault.why == said
+    assert isinstance(fault, RetryableError)
+    assert fault.reason == said

@@ -33,8 +33,8 @@ from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.openai.chat import CHAT
-from twelvefold.services.model.openai.encoding.alternation import NO_ANSWER, START
-from twelvefold.services.model.openai.provider_fields import for_provider
+from twelvefold.services.model.openai.encoding.alternation import CONVERSATION_START, NO_REPLY
+from twelvefold.services.model.openai.provider_fields import items_for_provider
 from twelvefold.services.model.openai.responses import RESPONSES
 
 Json = dict[str, Any]
@@ -169,13 +169,13 @@ def test_a_user_behind_a_result_has_an_assistant_in_between() -> None:
     messages = chat_messages(*STORIES["a result and then a failure"])
 
     assert [one["role"] for one in messages] == ["user", "assistant", "tool", "assistant", "user"]
-    assert messages[3]["content"] == NO_ANSWER
+    assert messages[3]["content"] == NO_REPLY
 
 
 def test_an_assistant_who_speaks_first_has_a_user_before() -> None:
     first, second, _ = chat_messages(*STORIES["an assistant who speaks first"])
 
-    assert (first["content"], second["content"]) == (START, "Hello, I am Ann.")
+    assert (first["content"], second["content"]) == (CONVERSATION_START, "Hello, I am Ann.")
 
 
 def test_a_system_message_of_the_caller_goes_to_the_top_where_there_is_only_one() -> None:
@@ -281,7 +281,7 @@ def odd_journals(draw: st.DrawFn) -> list[Event]:
 @given(odd_journals())
 def test_a_strict_server_takes_whatever_the_journal_holds(events: list[Event]) -> None:
     request = request_of(*events)
-    elsewhere = replace(request, items=for_provider(request.items, "here"))
+    elsewhere = replace(request, items=items_for_provider(request.items, "here"))
 
     strict.check_chat(chat_body(elsewhere))
     strict.check_responses(responses_body(elsewhere))

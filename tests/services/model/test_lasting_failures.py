@@ -40,7 +40,7 @@ async def test_a_500_that_says_that_the_request_is_bad_is_not_tried_again(
     fault = await fault_of(server)
 
     assert type(fault) is ModelRejected
-    assert str(fault) == f"{server.url} cannot read the request: {error['message']}"
+    assert str(fault) == f"{server.url} cannot process the request: {error['message']}"
     assert len(server.calls) == 1
 
 
@@ -65,7 +65,7 @@ async def test_a_500_in_the_words_of_a_parser_is_tried_once_more(
     fault = await fault_of(server)
 
     assert type(fault) is ModelRejected
-    assert str(fault) == f"{server.url} fails on this request each time: HTTP 500: {message}"
+    assert str(fault) == f"{server.url} fails on every attempt of this request: HTTP 500: {message}"
     assert len(server.calls) == 2
 
 
@@ -114,7 +114,7 @@ async def test_a_server_that_fails_on_this_request_alone_rejects_it(server: Mock
     fault = await fault_of(server)
 
     assert type(fault) is ModelRejected
-    assert str(fault) == f"{server.url} fails on this request each time: HTTP 500: Oops"
+    assert str(fault) == f"{server.url} fails on every attempt of this request: HTTP 500: Oops"
     assert len(server.calls) == 7
     assert server.calls[-1].body["messages"] == [{"role": "user", "content": "ping"}]
     assert server.calls[-1].body["max_completion_tokens"] == 16
@@ -214,7 +214,7 @@ async def test_a_window_that_is_too_small_names_its_setting(
 
     assert type(fault) is ModelRejected
     assert str(fault).startswith(
-        f"{server.url}: the request is longer than the model's window; "
+        f"{server.url}: the request exceeds the model's context window; "
         f"set OPENAI_CONTEXT_TOKENS to {tokens}: "
     )
     assert len(server.calls) == 1

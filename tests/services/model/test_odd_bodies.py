@@ -10,9 +10,10 @@ from tests.services.model.mock_server import Behaviour, Call, MockServer, answer
 from tests.services.model.streams import Said, chat_events, chunk, response, responses_events, sse
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.services.model.errors import RetryableError
+from twelvefold.services.model.items import message
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.openai.decoding.body import Body
-from twelvefold.services.model.openai.wire import TryAgain, message
+from twelvefold.services.model.openai.decoding.body import ResponseBody
 
 HELLO = Said("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}
@@ -24,7 +25,7 @@ APIS = pytest.mark.parametrize("api", ["responses", "chat"])
 
 
 async def reply_of(server: MockServer, api: Api, **settings: Any) -> ModelReply:
-    changes = {"last_words_timeout_s": 0.05, **settings}
+    changes = {"trailing_usage_timeout_s": 0.05, **settings}
     model = OpenAIModel(patient_as_a_test(server.url, api=api, **changes))
     try:
         return await model.reply(asking(), Heard())
@@ -144,7 +145,7 @@ async def test_a_finished_reply_is_taken_however_the_connection_ends(
     server.will(behave)
 
     # What a reset overtakes was never received: then it is the next try that gets it.
-    settings = {"last_words_timeout_s": 0.5, "max_attempts": 100}
+    settings = {"trailing_usage_timeout_s": 0.5, "max_attempts": 100}
     assert (await reply_of(server, api, **settings)).items == (message(HELLO.text),)
 
 
@@ -152,7 +153,7 @@ async def test_usage_behind_the_end_is_waited_for(server: MockServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
     server.will(streams([*finished("chat"), sse({"choices": [], "usage": usage})], pause_s=0.02))
 
-    reply = await reply_of(server, "chat", last_words_timeout_s=5.0)
+    reply = await reply_of(server, "chat", trailing_usage_timeout_s=5.0)
 
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 1)
 
@@ -185,7 +186,7 @@ async def test_a_page_for_people_is_no_reply_under_any_type(
 ) -> None:
     server.will(answers(200, b"\n<!doctype html><p>Welcome", kind=kind))
 
-    with pytest.raises(ModelUnavailable, match="is a web page, no API"):
+    with pytest.raises(ModelUnavailable, match="is a web page, not an API"):
         await reply_of(server, api)
 
 
@@ -206,7 +207,7 @@ LINE_ENDS = [b"\n", b"\r\n", b"\r"]
 def test_a_body_is_the_same_however_it_is_cut(end: bytes, size: int, bom: bytes) -> None:
     events = [b'data: {"a":"h\xc3\xa9\xf0\x9f\x98\x80"}', b'data:{"b":1}', b'data: {\ndata: "c":2}']
     stream = bom + b"".join(event.replace(b"\n", end) + end * 2 for event in events)
-    body = Body("text/event-stream")
+    body = ResponseBody("text/event-stream")
 
     found = [
         data for at in range(0, len(stream), size) for data in body.feed(stream[at : at + size])
@@ -216,7 +217,7 @@ def test_a_body_is_the_same_however_it_is_cut(end: bytes, size: int, bom: bytes)
 
 
 def test_events_that_no_blank_line_separates_are_several() -> None:
-    body = Body("")
+    body = ResponseBody("")
 
     assert body.feed(b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n\n') == [
         b'{"a":1}',
@@ -226,8 +227,8 @@ def test_events_that_no_blank_line_separates_are_several() -> None:
 
 
 def test_a_document_that_is_too_long_is_not_kept() -> None:
-    body = Body("")
+    body = ResponseBody("")
     body.feed(b"{" + b" " * (16 << 19))
 
-    with pytest.raises(TryAgain, match="longer than 16 MiB"):
+    with pytest.raises(RetryableError, match="longer than 16 MiB"):
         body.feed(b" " * (16 << 20))

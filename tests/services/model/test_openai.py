@@ -34,8 +34,8 @@ from tests.services.model.streams import (
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.services.model import open_model
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.openai.wire import function_call, message
 
 HELLO = Said("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}
@@ -235,7 +235,7 @@ async def test_a_model_that_falls_silent_is_asked_again(ask: Asker) -> None:
         reply = await ask.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert ask.heard.restarts == ["not a word in 0.3 s"]
+    assert ask.heard.restarts == ["no data for 0.3 s"]
 
 
 async def test_slow_is_not_silent(ask: Asker) -> None:
@@ -348,7 +348,7 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
         (refused(404, "model 'gpt-test' not found"), ModelUnavailable,
          "OPENAI_MODEL: {url} has no 'gpt-test': model 'gpt-test' not found"),
         (answers(404, b"404 page not found", kind="text/plain"), ModelUnavailable,
-         "{url}{path} is not there; check OPENAI_BASE_URL, OPENAI_API and OPENAI_MODEL 'gpt-test': "
+         "{url}{path} not found; check OPENAI_BASE_URL, OPENAI_API and OPENAI_MODEL 'gpt-test': "
          "404 page not found"),
         (refused(429, QUOTA), ModelUnavailable,
          "{url} has no quota left for OPENAI_API_KEY: You exceeded your quota"),
@@ -360,11 +360,11 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
          "{url} refuses the request: [{{'msg': 'no'}}]"),
         (answers(413, b"", kind="text/html"), ModelRejected, "{url} refuses the request: HTTP 413"),
         (refused(500, {"message": "Broken"}, x_should_retry="false"), ModelUnavailable,
-         "{url} asks not to be tried again: Broken"),
+         "{url} does not allow a retry: Broken"),
         (refused(302, location="https://elsewhere/v1"), ModelUnavailable,
-         "OPENAI_BASE_URL: {url} sends its callers to https://elsewhere/v1"),
+         "OPENAI_BASE_URL: {url} redirects to https://elsewhere/v1"),
         (answers(200, b"<html>Welcome", kind="text/html; charset=utf-8"), ModelUnavailable,
-         "OPENAI_BASE_URL: {url}{path} is a web page, no API; is a /v1 missing?"),
+         "OPENAI_BASE_URL: {url}{path} is a web page, not an API; is /v1 missing?"),
     ],
 )  # fmt: skip
 async def test_a_lasting_refusal_is_one_sentence(
@@ -385,7 +385,7 @@ async def test_a_missing_key_is_named(ask: Asker) -> None:
     ask.server.will(refuses(401, {"message": "You didn't provide an API key"}))
 
     assert str(await ask.fault()) == (
-        f"{ask.server.url} wants an OPENAI_API_KEY, none is set: You didn't provide an API key"
+        f"{ask.server.url} requires OPENAI_API_KEY, which is not set: You didn't provide an API key"
     )
 
 
@@ -600,7 +600,7 @@ async def test_each_attempt_that_failed_is_told_in_the_log_and_no_more(
         await ask.model.close()
 
     told = [(record.message, vars(record)["fields"]) for record in caplog.records]
-    assert [event for event, _ in told] == ["model_asked_again"] * 2
+    assert [event for event, _ in told] == ["model_request_retried"] * 2
     assert [fields["attempt"] for _, fields in told] == [1, 2]
     assert told[0][1]["why"] == "HTTP 503"
 

@@ -14,11 +14,11 @@ from tests.services.model.streams import Said, chat_events, chunk, responses_eve
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.errors import ModelRejected
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import Api, OpenAIModel
 from twelvefold.services.model.openai.chat import CHAT
 from twelvefold.services.model.openai.encoding.optional_parts import refused_parts
 from twelvefold.services.model.openai.responses import RESPONSES
-from twelvefold.services.model.openai.wire import function_call, message
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 WIRES = {"responses": RESPONSES, "chat": CHAT}
@@ -44,7 +44,7 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
     """The names of the parts that are left out because of an error."""
     wire = WIRES[api]
     body = wire.encode(request, Asked(), frozenset())
-    return [part.name for part in refused_parts(error, body, wire.optional)]
+    return [part.name for part in refused_parts(error, body, wire.optional_parts)]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,10 @@ NOT_IN_IT = (
 def test_a_part_is_left_out_and_everything_else_stays(api: Api) -> None:
     whole = sent(api)
 
-    for part in WIRES[api].optional:
+    for part in WIRES[api].optional_parts:
         body = sent(api, part.name)
         left = deepcopy(whole)
-        assert part.removed_from(left) or part.name in NOT_IN_IT
+        assert part.remove_from(left) or part.name in NOT_IN_IT
         assert body == left
         assert {"model", "stream"} < set(body)
 

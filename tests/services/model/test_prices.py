@@ -1,7 +1,7 @@
 import pytest
 
 from twelvefold.core.budget import Price
-from twelvefold.services.model.prices import _read, price_of, window_of
+from twelvefold.services.model.prices import _models, price_of, window_of
 
 
 def test_a_known_model_has_a_price_and_a_window() -> None:
@@ -27,6 +27,6 @@ def test_a_name_that_only_begins_like_a_known_one_has_no_price(model: str) -> No
 
 
 def test_every_price_is_whole() -> None:
-    for name, known in _read().items():
+    for name, known in _models().items():
         assert set(known) == {"input", "cached_input", "output", "window"}, name
         assert 0 < known["cached_input"] <= known["input"] <= known["output"], name

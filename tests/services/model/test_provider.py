@@ -17,17 +17,17 @@ from tests.services.model.asking import (
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, chunk, response, sse, typed
 from twelvefold.core.events import Item
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import OpenAIModel
 from twelvefold.services.model.openai.chat import CHAT
 from twelvefold.services.model.openai.encoding.optional_parts import refused_parts
 from twelvefold.services.model.openai.provider_fields import (
-    Fields,
-    for_provider,
-    marked,
+    ProviderFields,
+    items_for_provider,
+    mark_items,
     provider_of,
 )
 from twelvefold.services.model.openai.responses import RESPONSES
-from twelvefold.services.model.openai.wire import function_call, message
 
 DONE = sse("[DONE]")
 HERE = "api.example/v1 gpt"
@@ -61,7 +61,7 @@ def tool_call(id: str, **more: Any) -> Item:
 def chat_history(*deltas: Item, provider: str = HERE, without: str = "") -> list[Item]:
     """The messages that follow a reply of these deltas, whose calls have a result."""
     reply, _ = received(CHAT, *(chunk(one) for one in deltas), chunk({}, "stop"), DONE)
-    items = for_provider(marked(reply.items, HERE), provider)
+    items = items_for_provider(mark_items(reply.items, HERE), provider)
     calls = [item["call_id"] for item in items if item["type"] == "function_call"]
     request = asking(user("hi"), *items, *(output(id, "ok") for id in calls))
     body = json.loads(CHAT.encode(request, Asked(), frozenset({without})))
@@ -203,9 +203,9 @@ def test_a_reply_in_one_piece_has_its_fields_too() -> None:
     ],
 )
 def test_fields_of_a_stream_are_put_together(pieces: list[Any], found: Item) -> None:
-    fields = Fields()
+    fields = ProviderFields()
     for piece in pieces:
-        fields.add_of_message({"x": piece, "content": "known"})
+        fields.add_message({"x": piece, "content": "known"})
 
     assert fields.found == found
 
@@ -225,7 +225,7 @@ def items_done(*items: Item) -> list[bytes]:
 
 def input_after(*items: Item, provider: str = HERE) -> list[Item]:
     reply, _ = received(RESPONSES, *items_done(*items))
-    kept = for_provider(marked(reply.items, HERE), provider)
+    kept = items_for_provider(mark_items(reply.items, HERE), provider)
     request = asking(user("hi"), *kept, output("c1", "ok"))
     sent: list[Item] = json.loads(RESPONSES.encode(request, Asked(), frozenset()))["input"]
     return sent[1:-1]
@@ -290,7 +290,7 @@ def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> 
     call["call_fields"] = {"extra_content": SIGNATURE}
     request = asking(user("hi"), call, output("a", "ok"))
 
-    parts = refused_parts(error, CHAT.encode(request, Asked(), frozenset()), CHAT.optional)
+    parts = refused_parts(error, CHAT.encode(request, Asked(), frozenset()), CHAT.optional_parts)
 
     assert [part.name for part in parts] == ["messages.provider"]
     plain = json.loads(CHAT.encode(request, Asked(), frozenset({"messages.provider"})))
@@ -310,7 +310,7 @@ def test_an_error_about_something_else_leaves_the_fields_in(error: Item) -> None
     call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": {"x": 1}}
     body = CHAT.encode(asking(user("hi"), call, output("a", "ok")), Asked(), frozenset())
 
-    parts = refused_parts(error, body, CHAT.optional)
+    parts = refused_parts(error, body, CHAT.optional_parts)
 
     assert "messages.provider" not in [part.name for part in parts]
 
@@ -327,7 +327,7 @@ def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> No
     request = asking(user("hi"), *own, output("c1", "ok"))
 
     parts = refused_parts(
-        error, RESPONSES.encode(request, Asked(), frozenset()), RESPONSES.optional
+        error, RESPONSES.encode(request, Asked(), frozenset()), RESPONSES.optional_parts
     )
 
     assert [part.name for part in parts] == ["input.provider"]
@@ -338,10 +338,13 @@ def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> No
 def test_a_long_call_id_goes_back_as_it_came_and_short_to_another_provider() -> None:
     """A proxy of Gemini puts the thought signature into the id."""
     long = [f"call_1__thought__{'x' * 90}{end}" for end in "ab"]
-    calls = marked([function_call(id, "add", {}) for id in (*long, "c3")], HERE)
+    calls = mark_items([function_call(id, "add", {}) for id in (*long, "c3")], HERE)
     items = (*calls, output(long[0], "3"), output(long[1], "4"), output("c3", "5"))
 
-    here, elsewhere = for_provider(items, HERE), for_provider(items, "other.example/v1 gpt")
+    here, elsewhere = (
+        items_for_provider(items, HERE),
+        items_for_provider(items, "other.example/v1 gpt"),
+    )
 
     assert [item["call_id"] for item in here] == [*long, "c3"] * 2
     sent = [item["call_id"] for item in elsewhere]

@@ -3,7 +3,7 @@
 import pytest
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.http.proxies import Proxies
+from twelvefold.services.model.http import Proxies
 
 BOTH = Proxies("http://secure:3128", "http://plain:3128")
 
@@ -21,7 +21,7 @@ def test_a_proxy_may_be_named_without_a_scheme() -> None:
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy:1080", "socks5h://proxy:1080", "ftp://proxy"])
 def test_a_proxy_of_another_kind_is_an_error_and_no_direct_connection(proxy: str) -> None:
-    with pytest.raises(ModelUnavailable, match=r"HTTPS_PROXY: a proxy of the kind .* NO_PROXY"):
+    with pytest.raises(ModelUnavailable, match=r"HTTPS_PROXY: the proxy scheme .* NO_PROXY"):
         Proxies(https=proxy).for_url("https://a.example")
 
     assert Proxies(https=proxy, direct="a.example").for_url("https://a.example") is None
@@ -87,7 +87,7 @@ def test_without_settings_those_of_the_environment_count(monkeypatch: pytest.Mon
     monkeypatch.setenv("HTTP_PROXY", "http://plain:3128")
     monkeypatch.setenv("NO_PROXY", "a.example")
 
-    assert Proxies.of_environment() == Proxies(
+    assert Proxies.from_environment() == Proxies(
         "http://secure:3128", "http://plain:3128", "a.example"
     )
 

@@ -10,10 +10,11 @@ from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected
+from twelvefold.services.model.errors import RetryableError
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.openai.decoding.body import Body
+from twelvefold.services.model.openai.decoding.body import ResponseBody
 from twelvefold.services.model.openai.decoding.reply_limits import ReplyLimits
-from twelvefold.services.model.openai.wire import Text, TryAgain
+from twelvefold.services.model.openai.decoding.streamed_text import StreamedText
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])
@@ -106,17 +107,17 @@ async def test_the_items_of_the_last_event_count_as_well(server: MockServer) -> 
 
 
 def test_an_event_that_never_ends_is_not_kept() -> None:
-    body = Body("text/event-stream")
+    body = ResponseBody("text/event-stream")
     body.feed(b"data: {")
     for _ in range(31):
         body.feed(b"x" * (1 << 19))
 
-    with pytest.raises(TryAgain, match="16 MiB"):
+    with pytest.raises(RetryableError, match="16 MiB"):
         body.feed(b"x" * (1 << 19))
 
 
 def test_the_size_of_a_text_is_counted_as_it_comes() -> None:
-    text = Text(lambda _: None)
+    text = StreamedText(lambda _: None)
     for piece in ("ab", "é", "\ud83d", "\ude00"):
         text.add(piece)
 

@@ -18,8 +18,9 @@ from tests.services.model.asking import (
 from tests.services.model.streams import Said, response, responses_events, sse, typed
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
+from twelvefold.services.model.errors import ErrorReceived, RetryableError
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai.responses import RESPONSES
-from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 REASONING: Item = {
     "type": "reasoning",
@@ -267,7 +268,7 @@ def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
     ],
 )
 def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item | None) -> None:
-    with pytest.raises(ErrorSent) as caught:
+    with pytest.raises(ErrorReceived) as caught:
         received(RESPONSES, sse(event))
 
     assert caught.value.error == (error or event)
@@ -276,7 +277,7 @@ def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item | None) -> N
 def test_a_stream_without_its_last_event_is_void() -> None:
     *events, _ = responses_events(Said("Hi"))
 
-    with pytest.raises(TryAgain, match="the stream ended before the reply did"):
+    with pytest.raises(RetryableError, match="the stream ended before the reply was complete"):
         received(RESPONSES, *events)
 
 
@@ -291,14 +292,14 @@ ITEM_7 = '{"type": "response.output_item.done", "item": 7}'
     "data", ['{"type": "resp', "[1]", ITEM_7, "null", '"\\ud83d"', DEEP, DEEP_ITEM]
 )
 def test_what_is_no_event_is_void(data: str) -> None:
-    with pytest.raises(TryAgain, match=r"malformed JSON|is no object"):
+    with pytest.raises(RetryableError, match=r"malformed JSON|is not an object"):
         received(RESPONSES, f"data: {data}\n\n".encode(), *items_done())
 
 
 def test_bytes_that_are_no_text_are_void() -> None:
     item = b'data: {"type":"response.output_item.done","item":{"type":"message","role":"\xff"}}\n\n'
 
-    with pytest.raises(TryAgain, match="malformed JSON"):
+    with pytest.raises(RetryableError, match="malformed JSON"):
         received(RESPONSES, item, *items_done())
 
 

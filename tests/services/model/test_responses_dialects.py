@@ -7,8 +7,9 @@ import pytest
 from tests.services.model.asking import HASH, received
 from tests.services.model.streams import response, sse, typed
 from twelvefold.core.events import Item, Usage
+from twelvefold.services.model.errors import ErrorReceived, RetryableError
+from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai.responses import RESPONSES
-from twelvefold.services.model.openai.wire import ErrorSent, TryAgain, function_call, message
 
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "c1", "name": "add", "arguments": ""}
 
@@ -198,7 +199,7 @@ def test_a_stream_may_end_with_done_alone() -> None:
 
 
 def test_done_alone_is_no_reply() -> None:
-    with pytest.raises(TryAgain, match="ended before"):
+    with pytest.raises(RetryableError, match="ended before"):
         received(RESPONSES, sse("[DONE]"))
 
 
@@ -243,7 +244,7 @@ def test_an_incomplete_response_ended_early(details: object) -> None:
     ],
 )
 def test_an_error_within_a_stream_is_no_reply(event: Item) -> None:
-    with pytest.raises(ErrorSent) as caught:
+    with pytest.raises(ErrorReceived) as caught:
         received(RESPONSES, *typed(text("hi")), sse(event))
 
     assert caught.value.error["message"] == "bad"
@@ -251,7 +252,7 @@ def test_an_error_within_a_stream_is_no_reply(event: Item) -> None:
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 def test_a_whole_response_that_is_not_over_is_no_reply(status: str) -> None:
-    with pytest.raises(ErrorSent, match=status):
+    with pytest.raises(ErrorReceived, match=status):
         received(RESPONSES, sse(response(status=status)))
 
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twelvefold.services.model.openai.decoding.sse import Events
+from twelvefold.services.model.openai.decoding.sse import SSEDecoder
 
 LINES = st.sampled_from(
     [
@@ -24,7 +24,7 @@ STREAMS = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n", b"\r", b"\n
 
 
 def read(*pieces: bytes) -> list[bytes]:
-    events = Events()
+    events = SSEDecoder()
     return [data for piece in pieces for data in events.feed(piece)] + events.end()
 
 
@@ -44,7 +44,7 @@ def test_it_does_not_matter_where_the_bytes_are_split(
 
 
 def test_an_event_ends_with_a_blank_line() -> None:
-    events = Events()
+    events = SSEDecoder()
 
     assert events.feed(b"data: one\n") == []
     assert events.feed(b"\ndata: two\n\ndata: th") == [b"one", b"two"]

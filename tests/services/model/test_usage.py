@@ -29,9 +29,9 @@ from twelvefold.core.budget import Limits, overspent
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.services.model.items import message
 from twelvefold.services.model.openai import Api, OpenAIModel
-from twelvefold.services.model.openai.decoding.usage import estimated
-from twelvefold.services.model.openai.wire import message
+from twelvefold.services.model.openai.decoding.usage import with_estimates
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])
@@ -77,14 +77,14 @@ async def test_usage_that_is_not_reported_is_estimated_and_marked(
 
 
 @APIS
-async def test_usage_that_is_reported_is_not_estimated(server: MockServer, api: Api) -> None:
+async def test_usage_that_is_reported_is_not_with_estimates(server: MockServer, api: Api) -> None:
     server.will(streams(EVENTS[api](Said("Hi", usage=(100, 20, 30, 5)))))
 
     assert (await reply_of(server, api)).usage == Usage(100, 20, 30, 5)
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": 0, "completion_tokens": 7}, {}, None, "?"])
-async def test_only_what_is_missing_is_estimated(server: MockServer, usage: Any) -> None:
+async def test_only_what_is_missing_is_with_estimates(server: MockServer, usage: Any) -> None:
     server.will(streams([chunk({"content": SAID}), sse({"choices": [], "usage": usage}),
                          chunk({}, "stop")]))  # fmt: skip
 
@@ -123,7 +123,7 @@ async def test_a_reply_in_one_piece_is_estimated_too(server: MockServer) -> None
 def test_an_image_in_a_request_counts_as_an_image_not_as_text() -> None:
     request = b'{"image_url":"data:image/png;base64,%s"}' % (b"A" * 3_000_000)
 
-    assert estimated(Usage(), request, 0).input_tokens < 2_000
+    assert with_estimates(Usage(), request, 0).input_tokens < 2_000
 
 
 def test_an_estimate_in_a_sum_marks_the_sum() -> None:

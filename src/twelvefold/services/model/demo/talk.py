@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.openai.wire import function_call, message, text_of
+from twelvefold.services.model.items import function_call, message, text_of
 
 SAID_CHARS = 2000
 """So much of a message is read: rules do not get wiser by more."""

@@ -1,43 +1,43 @@
-"""Why a connection did not come about, in words that say what to change."""
+"""Errors of connections, with what the operator can change."""
 
 import os
 import ssl
 from typing import TYPE_CHECKING
 
 from twelvefold.errors import ModelUnavailable
+from twelvefold.services.model.errors import RetryableError
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.openai.wire import TryAgain
 
 if TYPE_CHECKING:
     from aiohttp import ClientHttpProxyError
 
-_TRUST = (
-    "put {what} into a PEM file and name that in SSL_CERT_FILE, which replaces the system's list"
+_TRUST_REMEDY = (
+    "put {what} into a PEM file and set SSL_CERT_FILE to it, which replaces the system's list"
 )
-_CERTIFICATE = {
-    18: ("is self-signed", _TRUST.format(what="it")),
+_CERTIFICATE_PROBLEMS = {
+    18: ("is self-signed", _TRUST_REMEDY.format(what="it")),
     19: (
         "is signed by an authority that this machine does not trust",
-        _TRUST.format(what="the authority's certificate"),
+        _TRUST_REMEDY.format(what="the authority's certificate"),
     ),
     10: ("has expired", "renew it at the server"),
     9: ("is not valid yet", "compare the clocks of this machine and of the server"),
     62: ("is for another name", "use a name in OPENAI_BASE_URL that the certificate has"),
 }
-"""By OpenSSL's number of the error: what is wrong with a certificate, and what to do."""
-_ALIKE = {2: 19, 20: 19, 21: 19, 64: 62}
+"""The problem of a certificate and its remedy, by OpenSSL's error number."""
+_SAME_PROBLEM = {2: 19, 20: 19, 21: 19, 64: 62}
 
 
-class Unreachable(TryAgain):
-    """No connection came about; that seldom changes within seconds."""
+class ServerUnreachable(RetryableError):
+    """No connection could be established. This rarely changes within seconds."""
 
 
-class Dropped(TryAgain):
-    """The connection ended before an answer began, as one does that was kept for too long."""
+class ConnectionDropped(RetryableError):
+    """The connection ended before the response, for example after it was idle for too long."""
 
 
-def trusting(ca_file: str) -> ssl.SSLContext | bool:
-    """What TLS connections check a server's certificate with; True for the system's list.
+def certificate_verification(ca_file: str) -> ssl.SSLContext | bool:
+    """Return the TLS context that trusts the certificates of a file; True for the system's list.
 
     Raises ModelUnavailable if the file cannot be used.
     """
@@ -47,51 +47,53 @@ def trusting(ca_file: str) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
-            f"SSL_CERT_FILE: {ca_file} cannot be read as certificates: {reason_of(error)}"
+            f"SSL_CERT_FILE: {ca_file} cannot be read as certificates: {describe_error(error)}"
         ).loggable() from None
 
 
-def untrusted(endpoint: Endpoint, error: BaseException) -> ModelUnavailable:
-    """For a server whose certificate does not pass."""
+def certificate_error(endpoint: Endpoint, error: BaseException) -> ModelUnavailable:
+    """Return the error for a server whose certificate is invalid."""
     cause = getattr(error, "certificate_error", error)
-    code, said = getattr(cause, "verify_code", 0), getattr(cause, "verify_message", "")
-    problem, remedy = _CERTIFICATE.get(
-        _ALIKE.get(code, code), ("does not pass", _TRUST.format(what="it"))
+    code, message = getattr(cause, "verify_code", 0), getattr(cause, "verify_message", "")
+    problem, remedy = _CERTIFICATE_PROBLEMS.get(
+        _SAME_PROBLEM.get(code, code), ("is not accepted", _TRUST_REMEDY.format(what="it"))
     )
-    detail = f" ({said.rstrip('.')})" if said else ""
+    detail = f" ({message.rstrip('.')})" if message else ""
     return ModelUnavailable(
         f"OPENAI_BASE_URL: the certificate of {endpoint.name} {problem}{detail}; {remedy}"
     ).loggable()
 
 
-def no_tls(error: BaseException) -> Unreachable:
-    """For a server with which no TLS connection comes about for another reason."""
+def tls_error(error: BaseException) -> ServerUnreachable:
+    """Return the error for a TLS connection that failed for another reason."""
     cause = getattr(error, "os_error", error)
-    found = getattr(cause, "reason", None) or reason_of(error)
+    found = getattr(cause, "reason", None) or describe_error(error)
     if found in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-        return Unreachable(f"it does not speak TLS ({found}); is http:// meant?").loggable()
-    return Unreachable(f"TLS: {found}").loggable()
+        problem = f"the server does not use TLS ({found}); should the URL start with http://?"
+        return ServerUnreachable(problem).loggable()
+    return ServerUnreachable(f"TLS: {found}").loggable()
 
 
-def no_proxy(endpoint: Endpoint, error: BaseException) -> Unreachable:
-    """For a proxy that cannot be reached."""
-    return Unreachable(f"the proxy {endpoint.proxy_name}: {reason_of(error)}").loggable()
+def proxy_connection_error(endpoint: Endpoint, error: BaseException) -> ServerUnreachable:
+    """Return the error for a proxy that cannot be reached."""
+    return ServerUnreachable(f"the proxy {endpoint.proxy_name}: {describe_error(error)}").loggable()
 
 
-def refused_by_proxy(
+def proxy_refusal_error(
     endpoint: Endpoint, error: "ClientHttpProxyError"
-) -> Unreachable | ModelUnavailable:
-    """For a proxy that does not let a connection through."""
+) -> ServerUnreachable | ModelUnavailable:
+    """Return the error for a proxy that refuses a connection."""
     if error.status == 407:
         return ModelUnavailable(
-            f"the proxy {endpoint.proxy_name} wants a user and a password; put them into its URL "
+            f"the proxy {endpoint.proxy_name} requires a user and a password; add them to its URL "
             "in HTTPS_PROXY"
         ).loggable()
-    return Unreachable(f"the proxy {endpoint.proxy_name} answers HTTP {error.status}").loggable()
+    problem = f"the proxy {endpoint.proxy_name} returned HTTP {error.status}"
+    return ServerUnreachable(problem).loggable()
 
 
-def reason_of(error: BaseException) -> str:
-    """The operating system's words for a failed connection, else the error's own."""
+def describe_error(error: BaseException) -> str:
+    """Return the operating system's text for a failed connection, otherwise the error's own."""
     cause = getattr(error, "os_error", error)
     number = getattr(cause, "errno", None)
     if number and number > 0 and not isinstance(cause, ssl.SSLError):

@@ -1,8 +1,8 @@
-"""What a provider puts into its replies for itself: kept as received, returned to it alone.
+"""Provider-specific fields of items: stored as received, and returned to the same provider only.
 
-Thought signatures, reasoning and unknown fields say nothing to another model, and a strict server
-refuses them. An item that has any is marked with its provider when it is received. The provider is
-the host and path of `OPENAI_BASE_URL` and the family of the model: `gemini` for `gemini-3-pro`.
+Thought signatures, reasoning and unknown fields are useless to another model, and a strict server
+rejects them. A received item that has such fields is marked with its provider: the host and path
+of `OPENAI_BASE_URL` and the family of the model, such as `gemini` for `gemini-3-pro`.
 """
 
 import re
@@ -13,55 +13,61 @@ from urllib.parse import urlsplit
 
 from twelvefold.core.events import Item
 
-PROVIDER = "provider"
-"""The key of an item that says whose fields are in it."""
-MESSAGE = "message_fields"
-"""Fields of a Chat Completions message, on the first call of a reply or else on its message."""
-CALL = "call_fields"
+PROVIDER_KEY = "provider"
+"""The key of an item with the name of the provider whose fields it contains."""
+MESSAGE_FIELDS_KEY = "message_fields"
+"""Fields of a Chat Completions message, stored on the first call of a reply or on its message."""
+CALL_FIELDS_KEY = "call_fields"
 """Fields of a Chat Completions tool call."""
-LONGEST_ID = 64
-"""Characters of a call id that every server takes. Source: the Responses API's `call_id`. A proxy
-of Gemini puts the thought signature into longer ones."""
-_MARKS = (PROVIDER, MESSAGE, CALL)
-_KNOWN: Mapping[str, frozenset[str]] = {
+MAX_CALL_ID_CHARS = 64
+"""The longest call id that every server accepts. Source: `call_id` of the Responses API.
+
+A proxy of Gemini puts the thought signature into longer ids.
+"""
+_MARK_KEYS = (PROVIDER_KEY, MESSAGE_FIELDS_KEY, CALL_FIELDS_KEY)
+_STANDARD_FIELDS: Mapping[str, frozenset[str]] = {
     "message": frozenset({"type", "role", "content", "phase", "id", "status"}),
     "function_call": frozenset({"type", "call_id", "name", "arguments", "id", "status"}),
 }
-_IN_A_MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call"}) | {
+_MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call"}) | {
     *("annotations", "audio", "images", "name", "index")
 }
-_IN_A_CALL = frozenset({"index", "id", "type", "function", "name", "arguments"})
-_IN_A_PART = frozenset({"messages", "text", "image_url", "url", "detail", "tool_call_id"})
-_SENT_IN_A_MESSAGE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
+_CALL_FIELDS = frozenset({"index", "id", "type", "function", "name", "arguments"})
+_PART_FIELDS = frozenset({"messages", "text", "image_url", "url", "detail", "tool_call_id"})
+_SENT_MESSAGE_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _REASONING_FIELDS = ("reasoning_content", "reasoning_details", "extra_content")
-_REASONING = ("reasoning_content", "reasoning")
-"""DeepSeek wants it back beside calls, and its older models refuse it anywhere else."""
-_IN_PIECES = frozenset({*_REASONING, "text", "summary", "thinking", "reasoning_text"})
-"""Texts that a stream sends piece by piece."""
+_REASONING_TEXT_FIELDS = ("reasoning_content", "reasoning")
+"""DeepSeek requires them on messages with calls, and its older models reject them elsewhere."""
+_STREAMED_TEXT_FIELDS = frozenset(
+    {*_REASONING_TEXT_FIELDS, "text", "summary", "thinking", "reasoning_text"}
+)
+"""Texts whose pieces are concatenated."""
 
 
 def provider_of(base_url: str, model: str) -> str:
-    """The name that a provider's items are marked with; no key or query is in it."""
+    """Return the name with which a provider's items are marked, without key or query."""
     url = urlsplit(base_url)
     host = url.netloc.rpartition("@")[2]
     family = re.match(r"[a-z]*", model.rpartition("/")[2].lower())
     return f"{host}{url.path.rstrip('/')} {family[0] if family else ''}".rstrip()
 
 
-def marked(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
-    """The items of a reply, those with the provider's own fields under its name."""
-    return tuple(item | {PROVIDER: provider} if _has_own(item) else item for item in items)
+def mark_items(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
+    """Mark the items of a reply that have provider-specific fields."""
+    return tuple(
+        item | {PROVIDER_KEY: provider} if _is_provider_specific(item) else item for item in items
+    )
 
 
-def for_provider(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
-    """The items without what other providers have put in for themselves."""
+def items_for_provider(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
+    """Return the items without the specific fields and item types of other providers."""
     shortened: dict[str, str] = {}
     sent: list[Item] = []
     for item in items:
-        if item.get(PROVIDER, provider) != provider:
-            if (plain := _plain(item)) is None:
+        if item.get(PROVIDER_KEY, provider) != provider:
+            if (standard := _with_standard_fields(item)) is None:
                 continue
-            item = _with_short_id(plain, shortened)
+            item = _with_short_id(standard, shortened)
         elif item.get("call_id") in shortened:
             item = item | {"call_id": shortened[item["call_id"]]}
         sent.append(item)
@@ -69,58 +75,60 @@ def for_provider(items: Iterable[Item], provider: str) -> tuple[Item, ...]:
 
 
 def _with_short_id(item: Item, shortened: dict[str, str]) -> Item:
-    """A call whose id another server takes, too; `shortened` gets the old one and the new."""
+    """Return the call with an id that every server accepts; `shortened` maps old ids to new."""
     call_id = str(item.get("call_id", ""))
-    if len(call_id) <= LONGEST_ID:
+    if len(call_id) <= MAX_CALL_ID_CHARS:
         return item
     digest = sha256(call_id.encode()).hexdigest()[:16]
-    shortened[call_id] = f"{call_id[: LONGEST_ID - len(digest) - 1]}_{digest}"
+    shortened[call_id] = f"{call_id[: MAX_CALL_ID_CHARS - len(digest) - 1]}_{digest}"
     return item | {"call_id": shortened[call_id]}
 
 
-def is_own(item: Item) -> bool:
-    """Whether an item that `for_provider` left has fields for the provider that is asked."""
-    return PROVIDER in item
+def has_provider_fields(item: Item) -> bool:
+    """Return whether an item from `items_for_provider` has fields of the current provider."""
+    return PROVIDER_KEY in item
 
 
-def without_marks(item: Item) -> Item:
-    """The item without our own keys."""
-    return {key: value for key, value in item.items() if key not in _MARKS}
+def strip_marks(item: Item) -> Item:
+    """Return the item without the keys that this module added."""
+    return {key: value for key, value in item.items() if key not in _MARK_KEYS}
 
 
 def message_fields(item: Item) -> Mapping[str, Any]:
-    """The fields of the message that an item is part of."""
-    fields: Mapping[str, Any] = item.get(MESSAGE, {}) if is_own(item) else {}
+    """Return the provider's fields of the message that the item belongs to."""
+    fields: Mapping[str, Any] = (
+        item.get(MESSAGE_FIELDS_KEY, {}) if has_provider_fields(item) else {}
+    )
     if item.get("type") == "function_call":
         return fields
-    return {key: value for key, value in fields.items() if key not in _REASONING}
+    return {key: value for key, value in fields.items() if key not in _REASONING_TEXT_FIELDS}
 
 
 def with_call_fields(call: dict[str, Any], item: Item) -> dict[str, Any]:
-    """A tool call with the provider's own fields."""
-    fields = dict(item.get(CALL, {})) if is_own(item) else {}
+    """Return a tool call with the provider's fields."""
+    fields = dict(item.get(CALL_FIELDS_KEY, {})) if has_provider_fields(item) else {}
     function = fields.pop("function", {})
     return {**fields, **call, "function": {**function, **call["function"]}}
 
 
-def names_a_message_field(path: tuple[str, ...]) -> bool:
-    """Whether a refusal is of a field of a message or call that no API knows."""
+def is_message_field_path(path: tuple[str, ...]) -> bool:
+    """Return whether a path is a non-standard field of a message or call."""
     name = path[-1]
     if name in _REASONING_FIELDS:
         return len(path) == 1 or path[0] == "messages"
-    known = name in _IN_A_MESSAGE or name in _IN_A_CALL or name in _IN_A_PART
+    known = name in _MESSAGE_FIELDS or name in _CALL_FIELDS or name in _PART_FIELDS
     return path[0] == "messages" and not known
 
 
-def without_message_fields(body: dict[str, Any]) -> bool:
-    """Take those fields out of a body; whether there were any."""
+def remove_message_fields(body: dict[str, Any]) -> bool:
+    """Remove non-standard fields from the messages of a body. Returns whether it had any."""
     before = body["messages"]
-    body["messages"] = [_without_unknown(message) for message in before]
+    body["messages"] = [_with_sent_fields(message) for message in before]
     return bool(body["messages"] != before)
 
 
-def _without_unknown(message: dict[str, Any]) -> dict[str, Any]:
-    known = {key: value for key, value in message.items() if key in _SENT_IN_A_MESSAGE}
+def _with_sent_fields(message: dict[str, Any]) -> dict[str, Any]:
+    known = {key: value for key, value in message.items() if key in _SENT_MESSAGE_FIELDS}
     if "tool_calls" in known:
         known["tool_calls"] = [
             {
@@ -133,19 +141,19 @@ def _without_unknown(message: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-class Fields:
-    """The fields of a message or call that no API knows, out of the pieces of a stream."""
+class ProviderFields:
+    """Collects the non-standard fields of a message or call from the pieces of a stream."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
 
-    def add_of_message(self, delta: Mapping[str, Any]) -> None:
-        self._add(delta, _IN_A_MESSAGE)
+    def add_message(self, delta: Mapping[str, Any]) -> None:
+        self._add(delta, _MESSAGE_FIELDS)
 
-    def add_of_call(self, delta: Mapping[str, Any]) -> None:
-        self._add(delta, _IN_A_CALL)
+    def add_call(self, delta: Mapping[str, Any]) -> None:
+        self._add(delta, _CALL_FIELDS)
         function = delta.get("function")
-        if isinstance(function, dict) and (own := _unknown(function, _IN_A_CALL)):
+        if isinstance(function, dict) and (own := _unknown(function, _CALL_FIELDS)):
             self.found["function"] = _merged(self.found.get("function"), own, "function")
 
     def _add(self, delta: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -153,33 +161,33 @@ class Fields:
             self.found[key] = _merged(self.found.get(key), value, key)
 
 
-def _has_own(item: Item) -> bool:
+def _is_provider_specific(item: Item) -> bool:
     kind = item.get("type", "message")
-    has_long_id = len(str(item.get("call_id", ""))) > LONGEST_ID
-    return kind not in _KNOWN or not item.keys() <= _KNOWN[kind] or has_long_id
+    has_long_id = len(str(item.get("call_id", ""))) > MAX_CALL_ID_CHARS
+    return kind not in _STANDARD_FIELDS or not item.keys() <= _STANDARD_FIELDS[kind] or has_long_id
 
 
-def _plain(item: Item) -> Item | None:
-    known = _KNOWN.get(item.get("type", "message"))
+def _with_standard_fields(item: Item) -> Item | None:
+    known = _STANDARD_FIELDS.get(item.get("type", "message"))
     return None if known is None else {k: value for k, value in item.items() if k in known}
 
 
 def _unknown(delta: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    return {k: value for k, value in delta.items() if k not in known and value not in _NOTHING}
+    return {k: value for k, value in delta.items() if k not in known and value not in _EMPTY_VALUES}
 
 
-_NOTHING: tuple[Any, ...] = (None, "", [], {})
+_EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
 
 
 def _merged(before: Any, value: Any, key: str) -> Any:
-    """What a field is after another piece. Texts grow, lists by the index of their parts."""
+    """Return a field after another piece: texts are concatenated, lists merged by index."""
     if before is None:
         return value
     if isinstance(before, dict) and isinstance(value, dict):
         return before | {k: _merged(before.get(k), one, k) for k, one in value.items()}
     if isinstance(before, list) and isinstance(value, list):
         return _merged_lists(before, value)
-    if isinstance(before, str) and isinstance(value, str) and key in _IN_PIECES:
+    if isinstance(before, str) and isinstance(value, str) and key in _STREAMED_TEXT_FIELDS:
         return before + value
     return before if value is None else value
 
@@ -196,7 +204,7 @@ def _merged_lists(before: list[Any], pieces: list[Any]) -> list[Any]:
 
 
 def _is_next_piece(last: Any, piece: Any) -> bool:
-    """Whether a part of a list continues the last one: OpenRouter's details have an index."""
+    """Return whether a part continues the last one: OpenRouter's details have an index."""
     if not (isinstance(last, dict) and isinstance(piece, dict)):
         return False
     same_type = last.get("type") == piece.get("type")

@@ -1,4 +1,4 @@
-"""Chat Completions: requests as JSON, and the chunks of their streams as replies."""
+"""The format of Chat Completions: requests and streamed replies."""
 
 from twelvefold.services.model.openai.chat.request import CHAT
 

@@ -1,6 +1,7 @@
-"""The tool calls of a Chat Completions stream, put together from their pieces.
+"""Assembles the tool calls of a Chat Completions stream.
 
-Servers disagree on `index`, `id` and how a call is cut. `_Call.continues` has the rules.
+Servers use `index` and `id` differently, and split calls differently. `_Call.continues` has the
+rules.
 """
 
 import json
@@ -9,16 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.openai.provider_fields import CALL, Fields
-from twelvefold.services.model.openai.wire import (
+from twelvefold.services.model.items import function_call, generate_call_id
+from twelvefold.services.model.lenient_json import (
     byte_length,
-    function_call,
-    made_up_call_id,
-    mended,
+    decode_or_none,
+    repair_surrogates,
+    split_objects,
 )
+from twelvefold.services.model.openai.provider_fields import CALL_FIELDS_KEY, ProviderFields
 
-_EMPTY = ("{}", "null", '""')
-"""What some servers send as arguments before the real ones."""
+_EMPTY_ARGUMENTS = ("{}", "null", '""')
+"""Sent by some servers as the arguments before the real ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class _Piece:
     arguments: Any
 
 
-class Calls:
-    """Calls in the order in which they began. `size` is their length in bytes so far."""
+class CallReader:
+    """Assembles calls, in the order of their first pieces. `size` is their length in bytes."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -46,12 +48,12 @@ class Calls:
         return bool(self._calls)
 
     def add(self, delta: object) -> None:
-        """Take one piece; what is no call is ignored."""
+        """Add one piece. Anything but an object is ignored."""
         if not isinstance(delta, dict):
             return
         piece = _piece(delta)
         call = self._call_of(piece)
-        if call is not None and call.is_repeated_by(piece):
+        if call is not None and call.repeats(piece):
             return
         if piece.id or piece.name or piece.arguments:
             if call is None or not call.continues(piece):
@@ -59,22 +61,22 @@ class Calls:
                 self._calls.append(call)
             call.add(piece)
         if call is not None:
-            call.fields.add_of_call(delta)
+            call.fields.add_call(delta)
         self.size += byte_length(piece.name) + byte_length(_text(piece.arguments))
 
     def items(self, request_hash: str) -> list[Item]:
-        """The calls as the journal keeps them."""
+        """Return the calls in the form of the journal."""
         items: list[Item] = []
         for call in self._calls:
-            fields = {CALL: call.fields.found} if call.fields.found else {}
+            fields = {CALL_FIELDS_KEY: call.fields.found} if call.fields.found else {}
             for call_id, name, arguments in call.named_arguments():
-                call_id = call_id or made_up_call_id(request_hash, len(items))
+                call_id = call_id or generate_call_id(request_hash, len(items))
                 items.append(function_call(call_id, name, arguments) | fields)
                 fields = {}
         return items
 
     def _call_of(self, piece: _Piece) -> "_Call | None":
-        """The call that a piece can belong to: by its id, else by its index, else the last one."""
+        """Return the call with the id or index of a piece, the last call if it has neither."""
         for call in reversed(self._calls):
             if piece.id == call.id and piece.id and None in (piece.index, call.index):
                 return call
@@ -83,32 +85,32 @@ class Calls:
 
 
 class _Call:
-    """A call as it comes in."""
+    """A call that is being received."""
 
     def __init__(self, index: Any) -> None:
         self.index = index
         self.id = ""
-        self.fields = Fields()
+        self.fields = ProviderFields()
         self._name = ""
         self._arguments: list[Any] = []
 
     def continues(self, piece: _Piece) -> bool:
-        """Whether a piece that can belong to this call does, or begins another one."""
+        """Return whether a piece with a matching id or index continues this call."""
         if piece.id and self.id and piece.id != self.id:
-            # Some servers give every piece a new id. Only the first piece of a call has a name.
+            # Some servers send a new id with every piece, but the name only with the first.
             return piece.index is not None and not piece.name
         if not piece.name:
             return True
         if piece.id and piece.id == self.id:
             return not (self._is_whole() and _starts_an_object(piece.arguments))
         if not self._arguments:
-            # The name in pieces, or repeated; a call without arguments that another one follows.
+            # Either the name arrives in pieces or again, or a call without arguments ended.
             known = piece.name == self._name or not piece.arguments
             return piece.index is not None and known
         return piece.name == self._name and not self._is_whole()
 
-    def is_repeated_by(self, piece: _Piece) -> bool:
-        """Whether a piece is this very call again, whole, as some servers end with."""
+    def repeats(self, piece: _Piece) -> bool:
+        """Return whether a piece is this whole call again, as some servers send at the end."""
         if not (piece.id and piece.id == self.id and piece.name == self._name):
             return False
         return _starts_an_object(piece.arguments) and _text(piece.arguments) == self._joined()
@@ -118,31 +120,31 @@ class _Call:
         if piece.name != self._name:
             self._name += piece.name
         if piece.arguments:
-            if len(self._arguments) == 1 and _text(self._arguments[0]).strip() in _EMPTY:
+            if len(self._arguments) == 1 and _text(self._arguments[0]).strip() in _EMPTY_ARGUMENTS:
                 self._arguments.clear()
             self._arguments.append(piece.arguments)
 
     def named_arguments(self) -> Iterator[tuple[str, str, str]]:
-        """Id, name and arguments; of several calls where the server has run them together."""
-        name = mended(self._name)
-        first, *others = objects_in(self._joined())
-        yield mended(self.id), name, first
+        """Yield id, name and arguments, for several calls if the server concatenated them."""
+        name = repair_surrogates(self._name)
+        first, *others = split_objects(self._joined())
+        yield repair_surrogates(self.id), name, first
         for arguments in others:
             yield "", name, arguments
 
     def _is_whole(self) -> bool:
-        return isinstance(_loads(self._joined()), dict)
+        return isinstance(decode_or_none(self._joined()), dict)
 
     def _joined(self) -> str:
-        return mended("".join(map(_text, self._arguments)))
+        return repair_surrogates("".join(map(_text, self._arguments)))
 
 
 def _piece(delta: dict[str, Any]) -> _Piece:
-    # `function` may be missing: then its fields stand in the call itself.
+    # Without `function` its fields are in the call itself.
     function = delta["function"] if isinstance(delta.get("function"), dict) else delta
     id, name, index = delta.get("id"), function.get("name"), delta.get("index")
     return _Piece(
-        # A gateway may pass on a number as text, and write its own as one.
+        # Some gateways send the index as text.
         index=int(index) if isinstance(index, str) and index.isdecimal() else index,
         id=str(id) if id or id == 0 else "",
         name=name if isinstance(name, str) else "",
@@ -151,7 +153,7 @@ def _piece(delta: dict[str, Any]) -> _Piece:
 
 
 def _text(arguments: Any) -> str:
-    """Arguments as text; some servers send them as an object."""
+    """Return arguments as text. Some servers send them as an object."""
     if isinstance(arguments, str):
         return arguments
     return json.dumps(arguments, ensure_ascii=False) if arguments else ""
@@ -159,43 +161,3 @@ def _text(arguments: Any) -> str:
 
 def _starts_an_object(arguments: Any) -> bool:
     return _text(arguments).lstrip().startswith("{")
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def objects_in(text: str) -> list[str]:
-    """The JSON objects that a text is made of, empty and repeated ones left out.
-
-    The text itself where it is one object, or anything else.
-    """
-    value = _loads(text)
-    if isinstance(value, str) and isinstance(_loads(value), dict):
-        return [value]  # encoded twice
-    if value is not None or not text.startswith("{"):
-        return [text]
-    found: list[str] = []
-    for one in _concatenated(text):
-        if one not in (*found, "{}"):
-            found.append(one)
-    return found or [text]
-
-
-def _concatenated(text: str) -> list[str]:
-    """The objects of `{…}{…}` as they are written; none if there is anything else in it."""
-    decode = json.JSONDecoder().raw_decode
-    found: list[str] = []
-    while text := text.lstrip():
-        try:
-            value, end = decode(text)
-        except (ValueError, RecursionError):
-            return []
-        if not isinstance(value, dict):
-            return []
-        found.append(text[:end])
-        text = text[end:]
-    return found

@@ -1,6 +1,6 @@
-"""Chat Completions: a request as JSON. `stream` reads the reply.
+"""Encodes a request for Chat Completions.
 
-Items of the Responses API go in and come out, so that the journal does not depend on the API.
+The input is items of the Responses API, so that the journal does not depend on the API.
 """
 
 from hashlib import sha256
@@ -11,36 +11,42 @@ import msgspec
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.core.sendable import NO_RESULT
+from twelvefold.services.model.items import text_of
+from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettings, output_limit
 from twelvefold.services.model.openai.chat.stream import ChatReply
-from twelvefold.services.model.openai.encoding.alternation import alternating, without_system
-from twelvefold.services.model.openai.encoding.optional_parts import STRICT_SCHEMAS, Part, leave_out
-from twelvefold.services.model.openai.provider_fields import (
-    message_fields,
-    names_a_message_field,
-    with_call_fields,
-    without_message_fields,
+from twelvefold.services.model.openai.encoding import (
+    STRICT_SCHEMAS,
+    OptionalPart,
+    alternate_roles,
+    omit_parts,
+    split_system_messages,
 )
-from twelvefold.services.model.openai.wire import Asking, Wire, output_limit, text_of
+from twelvefold.services.model.openai.provider_fields import (
+    is_message_field_path,
+    message_fields,
+    remove_message_fields,
+    with_call_fields,
+)
 
 Message = dict[str, Any]
-_SENT = {"message", "function_call", "function_call_output"}
+_SENT_TYPES = {"message", "function_call", "function_call_output"}
 
 
-def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
-    """The body of a request; parts in `without` are left out."""
-    body: dict[str, Any] = {"model": asking.model, "stream": True}
+def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[str]) -> bytes:
+    """Return the body of a request without the optional parts in `omitted`."""
+    body: dict[str, Any] = {"model": settings.model, "stream": True}
     body["stream_options"] = {"include_usage": True}
-    if asking.temperature is not None:
-        body["temperature"] = asking.temperature
+    if settings.temperature is not None:
+        body["temperature"] = settings.temperature
     options = dict(request.options)
-    if limit := output_limit(options.pop("max_output_tokens", None), asking.max_output_tokens):
+    if limit := output_limit(options.pop("max_output_tokens", None), settings.max_output_tokens):
         body["max_completion_tokens"] = limit
     if options:
         body |= _options(**options)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     body["messages"] = _messages(request)
-    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
+    return omit_parts(msgspec.json.encode(body), _OPTIONAL_PARTS, omitted)
 
 
 def _options(
@@ -50,7 +56,7 @@ def _options(
     reasoning: Item | None = None,
     **same: Any,
 ) -> dict[str, Any]:
-    """Options of the Responses API, as this one calls them; the rest have the same name."""
+    """Translate options of the Responses API. Those in `same` have the same name in both."""
     if isinstance(tool_choice, dict):
         tool_choice = {"type": "function", "function": {"name": tool_choice["name"]}}
     text = text or {}
@@ -68,8 +74,8 @@ def _response_format(format: Item) -> Item | None:
         case "text":
             return None
         case "json_schema":
-            said = {key: value for key, value in format.items() if value is not None}
-            schema = {key: value for key, value in said.items() if key != "type"}
+            given = {key: value for key, value in format.items() if value is not None}
+            schema = {key: value for key, value in given.items() if key != "type"}
             return {"type": "json_schema", "json_schema": schema}
         case _:
             return format
@@ -86,21 +92,23 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _messages(request: ModelRequest) -> list[Message]:
-    system, items = without_system(request.items)
-    said = [request.instructions, *(text_of(item.get("content")) for item in system)]
-    text = "\n\n".join(one for one in said if one)
+    system, items = split_system_messages(request.items)
+    texts = [request.instructions, *(text_of(item.get("content")) for item in system)]
+    text = "\n\n".join(one for one in texts if one)
     messages: list[Message] = [{"role": "system", "content": text}] if text else []
-    reply: Message | None = None  # the assistant's, as long as nobody else has spoken
-    for item in alternating(item for item in items if item.get("type", "message") in _SENT):
+    reply: Message | None = None  # the assistant's message, while it is the last one
+    for item in alternate_roles(
+        item for item in items if item.get("type", "message") in _SENT_TYPES
+    ):
         match item.get("type", "message"):
             case "message" if item["role"] == "assistant":
-                reply = _say(messages, reply, text_of(item["content"]))
+                reply = _append_text(messages, reply, text_of(item["content"]))
             case "message":
                 reply = None
-                messages.append(_said(item))
+                messages.append(_input_message(item))
                 continue
             case "function_call":
-                reply = _call(messages, reply, item)
+                reply = _append_call(messages, reply, item)
             case _:
                 reply = None
                 output = text_of(item["output"]) or NO_RESULT
@@ -112,16 +120,16 @@ def _messages(request: ModelRequest) -> list[Message]:
     return messages
 
 
-def _say(messages: list[Message], reply: Message | None, text: str) -> Message:
+def _append_text(messages: list[Message], reply: Message | None, text: str) -> Message:
     if reply is not None:
-        # Nothing may stand between calls and their results.
+        # No message is allowed between calls and their results.
         reply["content"] = f"{reply['content']}\n\n{text}" if reply["content"] else text
         return reply
     messages.append({"role": "assistant", "content": text})
     return messages[-1]
 
 
-def _call(messages: list[Message], reply: Message | None, item: Item) -> Message:
+def _append_call(messages: list[Message], reply: Message | None, item: Item) -> Message:
     if reply is None:
         reply = {"role": "assistant", "content": None}
         messages.append(reply)
@@ -131,7 +139,7 @@ def _call(messages: list[Message], reply: Message | None, item: Item) -> Message
     return reply
 
 
-def _said(item: Item) -> Message:
+def _input_message(item: Item) -> Message:
     content = item["content"]
     if not isinstance(content, str):
         content = [_part(part) for part in content]
@@ -151,46 +159,48 @@ def _part(part: Item) -> Item:
             return part
 
 
-def _with_the_old_limit(body: dict[str, Any]) -> bool:
-    """Bound the reply by `max_tokens`, which is what most servers know."""
+def _use_max_tokens(body: dict[str, Any]) -> bool:
+    """Limit the reply by `max_tokens`, which most servers support."""
     if "max_completion_tokens" not in body:
         return False
     body["max_tokens"] = body.pop("max_completion_tokens")
     return True
 
 
-_UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-"""What Gemini takes for a call that it has not made. Source: its page on thought signatures."""
-_SHORT_ID = 9
-_UNREASONED = " "
-"""DeepSeek and Kimi refuse a call without its reasoning, and take any text as that."""
+_SKIP_SIGNATURE = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""Accepted by Gemini for a call of another model. Source: its page on thought signatures."""
+_SHORT_ID_CHARS = 9
+_EMPTY_REASONING = " "
+"""DeepSeek and Kimi reject a call without reasoning, and accept any text as reasoning."""
 
 
-def _with_signatures(body: dict[str, Any]) -> bool:
-    """Say of calls without a signature that they were made elsewhere; whether there were any."""
-    # Of calls side by side Gemini signs the first alone.
-    firsts = [message["tool_calls"][0] for message in _calling(body)]
+def _add_signatures(body: dict[str, Any]) -> bool:
+    """Mark calls without a signature as made elsewhere. Returns whether there were any."""
+    # Gemini signs only the first of parallel calls.
+    firsts = [message["tool_calls"][0] for message in _messages_with_calls(body)]
     unsigned = [call for call in firsts if not call.get("extra_content")]
     for call in unsigned:
-        call["extra_content"] = _UNSIGNED
+        call["extra_content"] = _SKIP_SIGNATURE
     return bool(unsigned)
 
 
-def _with_reasoning(body: dict[str, Any]) -> bool:
-    """Give calls without reasoning an empty one; whether there were any."""
-    bare = [message for message in _calling(body) if not message.get("reasoning_content")]
+def _add_reasoning(body: dict[str, Any]) -> bool:
+    """Add empty reasoning to calls without reasoning. Returns whether there were any."""
+    bare = [
+        message for message in _messages_with_calls(body) if not message.get("reasoning_content")
+    ]
     for message in bare:
-        message["reasoning_content"] = _UNREASONED
+        message["reasoning_content"] = _EMPTY_REASONING
     return bool(bare)
 
 
-def _calling(body: dict[str, Any]) -> list[Message]:
+def _messages_with_calls(body: dict[str, Any]) -> list[Message]:
     return [message for message in body["messages"] if "tool_calls" in message]
 
 
-def _with_short_ids(body: dict[str, Any]) -> bool:
-    """Give calls ids as Mistral makes them; whether there were any others."""
-    calls = [call for message in _calling(body) for call in message["tool_calls"]]
+def _shorten_ids(body: dict[str, Any]) -> bool:
+    """Replace the ids of calls by ids in Mistral's format. Returns whether any changed."""
+    calls = [call for message in _messages_with_calls(body) for call in message["tool_calls"]]
     short = {call["id"]: _short_id(call["id"]) for call in calls}
     for call in calls:
         call["id"] = short[call["id"]]
@@ -200,42 +210,42 @@ def _with_short_ids(body: dict[str, Any]) -> bool:
     return any(one != other for one, other in short.items())
 
 
-def _with_empty_content(body: dict[str, Any]) -> bool:
-    """Give messages without content an empty one; whether there were any."""
-    silent = [message for message in _calling(body) if message["content"] is None]
-    for message in silent:
+def _fill_content(body: dict[str, Any]) -> bool:
+    """Set null content to an empty text. Returns whether there was any."""
+    empty = [message for message in _messages_with_calls(body) if message["content"] is None]
+    for message in empty:
         message["content"] = ""
-    return bool(silent)
+    return bool(empty)
 
 
 def _short_id(call_id: str) -> str:
-    fits = len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum()
-    return call_id if fits else sha256(call_id.encode()).hexdigest()[:_SHORT_ID]
+    fits = len(call_id) == _SHORT_ID_CHARS and call_id.isascii() and call_id.isalnum()
+    return call_id if fits else sha256(call_id.encode()).hexdigest()[:_SHORT_ID_CHARS]
 
 
-_OPTIONAL = (
-    Part("null content", ("messages", "content"), ours=True, take_out=_with_empty_content),
-    Part("short call ids", ("messages", "short_ids"), take_out=_with_short_ids),
-    Part("no signature", ("messages", "no_signature"), take_out=_with_signatures),
-    Part("no reasoning", ("messages", "no_reasoning"), take_out=_with_reasoning),
-    Part("stream_options", ("stream_options",), ours=True, alias="include_usage"),
-    Part("max_completion_tokens", ("max_completion_tokens",), take_out=_with_the_old_limit),
+_OPTIONAL_PARTS = (
+    OptionalPart("null content", ("messages", "content"), set_by_us=True, remove=_fill_content),
+    OptionalPart("short call ids", ("messages", "short_ids"), remove=_shorten_ids),
+    OptionalPart("no signature", ("messages", "no_signature"), remove=_add_signatures),
+    OptionalPart("no reasoning", ("messages", "no_reasoning"), remove=_add_reasoning),
+    OptionalPart("stream_options", ("stream_options",), set_by_us=True, alias="include_usage"),
+    OptionalPart("max_completion_tokens", ("max_completion_tokens",), remove=_use_max_tokens),
     STRICT_SCHEMAS,
-    Part("strict", ("tools", "function", "strict"), ours=True),
-    Part(
+    OptionalPart("strict", ("tools", "function", "strict"), set_by_us=True),
+    OptionalPart(
         "messages.provider",
         ("messages", "extra_content"),
-        ours=True,
-        also=names_a_message_field,
-        take_out=without_message_fields,
+        set_by_us=True,
+        matches=is_message_field_path,
+        remove=remove_message_fields,
     ),
-    Part("parallel_tool_calls", ("parallel_tool_calls",)),
-    Part("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
-    Part("verbosity", ("verbosity",)),
-    Part("temperature", ("temperature",)),
-    Part("top_p", ("top_p",)),
-    Part("stop", ("stop",)),
-    Part("response_format.strict", ("response_format", "json_schema", "strict")),
+    OptionalPart("parallel_tool_calls", ("parallel_tool_calls",)),
+    OptionalPart("reasoning_effort", ("reasoning_effort",), alias="reasoning"),
+    OptionalPart("verbosity", ("verbosity",)),
+    OptionalPart("temperature", ("temperature",)),
+    OptionalPart("top_p", ("top_p",)),
+    OptionalPart("stop", ("stop",)),
+    OptionalPart("response_format.strict", ("response_format", "json_schema", "strict")),
 )
 
-CHAT = Wire("/chat/completions", _OPTIONAL, encode, ChatReply)
+CHAT = ApiFormat("/chat/completions", _OPTIONAL_PARTS, encode, ChatReply)

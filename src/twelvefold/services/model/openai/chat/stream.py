@@ -1,7 +1,4 @@
-"""The chunks of a Chat Completions stream as a reply.
-
-Many servers speak this API, each a little differently; what they are known to send is read.
-"""
+"""Reads a reply from the chunks of a Chat Completions stream, in each known server's variant."""
 
 from typing import Any
 
@@ -9,32 +6,32 @@ import msgspec
 
 from twelvefold.core.events import ReplyEnd, Usage
 from twelvefold.core.ports import ModelReply
-from twelvefold.services.model.openai.chat.calls import Calls
-from twelvefold.services.model.openai.decoding.usage import UsageReader
-from twelvefold.services.model.openai.provider_fields import MESSAGE, Fields
-from twelvefold.services.model.openai.wire import (
-    DONE,
-    UNREADABLE,
-    ErrorSent,
-    Show,
-    Text,
-    TryAgain,
-    byte_length,
-    error_in,
-    loads,
-    message,
-    text_of,
-)
+from twelvefold.services.model.errors import DECODE_ERRORS, ErrorReceived, RetryableError
+from twelvefold.services.model.items import message, text_of
+from twelvefold.services.model.lenient_json import byte_length, decode_lenient
+from twelvefold.services.model.openai.api_format import DONE, TextCallback
+from twelvefold.services.model.openai.chat.calls import CallReader
+from twelvefold.services.model.openai.decoding import StreamedText, UsageReader
+from twelvefold.services.model.openai.failures import find_error
+from twelvefold.services.model.openai.provider_fields import MESSAGE_FIELDS_KEY, ProviderFields
 
-_LENGTH = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length"}
-_FILTERED = {"content_filter", "content_filtered", "safety", "sensitive", "recitation"}
-_FILTERED |= {"prohibited_content", "blocklist", "spii", "moderation"}
-_BROKEN = {"error", "abort", "aborted", "cancelled", "canceled", "network_error", "timeout"}
-_BROKEN |= {"insufficient_system_resource", "malformed_function_call"}
+_LENGTH_REASONS = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length"}
+_FILTER_REASONS = {"content_filter", "content_filtered", "safety", "sensitive", "recitation"}
+_FILTER_REASONS |= {"prohibited_content", "blocklist", "spii", "moderation"}
+_FAILURE_REASONS = {
+    "error",
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "network_error",
+    "timeout",
+}
+_FAILURE_REASONS |= {"insufficient_system_resource", "malformed_function_call"}
 
 
 class _Delta(msgspec.Struct):
-    """What matters of a delta. The reasoning is shown to nobody and counts as output."""
+    """The relevant fields of a delta. Reasoning is not shown and counts as output."""
 
     content: Any = None
     refusal: Any = None
@@ -45,9 +42,9 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    """`message` instead of `delta` is what a server sends that does not know how to stream.
+    """A choice. `message` instead of `delta` comes from servers that cannot stream.
 
-    `text` is what it sends that knows the older completions alone.
+    `text` comes from servers of the older Completions API.
     """
 
     index: Any = None
@@ -78,23 +75,23 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class ChatReply:
-    """A reply out of the chunks of its stream."""
+    """Builds a reply from the chunks of a stream."""
 
-    def __init__(self, show: Show) -> None:
-        self.flowing = False
-        self.over = False
-        self.finished = False
-        self._text = Text(show)
-        self._refusal = Text(show)
-        self._calls = Calls()
-        self._fields = Fields()
+    def __init__(self, on_text: TextCallback) -> None:
+        self.is_writing = False
+        self.is_closed = False
+        self.is_complete = False
+        self._text = StreamedText(on_text)
+        self._refusal = StreamedText(on_text)
+        self._calls = CallReader()
+        self._fields = ProviderFields()
         self._usage = UsageReader()
         self._ended: ReplyEnd = "completed"
         self._model = ""
         self._reasoning_size = 0
 
     @property
-    def shown(self) -> bool:
+    def has_shown_text(self) -> bool:
         return bool(self._text or self._refusal)
 
     @property
@@ -102,7 +99,7 @@ class ChatReply:
         return self._usage.usage
 
     @property
-    def received(self) -> int:
+    def received_bytes(self) -> int:
         return self._text.size + self._refusal.size + self._calls.size + self._reasoning_size
 
     @property
@@ -111,10 +108,10 @@ class ChatReply:
 
     def add(self, data: bytes) -> None:
         if data.startswith(DONE) and data.strip() == DONE:
-            self.over = True
+            self.is_closed = True
             return
         if not data.strip():
-            return  # it only keeps the connection open
+            return  # a heartbeat
         chunk = _chunk(data)
         choices = chunk.choices
         if not choices or chunk.error:
@@ -122,35 +119,35 @@ class ChatReply:
         if chunk.model is not None and not self._model and isinstance(chunk.model, str):
             self._model = chunk.model
         for choice in choices or ():
-            # Only one is asked for; some servers send more.
+            # Some servers send more choices than the one requested.
             if choice is not None and choice.index in (0, None, "0"):
                 self._add(choice)
-        if chunk.usage is not None or self.finished or not choices:
+        if chunk.usage is not None or self.is_complete or not choices:
             self._read_usage(chunk)
 
     def _read_error(self, chunk: _Chunk, data: bytes) -> None:
-        if (chunk.error or chunk.choices is None) and (error := error_in(loads(data))):
-            raise ErrorSent(error)
+        if (chunk.error or chunk.choices is None) and (error := find_error(decode_lenient(data))):
+            raise ErrorReceived(error)
 
-    def whole(self, request_hash: str, model: str) -> ModelReply:
-        text, refusal = self._text.end(), self._refusal.end()
-        # Some servers never send [DONE], some no reason; one of them, or the reply was cut off.
-        if not (self.finished or (self.over and self._says_something())):
-            raise TryAgain("the stream ended before the reply did").loggable()
+    def build(self, request_hash: str, model: str) -> ModelReply:
+        text, refusal = self._text.finish(), self._refusal.finish()
+        # Some servers omit [DONE], others the finish reason. Without both the reply was cut off.
+        if not (self.is_complete or (self.is_closed and self._has_output())):
+            raise RetryableError("the stream ended before the reply was complete").loggable()
         calls = self._calls.items(request_hash)
-        said = [message(text, refusal)] if text or refusal or not calls else []
-        for first in (calls or said)[:1]:
+        messages = [message(text, refusal)] if text or refusal or not calls else []
+        for first in (calls or messages)[:1]:
             if self._fields.found:
-                first[MESSAGE] = self._fields.found
+                first[MESSAGE_FIELDS_KEY] = self._fields.found
         return ModelReply(
-            items=(*said, *calls),
+            items=(*messages, *calls),
             usage=self.usage,
             model=self._model or model,
             request_hash=request_hash,
             ended=self._ended,
         )
 
-    def _says_something(self) -> bool:
+    def _has_output(self) -> bool:
         return bool(self._text or self._refusal or self._calls)
 
     def _read_usage(self, chunk: _Chunk) -> None:
@@ -158,23 +155,23 @@ class ChatReply:
             self._usage.read(chunk.usage)
         elsewhere = (chunk.x_groq, chunk.usageMetadata, chunk.usage_metadata, chunk.timings)
         if any((*elsewhere, chunk.meta, chunk.metadata)):
-            self._usage.read_around(msgspec.to_builtins(chunk))
+            self._usage.read_enclosing(msgspec.to_builtins(chunk))
         if chunk.eval_count or chunk.prompt_eval_count:
             self._usage.read(msgspec.to_builtins(chunk))
-        if not chunk.choices and chunk.usage and self._says_something():
-            self.finished = True  # the usage comes last
+        if not chunk.choices and chunk.usage and self._has_output():
+            self.is_complete = True  # the usage is sent last
 
     def _add(self, choice: _Choice) -> None:
-        if choice.error and (error := error_in({"error": choice.error})):
-            raise ErrorSent(error)
-        if isinstance(choice.delta, dict):  # an empty one is a list where PHP wrote it
-            self._fields.add_of_message(choice.delta)
+        if choice.error and (error := find_error({"error": choice.error})):
+            raise ErrorReceived(error)
+        if isinstance(choice.delta, dict):  # servers in PHP send an empty delta as a list
+            self._fields.add_message(choice.delta)
             self._add_delta(msgspec.convert(choice.delta, _Delta))
         if choice.usage is not None:
             self._usage.read(choice.usage)
         if isinstance(choice.message, dict):
             if not self._fields.found:
-                self._fields.add_of_message(choice.message)
+                self._fields.add_message(choice.message)
             self._add_message(msgspec.convert(choice.message, _Delta))
         elif choice.text and choice.delta is None:
             self._text.add(choice.text)
@@ -183,29 +180,29 @@ class ChatReply:
             self._finish(reason.lower())
 
     def _finish(self, reason: str) -> None:
-        # Gemini puts a general word before its own: `function_call_filter: …`.
-        if reason in _BROKEN or reason.rpartition(": ")[2] in _BROKEN:
+        # Gemini prefixes its reason with a general one: `function_call_filter: …`.
+        if reason in _FAILURE_REASONS or reason.rpartition(": ")[2] in _FAILURE_REASONS:
             failed = "the server broke off the reply"
-            raise TryAgain(f"{failed}: {reason}").loggable(failed)
-        self.finished = True
-        if reason in _LENGTH:
+            raise RetryableError(f"{failed}: {reason}").loggable(failed)
+        self.is_complete = True
+        if reason in _LENGTH_REASONS:
             self._ended = "max_output_tokens"
-        elif reason in _FILTERED:
+        elif reason in _FILTER_REASONS:
             self._ended = "content_filter"
 
     def _add_message(self, whole: _Delta) -> None:
-        """Take a reply in one piece; behind its deltas it repeats them."""
+        """Add a whole message, without the text and calls that its deltas contained."""
         if self._text:
             text, before = text_of(whole.content), self._text.so_far
             whole.content = text.removeprefix(before) if text.startswith(before) else None
         if self._calls:
             whole.tool_calls = whole.function_call = None
         self._add_delta(whole)
-        self.finished = True
+        self.is_complete = True
 
     def _add_delta(self, delta: _Delta) -> None:
         if delta.content:
-            self.flowing = True
+            self.is_writing = True
             self._text.add(text_of(delta.content))
         if delta.refusal:
             self._refusal.add(delta.refusal)
@@ -214,7 +211,7 @@ class ChatReply:
             self._reasoning_size += byte_length(reasoning)
         if delta.tool_calls or delta.function_call:
             for call in _calls_in(delta):
-                self.flowing = True
+                self.is_writing = True
                 self._calls.add(call)
 
 
@@ -223,7 +220,7 @@ def _calls_in(delta: _Delta) -> list[Any]:
         return [delta.tool_calls]
     if isinstance(delta.tool_calls, list) and delta.tool_calls:
         return delta.tool_calls
-    # What the API had before `tool_calls`; some servers still send it.
+    # Older servers send `function_call`, the predecessor of `tool_calls`.
     legacy = delta.function_call
     return [{"index": "function_call", "function": legacy}] if isinstance(legacy, dict) else []
 
@@ -231,9 +228,9 @@ def _calls_in(delta: _Delta) -> list[Any]:
 def _chunk(data: bytes) -> _Chunk:
     try:
         return _decode_chunk(data)
-    except UNREADABLE:
+    except DECODE_ERRORS:
         try:
-            return msgspec.convert(loads(data), _Chunk)
+            return msgspec.convert(decode_lenient(data), _Chunk)
         except msgspec.ValidationError as error:
-            problem = "the stream had an event in it that is no chunk"
-            raise TryAgain(f"{problem}: {error}").loggable(problem) from None
+            problem = "the stream contained an event that is not a chunk"
+            raise RetryableError(f"{problem}: {error}").loggable(problem) from None

@@ -1,4 +1,4 @@
-"""How much of one reply is read: a server that is broken or hostile may send without end."""
+"""Limits of one reply, because a broken or hostile server may send an endless one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,32 +7,31 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.openai.wire import Reply
+from twelvefold.services.model.openai.api_format import ReplyReader
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyLimits:
-    """`reply_bytes` bounds the text, calls and reasoning of a reply, `items` their number.
+    """Limits of the items, of their text, calls and reasoning, and of the bytes of the stream.
 
-    `stream_bytes` bounds what comes over the connection: an event of a stream is up to a hundred
-    times as long as the piece of text in it.
+    `stream_bytes` is larger because an event is up to a hundred times as long as the text in it.
     """
 
     items: int = 1_000
     reply_bytes: int = 4 << 20
     stream_bytes: int = 64 << 20
 
-    def check_stream(self, received: int) -> None:
-        """Raise ModelRejected if so many bytes are more than one reply takes."""
-        if received > self.stream_bytes:
+    def check_stream(self, received_bytes: int) -> None:
+        """Raise ModelRejected if the stream exceeds its limit."""
+        if received_bytes > self.stream_bytes:
             raise _too_long(f"the stream of one reply has more than {self.stream_bytes} bytes")
 
-    def check(self, reply: Reply) -> None:
-        """Raise ModelRejected if what has come in by now is too long."""
-        self._check(reply.item_count, reply.received)
+    def check(self, reply: ReplyReader) -> None:
+        """Raise ModelRejected if the part of the reply received so far exceeds a limit."""
+        self._check(reply.item_count, reply.received_bytes)
 
-    def check_whole(self, items: Sequence[Item]) -> None:
-        """Raise ModelRejected if these are more than a reply may have, or longer."""
+    def check_items(self, items: Sequence[Item]) -> None:
+        """Raise ModelRejected if the items of a complete reply exceed a limit."""
         self._check(len(items), len(msgspec.json.encode(items)))
 
     def _check(self, items: int, size: int) -> None:
@@ -43,8 +42,8 @@ class ReplyLimits:
 
 
 REPLY_LIMITS = ReplyLimits()
-"""More than any model in use says, whatever its settings."""
+"""Higher than the longest reply of any model in use."""
 
 
-def _too_long(what: str) -> ModelRejected:
-    return ModelRejected(f"the model's server sends too much: {what}").loggable()
+def _too_long(problem: str) -> ModelRejected:
+    return ModelRejected(f"the model's server sends too much: {problem}").loggable()

@@ -1,7 +1,7 @@
-"""Server-sent events out of bytes, however the network has cut them.
+"""Decodes server-sent events from pieces of any length.
 
-Source: section 9.2 of the HTML Standard. Beyond it: JSON that stands in the stream without
-`data:`, as some servers send an error, and events that no blank line separates.
+Source: section 9.2 of the HTML Standard. Extensions: JSON without `data:`, as some servers send
+an error, and events without a blank line between them.
 """
 
 import re
@@ -12,10 +12,10 @@ _BOM = b"\xef\xbb\xbf"
 _COMMON = re.compile(rb"(?:event:[^\n]*\n)?data: ([^\n]*)").fullmatch
 
 
-class Events:
-    """Bytes in, the data of each whole event out; names, ids and comments are left aside.
+class SSEDecoder:
+    """Decodes bytes into the data of events. Names, ids and comments are ignored.
 
-    `unfinished_bytes`: how much is kept of an event that has not ended.
+    `unfinished_bytes` is the size of the buffered, incomplete event.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Events:
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The data of the events that this piece brings to their end, in order."""
+        """Return the data of the events that this piece completes, in order."""
         if self._after_cr or b"\r" in piece:
             piece = self._with_newlines(piece)
         if not piece:
@@ -44,7 +44,7 @@ class Events:
         return [data for block in blocks for data in _data_of(block)]
 
     def end(self) -> list[bytes]:
-        """What is left when the bytes are over: some servers save the last blank line."""
+        """Return the data that remains at the end: some servers omit the last blank line."""
         return self.feed(b"\n\n")
 
     def _with_newlines(self, piece: bytes) -> bytes:
@@ -55,16 +55,16 @@ class Events:
         return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _ends_an_event(self, piece: bytes) -> bool:
-        # A long event is looked through once, not again with each of its pieces.
+        # Searches only the new piece, so that a long event takes linear time.
         return b"\n\n" in piece or (
             piece.startswith(b"\n") and self._unfinished[-1].endswith(b"\n")
         )
 
 
 def _data_of(block: bytes) -> list[bytes]:
-    """The data lines of an event, joined by newlines; none if it has none.
+    """Return the data lines of an event, joined by newlines; empty if there are none.
 
-    Several events if each of the lines is JSON and all together are not.
+    The lines are separate events if each of them is JSON and the joined text is not.
     """
     if common := _COMMON(block):
         return [common[1]]
@@ -72,8 +72,8 @@ def _data_of(block: bytes) -> list[bytes]:
     if not lines:
         return [block.strip()] if block.lstrip().startswith(b"{") else []
     joined = b"\n".join(lines)
-    apart = len(lines) > 1 and not _is_whole(joined) and all(map(_is_whole, lines))
-    return lines if apart else [joined]
+    are_separate = len(lines) > 1 and not _is_whole(joined) and all(map(_is_whole, lines))
+    return lines if are_separate else [joined]
 
 
 def _is_data(line: bytes) -> bool:
@@ -81,7 +81,7 @@ def _is_data(line: bytes) -> bool:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether it is a JSON object or `[DONE]`."""
+    """Return whether the data is a JSON object or `[DONE]`."""
     text = data.strip()
     if not text.startswith(b"{"):
         return text == b"[DONE]"

@@ -1,7 +1,7 @@
-"""How many tokens a reply took: read wherever a server reports it, else estimated.
+"""Token usage of a reply: read from any field in which servers report it, otherwise estimated.
 
-The estimate is one token for three bytes of UTF-8, of the request as it was sent and of the reply
-as it was received. English has four bytes a token, so that a budget is held early, not late.
+The estimate is one token per three bytes of UTF-8 of the request and of the reply. English text
+has about four bytes per token, so that the estimate is high rather than low.
 """
 
 import math
@@ -13,64 +13,64 @@ from twelvefold.core.events import Usage
 
 BYTES_PER_TOKEN = 3
 _IMAGE_TOKENS = 1_500
-"""About what a large image takes; its base64 says nothing about that."""
-_IMAGE = re.compile(rb'"data:[^"]{256,}"')
+"""About the cost of a large image, which does not depend on the length of its base64."""
+_IMAGE_DATA_URL = re.compile(rb'"data:[^"]{256,}"')
 
-_INPUT = (
+_INPUT_FIELDS = (
     *("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"),
     *("prompt_eval_count", "prompt_n", "inputTokenCount"),
 )
-_OUTPUT = (
+_OUTPUT_FIELDS = (
     *("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count"),
     *("outputTokens", "eval_count", "predicted_n", "outputTokenCount", "generated_tokens"),
 )
-_TOTAL = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens")
-_CACHED = (
+_TOTAL_FIELDS = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens")
+_CACHED_FIELDS = (
     *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
     *("cachedContentTokenCount", "cache_n"),
 )
-_REASONING = ("reasoning_tokens", "thoughtsTokenCount", "thinking_tokens")
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
-_ELSEWHERE = ("x_groq", "usageMetadata", "usage_metadata", "timings", "meta", "metadata")
-"""Where servers put it that have no `usage` of their own; either it is in there, or it is that."""
+_REASONING_FIELDS = ("reasoning_tokens", "thoughtsTokenCount", "thinking_tokens")
+_INPUT_DETAIL_FIELDS = ("prompt_tokens_details", "input_tokens_details")
+_OUTPUT_DETAIL_FIELDS = ("completion_tokens_details", "output_tokens_details")
+_ENCLOSING_FIELDS = ("x_groq", "usageMetadata", "usage_metadata", "timings", "meta", "metadata")
+"""Fields of servers without a `usage` field: each is a usage object or contains one."""
 
 
 class UsageReader:
-    """Collects what a server reports in one reply; the largest value of each field counts.
+    """Collects the usage that a server reports in one reply; keeps the maximum of each field.
 
-    Servers repeat it with every chunk as it grows, and some end with zeros or null.
+    Servers send growing values with every chunk, and some end with zeros or null.
     """
 
     def __init__(self) -> None:
         self.usage = Usage()
 
     def read(self, sent: object) -> None:
-        """Take a `usage` object, or whatever stands in its place."""
+        """Read a `usage` object; anything else is ignored."""
         if isinstance(sent, Mapping) and sent:
-            self.usage = _largest(self.usage, _usage(sent))
+            self.usage = _largest(self.usage, _parse_usage(sent))
 
-    def read_around(self, sent: Mapping[str, Any]) -> None:
-        """Take it out of an object that has it in a field of its own."""
+    def read_enclosing(self, sent: Mapping[str, Any]) -> None:
+        """Read the usage from the fields of an object."""
         self.read(sent.get("usage"))
-        for name in _ELSEWHERE:
+        for name in _ENCLOSING_FIELDS:
             found = sent.get(name)
             if isinstance(found, Mapping):
                 self.read(found.get("usage") or found)
 
 
-def estimated(usage: Usage, request: bytes, received: int) -> Usage:
-    """The usage with an estimate for what the server has not reported.
+def with_estimates(usage: Usage, request: bytes, received_bytes: int) -> Usage:
+    """Return the usage with an estimate for each value that the server did not report.
 
-    `received` is the length of the reply in bytes: its text, its calls and its reasoning.
+    `received_bytes` is the length of the reply: its text, calls and reasoning.
     """
     needs_input = usage.input_tokens == 0
-    needs_output = usage.output_tokens == 0 and received > 0
+    needs_output = usage.output_tokens == 0 and received_bytes > 0
     if not (needs_input or needs_output):
         return usage
     return Usage(
         input_tokens=_request_tokens(request) if needs_input else usage.input_tokens,
-        output_tokens=_tokens(received) if needs_output else usage.output_tokens,
+        output_tokens=_tokens(received_bytes) if needs_output else usage.output_tokens,
         cached_tokens=usage.cached_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         estimated=True,
@@ -78,7 +78,7 @@ def estimated(usage: Usage, request: bytes, received: int) -> Usage:
 
 
 def _request_tokens(request: bytes) -> int:
-    images = _IMAGE.findall(request)
+    images = _IMAGE_DATA_URL.findall(request)
     return _tokens(len(request) - sum(map(len, images))) + _IMAGE_TOKENS * len(images)
 
 
@@ -95,24 +95,33 @@ def _largest(one: Usage, other: Usage) -> Usage:
     )
 
 
-def _usage(sent: Mapping[str, Any]) -> Usage:
-    read, written, total = (_count(sent, *names) for names in (_INPUT, _OUTPUT, _TOTAL))
+def _parse_usage(sent: Mapping[str, Any]) -> Usage:
+    read, written, total = (
+        _count(sent, *names) for names in (_INPUT_FIELDS, _OUTPUT_FIELDS, _TOTAL_FIELDS)
+    )
     if not (read or written):
-        # A total alone: nothing says which part of it was written.
+        # Only a total: its distribution is unknown.
         read = total
-    # llama.cpp: what was read anew, without what it had in its cache.
+    # llama.cpp: `prompt_n` does not include the cached tokens.
     read += _count(sent, "cache_n") if "prompt_n" in sent else 0
-    # Some servers count reasoning in the total alone.
+    # Some servers include reasoning in the total only.
     written = max(written, total - read)
     return Usage(
         input_tokens=read,
         output_tokens=written,
-        cached_tokens=max(_count(part, *_CACHED) for part in _with(sent, _INPUT_DETAILS)),
-        reasoning_tokens=max(_count(part, *_REASONING) for part in _with(sent, _OUTPUT_DETAILS)),
+        cached_tokens=max(
+            _count(part, *_CACHED_FIELDS) for part in _usage_and_details(sent, _INPUT_DETAIL_FIELDS)
+        ),
+        reasoning_tokens=max(
+            _count(part, *_REASONING_FIELDS)
+            for part in _usage_and_details(sent, _OUTPUT_DETAIL_FIELDS)
+        ),
     )
 
 
-def _with(sent: Mapping[str, Any], details: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+def _usage_and_details(
+    sent: Mapping[str, Any], details: tuple[str, ...]
+) -> Iterator[Mapping[str, Any]]:
     yield sent
     for name in details:
         if isinstance(found := sent.get(name), Mapping):
@@ -120,12 +129,12 @@ def _with(sent: Mapping[str, Any], details: tuple[str, ...]) -> Iterator[Mapping
 
 
 def _count(sent: Mapping[str, Any], *names: str) -> int:
-    """The first of these fields that has a number of tokens in it; 0 if none does."""
-    return next((n for name in names if (n := _number(sent.get(name)))), 0)
+    """Return the value of the first of these fields that has a number of tokens, otherwise 0."""
+    return next((n for name in names if (n := _token_count(sent.get(name)))), 0)
 
 
-def _number(value: Any) -> int:
-    """Servers write numbers as integers, floats or text, and null or nonsense for unknown."""
+def _token_count(value: Any) -> int:
+    """Parse a number of tokens: servers send integers, floats or text. Invalid values are 0."""
     if isinstance(value, bool):
         return 0
     if isinstance(value, str):

@@ -1,56 +1,57 @@
-"""Whose turn it is: a conversation in which user and assistant take turns, as templates want it.
+"""Makes the roles of a conversation alternate, as chat templates require.
 
-Source: the chat templates of Mistral, Gemma and Llama as vLLM and llama.cpp apply them, which fail
-a request where two users speak in a row, an assistant speaks first, or a user follows a result.
+Source: the chat templates of Mistral, Gemma and Llama as vLLM and llama.cpp apply them. They fail
+if two user messages follow each other, if an assistant message comes first, or if a user message
+follows a tool result.
 """
 
 from collections.abc import Iterable
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.openai.wire import message, text_of
+from twelvefold.services.model.items import message, text_of
 
-START = "(the conversation starts here)"
-NO_ANSWER = "(no answer: the turn ended here)"
-_SYSTEM = ("system", "developer")
-_PLAIN = {"type", "role", "content", "phase"}
+CONVERSATION_START = "(the conversation starts here)"
+NO_REPLY = "(no answer: the turn ended here)"
+_SYSTEM_ROLES = ("system", "developer")
+_JOINABLE_FIELDS = {"type", "role", "content", "phase"}
 
 
-def without_system(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """System messages, and all other items."""
+def split_system_messages(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Return the system messages and all other items."""
     system: list[Item] = []
     others: list[Item] = []
     for item in items:
-        (system if item.get("role") in _SYSTEM else others).append(item)
+        (system if item.get("role") in _SYSTEM_ROLES else others).append(item)
     return system, others
 
 
-def alternating(items: Iterable[Item]) -> list[Item]:
-    """The items with messages joined and added so that roles alternate.
+def alternate_roles(items: Iterable[Item]) -> list[Item]:
+    """Join messages and insert messages so that the roles alternate.
 
-    Calls count as the assistant's. System messages stay where they are and count for nothing.
+    Calls belong to the assistant. System messages keep their place and are ignored.
     """
-    found: list[Item] = []
-    last, at = "", -1  # the last speaker, and the index of what it said last
+    result: list[Item] = []
+    last_role, last_at = "", -1
     for item in items:
-        speaker = _speaker(item)
-        if speaker == last and _are_joinable(found[at], item):
-            found[at] = _joined(found[at], item)
+        role = _role(item)
+        if role == last_role and _are_joinable(result[last_at], item):
+            result[last_at] = _joined(result[last_at], item)
             continue
-        if speaker != "system":
-            if not last and speaker != "user":
-                found.append(_user(START))
-            elif last == "tool" and speaker == "user":
-                found.append(message(NO_ANSWER))
-            last, at = speaker, len(found)
-        found.append(item)
-    return found if last else [*found, _user(START)]
+        if role != "system":
+            if not last_role and role != "user":
+                result.append(_user(CONVERSATION_START))
+            elif last_role == "tool" and role == "user":
+                result.append(message(NO_REPLY))
+            last_role, last_at = role, len(result)
+        result.append(item)
+    return result if last_role else [*result, _user(CONVERSATION_START)]
 
 
-def _speaker(item: Item) -> str:
+def _role(item: Item) -> str:
     if item.get("type") == "function_call_output":
         return "tool"
     role = item.get("role", "assistant")
-    return "system" if role in _SYSTEM else str(role)
+    return "system" if role in _SYSTEM_ROLES else str(role)
 
 
 def _user(text: str) -> Item:
@@ -58,21 +59,22 @@ def _user(text: str) -> Item:
 
 
 def _are_joinable(one: Item, other: Item) -> bool:
-    """Whether two of the same speaker are messages that say nothing but their content."""
+    """Return whether two items of the same role are messages without further fields."""
     if one.get("role") == other.get("role") == "user":
         return True
     if one.get("role") != "assistant" or other.get("role") != "assistant":
         return False
-    return one.keys() | other.keys() <= _PLAIN and one.get("phase") == other.get("phase")
+    has_known_fields = one.keys() | other.keys() <= _JOINABLE_FIELDS
+    return has_known_fields and one.get("phase") == other.get("phase")
 
 
 def _joined(one: Item, other: Item) -> Item:
-    before, behind = one["content"], other["content"]
+    before, after = one["content"], other["content"]
     if one["role"] == "assistant":
-        before, behind = text_of(before), text_of(behind)
-    if isinstance(before, str) and isinstance(behind, str):
-        return {**one, "content": f"{before}\n\n{behind}"}
-    return {**one, "content": [*_parts(before), *_parts(behind)]}
+        before, after = text_of(before), text_of(after)
+    if isinstance(before, str) and isinstance(after, str):
+        return {**one, "content": f"{before}\n\n{after}"}
+    return {**one, "content": [*_parts(before), *_parts(after)]}
 
 
 def _parts(content: str | list[Item]) -> list[Item]:

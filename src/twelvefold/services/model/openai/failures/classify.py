@@ -1,6 +1,6 @@
-"""What a server's refusal means: try again, or which error, in one sentence for the operator.
+"""Classifies an error response: retry, or an exception with one sentence for the operator.
 
-Source: OpenAI's error codes; other servers send the same object with less in it.
+Source: OpenAI's error codes. Other servers send the same object with fewer fields.
 """
 
 import re
@@ -12,44 +12,46 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.services.model.errors import DECODE_ERRORS, RetryableError
+from twelvefold.services.model.lenient_json import repair_surrogates
+from twelvefold.services.model.openai.failures.error_object import find_error
 from twelvefold.services.model.openai.failures.patterns import (
-    how_to_shorten,
-    is_the_requests_fault,
-    is_too_long,
-    seems_the_requests_fault,
+    is_client_error,
+    is_context_overflow,
+    looks_like_client_error,
+    overflow_remedy,
     status_in,
 )
-from twelvefold.services.model.openai.wire import UNREADABLE, TryAgain, error_in, mended
 
-Fault = TryAgain | ModelRejected | ModelUnavailable
-_TRIED_AGAIN = (408, 409, 425, 429)
-_NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-_NO_MODEL = {"model_not_found", "invalid_model"}
+Fault = RetryableError | ModelRejected | ModelUnavailable
+_RETRYABLE_STATUSES = (408, 409, 425, 429)
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_MODEL_CODES = {"model_not_found", "invalid_model"}
 # Gemini, Anthropic, OpenRouter and Mistral
-_BAD_KEY = re.compile(r"\bAPI key (?:is )?(?:not valid|invalid|expired)|invalid API key", re.I)
-_NO_MONEY = re.compile(r"\bcredit balance is too low\b", re.I)
+_INVALID_KEY = re.compile(r"\bAPI key (?:is )?(?:not valid|invalid|expired)|invalid API key", re.I)
+_NO_CREDIT = re.compile(r"\bcredit balance is too low\b", re.I)
 _UNKNOWN_MODEL = re.compile(r"\bis not a valid model\b|^invalid model\b|^model \S+ not found", re.I)
-_PASSING = re.compile(
+_TRANSIENT_CODE = re.compile(
     r"408|409|429|5\d\d|.*(server_error|rate_limit|overloaded|unavailable|timeout|internal).*", re.I
 )
-_CONTENT = re.compile(
+_CONTENT_POLICY = re.compile(
     r"content.?(?:filter|policy|management|moderation)|\bflagged\b|"
     r"moderation (?:block|reject|fail)|(?:safety|usage) polic|responsible.?ai",
     re.IGNORECASE,
 )
-_LONGEST_WAIT_S = 120.0
-_LONGEST_MESSAGE = 300
-_SHORTEST_KEY = 8
-"""Shorter ones are words that a server without keys is given, and that may be in any sentence."""
+_MAX_RETRY_AFTER_S = 120.0
+_MAX_MESSAGE_CHARS = 300
+_MIN_SECRET_CHARS = 8
+"""A shorter value is a placeholder for a server without keys, and may be an ordinary word."""
 
 
-class Suspect(TryAgain):
-    """A 5xx that seems to be the request's own fault; one more attempt shows whether it is."""
+class SuspectedRequestError(RetryableError):
+    """A 5xx that is probably caused by the request. One more attempt confirms it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a server said in place of a reply; `status` is 200 if it did in mid-stream."""
+class ErrorResponse:
+    """An error in place of a reply; `status` is 200 if it was sent within a stream."""
 
     status: int
     error: Mapping[str, Any]
@@ -57,13 +59,13 @@ class Refusal:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The error's code and type; servers leave them out, or give a number."""
+        """The code and type of the error, as far as the server sent them; they may be numbers."""
         return tuple(str(self.error[key]) for key in ("code", "type") if self.error.get(key))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Who was asked and with what, in the words of the settings; `secrets` beside the key."""
+class RequestContext:
+    """The server and the settings of a request, for messages; `secrets` are masked like the key."""
 
     server: str
     path: str
@@ -71,161 +73,179 @@ class Asked:
     model: str
     secrets: tuple[str, ...] = ()
 
-    def quoted(self, text: object) -> str:
-        """A server's words, fit for a log: one short line, and never the key."""
-        line = " ".join(mended(str(text)).split())
+    def sanitize(self, text: object) -> str:
+        """Return a server's text as one short printable line without secrets."""
+        line = " ".join(repair_surrogates(str(text)).split())
         line = "".join(one if one.isprintable() else "\ufffd" for one in line)
         for secret in (self.api_key, *self.secrets):
-            if len(secret) >= _SHORTEST_KEY:
+            if len(secret) >= _MIN_SECRET_CHARS:
                 line = line.replace(secret, "…")
-        return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
+        return line if len(line) <= _MAX_MESSAGE_CHARS else line[: _MAX_MESSAGE_CHARS - 1] + "…"
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Read what came in place of a reply; of a page for people nothing but its status."""
+def parse_error_response(status: int, headers: Mapping[str, str], body: bytes) -> ErrorResponse:
+    """Parse the response that came in place of a reply. The text of an HTML page is ignored."""
     first = body.lstrip()[:1]
     is_html = headers.get("content-type", "").startswith("text/html") and first not in b"{["
     if is_html or first == b"<":
-        return Refusal(status, {}, headers)
+        return ErrorResponse(status, {}, headers)
     try:
         sent = msgspec.json.decode(body)
-    except UNREADABLE:
+    except DECODE_ERRORS:
         sent = body.decode(errors="replace")
-    error = error_in(sent) or (sent if isinstance(sent, dict) else {"message": sent})
-    return Refusal(status, error, headers)
+    error = find_error(sent) or (sent if isinstance(sent, dict) else {"message": sent})
+    return ErrorResponse(status, error, headers)
 
 
-def fault_of(refusal: Refusal, asked: Asked) -> Fault:
-    """The error that a refusal is.
+def classify(response: ErrorResponse, context: RequestContext) -> Fault:
+    """Return the exception for an error response.
 
-    Where a setting is wrong it is not the run that is: an operator mends it, and the run goes on.
+    A wrong setting is ModelUnavailable: the run continues after the operator has corrected it.
     """
-    # Within a stream the error object is all there is.
-    status = refusal.status if refusal.status != 200 else status_in(refusal.error) or 200
+    # Within a stream only the error object has a status.
+    status = response.status if response.status != 200 else status_in(response.error) or 200
     if 300 <= status < 400:
-        said, logged = refusal.headers.get("location"), f"another address (HTTP {status})"
+        detail, logged = response.headers.get("location"), f"another address (HTTP {status})"
     else:
-        said = refusal.error.get("message") or f"HTTP {refusal.status}"
+        detail = response.error.get("message") or f"HTTP {response.status}"
         logged = f"HTTP {status}"
-    fault = _fault_with(asked.quoted(said), refusal, status, asked)
-    # The same sentence without the server's words, which may quote the prompt.
-    return fault.loggable(str(_fault_with(logged, refusal, status, asked)))
+    fault = _classify_with_message(context.sanitize(detail), response, status, context)
+    # The same sentence without the server's text, which may quote the prompt.
+    return fault.loggable(str(_classify_with_message(logged, response, status, context)))
 
 
-def _fault_with(message: str, refusal: Refusal, status: int, asked: Asked) -> Fault:
+def _classify_with_message(
+    message: str, response: ErrorResponse, status: int, context: RequestContext
+) -> Fault:
     return (
-        _fault_of_settings(refusal, status, asked, message)
-        or _fault_of_request(refusal, status, asked, message)
-        or _fault_of_server(refusal, status, asked, message)
+        _settings_error(response, status, context, message)
+        or _request_error(response, status, context, message)
+        or _server_error(response, status, context, message)
     )
 
 
-def _fault_of_settings(
-    refusal: Refusal, status: int, asked: Asked, message: str
+def _settings_error(
+    response: ErrorResponse, status: int, context: RequestContext, message: str
 ) -> ModelUnavailable | None:
-    """What an operator mends in the settings or with the provider."""
-    server = asked.server
-    if status == 403 and _is_about_the_content(refusal):
+    """Return the error if the operator has to correct a setting or the provider's account."""
+    server = context.server
+    if status == 403 and _is_content_refusal(response):
         return None
-    if status == 402 or not _NO_QUOTA.isdisjoint(refusal.codes) or _says(_NO_MONEY, refusal):
+    if (
+        status == 402
+        or not _QUOTA_CODES.isdisjoint(response.codes)
+        or _message_of_400_matches(_NO_CREDIT, response)
+    ):
         return ModelUnavailable(f"{server} has no quota left for OPENAI_API_KEY: {message}")
-    if _is_about_the_model(refusal):
-        return ModelUnavailable(f"OPENAI_MODEL: {server} has no {asked.model!r}: {message}")
-    if status == 400 and _says(_BAD_KEY, refusal):
+    if _is_unknown_model(response):
+        return ModelUnavailable(f"OPENAI_MODEL: {server} has no {context.model!r}: {message}")
+    if status == 400 and _message_of_400_matches(_INVALID_KEY, response):
         status = 401
     match status:
-        case 401 | 403 if not asked.api_key:
-            return ModelUnavailable(f"{server} wants an OPENAI_API_KEY, none is set: {message}")
+        case 401 | 403 if not context.api_key:
+            return ModelUnavailable(
+                f"{server} requires OPENAI_API_KEY, which is not set: {message}"
+            )
         case 401 | 403:
             return ModelUnavailable(f"OPENAI_API_KEY is refused by {server}: {message}")
         case 404:
             return ModelUnavailable(
-                f"{server}{asked.path} is not there; check OPENAI_BASE_URL, OPENAI_API and "
-                f"OPENAI_MODEL {asked.model!r}: {message}"
+                f"{server}{context.path} not found; check OPENAI_BASE_URL, OPENAI_API and "
+                f"OPENAI_MODEL {context.model!r}: {message}"
             )
         case 407:
             return ModelUnavailable(
-                "the proxy wants a user and a password; put them into its URL in HTTPS_PROXY or "
+                "the proxy requires a user and a password; add them to its URL in HTTPS_PROXY or "
                 f"HTTP_PROXY: {message}"
             )
         case _ if 300 <= status < 400:
-            return ModelUnavailable(f"OPENAI_BASE_URL: {server} sends its callers to {message}")
+            return ModelUnavailable(f"OPENAI_BASE_URL: {server} redirects to {message}")
         case _:
             return None
 
 
-def _fault_of_request(
-    refusal: Refusal, status: int, asked: Asked, message: str
-) -> ModelRejected | Suspect | None:
-    """What no server takes, however often; some say so with a 5xx."""
-    if status != 429 and is_too_long(refusal.error):
+def _request_error(
+    response: ErrorResponse, status: int, context: RequestContext, message: str
+) -> ModelRejected | SuspectedRequestError | None:
+    """Return the error if a retry cannot succeed. Some servers report that with a 5xx."""
+    if status != 429 and is_context_overflow(response.error):
         return ModelRejected(
-            f"{asked.server}: the request is longer than the model's window; "
-            f"{how_to_shorten(refusal.error)}: {message}"
+            f"{context.server}: the request exceeds the model's context window; "
+            f"{overflow_remedy(response.error)}: {message}"
         )
     if status < 500:
         return None
-    if is_the_requests_fault(refusal.error):
-        return ModelRejected(f"{asked.server} cannot read the request: {message}")
-    if seems_the_requests_fault(refusal.error):
-        return Suspect(_why(refusal, message))
+    if is_client_error(response.error):
+        return ModelRejected(f"{context.server} cannot process the request: {message}")
+    if looks_like_client_error(response.error):
+        return SuspectedRequestError(_with_status(response, message))
     return None
 
 
-def _fault_of_server(refusal: Refusal, status: int, asked: Asked, message: str) -> Fault:
-    if _is_passing(refusal):
-        after_s = _retry_after_s(refusal.headers)
-        if after_s is None:
-            after_s = _retry_delay_s(refusal.error.get("details"))
-        return TryAgain(_why(refusal, message), after_s=after_s, status=refusal.status)
-    if status >= 500 or status in _TRIED_AGAIN:
-        return ModelUnavailable(f"{asked.server} asks not to be tried again: {message}")
-    return ModelRejected(f"{asked.server} refuses the request: {message}")
+def _server_error(
+    response: ErrorResponse, status: int, context: RequestContext, message: str
+) -> Fault:
+    if _is_transient(response):
+        retry_after_s = _retry_after_s(response.headers)
+        if retry_after_s is None:
+            retry_after_s = _retry_delay_s(response.error.get("details"))
+        return RetryableError(
+            _with_status(response, message), retry_after_s=retry_after_s, status=response.status
+        )
+    if status >= 500 or status in _RETRYABLE_STATUSES:
+        return ModelUnavailable(f"{context.server} does not allow a retry: {message}")
+    return ModelRejected(f"{context.server} refuses the request: {message}")
 
 
-def no_api(asked: Asked) -> ModelUnavailable:
-    """For a server that answers with a page for people."""
+def not_an_api(context: RequestContext) -> ModelUnavailable:
+    """Return the error for a server that responds with an HTML page."""
     return ModelUnavailable(
-        f"OPENAI_BASE_URL: {asked.server}{asked.path} is a web page, no API; is a /v1 missing?"
+        f"OPENAI_BASE_URL: {context.server}{context.path} is a web page, not an API; "
+        "is /v1 missing?"
     ).loggable()
 
 
-def _is_about_the_model(refusal: Refusal) -> bool:
-    if not _NO_MODEL.isdisjoint(refusal.codes) or _says(_UNKNOWN_MODEL, refusal):
+def _is_unknown_model(response: ErrorResponse) -> bool:
+    if not _MODEL_CODES.isdisjoint(response.codes) or _message_of_400_matches(
+        _UNKNOWN_MODEL, response
+    ):
         return True
-    return refusal.status == 404 and "model" in str(refusal.error.get("message")).lower()
+    return response.status == 404 and "model" in str(response.error.get("message")).lower()
 
 
-def _says(pattern: re.Pattern[str], refusal: Refusal) -> bool:
-    """Whether a 400 says what other servers have a status or a code for."""
-    told = str(refusal.error.get("message"))[:_LONGEST_MESSAGE]
-    return refusal.status == 400 and pattern.search(told) is not None
+def _message_of_400_matches(pattern: re.Pattern[str], response: ErrorResponse) -> bool:
+    """Return whether a 400 has in its message what other servers express by a status or code."""
+    message = str(response.error.get("message"))[:_MAX_MESSAGE_CHARS]
+    return response.status == 400 and pattern.search(message) is not None
 
 
-def _is_about_the_content(refusal: Refusal) -> bool:
-    """Whether what was said is refused, not who has said it: gateways use HTTP 403 for that."""
-    metadata = refusal.error.get("metadata")
+def _is_content_refusal(response: ErrorResponse) -> bool:
+    """Return whether a gateway refused the content: HTTP 403 that is not about the API key."""
+    metadata = response.error.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("reasons"):
         return True
-    told = (*refusal.codes, refusal.error.get("message"))
-    return any(_CONTENT.search(str(one)) for one in told)
+    texts = (*response.codes, response.error.get("message"))
+    return any(_CONTENT_POLICY.search(str(text)) for text in texts)
 
 
-def _is_passing(refusal: Refusal) -> bool:
-    if (advice := refusal.headers.get("x-should-retry")) in ("true", "false"):
+def _is_transient(response: ErrorResponse) -> bool:
+    if (advice := response.headers.get("x-should-retry")) in ("true", "false"):
         return advice == "true"
-    if refusal.status != 200:
-        return refusal.status >= 500 or refusal.status in _TRIED_AGAIN
-    return not refusal.codes or any(map(_PASSING.fullmatch, refusal.codes))
+    if response.status != 200:
+        return response.status >= 500 or response.status in _RETRYABLE_STATUSES
+    return not response.codes or any(map(_TRANSIENT_CODE.fullmatch, response.codes))
 
 
-def _why(refusal: Refusal, message: str) -> str:
-    status = f"HTTP {refusal.status}"
-    return message if refusal.status == 200 or message == status else f"{status}: {message}"
+def _with_status(response: ErrorResponse, message: str) -> str:
+    status = f"HTTP {response.status}"
+    return message if response.status == 200 or message == status else f"{status}: {message}"
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """OpenAI's own header first. A date counts from the server's clock: ours may be wrong."""
+    """Read the delay from the headers, OpenAI's own first.
+
+    A date is compared with the `date` header, because this machine's clock may be wrong.
+    """
     then, now = headers.get("retry-after"), headers.get("date")
     for wait_s in (
         _number(headers.get("retry-after-ms"), 0.001),
@@ -233,17 +253,17 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         _seconds_between(now, then),
     ):
         if wait_s is not None:
-            return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+            return min(max(wait_s, 0.0), _MAX_RETRY_AFTER_S)
     return None
 
 
 def _retry_delay_s(details: object) -> float | None:
-    """Gemini says it in the error alone: `{"retryDelay": "37s"}` among its details."""
+    """Read the delay from the error's details: Gemini sends `{"retryDelay": "37s"}` there."""
     for one in details if isinstance(details, list) else ():
         delay = one.get("retryDelay") if isinstance(one, dict) else None
         wait_s = _number(str(delay).removesuffix("s"), 1.0)
         if wait_s is not None:
-            return min(wait_s, _LONGEST_WAIT_S)
+            return min(wait_s, _MAX_RETRY_AFTER_S)
     return None
 
 

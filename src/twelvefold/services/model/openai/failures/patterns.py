@@ -1,14 +1,14 @@
-"""What a server's words say about a failed request, where its status does not.
+"""Recognizes the cause of an error by its text, where the HTTP status is not enough.
 
 Sources: the error texts of OpenAI, Azure, vLLM, llama.cpp, Ollama, LM Studio, Mistral, Anthropic,
-Gemini and Bedrock. `faults` makes errors of these verdicts.
+Gemini and Bedrock.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-_TOO_LONG = re.compile(
+_CONTEXT_OVERFLOW = re.compile(
     r"context_length|context[ _](?:length|window|size|limit)|context too long|maximum context|"
     r"(?:prompt|input|request|conversation|messages?) (?:is|are) too long|"
     r"too many (?:input )?tokens|"
@@ -23,7 +23,7 @@ _TOO_LONG = re.compile(
     r"longer than the (?:model'?s )?(?:maximum|context)",
     re.IGNORECASE,
 )
-_WINDOW = (
+_WINDOW_SIZE = (
     re.compile(r"context (?:length|size|window)\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE),
     re.compile(r">\s*(\d[\d,]{2,})\s*maximum", re.IGNORECASE),
     re.compile(r"context limit: [\d +]+>\s*(\d[\d,]{2,})", re.IGNORECASE),
@@ -33,16 +33,16 @@ _WINDOW = (
     re.compile(r"input length should be \[\d+, ?(\d{3,})\]", re.IGNORECASE),
     re.compile(r"maximum (?:number of )?(?:input )?tokens\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE),
 )
-_OUTPUT = re.compile(
+_OUTPUT_TOO_LARGE = re.compile(
     r"max_(?:completion_|output_)?tokens.{0,60}too (?:large|high|big)", re.IGNORECASE
 )
-_BAD_TYPES = re.compile(
+_CLIENT_ERROR_TYPE = re.compile(
     r"bad.?request.*|invalid.?(request|argument|params?|input).*|unprocessable.*|validation.?error|"
     r"value.?error|type.?error|key.?error|json.?decode.?error|template.?error",
     re.IGNORECASE,
 )
-_NO_CHANCE = re.compile(
-    # of a parser that has read the conversation, or of a template that was to render it
+_PARSER_OR_TEMPLATE_ERROR = re.compile(
+    # errors of a parser that read the conversation, or of the chat template
     r"json\.exception|parse_error|failed to parse|error parsing|could not parse|cannot parse|"
     r"jsondecodeerror|json\.decoder|expecting value|expecting property name|extra data: line|"
     r"unterminated string|invalid (?:control )?character|"
@@ -53,30 +53,30 @@ _NO_CHANCE = re.compile(
     r"\b(?:role|message|tool_call|argument|content)s?\b.{0,40}\b(?:must|required|invalid)\b",
     re.IGNORECASE,
 )
-_OF_ANOTHER = re.compile(r"\b(?:response|upstream|backend|provider)\b", re.IGNORECASE)
-"""A gateway that could not read what it was given itself."""
+_UPSTREAM = re.compile(r"\b(?:response|upstream|backend|provider)\b", re.IGNORECASE)
+"""The gateway could not read the response of its upstream server."""
 
 
-def is_too_long(error: Mapping[str, Any]) -> bool:
-    """Whether the request, with its reply, does not fit the model's window."""
+def is_context_overflow(error: Mapping[str, Any]) -> bool:
+    """Return whether the request and its reply exceed the model's context window."""
     if "rate_limit" in str(error.get("code")):
-        return False  # tokens a minute, which is another limit
-    return any(_TOO_LONG.search(str(error.get(key))) for key in ("code", "type", "message"))
+        return False  # the limit on tokens per minute
+    return any(_CONTEXT_OVERFLOW.search(str(error.get(key))) for key in ("code", "type", "message"))
 
 
-def how_to_shorten(error: Mapping[str, Any]) -> str:
-    """Which setting to change, with the window's size where the server tells it."""
+def overflow_remedy(error: Mapping[str, Any]) -> str:
+    """Return which setting to change, with the size of the window if the error contains it."""
     message = str(error.get("message"))
-    if _OUTPUT.search(message):
+    if _OUTPUT_TOO_LARGE.search(message):
         return "lower OPENAI_MAX_OUTPUT_TOKENS, or set OPENAI_CONTEXT_TOKENS to the model's window"
     size = error.get("n_ctx")
-    found = (match[1] for pattern in _WINDOW if (match := pattern.search(message)))
+    found = (match[1] for pattern in _WINDOW_SIZE if (match := pattern.search(message)))
     tokens = str(size) if isinstance(size, int) else next(found, "").replace(",", "")
     return f"set OPENAI_CONTEXT_TOKENS to {tokens or 'the size of its window'}"
 
 
 def status_in(error: Mapping[str, Any]) -> int:
-    """The HTTP status that stands within an error object, 0 if none does."""
+    """Return the HTTP status within an error object, 0 if there is none."""
     for key in ("code", "status", "status_code", "statusCode", "http_status"):
         text = str(error.get(key))
         if re.fullmatch(r"[45]\d\d", text):
@@ -84,14 +84,14 @@ def status_in(error: Mapping[str, Any]) -> int:
     return 0
 
 
-def is_the_requests_fault(error: Mapping[str, Any]) -> bool:
-    """Whether a server that answers 5xx says in its error that the request is wrong."""
+def is_client_error(error: Mapping[str, Any]) -> bool:
+    """Return whether the error of a 5xx response has the code or type of a client error."""
     if 400 <= status_in(error) < 500:
         return status_in(error) not in (408, 409, 425, 429)
-    return any(_BAD_TYPES.fullmatch(str(error.get(key))) for key in ("type", "code"))
+    return any(_CLIENT_ERROR_TYPE.fullmatch(str(error.get(key))) for key in ("type", "code"))
 
 
-def seems_the_requests_fault(error: Mapping[str, Any]) -> bool:
-    """Whether the words of a 5xx are those of a parser or template that fails on the request."""
+def looks_like_client_error(error: Mapping[str, Any]) -> bool:
+    """Return whether the text of a 5xx is an error of a parser or chat template."""
     message = str(error.get("message"))
-    return bool(_NO_CHANCE.search(message)) and not _OF_ANOTHER.search(message)
+    return bool(_PARSER_OR_TEMPLATE_ERROR.search(message)) and not _UPSTREAM.search(message)

@@ -1,4 +1,4 @@
-"""The Responses API: requests as JSON, and the events of their streams as replies."""
+"""The format of the Responses API: requests and streamed replies."""
 
 from twelvefold.services.model.openai.responses.request import RESPONSES
 

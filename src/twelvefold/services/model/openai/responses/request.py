@@ -1,4 +1,4 @@
-"""The Responses API: a request as JSON. `stream` reads the reply.
+"""Encodes a request for the Responses API.
 
 Source: OpenAI's API reference, `POST /responses`.
 """
@@ -9,46 +9,49 @@ import msgspec
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest, ToolSpec
-from twelvefold.services.model.openai.encoding.alternation import alternating
-from twelvefold.services.model.openai.encoding.optional_parts import (
+from twelvefold.services.model.items import text_of
+from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettings, output_limit
+from twelvefold.services.model.openai.encoding import (
     STRICT_SCHEMAS,
-    Part,
-    Path,
-    leave_out,
+    OptionalPart,
+    alternate_roles,
+    omit_parts,
 )
-from twelvefold.services.model.openai.provider_fields import is_own, without_marks
+from twelvefold.services.model.openai.failures import Path
+from twelvefold.services.model.openai.provider_fields import has_provider_fields, strip_marks
 from twelvefold.services.model.openai.responses.stream import ResponsesReply
-from twelvefold.services.model.openai.wire import Asking, Wire, output_limit, text_of
 
-_FIELDS: dict[str, frozenset[str]] = {
+_STANDARD_FIELDS: dict[str, frozenset[str]] = {
     "message": frozenset({"type", "role", "content", "phase"}),
     "function_call": frozenset({"type", "call_id", "name", "arguments"}),
     "function_call_output": frozenset({"type", "call_id", "output"}),
     "reasoning": frozenset({"type", "id", "summary", "content", "encrypted_content"}),
 }
-"""What every server takes of an item. The rest goes back to the provider that it came from."""
+"""Fields that every server accepts. Other fields are returned to their provider only."""
 
-_KNOWN = frozenset({"status", "role", "text", "image_url"}).union(*_FIELDS.values())
+_KNOWN_NAMES = frozenset({"status", "role", "text", "image_url"}).union(*_STANDARD_FIELDS.values())
 
 
-def encode(request: ModelRequest, asking: Asking, without: frozenset[str]) -> bytes:
-    """The body of a request; parts in `without` are left out."""
-    body: dict[str, Any] = {"model": asking.model, "stream": True, "store": False}
+def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[str]) -> bytes:
+    """Return the body of a request without the optional parts in `omitted`."""
+    body: dict[str, Any] = {"model": settings.model, "stream": True, "store": False}
     body["include"] = ["reasoning.encrypted_content"]
-    if asking.temperature is not None:
-        body["temperature"] = asking.temperature
-    # This API has no stop sequences: whoever asked for them cuts the text.
+    if settings.temperature is not None:
+        body["temperature"] = settings.temperature
+    # This API has no stop sequences: the caller's text is cut after the reply.
     body |= {name: value for name, value in request.options.items() if name != "stop"}
-    wanted = body.pop("max_output_tokens", None)
-    if limit := output_limit(wanted, asking.max_output_tokens):
+    requested = body.pop("max_output_tokens", None)
+    if limit := output_limit(requested, settings.max_output_tokens):
         body["max_output_tokens"] = limit
     if request.instructions:
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    items = alternating(_without_loose_reasoning([one for one in request.items if _is_sent(one)]))
-    body["input"] = [_sent(item) for item in items]
-    return leave_out(msgspec.json.encode(body), _OPTIONAL, without)
+    items = alternate_roles(
+        _drop_dangling_reasoning([one for one in request.items if _is_sendable(one)])
+    )
+    body["input"] = [_encode_item(item) for item in items]
+    return omit_parts(msgspec.json.encode(body), _OPTIONAL_PARTS, omitted)
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -61,73 +64,73 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def _without_loose_reasoning(items: list[Item]) -> list[Item]:
-    """The items without reasoning whose outcome is not sent, which OpenAI refuses."""
+def _drop_dangling_reasoning(items: list[Item]) -> list[Item]:
+    """Drop reasoning that no output of the assistant follows, because OpenAI rejects it."""
     kept: list[Item] = []
-    leads = False
+    precedes_output = False
     for item in reversed(items):
         if item.get("type") != "reasoning":
             is_result = item.get("type") == "function_call_output"
-            leads = not is_result and item.get("role", "assistant") == "assistant"
-        if leads or item.get("type") != "reasoning":
+            precedes_output = not is_result and item.get("role", "assistant") == "assistant"
+        if precedes_output or item.get("type") != "reasoning":
             kept.append(item)
     return kept[::-1]
 
 
-def _is_sent(item: Item) -> bool:
+def _is_sendable(item: Item) -> bool:
     match item.get("type", "message"):
         case "message" | "function_call" | "function_call_output":
             return True
         case "reasoning":
-            # With store=false the server does not know one that has nothing in it but an id.
+            # With store=false the server does not know a reasoning item by its id.
             return bool(item.get("encrypted_content") or item.get("content"))
         case _:
-            return is_own(item)
+            return has_provider_fields(item)
 
 
-def _sent(item: Item) -> Item:
+def _encode_item(item: Item) -> Item:
     kind = item.get("type", "message")
-    known = _FIELDS.get(kind, frozenset())
-    sent = {key: value for key, value in item.items() if is_own(item) or key in known}
+    known = _STANDARD_FIELDS.get(kind, frozenset())
+    sent = {key: value for key, value in item.items() if has_provider_fields(item) or key in known}
     if item.get("role") == "assistant":
-        # An output message needs its id and status again; this short form is taken everywhere.
+        # A full output message requires its id and status. Every server accepts the short form.
         sent = {**sent, "type": "message", "content": text_of(item.get("content"))}
-    return without_marks(sent)
+    return strip_marks(sent)
 
 
-def _names_a_field(path: Path) -> bool:
-    """Whether a refusal is of an item's field that not every server takes, or of its type."""
-    return path[0] == "input" and path[-1] not in {"input", *_FIELDS, *_KNOWN}
+def _is_provider_field_path(path: Path) -> bool:
+    """Return whether a path is a non-standard field of an item, or its type."""
+    return path[0] == "input" and path[-1] not in {"input", *_STANDARD_FIELDS, *_KNOWN_NAMES}
 
 
-def _without_own_fields(body: dict[str, Any]) -> bool:
+def _remove_provider_fields(body: dict[str, Any]) -> bool:
     kept = [
-        {key: value for key, value in item.items() if key in _FIELDS[item["type"]]}
+        {key: value for key, value in item.items() if key in _STANDARD_FIELDS[item["type"]]}
         for item in body["input"]
-        if item.get("type") in _FIELDS
+        if item.get("type") in _STANDARD_FIELDS
     ]
     has_any: bool = kept != body["input"]
     body["input"] = kept
     return has_any
 
 
-def _without_reasoning(body: dict[str, Any]) -> bool:
+def _remove_reasoning(body: dict[str, Any]) -> bool:
     kept = [item for item in body["input"] if item.get("type") != "reasoning"]
     has_any = len(kept) < len(body["input"])
     body["input"] = kept
     return has_any
 
 
-def _names_reasoning(path: Path) -> bool:
-    """Whether a refusal is of a reasoning item: its type, its content or its id is named."""
+def _is_reasoning_path(path: Path) -> bool:
+    """Return whether a path contains the type, the content or the id of a reasoning item."""
     within = path[1:] if path[0] == "input" else path[:1]
-    told = ("encrypted_content", "reasoning_content", "invalid_encrypted_content")
+    contents = ("encrypted_content", "reasoning_content", "invalid_encrypted_content")
     is_item = path[0] == "input" and any("reasoning" in name.lower() for name in within)
-    return is_item or any(name in told or name.startswith("rs_") for name in within)
+    return is_item or any(name in contents or name.startswith("rs_") for name in within)
 
 
-def _without_default_text(body: dict[str, Any]) -> bool:
-    """Leave `text` out where it says no more than what a server does anyway."""
+def _remove_default_text(body: dict[str, Any]) -> bool:
+    """Remove `text` if it requests plain text, which is the default."""
     text = body.get("text") or {}
     if "text" not in body or (text.get("format") or {}).get("type", "text") != "text":
         return False
@@ -135,38 +138,38 @@ def _without_default_text(body: dict[str, Any]) -> bool:
     return True
 
 
-_OPTIONAL = (
-    # By gpt-4o and other models that do not reason.
-    Part("include", ("include",), ours=True),
-    # By one model, of another's reasoning, after OPENAI_MODEL was changed.
-    Part(
+_OPTIONAL_PARTS = (
+    # Refused by gpt-4o and other models without reasoning.
+    OptionalPart("include", ("include",), set_by_us=True),
+    # Refused if OPENAI_MODEL was changed, because the reasoning is that of another model.
+    OptionalPart(
         "input.reasoning",
         ("input", "encrypted_content"),
-        ours=True,
-        always=False,
-        also=_names_reasoning,
-        take_out=_without_reasoning,
+        set_by_us=True,
+        permanent=False,
+        matches=_is_reasoning_path,
+        remove=_remove_reasoning,
     ),
-    Part("input.phase", ("input", "phase"), ours=True),
-    Part(
+    OptionalPart("input.phase", ("input", "phase"), set_by_us=True),
+    OptionalPart(
         "input.provider",
         ("input", "provider"),
-        ours=True,
-        also=_names_a_field,
-        take_out=_without_own_fields,
+        set_by_us=True,
+        matches=_is_provider_field_path,
+        remove=_remove_provider_fields,
     ),
-    Part("store", ("store",), ours=True),
+    OptionalPart("store", ("store",), set_by_us=True),
     STRICT_SCHEMAS,
-    Part("strict", ("tools", "strict"), ours=True),
-    Part("parallel_tool_calls", ("parallel_tool_calls",)),
-    Part("reasoning.summary", ("reasoning", "summary")),
-    Part("reasoning.effort", ("reasoning", "effort")),
-    Part("reasoning", ("reasoning",)),
-    Part("temperature", ("temperature",)),
-    Part("top_p", ("top_p",)),
-    Part("text.verbosity", ("text", "verbosity")),
-    Part("text.format.strict", ("text", "format", "strict")),
-    Part("text", ("text",), take_out=_without_default_text),
+    OptionalPart("strict", ("tools", "strict"), set_by_us=True),
+    OptionalPart("parallel_tool_calls", ("parallel_tool_calls",)),
+    OptionalPart("reasoning.summary", ("reasoning", "summary")),
+    OptionalPart("reasoning.effort", ("reasoning", "effort")),
+    OptionalPart("reasoning", ("reasoning",)),
+    OptionalPart("temperature", ("temperature",)),
+    OptionalPart("top_p", ("top_p",)),
+    OptionalPart("text.verbosity", ("text", "verbosity")),
+    OptionalPart("text.format.strict", ("text", "format", "strict")),
+    OptionalPart("text", ("text",), remove=_remove_default_text),
 )
 
-RESPONSES = Wire("/responses", _OPTIONAL, encode, ResponsesReply)
+RESPONSES = ApiFormat("/responses", _OPTIONAL_PARTS, encode, ResponsesReply)
