@@ -16,9 +16,9 @@ from tests.services.model.asking import Heard, asking, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
-from twelvefold.services.model.demo.answers import fitting
-from twelvefold.services.model.demo.pattern import matching
+from twelvefold.services.model.demo.regex_sample import matching
 from twelvefold.services.model.demo.rules import NOTICE, reply
+from twelvefold.services.model.demo.structured_output import fitting
 from twelvefold.services.model.items import text_of
 
 

@@ -11,9 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo.answers import fitting
-from twelvefold.services.model.demo.talk import Call, Talk, Told, answered, read_talk, rows_of
-from twelvefold.services.model.demo.tools import (
+from twelvefold.services.model.demo.conversation import (
+    Call,
+    Talk,
+    Told,
+    answered,
+    read_talk,
+    rows_of,
+)
+from twelvefold.services.model.demo.intent import WHICH_TO_DROP, Wish, understood, with_seats
+from twelvefold.services.model.demo.structured_output import fitting
+from twelvefold.services.model.demo.tool_choice import (
     NAMED,
     anything,
     cut,
@@ -23,7 +31,6 @@ from twelvefold.services.model.demo.tools import (
     made_up,
     told_by,
 )
-from twelvefold.services.model.demo.wishes import WHICH_TO_DROP, Wish, understood, with_seats
 
 NOTICE = (
     "I am the built-in demo model: a few rules, not a language model. "

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from twelvefold.services.model.demo.talk import Call, Talk, Told
+from twelvefold.services.model.demo.conversation import Call, Talk, Told
 
 NAMED = 3
 """How well a tool fits at least whose name has one of the words that were said."""

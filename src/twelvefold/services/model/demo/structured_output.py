@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.services.model.demo.pattern import matching
+from twelvefold.services.model.demo.regex_sample import matching
 
 Schema = Mapping[str, Any]
 _DEEPEST = 6

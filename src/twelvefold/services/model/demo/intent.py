@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from twelvefold.services.model.demo.talk import Talk, Told, rows_of
+from twelvefold.services.model.demo.conversation import Talk, Told, rows_of
 
 Kind = Literal[
     "enrol", "drop", "list", "details", "search", "which", "help", "greet", "bye", "no", "yes"
