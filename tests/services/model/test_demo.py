@@ -7,7 +7,7 @@ from tests.services.model.asking import Heard, asking, user
 from tests.services.model.mock_server import MockServer, streams
 from twelvefold.core.events import Item
 from twelvefold.services.model import open_model
-from twelvefold.services.model.demo import open_demo, stream
+from twelvefold.services.model.demo import open_demo, response_events
 from twelvefold.services.model.scripted import calls, says
 
 BOTH = says("Let me see what there is.\n\n  Two spaces. ") + calls(("enrol", {"course": "CS 101"}))
@@ -52,7 +52,7 @@ async def test_a_call_gets_an_id_that_depends_on_the_request_alone() -> None:
 
 @pytest.mark.parametrize("items", [says("Hello, you there."), says(""), BOTH])
 async def test_openais_own_client_takes_the_stream(server: MockServer, items: list[Item]) -> None:
-    server.will(streams(stream(items, b"{}")))
+    server.will(streams(response_events(items, b"{}")))
     async with (
         AsyncOpenAI(
             api_key="any", base_url=server.url, max_retries=0, _strict_response_validation=True

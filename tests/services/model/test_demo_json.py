@@ -16,14 +16,14 @@ from tests.services.model.asking import Heard, asking, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
-from twelvefold.services.model.demo.regex_sample import matching
+from twelvefold.services.model.demo.regex_sample import matching_text
 from twelvefold.services.model.demo.rules import NOTICE, reply
-from twelvefold.services.model.demo.structured_output import fitting
+from twelvefold.services.model.demo.structured_output import generate_value
 from twelvefold.services.model.items import text_of
 
 
-def check(schema: Any, said: str = "Jason is 25 years old") -> Any:
-    value = fitting(schema, answer="It is done.", said=said)
+def check(schema: Any, text: str = "Jason is 25 years old") -> Any:
+    value = generate_value(schema, answer="It is done.", user_text=text)
     Draft202012Validator(schema).validate(value)
     return json.loads(json.dumps(value))
 
@@ -65,7 +65,7 @@ def test_a_pydantic_model_takes_the_answer(model: type[BaseModel]) -> None:
     model.model_validate(value)
 
 
-def test_what_was_said_is_in_the_answer() -> None:
+def test_words_of_the_user_are_in_the_answer() -> None:
     value = check(Person.model_json_schema(), "Jason is 25 and likes blue")
 
     assert (value["age"], value["colour"]) == (25, "blue")
@@ -164,10 +164,10 @@ def objects(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         ),
         max_leaves=12,
     ),
-    said=st.text(max_size=40),
+    text=st.text(max_size=40),
 )
-def test_any_schema_that_is_put_together_is_fitted(schema: Any, said: str) -> None:
-    check(schema, said)
+def test_any_schema_that_is_put_together_is_fitted(schema: Any, text: str) -> None:
+    check(schema, text)
 
 
 @pytest.mark.parametrize(
@@ -179,34 +179,34 @@ def test_any_schema_that_is_put_together_is_fitted(schema: Any, said: str) -> No
     ],
 )  # fmt: skip
 def test_a_pattern_is_matched(pattern: str) -> None:
-    assert re.search(pattern, matching(pattern))
-    assert re.search(pattern, matching(pattern, least=3))
+    assert re.search(pattern, matching_text(pattern))
+    assert re.search(pattern, matching_text(pattern, min_length=3))
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?!a)a(?=b)"])
 def test_a_pattern_that_cannot_be_matched_gives_an_empty_text(pattern: str) -> None:
-    assert matching(pattern) == ""
+    assert matching_text(pattern) == ""
 
 
 # In a conversation
 
 
-def answered(said: str, form: Item, **more: Any) -> Any:
-    (item,) = reply({"input": said, "text": {"format": form}, **more})
+def answered(text: str, form: Item, **more: Any) -> Any:
+    (item,) = reply({"input": text, "text": {"format": form}, **more})
     return json.loads(text_of(item["content"]))
 
 
 SCHEMA = {"type": "json_schema", "name": "person", "schema": Person.model_json_schema()}
 
 
-@pytest.mark.parametrize("said", ["hello", "Jason is 25", "", "{}"])
-def test_json_schema_is_answered_with_json_that_fits(said: str) -> None:
-    Person.model_validate(answered(said, SCHEMA))
+@pytest.mark.parametrize("text", ["hello", "Jason is 25", "", "{}"])
+def test_json_schema_is_answered_with_json_that_fits(text: str) -> None:
+    Person.model_validate(answered(text, SCHEMA))
 
 
-@pytest.mark.parametrize("said", ["hello", "give me JSON"])
-def test_json_object_is_answered_with_an_object(said: str) -> None:
-    value = answered(said, {"type": "json_object"})
+@pytest.mark.parametrize("text", ["hello", "give me JSON"])
+def test_json_object_is_answered_with_an_object(text: str) -> None:
+    value = answered(text, {"type": "json_object"})
 
     assert isinstance(value["answer"], str)
     assert NOTICE not in value["answer"]
@@ -222,9 +222,9 @@ def test_text_is_answered_with_text(form: Item | None) -> None:
 async def test_the_demo_model_answers_in_the_format_that_a_request_has() -> None:
     request = ModelRequest("", (user("hello"),), (), {"text": {"format": SCHEMA}})
 
-    said = await open_demo().reply(request, Heard())
+    demo_reply = await open_demo().reply(request, Heard())
 
-    Person.model_validate_json(text_of(said.items[0]["content"]))
+    Person.model_validate_json(text_of(demo_reply.items[0]["content"]))
 
 
 async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
@@ -232,6 +232,6 @@ async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
         "", (user("enrol in CS-101"),), asking().tools, {"text": {"format": SCHEMA}}
     )
 
-    said = await open_demo().reply(request, Heard())
+    demo_reply = await open_demo().reply(request, Heard())
 
-    assert said.items[0]["name"] == "enrol"
+    assert demo_reply.items[0]["name"] == "enrol"

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.core.events import Item
-from twelvefold.services.model.demo.rules import HELP, NOTICE, reply
+from twelvefold.services.model.demo.enrolment import HELP
+from twelvefold.services.model.demo.rules import NOTICE, reply
 from twelvefold.services.model.items import text_of
 
 OPEN = ("find_courses", "get_course", "my_enrolments", "drop")

@@ -1,4 +1,4 @@
-"""A conversation as the demo model's rules see it: read from a request, answered with an item."""
+"""Parses the conversation in a request for the demo model, and builds the items of its reply."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,13 @@ from typing import Any
 from twelvefold.core.events import Item
 from twelvefold.services.model.items import function_call, message, text_of
 
-SAID_CHARS = 2000
-"""So much of a message is read: rules do not get wiser by more."""
-ERROR_CHARS = 400
+MAX_USER_CHARS = 2000
+MAX_ERROR_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A call that was answered; `result` is what the tool returned, empty if it refused."""
+class CallResult:
+    """A call with its result; `result` is empty if the tool refused the call."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -25,26 +24,26 @@ class Told:
 
     @property
     def error(self) -> str:
-        """Why the tool refused."""
-        return self.text[:ERROR_CHARS].removeprefix("Error: ").rstrip(".")
+        """The reason of a refusal."""
+        return self.text[:MAX_ERROR_CHARS].removeprefix("Error: ").rstrip(".")
 
     def rows(self, key: str) -> list[Mapping[str, Any]]:
-        """A list of objects in the result; empty if it has none."""
+        """Return a list of objects in the result, empty if there is none."""
         return rows_of(self.result, key)
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """What the user said last, what was done since (`now`) and earlier (`before`).
+class Conversation:
+    """The last messages of the user and the model, and the results of calls.
 
-    `asked` is what the model said last, empty if it has said nothing yet. `tools` are those on
-    offer, by name. `has_image`: what the user said last has an image in it.
+    `new_results` follow the user's last message. `model_text` is empty before the first reply.
+    `tools` are the available tools by name. `has_image`: the user's message has an image.
     """
 
-    said: str
-    asked: str
-    before: tuple[Told, ...]
-    now: tuple[Told, ...]
+    user_text: str
+    model_text: str
+    earlier_results: tuple[CallResult, ...]
+    new_results: tuple[CallResult, ...]
     tools: Mapping[str, Mapping[str, Any]]
     has_image: bool = False
 
@@ -57,15 +56,17 @@ class Call:
     arguments: Mapping[str, Any]
 
 
-def read_talk(body: Mapping[str, Any]) -> Talk:
-    """The conversation in the body of a request to the Responses API."""
+def parse_conversation(body: Mapping[str, Any]) -> Conversation:
+    """Parse the body of a request to the Responses API."""
     items = _items(body)
     turn = max((n for n, item in enumerate(items) if _role(item) == "user"), default=0)
-    return Talk(
-        said=text_of(items[turn].get("content"))[:SAID_CHARS] if items else "",
-        asked=next((text_of(i.get("content")) for i in items[::-1] if _role(i) == "assistant"), ""),
-        before=tuple(_answered(items[:turn])),
-        now=tuple(_answered(items[turn:])),
+    return Conversation(
+        user_text=text_of(items[turn].get("content"))[:MAX_USER_CHARS] if items else "",
+        model_text=next(
+            (text_of(i.get("content")) for i in items[::-1] if _role(i) == "assistant"), ""
+        ),
+        earlier_results=tuple(_parse_results(items[:turn])),
+        new_results=tuple(_parse_results(items[turn:])),
         tools={str(tool["name"]): tool for tool in body.get("tools") or () if tool.get("name")},
         has_image=bool(items) and _has_image(items[turn].get("content")),
     )
@@ -85,19 +86,19 @@ def _role(item: Item) -> str:
     return str(item.get("role", "")) if item.get("type", "message") == "message" else ""
 
 
-def _answered(items: Iterable[Item]) -> Iterable[Told]:
-    asked: dict[str, Item] = {}
+def _parse_results(items: Iterable[Item]) -> Iterable[CallResult]:
+    calls: dict[str, Item] = {}
     for item in items:
         call_id = str(item.get("call_id"))
         if item.get("type") == "function_call":
-            asked[call_id] = item
-        elif item.get("type") == "function_call_output" and call_id in asked:
-            call, text = asked[call_id], text_of(item.get("output"))
-            arguments = _object(str(call.get("arguments")))
-            yield Told(str(call.get("name")), arguments, text, _object(text))
+            calls[call_id] = item
+        elif item.get("type") == "function_call_output" and call_id in calls:
+            call, text = calls[call_id], text_of(item.get("output"))
+            arguments = _parse_object(str(call.get("arguments")))
+            yield CallResult(str(call.get("name")), arguments, text, _parse_object(text))
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
@@ -106,15 +107,15 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def rows_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """A list of objects in a tool's result; whatever else stands there is passed over."""
+    """Return a list of objects in a tool's result. Other values are ignored."""
     rows = result.get(key)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def answered(body: Mapping[str, Any], answer: Call | str) -> list[Item]:
-    """The answer as output items. The same conversation has the same call id."""
+def build_items(body: Mapping[str, Any], answer: Call | str) -> list[Item]:
+    """Return the answer as output items. The call id depends on the conversation only."""
     if isinstance(answer, str):
         return [message(answer)]
-    asked = json.dumps(_items(body), sort_keys=True)
-    digest = sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+    conversation = json.dumps(_items(body), sort_keys=True)
+    digest = sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()
     return [function_call(f"call_{digest[:24]}", answer.tool, dict(answer.arguments))]
