@@ -189,7 +189,10 @@ def test_our_catalogue_is_sound() -> None:
         ({"clbid": "a b"}, "clbid: String should match pattern"),
         ({"name": "\ud800"}, "name: Input should be a valid string, unable to parse raw data"),
         ({"prerequisites": 5}, "prerequisites: Input should be a valid string, found 5"),
-        ({"description": "x" * 20_000}, "description: has 20000 characters; at most 10000 are allowed"),
+        (
+            {"description": "x" * 20_000},
+            "description: has 20000 characters; at most 10000 are allowed",
+        ),
         ({"starts": "2030-01-01"}, "ends on 2023-12-20, before its start on 2030-01-01"),
         (
             {"offerings": [{"day": "Mo", "start": "12:00", "end": "11:00"}]},
