@@ -1,7 +1,7 @@
 import pytest
 
 from twelvefold.services.model.errors import RetryableError
-from twelvefold.services.model.openai.failures.classify import (
+from twelvefold.services.model.openai.failures.classification import (
     ErrorResponse,
     RequestContext,
     classify,

@@ -1,6 +1,6 @@
 """From the error of a server to an exception for the engine."""
 
-from twelvefold.services.model.openai.failures.classify import (
+from twelvefold.services.model.openai.failures.classification import (
     ErrorResponse,
     RequestContext,
     SuspectedRequestError,
