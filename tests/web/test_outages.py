@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import patient_as_a_test
+from tests.services.model.builders import patient_as_a_test
 from tests.services.model.mock_server import Behaviour, Call, MockServer, drops, refuses
 from tests.web.serving import Json, Serve, Served
 from twelvefold.services.model.openai import OpenAIModel

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, user
+from tests.services.model.builders import Heard, asking, output, user
 from twelvefold.core.events import (
     Event,
     Item,

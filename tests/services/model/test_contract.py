@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, patient_as_a_test, user
+from tests.services.model.builders import Heard, asking, output, patient_as_a_test, user
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import Said, chat_events, responses_events
 from twelvefold.core.events import Entry, Item, ModelReplied, Usage, decode, encode

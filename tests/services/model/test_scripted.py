@@ -1,6 +1,6 @@
 import pytest
 
-from tests.services.model.asking import Heard, asking, user
+from tests.services.model.builders import Heard, asking, user
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable

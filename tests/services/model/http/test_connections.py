@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
-from tests.services.model.certificates import Issued, issue
+from tests.services.model.builders import Heard, asking, patient_as_a_test
+from tests.services.model.http.certificates import Issued, issue
+from tests.services.model.http.proxy_server import ProxyServer
 from tests.services.model.mock_server import MockServer, answers, refuses, streams
-from tests.services.model.proxy_server import ProxyServer
 from tests.services.model.streams import Said, chat_events, responses_events
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelUnavailable

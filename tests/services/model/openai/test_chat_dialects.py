@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import HASH, received
+from tests.services.model.builders import HASH, received
 from tests.services.model.streams import chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.services.model.errors import ErrorReceived, RetryableError

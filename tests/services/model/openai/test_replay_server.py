@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, output, patient_as_a_test, user
+from tests.services.model.builders import Heard, output, patient_as_a_test, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.openai import Api, OpenAIModel
 
-SHARED = Path(os.environ.get("TWELVEFOLD_SHARED") or Path(__file__).parents[4] / "shared")
+SHARED = Path(os.environ.get("TWELVEFOLD_SHARED") or Path(__file__).parents[5] / "shared")
 TAUBENCH = SHARED / "taubench"
 RECORDED = TAUBENCH / "recorded"
 FAULTS = "429=0.1,500=0.1,502=0.05,503=0.05,reset=0.1,cut=0.1,truncate=0.1,slow=0.1:1,hang=0.05:1"

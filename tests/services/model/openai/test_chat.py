@@ -6,7 +6,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import TypeAdapter
 
-from tests.services.model.asking import ENROL, HASH, Asked, asking, output, received, user
+from tests.services.model.builders import ENROL, HASH, Asked, asking, output, received, user
 from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest

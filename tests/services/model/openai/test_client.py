@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, patient_as_a_test, user
+from tests.services.model.builders import Heard, asking, output, patient_as_a_test, user
 from tests.services.model.mock_server import (
     Behaviour,
     MockServer,

@@ -6,7 +6,7 @@ import pytest
 from openai.types.responses import FunctionToolParam, ResponseInputItemParam
 from pydantic import TypeAdapter
 
-from tests.services.model.asking import (
+from tests.services.model.builders import (
     ENROL,
     HASH,
     Asked,

@@ -27,7 +27,7 @@ from tests.builders import (
     user,
 )
 from tests.core.journals import WORKFLOW
-from tests.services.model.asking import Asked
+from tests.services.model.builders import Asked
 from twelvefold.core.budget import Limits
 from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from tests.services.model.asking import Heard, asking, user
+from tests.services.model.builders import Heard, asking, user
 from tests.services.model.mock_server import MockServer, streams
 from twelvefold.core.events import Item
 from twelvefold.services.model import open_model

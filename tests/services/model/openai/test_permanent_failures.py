@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, patient_as_a_test
+from tests.services.model.builders import Heard, asking, patient_as_a_test
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
 from tests.services.model.streams import Said, chat_events, sse
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault

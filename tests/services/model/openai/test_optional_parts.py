@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import ENROL, Asked, Heard, asking, patient_as_a_test, user
+from tests.services.model.builders import ENROL, Asked, Heard, asking, patient_as_a_test, user
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
 from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
 from twelvefold.core.events import Item

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types
 from pydantic import BaseModel, Field
 
-from tests.services.model.asking import Heard, asking, user
+from tests.services.model.builders import Heard, asking, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo

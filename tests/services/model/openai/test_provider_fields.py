@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests import strict
-from tests.services.model.asking import (
+from tests.services.model.builders import (
     Asked,
     Heard,
     asking,
