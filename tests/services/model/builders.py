@@ -1,4 +1,4 @@
-"""Builders that keep the stories of these tests short."""
+"""Builders of requests, settings and listeners for the tests of models."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +23,8 @@ ENROL = ToolSpec(
 
 
 @dataclass
-class Heard:
-    """A listener that remembers. `text_now` is what a reader sees after everything."""
+class RecordingListener:
+    """A listener that records. `text_now` is the text that remains visible at the end."""
 
     deltas: list[str] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
@@ -53,12 +53,12 @@ def output(call_id: str, text: str) -> Item:
     return {"type": "function_call_output", "call_id": call_id, "output": text}
 
 
-def asking(*items: Item, instructions: str = "Be brief.") -> ModelRequest:
+def model_request(*items: Item, instructions: str = "Be brief.") -> ModelRequest:
     return ModelRequest(instructions, items or (user("hello"),), (ENROL,))
 
 
-def patient_as_a_test(url: str, **changes: Any) -> ModelSettings:
-    """Settings whose waits a test can sit out."""
+def fast_settings(url: str, **changes: Any) -> ModelSettings:
+    """Return settings with short timeouts."""
     base: dict[str, Any] = {
         "base_url": url,
         "api_key": "sk-secret",
@@ -72,19 +72,19 @@ def patient_as_a_test(url: str, **changes: Any) -> ModelSettings:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What goes into every request."""
+class FixedSettings:
+    """The settings of every request."""
 
     model: str = "gpt-test"
     temperature: float | None = None
     max_output_tokens: int | None = None
 
 
-def received(api_format: ApiFormat, *events: bytes) -> tuple[ModelReply, Heard]:
-    """The reply out of these server-sent events, and what a listener heard of it."""
-    heard = Heard()
-    reply = api_format.new_reader(heard.text)
+def received(api_format: ApiFormat, *events: bytes) -> tuple[ModelReply, RecordingListener]:
+    """Return the reply of these server-sent events, and the listener of its text."""
+    listener = RecordingListener()
+    reply = api_format.new_reader(listener.text)
     for event in events:
         for data in SSEDecoder().feed(event):
             reply.add(data)
-    return reply.build(HASH, "gpt-asked"), heard
+    return reply.build(HASH, "gpt-requested"), listener

@@ -1,4 +1,4 @@
-"""What the demo model says and calls, from requests as the Responses API has them."""
+"""The rules of the demo model: requests of the Responses API to messages and calls."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,13 @@ FULL = "Error: DB-101 is full; find_alternatives gives courses with seats"
 
 
 def section(id: str, **more: object) -> dict[str, Any]:
-    told = {"section": id, "course": id[:-2], "title": "Practical SQL", "price_usd": 190.0}
-    return {**told, "seats_left": 3, "status": "open", "starts": "2027-01-04", **more}
+    row = {
+        "section": id,
+        "course": id[:-2],
+        "title": "Practical SQL",
+        "price_usd": 190.0,
+    }
+    return {**row, "seats_left": 3, "status": "open", "starts": "2027-01-04", **more}
 
 
 def course(*sections: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def assistant(text: str) -> list[Item]:
     return [{"type": "message", "role": "assistant", "content": text}]
 
 
-def told(tool: str, arguments: Mapping[str, Any], output: object) -> list[Item]:
+def call_with_result(tool: str, arguments: Mapping[str, Any], output: object) -> list[Item]:
     text = output if isinstance(output, str) else json.dumps(output)
     call = {"call_id": f"c{text}", "name": tool, "arguments": json.dumps(arguments)}
     return [
@@ -48,30 +53,30 @@ def told(tool: str, arguments: Mapping[str, Any], output: object) -> list[Item]:
     ]
 
 
-def asked(items: Sequence[Item], tools: Sequence[str] = ALL) -> Item:
+def reply_to(items: Sequence[Item], tools: Sequence[str] = ALL) -> Item:
     offered = [{"type": "function", "name": name, "parameters": {}} for name in tools]
     (item,) = reply({"model": "demo", "input": list(items), "tools": offered})
     return item
 
 
 def call(items: Sequence[Item], tools: Sequence[str] = ALL) -> tuple[str, dict[str, Any]]:
-    """What the model calls now, with its arguments."""
-    item = asked(items, tools)
+    """Return the next call with its arguments."""
+    item = reply_to(items, tools)
     assert item["type"] == "function_call", text_of(item.get("content"))
     return item["name"], json.loads(item["arguments"])
 
 
 def words(items: Sequence[Item], tools: Sequence[str] = ALL) -> str:
-    """What the model says now."""
-    item = asked(items, tools)
+    """Return the text of the next message."""
+    item = reply_to(items, tools)
     assert item["type"] == "message", item
     return text_of(item["content"])
 
 
-# What is said
+# Messages of the user
 
 
-def test_the_first_words_of_a_conversation_tell_what_it_is() -> None:
+def test_the_first_reply_says_that_this_is_the_demo_model() -> None:
     first = words(user("hello"))
 
     assert first == f"{NOTICE}Hello! {HELP}"
@@ -79,14 +84,19 @@ def test_the_first_words_of_a_conversation_tell_what_it_is() -> None:
     assert words([*user("hello"), *assistant(first), *user("what can you do?")]) == HELP
 
 
-def test_the_first_words_tell_it_after_tools_were_called_too() -> None:
-    said = words([*user("What am I enrolled in?"), *told("my_enrolments", {}, {"enrolments": []})])
+def test_the_first_reply_after_tool_calls_says_it_too() -> None:
+    text = words(
+        [
+            *user("What am I enrolled in?"),
+            *call_with_result("my_enrolments", {}, {"enrolments": []}),
+        ]
+    )
 
-    assert said == f"{NOTICE}You are not enrolled in any course."
+    assert text == f"{NOTICE}You are not enrolled in any course."
 
 
 @pytest.mark.parametrize(
-    ("said", "arguments"),
+    ("text", "arguments"),
     [
         ("I want to learn databases", {"text": "databases", "highest_price_usd": None}),
         ("Something on machine learning?", {"text": "machine learning", "highest_price_usd": None}),
@@ -95,24 +105,24 @@ def test_the_first_words_tell_it_after_tools_were_called_too() -> None:
         ("Spanish, 150 dollars or less", {"text": "spanish", "highest_price_usd": 150.0}),
     ],
 )
-def test_a_topic_is_searched(said: str, arguments: dict[str, Any]) -> None:
-    assert call(user(said)) == ("find_courses", {"topic": None, **arguments})
+def test_a_topic_is_searched(text: str, arguments: dict[str, Any]) -> None:
+    assert call(user(text)) == ("find_courses", {"topic": None, **arguments})
 
 
 @pytest.mark.parametrize(
-    ("said", "highest"), [("something cheaper than 200", 200.0), ("anything cheaper?", 189.0)]
+    ("text", "highest"), [("something cheaper than 200", 200.0), ("anything cheaper?", 189.0)]
 )
-def test_a_price_alone_narrows_the_last_search(said: str, highest: float) -> None:
-    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+def test_a_price_alone_narrows_the_last_search(text: str, highest: float) -> None:
+    before = [*user("databases"), *call_with_result("find_courses", {"text": "databases"}, FOUND)]
 
-    name, arguments = call([*before, *assistant("…"), *user(said)])
+    name, arguments = call([*before, *assistant("…"), *user(text)])
 
     assert name == "find_courses"
     assert arguments == {"text": "databases", "topic": None, "highest_price_usd": highest}
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("text", "code"),
     [
         ("sign me up for DB-101", "DB-101"),
         ("enrol me in db 101, if it costs under 200", "DB-101"),
@@ -124,29 +134,31 @@ def test_a_price_alone_narrows_the_last_search(said: str, highest: float) -> Non
         ("the cheapest", "DB-102"),
     ],
 )
-def test_a_course_is_looked_up(said: str, code: str) -> None:
-    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+def test_a_course_is_looked_up(text: str, code: str) -> None:
+    before = [*user("databases"), *call_with_result("find_courses", {"text": "databases"}, FOUND)]
 
-    assert call([*before, *assistant("…"), *user(said)]) == ("get_course", {"course_code": code})
+    assert call([*before, *assistant("…"), *user(text)]) == ("get_course", {"course_code": code})
 
 
-@pytest.mark.parametrize("said", ["What am I enrolled in?", "show my courses", "my schedule"])
-def test_enrolments_are_listed(said: str) -> None:
-    assert call(user(said)) == ("my_enrolments", {})
+@pytest.mark.parametrize("text", ["What am I enrolled in?", "show my courses", "my schedule"])
+def test_enrolments_are_listed(text: str) -> None:
+    assert call(user(text)) == ("my_enrolments", {})
 
 
 @pytest.mark.parametrize(
-    "said", ["hi", "", "help", "?!", "who are you", "thanks!", "no", "ok", "\ud800", "x" * 100_000]
+    "text", ["hi", "", "help", "?!", "who are you", "thanks!", "no", "ok", "\ud800", "x" * 100_000]
 )
-def test_whatever_is_said_has_an_answer(said: str) -> None:
-    assert asked(user(said))
+def test_any_message_has_an_answer(text: str) -> None:
+    assert reply_to(user(text))
 
 
 # Enrolling
 
 
-def test_a_looked_up_course_is_taken_when_that_was_the_wish() -> None:
-    looked_up = told("get_course", {"course_code": "DB-102"}, course(section("DB-102-A")))
+def test_enrol_follows_a_look_up_if_that_was_the_intent() -> None:
+    looked_up = call_with_result(
+        "get_course", {"course_code": "DB-102"}, course(section("DB-102-A"))
+    )
 
     assert call([*user("sign me up for DB-102"), *looked_up]) == (
         "enrol",
@@ -155,37 +167,39 @@ def test_a_looked_up_course_is_taken_when_that_was_the_wish() -> None:
     assert "Shall I sign you up for DB-102?" in words([*user("how much is DB-102"), *looked_up])
 
 
-def test_which_of_several_sections_is_asked_and_the_answer_taken() -> None:
+def test_the_student_chooses_among_several_sections() -> None:
     both = course(section("DB-102-A"), section("DB-102-B"))
-    looked_up = told("get_course", {"course_code": "DB-102"}, both)
+    looked_up = call_with_result("get_course", {"course_code": "DB-102"}, both)
     question = words([*user("sign me up for DB-102"), *looked_up])
-    one = told("get_course", {"course_code": "DB-102-B"}, course(section("DB-102-B")))
+    one = call_with_result("get_course", {"course_code": "DB-102-B"}, course(section("DB-102-B")))
     answer = [*user("sign me up"), *looked_up, *assistant(question), *user("the second"), *one]
 
     assert question.endswith("Which section do you want?")
     assert call(answer) == ("enrol", {"course_code": "DB-102-B"})
 
 
-def test_after_enrolling_comes_the_welcome_and_then_a_summary() -> None:
-    enrolled = [*user("enrol me in DB-102"), *told("enrol", {}, section("DB-102-A"))]
-    welcomed = told("send_welcome", {}, {"sent_to": "you@students.example"})
+def test_a_welcome_and_a_summary_follow_an_enrolment() -> None:
+    enrolled = [*user("enrol me in DB-102"), *call_with_result("enrol", {}, section("DB-102-A"))]
+    welcomed = call_with_result("send_welcome", {}, {"sent_to": "you@students.example"})
 
     assert call(enrolled) == ("send_welcome", {"course_code": "DB-102"})
-    said = words([*enrolled, *welcomed])
-    assert said.endswith("A welcome mail is on its way to you@students.example.")
-    assert "You are enrolled in DB-102-A Practical SQL, $190, starts 2027-01-04" in said
+    text = words([*enrolled, *welcomed])
+    assert text.endswith("A welcome mail is on its way to you@students.example.")
+    assert "You are enrolled in DB-102-A Practical SQL, $190, starts 2027-01-04" in text
 
 
 FULL_TURN = (
-    *told("get_course", {"course_code": "DB-101"}, course(section("DB-101-A", seats_left=0))),
-    *told("enrol", {"course_code": "DB-101"}, FULL),
+    *call_with_result(
+        "get_course", {"course_code": "DB-101"}, course(section("DB-101-A", seats_left=0))
+    ),
+    *call_with_result("enrol", {"course_code": "DB-101"}, FULL),
 )
-ALTERNATIVES = told(
+ALTERNATIVES = call_with_result(
     "find_alternatives", {"course_code": "DB-101"}, {"alternatives": [section("DB-102-A")]}
 )
 
 
-def test_a_full_course_is_tried_and_then_something_near_it_is_looked_for() -> None:
+def test_alternatives_are_searched_after_a_full_course() -> None:
     turn = [*user("sign me up for DB-101"), *FULL_TURN]
 
     assert call(turn[:3]) == ("enrol", {"course_code": "DB-101"})
@@ -206,35 +220,37 @@ def test_an_alternative_is_offered_and_a_yes_takes_it() -> None:
     "permission",
     ["if it is full, take whatever is closest", "or something similar", "otherwise SQL"],
 )
-def test_an_alternative_is_taken_at_once_if_the_user_said_so(permission: str) -> None:
+def test_an_alternative_is_taken_if_the_user_allowed_it(permission: str) -> None:
     turn = [*user(f"sign me up for DB-101, {permission}"), *FULL_TURN, *ALTERNATIVES]
-    taken = told("enrol", {"course_code": "DB-102-A"}, section("DB-102-A"))
-    welcomed = told("send_welcome", {}, {"sent_to": "you@students.example"})
+    taken = call_with_result("enrol", {"course_code": "DB-102-A"}, section("DB-102-A"))
+    welcomed = call_with_result("send_welcome", {}, {"sent_to": "you@students.example"})
 
     assert call(turn) == ("enrol", {"course_code": "DB-102-A"})
-    said = words([*turn, *taken, *welcomed])
-    assert "DB-101 is full, so I took the nearest. You are enrolled in DB-102-A" in said
+    text = words([*turn, *taken, *welcomed])
+    assert "DB-101 is full, so I took the nearest. You are enrolled in DB-102-A" in text
 
 
-def test_a_second_refusal_is_told_and_not_tried_for_ever() -> None:
-    refused_again = told("enrol", {"course_code": "DB-102-A"}, FULL.replace("101", "102"))
+def test_a_second_refusal_ends_the_attempts() -> None:
+    refused_again = call_with_result(
+        "enrol", {"course_code": "DB-102-A"}, FULL.replace("101", "102")
+    )
     turn = [*user("DB-101, or something similar"), *FULL_TURN, *ALTERNATIVES, *refused_again]
 
     assert words(turn).endswith("I could not enrol you: DB-102 is full.")
 
 
-def test_an_unknown_course_is_told_without_the_advice_for_models() -> None:
-    refused = told(
+def test_an_unknown_course_is_reported_without_the_advice_for_models() -> None:
+    refused = call_with_result(
         "get_course", {}, "Error: there is no course 'XX-9'; find_courses gives the codes"
     )
 
-    said = words([*user("enrol me in XX-900"), *refused])
+    text = words([*user("enrol me in XX-900"), *refused])
 
-    assert said.endswith("There is no course 'XX-9'. Tell me what you want to learn, and I search.")
+    assert text.endswith("There is no course 'XX-9'. Tell me what you want to learn, and I search.")
 
 
 def test_a_yes_to_a_list_asks_which() -> None:
-    before = [*user("databases"), *told("find_courses", {"text": "databases"}, FOUND)]
+    before = [*user("databases"), *call_with_result("find_courses", {"text": "databases"}, FOUND)]
 
     assert words([*before, *assistant("…"), *user("yes")]).startswith("Which course do you mean?")
 
@@ -242,15 +258,17 @@ def test_a_yes_to_a_list_asks_which() -> None:
 # Dropping
 
 
-def test_it_is_dropped_where_it_is_the_last_that_was_taken() -> None:
-    before = [*user("enrol me in DB-102"), *told("enrol", {}, section("DB-102-A"))]
+def test_it_refers_to_the_last_enrolment() -> None:
+    before = [*user("enrol me in DB-102"), *call_with_result("enrol", {}, section("DB-102-A"))]
 
     assert call([*before, *assistant("…"), *user("drop it")]) == ("drop", {"course_code": "DB-102"})
 
 
-def test_the_only_course_is_dropped_and_of_several_it_asks_which() -> None:
-    one = told("my_enrolments", {}, {"enrolments": [{"course": "DB-102"}]})
-    two = told("my_enrolments", {}, {"enrolments": [{"course": "DB-102"}, {"course": "PY-101"}]})
+def test_the_only_course_is_dropped_and_several_need_a_choice() -> None:
+    one = call_with_result("my_enrolments", {}, {"enrolments": [{"course": "DB-102"}]})
+    two = call_with_result(
+        "my_enrolments", {}, {"enrolments": [{"course": "DB-102"}, {"course": "PY-101"}]}
+    )
     start = user("drop my course, whichever")
 
     assert call(start) == ("my_enrolments", {})
@@ -264,14 +282,14 @@ def test_the_only_course_is_dropped_and_of_several_it_asks_which() -> None:
 # What holds always
 
 
-def test_a_tool_that_is_not_on_offer_is_not_called() -> None:
+def test_an_unavailable_tool_is_not_called() -> None:
     turn = [*user("sign me up for DB-101"), *FULL_TURN[:2]]
 
     assert "I would call enrol now, but it is not on offer." in words(turn, OPEN)
 
 
 def test_the_same_request_has_the_same_reply_and_another_has_another_call_id() -> None:
-    one, same, other = (asked(user(said)) for said in ("databases", "databases", "python"))
+    one, same, other = (reply_to(user(text)) for text in ("databases", "databases", "python"))
 
     assert one == same
     assert one["call_id"] != other["call_id"]
@@ -301,19 +319,17 @@ JSON = st.recursive(
 
 
 @given(
-    said=st.sampled_from(
+    text=st.sampled_from(
         ["yes", "drop it", "cheaper", "databases", "enrol me in DB-101", "the second"]
     ),
     again=st.sampled_from(["", "yes", "drop it", "anything cheaper?", "tell me more about it"]),
     calls=st.lists(st.tuples(st.sampled_from(ALL), JSON), max_size=4),
 )
-def test_whatever_the_tools_return_there_is_an_answer(
-    said: str, again: str, calls: list[tuple[str, Any]]
-) -> None:
-    answered = [item for tool, output in calls for item in told(tool, {}, output)]
+def test_any_tool_result_has_an_answer(text: str, again: str, calls: list[tuple[str, Any]]) -> None:
+    answered = [item for tool, output in calls for item in call_with_result(tool, {}, output)]
     later = [*assistant("…"), *user(again)] if again else []
 
-    assert asked([*user(said), *answered, *later])
+    assert reply_to([*user(text), *answered, *later])
 
 
 # Another workflow's tools
@@ -346,7 +362,7 @@ def other(*items: Item) -> Item:
 
 
 @pytest.mark.parametrize(
-    ("said", "tool", "arguments"),
+    ("text", "tool", "arguments"),
     [
         ("Add a note: buy milk", "add_note", {"text": "buy milk"}),
         ('write down "call Bob"', "add_note", {"text": "call Bob"}),
@@ -358,26 +374,28 @@ def other(*items: Item) -> Item:
         ("roll a die with 6 sides", "roll", {"sides": 6, "label": None}),
     ],
 )
-def test_the_tool_that_the_words_name_is_called(
-    said: str, tool: str, arguments: dict[str, Any]
+def test_the_tool_named_by_the_words_is_called(
+    text: str, tool: str, arguments: dict[str, Any]
 ) -> None:
-    item = other(*user(said))
+    item = other(*user(text))
 
     assert (item["name"], json.loads(item["arguments"])) == (tool, arguments)
 
 
-@pytest.mark.parametrize("said", ["hello", "send a letter", "roll a die", ""])
-def test_it_says_so_when_its_rules_do_not_know_what_to_do(said: str) -> None:
-    said_back = text_of(other(*user(said))["content"])
+@pytest.mark.parametrize("text", ["hello", "send a letter", "roll a die", ""])
+def test_a_message_without_a_matching_rule_is_reported(text: str) -> None:
+    answer = text_of(other(*user(text))["content"])
 
-    assert said_back.startswith(NOTICE)
-    assert "There are: add_note, list_notes, roll, send." in said_back
+    assert answer.startswith(NOTICE)
+    assert "There are: add_note, list_notes, roll, send." in answer
 
 
-def test_another_tools_result_is_passed_on() -> None:
-    said = text_of(other(*user("show my notes"), *told("list_notes", {}, '["tea"]'))["content"])
+def test_the_result_of_another_tool_is_shown() -> None:
+    text = text_of(
+        other(*user("show my notes"), *call_with_result("list_notes", {}, '["tea"]'))["content"]
+    )
 
-    assert said.endswith('list_notes says: ["tea"]')
+    assert text.endswith('list_notes says: ["tea"]')
 
 
 def test_a_request_without_tools_has_an_answer() -> None:
@@ -419,34 +437,34 @@ def with_own(
     tools: Sequence[str] = ALL,
     choice: object = None,
 ) -> Item:
-    """The reply to a request that brings tools of its own."""
+    """Return the reply to a request with the caller's tools."""
     offered = [*({"type": "function", "name": name, "parameters": {}} for name in tools), *own]
     (item,) = reply({"input": list(items), "tools": offered, "tool_choice": choice})
     return item
 
 
-def test_a_callers_tool_is_called_where_the_words_name_it() -> None:
+def test_a_callers_tool_named_by_the_words_is_called() -> None:
     item = with_own(user(IN_PARIS), WEATHER)
 
     assert (item["type"], item["name"]) == ("function_call", "get_weather")
     assert "Paris" in json.loads(item["arguments"])["location"]
 
 
-def test_what_it_said_is_told() -> None:
-    item = with_own([*user(IN_PARIS), *told("get_weather", {}, "sunny")], WEATHER)
+def test_the_result_of_a_callers_tool_is_shown() -> None:
+    item = with_own([*user(IN_PARIS), *call_with_result("get_weather", {}, "sunny")], WEATHER)
 
     assert text_of(item["content"]).endswith("get_weather says: sunny")
 
 
 @pytest.mark.parametrize("own", [(), (WEATHER,), (FORM,)])
-def test_where_they_do_not_the_academy_answers(own: Sequence[Mapping[str, Any]]) -> None:
+def test_other_messages_are_about_courses(own: Sequence[Mapping[str, Any]]) -> None:
     item = with_own(user("fill in: what am I enrolled in?"), *own)
 
     assert item["name"] == "my_enrolments"
 
 
 @pytest.mark.parametrize("tools", [ALL, []])
-def test_a_call_that_is_demanded_is_made(tools: Sequence[str]) -> None:
+def test_a_required_call_is_made(tools: Sequence[str]) -> None:
     named = {"type": "function", "name": "fill_in"}
 
     item = with_own(user("hello 3"), FORM, WEATHER, tools=tools, choice=named)
@@ -464,16 +482,16 @@ def test_a_call_that_is_demanded_is_made(tools: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("choice", ["auto", {"type": "function", "name": "other"}])
-def test_a_call_that_cannot_be_made_is_not_demanded(choice: object) -> None:
+def test_a_required_call_without_a_matching_tool_is_not_made(choice: object) -> None:
     assert with_own(user("hello"), WEATHER, choice=choice)["type"] == "message"
     assert with_own(user("hello"), tools=[], choice="required")["type"] == "message"
 
 
-def test_of_tools_that_fit_alike_the_callers_is_called_where_a_call_is_demanded() -> None:
+def test_a_required_call_prefers_the_callers_tool() -> None:
     assert with_own(user("New task: rain?"), WEATHER, choice="required")["name"] == "get_weather"
 
 
-def test_an_agent_that_has_to_call_a_tool_in_each_step_comes_to_an_end() -> None:
+def test_an_agent_with_a_required_call_in_each_step_ends() -> None:
     answer = {"type": "object", "properties": {"answer": {"type": "string"}}}
     last = {"type": "function", "name": "final_answer", "parameters": answer}
 
@@ -492,12 +510,12 @@ GREETER = {
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     ["hello", "Hello!", "hi there", "hey", "Good morning", "Hello demo, how are you today?", "HI"],
 )
 @pytest.mark.parametrize("tools", [[], [GREETER], [GREETER, WEATHER]])
-def test_a_greeting_is_answered_and_calls_no_tool(said: str, tools: list[Item]) -> None:
-    item = reply({"input": said, "tools": tools})[0]
+def test_a_greeting_is_answered_and_calls_no_tool(text: str, tools: list[Item]) -> None:
+    item = reply({"input": text, "tools": tools})[0]
 
     assert text_of(item["content"]).startswith(f"{NOTICE}Hello! ")
 
@@ -507,9 +525,9 @@ def test_a_greeting_in_the_enrolment_workflow_is_answered() -> None:
     assert with_own(user("hello"), GREETER)["type"] == "message"
 
 
-@pytest.mark.parametrize("said", ["say hello to Ann", "hello: Ann", "hi, say hello to Ann"])
-def test_a_sentence_that_names_a_tool_is_no_greeting(said: str) -> None:
-    item = reply({"input": said, "tools": [GREETER]})[0]
+@pytest.mark.parametrize("text", ["say hello to Ann", "hello: Ann", "hi, say hello to Ann"])
+def test_a_sentence_that_names_a_tool_is_not_a_greeting(text: str) -> None:
+    item = reply({"input": text, "tools": [GREETER]})[0]
 
     assert item["name"] == "say_hello"
 

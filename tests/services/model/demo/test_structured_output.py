@@ -1,4 +1,4 @@
-"""The demo model's structured answers are valid JSON that fits the schema."""
+"""The structured output of the demo model is valid for its schema."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types
 from pydantic import BaseModel, Field
 
-from tests.services.model.builders import Heard, asking, user
+from tests.services.model.builders import RecordingListener, model_request, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
@@ -166,7 +166,7 @@ def objects(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     ),
     text=st.text(max_size=40),
 )
-def test_any_schema_that_is_put_together_is_fitted(schema: Any, text: str) -> None:
+def test_a_generated_value_is_valid_for_any_schema(schema: Any, text: str) -> None:
     check(schema, text)
 
 
@@ -191,7 +191,7 @@ def test_a_pattern_that_cannot_be_matched_gives_an_empty_text(pattern: str) -> N
 # In a conversation
 
 
-def answered(text: str, form: Item, **more: Any) -> Any:
+def parsed_reply(text: str, form: Item, **more: Any) -> Any:
     (item,) = reply({"input": text, "text": {"format": form}, **more})
     return json.loads(text_of(item["content"]))
 
@@ -201,12 +201,12 @@ SCHEMA = {"type": "json_schema", "name": "person", "schema": Person.model_json_s
 
 @pytest.mark.parametrize("text", ["hello", "Jason is 25", "", "{}"])
 def test_json_schema_is_answered_with_json_that_fits(text: str) -> None:
-    Person.model_validate(answered(text, SCHEMA))
+    Person.model_validate(parsed_reply(text, SCHEMA))
 
 
 @pytest.mark.parametrize("text", ["hello", "give me JSON"])
 def test_json_object_is_answered_with_an_object(text: str) -> None:
-    value = answered(text, {"type": "json_object"})
+    value = parsed_reply(text, {"type": "json_object"})
 
     assert isinstance(value["answer"], str)
     assert NOTICE not in value["answer"]
@@ -222,16 +222,16 @@ def test_text_is_answered_with_text(form: Item | None) -> None:
 async def test_the_demo_model_answers_in_the_format_that_a_request_has() -> None:
     request = ModelRequest("", (user("hello"),), (), {"text": {"format": SCHEMA}})
 
-    demo_reply = await open_demo().reply(request, Heard())
+    demo_reply = await open_demo().reply(request, RecordingListener())
 
     Person.model_validate_json(text_of(demo_reply.items[0]["content"]))
 
 
 async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
     request = ModelRequest(
-        "", (user("enrol in CS-101"),), asking().tools, {"text": {"format": SCHEMA}}
+        "", (user("enrol in CS-101"),), model_request().tools, {"text": {"format": SCHEMA}}
     )
 
-    demo_reply = await open_demo().reply(request, Heard())
+    demo_reply = await open_demo().reply(request, RecordingListener())
 
     assert demo_reply.items[0]["name"] == "enrol"

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from tests.services.model.builders import Heard, asking, user
+from tests.services.model.builders import RecordingListener, model_request, user
 from tests.services.model.mock_server import MockServer, streams
 from twelvefold.core.events import Item
 from twelvefold.services.model import open_model
@@ -13,14 +13,14 @@ from twelvefold.services.model.scripted import calls, says
 BOTH = says("Let me see what there is.\n\n  Two spaces. ") + calls(("enrol", {"course": "CS 101"}))
 
 
-async def test_the_rules_get_the_request_as_a_server_would() -> None:
+async def test_the_rules_receive_the_request_body() -> None:
     bodies: list[dict[str, Any]] = []
 
     def rules(body: dict[str, Any]) -> list[Item]:
         bodies.append(body)
         return says("Hi")
 
-    await open_demo(rules).reply(asking(user("hello")), Heard())
+    await open_demo(rules).reply(model_request(user("hello")), RecordingListener())
 
     [body] = bodies
     assert body["input"] == [user("hello")]
@@ -28,13 +28,13 @@ async def test_the_rules_get_the_request_as_a_server_would() -> None:
     assert [tool["name"] for tool in body["tools"]] == ["enrol"]
 
 
-async def test_text_comes_in_small_pieces_and_the_rest_whole() -> None:
-    heard = Heard()
+async def test_text_is_streamed_in_small_pieces() -> None:
+    listener = RecordingListener()
 
-    reply = await open_demo(lambda _: BOTH).reply(asking(), heard)
+    reply = await open_demo(lambda _: BOTH).reply(model_request(), listener)
 
-    assert len(heard.deltas) == 8
-    assert heard.text_now == "Let me see what there is.\n\n  Two spaces. "
+    assert len(listener.deltas) == 8
+    assert listener.text_now == "Let me see what there is.\n\n  Two spaces. "
     assert reply.items[0] == BOTH[0]
     assert reply.items[1] == {**BOTH[1], "call_id": reply.items[1]["call_id"]}
     assert reply.model == "demo"
@@ -44,14 +44,15 @@ async def test_a_call_gets_an_id_that_depends_on_the_request_alone() -> None:
     model = open_demo(lambda _: BOTH)
 
     first, again, other = [
-        (await model.reply(asking(user(text)), Heard())).items[1]["call_id"] for text in "aab"
+        (await model.reply(model_request(user(text)), RecordingListener())).items[1]["call_id"]
+        for text in "aab"
     ]
 
     assert first == again != other
 
 
 @pytest.mark.parametrize("items", [says("Hello, you there."), says(""), BOTH])
-async def test_openais_own_client_takes_the_stream(server: MockServer, items: list[Item]) -> None:
+async def test_openais_client_reads_the_stream(server: MockServer, items: list[Item]) -> None:
     server.will(streams(response_events(items, b"{}")))
     async with (
         AsyncOpenAI(
@@ -67,5 +68,5 @@ async def test_openais_own_client_takes_the_stream(server: MockServer, items: li
     )
 
 
-def test_the_demo_stands_in_where_no_server_is_named() -> None:
+def test_the_demo_model_is_used_without_a_server() -> None:
     assert open_model(base_url="", api_key="", model="gpt-5").name == "demo"

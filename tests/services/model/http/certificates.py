@@ -1,4 +1,4 @@
-"""Certificates that live for one test: signed by themselves, or by an authority of our own."""
+"""Certificates for one test: self-signed, or signed by a test authority."""
 
 import datetime
 import ipaddress
@@ -22,7 +22,7 @@ class Issued:
     key: ec.EllipticCurvePrivateKey
 
     def write(self, path: Path) -> Path:
-        """Both as PEM."""
+        """Write both as PEM."""
         path.write_bytes(
             self.certificate.public_bytes(serialization.Encoding.PEM)
             + self.key.private_bytes(
@@ -46,7 +46,7 @@ def issue(
     is_authority: bool = False,
     days: tuple[int, int] = (-1, 1),
 ) -> Issued:
-    """A certificate for a host, valid between two days from now; signed by itself unless `by`."""
+    """Issue a certificate for a host, self-signed unless `by` is given; `days` is its validity."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(host)
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""A forwarding proxy that takes every request to one port of this machine."""
+"""A forwarding proxy that sends every request to one port of this machine."""
 
 import asyncio
 from contextlib import suppress
@@ -6,10 +6,10 @@ from typing import Self
 
 
 class ProxyServer:
-    """`asked` are the request lines it got, `headers` what came with them."""
+    """Records the request lines in `request_lines` and their headers in `headers`."""
 
     def __init__(self, target_port: int, *, status: int = 0) -> None:
-        self.asked: list[str] = []
+        self.request_lines: list[str] = []
         self.headers: list[dict[str, str]] = []
         self._target_port = target_port
         self._status = status
@@ -46,7 +46,7 @@ class ProxyServer:
             head = await reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")
             pairs = [line.partition(":") for line in lines if line]
-            self.asked.append(first)
+            self.request_lines.append(first)
             self.headers.append({name.lower(): value.strip() for name, _, value in pairs})
             if self._status:
                 writer.write(f"HTTP/1.1 {self._status} No\r\nContent-Length: 0\r\n\r\n".encode())

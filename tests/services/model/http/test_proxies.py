@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, by the environment's rules."""
+"""Selection of the proxy by the environment's variables."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_proxy_may_be_named_without_a_scheme() -> None:
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy:1080", "socks5h://proxy:1080", "ftp://proxy"])
-def test_a_proxy_of_another_kind_is_an_error_and_no_direct_connection(proxy: str) -> None:
+def test_an_unsupported_proxy_scheme_is_an_error(proxy: str) -> None:
     with pytest.raises(ModelUnavailable, match=r"HTTPS_PROXY: the proxy scheme .* NO_PROXY"):
         Proxies(https=proxy).for_url("https://a.example")
 
@@ -80,7 +80,7 @@ def test_any_other_host_goes_through_the_proxy(url: str, direct: str) -> None:
     assert proxies.for_url(url) is not None
 
 
-def test_without_settings_those_of_the_environment_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxies_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "http_proxy", "no_proxy", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://secure:3128")

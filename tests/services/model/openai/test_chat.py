@@ -6,8 +6,16 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import TypeAdapter
 
-from tests.services.model.builders import ENROL, HASH, Asked, asking, output, received, user
-from tests.services.model.streams import Said, chat_chunk, chat_events, chunk, sse
+from tests.services.model.builders import (
+    ENROL,
+    HASH,
+    FixedSettings,
+    model_request,
+    output,
+    received,
+    user,
+)
+from tests.services.model.streams import FakeReply, chat_chunk, chat_events, chunk, sse
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.errors import ErrorReceived, RetryableError
@@ -18,13 +26,17 @@ DONE = sse("[DONE]")
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
-def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(CHAT.encode(request, asked or Asked(), frozenset(without)))
+def sent(
+    request: ModelRequest, settings: FixedSettings | None = None, *without: str
+) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(
+        CHAT.encode(request, settings or FixedSettings(), frozenset(without))
+    )
     return body
 
 
 def messages(*items: Item) -> list[Item]:
-    everything: list[Item] = sent(asking(*items))["messages"]
+    everything: list[Item] = sent(model_request(*items))["messages"]
     assert everything[0] == SYSTEM
     return everything[1:]
 
@@ -33,7 +45,7 @@ HELLO = {"role": "user", "content": "hello"}
 
 
 def answers(*items: Item) -> list[Item]:
-    """The messages behind that of a user."""
+    """Return the messages after that of the user."""
     first, *others = messages(user("hello"), *items)
     assert first == HELLO
     return others
@@ -48,8 +60,8 @@ def calls(*deltas: Item) -> list[bytes]:
     return [*(chunk({"tool_calls": [delta]}) for delta in deltas), chunk({}, "tool_calls"), DONE]
 
 
-def test_a_request_is_a_streamed_one_that_counts_its_tokens() -> None:
-    assert sent(asking(user("hello"))) == {
+def test_a_request_asks_for_a_stream_with_usage() -> None:
+    assert sent(model_request(user("hello"))) == {
         "model": "gpt-test",
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -90,7 +102,7 @@ def test_text_and_calls_of_one_reply_are_one_message() -> None:
     ]
 
 
-def test_text_behind_calls_comes_before_their_results() -> None:
+def test_text_after_calls_is_sent_before_their_results() -> None:
     assert answers(
         function_call("a", "enrol", "{}"), message("One moment."), output("a", "ok")
     ) == [
@@ -103,7 +115,7 @@ def test_calls_without_text_have_no_content() -> None:
     assert answers(function_call("a", "enrol", "{}"), output("a", "ok"))[0]["content"] is None
 
 
-def test_texts_in_a_row_and_the_calls_behind_them_are_one_message() -> None:
+def test_consecutive_texts_and_their_calls_are_one_message() -> None:
     assert answers(message("One."), message("Two."), function_call("a", "enrol", "{}")) == [
         {"role": "assistant", "content": "One.\n\nTwo.", "tool_calls": [tool_call("a")]}
     ]
@@ -148,21 +160,21 @@ def test_reasoning_and_other_items_of_the_responses_api_are_not_sent() -> None:
         ),
     ],
 )
-def test_what_a_user_says_may_have_parts(content: Any, expected: Any) -> None:
-    said = {"type": "message", "role": "user", "content": content}
+def test_a_user_message_may_have_parts(content: Any, expected: Any) -> None:
+    sent_message = {"type": "message", "role": "user", "content": content}
 
-    assert messages(said) == [{"role": "user", "content": expected}]
+    assert messages(sent_message) == [{"role": "user", "content": expected}]
 
 
-def test_a_developer_is_the_system_to_most_servers() -> None:
-    body = sent(asking(user("hello"), {"role": "developer", "content": "x"}))
+def test_a_developer_message_is_sent_as_system() -> None:
+    body = sent(model_request(user("hello"), {"role": "developer", "content": "x"}))
 
     assert body["messages"] == [{"role": "system", "content": "Be brief.\n\nx"}, HELLO]
 
 
-def test_openais_own_types_take_the_request() -> None:
+def test_the_request_is_valid_for_openais_types() -> None:
     items = (user("a"), message("b"), function_call("c", "enrol", "{}"), output("c", "d"))
-    body = sent(asking(*items))
+    body = sent(model_request(*items))
 
     for item in body["messages"]:
         TypeAdapter(ChatCompletionMessageParam).validate_python(item)
@@ -170,24 +182,24 @@ def test_openais_own_types_take_the_request() -> None:
         TypeAdapter(ChatCompletionToolParam).validate_python(tool)
 
 
-def test_settings_of_the_operator_are_passed_on() -> None:
-    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+def test_the_operators_settings_are_sent() -> None:
+    body = sent(model_request(), FixedSettings("o3", temperature=0.0, max_output_tokens=100))
 
     assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("o3", 0.0, 100)
 
 
-def test_what_a_server_does_not_know_is_said_otherwise_or_not_at_all() -> None:
-    asked = Asked(max_output_tokens=100)
+def test_a_refused_part_is_replaced_or_left_out() -> None:
+    settings = FixedSettings(max_output_tokens=100)
 
-    body = sent(asking(), asked, "stream_options", "max_completion_tokens")
+    body = sent(model_request(), settings, "stream_options", "max_completion_tokens")
 
     assert "stream_options" not in body
     assert "max_completion_tokens" not in body
     assert body["max_tokens"] == 100
 
 
-def test_a_reply_tells_its_model_and_usage() -> None:
-    reply, _ = received(CHAT, *chat_events(Said("Hi", usage=(100, 20, 30, 5))))
+def test_a_reply_has_model_and_usage() -> None:
+    reply, _ = received(CHAT, *chat_events(FakeReply("Hi", usage=(100, 20, 30, 5))))
 
     assert reply.usage == Usage(100, 20, 30, 5)
     assert (reply.model, reply.request_hash, reply.ended) == ("gpt-test-2026", HASH, "completed")
@@ -203,29 +215,29 @@ def test_usage_may_come_with_the_last_choice_and_without_details() -> None:
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
-def test_an_early_end_is_a_reply_with_its_reason(ended: Any) -> None:
-    reply, heard = received(CHAT, *chat_events(Said("So far", ended=ended)))
+def test_a_truncated_reply_has_its_reason(ended: Any) -> None:
+    reply, listener = received(CHAT, *chat_events(FakeReply("So far", ended=ended)))
 
     assert reply.ended == ended
-    assert heard.text_now == "So far"
+    assert listener.text_now == "So far"
 
 
-def test_a_refusal_is_shown_and_kept_as_one() -> None:
-    reply, heard = received(
+def test_a_refusal_is_shown_and_stored_as_a_refusal() -> None:
+    reply, listener = received(
         CHAT, chunk({"refusal": "I can"}), chunk({"refusal": "not."}), chunk({}, "stop"), DONE
     )
 
     assert reply.items == (message("", refusal="I cannot."),)
-    assert heard.text_now == "I cannot."
+    assert listener.text_now == "I cannot."
 
 
-def test_reasoning_content_is_said_to_nobody() -> None:
-    reply, heard = received(
+def test_reasoning_content_is_not_shown() -> None:
+    reply, listener = received(
         CHAT, chunk({"reasoning_content": "hm"}), chunk({"content": "Hi"}), chunk({}, "stop"), DONE
     )
 
     assert reply.items == (message("Hi") | {"message_fields": {"reasoning_content": "hm"}},)
-    assert heard.text_now == "Hi"
+    assert listener.text_now == "Hi"
 
 
 def test_content_may_have_parts() -> None:
@@ -239,14 +251,14 @@ def test_content_may_have_parts() -> None:
 @pytest.mark.parametrize(
     "deltas",
     [
-        # as OpenAI sends them
+        # the format of OpenAI
         [
             {"index": 0, **tool_call("a", "")},
             {"index": 0, "function": {"arguments": '{"x"'}},
             {"index": 0, "function": {"arguments": ": 1}"}},
             {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
         ],
-        # in turns
+        # alternating
         [
             {"index": 0, **tool_call("a", '{"x"')},
             {"index": 1, **tool_call("b", '{"y"', "drop")},
@@ -271,7 +283,7 @@ def test_content_may_have_parts() -> None:
             {"index": 0, "id": "a", "function": {"name": None, "arguments": '{"x": 1}'}},
             {"index": 1, **tool_call("b", '{"y": 2}', "drop")},
         ],
-        # the name again with each piece
+        # the name repeated with each piece
         [
             {"index": 0, **tool_call("a", '{"x"')},
             {"index": 0, **tool_call("a", ": 1}")},
@@ -282,7 +294,7 @@ def test_content_may_have_parts() -> None:
             {"index": 0, "id": "a", "function": {"name": "enrol", "arguments": {"x": 1}}},
             {"index": 1, "id": "b", "function": {"name": "drop", "arguments": {"y": 2}}},
         ],
-        # with nothing in some
+        # empty pieces
         [
             {"index": 0, **tool_call("a", '{"x": 1}')},
             {"index": 0},
@@ -291,7 +303,7 @@ def test_content_may_have_parts() -> None:
         ],
     ],
 )
-def test_calls_are_put_together_however_they_come(deltas: list[Item]) -> None:
+def test_calls_are_assembled_from_any_pieces(deltas: list[Item]) -> None:
     reply, _ = received(CHAT, *calls(*deltas))
 
     assert reply.items == (
@@ -311,7 +323,7 @@ def test_a_call_without_id_gets_one_and_without_arguments_none() -> None:
     )
 
 
-def test_whole_calls_without_index_and_id_are_as_many_as_they_are() -> None:
+def test_whole_calls_without_index_and_id_are_separate() -> None:
     bare = {"function": {"name": "enrol", "arguments": {"x": 1}}}
 
     reply, _ = received(CHAT, *calls(bare, bare))
@@ -319,7 +331,7 @@ def test_whole_calls_without_index_and_id_are_as_many_as_they_are() -> None:
     assert [item["arguments"] for item in reply.items] == ['{"x": 1}', '{"x": 1}']
 
 
-def test_one_id_for_two_calls_is_kept_as_it_is() -> None:
+def test_an_id_shared_by_two_calls_is_unchanged() -> None:
     reply, _ = received(
         CHAT, *calls({"index": 0, **tool_call("a", "{}")}, {"index": 1, **tool_call("a", "{}")})
     )
@@ -327,17 +339,17 @@ def test_one_id_for_two_calls_is_kept_as_it_is() -> None:
     assert [item["call_id"] for item in reply.items] == ["a", "a"]
 
 
-def test_a_character_split_over_two_chunks_is_put_together() -> None:
+def test_a_character_split_over_two_chunks_is_joined() -> None:
     halves = [b"a\\ud83d", b"\\ude00b", b"\\ud83dc", b"d\\ud83d"]
     chunks = [b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % half for half in halves]
 
-    reply, heard = received(CHAT, *chunks, chunk({}, "stop"), DONE)
+    reply, listener = received(CHAT, *chunks, chunk({}, "stop"), DONE)
 
-    assert heard.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
+    assert listener.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
     assert reply.items == (message("a😀b\ufffdcd\ufffd"),)
 
 
-def test_a_character_split_within_arguments_is_put_together() -> None:
+def test_a_character_split_within_arguments_is_joined() -> None:
     halves = [b'{\\"x\\": \\"\\ud83d', b'\\ude00\\"}']
     begin = (
         b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"enrol",'
@@ -349,54 +361,54 @@ def test_a_character_split_within_arguments_is_put_together() -> None:
     assert reply.items == (function_call("a", "enrol", '{"x": "😀"}'),)
 
 
-def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
-    said = {"role": "assistant", "content": "Hi", "tool_calls": [tool_call("a")]}
-    whole = chat_chunk([{"index": 0, "message": said, "finish_reason": "tool_calls"}])
+def test_a_whole_reply_without_a_stream_is_read() -> None:
+    sent_message = {"role": "assistant", "content": "Hi", "tool_calls": [tool_call("a")]}
+    whole = chat_chunk([{"index": 0, "message": sent_message, "finish_reason": "tool_calls"}])
 
-    reply, heard = received(CHAT, sse(whole))
+    reply, listener = received(CHAT, sse(whole))
 
     assert reply.items == (message("Hi"), function_call("a", "enrol", "{}"))
-    assert heard.text_now == "Hi"
+    assert listener.text_now == "Hi"
 
 
 @pytest.mark.parametrize("end", [[chunk({}, "stop")], [DONE]])
-def test_either_a_reason_or_the_last_word_ends_a_reply(end: list[bytes]) -> None:
+def test_a_finish_reason_or_done_completes_a_reply(end: list[bytes]) -> None:
     reply, _ = received(CHAT, chunk({"content": "Hi"}), *end)
 
     assert reply.items == (message("Hi"),)
 
 
 @pytest.mark.parametrize("events", [[], [chunk({"content": "Hi"})], [DONE]])
-def test_without_either_or_without_anything_it_is_void(events: list[bytes]) -> None:
+def test_a_reply_without_an_end_is_retried(events: list[bytes]) -> None:
     with pytest.raises(RetryableError, match="the stream ended before the reply was complete"):
         received(CHAT, *events)
 
 
 def test_an_empty_reply_is_an_empty_message() -> None:
-    reply, heard = received(CHAT, chunk({"role": "assistant", "content": ""}), chunk({}, "stop"))
+    reply, listener = received(CHAT, chunk({"role": "assistant", "content": ""}), chunk({}, "stop"))
 
     assert reply.items == (message(""),)
-    assert heard.deltas == []
+    assert listener.deltas == []
 
 
 @pytest.mark.parametrize(
     ("event", "error"),
     [({"error": {"code": 502}}, {"code": 502}), ({"error": "bad"}, {"message": "bad"})],
 )
-def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item) -> None:
+def test_an_error_within_a_stream_is_raised(event: Item, error: Item) -> None:
     with pytest.raises(ErrorReceived) as caught:
         received(CHAT, chunk({"content": "Hi"}), sse(event))
 
     assert caught.value.error == error
 
 
-def test_a_reply_that_the_server_broke_off_is_void() -> None:
+def test_a_reply_that_the_server_aborted_is_retried() -> None:
     with pytest.raises(RetryableError, match="the server broke off the reply"):
         received(CHAT, chunk({"content": "Hi"}), chunk({}, "error"))
 
 
 @pytest.mark.parametrize("data", ['{"choices": [', "[1]", '{"choices": 7}', "[" * 100_000])
-def test_what_is_no_chunk_is_void(data: str) -> None:
+def test_an_invalid_chunk_is_retried(data: str) -> None:
     with pytest.raises(RetryableError, match=r"malformed JSON|is not a chunk"):
         received(CHAT, f"data: {data}\n\n".encode())
 
@@ -434,18 +446,20 @@ SCHEMA: Item = {"type": "json_schema", "name": "answer", "schema": {"type": "obj
         ),
     ],
 )
-def test_what_a_caller_asks_for_is_said_in_this_apis_words(
+def test_options_are_translated_for_this_api(
     options: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    plain = sent(asking())
+    plain = sent(model_request())
 
-    assert sent(replace(asking(), options=options)) == plain | expected
+    assert sent(replace(model_request(), options=options)) == plain | expected
 
 
-def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
-    request = replace(asking(), options={"temperature": 0.0, "max_output_tokens": 16})
+def test_the_callers_options_override_the_settings() -> None:
+    request = replace(model_request(), options={"temperature": 0.0, "max_output_tokens": 16})
 
-    body = sent(request, Asked(temperature=0.5, max_output_tokens=99), "max_completion_tokens")
+    body = sent(
+        request, FixedSettings(temperature=0.5, max_output_tokens=99), "max_completion_tokens"
+    )
 
     assert (body["temperature"], body["max_tokens"]) == (0.0, 16)
 
@@ -454,11 +468,11 @@ def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
     ("wanted", "limit", "is_sent"),
     [(2_000_000, 100, 100), (16, 100, 16), (None, 100, 100), (16, None, 16), (None, None, None)],
 )
-def test_no_caller_can_raise_the_operators_limit(
+def test_the_operators_limit_bounds_the_callers(
     wanted: int | None, limit: int | None, is_sent: int | None
 ) -> None:
     options = {"max_output_tokens": wanted} if wanted else {}
 
-    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+    body = sent(replace(model_request(), options=options), FixedSettings(max_output_tokens=limit))
 
     assert body.get("max_completion_tokens") == is_sent

@@ -1,4 +1,4 @@
-"""What servers other than OpenAI's send as Chat Completions streams, and what is read of it."""
+"""Chat Completions streams of other servers than OpenAI's."""
 
 import json
 from typing import Any
@@ -19,14 +19,14 @@ STOP = chunk({}, "stop")
 def piece(
     index: Any = None, id: Any = None, name: str | None = None, arguments: Any = None
 ) -> dict[str, Any]:
-    """One element of `delta.tool_calls`, with what is not None."""
+    """Return an element of `delta.tool_calls` without None values."""
     function = {"name": name, "arguments": arguments}
     outer = {"index": index, "id": id, "function": {k: v for k, v in function.items() if v}}
     return {key: value for key, value in outer.items() if value is not None}
 
 
 def calls_of(*deltas: object, finish: str | None = "tool_calls") -> list[tuple[str, str, str]]:
-    """Id, name and arguments of the calls that these pieces make, one chunk each."""
+    """Return id, name and arguments of the calls from these pieces, one chunk each."""
     reply, _ = received(
         CHAT, *(chunk({"tool_calls": [d]}) for d in deltas), chunk({}, finish), DONE
     )
@@ -70,7 +70,7 @@ def test_calls_without_id_whose_arguments_come_in_pieces_are_two() -> None:
     assert found == [(made_up(0), "add", '{"a":1}'), (made_up(1), "add", '{"a":2}')]
 
 
-def test_two_objects_run_together_are_two_calls() -> None:
+def test_two_concatenated_objects_are_two_calls() -> None:
     found = calls_of(piece(0, "a", "add", '{"a": 1}'), piece(0, None, None, ' {"a": 2}'))
 
     assert found == [("a", "add", '{"a": 1}'), (made_up(1), "add", '{"a": 2}')]
@@ -79,7 +79,7 @@ def test_two_objects_run_together_are_two_calls() -> None:
 @pytest.mark.parametrize("empty", ["{}", "null", "{} ", {}])
 @pytest.mark.parametrize("rest", [['{"a":1}'], ['{"a"', ":1}"]])
 @pytest.mark.parametrize("id", ["a", None])
-def test_an_empty_object_before_the_arguments_is_none_of_them(
+def test_an_empty_object_before_the_arguments_is_ignored(
     empty: Any, rest: list[str], id: Any
 ) -> None:
     found = calls_of(piece(0, "a", "add", empty), *(piece(0, id, None, text) for text in rest))
@@ -91,7 +91,7 @@ def test_an_empty_object_alone_is_a_call_without_arguments() -> None:
     assert calls_of(piece(0, "a", "now", "{}")) == [("a", "now", "{}")]
 
 
-def test_an_empty_object_behind_the_arguments_is_none_of_them() -> None:
+def test_an_empty_object_after_the_arguments_is_ignored() -> None:
     assert calls_of(piece(0, "a", "add", '{"a":1}'), piece(0, None, None, "{}")) == [
         ("a", "add", '{"a":1}')
     ]
@@ -170,18 +170,18 @@ def test_arguments_that_were_encoded_twice_are_an_object() -> None:
     assert calls_of(piece(0, "a", "add", json.dumps('{"a":1}'))) == [("a", "add", '{"a":1}')]
 
 
-def test_arguments_that_are_no_json_are_kept_as_they_came() -> None:
+def test_invalid_json_arguments_are_unchanged() -> None:
     assert calls_of(piece(0, "a", "add", '{"a": 1, "b": ')) == [("a", "add", '{"a": 1, "b": ')]
 
 
-def test_a_call_without_a_function_has_its_fields_itself() -> None:
+def test_a_call_without_function_has_the_fields_itself() -> None:
     flat = {"index": 0, "id": "a", "name": "add", "arguments": '{"a":1}'}
 
     assert calls_of(flat) == [("a", "add", '{"a":1}')]
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [], {"index": 0}, {"index": 0, "function": None}])
-def test_what_is_no_call_is_ignored(odd: object) -> None:
+def test_an_invalid_call_is_ignored(odd: object) -> None:
     assert calls_of(piece(0, "a", "add", '{"a":1}'), odd) == [("a", "add", '{"a":1}')]
 
 
@@ -209,7 +209,7 @@ def test_a_legacy_function_call_beside_the_same_tool_call_is_one() -> None:
 
 
 @pytest.mark.parametrize("finish", ["stop", "STOP", "end_turn", "function_call", None])
-def test_calls_count_whatever_the_reason(finish: str | None) -> None:
+def test_calls_are_read_with_any_finish_reason(finish: str | None) -> None:
     assert calls_of(piece(0, "a", "add", "{}"), finish=finish) == [("a", "add", "{}")]
 
 
@@ -217,7 +217,7 @@ def test_calls_count_whatever_the_reason(finish: str | None) -> None:
 
 
 @pytest.mark.parametrize("calls", [None, [], {}])
-def test_no_tool_calls_are_none(calls: object) -> None:
+def test_empty_tool_calls_are_ignored(calls: object) -> None:
     reply, _ = received(CHAT, chunk({"content": "hi", "tool_calls": calls}), STOP)
 
     assert reply.items == (message("hi"),)
@@ -239,22 +239,22 @@ def test_no_tool_calls_are_none(calls: object) -> None:
 def test_content_may_be_a_list_of_parts(content: object, field: str) -> None:
     choice = {"index": 0, field: {"role": "assistant", "content": content}}
 
-    reply, heard = received(CHAT, sse({"choices": [choice]}), STOP)
+    reply, listener = received(CHAT, sse({"choices": [choice]}), STOP)
 
     assert reply.items == (message("hi"),)
-    assert heard.text_now == "hi"
+    assert listener.text_now == "hi"
 
 
-def test_a_whole_message_behind_its_deltas_is_not_said_twice() -> None:
+def test_a_whole_message_after_its_deltas_is_not_repeated() -> None:
     whole = {"choices": [{"message": {"content": "hi you"}, "finish_reason": "stop"}]}
 
-    reply, heard = received(CHAT, chunk({"content": "hi"}), sse(whole), DONE)
+    reply, listener = received(CHAT, chunk({"content": "hi"}), sse(whole), DONE)
 
     assert reply.items == (message("hi you"),)
-    assert heard.deltas == ["hi", " you"]
+    assert listener.deltas == ["hi", " you"]
 
 
-def test_the_text_of_the_older_completions_is_text() -> None:
+def test_the_text_of_the_completions_api_is_read() -> None:
     choices = [{"index": 0, "text": "h"}, {"index": 0, "text": "i", "finish_reason": "stop"}]
 
     reply, _ = received(CHAT, *(sse({"choices": [one]}) for one in choices))
@@ -279,14 +279,14 @@ def test_other_choices_are_ignored() -> None:
         {"choices": [{"index": 0, "delta": {}, "message": ""}]},
     ],
 )
-def test_odd_chunks_do_no_harm(odd: Item) -> None:
+def test_unusual_chunks_are_tolerated(odd: Item) -> None:
     reply, _ = received(CHAT, sse(odd), chunk({"content": "hi"}), STOP)
 
     assert reply.items == (message("hi"),)
 
 
 @pytest.mark.parametrize("nothing", [b"data:\n\n", b"data:  \n\n"])
-def test_an_event_without_data_only_keeps_the_connection_open(nothing: bytes) -> None:
+def test_an_event_without_data_is_a_heartbeat(nothing: bytes) -> None:
     reply, _ = received(CHAT, nothing, chunk({"content": "hi"}), nothing, STOP)
 
     assert reply.items == (message("hi"),)
@@ -308,13 +308,13 @@ def test_an_event_without_data_only_keeps_the_connection_open(nothing: bytes) ->
         ("sensitive", "content_filter"),
     ],
 )
-def test_servers_have_their_own_words_for_an_end(reason: str, ended: str) -> None:
+def test_other_finish_reasons_are_recognized(reason: str, ended: str) -> None:
     reply, _ = received(CHAT, chunk({"content": "hi"}), chunk({}, reason))
 
     assert reply.ended == ended
 
 
-def test_a_second_reason_does_not_hide_the_first() -> None:
+def test_the_first_finish_reason_is_kept() -> None:
     reply, _ = received(CHAT, chunk({"content": "hi"}, "length"), STOP)
 
     assert reply.ended == "max_output_tokens"
@@ -327,17 +327,17 @@ def test_a_second_reason_does_not_hide_the_first() -> None:
         "function_call_filter: MALFORMED_FUNCTION_CALL",
     ],
 )
-def test_a_reply_that_the_server_gave_up_is_void(reason: str) -> None:
+def test_a_failure_as_finish_reason_is_retried(reason: str) -> None:
     with pytest.raises(RetryableError, match="broke off the reply"):
         received(CHAT, chunk({"content": "hi"}), chunk({}, reason))
 
 
-def test_an_empty_reason_is_none() -> None:
+def test_an_empty_finish_reason_is_ignored() -> None:
     with pytest.raises(RetryableError, match="ended before"):
         received(CHAT, chunk({"content": "h"}, ""), chunk({"content": "i"}, ""))
 
 
-def test_usage_behind_the_text_ends_a_reply_that_has_no_other_end() -> None:
+def test_usage_after_the_text_completes_a_reply() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
 
     reply, _ = received(CHAT, chunk({"content": "hi"}), sse({"choices": [], "usage": usage}))
@@ -348,7 +348,7 @@ def test_usage_behind_the_text_ends_a_reply_that_has_no_other_end() -> None:
 @pytest.mark.parametrize(
     "done", [b"data: [DONE] \n\n", b"data:[DONE]\n\n", b"data: [DONE]\r\n\r\n"]
 )
-def test_the_last_word_may_have_blanks_around_it(done: bytes) -> None:
+def test_done_may_have_blanks_around_it(done: bytes) -> None:
     reply, _ = received(CHAT, chunk({"content": "hi"}), done)
 
     assert reply.items == (message("hi"),)
@@ -358,7 +358,7 @@ def test_the_last_word_may_have_blanks_around_it(done: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "text"),
     [
         ({"error": {"message": "bad", "code": 400}}, "bad"),
         ({"error": "bad"}, "bad"),
@@ -377,14 +377,14 @@ def test_the_last_word_may_have_blanks_around_it(done: bytes) -> None:
         ),
     ],
 )
-def test_an_error_within_a_stream_is_no_reply(event: Item, said: str) -> None:
+def test_an_error_within_a_stream_is_recognized(event: Item, text: str) -> None:
     with pytest.raises(ErrorReceived) as caught:
         received(CHAT, chunk({"content": "hi"}), sse(event), DONE)
 
-    assert caught.value.error["message"] == said
+    assert caught.value.error["message"] == text
 
 
-def test_an_error_that_stands_in_the_stream_without_data_is_no_reply() -> None:
+def test_an_error_without_a_data_field_is_recognized() -> None:
     raw = b'{"error": {"message": "bad"}}\n\n'
 
     with pytest.raises(ErrorReceived, match="bad"):
@@ -392,7 +392,7 @@ def test_an_error_that_stands_in_the_stream_without_data_is_no_reply() -> None:
 
 
 @pytest.mark.parametrize("error", [None, {}, "", False])
-def test_no_error_is_none(error: object) -> None:
+def test_an_empty_error_is_ignored(error: object) -> None:
     last = {"choices": [{"delta": {}, "finish_reason": "stop", "error": error}], "error": error}
 
     reply, _ = received(CHAT, chunk({"content": "hi"}), sse(last))
@@ -421,7 +421,7 @@ U31: Item = {"prompt_tokens": 3, "completion_tokens": 1}
         {"choices": [], "usage": None, "meta": {"usage": U31}},
     ],
 )
-def test_usage_is_read_wherever_it_stands(last: Item) -> None:
+def test_usage_is_read_from_every_known_field(last: Item) -> None:
     reply, _ = received(CHAT, chunk({"content": "hi"}, "stop"), sse(last), DONE)
 
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 1)
@@ -440,7 +440,7 @@ def test_usage_is_read_wherever_it_stands(last: Item) -> None:
         {"prompt_tokens": "?", "completion_tokens": "nan"},
     ],
 )
-def test_nothing_behind_real_values_changes_them(later: object) -> None:
+def test_empty_usage_after_real_values_is_ignored(later: object) -> None:
     usage: Item = {**U31, "prompt_tokens_details": {"cached_tokens": 2.0}}
     first = {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}], "usage": usage}
 
@@ -449,7 +449,7 @@ def test_nothing_behind_real_values_changes_them(later: object) -> None:
     assert reply.usage == Usage(3, 1, 2)
 
 
-def test_usage_that_grows_with_every_chunk_is_that_of_the_last() -> None:
+def test_growing_usage_is_that_of_the_last_chunk() -> None:
     usages: list[Item] = [{**U31, "completion_tokens": n} for n in (1, 2, 3)]
     chunks = [sse({"choices": [{"delta": {"content": "x"}}], "usage": one}) for one in usages]
 
@@ -458,7 +458,7 @@ def test_usage_that_grows_with_every_chunk_is_that_of_the_last() -> None:
     assert reply.usage == Usage(3, 3)
 
 
-def test_reasoning_that_only_the_total_counts_is_output() -> None:
+def test_reasoning_in_the_total_only_counts_as_output() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 100}
 
     reply, _ = received(

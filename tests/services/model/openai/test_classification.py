@@ -8,7 +8,7 @@ from twelvefold.services.model.openai.failures.classification import (
     parse_error_response,
 )
 
-ASKED = RequestContext("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
+CONTEXT = RequestContext("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
 DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
 
 
@@ -29,10 +29,10 @@ DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
         ({}, None),
     ],
 )
-def test_the_servers_word_on_when_to_come_back(
+def test_the_retry_delay_is_read_from_headers(
     headers: dict[str, str], after_s: float | None
 ) -> None:
-    fault = classify(ErrorResponse(429, {}, headers), ASKED)
+    fault = classify(ErrorResponse(429, {}, headers), CONTEXT)
 
     assert isinstance(fault, RetryableError)
     assert fault.retry_after_s == after_s
@@ -49,20 +49,20 @@ def test_the_servers_word_on_when_to_come_back(
         ("later", None),
     ],
 )
-def test_gemini_says_when_to_come_back_in_its_error(details: object, after_s: float | None) -> None:
-    fault = classify(ErrorResponse(429, {"details": details}, {}), ASKED)
+def test_the_retry_delay_is_read_from_geminis_error(details: object, after_s: float | None) -> None:
+    fault = classify(ErrorResponse(429, {"details": details}, {}), CONTEXT)
 
     assert isinstance(fault, RetryableError)
     assert fault.retry_after_s == after_s
-    header = classify(ErrorResponse(429, {"details": details}, {"retry-after": "3"}), ASKED)
+    header = classify(ErrorResponse(429, {"details": details}, {"retry-after": "3"}), CONTEXT)
     assert isinstance(header, RetryableError)
     assert header.retry_after_s == 3.0
 
 
-def test_a_servers_words_are_one_short_line_without_the_key() -> None:
-    said = "key sk-secret\nis\x1b[1m bad \ud83d " + "x" * 1_000
+def test_a_servers_text_is_one_short_line_without_the_key() -> None:
+    text = "key sk-secret\nis\x1b[1m bad \ud83d " + "x" * 1_000
 
-    quoted = ASKED.sanitize(said)
+    quoted = CONTEXT.sanitize(text)
 
     assert quoted.startswith("key … is\ufffd[1m bad \ufffd xxx")
     assert len(quoted) == 300
@@ -70,7 +70,7 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "said"),
+    ("kind", "body", "text"),
     [
         ("text/html", b"<html>Bad Gateway", "HTTP 502"),
         ("text/plain", b"\n<!doctype html><p>Bad Gateway", "HTTP 502"),
@@ -93,8 +93,8 @@ def test_a_servers_words_are_one_short_line_without_the_key() -> None:
         ("", b"", "HTTP 502"),
     ],
 )  # fmt: skip
-def test_a_refusal_is_read_whatever_it_is_written_in(kind: str, body: bytes, said: str) -> None:
-    fault = classify(parse_error_response(502, {"content-type": kind}, body), ASKED)
+def test_an_error_is_parsed_in_any_format(kind: str, body: bytes, text: str) -> None:
+    fault = classify(parse_error_response(502, {"content-type": kind}, body), CONTEXT)
 
     assert isinstance(fault, RetryableError)
-    assert fault.reason == said
+    assert fault.reason == text

@@ -1,4 +1,4 @@
-"""The client against a server that refuses, stalls, breaks off and repeats itself."""
+"""The client with a server that refuses, stalls, truncates and repeats replies."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, asking, output, patient_as_a_test, user
+from tests.services.model.builders import (
+    RecordingListener,
+    fast_settings,
+    model_request,
+    output,
+    user,
+)
 from tests.services.model.mock_server import (
     Behaviour,
     MockServer,
@@ -23,7 +29,7 @@ from tests.services.model.mock_server import (
     streams,
 )
 from tests.services.model.streams import (
-    Said,
+    FakeReply,
     chat_events,
     chunk,
     response,
@@ -37,25 +43,25 @@ from twelvefold.services.model import open_model
 from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import Api, OpenAIModel
 
-HELLO = Said("Hello, you there.")
+HELLO = FakeReply("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS: list[Api] = ["responses", "chat"]
 Ask = Callable[..., Awaitable[ModelReply]]
 
 
-class Asker:
-    """Asks the mock server, with one client for each test."""
+class ModelClient:
+    """A client of the mock server, one for each test."""
 
     def __init__(self, server: MockServer, api: Api) -> None:
         self.api: Api = api
         self.server = server
-        self.heard = Heard()
+        self.listener = RecordingListener()
         self.model = self._new()
 
     def _new(self, **changes: Any) -> OpenAIModel:
-        return OpenAIModel(patient_as_a_test(self.server.url, **{"api": self.api, **changes}))
+        return OpenAIModel(fast_settings(self.server.url, **{"api": self.api, **changes}))
 
-    async def impatient(self, **changes: Any) -> None:
+    async def reopen(self, **changes: Any) -> None:
         await self.model.close()
         self.model = self._new(**changes)
 
@@ -69,11 +75,11 @@ class Asker:
 
     @property
     def half(self) -> list[bytes]:
-        """The events until some of the text was shown."""
+        """The events up to a part of the text."""
         return self.events[: len(self.events) // 2]
 
     async def reply(self) -> ModelReply:
-        return await self.model.reply(asking(), self.heard)
+        return await self.model.reply(model_request(), self.listener)
 
     async def fault(self) -> ServiceFault:
         with pytest.raises(ServiceFault) as caught:
@@ -82,8 +88,8 @@ class Asker:
 
 
 @pytest.fixture(params=APIS)
-async def ask(request: pytest.FixtureRequest, server: MockServer) -> AsyncIterator[Asker]:
-    asker = Asker(server, request.param)
+async def client(request: pytest.FixtureRequest, server: MockServer) -> AsyncIterator[ModelClient]:
+    asker = ModelClient(server, request.param)
     yield asker
     await asker.model.close()
 
@@ -91,81 +97,81 @@ async def ask(request: pytest.FixtureRequest, server: MockServer) -> AsyncIterat
 # Requests
 
 
-async def test_a_request_is_json_with_the_key_at_the_apis_path(ask: Asker) -> None:
-    ask.server.will(ask.good)
+async def test_a_request_is_json_with_the_key_at_the_apis_path(client: ModelClient) -> None:
+    client.server.will(client.good)
 
-    reply = await ask.reply()
+    reply = await client.reply()
 
-    [call] = ask.server.calls
-    assert call.path == {"responses": "/v1/responses", "chat": "/v1/chat/completions"}[ask.api]
+    [call] = client.server.calls
+    assert call.path == {"responses": "/v1/responses", "chat": "/v1/chat/completions"}[client.api]
     assert call.headers["authorization"] == "Bearer sk-secret"
     assert call.headers["content-type"] == "application/json"
     assert call.headers["accept"] == "text/event-stream"
     assert reply.request_hash == hashlib.sha256(call.raw).hexdigest()
 
 
-async def test_a_request_says_how_many_instances_it_has_come_through(ask: Asker) -> None:
-    ask.server.will(ask.good)
+async def test_a_request_counts_the_instances_it_passed(client: ModelClient) -> None:
+    client.server.will(client.good)
 
-    await ask.reply()
-    await ask.model.reply(replace(asking(), hops=3), ask.heard)
+    await client.reply()
+    await client.model.reply(replace(model_request(), hops=3), client.listener)
 
-    hops = [call.headers["x-twelvefold-hops"] for call in ask.server.calls]
+    hops = [call.headers["x-twelvefold-hops"] for call in client.server.calls]
     assert hops == ["1", "4"]
 
 
-async def test_without_a_key_none_is_sent(ask: Asker) -> None:
-    await ask.impatient(api_key="")
-    ask.server.will(ask.good)
+async def test_without_a_key_none_is_sent(client: ModelClient) -> None:
+    await client.reopen(api_key="")
+    client.server.will(client.good)
 
-    await ask.reply()
+    await client.reply()
 
-    assert "authorization" not in ask.server.calls[0].headers
+    assert "authorization" not in client.server.calls[0].headers
 
 
-async def test_the_same_request_has_the_same_hash(ask: Asker) -> None:
-    ask.server.will(ask.good)
+async def test_the_same_request_has_the_same_hash(client: ModelClient) -> None:
+    client.server.will(client.good)
 
-    hashes = {(await ask.reply()).request_hash for _ in range(2)}
-    other = await ask.model.reply(asking(user("else")), ask.heard)
+    hashes = {(await client.reply()).request_hash for _ in range(2)}
+    other = await client.model.reply(model_request(user("else")), client.listener)
 
     assert len(hashes) == 1
     assert other.request_hash not in hashes
 
 
-async def test_a_connection_is_used_again(ask: Asker) -> None:
-    ask.server.will(ask.good)
+async def test_a_connection_is_used_again(client: ModelClient) -> None:
+    client.server.will(client.good)
 
     for _ in range(5):
-        await ask.reply()
+        await client.reply()
 
-    assert ask.server.connections == 1
+    assert client.server.connections == 1
 
 
-async def test_hundreds_may_ask_at_once(ask: Asker) -> None:
-    ask.server.will(ask.good)
+async def test_hundreds_of_requests_run_concurrently(client: ModelClient) -> None:
+    client.server.will(client.good)
 
-    replies = await asyncio.gather(*(ask.reply() for _ in range(200)))
+    replies = await asyncio.gather(*(client.reply() for _ in range(200)))
 
     assert all(reply.items == (message(HELLO.text),) for reply in replies)
 
 
 @pytest.mark.parametrize("size", [1, 3, 50, 100_000])
-async def test_pieces_may_be_of_any_size(ask: Asker, size: int) -> None:
-    whole = b"".join(EVENTS[ask.api](Said("Häll😀", [("c", "enrol", '{"a": "😀"}')])))
-    ask.server.will(streams(whole[at : at + size] for at in range(0, len(whole), size)))
+async def test_pieces_may_be_of_any_size(client: ModelClient, size: int) -> None:
+    whole = b"".join(EVENTS[client.api](FakeReply("Häll😀", [("c", "enrol", '{"a": "😀"}')])))
+    client.server.will(streams(whole[at : at + size] for at in range(0, len(whole), size)))
 
-    reply = await ask.reply()
+    reply = await client.reply()
 
     assert reply.items == (message("Häll😀"), function_call("c", "enrol", '{"a": "😀"}'))
-    assert ask.heard.text_now == "Häll😀"
+    assert client.listener.text_now == "Häll😀"
 
 
-async def test_a_stream_that_stays_open_after_its_last_word_is_over(ask: Asker) -> None:
-    ask.server.will(stalls(ask.events))
+async def test_a_stream_that_stays_open_after_done_is_complete(client: ModelClient) -> None:
+    client.server.will(stalls(client.events))
 
     async with asyncio.timeout(2):
-        reply = await ask.reply()
+        reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
 
@@ -174,109 +180,109 @@ async def test_a_stream_that_stays_open_after_its_last_word_is_over(ask: Asker) 
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
-async def test_a_passing_refusal_is_tried_again(ask: Asker, status: int) -> None:
-    ask.server.will(refuses(status), refuses(status), ask.good)
+async def test_a_temporary_error_is_retried(client: ModelClient, status: int) -> None:
+    client.server.will(refuses(status), refuses(status), client.good)
 
-    reply = await ask.reply()
+    reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert len(ask.server.calls) == 3
-    assert ask.heard.restarts == []
+    assert len(client.server.calls) == 3
+    assert client.listener.restarts == []
 
 
 @pytest.mark.parametrize("breaks", [cuts, resets, streams])
-async def test_a_reply_that_is_cut_off_is_thrown_away(
-    ask: Asker, breaks: Callable[[list[bytes]], Behaviour]
+async def test_a_truncated_reply_is_discarded(
+    client: ModelClient, breaks: Callable[[list[bytes]], Behaviour]
 ) -> None:
-    ask.server.will(breaks(ask.half), breaks(ask.events[:1]), breaks([]), ask.good)
+    client.server.will(breaks(client.half), breaks(client.events[:1]), breaks([]), client.good)
 
-    reply = await ask.reply()
+    reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert ask.heard.text_now == HELLO.text
-    assert len(ask.heard.restarts) == 1
-    assert len(ask.server.calls) == 4
+    assert client.listener.text_now == HELLO.text
+    assert len(client.listener.restarts) == 1
+    assert len(client.server.calls) == 4
 
 
 @pytest.mark.parametrize("broken", [b'{"type": "resp', b"\xff\xfe", b"7"])
-async def test_a_stream_with_something_else_in_it_is_thrown_away(ask: Asker, broken: bytes) -> None:
-    ask.server.will(streams([*ask.half, b"data: " + broken + b"\n\n"]), ask.good)
+async def test_a_malformed_stream_is_discarded(client: ModelClient, broken: bytes) -> None:
+    client.server.will(streams([*client.half, b"data: " + broken + b"\n\n"]), client.good)
 
-    reply = await ask.reply()
-
-    assert reply.items == (message(HELLO.text),)
-    assert ask.heard.text_now == HELLO.text
-    assert len(ask.heard.restarts) == 1
-
-
-async def test_a_truncated_last_event_is_thrown_away(ask: Asker) -> None:
-    whole = b"".join(ask.events)
-    ask.server.will(streams([whole[: len(whole) * 2 // 3]]), ask.good)
-
-    assert (await ask.reply()).items == (message(HELLO.text),)
-    assert ask.heard.text_now == HELLO.text
-
-
-async def test_a_model_that_says_nothing_is_asked_again(ask: Asker) -> None:
-    await ask.impatient(first_token_timeout_s=0.2, connect_timeout_s=0.2)
-    ask.server.will(stalls(), stalls(ask.events[:1]), ask.good)
-
-    reply = await ask.reply()
+    reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert len(ask.server.calls) == 3
+    assert client.listener.text_now == HELLO.text
+    assert len(client.listener.restarts) == 1
 
 
-async def test_a_model_that_falls_silent_is_asked_again(ask: Asker) -> None:
-    await ask.impatient(between_tokens_timeout_s=0.3)
-    ask.server.will(stalls(ask.half), ask.good)
+async def test_a_truncated_last_event_is_discarded(client: ModelClient) -> None:
+    whole = b"".join(client.events)
+    client.server.will(streams([whole[: len(whole) * 2 // 3]]), client.good)
+
+    assert (await client.reply()).items == (message(HELLO.text),)
+    assert client.listener.text_now == HELLO.text
+
+
+async def test_a_silent_model_is_retried(client: ModelClient) -> None:
+    await client.reopen(first_token_timeout_s=0.2, connect_timeout_s=0.2)
+    client.server.will(stalls(), stalls(client.events[:1]), client.good)
+
+    reply = await client.reply()
+
+    assert reply.items == (message(HELLO.text),)
+    assert len(client.server.calls) == 3
+
+
+async def test_a_model_that_becomes_silent_is_retried(client: ModelClient) -> None:
+    await client.reopen(between_tokens_timeout_s=0.3)
+    client.server.will(stalls(client.half), client.good)
 
     async with asyncio.timeout(2):
-        reply = await ask.reply()
+        reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert ask.heard.restarts == ["no data for 0.3 s"]
+    assert client.listener.restarts == ["no data for 0.3 s"]
 
 
-async def test_slow_is_not_silent(ask: Asker) -> None:
-    await ask.impatient(first_token_timeout_s=0.5, between_tokens_timeout_s=0.5)
-    ask.server.will(streams(ask.events, pause_s=0.08))
+async def test_a_slow_reply_is_not_retried(client: ModelClient) -> None:
+    await client.reopen(first_token_timeout_s=0.5, between_tokens_timeout_s=0.5)
+    client.server.will(streams(client.events, pause_s=0.08))
 
-    await ask.reply()
+    await client.reply()
 
-    assert ask.heard.restarts == []
+    assert client.listener.restarts == []
 
 
-async def test_a_connection_that_has_died_is_replaced_at_once(ask: Asker) -> None:
-    await ask.impatient(backoff_s=60.0)
-    ask.server.will(ask.good, drops(), ask.good)
-    await ask.reply()
+async def test_a_dropped_connection_is_replaced_immediately(client: ModelClient) -> None:
+    await client.reopen(backoff_s=60.0)
+    client.server.will(client.good, drops(), client.good)
+    await client.reply()
 
     async with asyncio.timeout(2):
-        await ask.reply()
+        await client.reply()
 
-    assert ask.server.connections == 2
-
-
-async def test_after_six_attempts_it_is_over(ask: Asker) -> None:
-    ask.server.will(refuses(503, {"message": "Overloaded"}))
-
-    fault = await ask.fault()
-
-    assert isinstance(fault, ModelUnavailable)
-    assert str(fault) == f"no reply from {ask.server.url} in 6 attempts: HTTP 503: Overloaded"
-    assert len(ask.server.calls) == 6
+    assert client.server.connections == 2
 
 
-async def test_the_last_void_text_is_taken_back_too(ask: Asker) -> None:
-    await ask.impatient(max_attempts=2)
-    ask.server.will(cuts(ask.half))
+async def test_six_attempts_are_the_limit(client: ModelClient) -> None:
+    client.server.will(refuses(503, {"message": "Overloaded"}))
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert isinstance(fault, ModelUnavailable)
-    assert ask.heard.text_now == ""
-    assert len(ask.heard.restarts) == 2
+    assert str(fault) == f"no reply from {client.server.url} in 6 attempts: HTTP 503: Overloaded"
+    assert len(client.server.calls) == 6
+
+
+async def test_the_text_of_the_last_attempt_is_withdrawn_too(client: ModelClient) -> None:
+    await client.reopen(max_attempts=2)
+    client.server.will(cuts(client.half))
+
+    fault = await client.fault()
+
+    assert isinstance(fault, ModelUnavailable)
+    assert client.listener.text_now == ""
+    assert len(client.listener.restarts) == 2
 
 
 @pytest.mark.parametrize(
@@ -290,12 +296,14 @@ async def test_the_last_void_text_is_taken_back_too(ask: Asker) -> None:
         },
     ],
 )
-async def test_the_servers_own_word_on_when_is_kept(ask: Asker, headers: dict[str, str]) -> None:
+async def test_the_servers_retry_delay_is_used(
+    client: ModelClient, headers: dict[str, str]
+) -> None:
     wait_s = 1.0 if "date" in headers else 0.2
-    ask.server.will(refuses(429, headers=headers), ask.good)
+    client.server.will(refuses(429, headers=headers), client.good)
     began = time.monotonic()
 
-    await ask.reply()
+    await client.reply()
 
     assert wait_s <= time.monotonic() - began < wait_s + 0.8
 
@@ -367,25 +375,26 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
          "OPENAI_BASE_URL: {url}{path} is a web page, not an API; is /v1 missing?"),
     ],
 )  # fmt: skip
-async def test_a_lasting_refusal_is_one_sentence(
-    ask: Asker, behaviour: Behaviour, kind: type[ServiceFault], sentence: str
+async def test_a_permanent_error_is_one_sentence(
+    client: ModelClient, behaviour: Behaviour, kind: type[ServiceFault], sentence: str
 ) -> None:
-    ask.server.will(behaviour)
+    client.server.will(behaviour)
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
-    path = {"responses": "/responses", "chat": "/chat/completions"}[ask.api]
-    assert str(fault) == sentence.format(url=ask.server.url, path=path)
+    path = {"responses": "/responses", "chat": "/chat/completions"}[client.api]
+    assert str(fault) == sentence.format(url=client.server.url, path=path)
     assert type(fault) is kind
-    assert len(ask.server.calls) == 1
+    assert len(client.server.calls) == 1
 
 
-async def test_a_missing_key_is_named(ask: Asker) -> None:
-    await ask.impatient(api_key="")
-    ask.server.will(refuses(401, {"message": "You didn't provide an API key"}))
+async def test_a_missing_key_is_reported(client: ModelClient) -> None:
+    await client.reopen(api_key="")
+    client.server.will(refuses(401, {"message": "You didn't provide an API key"}))
 
-    assert str(await ask.fault()) == (
-        f"{ask.server.url} requires OPENAI_API_KEY, which is not set: You didn't provide an API key"
+    assert str(await client.fault()) == (
+        f"{client.server.url} requires OPENAI_API_KEY, which is not set: "
+        "You didn't provide an API key"
     )
 
 
@@ -397,17 +406,17 @@ async def test_a_missing_key_is_named(ask: Asker) -> None:
         ({"code": 400, "message": "Not that"}, ModelRejected),
     ],
 )
-async def test_a_lasting_failure_in_mid_stream_is_not_tried_again(
-    ask: Asker, error: dict[str, Any], kind: type[ServiceFault]
+async def test_a_permanent_error_within_a_stream_is_not_retried(
+    client: ModelClient, error: dict[str, Any], kind: type[ServiceFault]
 ) -> None:
-    ask.server.will(streams([*ask.half, *failing(ask.api, error)]))
+    client.server.will(streams([*client.half, *failing(client.api, error)]))
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert type(fault) is kind
     assert error["message"] in str(fault)
-    assert len(ask.server.calls) == 1
-    assert ask.heard.text_now == ""
+    assert len(client.server.calls) == 1
+    assert client.listener.text_now == ""
 
 
 @pytest.mark.parametrize(
@@ -420,15 +429,15 @@ async def test_a_lasting_failure_in_mid_stream_is_not_tried_again(
         {"message": "?"},
     ],
 )
-async def test_a_passing_failure_in_mid_stream_is_tried_again(
-    ask: Asker, error: dict[str, Any]
+async def test_a_temporary_error_within_a_stream_is_retried(
+    client: ModelClient, error: dict[str, Any]
 ) -> None:
-    ask.server.will(streams([*ask.half, *failing(ask.api, error)]), ask.good)
+    client.server.will(streams([*client.half, *failing(client.api, error)]), client.good)
 
-    reply = await ask.reply()
+    reply = await client.reply()
 
     assert reply.items == (message(HELLO.text),)
-    assert ask.heard.restarts == [error["message"]]
+    assert client.listener.restarts == [error["message"]]
 
 
 def failing(api: Api, error: dict[str, Any]) -> list[bytes]:
@@ -438,16 +447,16 @@ def failing(api: Api, error: dict[str, Any]) -> list[bytes]:
     return typed({"type": "response.failed", "response": failed})
 
 
-async def test_a_body_that_is_no_stream_is_taken_as_the_reply(ask: Asker) -> None:
+async def test_a_body_without_a_stream_is_the_reply(client: ModelClient) -> None:
     whole = {
         "responses": b'{"object":"response","status":"completed","output":[{"type":"message",'
         b'"role":"assistant","content":[{"type":"output_text","text":"Hi","annotations":[]}]}]}',
         "chat": b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}',
     }
-    ask.server.will(answers(200, whole[ask.api]))
+    client.server.will(answers(200, whole[client.api]))
 
-    assert (await ask.reply()).items == (message("Hi"),)
-    assert ask.heard.text_now == "Hi"
+    assert (await client.reply()).items == (message("Hi"),)
+    assert client.listener.text_now == "Hi"
 
 
 # What a server does not know
@@ -460,14 +469,14 @@ async def test_a_body_that_is_no_stream_is_taken_as_the_reply(ask: Asker) -> Non
         {"message": "Unknown parameter: 'include'."},
     ],
 )
-async def test_models_that_do_not_reason_are_asked_without_its_encryption(
+async def test_models_without_reasoning_get_no_include(
     server: MockServer, error: dict[str, str]
 ) -> None:
-    model = OpenAIModel(patient_as_a_test(server.url))
+    model = OpenAIModel(fast_settings(server.url))
     server.will(refuses(400, error), streams(responses_events(HELLO)))
 
-    await model.reply(asking(), Heard())
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
+    await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert ["include" in call.body for call in server.calls] == [True, False, False]
@@ -479,35 +488,35 @@ async def test_reasoning_of_another_model_is_left_out_of_this_conversation(
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gA"}
     error = {"message": "Could not be verified", "code": "invalid_encrypted_content"}
     good = streams(responses_events(HELLO))
-    model = OpenAIModel(patient_as_a_test(server.url))
+    model = OpenAIModel(fast_settings(server.url))
     server.will(refuses(400, error), good, good)
 
-    await model.reply(asking(user("a"), reasoning, message("Hm.")), Heard())
-    await model.reply(asking(user("b"), reasoning, message("Hm.")), Heard())
+    await model.reply(model_request(user("a"), reasoning, message("Hm.")), RecordingListener())
+    await model.reply(model_request(user("b"), reasoning, message("Hm.")), RecordingListener())
     await model.close()
 
     assert [reasoning in call.body["input"] for call in server.calls] == [True, False, True]
     assert all("include" in call.body for call in server.calls)
 
 
-async def test_servers_that_cannot_count_are_not_asked_to(server: MockServer) -> None:
+async def test_servers_without_usage_get_no_stream_options(server: MockServer) -> None:
     error = b'{"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs"}]}'
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
     server.will(answers(422, error), streams([chunk({"content": "Hi"}, "stop")]))
 
-    reply = await model.reply(asking(), Heard())
+    reply = await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert reply.items == (message("Hi"),)
     assert ["stream_options" in call.body for call in server.calls] == [True, False]
 
 
-async def test_a_word_in_a_refusal_names_no_part_of_the_request(server: MockServer) -> None:
-    model = OpenAIModel(patient_as_a_test(server.url))
+async def test_a_word_in_an_error_does_not_name_a_part(server: MockServer) -> None:
+    model = OpenAIModel(fast_settings(server.url))
     server.will(refuses(400, {"message": "reasoning must include an answer"}))
 
     with pytest.raises(ModelRejected, match="reasoning must include an answer"):
-        await model.reply(asking(), Heard())
+        await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 1
@@ -516,41 +525,41 @@ async def test_a_word_in_a_refusal_names_no_part_of_the_request(server: MockServ
 # Connections
 
 
-async def test_a_cancelled_reply_closes_its_connection(ask: Asker) -> None:
-    ask.server.will(stalls(ask.half))
-    asking = asyncio.create_task(ask.reply())
-    while not ask.heard.deltas:
+async def test_a_cancelled_reply_closes_its_connection(client: ModelClient) -> None:
+    client.server.will(stalls(client.half))
+    model_request = asyncio.create_task(client.reply())
+    while not client.listener.deltas:
         await asyncio.sleep(0.005)
 
-    asking.cancel()
+    model_request.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await model_request
 
     async with asyncio.timeout(1):
-        await ask.server.calls[0].gone.wait()
-        while ask.server.open:
+        await client.server.calls[0].gone.wait()
+        while client.server.open:
             await asyncio.sleep(0.005)
 
 
-async def test_a_server_that_is_not_there_is_named(ask: Asker) -> None:
-    await ask.impatient(base_url="http://127.0.0.1:1/v1", backoff_s=0.01)
+async def test_an_unreachable_server_is_reported(client: ModelClient) -> None:
+    await client.reopen(base_url="http://127.0.0.1:1/v1", backoff_s=0.01)
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert isinstance(fault, ModelUnavailable)
     assert str(fault) == "cannot reach http://127.0.0.1:1/v1 in 3 attempts: Connection refused"
 
 
-async def test_a_name_that_is_not_known_is_named(
-    ask: Asker, monkeypatch: pytest.MonkeyPatch
+async def test_an_unknown_host_is_reported(
+    client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def getaddrinfo(*_: object, **__: object) -> None:
         raise OSError(-2, "Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
-    await ask.impatient(base_url="https://models.example/v1", backoff_s=0.01)
+    await client.reopen(base_url="https://models.example/v1", backoff_s=0.01)
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert isinstance(fault, ModelUnavailable)
     assert str(fault) == (
@@ -558,59 +567,61 @@ async def test_a_name_that_is_not_known_is_named(
     )
 
 
-async def test_a_server_without_tls_is_named(ask: Asker) -> None:
-    url = ask.server.url.replace("http:", "https:")
-    await ask.impatient(base_url=url, connect_timeout_s=0.1)
+async def test_a_server_without_tls_is_reported(client: ModelClient) -> None:
+    url = client.server.url.replace("http:", "https:")
+    await client.reopen(base_url=url, connect_timeout_s=0.1)
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert isinstance(fault, ModelUnavailable)
     assert str(fault).startswith(f"cannot reach {url} in 3 attempts: ")
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/v1", "127.0.0.1/v1", "http:///v1"])
-async def test_a_url_of_no_server_is_named(ask: Asker, url: str) -> None:
-    await ask.impatient(base_url=url)
+async def test_an_invalid_url_is_reported(client: ModelClient, url: str) -> None:
+    await client.reopen(base_url=url)
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert isinstance(fault, ModelUnavailable)
     assert str(fault).startswith(f"OPENAI_BASE_URL '{url}'")
 
 
-async def test_a_password_in_the_url_is_never_shown(ask: Asker) -> None:
-    await ask.impatient(base_url="http://ann:hidden@127.0.0.1:1/v1", api_key="")
+async def test_a_password_in_the_url_is_never_shown(client: ModelClient) -> None:
+    await client.reopen(base_url="http://ann:hidden@127.0.0.1:1/v1", api_key="")
 
-    fault = await ask.fault()
+    fault = await client.fault()
 
     assert "hidden" not in str(fault)
 
 
 def test_settings_hide_the_key() -> None:
-    assert "sk-secret" not in repr(patient_as_a_test("http://127.0.0.1:1/v1"))
+    assert "sk-secret" not in repr(fast_settings("http://127.0.0.1:1/v1"))
 
 
-async def test_each_attempt_that_failed_is_told_in_the_log_and_no_more(
-    ask: Asker, caplog: pytest.LogCaptureFixture
+async def test_each_failed_attempt_is_logged_without_details(
+    client: ModelClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ask.server.will(refuses(503, {"message": "sk-secret is busy"}), cuts(ask.half), ask.good)
+    client.server.will(
+        refuses(503, {"message": "sk-secret is busy"}), cuts(client.half), client.good
+    )
 
     with caplog.at_level(logging.INFO):
-        await ask.reply()
-        await ask.model.close()
+        await client.reply()
+        await client.model.close()
 
-    told = [(record.message, vars(record)["fields"]) for record in caplog.records]
-    assert [event for event, _ in told] == ["model_request_retried"] * 2
-    assert [fields["attempt"] for _, fields in told] == [1, 2]
-    assert told[0][1]["why"] == "HTTP 503"
+    records = [(record.message, vars(record)["fields"]) for record in caplog.records]
+    assert [event for event, _ in records] == ["model_request_retried"] * 2
+    assert [fields["attempt"] for _, fields in records] == [1, 2]
+    assert records[0][1]["why"] == "HTTP 503"
 
 
-async def test_a_closed_model_opens_again_when_it_is_asked(ask: Asker) -> None:
-    ask.server.will(ask.good)
-    await ask.reply()
-    await ask.model.close()
+async def test_a_closed_model_reopens_on_the_next_request(client: ModelClient) -> None:
+    client.server.will(client.good)
+    await client.reply()
+    await client.model.close()
 
-    assert (await ask.reply()).items == (message(HELLO.text),)
+    assert (await client.reply()).items == (message(HELLO.text),)
 
 
 async def test_open_model_takes_plain_settings(server: MockServer) -> None:
@@ -625,7 +636,7 @@ async def test_open_model_takes_plain_settings(server: MockServer) -> None:
         timeout_s=5.0,
     )
 
-    reply = await model.reply(asking(user("a"), output("c", "d")), Heard())
+    reply = await model.reply(model_request(user("a"), output("c", "d")), RecordingListener())
     await model.close()
 
     assert reply.items == (message(HELLO.text),)

@@ -1,4 +1,4 @@
-"""What is sent of a conversation, whatever is in the journal, held against strict servers."""
+"""The history that is sent for any journal is valid for strict servers."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from tests.builders import (
     user,
 )
 from tests.core.journals import WORKFLOW
-from tests.services.model.builders import Asked
+from tests.services.model.builders import FixedSettings
 from twelvefold.core.budget import Limits
 from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
@@ -45,12 +45,12 @@ def request_of(*events: Event) -> ModelRequest:
 
 
 def chat_body(request: ModelRequest) -> Json:
-    body: Json = json.loads(CHAT.encode(request, Asked(), frozenset()))
+    body: Json = json.loads(CHAT.encode(request, FixedSettings(), frozenset()))
     return body
 
 
 def responses_body(request: ModelRequest) -> Json:
-    body: Json = json.loads(RESPONSES.encode(request, Asked(), frozenset()))
+    body: Json = json.loads(RESPONSES.encode(request, FixedSettings(), frozenset()))
     return body
 
 
@@ -151,34 +151,34 @@ STORIES: dict[str, Sequence[Event]] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_strict_server_takes_the_history(story: str) -> None:
+def test_a_strict_server_accepts_the_history(story: str) -> None:
     request = request_of(*STORIES[story])
 
     strict.check_chat(chat_body(request))
     strict.check_responses(responses_body(request))
 
 
-def test_users_who_spoke_in_a_row_are_joined() -> None:
+def test_consecutive_user_messages_are_joined() -> None:
     joined = "one\n\ntwo\n\nthree"
 
     assert chat_messages(*STORIES["a failed turn"]) == [{"role": "user", "content": joined}]
     assert responses_input(*STORIES["a failed turn"]) == [user(joined)]
 
 
-def test_a_user_behind_a_result_has_an_assistant_in_between() -> None:
+def test_an_assistant_message_separates_a_result_and_a_user() -> None:
     messages = chat_messages(*STORIES["a result and then a failure"])
 
     assert [one["role"] for one in messages] == ["user", "assistant", "tool", "assistant", "user"]
     assert messages[3]["content"] == NO_REPLY
 
 
-def test_an_assistant_who_speaks_first_has_a_user_before() -> None:
+def test_a_user_message_precedes_a_first_assistant_message() -> None:
     first, second, _ = chat_messages(*STORIES["an assistant who speaks first"])
 
     assert (first["content"], second["content"]) == (CONVERSATION_START, "Hello, I am Ann.")
 
 
-def test_a_system_message_of_the_caller_goes_to_the_top_where_there_is_only_one() -> None:
+def test_system_messages_are_joined_at_the_top() -> None:
     events = STORIES["a system's message in between"]
 
     system, *_, last = chat_body(request_of(*events))["messages"]
@@ -188,13 +188,13 @@ def test_a_system_message_of_the_caller_goes_to_the_top_where_there_is_only_one(
     assert responses_input(*events)[-2:] == [user("one\n\ntwo"), said_by("developer", "Be quick.")]
 
 
-def test_parts_and_a_text_in_a_row_are_parts_of_one_message() -> None:
+def test_consecutive_parts_and_text_are_one_message() -> None:
     (message,) = chat_messages(*STORIES["parts and a text"])
 
     assert [part["text"] for part in message["content"]] == ["Look:", "what is it?"]
 
 
-def test_garbled_arguments_are_sent_in_an_object_with_the_error_behind() -> None:
+def test_invalid_arguments_are_sent_in_an_object_with_the_error() -> None:
     _, call, result = responses_input(*STORIES["garbled arguments"])
 
     assert json.loads(call["arguments"]) == {"_raw": '{"a": 1, "b": '}
@@ -253,7 +253,7 @@ def replace_items(start: RunStarted, items: tuple[Item, ...]) -> RunStarted:
 
 @st.composite
 def odd_journals(draw: st.DrawFn) -> list[Event]:
-    """Runs of odd replies, whose calls have an answer or not, and what was put in between."""
+    """Strategy for runs of unusual replies, with and without results, and of other items."""
     events: list[Event] = []
     for _ in range(draw(st.integers(1, 3))):
         events.append(draw(_starts))
@@ -279,7 +279,7 @@ def odd_journals(draw: st.DrawFn) -> list[Event]:
 
 @settings(max_examples=100, deadline=None)
 @given(odd_journals())
-def test_a_strict_server_takes_whatever_the_journal_holds(events: list[Event]) -> None:
+def test_a_strict_server_accepts_any_journal(events: list[Event]) -> None:
     request = request_of(*events)
     elsewhere = replace(request, items=items_for_provider(request.items, "here"))
 

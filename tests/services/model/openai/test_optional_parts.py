@@ -1,4 +1,4 @@
-"""A part of a request that a server refuses is left out, if the refusal names it."""
+"""A part that a server refuses is left out if the error names it."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.builders import ENROL, Asked, Heard, asking, patient_as_a_test, user
+from tests.services.model.builders import (
+    ENROL,
+    FixedSettings,
+    RecordingListener,
+    fast_settings,
+    model_request,
+    user,
+)
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
-from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
+from tests.services.model.streams import FakeReply, chat_events, chunk, responses_events, sse
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.errors import ModelRejected
@@ -21,7 +28,7 @@ from twelvefold.services.model.openai.encoding.optional_parts import refused_par
 from twelvefold.services.model.openai.responses import RESPONSES
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
-WIRES = {"responses": RESPONSES, "chat": CHAT}
+FORMATS = {"responses": RESPONSES, "chat": CHAT}
 EVERYTHING: Mapping[str, Any] = {
     "parallel_tool_calls": False,
     "temperature": 0.5,
@@ -34,16 +41,16 @@ EVERYTHING: Mapping[str, Any] = {
     "stop": ["END"],
 }  # fmt: skip
 REASONING: Item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gA"}
-ASKED = replace(
-    asking(user("a"), REASONING, {**message("b"), "phase": "commentary"}, user("c")),
+REQUEST = replace(
+    model_request(user("a"), REASONING, {**message("b"), "phase": "commentary"}, user("c")),
     options=EVERYTHING,
 )
 
 
-def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -> list[str]:
-    """The names of the parts that are left out because of an error."""
-    wire = WIRES[api]
-    body = wire.encode(request, Asked(), frozenset())
+def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = REQUEST) -> list[str]:
+    """Return the names of the parts that an error refuses."""
+    wire = FORMATS[api]
+    body = wire.encode(request, FixedSettings(), frozenset())
     return [part.name for part in refused_parts(error, body, wire.optional_parts)]
 
 
@@ -155,7 +162,7 @@ def refused(api: Api, error: Mapping[str, Any], request: ModelRequest = ASKED) -
          ["top_p"]),
     ],
 )  # fmt: skip
-def test_a_refusal_names_what_it_refuses(api: Api, error: Item, names: list[str]) -> None:
+def test_an_error_names_the_refused_parts(api: Api, error: Item, names: list[str]) -> None:
     assert refused(api, error) == names
 
 
@@ -172,7 +179,7 @@ def test_a_refusal_names_what_it_refuses(api: Api, error: Item, names: list[str]
         {"message": "invalid messages: only 1 is allowed, whatever the temperature"},
         {"message": "this model does not support tool calls with temperature in their names"},
         {},
-        # what is required
+        # a required part
         {"param": "model"},
         {"param": "messages"},
         {"param": "input[0].content"},
@@ -185,12 +192,12 @@ def test_a_refusal_names_what_it_refuses(api: Api, error: Item, names: list[str]
         {"param": "max_output_tokens", "message": "Unsupported parameter: 'max_output_tokens'"},
         {"message": "'tools' is not supported with this model"},
         {"param": "tools[0].function.name"},
-        # a value that its caller has to mend
+        # an invalid value of the caller
         {"param": "temperature", "code": "decimal_above_max_value"},
         {"param": "top_p", "code": "invalid_type"},
         {"param": "reasoning.effort", "code": "invalid_value"},
         {"param": "max_completion_tokens", "code": "integer_above_max_value"},
-        # what is missing
+        # a missing part
         {"detail": [{"type": "missing", "loc": ["body", "temperature"]}]},
         # a property of that name
         {"param": "tools[0].function.name.properties.strict"},
@@ -200,9 +207,9 @@ def test_nothing_else_is_left_out(api: Api, error: Item) -> None:
     assert refused(api, error) == []
 
 
-def test_what_is_not_in_the_request_is_not_what_is_refused() -> None:
-    assert refused("chat", {"param": "temperature"}, asking()) == []
-    assert refused("responses", {"param": "reasoning"}, asking()) == []
+def test_a_part_that_was_not_sent_is_not_refused() -> None:
+    assert refused("chat", {"param": "temperature"}, model_request()) == []
+    assert refused("responses", {"param": "reasoning"}, model_request()) == []
 
 
 def test_a_caller_may_have_a_parameter_called_strict() -> None:
@@ -212,7 +219,9 @@ def test_a_caller_may_have_a_parameter_called_strict() -> None:
 
 
 def sent(api: Api, *without: str) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(WIRES[api].encode(ASKED, Asked(), frozenset(without)))
+    body: dict[str, Any] = json.loads(
+        FORMATS[api].encode(REQUEST, FixedSettings(), frozenset(without))
+    )
     return body
 
 
@@ -223,10 +232,10 @@ NOT_IN_IT = (
 
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
-def test_a_part_is_left_out_and_everything_else_stays(api: Api) -> None:
+def test_only_the_named_part_is_left_out(api: Api) -> None:
     whole = sent(api)
 
-    for part in WIRES[api].optional_parts:
+    for part in FORMATS[api].optional_parts:
         body = sent(api, part.name)
         left = deepcopy(whole)
         assert part.remove_from(left) or part.name in NOT_IN_IT
@@ -234,18 +243,18 @@ def test_a_part_is_left_out_and_everything_else_stays(api: Api) -> None:
         assert {"model", "stream"} < set(body)
 
 
-def test_the_last_option_of_an_object_takes_the_object_with_it() -> None:
+def test_an_empty_object_is_removed_with_its_last_option() -> None:
     assert "reasoning" not in sent("responses", "reasoning.effort", "reasoning.summary")
     assert sent("responses", "text.verbosity")["text"]["format"]["name"] == "a"
 
 
-def test_the_old_limit_bounds_a_reply_as_well() -> None:
+def test_max_tokens_replaces_the_newer_limit() -> None:
     body = sent("chat", "max_completion_tokens")
 
     assert (body["max_tokens"], "max_completion_tokens" in body) == (100, False)
 
 
-def test_what_the_caller_asked_for_is_not_changed_by_it() -> None:
+def test_the_callers_options_are_unchanged() -> None:
     before = json.dumps(EVERYTHING)
 
     sent("responses", "text.verbosity", "reasoning.effort", "strict")
@@ -254,7 +263,7 @@ def test_what_the_caller_asked_for_is_not_changed_by_it() -> None:
     assert ENROL.strict
 
 
-CALLED = asking(
+CALLED = model_request(
     user("a"),
     function_call("c1", "enrol", "{}"),
     function_call("c2", "enrol", "{}"),
@@ -277,7 +286,7 @@ CALLED = asking(
          "no reasoning"),
     ],
 )  # fmt: skip
-def test_a_refusal_names_what_a_past_call_lacks(message: str, name: str) -> None:
+def test_an_error_names_a_missing_field_of_earlier_calls(message: str, name: str) -> None:
     assert refused("chat", {"message": message}, CALLED) == [name]
     assert refused("chat", {"message": message}) == []
 
@@ -289,11 +298,11 @@ def test_a_refusal_names_what_a_past_call_lacks(message: str, name: str) -> None
         {"param": "messages.[1].content", "code": "invalid_type"},
     ],
 )
-def test_a_server_may_want_a_text_beside_calls(error: Item) -> None:
+def test_a_server_may_require_content_beside_calls(error: Item) -> None:
     assert refused("chat", error, CALLED) == ["null content"]
     assert refused("chat", error) == []
 
-    body = json.loads(CHAT.encode(CALLED, Asked(), frozenset({"null content"})))
+    body = json.loads(CHAT.encode(CALLED, FixedSettings(), frozenset({"null content"})))
 
     assert [one["content"] for one in body["messages"] if "tool_calls" in one] == [""]
 
@@ -305,23 +314,23 @@ def test_a_server_may_want_a_text_beside_calls(error: Item) -> None:
         "Tool call IDs should be alphanumeric strings with length 9!",
     ],
 )
-def test_a_server_may_want_call_ids_of_nine_letters(message: str) -> None:
+def test_a_server_may_require_call_ids_of_nine_characters(message: str) -> None:
     assert refused("chat", {"message": message}, CALLED) == ["short call ids"]
     own = function_call("D681PevKs", "enrol", "{}")
     result = {"type": "function_call_output", "call_id": "D681PevKs", "output": "3"}
     request = replace(CALLED, items=(*CALLED.items, own, result))
 
-    body = json.loads(CHAT.encode(request, Asked(), frozenset({"short call ids"})))
+    body = json.loads(CHAT.encode(request, FixedSettings(), frozenset({"short call ids"})))
 
     calls = [call["id"] for one in body["messages"] for call in one.get("tool_calls", ())]
     assert calls == [one["tool_call_id"] for one in body["messages"] if one["role"] == "tool"]
     assert calls[-1] == "D681PevKs"
     assert all(len(one) == 9 and one.isalnum() for one in calls)
     assert len({*calls}) == 3
-    assert refused("chat", {"message": message}, asking(user("a"), own, result)) == []
+    assert refused("chat", {"message": message}, model_request(user("a"), own, result)) == []
 
 
-def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own() -> None:
+def test_calls_of_another_model_get_placeholder_fields() -> None:
     without = frozenset({"no signature", "no reasoning"})
     signed = {"extra_content": {"google": {"thought_signature": "S"}}}
     own = [
@@ -331,7 +340,7 @@ def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own(
     result = {"type": "function_call_output", "call_id": "c1", "output": "1"}
 
     def first_message(request: ModelRequest) -> Item:
-        body = json.loads(CHAT.encode(request, Asked(), without))
+        body = json.loads(CHAT.encode(request, FixedSettings(), without))
         return next(one for one in body["messages"] if "tool_calls" in one)
 
     theirs = first_message(CALLED)
@@ -340,7 +349,7 @@ def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own(
         {"google": {"thought_signature": "skip_thought_signature_validator"}},
         None,
     ]
-    ours = first_message(asking(user("a"), *own, result))
+    ours = first_message(model_request(user("a"), *own, result))
     assert ours["reasoning_content"] == "R"
     assert ours["tool_calls"][0]["extra_content"] == signed["extra_content"]
 
@@ -349,8 +358,8 @@ def test_calls_of_another_model_are_sent_with_what_the_server_takes_for_its_own(
 
 
 def strict_server(api: Api, unknown: set[str]) -> Behaviour:
-    """Refuse a request with any of these fields, naming one of them; answer every other."""
-    good = streams(EVENTS[api](Said("Hi")))
+    """Refuse a request with any of these fields and name one; respond to every other."""
+    good = streams(EVENTS[api](FakeReply("Hi")))
 
     async def behave(call: Call) -> None:
         found = sorted(unknown & call.body.keys())
@@ -370,14 +379,14 @@ def strict_server(api: Api, unknown: set[str]) -> Behaviour:
         ("responses", {"include", "store", "temperature"}),
     ],
 )
-async def test_what_a_server_refuses_is_not_sent_again(
+async def test_a_refused_part_is_not_sent_again(
     server: MockServer, api: Api, unknown: set[str]
 ) -> None:
     server.will(strict_server(api, unknown))
-    model = OpenAIModel(patient_as_a_test(server.url, api=api, temperature=0.5))
+    model = OpenAIModel(fast_settings(server.url, api=api, temperature=0.5))
 
     for _ in range(3):
-        await model.reply(asking(), Heard())
+        await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == len(unknown) + 3
@@ -385,9 +394,11 @@ async def test_what_a_server_refuses_is_not_sent_again(
     assert all(call.body["tools"] for call in server.calls)
 
 
-async def test_a_refusal_may_come_with_another_status_or_in_a_stream(server: MockServer) -> None:
+async def test_a_refusal_is_recognized_with_another_status_or_in_a_stream(
+    server: MockServer,
+) -> None:
     error = {"message": "Unknown parameter: 'stream_options'."}
-    good = streams(chat_events(Said("Hi")))
+    good = streams(chat_events(FakeReply("Hi")))
     for behaviour in (
         refuses(422, error),
         refuses(500, error),
@@ -396,34 +407,34 @@ async def test_a_refusal_may_come_with_another_status_or_in_a_stream(server: Moc
         streams([sse({"error": error})]),
     ):
         server.will(behaviour, good)
-        model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
-        await model.reply(asking(), Heard())
+        model = OpenAIModel(fast_settings(server.url, api="chat"))
+        await model.reply(model_request(), RecordingListener())
         await model.close()
         assert ["stream_options" in call.body for call in server.calls] == [True, False]
 
 
 async def test_a_required_part_is_never_left_out(server: MockServer) -> None:
     server.will(refuses(400, {"message": "Unknown parameter: 'tools'.", "param": "tools"}))
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
     with pytest.raises(ModelRejected, match="Unknown parameter: 'tools'"):
-        await model.reply(asking(), Heard())
+        await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 1
 
 
-async def test_what_did_not_help_is_tried_again_next_time(server: MockServer) -> None:
+async def test_a_part_is_sent_again_if_leaving_it_out_did_not_help(server: MockServer) -> None:
     schema = {
         "message": "Invalid schema for function 'enrol'",
         "param": "tools[0].function.parameters",
     }
     server.will(refuses(400, schema))
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
     for _ in range(2):
         with pytest.raises(ModelRejected, match="Invalid schema"):
-            await model.reply(asking(), Heard())
+            await model.reply(model_request(), RecordingListener())
     await model.close()
 
     strict = [call.body["tools"][0]["function"]["strict"] for call in server.calls]
@@ -438,9 +449,9 @@ async def test_a_schema_that_strict_mode_refuses_is_sent_without_it(server: Mock
         return streams([chunk({"content": "ok"}, "stop")])(call)
 
     server.will(behave)
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
-    reply = await model.reply(asking(), Heard())
+    reply = await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert reply.items == (message("ok"),)

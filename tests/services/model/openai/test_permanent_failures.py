@@ -1,23 +1,23 @@
-"""A failure that no further attempt mends ends the attempts, and says what to change."""
+"""A permanent failure ends the attempts, and its message names the remedy."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, asking, patient_as_a_test
+from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
-from tests.services.model.streams import Said, chat_events, sse
+from tests.services.model.streams import FakeReply, chat_events, sse
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.services.model.openai import OpenAIModel
 
-HI = streams(chat_events(Said("Hi")))
+HI = streams(chat_events(FakeReply("Hi")))
 
 
 async def fault_of(server: MockServer, **settings: Any) -> ServiceFault:
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat", **settings))
+    model = OpenAIModel(fast_settings(server.url, api="chat", **settings))
     with pytest.raises(ServiceFault) as caught:
-        await model.reply(asking(), Heard())
+        await model.reply(model_request(), RecordingListener())
     await model.close()
     return caught.value
 
@@ -32,7 +32,7 @@ async def fault_of(server: MockServer, **settings: Any) -> ServiceFault:
         {"message": "?", "status": 422},
     ],
 )
-async def test_a_500_that_says_that_the_request_is_bad_is_not_tried_again(
+async def test_a_500_about_the_request_is_not_retried(
     server: MockServer, error: dict[str, Any]
 ) -> None:
     server.will(refuses(500, error))
@@ -57,9 +57,7 @@ async def test_a_500_that_says_that_the_request_is_bad_is_not_tried_again(
         "Value is not callable: null at row 58, column 111",
     ],
 )
-async def test_a_500_in_the_words_of_a_parser_is_tried_once_more(
-    server: MockServer, message: str
-) -> None:
+async def test_a_500_with_a_parser_error_is_retried_once(server: MockServer, message: str) -> None:
     server.will(refuses(500, {"message": message, "type": "server_error", "code": 500}))
 
     fault = await fault_of(server)
@@ -69,11 +67,11 @@ async def test_a_500_in_the_words_of_a_parser_is_tried_once_more(
     assert len(server.calls) == 2
 
 
-async def test_a_500_in_the_words_of_a_parser_may_have_been_chance(server: MockServer) -> None:
+async def test_a_500_with_a_parser_error_may_be_temporary(server: MockServer) -> None:
     server.will(refuses(500, {"message": "json.exception.parse_error"}), HI)
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2
@@ -88,7 +86,7 @@ async def test_a_500_in_the_words_of_a_parser_may_have_been_chance(server: MockS
         "An unexpected error occurred",
     ],
 )
-async def test_a_server_that_fails_on_everything_is_unavailable(
+async def test_a_server_that_fails_on_every_request_is_unavailable(
     server: MockServer, message: str
 ) -> None:
     server.will(refuses(500, {"message": message}))
@@ -100,7 +98,7 @@ async def test_a_server_that_fails_on_everything_is_unavailable(
 
 
 def fails_on_long_ones(status: int) -> Behaviour:
-    """Fail on a request with tools, answer one without."""
+    """Fail on a request with tools, respond to one without."""
 
     async def behave(call: Call) -> None:
         await (refuses(status, {"message": "Oops"}) if "tools" in call.body else HI)(call)
@@ -108,7 +106,7 @@ def fails_on_long_ones(status: int) -> Behaviour:
     return behave
 
 
-async def test_a_server_that_fails_on_this_request_alone_rejects_it(server: MockServer) -> None:
+async def test_a_server_that_fails_on_one_request_rejects_it(server: MockServer) -> None:
     server.will(fails_on_long_ones(500))
 
     fault = await fault_of(server)
@@ -130,25 +128,25 @@ async def test_an_overloaded_server_rejects_nothing(server: MockServer, status: 
 
 
 @pytest.mark.parametrize("status", [400, 405, 406, 410, 411, 413, 414, 415, 418, 422, 431, 451])
-async def test_a_lasting_4xx_is_not_tried_again(server: MockServer, status: int) -> None:
+async def test_a_permanent_4xx_is_not_retried(server: MockServer, status: int) -> None:
     server.will(refuses(status, {"message": "No"}))
 
     assert type(await fault_of(server)) is ModelRejected
     assert len(server.calls) == 1
 
 
-async def test_the_servers_own_word_on_trying_again_holds(server: MockServer) -> None:
+async def test_the_servers_retry_header_is_respected(server: MockServer) -> None:
     server.will(refuses(400, {"message": "Warming up"}, headers={"x-should-retry": "true"}), HI)
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "text"),
     [
         ({"code": 401, "message": "No"}, ModelUnavailable, "OPENAI_API_KEY is refused by"),
         ({"status": 402, "message": "No"}, ModelUnavailable, "has no quota left"),
@@ -156,15 +154,15 @@ async def test_the_servers_own_word_on_trying_again_holds(server: MockServer) ->
         ({"code": 422, "message": "No"}, ModelRejected, "refuses the request: No"),
     ],
 )
-async def test_an_error_in_a_stream_means_what_its_status_does(
-    server: MockServer, error: dict[str, Any], kind: type[ServiceFault], said: str
+async def test_an_error_in_a_stream_is_classified_by_its_status(
+    server: MockServer, error: dict[str, Any], kind: type[ServiceFault], text: str
 ) -> None:
     server.will(streams([sse({"error": error})]))
 
     fault = await fault_of(server)
 
     assert type(fault) is kind
-    assert said in str(fault)
+    assert text in str(fault)
 
 
 # A window that is too small
@@ -186,7 +184,7 @@ async def test_an_error_in_a_stream_means_what_its_status_does(
         ({"message": "Your input exceeds the context window of this model. Please adjust."},
          "the size of its window"),
         ({"message": "context length of only 4,096 tokens"}, "4096"),
-        # Anthropic, TGI, Moonshot, xAI, Mistral, Zhipu, DashScope, and vLLM before it counted
+        # Anthropic, TGI, Moonshot, xAI, Mistral, Zhipu, DashScope, older vLLM
         ({"message": "input length and `max_tokens` exceed context limit: 190000 + 21333 > 204698, "
                      "decrease input length or `max_tokens` and try again"}, "204698"),
         ({"message": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. "
@@ -205,7 +203,7 @@ async def test_an_error_in_a_stream_means_what_its_status_does(
         ({"message": "max_tokens must be at least 1, got -404."}, "the size of its window"),
     ],
 )  # fmt: skip
-async def test_a_window_that_is_too_small_names_its_setting(
+async def test_a_context_overflow_names_its_setting(
     server: MockServer, status: int, error: dict[str, Any], tokens: str
 ) -> None:
     server.will(answers(status, json.dumps({"error": error}).encode()))
@@ -220,7 +218,7 @@ async def test_a_window_that_is_too_small_names_its_setting(
     assert len(server.calls) == 1
 
 
-async def test_a_reply_that_may_be_too_long_names_both_settings(server: MockServer) -> None:
+async def test_a_too_large_output_limit_names_both_settings(server: MockServer) -> None:
     message = (
         "'max_completion_tokens' is too large: 32000. This model's maximum context length is 8192"
     )
@@ -231,12 +229,12 @@ async def test_a_reply_that_may_be_too_long_names_both_settings(server: MockServ
     assert "lower OPENAI_MAX_OUTPUT_TOKENS, or set OPENAI_CONTEXT_TOKENS" in str(fault)
 
 
-async def test_tokens_a_minute_are_no_window(server: MockServer) -> None:
+async def test_a_limit_on_tokens_per_minute_is_not_a_context_overflow(server: MockServer) -> None:
     message = "Rate limit reached on tokens per min: maximum tokens 30000, too many tokens"
     server.will(refuses(429, {"message": message, "code": "rate_limit_exceeded"}), HI)
-    model = OpenAIModel(patient_as_a_test(server.url, api="chat"))
+    model = OpenAIModel(fast_settings(server.url, api="chat"))
 
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
     await model.close()
 
     assert len(server.calls) == 2

@@ -6,16 +6,16 @@ import pytest
 
 from tests import strict
 from tests.services.model.builders import (
-    Asked,
-    Heard,
-    asking,
+    FixedSettings,
+    RecordingListener,
+    fast_settings,
+    model_request,
     output,
-    patient_as_a_test,
     received,
     user,
 )
 from tests.services.model.mock_server import MockServer, streams
-from tests.services.model.streams import Said, chat_events, chunk, response, sse, typed
+from tests.services.model.streams import FakeReply, chat_events, chunk, response, sse, typed
 from twelvefold.core.events import Item
 from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import OpenAIModel
@@ -59,12 +59,12 @@ def tool_call(id: str, **more: Any) -> Item:
 
 
 def chat_history(*deltas: Item, provider: str = HERE, without: str = "") -> list[Item]:
-    """The messages that follow a reply of these deltas, whose calls have a result."""
+    """Return the messages after a reply of these deltas, whose calls have results."""
     reply, _ = received(CHAT, *(chunk(one) for one in deltas), chunk({}, "stop"), DONE)
     items = items_for_provider(mark_items(reply.items, HERE), provider)
     calls = [item["call_id"] for item in items if item["type"] == "function_call"]
-    request = asking(user("hi"), *items, *(output(id, "ok") for id in calls))
-    body = json.loads(CHAT.encode(request, Asked(), frozenset({without})))
+    request = model_request(user("hi"), *items, *(output(id, "ok") for id in calls))
+    body = json.loads(CHAT.encode(request, FixedSettings(), frozenset({without})))
     messages: list[Item] = body["messages"][2:]
     return messages
 
@@ -142,7 +142,7 @@ CALLED: list[tuple[str, list[Item], Item, Item]] = [
 @pytest.mark.parametrize(
     ("deltas", "of_message", "of_call"), [case[1:] for case in CALLED], ids=[c[0] for c in CALLED]
 )
-def test_what_a_provider_put_beside_a_call_goes_back_to_it_alone(
+def test_fields_of_a_call_are_returned_to_their_provider_only(
     deltas: list[Item], of_message: Item, of_call: Item
 ) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "enrol", "arguments": "{}"}}
@@ -153,7 +153,7 @@ def test_what_a_provider_put_beside_a_call_goes_back_to_it_alone(
     assert chat_history(*deltas, without="messages.provider")[0] == plain
 
 
-def test_of_several_calls_each_has_its_own_fields() -> None:
+def test_each_of_several_calls_has_its_fields() -> None:
     first, second = tool_call("a", extra_content=SIGNATURE), tool_call("b") | {"index": 1}
 
     (reply, *_) = chat_history({"tool_calls": [first, second]})
@@ -161,7 +161,7 @@ def test_of_several_calls_each_has_its_own_fields() -> None:
     assert ["extra_content" in call for call in reply["tool_calls"]] == [True, False]
 
 
-def test_a_blank_text_beside_calls_does_not_take_the_fields_with_it() -> None:
+def test_blank_text_beside_calls_keeps_the_fields() -> None:
     deltas: list[Item] = [
         {"content": "\n\n", "reasoning_content": "Hm."},
         {"tool_calls": [tool_call("a")]},
@@ -174,13 +174,13 @@ def test_a_blank_text_beside_calls_does_not_take_the_fields_with_it() -> None:
     ]
 
 
-def test_reasoning_goes_back_beside_calls_only_and_other_fields_of_a_text_always() -> None:
+def test_reasoning_is_returned_beside_calls_only() -> None:
     delta = {"content": "Hi", "reasoning_content": "Hm.", "reasoning": "Hm.", "extra_content": "S"}
 
     assert chat_history(delta) == [{"role": "assistant", "content": "Hi", "extra_content": "S"}]
 
 
-def test_a_reply_in_one_piece_has_its_fields_too() -> None:
+def test_a_whole_reply_has_its_fields_too() -> None:
     whole = {"role": "assistant", "content": "Hi", "extra_content": SIGNATURE}
     event = sse({"choices": [{"index": 0, "message": whole, "finish_reason": "stop"}]})
 
@@ -202,7 +202,7 @@ def test_a_reply_in_one_piece_has_its_fields_too() -> None:
         ([[1], "a"], {"x": "a"}),
     ],
 )
-def test_fields_of_a_stream_are_put_together(pieces: list[Any], found: Item) -> None:
+def test_fields_of_a_stream_are_merged(pieces: list[Any], found: Item) -> None:
     fields = ProviderFields()
     for piece in pieces:
         fields.add_message({"x": piece, "content": "known"})
@@ -226,12 +226,12 @@ def items_done(*items: Item) -> list[bytes]:
 def input_after(*items: Item, provider: str = HERE) -> list[Item]:
     reply, _ = received(RESPONSES, *items_done(*items))
     kept = items_for_provider(mark_items(reply.items, HERE), provider)
-    request = asking(user("hi"), *kept, output("c1", "ok"))
-    sent: list[Item] = json.loads(RESPONSES.encode(request, Asked(), frozenset()))["input"]
+    request = model_request(user("hi"), *kept, output("c1", "ok"))
+    sent: list[Item] = json.loads(RESPONSES.encode(request, FixedSettings(), frozenset()))["input"]
     return sent[1:-1]
 
 
-def test_items_and_fields_of_a_provider_go_back_to_it_as_received() -> None:
+def test_items_and_fields_are_returned_as_received() -> None:
     assert input_after(REASONING, UNKNOWN, ODD_MESSAGE, ODD_CALL) == [
         REASONING,
         UNKNOWN,
@@ -240,7 +240,7 @@ def test_items_and_fields_of_a_provider_go_back_to_it_as_received() -> None:
     ]
 
 
-def test_another_provider_is_sent_what_every_server_takes() -> None:
+def test_another_provider_gets_only_standard_fields() -> None:
     sent = input_after(REASONING, UNKNOWN, ODD_MESSAGE, ODD_CALL, provider="elsewhere gpt")
 
     assert sent == [
@@ -252,21 +252,21 @@ def test_another_provider_is_sent_what_every_server_takes() -> None:
 def test_reasoning_of_an_older_journal_is_sent_and_its_other_fields_are_not() -> None:
     older = (user("hi"), UNKNOWN, REASONING, ODD_CALL, output("c1", "ok"))
 
-    body = json.loads(RESPONSES.encode(asking(*older), Asked(), frozenset()))
+    body = json.loads(RESPONSES.encode(model_request(*older), FixedSettings(), frozenset()))
 
     assert body["input"][1:-1] == [REASONING, function_call("c1", "enrol", "{}")]
 
 
 async def test_a_model_marks_what_its_provider_sent_and_returns_it(server: MockServer) -> None:
     first = [chunk({"tool_calls": [tool_call("a", extra_content=SIGNATURE)]}), chunk({}, "stop")]
-    server.will(*(streams(events) for events in (first, *[chat_events(Said("Hi"))] * 2)))
-    settings = patient_as_a_test(server.url, api="chat", model="gemini-3-pro")
+    server.will(*(streams(events) for events in (first, *[chat_events(FakeReply("Hi"))] * 2)))
+    settings = fast_settings(server.url, api="chat", model="gemini-3-pro")
     gemini, other = OpenAIModel(settings), OpenAIModel(replace(settings, model="other"))
 
-    reply = await gemini.reply(asking(user("hi")), Heard())
-    history = asking(user("hi"), *reply.items, output("a", "ok"))
-    await gemini.reply(history, Heard())
-    await other.reply(history, Heard())
+    reply = await gemini.reply(model_request(user("hi")), RecordingListener())
+    history = model_request(user("hi"), *reply.items, output("a", "ok"))
+    await gemini.reply(history, RecordingListener())
+    await other.reply(history, RecordingListener())
 
     (call,) = reply.items
     assert call["provider"] == provider_of(server.url, "gemini-3-pro")
@@ -288,12 +288,14 @@ def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> 
     fields = {"reasoning_content": "Hm.", "new_field": 1}
     call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": fields}
     call["call_fields"] = {"extra_content": SIGNATURE}
-    request = asking(user("hi"), call, output("a", "ok"))
+    request = model_request(user("hi"), call, output("a", "ok"))
 
-    parts = refused_parts(error, CHAT.encode(request, Asked(), frozenset()), CHAT.optional_parts)
+    parts = refused_parts(
+        error, CHAT.encode(request, FixedSettings(), frozenset()), CHAT.optional_parts
+    )
 
     assert [part.name for part in parts] == ["messages.provider"]
-    plain = json.loads(CHAT.encode(request, Asked(), frozenset({"messages.provider"})))
+    plain = json.loads(CHAT.encode(request, FixedSettings(), frozenset({"messages.provider"})))
     strict.check_chat(plain)
 
 
@@ -308,7 +310,9 @@ def test_a_field_that_a_server_refuses_in_a_message_is_left_out(error: Item) -> 
 )
 def test_an_error_about_something_else_leaves_the_fields_in(error: Item) -> None:
     call = function_call("a", "enrol", "{}") | {"provider": HERE, "message_fields": {"x": 1}}
-    body = CHAT.encode(asking(user("hi"), call, output("a", "ok")), Asked(), frozenset())
+    body = CHAT.encode(
+        model_request(user("hi"), call, output("a", "ok")), FixedSettings(), frozenset()
+    )
 
     parts = refused_parts(error, body, CHAT.optional_parts)
 
@@ -324,18 +328,18 @@ def test_an_error_about_something_else_leaves_the_fields_in(error: Item) -> None
 )
 def test_a_field_that_a_server_refuses_in_an_item_is_left_out(error: Item) -> None:
     own = [{**one, "provider": HERE} for one in (UNKNOWN, ODD_MESSAGE, ODD_CALL)]
-    request = asking(user("hi"), *own, output("c1", "ok"))
+    request = model_request(user("hi"), *own, output("c1", "ok"))
 
     parts = refused_parts(
-        error, RESPONSES.encode(request, Asked(), frozenset()), RESPONSES.optional_parts
+        error, RESPONSES.encode(request, FixedSettings(), frozenset()), RESPONSES.optional_parts
     )
 
     assert [part.name for part in parts] == ["input.provider"]
-    plain = json.loads(RESPONSES.encode(request, Asked(), frozenset({"input.provider"})))
+    plain = json.loads(RESPONSES.encode(request, FixedSettings(), frozenset({"input.provider"})))
     strict.check_responses(plain)
 
 
-def test_a_long_call_id_goes_back_as_it_came_and_short_to_another_provider() -> None:
+def test_a_long_call_id_is_shortened_for_another_provider() -> None:
     """A proxy of Gemini puts the thought signature into the id."""
     long = [f"call_1__thought__{'x' * 90}{end}" for end in "ab"]
     calls = mark_items([function_call(id, "add", {}) for id in (*long, "c3")], HERE)

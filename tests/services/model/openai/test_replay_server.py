@@ -1,7 +1,7 @@
-"""Recorded conversations of real models, played by a server that injects faults.
+"""Recorded conversations of real models, replayed by a server that injects faults.
 
-The server is not ours: it counts what a conversation holds and refuses one that is not the
-recorded one, so a reply that was kept or sent back wrongly shows at the next.
+The server counts the items of a conversation and rejects one that differs from the recording, so
+that an error in storing or sending a reply shows in the next request.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, output, patient_as_a_test, user
+from tests.services.model.builders import RecordingListener, fast_settings, output, user
 from twelvefold.core.events import Item
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.openai import Api, OpenAIModel
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def runs() -> list[dict[str, Any]]:
-    """Three recorded runs of each kind that is easily got wrong."""
+    """Three recorded runs of each difficult kind."""
     index = [json.loads(line) for line in (RECORDED / "index.jsonl").read_text().splitlines()]
     wanted: set[str] = set()
     for flag in FLAGS:
@@ -66,21 +66,21 @@ async def url(runs: list[dict[str, Any]], tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("faults", ["", FAULTS])
-async def test_recorded_conversations_are_replayed_word_for_word(
+async def test_recorded_conversations_are_replayed_exactly(
     url: str, api: Api, faults: str, runs: list[dict[str, Any]]
 ) -> None:
-    said = await asyncio.gather(*(replay(url, api, run, faults) for run in runs))
+    replies = await asyncio.gather(*(replay(url, api, run, faults) for run in runs))
 
-    assert said == [replies_of(run) for run in runs]
+    assert replies == [replies_of(run) for run in runs]
 
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
-async def test_a_reply_that_ends_for_its_length_is_one(
+async def test_a_reply_truncated_by_length_is_replayed(
     url: str, api: Api, runs: list[dict[str, Any]]
 ) -> None:
     model = model_of(url, api, runs[0], "length=1,max=9")
 
-    reply = await model.reply(ModelRequest("", opening(runs[0])), Heard())
+    reply = await model.reply(ModelRequest("", opening(runs[0])), RecordingListener())
     await model.close()
 
     assert reply.ended == "max_output_tokens"
@@ -88,23 +88,23 @@ async def test_a_reply_that_ends_for_its_length_is_one(
 
 
 async def replay(url: str, api: Api, run: dict[str, Any], faults: str) -> list[Any]:
-    """Play a run through with the recorded outputs; returns what the model said in it."""
-    model, heard = model_of(url, api, run, faults), Heard()
-    items, said = list(opening(run)), []
+    """Replay a run with the recorded outputs. Returns the texts and calls of the model."""
+    model, listener = model_of(url, api, run, faults), RecordingListener()
+    items, replies = list(opening(run)), []
     for turn in turns(run):
-        heard.text_now = ""
-        reply = await model.reply(ModelRequest("", tuple(items)), heard)
-        said.append(said_by(reply.items))
-        assert heard.text_now == said[-1][0]
+        listener.text_now = ""
+        reply = await model.reply(ModelRequest("", tuple(items)), listener)
+        replies.append(text_and_calls(reply.items))
+        assert listener.text_now == replies[-1][0]
         items += [*reply.items, *turn]
     await model.close()
-    return said
+    return replies
 
 
 def model_of(url: str, api: Api, run: dict[str, Any], faults: str) -> OpenAIModel:
     name = f"replay:{run['run_id']};faults={faults},seed=1,retry_after=0.01"
     patience = {"first_token_timeout_s": 0.4, "connect_timeout_s": 0.4}
-    return OpenAIModel(patient_as_a_test(url, model=name, api=api, max_attempts=8, **patience))
+    return OpenAIModel(fast_settings(url, model=name, api=api, max_attempts=8, **patience))
 
 
 def opening(run: dict[str, Any]) -> tuple[Item, ...]:
@@ -113,7 +113,7 @@ def opening(run: dict[str, Any]) -> tuple[Item, ...]:
 
 
 def turns(run: dict[str, Any]) -> list[list[Item]]:
-    """What follows each of the model's replies, as items."""
+    """Return the items after each of the model's replies."""
     following: list[list[Item]] = []
     for message in run["messages"]:
         if message["role"] == "assistant":
@@ -139,7 +139,7 @@ def replies_of(run: dict[str, Any]) -> list[Any]:
     ]
 
 
-def said_by(items: Sequence[Item]) -> tuple[str, list[Any]]:
+def text_and_calls(items: Sequence[Item]) -> tuple[str, list[Any]]:
     texts = [part["text"] for i in items if i["type"] == "message" for part in i["content"]]
     calls = [i for i in items if i["type"] == "function_call"]
     return "".join(texts), [(call["call_id"], call["name"], call["arguments"]) for call in calls]

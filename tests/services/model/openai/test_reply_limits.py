@@ -1,13 +1,13 @@
-"""A model's server that sends without end, or more than a reply can be, is not read to its end."""
+"""An endless or too long reply of a server is not read to its end."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, asking, patient_as_a_test
+from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import MockServer, streams
-from tests.services.model.streams import Said, chat_events, chunk, responses_events, sse
+from tests.services.model.streams import FakeReply, chat_events, chunk, responses_events, sse
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected
 from twelvefold.services.model.errors import RetryableError
@@ -18,14 +18,14 @@ from twelvefold.services.model.openai.decoding.streamed_text import StreamedText
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])
-LONG = Said("Hello, you there, " * 200)
+LONG = FakeReply("Hello, you there, " * 200)
 
 
 async def reply_of(server: MockServer, api: Api, limits: ReplyLimits) -> ModelReply:
-    settings = patient_as_a_test(server.url, api=api, reply_limits=limits)
+    settings = fast_settings(server.url, api=api, reply_limits=limits)
     model = OpenAIModel(settings)
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(model_request(), RecordingListener())
     finally:
         await model.close()
 
@@ -48,9 +48,7 @@ async def test_a_reply_within_the_limits_is_read(server: MockServer, api: Api) -
 
 
 @APIS
-async def test_a_reply_that_is_too_long_is_not_read_to_its_end(
-    server: MockServer, api: Api
-) -> None:
+async def test_a_too_long_reply_is_not_read_to_its_end(server: MockServer, api: Api) -> None:
     server.will(streams(EVENTS[api](LONG)))
 
     why = await rejected(server, api, ReplyLimits(reply_bytes=1_000))
@@ -59,7 +57,7 @@ async def test_a_reply_that_is_too_long_is_not_read_to_its_end(
 
 
 @APIS
-async def test_a_stream_that_never_ends_is_left(server: MockServer, api: Api) -> None:
+async def test_an_endless_stream_is_closed(server: MockServer, api: Api) -> None:
     server.will(streams([b": ping\n\n" * 100] * 100))
 
     why = await rejected(server, api, ReplyLimits(stream_bytes=10_000))
@@ -83,7 +81,7 @@ def item(number: int) -> dict[str, Any]:
 
 
 @APIS
-async def test_a_reply_of_very_many_items_is_not_read_to_its_end(
+async def test_a_reply_with_too_many_items_is_not_read_to_its_end(
     server: MockServer, api: Api
 ) -> None:
     server.will(streams(many_items(api, 50)))
@@ -106,7 +104,7 @@ async def test_the_items_of_the_last_event_count_as_well(server: MockServer) -> 
     assert "more than 500 bytes" in why
 
 
-def test_an_event_that_never_ends_is_not_kept() -> None:
+def test_an_endless_event_is_not_buffered() -> None:
     body = ResponseBody("text/event-stream")
     body.feed(b"data: {")
     for _ in range(31):
@@ -116,7 +114,7 @@ def test_an_event_that_never_ends_is_not_kept() -> None:
         body.feed(b"x" * (1 << 19))
 
 
-def test_the_size_of_a_text_is_counted_as_it_comes() -> None:
+def test_the_size_of_a_text_grows_with_its_pieces() -> None:
     text = StreamedText(lambda _: None)
     for piece in ("ab", "é", "\ud83d", "\ude00"):
         text.add(piece)

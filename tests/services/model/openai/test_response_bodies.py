@@ -1,13 +1,20 @@
-"""Bodies that are no plain stream, and streams whose end never comes: over HTTP, both APIs."""
+"""Bodies without a stream, and streams without an end: over HTTP, for both APIs."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, asking, patient_as_a_test
+from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, stalls, streams
-from tests.services.model.streams import Said, chat_events, chunk, response, responses_events, sse
+from tests.services.model.streams import (
+    FakeReply,
+    chat_events,
+    chunk,
+    response,
+    responses_events,
+    sse,
+)
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model.errors import RetryableError
@@ -15,7 +22,7 @@ from twelvefold.services.model.items import message
 from twelvefold.services.model.openai import Api, OpenAIModel
 from twelvefold.services.model.openai.decoding.body import ResponseBody
 
-HELLO = Said("Hello, you there.")
+HELLO = FakeReply("Hello, you there.")
 EVENTS = {"responses": responses_events, "chat": chat_events}
 WHOLE: dict[str, dict[str, Any]] = {
     "responses": response(status="completed", output=[message("Hi")]),
@@ -26,9 +33,9 @@ APIS = pytest.mark.parametrize("api", ["responses", "chat"])
 
 async def reply_of(server: MockServer, api: Api, **settings: Any) -> ModelReply:
     changes = {"trailing_usage_timeout_s": 0.05, **settings}
-    model = OpenAIModel(patient_as_a_test(server.url, api=api, **changes))
+    model = OpenAIModel(fast_settings(server.url, api=api, **changes))
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(model_request(), RecordingListener())
     finally:
         await model.close()
 
@@ -69,7 +76,7 @@ async def test_a_whole_body_may_be_indented_and_begin_with_blanks(
 
 
 @APIS
-async def test_a_whole_body_is_a_reply_although_the_connection_stays_open(
+async def test_a_whole_body_is_read_while_the_connection_stays_open(
     server: MockServer, api: Api
 ) -> None:
     server.will(stalls([body_of(api)]))
@@ -78,28 +85,28 @@ async def test_a_whole_body_is_a_reply_although_the_connection_stays_open(
 
 
 def then_heartbeats(events: list[bytes], beat: bytes = b": ping\n\n") -> Behaviour:
-    """Send these pieces, then heartbeats for ever."""
-    begin = streams(events, whole=False)
+    """Send these pieces, then endless heartbeats."""
+    begin = streams(events, complete=False)
 
     async def behave(call: Call) -> None:
         await begin(call)
-        await streams([beat] * 100_000, pause_s=0.005, whole=False)(Headless(call))
+        await streams([beat] * 100_000, pause_s=0.005, complete=False)(Headless(call))
 
     return behave
 
 
 class Headless(Call):
-    """The rest of an answer whose head was sent."""
+    """The rest of a response after its head."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call.path, call.headers, call.raw, call._writer)
 
     async def head(self, status: int, headers: Any) -> None:
-        """It was sent."""
+        """Do nothing: the head was sent."""
 
 
 def finished(api: Api) -> list[bytes]:
-    """A finished reply without the `[DONE]` behind it, and without usage in Chat Completions."""
+    """Return a complete reply without `[DONE]`, and without usage in Chat Completions."""
     if api == "chat":
         return [chunk({"content": "Hello, "}), chunk({"content": "you there."}), chunk({}, "stop")]
     return responses_events(HELLO)
@@ -110,7 +117,7 @@ def finished(api: Api) -> list[bytes]:
     "beat",
     [b": ping\n\n", b":\n\n", b"event: ping\ndata: {}\n\n", b"\n", b'data: {"type":"ping"}\n\n'],
 )
-async def test_heartbeats_do_not_keep_a_finished_reply_from_being_taken(
+async def test_a_complete_reply_is_returned_despite_heartbeats(
     server: MockServer, api: Api, beat: bytes
 ) -> None:
     server.will(then_heartbeats(finished(api), beat))
@@ -120,9 +127,7 @@ async def test_heartbeats_do_not_keep_a_finished_reply_from_being_taken(
 
 
 @APIS
-async def test_heartbeats_before_and_within_a_reply_are_no_part_of_it(
-    server: MockServer, api: Api
-) -> None:
+async def test_heartbeats_are_not_part_of_a_reply(server: MockServer, api: Api) -> None:
     beats = [beat for event in finished(api) for beat in (b": ping\n\n", event)]
     server.will(streams(beats))
 
@@ -131,10 +136,10 @@ async def test_heartbeats_before_and_within_a_reply_are_no_part_of_it(
 
 @APIS
 @pytest.mark.parametrize("how", ["close", "reset", "stay"])
-async def test_a_finished_reply_is_taken_however_the_connection_ends(
+async def test_a_complete_reply_is_returned_however_the_connection_ends(
     server: MockServer, api: Api, how: str
 ) -> None:
-    begin = streams(finished(api), whole=False)
+    begin = streams(finished(api), complete=False)
 
     async def behave(call: Call) -> None:
         await begin(call)
@@ -144,12 +149,12 @@ async def test_a_finished_reply_is_taken_however_the_connection_ends(
 
     server.will(behave)
 
-    # What a reset overtakes was never received: then it is the next try that gets it.
+    # A reset may discard data in transit: then the next attempt receives it.
     settings = {"trailing_usage_timeout_s": 0.5, "max_attempts": 100}
     assert (await reply_of(server, api, **settings)).items == (message(HELLO.text),)
 
 
-async def test_usage_behind_the_end_is_waited_for(server: MockServer) -> None:
+async def test_trailing_usage_is_awaited(server: MockServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
     server.will(streams([*finished("chat"), sse({"choices": [], "usage": usage})], pause_s=0.02))
 
@@ -168,7 +173,7 @@ async def test_usage_behind_the_end_is_waited_for(server: MockServer) -> None:
         {"object": "error", "message": "bad", "type": "BadRequestError", "code": 400},
     ],
 )
-async def test_an_error_in_place_of_a_reply_is_one_whatever_the_status(
+async def test_an_error_body_is_recognized_with_any_status(
     server: MockServer, api: Api, status: int, error: object
 ) -> None:
     server.will(answers(status, json.dumps(error).encode()))
@@ -181,7 +186,7 @@ async def test_an_error_in_place_of_a_reply_is_one_whatever_the_status(
 
 @APIS
 @pytest.mark.parametrize("kind", ["text/html", "text/plain"])
-async def test_a_page_for_people_is_no_reply_under_any_type(
+async def test_an_html_page_is_recognized_with_any_type(
     server: MockServer, api: Api, kind: str
 ) -> None:
     server.will(answers(200, b"\n<!doctype html><p>Welcome", kind=kind))
@@ -191,7 +196,7 @@ async def test_a_page_for_people_is_no_reply_under_any_type(
 
 
 @APIS
-async def test_a_body_that_breaks_off_is_asked_for_again(server: MockServer, api: Api) -> None:
+async def test_a_truncated_body_is_retried(server: MockServer, api: Api) -> None:
     server.will(answers(200, body_of(api)[:-9]), answers(200, body_of(api)))
 
     assert (await reply_of(server, api)).items == (message("Hi"),)
@@ -204,7 +209,7 @@ LINE_ENDS = [b"\n", b"\r\n", b"\r"]
 @pytest.mark.parametrize("end", LINE_ENDS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_a_body_is_the_same_however_it_is_cut(end: bytes, size: int, bom: bytes) -> None:
+def test_a_body_does_not_depend_on_its_pieces(end: bytes, size: int, bom: bytes) -> None:
     events = [b'data: {"a":"h\xc3\xa9\xf0\x9f\x98\x80"}', b'data:{"b":1}', b'data: {\ndata: "c":2}']
     stream = bom + b"".join(event.replace(b"\n", end) + end * 2 for event in events)
     body = ResponseBody("text/event-stream")
@@ -216,7 +221,7 @@ def test_a_body_is_the_same_however_it_is_cut(end: bytes, size: int, bom: bytes)
     assert [json.loads(data) for data in found] == [{"a": "hé😀"}, {"b": 1}, {"c": 2}]
 
 
-def test_events_that_no_blank_line_separates_are_several() -> None:
+def test_events_without_a_blank_line_are_separate() -> None:
     body = ResponseBody("")
 
     assert body.feed(b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n\n') == [
@@ -226,7 +231,7 @@ def test_events_that_no_blank_line_separates_are_several() -> None:
     ]
 
 
-def test_a_document_that_is_too_long_is_not_kept() -> None:
+def test_a_too_long_document_is_not_buffered() -> None:
     body = ResponseBody("")
     body.feed(b"{" + b" " * (16 << 19))
 

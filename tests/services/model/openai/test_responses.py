@@ -9,13 +9,13 @@ from pydantic import TypeAdapter
 from tests.services.model.builders import (
     ENROL,
     HASH,
-    Asked,
-    asking,
+    FixedSettings,
+    model_request,
     output,
     received,
     user,
 )
-from tests.services.model.streams import Said, response, responses_events, sse, typed
+from tests.services.model.streams import FakeReply, response, responses_events, sse, typed
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.errors import ErrorReceived, RetryableError
@@ -40,9 +40,11 @@ CONVERSATION = (
 )
 
 
-def sent(request: ModelRequest, asked: Asked | None = None, *without: str) -> dict[str, Any]:
+def sent(
+    request: ModelRequest, settings: FixedSettings | None = None, *without: str
+) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(
-        RESPONSES.encode(request, asked or Asked(), frozenset(without))
+        RESPONSES.encode(request, settings or FixedSettings(), frozenset(without))
     )
     return body
 
@@ -53,8 +55,8 @@ def items_done(*items: Item, **fields: Any) -> list[bytes]:
     return typed(*done, {"type": "response.completed", "response": whole})
 
 
-def test_a_request_is_a_streamed_one_that_the_server_does_not_store() -> None:
-    assert sent(asking(user("hello"))) == {
+def test_a_request_asks_for_an_unstored_stream() -> None:
+    assert sent(model_request(user("hello"))) == {
         "model": "gpt-test",
         "stream": True,
         "store": False,
@@ -73,8 +75,8 @@ def test_a_request_is_a_streamed_one_that_the_server_does_not_store() -> None:
     }
 
 
-def test_a_conversation_goes_back_in_forms_that_need_no_server_state() -> None:
-    assert sent(asking(*CONVERSATION))["input"] == [
+def test_a_conversation_is_sent_without_server_state() -> None:
+    assert sent(model_request(*CONVERSATION))["input"] == [
         user("enrol me"),
         REASONING,
         {"type": "message", "role": "assistant", "content": "Let me see.", "phase": "commentary"},
@@ -85,8 +87,8 @@ def test_a_conversation_goes_back_in_forms_that_need_no_server_state() -> None:
     ]
 
 
-def test_openais_own_types_take_the_request() -> None:
-    body = sent(asking(*CONVERSATION))
+def test_the_request_is_valid_for_openais_types() -> None:
+    body = sent(model_request(*CONVERSATION))
 
     for item in body["input"]:
         TypeAdapter(ResponseInputItemParam).validate_python(item)
@@ -94,14 +96,14 @@ def test_openais_own_types_take_the_request() -> None:
         TypeAdapter(FunctionToolParam).validate_python(tool)
 
 
-def test_settings_of_the_operator_are_passed_on() -> None:
-    body = sent(asking(), Asked("o3", temperature=0.0, max_output_tokens=100))
+def test_the_operators_settings_are_sent() -> None:
+    body = sent(model_request(), FixedSettings("o3", temperature=0.0, max_output_tokens=100))
 
     assert (body["model"], body["temperature"], body["max_output_tokens"]) == ("o3", 0.0, 100)
 
 
 def test_what_a_server_refuses_is_left_out() -> None:
-    body = sent(asking(*CONVERSATION), None, "include", "input.reasoning")
+    body = sent(model_request(*CONVERSATION), None, "include", "input.reasoning")
 
     assert "include" not in body
     assert REASONING not in body["input"]
@@ -115,16 +117,18 @@ def test_what_a_server_refuses_is_left_out() -> None:
     ],
 )
 def test_reasoning_with_nothing_in_it_is_not_sent(reasoning: Item, is_sent: bool) -> None:
-    assert (reasoning in sent(asking(user("hi"), reasoning, message("Hi")))["input"]) == is_sent
+    assert (
+        reasoning in sent(model_request(user("hi"), reasoning, message("Hi")))["input"]
+    ) == is_sent
 
 
-def test_no_tools_and_no_instructions_are_not_mentioned() -> None:
+def test_empty_tools_and_instructions_are_left_out() -> None:
     body = sent(ModelRequest("", (user("hi"),)))
 
     assert not {"tools", "instructions"} & set(body)
 
 
-def test_a_reply_is_kept_small_but_whole() -> None:
+def test_a_reply_is_stored_without_empty_fields() -> None:
     text = {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}
     items = [
         {**REASONING, "content": None, "status": "completed"},
@@ -158,48 +162,48 @@ def test_a_reply_is_kept_small_but_whole() -> None:
     )
 
 
-def test_a_reply_tells_its_model_and_usage() -> None:
-    reply, _ = received(RESPONSES, *responses_events(Said("Hi", usage=(100, 20, 30, 5))))
+def test_a_reply_has_model_and_usage() -> None:
+    reply, _ = received(RESPONSES, *responses_events(FakeReply("Hi", usage=(100, 20, 30, 5))))
 
     assert reply.usage == Usage(100, 20, 30, 5)
     assert (reply.model, reply.request_hash, reply.ended) == ("gpt-test-2026", HASH, "completed")
 
 
-def test_a_server_may_be_silent_about_model_and_usage() -> None:
+def test_a_reply_may_lack_model_and_usage() -> None:
     reply, _ = received(RESPONSES, *items_done(message("Hi"), usage=None, model=None))
 
-    assert (reply.usage, reply.model) == (Usage(), "gpt-asked")
+    assert (reply.usage, reply.model) == (Usage(), "gpt-requested")
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
-def test_an_early_end_is_a_reply_with_its_reason(ended: Any) -> None:
-    reply, heard = received(RESPONSES, *responses_events(Said("So far", ended=ended)))
+def test_a_truncated_reply_has_its_reason(ended: Any) -> None:
+    reply, listener = received(RESPONSES, *responses_events(FakeReply("So far", ended=ended)))
 
     assert reply.ended == ended
-    assert heard.text_now == "So far"
+    assert listener.text_now == "So far"
 
 
-def test_a_refusal_is_shown_and_kept_as_one() -> None:
+def test_a_refusal_is_shown_and_stored_as_a_refusal() -> None:
     refusal = {"type": "refusal", "refusal": "I cannot."}
     item = {**message(""), "content": [refusal]}
 
-    reply, heard = received(
+    reply, listener = received(
         RESPONSES,
         *typed({"type": "response.refusal.delta", "delta": "I cannot."}),
         *items_done(item),
     )
 
     assert reply.items == (item,)
-    assert heard.text_now == "I cannot."
+    assert listener.text_now == "I cannot."
 
 
-def test_unknown_events_are_left_aside() -> None:
+def test_unknown_events_are_ignored() -> None:
     events = [*typed({"type": "response.brand_new", "delta": "?"}), sse({}), sse({"ping": 1})]
 
-    reply, heard = received(RESPONSES, *events, *items_done(message("Hi")), sse("[DONE]"))
+    reply, listener = received(RESPONSES, *events, *items_done(message("Hi")), sse("[DONE]"))
 
     assert reply.items == (message("Hi"),)
-    assert heard.deltas == []
+    assert listener.deltas == []
 
 
 def test_content_may_be_a_text() -> None:
@@ -224,31 +228,31 @@ def test_a_call_without_id_gets_one_and_arguments_become_text() -> None:
     assert ids == [f"call_{HASH[:24]}0", f"call_{HASH[:24]}1"]
 
 
-def test_a_character_split_over_two_events_is_put_together() -> None:
+def test_a_character_split_over_two_events_is_joined() -> None:
     deltas = ['"a\\ud83d"', '"\\ude00b"', '"\\ud83dc"', '"d\\ud83d"']
     events = [f'data: {{"type":"response.output_text.delta","delta":{d}}}\n\n' for d in deltas]
     whole = '{"type":"output_text","text":"a\\ud83d\\ude00b\\ud83dcd\\ud83d","annotations":[]}'
     done = '{"type":"response.output_item.done","item":{"type":"message","role":"assistant",'
 
-    reply, heard = received(
+    reply, listener = received(
         RESPONSES,
         *(event.encode() for event in events),
         f'data: {done}"content":[{whole}]}}}}\n\n'.encode(),
         *items_done(),
     )
 
-    assert heard.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
+    assert listener.deltas == ["a", "😀b", "\ufffdc", "d", "\ufffd"]
     assert reply.items == (message("a😀b\ufffdcd\ufffd"),)
 
 
-def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
+def test_a_whole_reply_without_a_stream_is_read() -> None:
     call = function_call("c1", "enrol", "{}")
     whole = response(status="completed", output=[message("Hi"), call])
 
-    reply, heard = received(RESPONSES, sse(whole))
+    reply, listener = received(RESPONSES, sse(whole))
 
     assert reply.items == (message("Hi"), call)
-    assert heard.text_now == "Hi"
+    assert listener.text_now == "Hi"
 
 
 @pytest.mark.parametrize(
@@ -267,15 +271,15 @@ def test_a_server_that_does_not_stream_sends_the_whole_reply() -> None:
         ({"error": {"code": "x"}}, {"code": "x"}),
     ],
 )
-def test_a_failure_in_mid_stream_is_raised(event: Item, error: Item | None) -> None:
+def test_an_error_within_a_stream_is_raised(event: Item, error: Item | None) -> None:
     with pytest.raises(ErrorReceived) as caught:
         received(RESPONSES, sse(event))
 
     assert caught.value.error == (error or event)
 
 
-def test_a_stream_without_its_last_event_is_void() -> None:
-    *events, _ = responses_events(Said("Hi"))
+def test_a_stream_without_its_last_event_is_retried() -> None:
+    *events, _ = responses_events(FakeReply("Hi"))
 
     with pytest.raises(RetryableError, match="the stream ended before the reply was complete"):
         received(RESPONSES, *events)
@@ -291,28 +295,28 @@ ITEM_7 = '{"type": "response.output_item.done", "item": 7}'
 @pytest.mark.parametrize(
     "data", ['{"type": "resp', "[1]", ITEM_7, "null", '"\\ud83d"', DEEP, DEEP_ITEM]
 )
-def test_what_is_no_event_is_void(data: str) -> None:
+def test_an_invalid_event_is_retried(data: str) -> None:
     with pytest.raises(RetryableError, match=r"malformed JSON|is not an object"):
         received(RESPONSES, f"data: {data}\n\n".encode(), *items_done())
 
 
-def test_bytes_that_are_no_text_are_void() -> None:
+def test_invalid_utf_8_is_retried() -> None:
     item = b'data: {"type":"response.output_item.done","item":{"type":"message","role":"\xff"}}\n\n'
 
     with pytest.raises(RetryableError, match="malformed JSON"):
         received(RESPONSES, item, *items_done())
 
 
-def test_fields_of_a_wrong_type_do_no_harm() -> None:
+def test_fields_of_a_wrong_type_are_tolerated() -> None:
     odd = [{"type": 7}, {"type": "response.output_text.delta", "delta": {"text": "?"}}]
 
-    reply, heard = received(RESPONSES, *map(sse, odd), *items_done(message("Hi")))
+    reply, listener = received(RESPONSES, *map(sse, odd), *items_done(message("Hi")))
 
     assert reply.items == (message("Hi"),)
-    assert heard.deltas == []
+    assert listener.deltas == []
 
 
-def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
+def test_the_callers_options_override_the_settings() -> None:
     options = {
         "max_output_tokens": 16,
         "tool_choice": {"type": "function", "name": "enrol"},
@@ -321,15 +325,15 @@ def test_what_a_caller_asks_for_wins_over_the_settings() -> None:
         "top_p": 0.5,
         "parallel_tool_calls": False,
     }
-    request = replace(asking(), options=options)
+    request = replace(model_request(), options=options)
 
-    body = sent(request, Asked(temperature=0.5, max_output_tokens=99))
+    body = sent(request, FixedSettings(temperature=0.5, max_output_tokens=99))
 
     assert body | options == body
 
 
 def test_stop_sequences_are_not_sent_by_an_api_that_has_none() -> None:
-    request = replace(asking(), options={"stop": ["a"], "temperature": 0.5})
+    request = replace(model_request(), options={"stop": ["a"], "temperature": 0.5})
 
     body = sent(request)
 
@@ -338,7 +342,7 @@ def test_stop_sequences_are_not_sent_by_an_api_that_has_none() -> None:
     assert body["temperature"] == 0.5
 
 
-def test_what_another_instance_did_by_itself_is_kept_and_is_no_call() -> None:
+def test_calls_executed_by_another_instance_are_not_run() -> None:
     done: Item = {"type": "mcp_call", "id": "mcp_1", "name": "look", "output": "3"}
 
     reply, _ = received(RESPONSES, *items_done(done, message("There are three.")))
@@ -350,11 +354,11 @@ def test_what_another_instance_did_by_itself_is_kept_and_is_no_call() -> None:
     ("wanted", "limit", "is_sent"),
     [(2_000_000, 100, 100), (16, 100, 16), (None, 100, 100), (16, None, 16), (None, None, None)],
 )
-def test_no_caller_can_raise_the_operators_limit(
+def test_the_operators_limit_bounds_the_callers(
     wanted: int | None, limit: int | None, is_sent: int | None
 ) -> None:
     options = {"max_output_tokens": wanted} if wanted else {}
 
-    body = sent(replace(asking(), options=options), Asked(max_output_tokens=limit))
+    body = sent(replace(model_request(), options=options), FixedSettings(max_output_tokens=limit))
 
     assert body.get("max_output_tokens") == is_sent

@@ -1,4 +1,4 @@
-"""What servers other than OpenAI's send as Responses streams, and what is read of it."""
+"""Responses streams of other servers than OpenAI's."""
 
 from typing import Any
 
@@ -48,10 +48,10 @@ def test_text_that_comes_in_deltas_only_is_the_reply(where: Item, begun: bool) -
     begin = [added({"id": "msg_1", "type": "message", "role": "assistant", "content": []})]
     events = [*(begin if begun else []), text("h", **where), text("i", **where), completed()]
 
-    reply, heard = received(RESPONSES, *typed(*events))
+    reply, listener = received(RESPONSES, *typed(*events))
 
     assert list(reply.items) == [message("hi")]
-    assert heard.text_now == "hi"
+    assert listener.text_now == "hi"
 
 
 def test_text_that_comes_whole_only_is_the_reply() -> None:
@@ -60,7 +60,7 @@ def test_text_that_comes_whole_only_is_the_reply() -> None:
     ]
 
 
-def test_the_whole_text_behind_its_deltas_is_not_said_twice() -> None:
+def test_the_whole_text_after_its_deltas_is_not_repeated() -> None:
     events = [text("h"), text("i"), {"type": "response.output_text.done", "text": "hi"}]
 
     assert items_of(*events, completed()) == [message("hi")]
@@ -86,7 +86,7 @@ def test_arguments_that_come_whole_only_are_the_calls() -> None:
     assert items_of(added(CALL), whole, completed()) == [function_call("c1", "add", '{"a":1}')]
 
 
-def test_two_calls_without_an_output_index_are_told_apart_by_their_ids() -> None:
+def test_two_calls_without_an_output_index_are_separated_by_id() -> None:
     other = {**CALL, "id": "fc_2", "call_id": "c2", "name": "drop"}
     events = [
         added(CALL),
@@ -101,7 +101,7 @@ def test_two_calls_without_an_output_index_are_told_apart_by_their_ids() -> None
     ]
 
 
-def test_text_and_calls_without_ids_and_indexes_are_told_apart_by_their_kind() -> None:
+def test_text_and_calls_without_ids_are_separated_by_kind() -> None:
     bare = {key: value for key, value in CALL.items() if key != "id"}
     other = {**bare, "call_id": "c2"}
     events = [
@@ -130,7 +130,7 @@ def test_calls_that_all_have_the_same_output_index_stay_apart() -> None:
     assert [item["arguments"] for item in items_of(*events, completed())] == ['{"a":1}', '{"a":2}']
 
 
-def test_items_of_the_last_event_are_filled_with_what_came_before() -> None:
+def test_items_of_the_last_event_get_earlier_pieces() -> None:
     empty = {"type": "message", "role": "assistant", "content": []}
 
     assert items_of(text("hi"), completed(empty, {**CALL, "arguments": "{}"})) == [
@@ -139,13 +139,13 @@ def test_items_of_the_last_event_are_filled_with_what_came_before() -> None:
     ]
 
 
-def test_a_whole_item_that_lacks_what_came_before_is_filled_with_it() -> None:
+def test_an_incomplete_whole_item_gets_earlier_pieces() -> None:
     events = [added(CALL), arguments('{"a":1}'), done(CALL), completed()]
 
     assert items_of(*events) == [function_call("c1", "add", '{"a":1}')]
 
 
-def test_an_empty_object_before_the_arguments_is_none_of_them() -> None:
+def test_an_empty_object_before_the_arguments_is_ignored() -> None:
     events = [added(CALL), arguments("{}"), arguments('{"a":1}'), completed()]
 
     assert items_of(*events) == [function_call("c1", "add", '{"a":1}')]
@@ -186,7 +186,7 @@ def test_an_item_that_is_null_is_none() -> None:
 
 
 @pytest.mark.parametrize("nothing", [b"data:\n\n", b"data:  \n\n"])
-def test_an_event_without_data_only_keeps_the_connection_open(nothing: bytes) -> None:
+def test_an_event_without_data_is_a_heartbeat(nothing: bytes) -> None:
     reply, _ = received(RESPONSES, nothing, *typed(text("hi")), nothing, sse("[DONE]"))
 
     assert list(reply.items) == [message("hi")]
@@ -243,7 +243,7 @@ def test_an_incomplete_response_ended_early(details: object) -> None:
         {"detail": "bad"},
     ],
 )
-def test_an_error_within_a_stream_is_no_reply(event: Item) -> None:
+def test_an_error_within_a_stream_is_recognized(event: Item) -> None:
     with pytest.raises(ErrorReceived) as caught:
         received(RESPONSES, *typed(text("hi")), sse(event))
 

@@ -59,13 +59,13 @@ def test_data_of_several_lines_is_joined() -> None:
     assert read(b"data: a\ndata:\ndata:  b\n\n") == [b"a\n\n b"]
 
 
-def test_names_ids_comments_and_unknown_fields_are_left_aside() -> None:
+def test_names_ids_comments_and_unknown_fields_are_ignored() -> None:
     assert read(b": hi\n\nevent: ping\n\nretry: 3\nid: 7\nfoo: bar\ndata: a\nevent: b\n\n") == [
         b"a"
     ]
 
 
-def test_a_byte_order_mark_at_the_start_is_no_text() -> None:
+def test_a_byte_order_mark_at_the_start_is_ignored() -> None:
     assert read(b"\xef\xbb", b"\xbfdata: a\n\n") == [b"a"]
 
 
@@ -80,7 +80,7 @@ def test_the_last_blank_line_may_be_missing() -> None:
     assert read(b"data: a\r") == [b"a"]
 
 
-def test_a_long_event_in_small_pieces_is_put_together_once() -> None:
+def test_a_long_event_in_small_pieces_is_joined_once() -> None:
     piece = b"x" * 1_000
 
     assert read(b"data: ", *[piece] * 5_000, b"\n\n") == [piece * 5_000]

@@ -1,11 +1,11 @@
-"""Tokens are counted although a server does not report them, and those of lost tries, too."""
+"""Token usage: reported, estimated, and that of failed attempts."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.services.model.builders import Heard, asking, patient_as_a_test
+from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import (
     MockServer,
     answers,
@@ -17,7 +17,7 @@ from tests.services.model.mock_server import (
     streams,
 )
 from tests.services.model.streams import (
-    Said,
+    FakeReply,
     chat_events,
     chunk,
     response,
@@ -35,22 +35,22 @@ from twelvefold.services.model.openai.decoding.usage import with_estimates
 
 EVENTS = {"responses": responses_events, "chat": chat_events}
 APIS = pytest.mark.parametrize("api", ["responses", "chat"])
-SAID = "Hello, you there."
+TEXT = "Hello, you there."
 
 
 def unreported(api: Api) -> list[bytes]:
     """A reply of 17 bytes without usage."""
     if api == "chat":
-        return [chunk({"content": SAID}), chunk({}, "stop"), sse("[DONE]")]
-    done = response(status="completed", output=[message(SAID)], usage=None)
-    delta = {"type": "response.output_text.delta", "delta": SAID}
+        return [chunk({"content": TEXT}), chunk({}, "stop"), sse("[DONE]")]
+    done = response(status="completed", output=[message(TEXT)], usage=None)
+    delta = {"type": "response.output_text.delta", "delta": TEXT}
     return typed(delta, {"type": "response.completed", "response": done})
 
 
 async def reply_of(server: MockServer, api: Api, **settings: Any) -> ModelReply:
-    model = OpenAIModel(patient_as_a_test(server.url, api=api, **settings))
+    model = OpenAIModel(fast_settings(server.url, api=api, **settings))
     try:
-        return await model.reply(asking(), Heard())
+        return await model.reply(model_request(), RecordingListener())
     finally:
         await model.close()
 
@@ -65,32 +65,30 @@ def prompt(server: MockServer) -> int:
 
 
 @APIS
-async def test_usage_that_is_not_reported_is_estimated_and_marked(
-    server: MockServer, api: Api
-) -> None:
+async def test_missing_usage_is_estimated_and_marked(server: MockServer, api: Api) -> None:
     server.will(streams(unreported(api)))
 
     reply = await reply_of(server, api)
 
-    assert reply.usage == Usage(prompt(server), third_of(len(SAID)), estimated=True)
+    assert reply.usage == Usage(prompt(server), third_of(len(TEXT)), estimated=True)
     assert reply.lost == Usage()
 
 
 @APIS
-async def test_usage_that_is_reported_is_not_with_estimates(server: MockServer, api: Api) -> None:
-    server.will(streams(EVENTS[api](Said("Hi", usage=(100, 20, 30, 5)))))
+async def test_reported_usage_is_not_estimated(server: MockServer, api: Api) -> None:
+    server.will(streams(EVENTS[api](FakeReply("Hi", usage=(100, 20, 30, 5)))))
 
     assert (await reply_of(server, api)).usage == Usage(100, 20, 30, 5)
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": 0, "completion_tokens": 7}, {}, None, "?"])
-async def test_only_what_is_missing_is_with_estimates(server: MockServer, usage: Any) -> None:
-    server.will(streams([chunk({"content": SAID}), sse({"choices": [], "usage": usage}),
+async def test_only_missing_values_are_estimated(server: MockServer, usage: Any) -> None:
+    server.will(streams([chunk({"content": TEXT}), sse({"choices": [], "usage": usage}),
                          chunk({}, "stop")]))  # fmt: skip
 
     counted = (await reply_of(server, "chat")).usage
 
-    written = 7 if isinstance(usage, dict) and usage else third_of(len(SAID))
+    written = 7 if isinstance(usage, dict) and usage else third_of(len(TEXT))
     assert counted == Usage(prompt(server), written, estimated=True)
 
 
@@ -108,15 +106,15 @@ async def test_reasoning_counts_as_output_in_the_responses_api(server: MockServe
     thought = {"type": "response.reasoning_summary_text.delta", "delta": "x" * 300}
     server.will(streams([*typed(thought), *unreported("responses")]))
 
-    assert (await reply_of(server, "responses")).usage.output_tokens == third_of(300 + len(SAID))
+    assert (await reply_of(server, "responses")).usage.output_tokens == third_of(300 + len(TEXT))
 
 
-async def test_a_reply_in_one_piece_is_estimated_too(server: MockServer) -> None:
-    whole = {"choices": [{"message": {"content": SAID}, "finish_reason": "stop"}]}
+async def test_the_usage_of_a_whole_reply_is_estimated_too(server: MockServer) -> None:
+    whole = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]}
     server.will(answers(200, json.dumps(whole).encode()))
 
     assert (await reply_of(server, "chat")).usage == Usage(
-        prompt(server), third_of(len(SAID)), estimated=True
+        prompt(server), third_of(len(TEXT)), estimated=True
     )
 
 
@@ -141,7 +139,7 @@ async def test_a_budget_holds_without_usage(server: MockServer, api: Api) -> Non
         spent += (await reply_of(server, api)).usage
         replies += 1
 
-    assert replies == -(-300 // (prompt(server) + third_of(len(SAID))))
+    assert replies == -(-300 // (prompt(server) + third_of(len(TEXT))))
 
 
 # Tries that broke off
@@ -149,11 +147,9 @@ async def test_a_budget_holds_without_usage(server: MockServer, api: Api) -> Non
 
 @APIS
 @pytest.mark.parametrize("breaks", [cuts, resets, stalls])
-async def test_tokens_of_a_try_that_broke_off_count(
-    server: MockServer, api: Api, breaks: Any
-) -> None:
-    half = EVENTS[api](Said("Hello, you there."))[:4]
-    server.will(breaks(half), streams(EVENTS[api](Said("Hi", usage=(100, 20, 0, 0)))))
+async def test_tokens_of_a_failed_attempt_count(server: MockServer, api: Api, breaks: Any) -> None:
+    half = EVENTS[api](FakeReply("Hello, you there."))[:4]
+    server.will(breaks(half), streams(EVENTS[api](FakeReply("Hi", usage=(100, 20, 0, 0)))))
 
     reply = await reply_of(server, api, between_tokens_timeout_s=0.3, first_token_timeout_s=0.3)
 
@@ -162,18 +158,18 @@ async def test_tokens_of_a_try_that_broke_off_count(
     assert reply.usage == Usage(100, 20) + reply.lost
 
 
-async def test_the_text_of_a_try_that_broke_off_counts(server: MockServer) -> None:
-    server.will(cuts([chunk({"content": SAID})]), streams(unreported("chat")))
+async def test_the_text_of_a_failed_attempt_counts(server: MockServer) -> None:
+    server.will(cuts([chunk({"content": TEXT})]), streams(unreported("chat")))
 
     reply = await reply_of(server, "chat")
 
-    assert reply.lost == Usage(prompt(server), third_of(len(SAID)), estimated=True)
+    assert reply.lost == Usage(prompt(server), third_of(len(TEXT)), estimated=True)
 
 
-async def test_what_a_server_reported_of_a_try_that_broke_off_counts(server: MockServer) -> None:
+async def test_reported_usage_of_a_failed_attempt_counts(server: MockServer) -> None:
     usage = {"prompt_tokens": 70, "completion_tokens": 9}
     first = sse({"choices": [{"delta": {"content": "H"}}], "usage": usage})
-    server.will(cuts([first]), streams(chat_events(Said("Hi", usage=(100, 20, 0, 0)))))
+    server.will(cuts([first]), streams(chat_events(FakeReply("Hi", usage=(100, 20, 0, 0)))))
 
     reply = await reply_of(server, "chat")
 
@@ -182,42 +178,42 @@ async def test_what_a_server_reported_of_a_try_that_broke_off_counts(server: Moc
 
 @APIS
 @pytest.mark.parametrize("fails", [refuses(503), refuses(429), drops()])
-async def test_a_try_that_was_not_answered_costs_nothing(
+async def test_an_attempt_without_a_response_costs_nothing(
     server: MockServer, api: Api, fails: Any
 ) -> None:
-    server.will(fails, streams(EVENTS[api](Said("Hi", usage=(100, 20, 0, 0)))))
+    server.will(fails, streams(EVENTS[api](FakeReply("Hi", usage=(100, 20, 0, 0)))))
 
     assert (await reply_of(server, api)).usage == Usage(100, 20)
 
 
 async def test_an_error_in_place_of_a_reply_costs_nothing(server: MockServer) -> None:
     overloaded = sse({"error": {"message": "busy", "type": "overloaded_error"}})
-    server.will(streams([overloaded]), streams(chat_events(Said("Hi", usage=(100, 20, 0, 0)))))
+    server.will(streams([overloaded]), streams(chat_events(FakeReply("Hi", usage=(100, 20, 0, 0)))))
 
     assert (await reply_of(server, "chat")).usage == Usage(100, 20)
 
 
-async def test_where_no_reply_comes_the_error_says_what_was_lost(server: MockServer) -> None:
-    server.will(cuts([chunk({"content": SAID})]))
+async def test_the_error_has_the_usage_of_failed_attempts(server: MockServer) -> None:
+    server.will(cuts([chunk({"content": TEXT})]))
 
     with pytest.raises(ModelUnavailable) as caught:
         await reply_of(server, "chat", max_attempts=3)
 
-    one = Usage(prompt(server), third_of(len(SAID)), estimated=True)
+    one = Usage(prompt(server), third_of(len(TEXT)), estimated=True)
     assert caught.value.usage == one + one + one
 
 
-async def test_a_lasting_failure_in_mid_stream_says_what_was_lost(server: MockServer) -> None:
+async def test_a_permanent_error_within_a_stream_has_the_lost_usage(server: MockServer) -> None:
     failure = sse({"error": {"message": "bad", "code": 400}})
-    server.will(streams([chunk({"content": SAID}), failure]))
+    server.will(streams([chunk({"content": TEXT}), failure]))
 
     with pytest.raises(ModelRejected) as caught:
         await reply_of(server, "chat")
 
-    assert caught.value.usage == Usage(prompt(server), third_of(len(SAID)), estimated=True)
+    assert caught.value.usage == Usage(prompt(server), third_of(len(TEXT)), estimated=True)
 
 
-async def test_where_nothing_was_lost_the_error_says_so(server: MockServer) -> None:
+async def test_the_error_has_no_usage_if_nothing_was_lost(server: MockServer) -> None:
     server.will(refuses(400))
 
     with pytest.raises(ModelRejected) as caught:
