@@ -1,4 +1,4 @@
-"""How docs/ becomes a site: `make docs`. The pages are plain Markdown and read as well unbuilt."""
+"""Sphinx configuration for `make docs`. The pages are plain Markdown, readable without a build."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ version = release = __version__
 copyright = "The Twelvefold authors"
 extensions = ["myst_parser"]
 
-# Anchors as a forge makes them, so that one link leads to its heading here and there.
+# The same heading anchors as on GitHub, so that links work in both places.
 myst_heading_anchors = 4
 
 html_theme = "furo"
