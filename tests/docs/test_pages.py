@@ -6,6 +6,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_output_is_compared_line_by_line_except_for_ellipses() -> None:
     assert matches(shown, "run: resp_01\none\ntwo\nover\n")
     assert not matches(shown, "run: resp_01\nover\nmore\n")
     assert not matches(shown, "run: 01\nover\n")
+
+
+@pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md"])
+def test_the_layers_of_a_page_are_those_of_the_import_contract(page: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+
+    words = " ".join((ROOT / page).read_text().split())
+
+    assert " → ".join(f"`{layer}`" for layer in layers) in words
 
 
 async def test_a_full_course_of_the_gates_example_can_be_tried_again() -> None:
