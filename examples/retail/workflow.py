@@ -6,21 +6,21 @@ from pathlib import Path
 
 from examples.retail.load import seed, taubench
 from examples.retail.tools import TOOLS
-from twelvefold import BadCall, Workflow
+from twelvefold import RejectedCall, Workflow
 
 POLICY = taubench() / "retail" / "policy.md"
 if not POLICY.exists():
     raise FileNotFoundError(f"no {POLICY}; TWELVEFOLD_SHARED is the folder that taubench/ is in")
 
 
-def explain(bad: BadCall) -> str:
+def explain(bad: RejectedCall) -> str:
     """Return the benchmark's error text for an invalid call, which is often Python's."""
     if bad.failure == "unknown_tool":
         return f"Unknown action {bad.tool}"
     return f"Error: {_python_error(bad) or '; '.join(bad.problems)}"
 
 
-def _python_error(bad: BadCall) -> str | None:
+def _python_error(bad: RejectedCall) -> str | None:
     """Return Python's error text for a missing or unexpected argument, None for other errors."""
     given = _argument_names(bad.arguments)
     if bad.failure != "arguments" or given is None:

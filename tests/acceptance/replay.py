@@ -38,7 +38,7 @@ from twelvefold import Principal
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Item, ModelReplied, ToolFailed, ToolSucceeded
 from twelvefold.core.ids import ThreadId, call_id
-from twelvefold.core.ports import Silence
+from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
@@ -181,7 +181,7 @@ async def converse(
             started = await start_run(
                 services, workflow=workflow.name, principal=WHO, items=[item], thread=thread
             )
-            outcome = await drive(services, started, Silence())
+            outcome = await drive(services, started, NullListener())
         except TwelvefoldError as error:
             return f"{type(error).__name__}: {error}", entries
         thread, entries = outcome.run.thread, outcome.thread.entries

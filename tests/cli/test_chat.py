@@ -22,7 +22,7 @@ from tests.cli.conftest import (
 )
 from tests.services.model.mock_server import refuses, stalls, streams
 from tests.services.model.streams import FakeReply, responses_events
-from twelvefold.cli.chat import _welcome
+from twelvefold.cli.chat.command import _welcome
 from twelvefold.config import Settings
 from twelvefold.observe.escape import is_visible
 
@@ -243,7 +243,7 @@ def test_at_a_terminal_one_talks_approves_and_leaves(here: Path) -> None:
 @pytest.mark.usefixtures("shop")
 def test_at_a_terminal_what_nobody_expected_is_a_sentence(here: Path) -> None:
     with (here / "shop.py").open("a") as file:
-        file.write("import twelvefold.cli.chat as chat\nchat.default_workflow = None\n")
+        file.write("import twelvefold.cli.chat.command as chat\nchat.default_workflow = None\n")
 
     with terminal(here) as screen:
         said = screen.until("LOG_LEVEL=error shows how it came to it")

@@ -162,7 +162,7 @@ workflow = Workflow(
 NAMES = re.findall(r"^(?:async )?def (\w+)\((?:tx: Transaction, )?what: str\)", TOOLS, re.M)
 
 
-class Asked:
+class RequestOptions:
     """The model: it calls the tools, and refuses prompts in words that quote them."""
 
     def __init__(self) -> None:
@@ -255,7 +255,7 @@ def test_no_secret_gets_into_the_log(
     here: Path, model: ModelServer, kind: str, format: str, level: str
 ) -> None:
     (here / "shop.py").write_text(TOOLS)
-    model.will(Asked())
+    model.will(RequestOptions())
     with mail_server() as sink, empty_database(kind, here) as url:
         environ = {
             "DATABASE_URL": url,

@@ -29,9 +29,9 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW
 from tests.services.model.builders import FixedSettings
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import build_request
 from twelvefold.core.events import Event, Item, ReplyEnd, RunStarted
 from twelvefold.core.ports import ModelRequest
+from twelvefold.core.request import build_request
 from twelvefold.services.model.openai.chat import CHAT
 from twelvefold.services.model.openai.encoding.alternation import CONVERSATION_START, NO_REPLY
 from twelvefold.services.model.openai.provider_fields import items_for_provider
@@ -248,7 +248,7 @@ ENDS: list[ReplyEnd] = ["completed", "completed", "max_output_tokens"]
 
 
 def replace_items(start: RunStarted, items: tuple[Item, ...]) -> RunStarted:
-    return RunStarted(items, start.principal, start.workflow, start.release, start.asked)
+    return RunStarted(items, start.principal, start.workflow, start.release, start.options)
 
 
 @st.composite
