@@ -199,13 +199,13 @@ async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
     rung, heard = asyncio.Event(), asyncio.Event()
 
     @tool(effect="unsafe")
-    async def notify() -> str:
+    async def ring() -> str:
         """Ring."""
         rung.set()
         await heard.wait()
         return "rang"
 
-    shop = Workflow("shop", "Ring.", (notify,))
+    shop = Workflow("shop", "Ring.", (ring,))
     model = Held(calls(("ring", "{}")))
     model.let.set()
     services = stage.process(model=model, workflow=shop)
