@@ -395,13 +395,13 @@ async def start(
     )
 
 
-async def driven(services: Services, listener: Listener | None = None) -> Outcome:
-    """A new run, driven to rest."""
+async def drive_new(services: Services, listener: Listener | None = None) -> Outcome:
+    """Drive a new run until it rests."""
     return await drive(services, await start(services), listener or NullListener())
 
 
-async def resumed(services: Services, run: RunId) -> Outcome:
-    """A run that another process left, driven to rest."""
+async def resume(services: Services, run: RunId) -> Outcome:
+    """Drive a run that another process left until it rests."""
     return await drive(services, await take(services, run), NullListener())
 
 

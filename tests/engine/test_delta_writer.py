@@ -16,7 +16,7 @@ from tests.engine.stage import (
     Trouble,
     cut_off,
     kill,
-    resumed,
+    resume,
     start,
 )
 from twelvefold.core.events import Item, ModelReplied, RequestOptions
@@ -77,7 +77,7 @@ async def begun(stage: Stage) -> HeldRun:
     return await start(stage.process(), options=STREAMED)
 
 
-async def driven(stage: Stage, *acts: Act, reply: Sequence[Item] | None = None) -> Outcome:
+async def drive_streamed(stage: Stage, *acts: Act, reply: Sequence[Item] | None = None) -> Outcome:
     """A new streamed run, driven to rest."""
     services = stage.process(model=Typist(*acts, reply=reply))
     return await drive(services, await start(services, options=STREAMED), NullListener())
@@ -88,7 +88,7 @@ async def taken_over(
 ) -> Outcome:
     """The run driven to rest by another process, whoever had it."""
     await stage.let_leases_run_out()
-    return await resumed(stage.process(model=Typist(*acts, reply=reply)), run)
+    return await resume(stage.process(model=Typist(*acts, reply=reply)), run)
 
 
 async def reply_of(stage: Stage, run: RunId) -> ModelReplied:
@@ -114,8 +114,8 @@ def restarted(number: int) -> Delta:
 
 
 async def test_others_read_a_text_while_it_comes_in(stage: Stage) -> None:
-    driven = await begun(stage)
-    reader, heard, seen = Reader(stage.process().store, driven.run.thread), RecordingListener(), []
+    held = await begun(stage)
+    reader, heard, seen = Reader(stage.process().store, held.run.thread), RecordingListener(), []
 
     async def look(_: Listener) -> None:
         await a_moment(_)
@@ -123,19 +123,19 @@ async def test_others_read_a_text_while_it_comes_in(stage: Stage) -> None:
         seen.append(reader.told[-1])
 
     services = stage.process(model=Typist("You ", look, "are ", look, "in."))
-    await drive(services, driven, heard)
+    await drive(services, held, heard)
 
     assert seen == [("text", 2, 1, "You "), ("text", 2, 1, "are ")]
     assert heard.texts == ["You ", "are ", "in."]
     assert heard.shown_count >= 2
     await reader.look()
-    assert reader.told == await told(stage, driven.run)
+    assert reader.told == await told(stage, held.run)
 
 
 async def test_a_whole_reply_says_how_its_text_was_cut_and_takes_the_pieces_place(
     stage: Stage,
 ) -> None:
-    outcome = await driven(stage, "You ", a_moment, "are ", "all ", a_moment, "in.")
+    outcome = await drive_streamed(stage, "You ", a_moment, "are ", "all ", a_moment, "in.")
 
     reply = await reply_of(stage, outcome.run)
     assert (reply.first_delta, reply.cuts) in [(1, (4, 8)), (1, (4, 8, 3))]
@@ -147,7 +147,7 @@ async def test_the_first_piece_is_shown_at_once_and_then_they_are_gathered(
 ) -> None:
     stage.timings = replace(stage.timings, delta_s=60.0)
 
-    outcome = await driven(stage, "You ", a_moment, "are ", a_moment, "in.")
+    outcome = await drive_streamed(stage, "You ", a_moment, "are ", a_moment, "in.")
 
     assert (await reply_of(stage, outcome.run)).cuts == (4,)
     assert [one[-1] for one in await told(stage, outcome.run) if one[0] == "text"] == [
@@ -157,7 +157,7 @@ async def test_the_first_piece_is_shown_at_once_and_then_they_are_gathered(
 
 
 async def test_a_reply_that_comes_in_one_piece_shows_nothing_before(stage: Stage) -> None:
-    outcome = await driven(stage, reply=says("You are in."))
+    outcome = await drive_streamed(stage, reply=says("You are in."))
 
     assert (await reply_of(stage, outcome.run)).first_delta == 0
     assert await deltas(stage, outcome.run) == []
@@ -178,7 +178,7 @@ async def test_a_run_that_nobody_streams_shows_nothing(stage: Stage) -> None:
 
 
 async def test_an_attempt_that_is_given_up_is_called_off(stage: Stage) -> None:
-    outcome = await driven(
+    outcome = await drive_streamed(
         stage, "Yo", a_moment, anew, a_moment, "You are in.", a_moment, reply=says("You are in.")
     )
 
@@ -194,7 +194,7 @@ async def test_an_attempt_that_is_given_up_is_called_off(stage: Stage) -> None:
 
 
 async def test_an_attempt_may_be_given_up_while_its_text_is_written_down(stage: Stage) -> None:
-    outcome = await driven(stage, "Yo", anew, "You ", a_moment, "!", reply=says("You !"))
+    outcome = await drive_streamed(stage, "Yo", anew, "You ", a_moment, "!", reply=says("You !"))
 
     replay = await told(stage, outcome.run)
     assert "".join(str(one[-1]) for one in replay if one[0] == "text").endswith("You !")
@@ -203,7 +203,7 @@ async def test_an_attempt_may_be_given_up_while_its_text_is_written_down(stage: 
 async def test_an_attempt_that_showed_nothing_need_not_be_called_off(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = await driven(stage, anew, a_moment, anew, reply=says("You are in."))
+    outcome = await drive_streamed(stage, anew, a_moment, anew, reply=says("You are in."))
 
     assert await deltas(stage, outcome.run) == []
     assert (await reply_of(stage, outcome.run)).first_delta == 0
@@ -219,7 +219,7 @@ TWO = [assistant("You "), assistant("are in.")]
 async def test_a_text_that_is_not_what_was_shown_is_told_anew(
     stage: Stage, reply: Sequence[Item], first_delta: int
 ) -> None:
-    outcome = await driven(stage, "You are in.", a_moment, reply=reply)
+    outcome = await drive_streamed(stage, "You are in.", a_moment, reply=reply)
 
     assert (await reply_of(stage, outcome.run)).first_delta == first_delta
     assert await deltas(stage, outcome.run) == [text(1, "You are in."), restarted(2)]
@@ -401,7 +401,7 @@ async def test_a_model_that_is_away_leaves_what_it_said_to_the_next(stage: Stage
     def unavailable(_: Listener) -> None:
         raise ModelUnavailable("busy")
 
-    first = await driven(stage, "Yo", a_moment, unavailable)
+    first = await drive_streamed(stage, "Yo", a_moment, unavailable)
     await taken_over(stage, first.run, "You are in.", a_moment)
 
     assert first.status == "queued"

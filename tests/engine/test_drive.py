@@ -15,9 +15,9 @@ from tests.engine.stage import (
     Trouble,
     after_start,
     cut_off,
-    driven,
+    drive_new,
     kill,
-    resumed,
+    resume,
     start,
     world,
 )
@@ -111,7 +111,7 @@ async def stopped(task: asyncio.Task[Outcome]) -> None:
 async def test_a_run_is_driven_to_its_end(stage: Stage) -> None:
     services, heard = stage.process(calls(("buy", LAMP)), says("It is yours.")), RecordingListener()
 
-    outcome = await driven(services, heard)
+    outcome = await drive_new(services, heard)
 
     assert (outcome.status, outcome.error) == ("completed", "")
     assert outcome.thread.entries == await stage.entries(outcome.run)
@@ -130,7 +130,7 @@ async def test_a_run_is_driven_to_its_end(stage: Stage) -> None:
 
 
 async def test_a_run_that_waits_for_a_person_says_so(stage: Stage) -> None:
-    outcome = await driven(stage.process(calls(("refund", LAMP))))
+    outcome = await drive_new(stage.process(calls(("refund", LAMP))))
 
     assert (outcome.status, outcome.error) == ("waiting", "")
 
@@ -138,7 +138,7 @@ async def test_a_run_that_waits_for_a_person_says_so(stage: Stage) -> None:
 async def test_three_faults_in_a_row_end_the_run(stage: Stage) -> None:
     curse = calls(("buy", {"item": "a curse"}))
 
-    outcome = await driven(stage.process(curse, curse, curse, says("Sorry.")))
+    outcome = await drive_new(stage.process(curse, curse, curse, says("Sorry.")))
 
     error = "tool `buy` raised RuntimeError three times in a row: cursed"
     assert (outcome.status, outcome.thread.reason, outcome.error) == (
@@ -162,13 +162,13 @@ async def test_a_run_that_may_go_no_further_is_incomplete(
 ) -> None:
     look = calls(("look", LAMP))
 
-    outcome = await driven(stage.process(look, look, look, limits=limits))
+    outcome = await drive_new(stage.process(look, look, look, limits=limits))
 
     assert (outcome.status, outcome.error) == ("incomplete", reason)
 
 
 async def test_a_model_that_will_never_take_the_request_fails_the_run(stage: Stage) -> None:
-    outcome = await driven(stage.process(ModelRejected("no model 'm-1'; the key may use m-2")))
+    outcome = await drive_new(stage.process(ModelRejected("no model 'm-1'; the key may use m-2")))
 
     assert (outcome.status, outcome.error) == ("failed", "no model 'm-1'; the key may use m-2")
     record = await stage.record(outcome.run)
@@ -188,12 +188,12 @@ async def test_a_turn_that_is_too_long_fails_the_run_with_a_sentence(stage: Stag
 
 
 async def test_a_model_that_gives_no_reply_leaves_the_run_to_anyone(stage: Stage) -> None:
-    outcome = await driven(stage.process(ModelUnavailable("no reply from the model: 503")))
+    outcome = await drive_new(stage.process(ModelUnavailable("no reply from the model: 503")))
 
     assert (outcome.status, outcome.error) == ("queued", "no reply from the model: 503")
     record = await stage.record(outcome.run)
     assert (record.status, record.leased) == ("queued", False)
-    assert (await resumed(stage.process(says("Hello.")), outcome.run)).status == "completed"
+    assert (await resume(stage.process(says("Hello.")), outcome.run)).status == "completed"
 
 
 async def test_a_fault_fails_a_run_that_a_caller_waits_for(stage: Stage) -> None:
@@ -306,7 +306,7 @@ async def test_a_run_of_a_workflow_that_is_not_there_is_given_back(stage: Stage)
     elsewhere = stage.process(workflow=Workflow("bank", "Lend.", ()))
 
     with pytest.raises(NotFound, match="is of workflow 'shop', which WORKFLOWS does not name"):
-        await resumed(elsewhere, left.run)
+        await resume(elsewhere, left.run)
 
     assert (await stage.record(left.run)).status == "queued"
     assert (await take(stage.process(), left.run)).thread.interrupted
@@ -321,7 +321,7 @@ async def test_an_unsafe_call_that_was_under_way_leaves_a_doubt(stage: Stage) ->
 
     assert task.cancelled()
     assert (await stage.record(run.run)).status == "queued"
-    assert (await resumed(stage.process(), run.run)).status == "waiting"
+    assert (await resume(stage.process(), run.run)).status == "waiting"
     assert await answers(stage, run) == [UNKNOWN]
     assert world.shipped == ["a lamp"]
 
@@ -350,7 +350,7 @@ async def test_an_unsafe_call_that_had_not_begun_leaves_none_either(
     await asyncio.wait([task])
 
     assert world.shipped == []
-    assert (await resumed(stage.process(calls(("ship", LAMP)), says("Bye.")), run.run)).status == (
+    assert (await resume(stage.process(calls(("ship", LAMP)), says("Bye.")), run.run)).status == (
         "completed"
     )
     assert world.shipped == ["a lamp"]
@@ -434,7 +434,7 @@ async def test_a_run_that_is_to_be_cancelled_while_it_is_given_back_to_wait_is_e
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stage.process(calls(("refund", LAMP)))
-    outcome = await driven(services)
+    outcome = await drive_new(services)
     run = await take(services, outcome.run)
     release = services.store.release
 
@@ -451,7 +451,7 @@ async def test_a_run_that_is_to_be_cancelled_while_it_is_given_back_to_wait_is_e
 
 
 async def test_a_run_of_an_unknown_workflow_that_is_to_be_cancelled_is_ended(stage: Stage) -> None:
-    outcome = await driven(stage.process(calls(("refund", LAMP))))
+    outcome = await drive_new(stage.process(calls(("refund", LAMP))))
     elsewhere = stage.process(workflow=Workflow("elsewhere", "Do.", ()))
     run = await take(elsewhere, outcome.run)
     await elsewhere.store.ask_cancel(outcome.run)
@@ -472,13 +472,13 @@ async def test_a_database_that_is_away_at_the_deadline_leaves_the_run_to_anyone(
     trouble = Trouble(cut_off, places=["behind the fence", "before a release"], times=10**6)
     services = stage.process(calls(("buy", LAMP)), says("Bye."), limits=SOON, trouble=trouble)
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert outcome.status == "queued"
     assert outcome.error == "the end of the run is not written: the database cannot be reached"
     await stage.let_leases_run_out()
     other = stage.process(calls(("buy", LAMP)), says("Bye."))
-    assert (await resumed(other, outcome.run)).status == "completed"
+    assert (await resume(other, outcome.run)).status == "completed"
     assert await stage.bought() == ["a lamp"]
 
 
@@ -487,7 +487,7 @@ async def test_a_database_that_stays_away_leaves_the_run_to_anyone(stage: Stage)
     places = ["before a step's transaction", "before a load", "before a release"]
     trouble = Trouble(cut_off, places=places, times=10**6)
 
-    outcome = await driven(stage.process(says("Bye."), limits=SOON, trouble=trouble))
+    outcome = await drive_new(stage.process(says("Bye."), limits=SOON, trouble=trouble))
 
     assert outcome.status == "queued"
     assert after_start(await stage.journal(outcome.run)) == []
@@ -523,7 +523,7 @@ async def test_a_database_that_refuses_the_journal_is_the_operators_to_mend(stag
 
 
 async def test_a_run_ends_at_its_deadline(stage: Stage) -> None:
-    outcome = await driven(stage.process(model=Silent(), limits=SOON))
+    outcome = await drive_new(stage.process(model=Silent(), limits=SOON))
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")
     assert await answers(stage, outcome) == [RunFinished("incomplete", "deadline")]
@@ -539,11 +539,11 @@ async def test_an_unsafe_call_that_ended_too_many_processes_is_left_to_a_person(
         await drive(services, run, NullListener())
     for _ in range(2):
         await stage.let_leases_run_out()
-        driven = await take(services, run.run)
+        held = await take(services, run.run)
 
-    outcome = await drive(services, driven, NullListener())
+    outcome = await drive(services, held, NullListener())
 
-    assert (outcome.status, driven.attempts) == ("waiting", 2)
+    assert (outcome.status, held.attempts) == ("waiting", 2)
     assert await answers(stage, outcome) == [UNKNOWN]
 
 
@@ -558,7 +558,7 @@ async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(sta
 
     workflow, heard = Workflow("shop", "Sell.", (buy_slowly,)), RecordingListener()
     services = stage.process(calls(("buy", LAMP)), limits=SOON, workflow=workflow)
-    task = asyncio.ensure_future(driven(services, heard))
+    task = asyncio.ensure_future(drive_new(services, heard))
 
     outcome = await task
 
@@ -582,25 +582,25 @@ async def test_a_last_word_that_is_being_written_at_the_deadline_is_the_end(
 async def test_an_unsafe_call_that_is_under_way_at_the_deadline_is_left_to_a_person(
     stage: Stage,
 ) -> None:
-    outcome = await driven(slow_shipper(stage, SOON))
+    outcome = await drive_new(slow_shipper(stage, SOON))
 
     assert outcome.status == (await stage.record(outcome.run)).status == "waiting"
     assert await answers(stage, outcome) == [UNKNOWN]
 
 
 async def test_a_call_with_a_key_keeps_it_over_the_deadline(stage: Stage) -> None:
-    outcome = await driven(slow_teller(stage, SOON))
+    outcome = await drive_new(slow_teller(stage, SOON))
 
     assert outcome.status == (await stage.record(outcome.run)).status == "waiting"
     assert await answers(stage, outcome) == [OutcomeUnknown(CallId("2.0"), "notify")]
     services = stage.process(calls(("notify", LAMP)), says("Bye."))
     await settle(services, outcome.run, settled="retry", by="bob")
-    assert (await resumed(services, outcome.run)).status == "completed"
+    assert (await resume(services, outcome.run)).status == "completed"
     assert world.notified == [(CallKey(f"{outcome.run.thread}:2.0"), "a lamp")] * 2
 
 
 async def test_a_tool_that_swallows_its_cancellation_ends_with_the_deadline(stage: Stage) -> None:
-    outcome = await driven(deaf_shipper(stage, replace(LIMITS, deadline_s=1.0)))
+    outcome = await drive_new(deaf_shipper(stage, replace(LIMITS, deadline_s=1.0)))
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")
     assert await answers(stage, outcome) == [SHIPPED, RunFinished("incomplete", "deadline")]
@@ -628,7 +628,7 @@ async def test_a_tool_whose_task_group_fails_is_called_once(
     """A TaskGroup of Python 3.11 leaves its task marked as cancelled."""
     services = grouping(stage, effect, caught=caught)
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     came = SHIPPED if caught else None
     assert outcome.status == "completed"
@@ -649,7 +649,7 @@ async def test_a_tool_that_cancels_its_own_task_fails(stage: Stage) -> None:
         calls(("ship", LAMP)), says("Bye."), workflow=Workflow("shop", "Sell.", (ship,))
     )
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert (outcome.status, world.shipped) == ("completed", ["a lamp"])
 
@@ -839,7 +839,7 @@ async def test_a_call_with_a_key_of_a_process_that_stops_is_run_again_under_its_
     assert (await take(services, run.run)).thread.interrupted
     await stage.let_leases_run_out()
     other = stage.process(calls(("notify", LAMP)), says("Bye."))
-    assert (await resumed(other, run.run)).status == "completed"
+    assert (await resume(other, run.run)).status == "completed"
     assert world.notified == [(CallKey(f"{run.run.thread}:2.0"), "a lamp")] * 2
 
 
@@ -852,7 +852,7 @@ async def test_whoever_takes_up_a_run_that_is_to_be_cancelled_ends_it_before_any
     await services.store.ask_cancel(run)
     await stage.let_leases_run_out()
 
-    outcome = await resumed(services, run)
+    outcome = await resume(services, run)
 
     assert outcome.status == (await stage.record(run)).status == "cancelled"
     assert await answers(stage, outcome) == [CANCELLED]
@@ -863,10 +863,10 @@ async def test_a_run_that_waits_and_is_to_be_cancelled_is_ended_by_whoever_takes
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("refund", LAMP)))
-    run = (await driven(services)).run
+    run = (await drive_new(services)).run
     await services.store.ask_cancel(run)
 
-    outcome = await resumed(services, run)
+    outcome = await resume(services, run)
 
     record = await stage.record(run)
     assert (outcome.status, record.status, record.leased) == ("cancelled", "cancelled", False)
@@ -880,7 +880,7 @@ async def test_a_call_of_a_process_that_died_is_in_doubt_when_its_run_is_cancell
     await services.store.ask_cancel(run)
     await stage.let_leases_run_out()
 
-    outcome = await resumed(services, run)
+    outcome = await resume(services, run)
 
     assert outcome.status == "cancelled"
     assert await answers(stage, outcome) == [NEVER_KNOWN, CANCELLED]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.builders import HASH, SPENT, assistant, function_call
 from tests.engine.reading import Reader, Told, told
-from tests.engine.stage import FREQUENT_DELTAS, Crash, Stage, Trouble, resumed, staged, start
+from tests.engine.stage import FREQUENT_DELTAS, Crash, Stage, Trouble, resume, staged, start
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Store
@@ -44,7 +44,7 @@ class Story:
         services = self.stage.process(model=model, trouble=trouble)
         model.store = services.store
         await self.stage.let_leases_run_out()
-        task = asyncio.ensure_future(resumed(services, self.run))
+        task = asyncio.ensure_future(resume(services, self.run))
         await asyncio.wait([task])
         assert isinstance(task.exception(), Crash | Conflict | StaleRun | None)
 

@@ -1,8 +1,8 @@
-"""Which error a command raises that had to wait for a run for too long."""
+"""The error of a command that waited too long for a run."""
 
 import pytest
 
-from tests.engine.stage import Stage, driven, start
+from tests.engine.stage import Stage, drive_new, start
 from twelvefold.core.events import ModelReplied, Usage
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import NullListener, RunRecord, Store
@@ -15,8 +15,8 @@ LAMP = {"item": "a lamp"}
 pytestmark = pytest.mark.usefixtures("short_retries")
 
 
-def locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock on the run's row is not granted in time."""
+def lock_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the lock of the run's row not be granted in time."""
 
     async def waits(_: object) -> bool:
         raise StoreUnavailable("the database asks to try again: lock wait timeout exceeded")
@@ -26,37 +26,37 @@ def locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (("buy", LAMP), r"is in the transaction of a step \(tool 'buy'\), which ends first"),
         (("ship", LAMP), "is in the transaction of a step, which ends first"),
         (("unknown", LAMP), "is in the transaction of a step, which ends first"),
     ],
 )
-async def test_the_tool_is_named_where_the_journal_has_its_call(
+async def test_the_error_names_the_tool_if_the_journal_has_its_call(
     stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     call: tuple[str, dict[str, str]],
-    told: str,
+    message: str,
 ) -> None:
     services = stage.process()
     run = await start(services)
     replied = ModelReplied(tuple(calls(call)), Usage(), "mock", "", "completed")
     await write(services, run, NullListener(), (replied,))
-    locked(services.store, monkeypatch)
+    lock_run(services.store, monkeypatch)
 
-    with pytest.raises(StepUnderWay, match=told):
+    with pytest.raises(StepUnderWay, match=message):
         await cancel(services, run.run)
-    with pytest.raises(StepUnderWay, match=told):
+    with pytest.raises(StepUnderWay, match=message):
         await delete_thread(services, run.run.thread)
 
 
-async def test_a_run_that_nobody_drives_is_in_no_step(
+async def test_a_run_that_no_process_drives_is_in_no_step(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stage.process(calls(("refund", LAMP)), says("Bye."))
-    outcome = await driven(services)
-    locked(services.store, monkeypatch)
+    outcome = await drive_new(services)
+    lock_run(services.store, monkeypatch)
 
     with pytest.raises(StoreUnavailable, match="asks to try again") as raised:
         await cancel(services, outcome.run)
@@ -69,7 +69,7 @@ async def test_a_database_that_does_not_answer_is_no_step(
 ) -> None:
     services = stage.process()
     run = await start(services)
-    locked(services.store, monkeypatch)
+    lock_run(services.store, monkeypatch)
 
     async def away(_: RunId | ThreadId) -> RunRecord:
         raise StoreUnavailable("the database cannot be reached")
@@ -83,7 +83,7 @@ async def test_a_database_that_does_not_answer_is_no_step(
         await delete_thread(services, run.run.thread)
 
 
-async def test_an_error_that_may_last_is_no_step_whoever_drives_the_run(
+async def test_an_error_that_may_last_is_raised_as_it_is(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stage.process()
@@ -104,7 +104,7 @@ async def test_a_conversation_without_entries_is_in_no_step(
     services = stage.process()
     thread = services.ids.thread()
     await services.store.new_thread(thread, "ann", "", {})
-    locked(services.store, monkeypatch)
+    lock_run(services.store, monkeypatch)
 
     with pytest.raises(StoreUnavailable, match="asks to try again"):
         await delete_thread(services, thread)

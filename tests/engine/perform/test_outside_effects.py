@@ -555,15 +555,15 @@ async def test_processes_that_lose_their_leases_in_a_tool_do_not_alternate_for_e
 
     workflow = Workflow("shop", SHOP.instructions, (act if effect == "pure" else act_keyed,))
     services = stage.process(calls(("act", {})), workflow=workflow)
-    driven, drives = await start(services), []
+    held, drives = await start(services), []
     for _ in range(LIMITS.max_attempts + 1):
         before = len(started)
-        drives.append(asyncio.ensure_future(drive(services, driven, NullListener())))
+        drives.append(asyncio.ensure_future(drive(services, held, NullListener())))
         await until(lambda before=before: len(started) > before)  # type: ignore[misc]
         await stage.let_leases_run_out()
-        driven = await take(services, driven.run)
+        held = await take(services, held.run)
 
-    outcome = await drive(services, driven, NullListener())
+    outcome = await drive(services, held, NullListener())
 
     assert (outcome.status, outcome.thread.reason) == (status, reason)
     assert len(started) == starts
