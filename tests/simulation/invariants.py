@@ -235,5 +235,5 @@ class LiveReader:
             run_now(replay.look())
         except AssertionError as error:
             yield f"thread {self._thread} cannot be replayed: {error!r}"
-        if self._live.told != replay.told:
-            yield f"thread {self._thread}: live {self._live.told}, replayed {replay.told}"
+        if self._live.events != replay.events:
+            yield f"thread {self._thread}: live {self._live.events}, replayed {replay.events}"

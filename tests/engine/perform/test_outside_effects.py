@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
 from tests.engine.perform.calls import DONE, UNKNOWN, perform
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey
@@ -66,7 +66,7 @@ async def test_no_call_starts_without_a_lease(
     answer: Exception | bool,
     error: type[Exception],
 ) -> None:
-    held = lease_of(clock, Renewing(answer))
+    held = lease_of(clock, RenewingStore(answer))
     clock.now += LEASE_S
 
     with pytest.raises(error):
@@ -78,7 +78,7 @@ async def test_no_call_starts_without_a_lease(
 async def test_no_call_starts_after_a_cancel_request(
     services: Services, clock: Clock, acting: tuple[Acting, Tool]
 ) -> None:
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
     store.cancelled = True
 
     with pytest.raises(CancelAsked):
@@ -91,20 +91,20 @@ async def test_no_call_starts_after_a_cancel_request(
 async def test_a_call_waits_until_its_lease_is_valid(
     services: Services, clock: Clock, acting: tuple[Acting, Tool]
 ) -> None:
-    held = lease_of(clock, store := Renewing(StoreUnavailable("away")))
+    held = lease_of(clock, store := RenewingStore(StoreUnavailable("away")))
     clock.now += LEASE_S
     acting[0].go_on.set()
 
     assert await perform(services, held, acting[1]) == DONE
 
-    assert len(store.asked) == 2
+    assert len(store.renewed) == 2
     assert acting[0].started == 1
 
 
 async def test_the_lease_is_checked_again_right_before_the_call(
     services: Services, clock: Clock, acting: tuple[Acting, Tool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
     track_call = held.track_call
     pauses = [LEASE_S]
 
@@ -116,7 +116,7 @@ async def test_the_lease_is_checked_again_right_before_the_call(
     acting[0].go_on.set()
 
     assert await perform(services, held, acting[1]) == DONE
-    assert (acting[0].started, store.asked) == (1, [LEASE])
+    assert (acting[0].started, store.renewed) == (1, [LEASE])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_a_call_that_was_not_started_is_marked_only_by_an_earlier_attempt(
     monkeypatch: pytest.MonkeyPatch,
     earlier: set[CallId],
 ) -> None:
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
     held.started_calls |= earlier
     track_call = held.track_call
 
@@ -151,7 +151,7 @@ async def test_a_pure_call_needs_no_lease(services: Services, clock: Clock) -> N
         """Act."""
         return "done"
 
-    held = lease_of(clock, Renewing(LeaseLost("theirs")))
+    held = lease_of(clock, RenewingStore(LeaseLost("theirs")))
     clock.now += LEASE_S
 
     assert await perform(services, held, act) == DONE

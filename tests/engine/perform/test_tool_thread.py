@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
 from tests.engine.perform.calls import DONE, UNKNOWN, perform
 from tests.engine.stage import fault
 from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSucceeded
@@ -171,7 +171,7 @@ async def test_a_thread_whose_lease_has_lapsed_does_not_call_the_function(
 ) -> None:
     act, threads = waiting_tool("unsafe", go_on)
     go_on.set()
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
     late = [True]
 
     class Thread(threading.Thread):
@@ -183,7 +183,7 @@ async def test_a_thread_whose_lease_has_lapsed_does_not_call_the_function(
     monkeypatch.setattr("twelvefold.engine.perform.tool_thread.Thread", Thread)
 
     assert await perform(services, held, act) == DONE
-    assert (len(threads), store.asked) == (1, [LEASE])
+    assert (len(threads), store.renewed) == (1, [LEASE])
 
 
 async def test_a_thread_that_starts_after_its_call_was_cancelled_does_not_call_the_function(
