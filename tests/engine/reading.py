@@ -1,7 +1,7 @@
 """A reader of a streamed run, which yields the same events live or later.
 
-Deltas count at the position behind the last entry. What a whole reply says of its pieces, and
-what it leaves of the text, is told as the pieces would have been.
+Deltas count at the position after the last entry. The cuts of a whole reply and
+the rest of its text become the same events as the deltas would have been.
 """
 
 from collections.abc import Iterable

@@ -69,7 +69,7 @@ class Client:
         self.prepared += 1
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        raise AssertionError("nobody asks")
+        raise AssertionError("no request is sent")
 
     async def close(self) -> None:
         """Nothing is open."""
