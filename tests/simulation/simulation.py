@@ -152,7 +152,7 @@ class Simulation:
     # --- what happens in it -------------------------------------------------------------------
 
     def expect(self, turn: Turn) -> None:
-        """Record that a process is about to start a run, with the turn's name as the request key."""
+        """Record that a process is about to start a run; its request key is the turn's name."""
         self._unseen[turn.name] = turn
 
     def run_of(self, turn: Turn) -> RunId | None:
