@@ -94,7 +94,7 @@ async def run_call(
 
 
 async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
-    """Await `body()` in a task of its own; cancelling the caller cancels that task.
+    """Await `body()` in a new task; cancelling the caller cancels that task.
 
     A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
     Python 3.11 does so when a child fails while the group waits for its end. On the run's task
