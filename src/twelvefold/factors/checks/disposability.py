@@ -23,8 +23,8 @@ MAX_READY_S = 10.0
 STREAM_TIMEOUT_S = 30.0
 GRACE_S = 1
 LEASE_S = 2
-"""Runs of a killed worker wait this long. Only the workers that are killed have a short lease: on
-a slow machine a live process could lose it, and another would rightly take over its run."""
+"""How long the runs of a killed worker wait. Only workers have a short lease here: on a slow
+machine a live process could lose it, and another one would correctly take over its run."""
 COUNT_LEASES = "select count(*) as n from runs where lease_until > 0 and finished_at is null"
 
 

@@ -14,10 +14,10 @@ RELAY_IMPORT_PATH = f"{__name__}:relay"
 
 
 @tool
-async def book(tx: Transaction, who: Principal, ref: str, barrier: str = "") -> str:
+async def book(tx: Transaction, principal: Principal, ref: str, barrier: str = "") -> str:
     """Book one item."""
-    insert = "insert into factors_bookings (id, ref, who) values (:id, :ref, :who)"
-    await tx.execute(insert, id=secrets.token_hex(16), ref=ref, who=who.id)
+    insert = "insert into factors_bookings (id, ref, principal) values (:id, :ref, :principal)"
+    await tx.execute(insert, id=secrets.token_hex(16), ref=ref, principal=principal.id)
     if barrier:
         await _wait_at(barrier)
     return f"{ref} is booked"
@@ -46,7 +46,7 @@ workflow = Workflow(
     instructions="You book items and send messages about them.",
     tools=(book, mail),
     schema="create table if not exists factors_bookings"
-    " (id varchar(32) primary key, ref varchar(64) not null, who varchar(255) not null);",
+    " (id varchar(32) primary key, ref varchar(64) not null, principal varchar(255) not null);",
 )
 
 relay = Workflow(name="relay", instructions="Forward the message and return the answer.", tools=())
