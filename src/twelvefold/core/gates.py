@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from twelvefold.core.request_options import chosen, client_tools
-from twelvefold.core.schema import BadArguments
 from twelvefold.core.thread import Call, Thread
+from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints, overload
 
-from twelvefold.core.declarations import (
+from twelvefold.core.events import Failure
+from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
+from twelvefold.core.tools.declarations import (
     check_approval,
     check_gates,
     check_limits,
     repeated,
     tool_names,
 )
-from twelvefold.core.events import Failure
-from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
-from twelvefold.core.schema import Parameters
+from twelvefold.core.tools.schema import Parameters
 from twelvefold.errors import WorkflowError
 
 Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]

@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
-from twelvefold.core.conversation.rendering import rendered
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
 from twelvefold.core.gates import ValidCall
@@ -23,6 +22,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.request import cut
 from twelvefold.core.thread import Call
+from twelvefold.core.tools.rendering import rendered
 from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import UUID4, AfterValidator, AnyUrl, BaseModel, Field, SecretStr, create_model
 
-from twelvefold.core.schema import BadArguments, Parameters
-from twelvefold.core.strict import JsonSchema, is_strict, tidied
+from twelvefold.core.tools.schema import BadArguments, Parameters
+from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, tidied
 from twelvefold.errors import WorkflowError
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from twelvefold.core.strict import JsonSchema, is_strict, tidied
+from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, tidied
 from twelvefold.errors import TwelvefoldError, WorkflowError
 
 if TYPE_CHECKING:
