@@ -1,8 +1,8 @@
-"""JSON Schema from a signature, and arguments checked by it. Pydantic does the work.
+"""JSON Schema from a signature, and arguments that are checked against it, by Pydantic.
 
-The schema keeps to what OpenAI's strict mode takes where it can: every field required, every object
-closed, no defaults, no `$ref` beside other keywords. `strict` says whether it could.
-A parameter with a default may be null, which means the default.
+Where it can, the schema keeps to what OpenAI's strict mode accepts: every field required, every
+object closed, no defaults, no `$ref` beside other keywords. `strict` is whether it does. A
+parameter with a default may be null, which means the default.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from functools import cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, tidied
+from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, simplify
 from twelvefold.errors import TwelvefoldError, WorkflowError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _HAS_SCHEMA = {*_PLAIN, NoneType, None, date, datetime, time, timedelta, Decimal}
-"""Types that have a schema for certain."""
+"""Types that certainly have a schema."""
 _CONTAINERS = (list, dict, set, frozenset, tuple, Union, UnionType)
 
 
 class BadArguments(TwelvefoldError):
-    """Arguments that are no JSON or do not fit; `problems` has a line for each."""
+    """Arguments that are not JSON or do not fit the schema; `problems` has a line for each."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -36,117 +36,58 @@ class BadArguments(TwelvefoldError):
 
 
 class Parameters:
-    """What a model fills in when it calls one tool."""
+    """The parameters of one tool that the model fills. `location`: where the tool is declared."""
 
     def __init__(
-        self, tool: str, parameters: Mapping[str, inspect.Parameter], where: str = ""
+        self, tool: str, parameters: Mapping[str, inspect.Parameter], location: str = ""
     ) -> None:
         self._tool = tool
-        self._where = where
+        self._location = location
         self._parameters = parameters
         self._optional = {n for n, p in parameters.items() if p.default is not p.empty}
 
     @cached_property
-    def _built(self) -> "tuple[TypeAdapter[dict[str, Any]], JsonSchema]":
-        # Pydantic takes a fifth of a second of CPU to import: `--help` must not pay for it.
-        from typing import NotRequired
+    def schema(self) -> JsonSchema:
+        """The JSON Schema (draft 2020-12) of the arguments. Raises WorkflowError."""
+        if plain := self._plain_schema():
+            return plain
+        _, raw = self._adapter
+        return simplify(raw)
 
-        from pydantic import ConfigDict, TypeAdapter, with_config
-
-        # Before Python 3.12, Pydantic takes only this TypedDict.
-        from typing_extensions import TypedDict
-
-        fields: dict[str, Any] = {
-            name: NotRequired[parameter.annotation | None]
-            if name in self._optional
-            else parameter.annotation
-            for name, parameter in self._parameters.items()
-        }
-        made_at_run_time: Any = TypedDict
-        shape = made_at_run_time(self._tool, fields)
-        try:
-            adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(shape))
-            return adapter, adapter.json_schema()
-        except Exception as error:  # a type of the author's may raise anything
-            raise self._no_schema(error) from error
+    @cached_property
+    def strict(self) -> bool:
+        """Whether OpenAI's strict mode certainly accepts the schema. Raises WorkflowError."""
+        return is_strict(self.schema)
 
     def check(self) -> None:
-        """Raise WorkflowError if a parameter's type has no schema.
+        """Raise WorkflowError if the type of a parameter has no schema.
 
-        Pydantic is not imported for types of which that is known without it.
+        Does not import Pydantic if the types are known to have one.
         """
         known = "pydantic" not in sys.modules and all(
             _is_known(parameter.annotation) for parameter in self._parameters.values()
         )
-        if known or self._plain() is not None:
+        if known or self._plain_schema() is not None:
             return
         try:
-            self._built  # noqa: B018 - made now, used by every call
+            self.prepare()
         except WorkflowError as error:
-            # A model may name one that is defined further below.
+            # A type may refer to a model that is defined further below.
             if getattr(error.__cause__, "code", "") != "class-not-fully-defined":
                 raise
 
-    def _no_schema(self, error: Exception) -> WorkflowError:
-        """The error, with the parameter that it is about."""
-        said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        reason = str(said).partition("\n")[0].partition(". Set `arbitrary_types")[0]
-        where = f" ({self._where})" if self._where else ""
-        if len(self._parameters) == 1:
-            (name,) = self._parameters
-            kind = _name_of(self._parameters[name].annotation)
-            return WorkflowError(
-                f"tool {self._tool}: parameter {name!r} has the type {kind}, "
-                f"which has no JSON Schema: {reason}{where}"
-            )
-        for name, parameter in self._parameters.items():
-            try:
-                Parameters(self._tool, {name: parameter}, self._where)._built  # noqa: B018
-            except WorkflowError as found:
-                return found
-        return WorkflowError(f"tool {self._tool}: {reason}{where}")
-
     def prepare(self) -> None:
-        """Import Pydantic and build what a first call needs. Raises WorkflowError."""
-        _ = self._built
-
-    @cached_property
-    def schema(self) -> JsonSchema:
-        """The JSON Schema (draft 2020-12) of the arguments. Raises WorkflowError."""
-        if plain := self._plain():
-            return plain
-        _, raw = self._built
-        return tidied(raw)
-
-    def _plain(self) -> JsonSchema | None:
-        """What Pydantic would say of a signature of plain types, without its import.
-
-        A process lists its tools before it does anything else: this is a quarter of its start.
-        """
-        properties: JsonSchema = {}
-        for name, parameter in self._parameters.items():
-            if get_origin(parameter.annotation) not in (None, Union, UnionType):
-                return None
-            options = get_args(parameter.annotation) or (parameter.annotation,)
-            types = [_PLAIN.get(option) for option in options if option is not NoneType]
-            if len(types) != 1 or types[0] is None:
-                return None
-            only: JsonSchema = {"type": types[0]}
-            nullable = name in self._optional or NoneType in options
-            properties[name] = {"anyOf": [only, {"type": "null"}]} if nullable else only
-        closed = {"additionalProperties": False, "required": list(properties)}
-        return {"type": "object", "properties": properties, **closed}
-
-    @cached_property
-    def strict(self) -> bool:
-        """Whether OpenAI's strict mode takes the schema for certain."""
-        return is_strict(self.schema)
+        """Import Pydantic and build what `parse` needs. Raises WorkflowError."""
+        _ = self._adapter
 
     def parse(self, text: str) -> dict[str, Any]:
-        """The arguments as the tool takes them. Raises BadArguments, or WorkflowError."""
+        """Return the arguments in the types of the signature. Raises BadArguments, WorkflowError.
+
+        Leaves out arguments that are null where the parameter's default is another value.
+        """
         from pydantic import ValidationError
 
-        adapter, _ = self._built
+        adapter, _ = self._adapter
         try:
             values = adapter.validate_json(text or "{}")
         except ValidationError as error:
@@ -160,10 +101,84 @@ class Parameters:
     def _means_default(self, name: str) -> bool:
         return name in self._optional and self._parameters[name].default is not None
 
+    def _plain_schema(self) -> JsonSchema | None:
+        """Return the schema of a signature of plain types without Pydantic, else None.
+
+        Each process lists its tools first; the import of Pydantic would be a quarter of its start.
+        """
+        properties: JsonSchema = {}
+        for name, parameter in self._parameters.items():
+            plain = _plain_property(parameter.annotation, optional=name in self._optional)
+            if plain is None:
+                return None
+            properties[name] = plain
+        closed = {"additionalProperties": False, "required": list(properties)}
+        return {"type": "object", "properties": properties, **closed}
+
+    @cached_property
+    def _adapter(self) -> "tuple[TypeAdapter[dict[str, Any]], JsonSchema]":
+        """Pydantic's validator of the arguments, and its schema of them."""
+        # Pydantic takes a fifth of a second of CPU to import, too long for `--help`.
+        from typing import NotRequired
+
+        from pydantic import ConfigDict, TypeAdapter, with_config
+
+        # Before Python 3.12, Pydantic accepts only this TypedDict.
+        from typing_extensions import TypedDict
+
+        fields: dict[str, Any] = {
+            name: NotRequired[parameter.annotation | None]
+            if name in self._optional
+            else parameter.annotation
+            for name, parameter in self._parameters.items()
+        }
+        make_type: Any = TypedDict
+        shape = make_type(self._tool, fields)
+        try:
+            adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(shape))
+            return adapter, adapter.json_schema()
+        except Exception as error:  # a type of the author's may raise anything
+            raise self._no_schema(error) from error
+
+    def _no_schema(self, error: Exception) -> WorkflowError:
+        """Return the error with the parameter that causes it."""
+        location = f" ({self._location})" if self._location else ""
+        if len(self._parameters) == 1:
+            (name,) = self._parameters
+            kind = _name_of(self._parameters[name].annotation)
+            return WorkflowError(
+                f"tool {self._tool}: parameter {name!r} has the type {kind}, "
+                f"which has no JSON Schema: {_reason(error)}{location}"
+            )
+        for name, parameter in self._parameters.items():
+            try:
+                Parameters(self._tool, {name: parameter}, self._location).prepare()
+            except WorkflowError as found:
+                return found
+        return WorkflowError(f"tool {self._tool}: {_reason(error)}{location}")
+
+
+def _plain_property(annotation: Any, *, optional: bool) -> JsonSchema | None:
+    """Return the schema of a plain type, or of one that may be None; else None."""
+    if get_origin(annotation) not in (None, Union, UnionType):
+        return None
+    choices = get_args(annotation) or (annotation,)
+    types = [_PLAIN.get(choice) for choice in choices if choice is not NoneType]
+    if len(types) != 1 or types[0] is None:
+        return None
+    plain: JsonSchema = {"type": types[0]}
+    return {"anyOf": [plain, {"type": "null"}]} if optional or NoneType in choices else plain
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of the error, without Pydantic's advice to its own users."""
+    text = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+    return str(text).partition("\n")[0].partition(". Set `arbitrary_types")[0]
+
 
 def _problem(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    return f"{where}: {error['msg']}" if where else f"arguments: {error['msg']}"
+    path = ".".join(str(part) for part in error["loc"])
+    return f"{path}: {error['msg']}" if path else f"arguments: {error['msg']}"
 
 
 def _is_known(annotation: Any) -> bool:
