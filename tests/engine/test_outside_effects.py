@@ -15,7 +15,8 @@ from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSu
 from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Append, CallKey, Lease, NullListener, Principal, StepTransaction
-from twelvefold.core.workflow import Effect, Tool, Workflow, tool
+from twelvefold.core.tools.signature import Effect
+from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import take
 from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.drive import drive

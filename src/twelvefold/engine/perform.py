@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
-from twelvefold.core.conversation.rendering import rendered
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
 from twelvefold.core.gates import ValidCall
@@ -21,8 +20,8 @@ from twelvefold.core.ports import (
     ToolReadOnly,
     Transaction,
 )
-from twelvefold.core.request import cut
 from twelvefold.core.thread import Call
+from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
@@ -276,7 +275,7 @@ def _handed_in(call: ValidCall, held: HeldLease, principal: str, db: object) -> 
 def _shown(result: object, services: Services, call: ValidCall) -> str:
     """What the model reads of a result. The tool has done its work, whatever it returned."""
     try:
-        return _readable(rendered(result), services)
+        return _readable(render_result(result), services)
     except Exception as error:
         log.error("result_unreadable", tool=call.tool.name, call=call.call.id, error=error)
         return UNREADABLE
@@ -289,4 +288,4 @@ def _readable(text: str, services: Services) -> str:
     """
     limit = services.limits.result_chars
     clean = text.encode("utf-8", "backslashreplace").decode()
-    return clean if len(clean) <= limit else cut(clean, limit)
+    return clean if len(clean) <= limit else truncate(clean, limit)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -178,6 +178,6 @@ def _replied(position: int, reply: ModelReplied) -> Json:
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
-    for index, item in enumerate(called(reply)):
+    for index, item in enumerate(calls_of(reply)):
         id = call_id(position, index)
         yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}

@@ -22,7 +22,8 @@ from tests.builders import (
     user,
 )
 from twelvefold.core.conversation.call_results import UNKNOWN
-from twelvefold.core.conversation.turns import NOT_RUN, Turn
+from twelvefold.core.conversation.sendable import NOT_RUN
+from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.events import Event, Item, ReplyEnd, RequestOptions, RunStarted, encode
 
 

@@ -29,15 +29,15 @@ import msgspec
 from twelvefold.core.conversation.sendable import NO_RESULT
 
 _AS_IS = {str, int, bool, type(None)}
-_MOST_FROM_ITERATOR = 10_000
+_MAX_ITERATED = 10_000
 """Elements that are read from an iterator, which may be endless."""
-_MOST_DIGITS = 60
+_MAX_DIGITS = 60
 """MySQL's DECIMAL has 65 digits, at most 30 of them after the point."""
 _BIT = (b"\x00", b"\x01")
 """What MySQL's drivers return for a BIT(1)."""
 
 
-def rendered(result: object) -> str:
+def render_result(result: object) -> str:
     """Return the result as the model reads it. Raises TypeError for a value without a JSON form."""
     if result is None:
         return NO_RESULT
@@ -49,6 +49,11 @@ def rendered(result: object) -> str:
     except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
         # Half of a surrogate pair is written as its escape, an integer with all its digits.
         return json.dumps(plain)
+
+
+def truncate(text: str, length: int) -> str:
+    """Return the first `length` characters of a longer text, with a note about the rest."""
+    return f"{text[:length]}\n[cut here, after {length} of {len(text)} characters]"
 
 
 def _plain(value: object) -> object:
@@ -67,7 +72,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Sequence | KeysView | ItemsView | ValuesView | deque | array):
         return [_plain(one) for one in value]
     if isinstance(value, Iterator):
-        return [_plain(one) for one in islice(value, _MOST_FROM_ITERATOR)]
+        return [_plain(one) for one in islice(value, _MAX_ITERATED)]
     return _of_library(value)
 
 
@@ -109,12 +114,12 @@ def _of_library(value: Any) -> object:
             return _plain(dump())
     if hasattr(value, "dtype") and callable(to_list := getattr(value, "tolist", None)):
         return _plain(to_list())
-    if not isinstance(value, type) and _writes_itself(type(value)):
+    if not isinstance(value, type) and _has_own_text(type(value)):
         return str(value)
     raise TypeError(f"a tool returned a {type(value).__name__}, which has no form as JSON")
 
 
-def _writes_itself(kind: Any) -> bool:
+def _has_own_text(kind: Any) -> bool:
     return kind.__str__ is not object.__str__
 
 
@@ -148,15 +153,15 @@ def _enum(value: Enum) -> object:
 
 
 def _bytes(value: Any) -> object:
-    whole = bytes(value)
-    if whole in _BIT:
-        return whole[0]
+    content = bytes(value)
+    if content in _BIT:
+        return content[0]
     try:
-        text = whole.decode()
+        text = content.decode()
     except UnicodeDecodeError:
-        return f"0x{whole.hex()}"
+        return f"0x{content.hex()}"
     is_text = all(one.isprintable() or one.isspace() for one in text)
-    return text if is_text else f"0x{whole.hex()}"
+    return text if is_text else f"0x{content.hex()}"
 
 
 def _float(value: float) -> object:
@@ -168,7 +173,7 @@ def _float(value: float) -> object:
 
 
 def _decimal(value: Decimal) -> str:
-    if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
+    if not value.is_finite() or abs(value.adjusted()) > _MAX_DIGITS:
         return str(value)
     text = format(value, "f")
     return text if value else text.removeprefix("-")

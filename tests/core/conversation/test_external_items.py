@@ -1,7 +1,7 @@
 import pytest
 
 from tests.builders import assistant, function_call, output, user
-from twelvefold.core.conversation.external_items import for_model, replied_for_model
+from twelvefold.core.conversation.external_items import convert_items, convert_reply
 from twelvefold.core.events import Item
 
 MCP_CALL: Item = {
@@ -18,7 +18,7 @@ MCP_CALL: Item = {
 
 def read(*items: Item) -> list[Item]:
     """The items as the model reads them."""
-    return list(for_model(items))
+    return list(convert_items(items))
 
 
 def test_what_is_plain_stays_as_it_is() -> None:
@@ -88,7 +88,7 @@ def test_parts_that_are_none_are_not_touched() -> None:
 def test_of_our_own_models_reply_only_what_other_servers_did_is_put_differently() -> None:
     reply = [assistant("Hm.") | {"status": "incomplete"}, MCP_CALL, {"type": "mcp_list_tools"}]
 
-    assert list(replied_for_model(reply)) == [
+    assert list(convert_reply(reply)) == [
         reply[0],
         function_call("look", "mcp_1", '{"code":"A"}'),
         output("mcp_1", "3 seats"),

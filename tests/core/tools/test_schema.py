@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import UUID4, AfterValidator, AnyUrl, BaseModel, Field, SecretStr, create_model
 
-from twelvefold.core.schema import BadArguments, Parameters
-from twelvefold.core.strict import JsonSchema, is_strict, tidied
+from twelvefold.core.tools.schema import BadArguments, Parameters
+from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, simplify
 from twelvefold.errors import WorkflowError
 
 
@@ -176,7 +176,7 @@ def test_plain_types_are_described_without_pydantic() -> None:
     described = parameters(code=str, seats=int | None, more=(bool, False))
 
     assert described.strict
-    assert "_built" not in vars(described)
+    assert "_adapter" not in vars(described)
 
 
 def test_parameters_may_have_the_names_of_keywords() -> None:
@@ -414,11 +414,11 @@ def test_the_description_nearest_to_the_parameter_counts() -> None:
 
 
 def test_an_enumeration_of_one_type_has_that_type() -> None:
-    assert tidied({"enum": ["a", "b"]})["type"] == "string"
-    assert tidied({"type": "string", "pattern": "^(?!^[-+.]*$)[0-9]"}) == {"type": "string"}
-    assert tidied({"enum": [True, False]})["type"] == "boolean"
-    assert tidied({"enum": [1, 2.5]})["type"] == "number"
-    assert "type" not in tidied({"enum": [1, True]})
+    assert simplify({"enum": ["a", "b"]})["type"] == "string"
+    assert simplify({"type": "string", "pattern": "^(?!^[-+.]*$)[0-9]"}) == {"type": "string"}
+    assert simplify({"enum": [True, False]})["type"] == "boolean"
+    assert simplify({"enum": [1, 2.5]})["type"] == "number"
+    assert "type" not in simplify({"enum": [1, True]})
 
 
 @pytest.mark.parametrize(
@@ -515,4 +515,4 @@ def test_pydantic_is_not_needed_to_know_of_usual_types(
     made = parameters(taken=kind)
     made.check()
 
-    assert ("_built" in vars(made)) is (kind == list["int"])
+    assert ("_adapter" in vars(made)) is (kind == list["int"])

@@ -7,10 +7,10 @@ from twelvefold.core.events import RequestOptions
 from twelvefold.core.ports import ToolSpec
 from twelvefold.core.request_options import (
     NO_PARAMETERS,
-    chosen,
+    build_options,
     client_names,
     client_tools,
-    options,
+    read_tool_choice,
 )
 
 WEATHER = own_tool("get_weather")
@@ -27,18 +27,18 @@ def allowed(*names: str, mode: str = "auto") -> dict[str, object]:
 
 @pytest.mark.parametrize("choice", [None, "auto", "required", {"type": "function", "name": "look"}])
 def test_unless_it_is_said_otherwise_all_tools_may_be_called(choice: Any) -> None:
-    assert chosen(RequestOptions(tool_choice=choice)) is None
+    assert read_tool_choice(RequestOptions(tool_choice=choice)) is None
 
 
 def test_a_caller_may_want_no_tool_at_all() -> None:
-    assert chosen(RequestOptions(tool_choice="none")) == frozenset()
+    assert read_tool_choice(RequestOptions(tool_choice="none")) == frozenset()
 
 
 def test_a_caller_may_want_some_tools_only() -> None:
     choice = allowed("look") | {"tools": [{"type": "function", "name": "look"}, {"type": "mcp"}]}
 
-    assert chosen(RequestOptions(tool_choice=choice)) == frozenset({"look", ""})
-    assert chosen(RequestOptions(tool_choice={"type": "allowed_tools"})) == frozenset()
+    assert read_tool_choice(RequestOptions(tool_choice=choice)) == frozenset({"look", ""})
+    assert read_tool_choice(RequestOptions(tool_choice={"type": "allowed_tools"})) == frozenset()
 
 
 def test_a_caller_has_no_tools_of_its_own_unless_it_brings_them() -> None:
@@ -73,21 +73,21 @@ def test_a_callers_choice_binds_its_own_tools_too() -> None:
 
 
 def test_nothing_is_asked_of_the_model_that_was_not_asked_for() -> None:
-    assert options(RequestOptions(), OFFERED, first=True) == {}
+    assert build_options(RequestOptions(), OFFERED, first=True) == {}
 
 
 def test_a_choice_that_holds_is_asked_for_with_every_reply() -> None:
     asked = RequestOptions(tool_choice="required", choice_holds=True)
 
     for first in (True, False):
-        assert options(asked, OFFERED, first=first) == {"tool_choice": "required"}
+        assert build_options(asked, OFFERED, first=first) == {"tool_choice": "required"}
 
 
 def test_stop_sequences_are_asked_for_with_every_reply() -> None:
     asked = RequestOptions(stop=("a", "b"), tool_items="hidden")
 
-    assert options(asked, OFFERED, first=True) == {"stop": ["a", "b"]}
-    assert options(asked, (), first=False) == {"stop": ["a", "b"]}
+    assert build_options(asked, OFFERED, first=True) == {"stop": ["a", "b"]}
+    assert build_options(asked, (), first=False) == {"stop": ["a", "b"]}
 
 
 def test_what_is_about_the_reply_is_passed_on_with_every_request() -> None:
@@ -99,17 +99,17 @@ def test_what_is_about_the_reply_is_passed_on_with_every_request() -> None:
         "reasoning": {"effort": "low"},
     }
 
-    assert options(RequestOptions(**wishes), (), first=False) == wishes
+    assert build_options(RequestOptions(**wishes), (), first=False) == wishes
 
 
 def test_what_is_about_tools_is_passed_on_only_where_there_are_some() -> None:
     asked = RequestOptions(parallel_tool_calls=False, tool_choice="required")
 
-    assert options(asked, OFFERED, first=True) == {
+    assert build_options(asked, OFFERED, first=True) == {
         "parallel_tool_calls": False,
         "tool_choice": "required",
     }
-    assert options(asked, (), first=True) == {}
+    assert build_options(asked, (), first=True) == {}
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_what_is_about_tools_is_passed_on_only_where_there_are_some() -> None:
 def test_a_call_is_demanded_for_the_first_reply_only(choice: Any, demanded: Any) -> None:
     asked = RequestOptions(tool_choice=choice)
 
-    assert options(asked, OFFERED, first=True).get("tool_choice") == demanded
-    assert options(asked, OFFERED, first=False) == {}
+    assert build_options(asked, OFFERED, first=True).get("tool_choice") == demanded
+    assert build_options(asked, OFFERED, first=False) == {}

@@ -1,7 +1,7 @@
-"""What OpenAI's strict mode takes of a JSON Schema, and a schema made to fit where it can be.
+"""JSON Schemas for OpenAI's strict mode: bring a schema closer to it, and check whether it fits.
 
-Source: "Supported schemas" of OpenAI's Structured Outputs guide; of its limits and Azure's, the
-lower ones. A server without a strict mode takes any of it.
+Source: "Supported schemas" of OpenAI's Structured Outputs guide; the limits are the lower ones of
+OpenAI's and Azure's. Servers without a strict mode accept every schema.
 """
 
 import re
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 JsonSchema = dict[str, Any]
-MOST_LEVELS = 5
-MOST_PROPERTIES = 100
-MOST_VALUES = 500
+MAX_DEPTH = 5
+MAX_PROPERTIES = 100
+MAX_ENUM_VALUES = 500
 """Of all enumerations together."""
-MOST_CHARACTERS = 15_000
+MAX_CHARS = 15_000
 """Of all names and values together."""
-_NOISE = ("title", "default", "discriminator")
+_DROPPED = ("title", "default", "discriminator")
 _RENAMED = {"oneOf": "anyOf"}
-_NAMED = ("properties", "$defs")
-_FREE = {"description", "$defs"}
-_OF_TYPE = {
+_SCHEMAS_BY_NAME = ("properties", "$defs")
+_ANNOTATIONS = {"description", "$defs"}
+_KEYWORDS_OF_TYPE = {
     "object": {"properties", "required", "additionalProperties"},
     "array": {"items", "minItems", "maxItems"},
     "string": {"pattern", "format"},
@@ -31,33 +31,36 @@ _OF_TYPE = {
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 _TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
 _DECIMAL = "^(?!^[-+.]*$)"
-"""How Pydantic's pattern for a Decimal begins. Strict mode takes no lookaround; Pydantic checks."""
-_ODD_PATTERN = re.compile(r"\(\?|\\[1-9bBAZzGkpP]")
-"""Lookaround, backreferences and the like, on which engines differ."""
+"""The start of Pydantic's pattern for a Decimal. Strict mode refuses lookaround; Pydantic still
+checks the value."""
+_UNPORTABLE_PATTERN = re.compile(r"\(\?|\\[1-9bBAZzGkpP]")
+"""Lookaround, backreferences and others, which regular expression engines treat differently."""
 
 
-def tidied(schema: JsonSchema) -> JsonSchema:
-    """The schema without what says nothing, and closer to what strict mode takes."""
+def simplify(schema: JsonSchema) -> JsonSchema:
+    """Return the schema without titles and defaults, and closer to what strict mode accepts."""
     clean: JsonSchema = _clean(schema)
     defs = clean.pop("$defs", {})
-    whole: JsonSchema = _without_described_refs(clean, defs)
-    used = {name: _without_described_refs(one, defs) for name, one in defs.items()}
-    needed = _needed(whole, used)
-    return whole | {"$defs": needed} if needed else whole
+    inlined: JsonSchema = _inline_refs(clean, defs)
+    inlined_defs = {name: _inline_refs(one, defs) for name, one in defs.items()}
+    needed = _needed_defs(inlined, inlined_defs)
+    return inlined | {"$defs": needed} if needed else inlined
 
 
 def is_strict(schema: JsonSchema) -> bool:
-    """Whether strict mode takes the schema for certain."""
-    names = [name for node in _nodes(schema) for key in _NAMED for name in node.get(key, ())]
+    """Return whether strict mode certainly accepts the schema."""
+    names = [
+        name for node in _nodes(schema) for key in _SCHEMAS_BY_NAME for name in node.get(key, ())
+    ]
     values = [value for node in _nodes(schema) for value in _values(node)]
     properties = sum(len(node.get("properties", ())) for node in _nodes(schema))
     return (
         schema.get("type") == "object"
-        and all(map(_is_taken, _nodes(schema)))
-        and properties <= MOST_PROPERTIES
-        and len(values) <= MOST_VALUES
-        and sum(len(str(one)) for one in (*names, *values)) <= MOST_CHARACTERS
-        and _levels(schema, schema.get("$defs", {}), ()) <= MOST_LEVELS
+        and all(map(_is_accepted, _nodes(schema)))
+        and properties <= MAX_PROPERTIES
+        and len(values) <= MAX_ENUM_VALUES
+        and sum(len(str(one)) for one in (*names, *values)) <= MAX_CHARS
+        and _depth(schema, schema.get("$defs", {}), ()) <= MAX_DEPTH
     )
 
 
@@ -68,12 +71,12 @@ def _clean(node: Any) -> Any:
         return node
     clean = {
         _RENAMED.get(key, key): {name: _clean(one) for name, one in value.items()}
-        if key in _NAMED
+        if key in _SCHEMAS_BY_NAME
         else value
         if key in ("enum", "const")
         else _clean(value)
         for key, value in node.items()
-        if key not in _NOISE
+        if key not in _DROPPED
     }
     if str(clean.get("pattern", "")).startswith(_DECIMAL):
         del clean["pattern"]
@@ -87,7 +90,7 @@ def _clean(node: Any) -> Any:
 
 
 def _type_of(values: Any) -> str:
-    """The type that all values have; "" if they have several."""
+    """Return the type that all values have; "" if they have several."""
     types = (name for name, kind in _TYPES.items() if all(_is_a(one, kind) for one in values))
     return next(types, "")
 
@@ -96,13 +99,13 @@ def _is_a(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _without_described_refs(node: Any, defs: JsonSchema, inside: tuple[str, ...] = ()) -> Any:
-    """The schema with each `$ref` alone: what others describe further is put in their place.
+def _inline_refs(node: Any, defs: JsonSchema, inside: tuple[str, ...] = ()) -> Any:
+    """Return the schema with each `$ref` that has other keywords replaced by its definition.
 
-    A definition that refers to itself stays where it is, as the only choice of an `anyOf`.
+    A `$ref` to a definition that refers to itself becomes the only choice of an `anyOf` instead.
     """
     if isinstance(node, list):
-        return [_without_described_refs(one, defs, inside) for one in node]
+        return [_inline_refs(one, defs, inside) for one in node]
     if not isinstance(node, dict):
         return node
     name = str(node.get("$ref", "")).removeprefix("#/$defs/")
@@ -110,23 +113,23 @@ def _without_described_refs(node: Any, defs: JsonSchema, inside: tuple[str, ...]
         rest = {key: value for key, value in node.items() if key != "$ref"}
         if name in inside or _refers_to(defs[name], name, defs):
             return {"anyOf": [{"$ref": node["$ref"]}], **rest}
-        return _without_described_refs({**defs[name], **rest}, defs, (*inside, name))
+        return _inline_refs({**defs[name], **rest}, defs, (*inside, name))
     return {
-        key: {n: _without_described_refs(one, defs, inside) for n, one in value.items()}
-        if key in _NAMED
+        key: {n: _inline_refs(one, defs, inside) for n, one in value.items()}
+        if key in _SCHEMAS_BY_NAME
         else value
         if key in ("enum", "const")
-        else _without_described_refs(value, defs, inside)
+        else _inline_refs(value, defs, inside)
         for key, value in node.items()
     }
 
 
 def _refers_to(node: JsonSchema, name: str, defs: JsonSchema) -> bool:
-    return name in _needed(node, defs)
+    return name in _needed_defs(node, defs)
 
 
-def _needed(schema: JsonSchema, defs: JsonSchema) -> JsonSchema:
-    """The definitions that the schema refers to, directly or not, in their order."""
+def _needed_defs(schema: JsonSchema, defs: JsonSchema) -> JsonSchema:
+    """Return the definitions that the schema refers to, directly or not, in their order."""
     found: set[str] = set()
     waiting = [schema]
     while waiting:
@@ -139,12 +142,12 @@ def _needed(schema: JsonSchema, defs: JsonSchema) -> JsonSchema:
 
 
 def _nodes(schema: Any) -> Iterator[JsonSchema]:
-    """The schema and all that are in it; what is no schema where one should be is an empty one."""
+    """Yield the schema and every schema in it; an empty one for a value that is no schema."""
     if not isinstance(schema, dict):
         yield {}
         return
     yield schema
-    for key in _NAMED:
+    for key in _SCHEMAS_BY_NAME:
         for one in schema.get(key, {}).values():
             yield from _nodes(one)
     for one in schema.get("anyOf", ()):
@@ -157,18 +160,18 @@ def _values(node: JsonSchema) -> list[Any]:
     return [*node.get("enum", ()), *([node["const"]] if "const" in node else ())]
 
 
-def _is_taken(node: JsonSchema) -> bool:
-    """Whether strict mode takes this node, whatever is within it."""
+def _is_accepted(node: JsonSchema) -> bool:
+    """Return whether strict mode accepts this node, without regard to the nodes in it."""
     if "$ref" in node:
         return node.keys() == {"$ref"}
     if "anyOf" in node:
-        return bool(node["anyOf"]) and node.keys() <= {"anyOf", *_FREE}
+        return bool(node["anyOf"]) and node.keys() <= {"anyOf", *_ANNOTATIONS}
     kind = node.get("type")
-    if not isinstance(kind, str) or kind not in _OF_TYPE:
+    if not isinstance(kind, str) or kind not in _KEYWORDS_OF_TYPE:
         return False
-    if not node.keys() <= {"type", "enum", "const", *_FREE, *_OF_TYPE[kind]}:
+    if not node.keys() <= {"type", "enum", "const", *_ANNOTATIONS, *_KEYWORDS_OF_TYPE[kind]}:
         return False
-    return _is_closed(node) and _is_checked(node) and _is_typed(node)
+    return _is_closed(node) and _is_portable(node) and _is_typed(node)
 
 
 def _is_closed(node: JsonSchema) -> bool:
@@ -182,11 +185,11 @@ def _is_closed(node: JsonSchema) -> bool:
     )
 
 
-def _is_checked(node: JsonSchema) -> bool:
-    """Whether format and pattern are such as strict mode knows."""
+def _is_portable(node: JsonSchema) -> bool:
+    """Return whether strict mode knows the format and the syntax of the pattern."""
     if node.get("format", "date") not in _FORMATS:
         return False
-    return not _ODD_PATTERN.search(str(node.get("pattern", "")))
+    return not _UNPORTABLE_PATTERN.search(str(node.get("pattern", "")))
 
 
 def _is_typed(node: JsonSchema) -> bool:
@@ -194,13 +197,13 @@ def _is_typed(node: JsonSchema) -> bool:
     return all(kind is not None and _is_a(one, kind) for one in _values(node))
 
 
-def _levels(node: Any, defs: JsonSchema, inside: tuple[str, ...]) -> int:
-    """How deep objects and arrays are nested; a definition within itself counts once."""
+def _depth(node: Any, defs: JsonSchema, inside: tuple[str, ...]) -> int:
+    """Return the depth of objects and arrays; a definition within itself counts once."""
     if not isinstance(node, dict):
         return 0
     name = str(node.get("$ref", "")).removeprefix("#/$defs/")
     if name in defs and name not in inside:
-        return _levels(defs[name], defs, (*inside, name))
+        return _depth(defs[name], defs, (*inside, name))
     within = [*node.get("properties", {}).values(), *node.get("anyOf", ()), node.get("items")]
     own = node.get("type") in ("object", "array")
-    return own + max(_levels(one, defs, inside) for one in within)
+    return own + max(_depth(one, defs, inside) for one in within)

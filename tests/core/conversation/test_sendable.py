@@ -9,9 +9,9 @@ from twelvefold.core.conversation.sendable import (
     NO_RESULT,
     NO_TEXT,
     NOT_RUN,
-    name_for,
-    object_text,
-    sendable,
+    arguments_text,
+    make_sendable,
+    sanitize_name,
 )
 from twelvefold.core.events import Item
 
@@ -22,12 +22,12 @@ REASONING: Item = {"type": "reasoning", "id": "rs_1", "summary": []}
     "arguments", ["{}", '{"a": 1}', ' {"a":[1,{"b":null}]} ', '{"big": 123456789012345678901234}']
 )
 def test_an_object_is_sent_as_it_was_written(arguments: str) -> None:
-    assert object_text(arguments) == arguments
+    assert arguments_text(arguments) == arguments
 
 
 @pytest.mark.parametrize("arguments", ["", "  \n", None])
 def test_no_arguments_are_an_empty_object(arguments: object) -> None:
-    assert object_text(arguments) == "{}"
+    assert arguments_text(arguments) == "{}"
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_no_arguments_are_an_empty_object(arguments: object) -> None:
     ids=lambda text: text[:12],
 )
 def test_what_is_no_object_is_kept_inside_one(arguments: str) -> None:
-    assert json.loads(object_text(arguments)) == {"_raw": arguments}
+    assert json.loads(arguments_text(arguments)) == {"_raw": arguments}
 
 
 def test_brackets_within_a_text_are_no_levels() -> None:
     arguments = json.dumps({"pattern": "[" * 500 + '\\"{'})
 
-    assert object_text(arguments) == arguments
+    assert arguments_text(arguments) == arguments
 
 
 def test_many_objects_side_by_side_are_no_levels() -> None:
     arguments = json.dumps({"rows": [{"a": 1}] * 200})
 
-    assert object_text(arguments) == arguments
+    assert arguments_text(arguments) == arguments
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_many_objects_side_by_side_are_no_levels() -> None:
 def test_of_a_key_that_comes_twice_the_last_is_sent_as_it_was_read(
     arguments: str, sent: object
 ) -> None:
-    assert json.loads(object_text(arguments)) == sent
-    assert object_text(arguments).count('"a"') == 1
+    assert json.loads(arguments_text(arguments)) == sent
+    assert arguments_text(arguments).count('"a"') == 1
 
 
 def test_arguments_that_came_as_an_object_are_written_out() -> None:
-    assert json.loads(object_text({"a": "é"})) == {"a": "é"}
+    assert json.loads(arguments_text({"a": "é"})) == {"a": "é"}
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_arguments_that_came_as_an_object_are_written_out() -> None:
     ],
 )
 def test_a_name_is_sent_in_a_valid_form(name: object, sent: str) -> None:
-    assert name_for(name) == sent
+    assert sanitize_name(name) == sent
 
 
 def ids(*items: Item) -> list[str]:
-    return [item["call_id"] for item in sendable(items) if "call_id" in item]
+    return [item["call_id"] for item in make_sendable(items) if "call_id" in item]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_id_that_comes_in_every_reply_is_another_each_time() -> None:
 
 
 def test_an_id_that_comes_twice_in_one_reply_is_two() -> None:
-    sent = sendable(
+    sent = make_sendable(
         [
             *(function_call("add", "c"), function_call("look", "c")),
             *(output("c", "of add"), output("c", "of look")),
@@ -149,17 +149,19 @@ def test_an_id_that_looks_like_a_replacement_is_free_of_it() -> None:
 
 
 def test_a_result_goes_right_behind_its_call() -> None:
-    sent = sendable([function_call("add"), user("and?"), output("c1", "3")])
+    sent = make_sendable([function_call("add"), user("and?"), output("c1", "3")])
 
     assert sent == (function_call("add"), output("c1", "3"), user("and?"))
 
 
 def test_a_call_without_a_result_has_one_that_says_so() -> None:
-    assert sendable([function_call("add"), user("and?")])[1] == output("c1", NOT_RUN)
+    assert make_sendable([function_call("add"), user("and?")])[1] == output("c1", NOT_RUN)
 
 
 def test_a_result_without_a_call_or_a_second_one_is_not_sent() -> None:
-    sent = sendable([output("c0", "1"), function_call("add"), output("c1", "3"), output("c1", "4")])
+    sent = make_sendable(
+        [output("c0", "1"), function_call("add"), output("c1", "3"), output("c1", "4")]
+    )
 
     assert sent == (function_call("add"), output("c1", "3"))
 
@@ -170,22 +172,22 @@ def test_calls_that_were_answered_one_by_one_stay_so() -> None:
         *(function_call("add", "b"), output("b", "2")),
     )
 
-    assert sendable(items) == items
+    assert make_sendable(items) == items
 
 
 def test_text_behind_a_call_comes_before_it_with_its_reasoning() -> None:
     call, text = function_call("add"), assistant("One moment.")
 
-    assert sendable([call, text])[:2] == (text, call)
-    assert sendable([call, REASONING, text])[:3] == (REASONING, text, call)
-    assert sendable([REASONING, call, text])[:3] == (text, REASONING, call)
+    assert make_sendable([call, text])[:2] == (text, call)
+    assert make_sendable([call, REASONING, text])[:3] == (REASONING, text, call)
+    assert make_sendable([REASONING, call, text])[:3] == (text, REASONING, call)
 
 
 @pytest.mark.parametrize("output", [None, "", " \n", [], [{"type": "input_text", "text": ""}]])
 def test_an_empty_result_says_so(output: object) -> None:
     result = {"type": "function_call_output", "call_id": "c1", "output": output}
 
-    assert sendable([function_call("add"), result])[1]["output"] == NO_RESULT
+    assert make_sendable([function_call("add"), result])[1]["output"] == NO_RESULT
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_an_empty_result_says_so(output: object) -> None:
 def test_a_result_may_have_any_shape(output: object, sent: object) -> None:
     result = {"type": "function_call_output", "call_id": "c1", "output": output}
 
-    assert sendable([function_call("add"), result])[1]["output"] == sent
+    assert make_sendable([function_call("add"), result])[1]["output"] == sent
 
 
 @pytest.mark.parametrize("content", ["", " \n", None, [], [{"type": "output_text", "text": ""}]])
@@ -210,21 +212,21 @@ def test_a_result_may_have_any_shape(output: object, sent: object) -> None:
 def test_an_empty_message_is_not_sent(role: str, content: object) -> None:
     empty = {"type": "message", "role": role, "content": content}
 
-    assert sendable([user("hi"), empty, user("hello?")]) == (user("hi"), user("hello?"))
+    assert make_sendable([user("hi"), empty, user("hello?")]) == (user("hi"), user("hello?"))
 
 
 @pytest.mark.parametrize("content", ["", " ", None, [], [{"type": "input_text", "text": " "}]])
 def test_an_empty_message_of_a_user_keeps_its_turn(content: object) -> None:
     empty = {"type": "message", "role": "user", "content": content}
 
-    assert sendable([empty]) == (user(NO_TEXT),)
+    assert make_sendable([empty]) == (user(NO_TEXT),)
 
 
 def test_only_the_parts_that_say_something_are_sent() -> None:
     image = {"type": "input_image", "image_url": "data:x"}
     parts = [{"type": "input_text", "text": ""}, image, None]
 
-    (sent,) = sendable([{"type": "message", "role": "user", "content": parts}])
+    (sent,) = make_sendable([{"type": "message", "role": "user", "content": parts}])
 
     assert sent["content"] == [image]
 
@@ -232,18 +234,18 @@ def test_only_the_parts_that_say_something_are_sent() -> None:
 def test_a_refusal_is_something() -> None:
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
 
-    assert sendable([refusal]) == (refusal,)
+    assert make_sendable([refusal]) == (refusal,)
 
 
 def test_items_of_other_types_are_left_to_the_api() -> None:
     unknown = {"type": "web_search_call", "id": "ws_1"}
 
-    assert sendable([user("hi"), unknown, assistant("Hm.")])[1] == unknown
+    assert make_sendable([user("hi"), unknown, assistant("Hm.")])[1] == unknown
 
 
 @given(st.text(max_size=20))
 def test_whatever_a_model_writes_is_sent_as_an_object(text: str) -> None:
-    value = json.loads(object_text(text))
+    value = json.loads(arguments_text(text))
 
     assert isinstance(value, dict)
     assert value in ({}, {"_raw": text}) or value == json.loads(text)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, RootModel
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from twelvefold.core.conversation.rendering import rendered
+from twelvefold.core.tools.rendering import render_result
 
 DAY = date(2026, 11, 5)
 
@@ -174,12 +174,12 @@ Point = namedtuple("Point", "x y")
     ids=map(str, itertools.count()),  # the same in each process of a run
 )
 def test_a_result_reads_as_a_person_would_write_it(result: object, read: str) -> None:
-    assert rendered(result).replace(": 2}", ": 2}") == read
+    assert render_result(result).replace(": 2}", ": 2}") == read
 
 
 def test_of_an_iterator_without_an_end_the_beginning_is_read() -> None:
-    assert rendered(count()).startswith("[0,1,2,")
-    assert rendered(count()).endswith(",9999]")
+    assert render_result(count()).startswith("[0,1,2,")
+    assert render_result(count()).endswith(",9999]")
 
 
 class Odd:
@@ -187,11 +187,11 @@ class Odd:
 
 
 @pytest.mark.parametrize(
-    "result", [Odd(), {"a": [Odd()]}, Odd, Seat, {Odd(): 1}, rendered, object()]
+    "result", [Odd(), {"a": [Odd()]}, Odd, Seat, {Odd(): 1}, render_result, object()]
 )
 def test_what_has_no_text_is_an_error(result: object) -> None:
     with pytest.raises(TypeError, match="has no form as JSON"):
-        rendered(result)
+        render_result(result)
 
 
 # --- rows
@@ -203,7 +203,7 @@ def test_a_row_of_the_standard_librarys_sqlite_has_its_columns() -> None:
     rows = connection.execute("SELECT 1 AS id, 'tea' AS name").fetchall()
     connection.close()
 
-    assert rendered(rows) == '[{"id":1,"name":"tea"}]'
+    assert render_result(rows) == '[{"id":1,"name":"tea"}]'
 
 
 class Base(DeclarativeBase):
@@ -235,15 +235,15 @@ def test_rows_of_sqlalchemy_read_as_their_columns(engine: Engine) -> None:
         rows: Any = connection.execute(query).all()
         mappings: Any = connection.execute(query).mappings().all()
 
-    assert (rendered(rows[0]), rendered(rows)) == (first, both)
-    assert (rendered(mappings[0]), rendered(mappings)) == (first, both)
-    assert rendered({"order": rows[0], "count": 2}) == f'{{"order":{first},"count":2}}'
+    assert (render_result(rows[0]), render_result(rows)) == (first, both)
+    assert (render_result(mappings[0]), render_result(mappings)) == (first, both)
+    assert render_result({"order": rows[0], "count": 2}) == f'{{"order":{first},"count":2}}'
 
 
 def test_an_object_of_sqlalchemy_reads_as_what_is_loaded_of_it(engine: Engine) -> None:
     with Session(engine) as session:
         order = session.get(Order, 1)
-        assert rendered(order) == '{"id":1,"total":"9.50"}'
+        assert render_result(order) == '{"id":1,"total":"9.50"}'
         session.expire(order, ["total"])
 
-        assert rendered([order]) == '[{"id":1}]'
+        assert render_result([order]) == '[{"id":1}]'

@@ -27,8 +27,9 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
+from twelvefold.core.compaction import BYTES_PER_TOKEN
+from twelvefold.core.conversation.call_results import RESULT
 from twelvefold.core.conversation.sendable import NO_RESULT
-from twelvefold.core.conversation.turns import RESULT
 from twelvefold.core.events import (
     Event,
     Item,
@@ -39,7 +40,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
-from twelvefold.core.request import BYTES_PER_TOKEN, Compacted, build_request
+from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.request_options import NO_PARAMETERS
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow, tool
@@ -85,7 +86,7 @@ def room_for(told: Thread, less: int = 0) -> Limits:
 def test_a_request_is_the_instructions_the_conversation_and_the_open_tools() -> None:
     told = thread(asked("hello"), said("hi"), finished(), asked("look"))
 
-    assert build_request(told, WORKFLOW, LIMITS) == Compacted(
+    assert build_request(told, WORKFLOW, LIMITS) == CompactedRequest(
         ModelRequest("Help people.", (user("hello"), assistant("hi"), user("look")), (look.spec,))
     )
 
