@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from twelvefold.config import Settings
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.memory_budget import MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl

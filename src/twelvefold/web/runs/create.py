@@ -16,7 +16,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import OVER, IdempotentRequest, JournalDelta, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import enqueue_run, start_run
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated

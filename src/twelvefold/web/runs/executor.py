@@ -13,9 +13,9 @@ from typing import Self
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
@@ -146,14 +146,14 @@ class RunExecutor:
         while self._tasks:
             await asyncio.sleep(0)  # until those that have just been started have begun
             for hand in self._hands.values():
-                hand.leave()
+                hand.release()
             await asyncio.wait([*self._tasks.values()])
 
     async def _driven(self, driven: HeldRun, hand: DrainGuard) -> Outcome | None:
         with bind(run=str(driven.run)):
             try:
                 await self._preparation.ready()
-                hand.begin()
+                hand.attach()
                 return await drive(self._services, driven, hand, fail_on_fault=True)
             except StaleRun:
                 return None  # the engine has logged it
@@ -164,4 +164,4 @@ class RunExecutor:
     def stop(self, run: RunId) -> None:
         """End a drive, if there is one here."""
         if hand := self._hands.get(run):
-            hand.leave()
+            hand.release()
