@@ -31,7 +31,8 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import RunId, ThreadId, call_id
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import ResponseProjection, View
+from twelvefold.web.projection.objects import View
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 THREAD = ThreadId("019" + "a" * 41)

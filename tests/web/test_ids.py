@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.errors import NotFound
 from twelvefold.web import ids
-from twelvefold.web.ids import ItemPlace, ResponseId
+from twelvefold.web.ids import ItemLocation, ResponseId
 
 THREAD = ThreadId("019" + "c" * 41)
 """A `c` is what parts a run from its part, too."""
@@ -105,7 +105,7 @@ def test_no_other_text_is_an_approval_request(text: str) -> None:
     ],
 )
 def test_an_item_id_says_where_the_item_is(id: str, shown: bool) -> None:
-    assert ids.parse_item_id(id) == ItemPlace(THREAD, 7, shown)
+    assert ids.parse_item_id(id) == ItemLocation(THREAD, 7, shown)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 from tests.engine.stage import Stage
 from tests.web.asking import WEATHER, answer_to, approval, error, said
 from tests.web.sdk import check_items
-from tests.web.serving import Served
+from tests.web.serving import Serve, Served
 from twelvefold.core.ids import RunId
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.sqlite.store import SQLiteStore
+from twelvefold.web.state import Waits
 
 Json = dict[str, Any]
 HELLO = {"type": "message", "role": "user", "content": "hello"}
@@ -143,9 +144,7 @@ async def test_a_conversation_that_is_wrong_is_not_made(
     assert (await api.get("/conversations")).json()["data"] == []
 
 
-async def test_items_wait_for_the_turn_that_is_under_way(
-    api: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_items_wait_for_the_turn_that_is_under_way(api: Served) -> None:
     id = await conversation(api)
     api.model.gate.clear()
     await api.ask("hi", conversation=id, background=True)
@@ -155,15 +154,20 @@ async def test_items_wait_for_the_turn_that_is_under_way(
     api.model.gate.set()
     put = await putting
 
+    assert put.status_code == 200
+    assert texts(await items_of(api, id)) == ["hi", "You said: hi", "hello"]
+
+
+async def test_items_are_refused_if_a_turn_is_under_way_for_long(serve: Serve) -> None:
+    api = await serve(waits=Waits(thread_s=0.1))
+    id = await conversation(api)
     api.model.gate.clear()
-    monkeypatch.setattr("twelvefold.web.routes.conversations.LOCK_S", 0.1)
     await api.ask("hi", conversation=id, background=True)
+
     refused = await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
     api.model.gate.set()
 
-    assert put.status_code == 200
     assert error(refused) == (409, "conversation_locked", None)
-    assert texts(await items_of(api, id))[:3] == ["hi", "You said: hi", "hello"]
 
 
 async def test_what_is_not_there_is_404(api: Served) -> None:

@@ -11,8 +11,8 @@ from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.web.http.authentication import hash_of
-from twelvefold.web.runs import approvals
 from twelvefold.web.schemas.items import RESULT
+from twelvefold.web.state import Waits
 
 APPROVES = "tw_" + "a" * 43
 
@@ -200,10 +200,10 @@ async def test_an_answer_counts_once_however_often_it_is_given(api: Served, stag
 
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
-async def test_who_answers_too_is_told_while_the_first_goes_on(
-    api: Served, monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
+async def test_a_second_answer_is_refused_while_the_run_continues(
+    serve: Serve, key: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(approvals, "TAKE_S", 0.1)
+    api = await serve(waits=Waits(take_s=0.1))
     _, request = await approval(api)
     body = {"model": "shop", "input": answer_to(request, True)}
     api.model.gate.clear()

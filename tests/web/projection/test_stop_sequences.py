@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twelvefold.web.projection.stop_sequences import StopFilter, stopped_text
+from twelvefold.web.projection.stop_sequences import StopFilter, cut_at_stop
 
 
 def in_pieces(pieces: list[str], sequences: list[str]) -> tuple[str, bool]:
@@ -33,7 +33,7 @@ def in_pieces(pieces: list[str], sequences: list[str]) -> tuple[str, bool]:
 def test_a_text_ends_before_the_sequence_that_is_complete_first(
     text: str, sequences: list[str], kept: str
 ) -> None:
-    assert stopped_text(text, sequences) == (kept, kept != text)
+    assert cut_at_stop(text, sequences) == (kept, kept != text)
     assert in_pieces(list(text), sequences) == (kept, kept != text)
 
 
@@ -42,7 +42,7 @@ letters = st.text(alphabet="ab", max_size=12)
 
 @given(st.lists(letters, max_size=6), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
 def test_the_end_does_not_depend_on_the_pieces(pieces: list[str], sequences: list[str]) -> None:
-    assert in_pieces(pieces, sequences) == stopped_text("".join(pieces), sequences)
+    assert in_pieces(pieces, sequences) == cut_at_stop("".join(pieces), sequences)
 
 
 def test_what_cannot_begin_a_sequence_is_sent_at_once() -> None:

@@ -14,7 +14,7 @@ from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.queue_limit import POLL_INTERVAL_S, QueueLimiter
+from twelvefold.web.runs.queue_limit import CACHE_TTL_S, QueueLimiter
 
 SHOP = ("shop",)
 BOB = Principal("bob")
@@ -28,11 +28,11 @@ async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
     services = stage.process()
     await enqueue(services)
     queue = QueueLimiter(services.store, SHOP, 2, 2)
-    async with queue.place(ANN):
+    async with queue.slot(ANN):
         pass
 
     with pytest.raises(ApiError, match="2 background runs of yours wait already") as refused:
-        await queue.place(ANN).__aenter__()
+        await queue.slot(ANN).__aenter__()
 
     assert (refused.value.status, refused.value.code) == (429, "queue_full")
 
@@ -41,16 +41,16 @@ async def test_one_principal_fills_half_of_the_queue_and_others_go_on(stage: Sta
     services = stage.process()
     queue = QueueLimiter(services.store, SHOP, 4)
     for _ in range(2):
-        async with queue.place(ANN):
+        async with queue.slot(ANN):
             await enqueue(services)
 
     with pytest.raises(ApiError, match="2 background runs of yours wait already") as refused:
-        await queue.place(ANN).__aenter__()
+        await queue.slot(ANN).__aenter__()
     for _ in range(2):
-        async with queue.place(BOB):
+        async with queue.slot(BOB):
             pass
     with pytest.raises(ApiError, match="4 background runs wait already"):
-        await queue.place(Principal("eve")).__aenter__()
+        await queue.slot(Principal("eve")).__aenter__()
 
     assert (refused.value.status, refused.value.code) == (429, "queue_full")
 
@@ -60,20 +60,20 @@ async def test_runs_of_a_workflow_that_is_not_served_take_no_place(stage: Stage)
     await enqueue(services)
 
     for _ in range(2):
-        async with QueueLimiter(services.store, ("academy",), 1).place(ANN):
+        async with QueueLimiter(services.store, ("academy",), 1).slot(ANN):
             pass
 
 
 async def test_counts_are_kept_of_a_bounded_number_of_principals(stage: Stage) -> None:
-    queue = QueueLimiter(stage.process().store, SHOP, 10, 2, clock=Clock(), remembered=3)
+    queue = QueueLimiter(stage.process().store, SHOP, 10, 2, clock=Clock(), max_principals=3)
     for name in ("ann", "ann", "bob", "eve", "ann", "zoe"):
         with suppress(ApiError):
-            async with queue.place(Principal(name)):
+            async with queue.slot(Principal(name)):
                 pass
 
     with pytest.raises(ApiError):
-        await queue.place(ANN).__aenter__()
-    async with queue.place(BOB):  # forgotten, and counted anew
+        await queue.slot(ANN).__aenter__()
+    async with queue.slot(BOB):  # forgotten, and counted anew
         pass
 
     assert queue.principals == ("zoe", "ann", "bob")
@@ -84,12 +84,12 @@ async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
     services = stage.process()
     queue = QueueLimiter(services.store, SHOP, 1, clock=clock)
     for _ in range(2):
-        async with queue.place(ANN):
-            clock.now += POLL_INTERVAL_S
+        async with queue.slot(ANN):
+            clock.now += CACHE_TTL_S
     await enqueue(services)
 
     with pytest.raises(ApiError):
-        await queue.place(ANN).__aenter__()
+        await queue.slot(ANN).__aenter__()
 
 
 async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
@@ -97,7 +97,7 @@ async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
 
     for _ in range(3):
         with pytest.raises(Conflict):
-            async with queue.place(ANN):
+            async with queue.slot(ANN):
                 raise Conflict("the turn before is not over")
 
 

@@ -1,4 +1,4 @@
-"""A database that falls silent: it takes connections and statements, and never answers."""
+"""A database that accepts connections and statements, and never answers."""
 
 import asyncio
 import os
@@ -14,15 +14,15 @@ from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
 from tests.servers import PrivateMariaDB
 from tests.services.store.test_mysql_connection import stop
 from tests.web.serving import Rules, Served, events, served
-from tests.web.test_stream import reading, types
+from tests.web.stream_clients import reading, types
 from twelvefold.boot import RandomIds
 from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.mysql import store as mysql
-from twelvefold.web.streaming import reader as readings
-from twelvefold.web.streaming import sse as stream
+from twelvefold.web.state import Waits
+from twelvefold.web.streaming.sse import LEAVING
 
 pytestmark = pytest.mark.mysql
 
@@ -41,8 +41,8 @@ async def _made(url: str) -> None:
     await store.close()
 
 
-class Place:
-    """Stands in for a stage: its processes work on a store of ours."""
+class GivenStore:
+    """A stage whose processes use a given store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Place:
 @asynccontextmanager
 async def process(url: str, **how: Any) -> AsyncIterator[Served]:
     store = await open_store(url)
-    async with served(cast("Stage", Place(store)), **how) as api:
+    async with served(cast("Stage", GivenStore(store)), **how) as api:
         yield api
     await store.close()
 
@@ -68,30 +68,29 @@ async def silent(server: PrivateMariaDB) -> AsyncIterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
-async def test_a_stream_goes_on_saying_that_it_is_there_then_ends_and_goes_on_elsewhere(
+async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     monkeypatch.setattr(mysql, "READ_S", 0.5)
-    monkeypatch.setattr(readings, "READ_TIMEOUT_S", 1.0)
-    async with process(server.url, worker=False) as one:
-        async with reading(one, "hi", background=True) as told:
-            first = await told.events(2)
+    waits = Waits(heartbeat_s=0.05, unreadable_s=1.0)
+    async with process(server.url, worker=False, waits=waits) as one:
+        async with reading(one, "hi", background=True) as client:
+            first = await client.events(2)
             async with silent(server):
-                rest = await told.left()
+                rest = await client.left()
         async with process(server.url) as two:
             query = {"stream": "true", "starting_after": first[-1]["sequence_number"]}
             url = f"/v1/responses/{first[0]['response']['id']}"
             resumed = await events(two.http, "GET", url, params=query)
 
     assert types(first) == ["created", "queued"]
-    # While one read was waited for, not only between two.
+    # Heartbeats are sent during a read, not only between two.
     assert rest.count(": still here") >= 4
-    assert rest[-1] == stream.LEAVING.decode().strip()
+    assert rest[-1] == LEAVING.decode().strip()
     assert types(resumed)[-1] == "completed"
 
 
-async def test_whoever_asks_is_told_to_come_back(
+async def test_requests_get_503_with_a_time_to_retry(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "READ_S", 0.2)

@@ -11,15 +11,14 @@ import pytest
 
 from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
-from tests.web.test_stream import types
-from tests.web.test_watch import followed
+from tests.web.stream_clients import followed, types
 from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
 from twelvefold.web.http.middleware import CLIENT_GONE
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming import sse as stream
+from twelvefold.web.streaming.sse import LEAVING
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}
@@ -39,7 +38,7 @@ DONE = {
 }
 UNDRIVEN = {
     "whole": '"status":"in_progress"',
-    "stream": stream.LEAVING.decode(),
+    "stream": LEAVING.decode(),
     "chat": "this server cannot follow the turn to its end",
     "chat stream": "this server cannot follow the turn to its end",
 }
@@ -187,7 +186,7 @@ async def test_a_run_that_was_removed_is_waited_for_no_more(serve: Serve) -> Non
 
         left = await told.left()
 
-    assert left == [stream.LEAVING.decode().strip()]
+    assert left == [LEAVING.decode().strip()]
 
 
 # --- a client that leaves -------------------------------------------------------------------------
@@ -215,7 +214,7 @@ async def test_a_request_that_comes_again_ends_with_its_client(
     holder, api = await serve(worker=False), await serve(worker=False)
     async with held(holder, kind):
         again = asyncio.create_task(sent(api, kind))
-        await api.web.news.followed_elsewhere()  # returns once it reads
+        await api.web.notifier.threads_to_poll()  # returns once it reads
         again.cancel()
         await gone(1)
 

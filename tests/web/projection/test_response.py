@@ -30,7 +30,7 @@ from twelvefold.core.events import Event, ItemsAdded, OutcomeUnknown, Usage
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
-from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.projection.response import ResponseProjection, split_parts
 from twelvefold.web.schemas.types import Json
 
 MESSAGE = ["output_item.added", "content_part.added", "output_text.delta", "output_text.done"]
@@ -258,7 +258,7 @@ def test_a_run_cancelled_with_a_call_in_doubt_is_cancelled() -> None:
     assert types(events)[-1] == "failed"
     assert events[-1]["response"]["status"] == "cancelled"
     assert events[-1]["response"]["error"] is None
-    assert len(parts(entries(*story))) == 1
+    assert len(split_parts(entries(*story))) == 1
 
 
 def test_a_call_under_way_when_the_run_is_cancelled_is_incomplete() -> None:
@@ -279,9 +279,9 @@ def test_a_run_cancelled_while_it_waited_leaves_its_response_as_it_was() -> None
 def test_a_runs_entries_are_split_where_it_waits() -> None:
     story = entries(*APPROVED)
 
-    assert parts(story) == [list(story[:3]), list(story[3:])]
-    assert parts(story[:3]) == [list(story[:3])]
-    assert parts(entries(asked(), said(), finished(), ItemsAdded(()))) == [
+    assert split_parts(story) == [list(story[:3]), list(story[3:])]
+    assert split_parts(story[:3]) == [list(story[:3])]
+    assert split_parts(entries(asked(), said(), finished(), ItemsAdded(()))) == [
         list(entries(asked(), said(), finished()))
     ]
 

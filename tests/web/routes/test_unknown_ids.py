@@ -8,8 +8,7 @@ import httpx2
 import pytest
 from starlette.routing import Route
 
-from tests.web.tenants import DATABASES, HELLO, Tenants, tenants
-from tests.web.test_others import unused
+from tests.web.tenants import DATABASES, HELLO, Tenants, tenants, unused
 from twelvefold.web.app import ROUTES
 
 VARYING = {"date", "x-request-id", "content-length"}

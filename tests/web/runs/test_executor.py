@@ -66,12 +66,12 @@ async def test_a_run_goes_on_whether_or_not_anybody_waits(stage: Stage) -> None:
     async with RunExecutor(services, 1) as executor:
         begun = await start(services)
         task = executor.start(begun, NullListener())
-        assert (executor.in_flight, executor.task(begun.run)) == (1, task)
+        assert (executor.in_flight, executor.drive_of(begun.run)) == (1, task)
         outcome = await task
 
     assert outcome is not None
     assert outcome.status == "completed"
-    assert (executor.in_flight, executor.task(begun.run)) == (0, None)
+    assert (executor.in_flight, executor.drive_of(begun.run)) == (0, None)
     assert await stage.bought() == ["a lamp"]
 
 
@@ -206,7 +206,7 @@ async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
         return "rang"
 
     shop = Workflow("shop", "Ring.", (notify,))
-    model = Held(calls(("ring", "{}")))
+    model = Held(calls(("notify", "{}")))
     model.let.set()
     services = stage.process(model=model, workflow=shop)
     async with RunExecutor(services, 1) as executor:

@@ -44,7 +44,7 @@ def taken(served: Served) -> dict[str, int]:
         "owners": len(web.executor.memory._held_by),
         "waiting for bytes": len(web.executor.memory._waiting),
         "admitted": len(web.admission),
-        "readers": len(web.news._ears),
+        "readers": len(web.notifier),
         "watched keys": len(web.keys._watched),
     }
 

@@ -7,8 +7,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.engine.stage import Stage
+from tests.web.asking import chunks
 from tests.web.serving import USAGE, Json, Rules, Serve, Served
-from tests.web.test_completions import chunks
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.services.model.scripted import calls, says
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.engine.stage import Stage
 from tests.web.asking import NOWHERE, answer_to, approval, error, said
-from tests.web.serving import Json, Served, events
+from tests.web.serving import Json, Serve, Served, events
 from twelvefold.core.ids import RunId
+from twelvefold.web.state import Waits
 
 # --- one behind another ---------------------------------------------------------------------------
 
@@ -227,10 +228,8 @@ async def test_turns_of_one_conversation_come_one_by_one(api: Served) -> None:
     assert {one["conversation"]["id"] for one in responses} == {conversation}
 
 
-async def test_a_conversation_that_is_busy_for_long_is_locked(
-    api: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("twelvefold.web.runs.create.LOCK_S", 0.2)
+async def test_a_conversation_that_is_busy_for_long_is_locked(serve: Serve) -> None:
+    api = await serve(waits=Waits(thread_s=0.2))
     conversation = (await api.post("/conversations")).json()["id"]
     api.model.gate.clear()
     first = await api.ask("one", conversation=conversation, background=True)

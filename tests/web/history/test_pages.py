@@ -47,7 +47,7 @@ from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.sqlite.store import SQLiteStore
 from twelvefold.web.history.item_pages import ItemPages, ItemView
 from twelvefold.web.history.journal import Journal
-from twelvefold.web.history.thread_reader import PAGE_BYTES, reader_of
+from twelvefold.web.history.thread_reader import PAGE_BYTES, open_thread_reader
 from twelvefold.web.http.pagination import Page
 
 Json = dict[str, Any]
@@ -196,7 +196,7 @@ async def _check(store: Store, draw: Callable[[Any], Any]) -> None:
 
 async def _check_items(store: Any, thread: ThreadId, draw: Callable[[Any], Any]) -> None:
     head = await store.thread(thread)
-    reader = await reader_of(store, head)
+    reader = await open_thread_reader(store, head)
     deleted = await store.deleted_runs(reader.lineage)
     kept = kept_of(await store.load(thread), deleted)
     wanted = draw(st.sampled_from(("", "function", "mcp_call")))
@@ -208,7 +208,7 @@ async def _check_items(store: Any, thread: ThreadId, draw: Callable[[Any], Any])
     found: list[Json] = []
     has_more = True
     while has_more:
-        pages = ItemPages(await reader_of(store, head), removed, ItemView(wanted=wanted))
+        pages = ItemPages(await open_thread_reader(store, head), removed, ItemView(wanted=wanted))
         after = found[-1]["id"] if found else ""
         page = await pages.page(Page(limit, after, newest_first), size)
         assert len(page["data"]) <= limit
@@ -218,13 +218,13 @@ async def _check_items(store: Any, thread: ThreadId, draw: Callable[[Any], Any])
 
     assert found == (whole[::-1] if newest_first else whole)
     for item in whole:
-        pages = ItemPages(await reader_of(store, head), removed, ItemView(wanted=wanted))
+        pages = ItemPages(await open_thread_reader(store, head), removed, ItemView(wanted=wanted))
         assert await pages.item(item["id"]) == item
 
 
 async def _check_journal(store: Any, thread: ThreadId, draw: Callable[[Any], Any]) -> None:
     head = await store.thread(thread)
-    lineage = (await reader_of(store, head)).lineage
+    lineage = (await open_thread_reader(store, head)).lineage
     kept = kept_of(await store.load(thread), await store.deleted_runs(lineage))
     whole = WholeJournal(kept, None, "full").page(0, 10_000)["data"]
     limit, size = draw(st.integers(1, 6)), draw(st.sampled_from((1, 500, PAGE_BYTES)))
@@ -232,7 +232,7 @@ async def _check_journal(store: Any, thread: ThreadId, draw: Callable[[Any], Any
     found: list[Json] = []
     has_more, after = True, 0
     while has_more:
-        journal = Journal(await reader_of(store, head), store, None, "full")
+        journal = Journal(await open_thread_reader(store, head), store, None, "full")
         page = await journal.page(after, limit, size)
         found += page["data"]
         has_more, after = page["has_more"], page["last"]

@@ -1,4 +1,4 @@
-"""What waits or is repeated does not load a whole conversation each time it looks."""
+"""Requests that wait or are repeated do not load a whole conversation at each check."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.streaming.reader import opened
+from twelvefold.web.state import Waits
+from twelvefold.web.streaming.reader import open_response
 
 
 def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:
-    """The threads that the process has loaded from here on."""
+    """The threads that the process loads from now on."""
     store, loaded = api.web.services.store, list[ThreadId]()
     load: Callable[[ThreadId], Any] = store.load
 
@@ -29,7 +30,7 @@ def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:
 
 
 async def busy(api: Served) -> tuple[str, str]:
-    """A conversation, and its response that is under way until the model's gate is opened."""
+    """A conversation, and its response, which is in progress until the model's gate opens."""
     conversation = str((await api.post("/conversations")).json()["id"])
     api.model.gate.clear()
     first = await api.ask("one", conversation=conversation, background=True)
@@ -39,9 +40,9 @@ async def busy(api: Served) -> tuple[str, str]:
 
 
 async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
-    api: Served, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.runs.create.LOCK_S", 1.0)
+    api = await serve(waits=Waits(thread_s=1.0))
     conversation, _ = await busy(api)
     loaded = loads_of(api, monkeypatch)
 
@@ -54,9 +55,9 @@ async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
 
 
 async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_once(
-    api: Served, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.routes.conversations.LOCK_S", 1.0)
+    api = await serve(waits=Waits(thread_s=1.0))
     conversation, first = await busy(api)
     store, sizes = api.web.services.store, list[int]()
     size_of = store.size_of
@@ -120,7 +121,7 @@ async def test_an_answer_to_a_run_that_is_held_loads_its_conversation_once(
     assert loaded == [run.thread]
 
 
-async def test_an_answer_takes_one_place_until_its_run_rests(
+async def test_an_answer_takes_one_slot_until_its_run_rests(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, request = await approval(api)
@@ -164,15 +165,15 @@ async def test_long_responses_of_one_principal_are_read_one_after_another(
     assert api.web.reads.held == 0
 
 
-async def test_who_follows_a_response_keeps_none_of_its_input(api: Served) -> None:
+async def test_a_reader_that_follows_a_response_keeps_none_of_its_input(api: Served) -> None:
     response = await api.ask("a long text", background=True)
     await api.settled(response["id"])
     id = ResponseId.parse(response["id"])
-    reading, _ = await opened(api.web, LOCAL, id)
-    assert isinstance(reading.opening.event, RunStarted)
-    assert reading.opening.event.items
+    reader, _ = await open_response(api.web, LOCAL, id)
+    assert isinstance(reader.opening.event, RunStarted)
+    assert reader.opening.event.items
 
-    async for _ in reading.events():
+    async for _ in reader.events():
         pass
 
-    assert (reading.opening.event.items, reading.view.started.items) == ((), ())
+    assert (reader.opening.event.items, reader.view.started.items) == ((), ())

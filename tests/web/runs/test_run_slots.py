@@ -14,9 +14,8 @@ from twelvefold.core.ports import NullListener, Principal
 from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.services.model.scripted import says
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.executor import RunExecutor
-from twelvefold.web.runs.run_slots import RunSlots
-from twelvefold.web.turn_memory import WAITING_INPUT_BYTES, turn_memory
+from twelvefold.web.runs.executor import RunExecutor, RunSlots
+from twelvefold.web.state import WAITING_INPUT_BYTES, turn_memory
 
 SECOND = f"tw_{'c' * 43}"
 BOB = Principal("bob")

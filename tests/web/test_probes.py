@@ -7,7 +7,7 @@ from twelvefold import __version__
 from twelvefold.boot import SCHEMA
 from twelvefold.core.ports import Schema
 from twelvefold.web.app import create_app
-from twelvefold.web.probes import CACHE_TTL_S, Found, Readiness
+from twelvefold.web.probes import CACHE_TTL_S, Readiness, ServiceState
 
 
 async def test_alive_asks_nothing_of_the_database() -> None:
@@ -83,10 +83,10 @@ async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
     keys, clock = Keys(), Clock()
     readiness = Readiness(keys.store, SCHEMA, clock)
 
-    await asyncio.gather(*(readiness.look() for _ in range(20)))
+    await asyncio.gather(*(readiness.check() for _ in range(20)))
     assert keys.asked == 1
     clock.now += CACHE_TTL_S
-    await readiness.look()
+    await readiness.check()
     assert keys.asked == 2
 
 
@@ -98,4 +98,4 @@ async def test_a_database_that_never_answers_is_given_up() -> None:
 
     readiness = Readiness(Hangs().store, SCHEMA, timeout_s=0.01)
 
-    assert await readiness.look() == Found(answers=False, schema=None, ready=False)
+    assert await readiness.check() == ServiceState(answers=False, schema=None, ready=False)

@@ -1,7 +1,6 @@
 """Streams: the journal read aloud, live, taken up again anywhere, or long after."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -11,75 +10,14 @@ import pytest
 from tests.engine.stage import LIMITS, Stage
 from tests.web.sdk import check_events
 from tests.web.serving import Rules, Serve, Served, event_of
+from tests.web.stream_clients import LONG, reading, text_of, types
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.streaming import sse as stream
-
-Json = dict[str, Any]
-LONG = "a long story that is told piece by piece, so that there is something to break off"
-
-
-def types(events: list[Json]) -> list[str]:
-    return [event["type"].removeprefix("response.") for event in events]
-
-
-def text_of(events: list[Json]) -> str:
-    return "".join(one["delta"] for one in events if one["type"].endswith("output_text.delta"))
-
-
-class Reader:
-    """A client that reads event by event and goes away when it likes."""
-
-    def __init__(self, http: httpx2.AsyncClient, method: str, url: str, **how: Any) -> None:
-        self._opening = http.stream(method, url, **how)
-
-    async def __aenter__(self) -> "Reader":
-        answer = await self._opening.__aenter__()
-        assert answer.status_code == 200
-        self._pieces = answer.aiter_text()
-        self._text = ""
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._opening.__aexit__(*error)
-
-    async def block(self) -> str:
-        while "\n\n" not in self._text:
-            self._text += await anext(self._pieces)
-        block, _, self._text = self._text.partition("\n\n")
-        return block
-
-    async def events(self, count: int) -> list[Json]:
-        events: list[Json] = []
-        while len(events) < count:
-            if event := event_of(await self.block()):
-                events.append(event)
-        return events
-
-    async def rest(self) -> list[Json]:
-        """The events up to the end of the response."""
-        events: list[Json] = []
-        while (block := await self.block()) != "data: [DONE]":
-            if event := event_of(block):
-                events.append(event)
-        return events
-
-    async def left(self) -> list[str]:
-        """What there is until the stream ends, however it does."""
-        blocks: list[str] = []
-        with suppress(StopAsyncIteration):
-            while True:
-                blocks.append(await self.block())
-        return blocks
-
-
-def reading(api: Served, input: str, **more: Any) -> Reader:
-    body = {"model": "shop", "input": input, "stream": True, **more}
-    return Reader(api.http, "POST", "/v1/responses", json=body)
-
+from twelvefold.web.state import Waits
+from twelvefold.web.streaming.sse import LEAVING
 
 # --- what is told ---------------------------------------------------------------------------------
 
@@ -156,10 +94,8 @@ async def test_each_event_is_one_write(serve: Serve) -> None:
     assert chunks[-1] == b"data: [DONE]\n\n"
 
 
-async def test_a_silence_is_broken_now_and_then(
-    api: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
+async def test_a_stream_without_events_sends_heartbeats(serve: Serve) -> None:
+    api = await serve(waits=Waits(heartbeat_s=0.05))
     api.model.gate.clear()
 
     async with reading(api, "hi") as told:
@@ -282,7 +218,7 @@ async def test_a_process_that_is_about_to_end_says_so_and_another_goes_on(serve:
 
     resumed = await two.replayed(id, starting_after=seen[-1]["sequence_number"])
 
-    assert rest[-1] == stream.LEAVING.decode().strip()
+    assert rest[-1] == LEAVING.decode().strip()
     assert seen + resumed == await two.replayed(id)
     assert resumed[-1]["type"] == "response.completed"
 
@@ -350,10 +286,10 @@ async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_to
         run = ResponseId.parse(id).run
         other = await serve(worker=False)
         watching = asyncio.create_task(other.replayed(id))
-        await drive(alive, await take(alive, run), dead.web.news.listener(run))
+        await drive(alive, await take(alive, run), dead.web.notifier.listener(run))
         rest = await told.rest()
     watched = await watching
-    task = dead.web.executor.task(RunId(run.thread, run.ordinal))
+    task = dead.web.executor.drive_of(RunId(run.thread, run.ordinal))
     assert task is not None
     task.cancel()
 

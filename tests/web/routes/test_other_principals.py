@@ -4,9 +4,10 @@ import pytest
 
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Json, Serve, Served
+from tests.web.tenants import unused
 
-RequestOptions = tuple[str, str, Json | None]
-RESPONSES: list[RequestOptions] = [
+Call = tuple[str, str, Json | None]
+RESPONSES: list[Call] = [
     ("GET", "/responses/{id}", None),
     ("GET", "/responses/{id}?stream=true", None),
     ("DELETE", "/responses/{id}", None),
@@ -16,7 +17,7 @@ RESPONSES: list[RequestOptions] = [
     ("POST", "/responses", {"model": "shop", "input": "x", "previous_response_id": "{id}"}),
 ]
 HELLO = {"role": "user", "content": "x"}
-CONVERSATIONS: list[RequestOptions] = [
+CONVERSATIONS: list[Call] = [
     ("GET", "/conversations/{id}", None),
     ("POST", "/conversations/{id}", {"metadata": {}}),
     ("DELETE", "/conversations/{id}", None),
@@ -29,7 +30,7 @@ CONVERSATIONS: list[RequestOptions] = [
     ("POST", "/conversations/{id}/cancel", {}),
     ("POST", "/responses", {"model": "shop", "input": "x", "conversation": "{id}"}),
 ]
-REFERENCE: list[RequestOptions] = [
+REFERENCE: list[Call] = [
     ("POST", "/responses", {"model": "shop", "input": [{"type": "item_reference", "id": "{id}"}]})
 ]
 
@@ -41,12 +42,6 @@ async def _two(serve: Serve) -> tuple[Served, Served]:
     await ann.web.services.store.add_key(api_key())
     await ann.web.services.store.add_key(api_key(OTHER, "bob", "key-2"))
     return ann, bob
-
-
-def unused(id: str) -> str:
-    """An id of the same form that was never given out."""
-    prefix, _, rest = id.partition("_")
-    return f"{prefix}_{rest[:12]}{'f' * 32}{rest[44:]}"
 
 
 async def refused(api: Served, method: str, path: str, body: Json | None, id: str) -> Json:

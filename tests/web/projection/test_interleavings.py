@@ -8,7 +8,7 @@ from tests.web.sdk import check_events, check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.projection.response import ResponseProjection, split_parts
 from twelvefold.web.schemas.types import Json, ToolItems
 
 
@@ -25,7 +25,7 @@ def test_whoever_reads_along_hears_what_the_finished_journal_says(
     start = history[-1].entries[0].event
     assert isinstance(start, RunStarted)
     shown = view(start, tool_items=tool_items, background=background)
-    for part in range(len(parts(history[-1].entries))):
+    for part in range(len(split_parts(history[-1].entries))):
         replay, live = (ResponseProjection(ResponseId(RUN, part), shown) for _ in range(2))
         events = read_on(replay, history[-1])
 
@@ -64,7 +64,7 @@ def test_a_conversation_lists_what_its_responses_gave(
     check_items(items)
     check_items(items, conversation=True)
     listed = {item["id"] for item in items}
-    for part in range(len(parts(entries))):
+    for part in range(len(split_parts(entries))):
         one = ResponseProjection(ResponseId(RUN, part), view(start, tool_items=tool_items))
         read_on(one, history[-1])
         for item in one.response()["output"]:

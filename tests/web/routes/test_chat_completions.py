@@ -1,7 +1,6 @@
 """Chat completions: the older API, around the same runs."""
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -9,21 +8,13 @@ from openai import APIError, InternalServerError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.engine.stage import Stage
-from tests.web.asking import error
+from tests.web.asking import chunks, error
 from tests.web.serving import Rules, Serve, Served
 from twelvefold.errors import ModelRejected
 
 HI: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 BUY: Any = [{"role": "user", "content": "buy a lamp"}]
 REFUND: Any = [{"role": "user", "content": "refund a lamp"}]
-
-
-async def chunks(api: Served, **body: Any) -> list[Any]:
-    answer = await api.post("/chat/completions", {"model": "shop", "stream": True, **body})
-    assert answer.status_code == 200, answer.text
-    *blocks, done, rest = answer.text.split("\n\n")
-    assert (done, rest) == ("data: [DONE]", "")
-    return [json.loads(block.removeprefix("data: ")) for block in blocks]
 
 
 async def test_a_chat_is_answered(api: Served) -> None:
