@@ -1,4 +1,4 @@
-"""Alive, ready, and which release."""
+"""Liveness, readiness and version."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from twelvefold.web.app import create_app
 from twelvefold.web.probes import CACHE_TTL_S, Readiness, ServiceState
 
 
-async def test_alive_asks_nothing_of_the_database() -> None:
+async def test_liveness_does_not_read_the_database() -> None:
     keys = Keys()
     async with web_on(keys) as web, asking(create_app(web)) as client:
         keys.is_away = True
@@ -20,7 +20,7 @@ async def test_alive_asks_nothing_of_the_database() -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_ready_is_a_database_that_answers_at_this_releases_schema() -> None:
+async def test_a_database_with_this_releases_schema_is_ready() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         answer = await client.get("/readyz")
 
@@ -49,7 +49,7 @@ async def test_a_newer_schema_that_serves_this_release_is_ready() -> None:
     assert (answer.status_code, answer.json()["schema"]) == (200, "9999")
 
 
-async def test_a_database_that_is_away_is_not_ready() -> None:
+async def test_an_unavailable_database_is_not_ready() -> None:
     keys = Keys()
     async with web_on(keys) as web, asking(create_app(web)) as client:
         keys.is_away = True
@@ -58,7 +58,7 @@ async def test_a_database_that_is_away_is_not_ready() -> None:
     assert (answer.status_code, answer.json()["database"]) == (503, "does not answer")
 
 
-async def test_a_process_that_stops_is_not_ready() -> None:
+async def test_a_draining_process_is_not_ready() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         web.draining.set()
         answer = await client.get("/readyz")
@@ -79,7 +79,7 @@ async def test_the_version_names_the_release_and_the_schema() -> None:
     }
 
 
-async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
+async def test_concurrent_checks_read_the_database_once() -> None:
     keys, clock = Keys(), Clock()
     readiness = Readiness(keys.store, SCHEMA, clock)
 
@@ -90,7 +90,7 @@ async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
     assert keys.asked == 2
 
 
-async def test_a_database_that_never_answers_is_given_up() -> None:
+async def test_a_check_of_a_database_that_never_answers_times_out() -> None:
     class Hangs(Keys):
         async def schema(self) -> Schema | None:
             await asyncio.sleep(60)

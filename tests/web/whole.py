@@ -187,8 +187,8 @@ class WholeJournal:
             case ToolSucceeded(result=result):
                 return {"result": shorten_result(result, self._outputs)}
             case ToolFailed(failure=failure, message=message, error=error):
-                told = {"failure": failure, "result": shorten_result(message, self._outputs)}
-                return told | {"error": msgspec.to_builtins(error)} if error else told
+                details = {"failure": failure, "result": shorten_result(message, self._outputs)}
+                return details | {"error": msgspec.to_builtins(error)} if error else details
             case ApprovalAnswered(approved=approved, by=by, reason=reason):
                 return {"approved": approved, "by": by, "reason": reason}
             case OutcomeSettled(settled=settled, by=by, result=result):

@@ -1,4 +1,4 @@
-"""What lists and pages cost where one tenant has very much: rows that are read, and memory."""
+"""Lists and pages of a very large tenant read few rows and hold little memory."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ async def _rows_read(store: Store) -> int:
 
 @pytest.mark.slow
 @pytest.mark.mysql
-async def test_4000_turns_that_were_not_kept_cost_a_list_nothing(
+async def test_a_list_does_not_read_4000_turns_that_were_not_stored(
     mariadb: Store,  # noqa: F811 - a fixture
 ) -> None:
     thread = new_thread()

@@ -1,4 +1,4 @@
-"""Pages of items and of the journal are what the whole conversation says, however they are cut."""
+"""The pages of items and of a journal together have the whole conversation, whatever their size."""
 
 import asyncio
 import os
@@ -53,11 +53,11 @@ from twelvefold.web.http.pagination import Page
 Json = dict[str, Any]
 Opened = Callable[[], AbstractAsyncContextManager[Store]]
 THEIRS = ("look", "list")
-"""Tools of the caller's own."""
+"""The client's own tools."""
 
 
 class Narrow:
-    """A store whose windows have few entries and few bytes, so that each is met by a story."""
+    """A store whose windows have few entries and few bytes, so that short threads need several."""
 
     def __init__(self, store: Store, rows: int, size: int) -> None:
         self._store = store
@@ -74,7 +74,7 @@ class Narrow:
 
 
 class Story:
-    """Writes threads as the engine does; what happens is drawn."""
+    """Writes random threads as the engine does."""
 
     def __init__(self, store: Store, draw: Callable[[Any], Any]) -> None:
         self.store = store
@@ -150,7 +150,7 @@ class Story:
         return RunStarted(items[: self.draw(st.integers(0, 2))], "ann", "academy", "1.0", asked)
 
     async def _reply(self, lease: Lease, at: int) -> tuple[int, bool]:
-        """A reply and what comes of its calls; the head then, and whether another may follow."""
+        """Write a reply and its results; return the head, and whether a reply may follow."""
         text = "y" * self.draw(st.sampled_from((1, 200)))
         names = self.draw(st.lists(st.sampled_from(("enrol", "ship", *THEIRS)), max_size=2))
         said: list[Item] = [assistant(text)] * self.draw(st.integers(0, 2))
@@ -256,11 +256,11 @@ async def _in_memory() -> AsyncIterator[Store]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_all_pages_together_are_the_whole_conversation(data: st.DataObject) -> None:
-    async def told() -> None:
+    async def check_thread() -> None:
         async with _in_memory() as store:
             await _check(store, data.draw)
 
-    asyncio.run(told())
+    asyncio.run(check_thread())
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_all_pages_together_are_the_whole_conversation_on_mariadb() -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
-        async def told() -> None:
+        async def check_thread() -> None:
             store = await open_store(url)
             assert isinstance(store, MySQLStore)
             try:
@@ -282,7 +282,7 @@ def test_all_pages_together_are_the_whole_conversation_on_mariadb() -> None:
             finally:
                 await store.close()
 
-        asyncio.run(told())
+        asyncio.run(check_thread())
 
     asyncio.run(on_server(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
     try:

@@ -1,4 +1,4 @@
-"""Live, resumed and replayed: one and the same events, whatever a reader happened to see when."""
+"""Live, resumed and replayed streams have the same events, whenever a reader reads."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from twelvefold.web.schemas.types import Json, ToolItems
     tool_items=st.sampled_from(("mcp_call", "function", "hidden")),
     background=st.booleans(),
 )
-def test_whoever_reads_along_hears_what_the_finished_journal_says(
+def test_a_reader_gets_the_events_of_the_finished_journal(
     history: tuple[State, ...], data: st.DataObject, tool_items: ToolItems, background: bool
 ) -> None:
     start = history[-1].entries[0].event
@@ -29,9 +29,9 @@ def test_whoever_reads_along_hears_what_the_finished_journal_says(
         replay, live = (ResponseProjection(ResponseId(RUN, part), shown) for _ in range(2))
         events = read_on(replay, history[-1])
 
-        heard = _read_along(live, history, data)
+        read = _read_along(live, history, data)
 
-        assert heard == events
+        assert read == events
         assert live.response() == replay.response() == events[-1]["response"]
         check_events(events)
 
@@ -39,7 +39,7 @@ def test_whoever_reads_along_hears_what_the_finished_journal_says(
 def _read_along(
     live: ResponseProjection, history: tuple[State, ...], data: st.DataObject
 ) -> list[Json]:
-    """A reader that looks at random moments; between its two reads anything may happen."""
+    """A reader that reads at random moments; the journal may grow between its two reads."""
     events: list[Json] = []
     moment, last = 0, len(history) - 1
     steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=last)
@@ -52,7 +52,7 @@ def _read_along(
 
 @settings(max_examples=100, deadline=None)
 @given(history=histories(), tool_items=st.sampled_from(("mcp_call", "function", "hidden")))
-def test_a_conversation_lists_what_its_responses_gave(
+def test_a_conversation_lists_the_items_of_its_responses(
     history: tuple[State, ...], tool_items: ToolItems
 ) -> None:
     entries = history[-1].entries
@@ -68,5 +68,5 @@ def test_a_conversation_lists_what_its_responses_gave(
         one = ResponseProjection(ResponseId(RUN, part), view(start, tool_items=tool_items))
         read_on(one, history[-1])
         for item in one.response()["output"]:
-            # A draft that was given up is no part of what was said.
+            # An abandoned draft is no item of the conversation.
             assert item["id"] in listed or ("x" in item["id"] and item["status"] == "incomplete")

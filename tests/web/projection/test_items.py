@@ -1,4 +1,4 @@
-"""Lists of items: what a request brought along, and what a conversation holds."""
+"""Lists of items: the input of a request, and the items of a conversation."""
 
 from tests.builders import (
     allowed,
@@ -54,7 +54,7 @@ def test_approvals_are_listed_with_their_answers() -> None:
     assert items[2]["approval_request_id"] == items[1]["id"] == items[3]["approval_request_id"]
 
 
-def test_a_call_that_was_settled_is_listed_once_as_it_came_out() -> None:
+def test_a_settled_call_is_listed_once_with_its_result() -> None:
     story = entries(asked(), called("ship"), outcome_unknown(), settled(), succeeded())
 
     [_, call] = item_list(THREAD, story)
@@ -62,7 +62,7 @@ def test_a_call_that_was_settled_is_listed_once_as_it_came_out() -> None:
     assert (call["status"], call["output"]) == ("completed", "done")
 
 
-def test_items_put_in_between_runs_stand_where_they_were_put() -> None:
+def test_items_added_between_runs_stand_between_them() -> None:
     turn: tuple[Event, ...] = (asked("one"), said("two"), finished())
     story = entries(*turn, ItemsAdded((user("three"),)), asked("four"))
 
@@ -71,7 +71,7 @@ def test_items_put_in_between_runs_stand_where_they_were_put() -> None:
     assert texts == ["one", "two", "three", "four"]
 
 
-def test_items_put_in_before_any_run_are_listed() -> None:
+def test_items_added_before_any_run_are_listed() -> None:
     added = Entry(1, 0, ItemsAdded((user("hello"), assistant("hi"))), 0)
 
     items = item_list(THREAD, [added])
@@ -80,7 +80,7 @@ def test_items_put_in_before_any_run_are_listed() -> None:
     assert [item["id"] for item in items] == [f"msg_{THREAD}1i0", f"msg_{THREAD}1i1"]
 
 
-def test_an_item_that_was_taken_out_is_not_listed() -> None:
+def test_a_removed_item_is_not_listed() -> None:
     turn: tuple[Event, ...] = (asked("one"), said("two"), finished())
     removed = ItemRemoved(f"msg_{THREAD}1i0")
 
@@ -89,7 +89,7 @@ def test_an_item_that_was_taken_out_is_not_listed() -> None:
     assert [item["id"] for item in items] == [f"msg_{THREAD}2"]
 
 
-def test_results_are_listed_as_far_as_they_are_to_be_seen() -> None:
+def test_results_are_listed_as_the_settings_allow() -> None:
     story = entries(asked(), called("enrol"), succeeded(result="secret"), said(), finished())
 
     assert item_list(THREAD, story, tool_outputs="none")[1]["output"] == ""
@@ -97,7 +97,7 @@ def test_results_are_listed_as_far_as_they_are_to_be_seen() -> None:
     assert [item["type"] for item in hidden] == ["message", "message"]
 
 
-def test_what_was_brought_along_is_made_whole() -> None:
+def test_input_items_get_all_required_fields() -> None:
     image: Item = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
     tool: Item = {"name": "enrol", "input_schema": {"type": "object"}}
     items = _brought(
@@ -130,5 +130,5 @@ def test_the_input_of_a_response_after_an_approval_is_the_answer() -> None:
     assert item["approval_request_id"] == f"mcpr_{THREAD}2.0"
 
 
-def test_nothing_else_brings_items_along() -> None:
+def test_other_entries_have_no_input_items() -> None:
     assert input_items(THREAD, entries(asked(), said())[1]) == []

@@ -1,4 +1,4 @@
-"""A reply with very many tool calls: so many run as it may have, and each call is told once."""
+"""A reply with very many tool calls: only the permitted number runs, and each is shown once."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ THEIRS = {
 
 
 class Eager(Rules):
-    """A model that asks for very many calls at once, of the tool that the user names."""
+    """A model that replies with very many calls of the tool that the user names."""
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         self.requests.append(request)
@@ -58,15 +58,15 @@ async def test_calls_beyond_the_most_are_shown_as_failed(
     assert response["output"][-1]["content"][0]["text"] == "done"
 
 
-async def test_a_stream_tells_each_of_them_once(eager: Served) -> None:
-    told = await eager.told("buy")
+async def test_a_stream_has_each_call_once(eager: Served) -> None:
+    streamed = await eager.told("buy")
 
-    kinds = Counter(event["type"] for event in told)
+    kinds = Counter(event["type"] for event in streamed)
     assert kinds["response.mcp_call.in_progress"] == MANY
     assert kinds["response.mcp_call.completed"] == MOST
     assert kinds["response.mcp_call.failed"] == MANY - MOST
-    assert statuses(told[-1]["response"]) == {"completed": MOST, "failed": MANY - MOST}
-    assert await eager.replayed(told[-1]["response"]["id"]) == told
+    assert statuses(streamed[-1]["response"]) == {"completed": MOST, "failed": MANY - MOST}
+    assert await eager.replayed(streamed[-1]["response"]["id"]) == streamed
 
 
 async def test_chat_completions_have_the_same_limit(eager: Served) -> None:
@@ -84,18 +84,18 @@ async def test_chat_completions_have_the_same_limit(eager: Served) -> None:
     assert len(results) == MANY
 
 
-async def test_the_callers_own_calls_are_all_handed_over(eager: Served) -> None:
+async def test_all_calls_of_the_clients_tools_are_passed_on(eager: Served) -> None:
     response = await eager.ask("weather", tools=[THEIRS])
     body = {"model": "shop", "input": "weather", "tools": [THEIRS], "stream": True}
-    told = await events(eager.http, "POST", "/v1/responses", json=body)
+    streamed = await events(eager.http, "POST", "/v1/responses", json=body)
 
     assert response["status"] == "completed"
     assert [one["type"] for one in response["output"]] == ["function_call"] * MANY
-    assert len(told[-1]["response"]["output"]) == MANY
+    assert len(streamed[-1]["response"]["output"]) == MANY
 
 
 @pytest.mark.parametrize("most", [5, 50])
-async def test_what_the_caller_allows_holds_beside_it(eager: Served, most: int) -> None:
+async def test_the_clients_own_maximum_is_valid_too(eager: Served, most: int) -> None:
     response = await eager.ask("buy", max_tool_calls=most)
 
     assert statuses(response)["completed"] == min(most, MOST)

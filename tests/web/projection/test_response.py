@@ -1,4 +1,4 @@
-"""Stories as the API tells them: which events, in which order, holding what."""
+"""From a journal to the events of a response: their types, order and fields."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ from tests.builders import (
     settled,
     succeeded,
 )
-from tests.web.journals import RUN, THREAD, projection, started, told, types, view
+from tests.web.journals import RUN, THREAD, events_of, projection, started, types, view
 from tests.web.sdk import check_events, check_response
 from twelvefold.core.events import Event, ItemsAdded, OutcomeUnknown, Usage
 from twelvefold.core.ids import CallId
@@ -46,12 +46,12 @@ def _texts(events: list[Json]) -> list[str]:
 
 
 def _shown(text: str, *cuts: int, first: int = 1) -> Event:
-    """A reply that others could read up to any of its cuts before it was whole."""
+    """A streamed reply, which readers could read up to any of its cuts."""
     return msgspec.structs.replace(said(text), first_delta=first, cuts=cuts)
 
 
 def _pieces(position: int, *pieces: str) -> tuple[Delta, ...]:
-    """Deltas by their texts; an empty one stands for a restart."""
+    """Deltas with these texts; an empty one is a restart."""
     return tuple(
         Delta(position, number, "text" if piece else "restarted", piece)
         for number, piece in enumerate(pieces, start=1)
@@ -62,7 +62,7 @@ def _pieces(position: int, *pieces: str) -> tuple[Delta, ...]:
 
 
 def test_a_plain_answer() -> None:
-    events = told(asked(), said("You are in."), finished())
+    events = events_of(asked(), said("You are in."), finished())
 
     check_events(events)
     assert types(events) == ["created", "in_progress", *MESSAGE, "completed"]
@@ -87,7 +87,7 @@ def test_a_background_response_is_queued_until_something_happens() -> None:
 
 
 def test_a_call_of_the_servers_tool() -> None:
-    events = told(asked(), called("enrol", course="A1"), succeeded(), said(), finished())
+    events = events_of(asked(), called("enrol", course="A1"), succeeded(), said(), finished())
 
     check_events(events)
     assert types(events) == ["created", "in_progress", *CALLED, *MESSAGE, "completed"]
@@ -118,7 +118,7 @@ def test_a_call_is_shown_while_it_is_under_way() -> None:
 
 
 def test_a_call_that_failed_has_an_error() -> None:
-    events = told(asked(), called("enrol"), refused(), said(), finished())
+    events = events_of(asked(), called("enrol"), refused(), said(), finished())
 
     check_events(events)
     assert types(events)[6:8] == ["mcp_call.failed", "output_item.done"]
@@ -127,10 +127,10 @@ def test_a_call_that_failed_has_an_error() -> None:
     assert item["error"]["content"] == [{"type": "text", "text": "Error: no"}]
 
 
-def test_calls_of_a_reply_that_was_cut_short_are_not_shown() -> None:
+def test_calls_of_an_incomplete_reply_are_not_shown() -> None:
     reply = replied(assistant("Let me"), function_call("enrol"), ended="max_output_tokens")
 
-    events = told(asked(), reply, finished("incomplete", "max_output_tokens"))
+    events = events_of(asked(), reply, finished("incomplete", "max_output_tokens"))
 
     check_events(events)
     assert types(events) == ["created", "in_progress", *MESSAGE, "incomplete"]
@@ -139,11 +139,11 @@ def test_calls_of_a_reply_that_was_cut_short_are_not_shown() -> None:
     assert response["output"][0]["status"] == "incomplete"
 
 
-def test_a_refusal_is_told_as_one() -> None:
+def test_a_refusal_has_its_own_events() -> None:
     refusal = {"type": "refusal", "refusal": "I will not."}
     reply = replied({"type": "message", "role": "assistant", "content": [refusal]})
 
-    events = told(asked(), reply, finished())
+    events = events_of(asked(), reply, finished())
 
     check_events(events)
     assert "refusal.delta" in types(events)
@@ -153,8 +153,8 @@ def test_a_refusal_is_told_as_one() -> None:
 def test_function_pairs_and_hidden_calls() -> None:
     story = (asked(), called("enrol"), succeeded(), said(), finished())
 
-    pairs = told(*story, tool_items="function")
-    hidden = told(*story, tool_items="hidden")
+    pairs = events_of(*story, tool_items="function")
+    hidden = events_of(*story, tool_items="hidden")
 
     check_events(pairs)
     call, output, _ = pairs[-1]["response"]["output"]
@@ -167,11 +167,11 @@ def test_function_pairs_and_hidden_calls() -> None:
 # --- the client's own functions -------------------------------------------------------------------
 
 
-def test_what_the_client_is_to_run_is_passed_on_when_the_run_has_ended() -> None:
+def test_calls_of_the_clients_tools_are_passed_on_when_the_run_has_ended() -> None:
     start = started(tools=({"type": "function", "name": "weather"},))
     reply = replied(function_call("weather", "w1"), function_call("enrol", "e1"))
 
-    events = told(start, reply, succeeded("2.1"), finished())
+    events = events_of(start, reply, succeeded("2.1"), finished())
 
     check_events(events)
     kinds = ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done"]
@@ -193,8 +193,8 @@ def test_a_client_never_gets_two_calls_of_one_id_nor_any_of_a_run_that_was_cance
     start = started(tools=({"type": "function", "name": "weather"},))
     reply = replied(function_call("weather", "w1"), function_call("weather", "w1"))
 
-    assert len(told(start, reply, finished())[-1]["response"]["output"]) == 1
-    assert told(start, reply, finished("cancelled"))[-1]["response"]["output"] == []
+    assert len(events_of(start, reply, finished())[-1]["response"]["output"]) == 1
+    assert events_of(start, reply, finished("cancelled"))[-1]["response"]["output"] == []
 
 
 # --- waiting for a person -------------------------------------------------------------------------
@@ -203,7 +203,7 @@ APPROVED = (asked(), called("enrol"), approval_asked(), allowed(), succeeded(), 
 
 
 def test_a_request_for_approval_completes_the_response() -> None:
-    events = told(*APPROVED)
+    events = events_of(*APPROVED)
 
     check_events(events)
     expected = ["created", "in_progress", "output_item.added", "output_item.done", "completed"]
@@ -211,8 +211,8 @@ def test_a_request_for_approval_completes_the_response() -> None:
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["mcp_approval_request"]
 
 
-def test_what_follows_an_approval_is_the_runs_next_response() -> None:
-    events = told(*APPROVED, part=1)
+def test_the_entries_after_an_approval_are_the_runs_next_response() -> None:
+    events = events_of(*APPROVED, part=1)
 
     check_events(events)
     assert types(events) == ["created", "in_progress", *CALLED, *MESSAGE, "completed"]
@@ -223,10 +223,10 @@ def test_what_follows_an_approval_is_the_runs_next_response() -> None:
     assert response["usage"]["total_tokens"] == 110
 
 
-def test_a_call_that_was_not_allowed_never_began() -> None:
+def test_a_denied_call_never_began() -> None:
     story = (asked(), called("enrol"), approval_asked(), denied(), failed(failure="denied"))
 
-    events = told(*story, said("Then not."), finished(), part=1)
+    events = events_of(*story, said("Then not."), finished(), part=1)
 
     check_events(events)
     assert types(events) == ["created", "in_progress", *MESSAGE, "completed"]
@@ -236,7 +236,7 @@ def test_a_call_of_unknown_outcome_fails_the_response_until_a_person_settles_it(
     unknown = outcome_unknown(tool="ship")
     story = (asked(), called("ship"), unknown, settled(), succeeded(), said(), finished())
 
-    first, second = told(*story), told(*story, part=1)
+    first, second = events_of(*story), events_of(*story, part=1)
 
     check_events(first)
     lost = [*CALL, "mcp_call.failed", "output_item.done"]
@@ -252,7 +252,7 @@ def test_a_run_cancelled_with_a_call_in_doubt_is_cancelled() -> None:
     unknown = OutcomeUnknown(CallId("2.0"), "ship", final=True)
     story = (asked(), called("ship"), unknown, finished("cancelled", "cancelled"))
 
-    events = told(*story)
+    events = events_of(*story)
 
     check_events(events)
     assert types(events)[-1] == "failed"
@@ -262,7 +262,7 @@ def test_a_run_cancelled_with_a_call_in_doubt_is_cancelled() -> None:
 
 
 def test_a_call_under_way_when_the_run_is_cancelled_is_incomplete() -> None:
-    events = told(asked(), called("ship"), finished("cancelled", "cancelled"))
+    events = events_of(asked(), called("ship"), finished("cancelled", "cancelled"))
 
     check_events(events)
     assert types(events)[-2:] == ["output_item.done", "failed"]
@@ -272,8 +272,8 @@ def test_a_call_under_way_when_the_run_is_cancelled_is_incomplete() -> None:
 def test_a_run_cancelled_while_it_waited_leaves_its_response_as_it_was() -> None:
     story = (asked(), called("enrol"), approval_asked(), finished("cancelled", "cancelled"))
 
-    assert told(*story)[-1]["response"]["status"] == "completed"
-    assert types(told(*story, part=1)) == ["created", "in_progress", "failed"]
+    assert events_of(*story)[-1]["response"]["status"] == "completed"
+    assert types(events_of(*story, part=1)) == ["created", "in_progress", "failed"]
 
 
 def test_a_runs_entries_are_split_where_it_waits() -> None:
@@ -289,15 +289,15 @@ def test_a_runs_entries_are_split_where_it_waits() -> None:
 # --- text as it comes -----------------------------------------------------------------------------
 
 
-def test_text_is_told_as_it_came_and_the_rest_of_it_at_the_end() -> None:
-    events = told(STREAM, _shown("Hello there!", 3, 2), finished())
+def test_text_is_streamed_as_it_came_and_its_rest_at_the_end() -> None:
+    events = events_of(STREAM, _shown("Hello there!", 3, 2), finished())
 
     check_events(events)
     assert _texts(events) == ["Hel", "lo", " there!"]
     assert events[-1]["response"]["output"][0]["id"] == message_id(THREAD, 2, first_delta=1)
 
 
-def test_who_read_along_to_any_cut_hears_the_rest_alone() -> None:
+def test_a_reader_that_has_read_up_to_a_cut_gets_only_the_rest() -> None:
     start, reply, end = entries(STREAM, _shown("Hello there!", 3, 2), finished())
     one = ResponseProjection(ResponseId(RUN), view(STREAM))
 
@@ -308,13 +308,13 @@ def test_who_read_along_to_any_cut_hears_the_rest_alone() -> None:
 
     rest = one.apply(JournalDelta((), (reply, end)))
     assert _texts(rest) == ["lo", " there!"]
-    assert live + rest == told(STREAM, _shown("Hello there!", 3, 2), finished())
+    assert live + rest == events_of(STREAM, _shown("Hello there!", 3, 2), finished())
 
 
-def test_a_reply_asked_for_again_leaves_what_was_shown_as_incomplete() -> None:
+def test_a_repeated_model_call_leaves_the_first_draft_as_incomplete() -> None:
     deltas = _pieces(2, "Hel", "")
 
-    events = told(STREAM, _shown("Good day", 4, first=3), finished(), deltas=deltas)
+    events = events_of(STREAM, _shown("Good day", 4, first=3), finished(), deltas=deltas)
 
     check_events(events)
     given_up, message = events[-1]["response"]["output"]
@@ -323,10 +323,10 @@ def test_a_reply_asked_for_again_leaves_what_was_shown_as_incomplete() -> None:
     assert message["id"] == message_id(THREAD, 2, first_delta=3)
 
 
-def test_a_reply_that_is_not_what_was_shown_is_a_message_of_its_own() -> None:
+def test_a_reply_that_differs_from_its_draft_is_a_separate_message() -> None:
     reply = replied(assistant("One."), assistant("Two."))
 
-    events = told(STREAM, reply, finished(), deltas=_pieces(2, "On", ""))
+    events = events_of(STREAM, reply, finished(), deltas=_pieces(2, "On", ""))
 
     check_events(events)
     ids = [item["id"] for item in events[-1]["response"]["output"]]
@@ -340,19 +340,21 @@ def test_a_reply_that_is_not_what_was_shown_is_a_message_of_its_own() -> None:
 def test_a_draft_that_is_cut_off_by_the_runs_end_is_incomplete() -> None:
     story = (STREAM, finished("cancelled", "cancelled"))
 
-    events = told(*story, deltas=_pieces(2, "Hel", ""))
+    events = events_of(*story, deltas=_pieces(2, "Hel", ""))
 
     check_events(events)
     assert [item["status"] for item in events[-1]["response"]["output"]] == ["incomplete"]
 
 
-def test_deltas_that_came_too_late_are_not_told() -> None:
+def test_late_deltas_have_no_events() -> None:
     late = _pieces(2, "zombie")
 
-    assert told(STREAM, _shown("Hi", 2), finished(), deltas=late) == told(
+    assert events_of(STREAM, _shown("Hi", 2), finished(), deltas=late) == events_of(
         STREAM, _shown("Hi", 2), finished()
     )
-    assert told(STREAM, said("Hi"), finished(), deltas=late) == told(STREAM, said("Hi"), finished())
+    assert events_of(STREAM, said("Hi"), finished(), deltas=late) == events_of(
+        STREAM, said("Hi"), finished()
+    )
 
 
 def test_a_reader_that_may_have_missed_deltas_reads_again() -> None:
@@ -374,14 +376,14 @@ def test_deltas_of_a_position_not_yet_reached_are_left_for_later() -> None:
     assert one.deltas_after == (2, 0)
 
 
-def test_what_was_heard_before_and_what_is_of_other_runs_is_left_aside() -> None:
+def test_earlier_entries_and_those_of_other_runs_are_ignored() -> None:
     first = entries(asked(), said(), finished())
     story = (*first, *(replace(e, position=e.position + 3, run=2) for e in first))
     one = ResponseProjection(ResponseId(RUN), view(asked()))
 
     events = [event for entry in (*story[:2], *story) for event in one.feed(entry)]
 
-    assert events == told(asked(), said(), finished())
+    assert events == events_of(asked(), said(), finished())
 
 
 def test_annotations_and_phase_of_a_message_are_kept() -> None:
@@ -389,7 +391,7 @@ def test_annotations_and_phase_of_a_message_are_kept() -> None:
     content = [{"type": "output_text", "text": "Hi", "annotations": [note]}]
     item = {"type": "message", "role": "assistant", "content": content, "phase": "final_answer"}
 
-    events = told(asked(), replied(item), finished())
+    events = events_of(asked(), replied(item), finished())
 
     check_events(events)
     [message] = events[-1]["response"]["output"]
@@ -400,7 +402,7 @@ def test_annotations_and_phase_of_a_message_are_kept() -> None:
 # --- the object -----------------------------------------------------------------------------------
 
 
-def test_a_response_is_whole_before_anything_was_told() -> None:
+def test_a_response_has_all_fields_before_its_first_entry() -> None:
     one = ResponseProjection(ResponseId(RUN), view(asked(), background=True))
 
     response = one.response(queued=True)
@@ -410,7 +412,7 @@ def test_a_response_is_whole_before_anything_was_told() -> None:
     assert response["created_at"] > 0
 
 
-def test_what_was_asked_is_said_again_with_the_values_in_effect() -> None:
+def test_the_options_are_returned_with_the_values_in_effect() -> None:
     schema = {"type": "json_schema", "name": "answer", "schema": {"type": "object"}}
     start = started(
         instructions="Be brief.",
@@ -471,7 +473,7 @@ def test_usage_adds_up_over_the_replies() -> None:
 @pytest.mark.parametrize(
     ("reason", "word"), [("tool_faults", "tools"), ("rejected", "model"), ("odd", "odd")]
 )
-def test_a_failed_response_says_why(reason: str, word: str) -> None:
+def test_a_failed_response_has_the_reason(reason: str, word: str) -> None:
     response = projection(asked(), finished("failed", reason)).response()
 
     check_response(response)
@@ -488,7 +490,7 @@ def test_a_failed_response_says_why(reason: str, word: str) -> None:
         ("token_budget", "max_output_tokens"),
     ],
 )
-def test_an_incomplete_response_says_why_in_the_words_there_are(reason: str, shown: str) -> None:
+def test_an_incomplete_response_has_one_of_the_apis_reasons(reason: str, shown: str) -> None:
     response = projection(asked(), finished("incomplete", reason)).response()
 
     check_response(response)
@@ -499,7 +501,9 @@ def test_an_incomplete_response_says_why_in_the_words_there_are(reason: str, sho
 
 
 def _output(result: str, **how: Any) -> str:
-    events = told(asked(), called("enrol"), succeeded(result=result), said(), finished(), **how)
+    events = events_of(
+        asked(), called("enrol"), succeeded(result=result), said(), finished(), **how
+    )
     output: str = events[-1]["response"]["output"][0]["output"]
     return output
 
@@ -514,9 +518,9 @@ def test_a_long_result_is_cut_at_64_kib_with_a_note(character: str) -> None:
     assert _output(character * 16_384) == character * 16_384
 
 
-def test_results_can_be_shown_in_part_or_not_at_all() -> None:
+def test_results_can_be_shortened_or_hidden() -> None:
     assert _output("x" * 300, tool_outputs="summary") == "x" * 200 + "… [300 characters]"
     assert _output("few", tool_outputs="summary") == "few [3 characters]"
     assert _output("secret", tool_outputs="none") == ""
-    events = told(asked(), called("enrol"), refused(), said(), finished(), tool_outputs="none")
+    events = events_of(asked(), called("enrol"), refused(), said(), finished(), tool_outputs="none")
     assert "Error: no" not in str(events)

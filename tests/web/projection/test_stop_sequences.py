@@ -1,4 +1,4 @@
-"""Where a text ends for its reader: the same place whichever pieces it comes in."""
+"""A text ends at its stop sequence, however it is split into pieces."""
 
 import pytest
 from hypothesis import given
@@ -45,7 +45,7 @@ def test_the_end_does_not_depend_on_the_pieces(pieces: list[str], sequences: lis
     assert in_pieces(pieces, sequences) == cut_at_stop("".join(pieces), sequences)
 
 
-def test_what_cannot_begin_a_sequence_is_sent_at_once() -> None:
+def test_text_that_cannot_begin_a_sequence_is_sent_at_once() -> None:
     stop = StopFilter(["STOP"])
 
     assert [stop.add(piece) for piece in ("abc", "ST", "AR", "S", "TOP", "more")] == [

@@ -1,4 +1,4 @@
-"""How the server's tool calls are shown: as a request says, else as the settings do."""
+"""How the server's tool calls are shown: as the request chooses, else as the settings do."""
 
 import pytest
 
@@ -28,7 +28,7 @@ async def bought(api: Served, wanted: str, **more: object) -> Json:
 
 @every
 @settings
-async def test_a_request_says_how_the_servers_calls_are_shown(
+async def test_a_request_chooses_how_the_servers_calls_are_shown(
     serve: Serve, setting: str, wanted: str
 ) -> None:
     api = await serve(tool_items=setting)
@@ -38,20 +38,20 @@ async def test_a_request_says_how_the_servers_calls_are_shown(
 
 
 @every
-async def test_a_stream_shows_them_so_too(serve: Serve, wanted: str) -> None:
+async def test_a_stream_shows_calls_as_the_request_chooses(serve: Serve, wanted: str) -> None:
     api = await serve()
     body = {"model": "shop", "input": "buy a lamp", "stream": True}
     how = {"json": body, "headers": {HEADER.lower(): wanted}}
 
-    told = await events(api.http, "POST", "/v1/responses", **how)
+    streamed = await events(api.http, "POST", "/v1/responses", **how)
 
-    added = [one["item"]["type"] for one in told if one["type"] == "response.output_item.added"]
-    assert added == SHOWN[wanted] == types(told[-1]["response"])
-    assert await api.replayed(told[-1]["response"]["id"]) == told
+    added = [one["item"]["type"] for one in streamed if one["type"] == "response.output_item.added"]
+    assert added == SHOWN[wanted] == types(streamed[-1]["response"])
+    assert await api.replayed(streamed[-1]["response"]["id"]) == streamed
 
 
 @every
-async def test_a_response_stays_as_it_was_asked_for(serve: Serve, wanted: str) -> None:
+async def test_a_response_is_read_as_its_request_has_chosen(serve: Serve, wanted: str) -> None:
     api, other = await serve(), await serve(tool_items="mcp_call")
     made = await bought(api, wanted)
 
@@ -61,30 +61,32 @@ async def test_a_response_stays_as_it_was_asked_for(serve: Serve, wanted: str) -
 
 
 @every
-async def test_a_response_in_the_background_stays_so_too(api: Served, wanted: str) -> None:
+async def test_a_background_response_is_read_as_its_request_has_chosen(
+    api: Served, wanted: str
+) -> None:
     made = await bought(api, wanted, background=True)
 
     assert types(await api.settled(made["id"])) == SHOWN[wanted]
 
 
 @every
-async def test_a_later_reader_may_want_it_otherwise(api: Served, wanted: str) -> None:
+async def test_a_later_reader_may_choose_otherwise(api: Served, wanted: str) -> None:
     made = await bought(api, "hidden")
     headers = {HEADER: wanted}
 
     whole = await api.http.get(f"/v1/responses/{made['id']}", headers=headers)
-    told = await events(
+    streamed = await events(
         *(api.http, "GET", f"/v1/responses/{made['id']}"),
         params={"stream": "true"},
         headers=headers,
     )
 
     assert types(whole.json()) == SHOWN[wanted]
-    assert types(told[-1]["response"]) == SHOWN[wanted]
+    assert types(streamed[-1]["response"]) == SHOWN[wanted]
 
 
 @every
-async def test_the_items_of_a_conversation_are_shown_so_too(api: Served, wanted: str) -> None:
+async def test_a_reader_of_items_chooses_how_calls_are_shown(api: Served, wanted: str) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     await bought(api, "function", conversation=conversation)
     items = f"/v1/conversations/{conversation}/items?order=asc"
@@ -107,7 +109,7 @@ async def test_an_item_is_found_by_the_id_under_which_it_was_shown(api: Served) 
 
 
 @every
-async def test_what_follows_an_approval_is_shown_as_its_answer_says(
+async def test_the_answer_to_an_approval_chooses_for_the_next_response(
     api: Served, wanted: str
 ) -> None:
     _, request = await approval(api)
@@ -120,7 +122,7 @@ async def test_what_follows_an_approval_is_shown_as_its_answer_says(
     assert again.json() == answer.json()
 
 
-async def test_the_scope_to_approve_is_enough_to_say_how_calls_are_shown(api: Served) -> None:
+async def test_the_scope_to_approve_is_enough_to_choose_how_calls_are_shown(api: Served) -> None:
     from twelvefold.web.schemas.answer_options import changed_options
     from twelvefold.web.schemas.responses import parse
 
@@ -131,7 +133,7 @@ async def test_the_scope_to_approve_is_enough_to_say_how_calls_are_shown(api: Se
 
 
 @pytest.mark.parametrize("wanted", ["none", "MCP_CALL", "mcp_call, function"])
-async def test_what_is_no_way_to_show_them_is_refused(api: Served, wanted: str) -> None:
+async def test_an_unknown_choice_is_rejected(api: Served, wanted: str) -> None:
     made = await bought(api, "hidden")
     headers = {HEADER: wanted}
     body = {"model": "shop", "input": "buy a lamp"}

@@ -1,4 +1,4 @@
-"""Chat completions: the older API, around the same runs."""
+"""Chat completions: the older API for the same runs."""
 
 import asyncio
 from typing import Any
@@ -32,28 +32,28 @@ async def test_a_chat_is_answered(api: Served) -> None:
 async def test_a_chat_is_streamed(serve: Serve) -> None:
     api = await serve(model=Rules(pause_s=0.06))
 
-    told = await chunks(api, messages=BUY, stream_options={"include_usage": True})
+    read = await chunks(api, messages=BUY, stream_options={"include_usage": True})
 
-    for chunk in told:
+    for chunk in read:
         ChatCompletionChunk.model_validate(chunk, strict=True)
-    deltas = [chunk["choices"][0]["delta"] for chunk in told[:-1]]
+    deltas = [chunk["choices"][0]["delta"] for chunk in read[:-1]]
     assert deltas[0]["role"] == "assistant"
     assert "".join(delta.get("content", "") for delta in deltas) == "The tool says: bought a lamp"
-    assert [chunk["choices"][0]["finish_reason"] for chunk in told[-3:-1]] == [None, "stop"]
-    assert (told[-1]["choices"], told[-1]["usage"]["total_tokens"]) == ([], 50)
-    assert {chunk["id"] for chunk in told} == {told[0]["id"]}
+    assert [chunk["choices"][0]["finish_reason"] for chunk in read[-3:-1]] == [None, "stop"]
+    assert (read[-1]["choices"], read[-1]["usage"]["total_tokens"]) == ([], 50)
+    assert {chunk["id"] for chunk in read} == {read[0]["id"]}
 
 
 async def test_the_official_client_reads_the_stream(api: Served) -> None:
-    async with api.sdk.chat.completions.stream(model="shop", messages=BUY) as told:
-        async for _ in told:
+    async with api.sdk.chat.completions.stream(model="shop", messages=BUY) as stream:
+        async for _ in stream:
             pass
-        final = await told.get_final_completion()
+        final = await stream.get_final_completion()
 
     assert final.choices[0].message.content == "The tool says: bought a lamp"
 
 
-async def test_a_chat_is_not_kept(api: Served) -> None:
+async def test_a_chat_is_not_stored(api: Served) -> None:
     await api.sdk.chat.completions.create(model="shop", messages=HI)
 
     assert (await api.get("/conversations")).json()["data"] == []
@@ -74,7 +74,7 @@ async def test_a_chat_that_fails_is_an_error_that_is_not_repeated(api: Served) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_turn_with_a_key_goes_on_elsewhere_when_its_process_ends(
+async def test_a_turn_with_a_key_continues_elsewhere_when_its_process_ends(
     serve: Serve, stream: bool
 ) -> None:
     one = await serve(worker=False, grace_s=1)
@@ -99,8 +99,8 @@ async def test_a_turn_with_a_key_goes_on_elsewhere_when_its_process_ends(
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_cannot_ask_for_approval(api: Served, stream: bool) -> None:
     if stream:
-        told = await chunks(api, messages=REFUND)
-        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in told)
+        read = await chunks(api, messages=REFUND)
+        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in read)
     else:
         made = await api.sdk.chat.completions.create(model="shop", messages=REFUND)
         text = made.choices[0].message.content or ""
@@ -112,7 +112,7 @@ async def test_a_chat_cannot_ask_for_approval(api: Served, stream: bool) -> None
         [run] = await api.web.services.store.runs(limit=10)
 
 
-async def test_a_chat_is_carried_out_once_a_key(api: Served, stage: Stage) -> None:
+async def test_a_chat_with_a_key_is_carried_out_once(api: Served, stage: Stage) -> None:
     key = {"idempotency-key": "one"}
     body = {"model": "shop", "messages": BUY}
 
@@ -124,7 +124,7 @@ async def test_a_chat_is_carried_out_once_a_key(api: Served, stage: Stage) -> No
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_a_chat_that_is_wrong_is_refused_before_a_byte_is_sent(api: Served) -> None:
+async def test_an_invalid_chat_is_rejected_before_a_byte_is_sent(api: Served) -> None:
     for stream in (False, True):
         body = {"model": "nope", "messages": HI, "stream": stream}
         refused = await api.post("/chat/completions", body)

@@ -1,4 +1,4 @@
-"""Chat completions with tools of the caller's own, and with stop sequences."""
+"""Chat completions with tools of the client, and with stop sequences."""
 
 import json
 from typing import Any
@@ -41,10 +41,10 @@ class Script(Rules):
         return ModelReply(tuple(items), USAGE, "script", "ab" * 32)
 
 
-def joined(told: list[Json]) -> Json:
+def joined(stream: list[Json]) -> Json:
     """The message that a stream's chunks make, put together as clients do."""
     message: Json = {"content": "", "tool_calls": {}}
-    for chunk in told:
+    for chunk in stream:
         for choice in chunk["choices"]:
             delta = choice["delta"]
             message["content"] += delta.get("content") or ""
@@ -61,10 +61,10 @@ def joined(told: list[Json]) -> Json:
 async def answered(api: Served, stream: bool, **body: Any) -> Json:
     """The one message of an answer, in the shape of `joined`."""
     if stream:
-        told = await chunks(api, **body)
-        for chunk in told:
+        read = await chunks(api, **body)
+        for chunk in read:
             ChatCompletionChunk.model_validate(chunk, strict=True)
-        return joined(told)
+        return joined(read)
     answer = await api.post("/chat/completions", {"model": "shop", **body})
     assert answer.status_code == 200, answer.text
     ChatCompletion.model_validate(answer.json(), strict=True)
@@ -88,7 +88,7 @@ both = pytest.mark.parametrize("stream", [False, True])
 
 
 @both
-async def test_a_callers_own_tool_is_called_by_the_caller(api: Served, stream: bool) -> None:
+async def test_a_clients_tool_is_called_by_the_client(api: Served, stream: bool) -> None:
     first = await answered(api, stream, messages=ASK, tools=[WEATHER])
     [call] = first["tool_calls"].values()
     asked = {
@@ -156,7 +156,7 @@ async def test_the_servers_tools_run_and_are_not_shown(
 
 
 @both
-async def test_of_calls_in_one_reply_the_servers_run_and_the_callers_are_handed_over(
+async def test_the_servers_calls_of_a_reply_run_and_the_clients_are_passed_on(
     serve: Serve, stage: Stage, stream: bool
 ) -> None:
     asked = [
@@ -199,7 +199,7 @@ async def test_a_choice_of_tools_binds_the_model(
 
 
 @both
-async def test_a_call_that_is_demanded_is_one_of_the_callers(serve: Serve, stream: bool) -> None:
+async def test_a_required_call_is_of_a_clients_tool(serve: Serve, stream: bool) -> None:
     look = calls(("look", {"item": "a lamp"}))
     api = await serve(model=Script(look, calls(("get_weather", {}))))
 
@@ -221,7 +221,7 @@ async def test_a_call_that_is_demanded_is_one_of_the_callers(serve: Serve, strea
         ([WEATHER], ["look", "get_weather"], True),
     ],
 )
-async def test_a_demand_ends_with_a_call_of_the_callers_or_after_one_reply(
+async def test_a_required_call_ends_with_a_clients_call_or_after_one_reply(
     serve: Serve, tools: list[Any], choice: Any, holds: bool
 ) -> None:
     if isinstance(choice, list):
@@ -239,10 +239,10 @@ async def test_a_demand_ends_with_a_call_of_the_callers_or_after_one_reply(
 async def test_the_official_client_puts_the_calls_of_a_stream_together(api: Served) -> None:
     async with api.sdk.chat.completions.stream(
         model="shop", messages=ASK, tools=[WEATHER], stream_options={"include_usage": True}
-    ) as told:
-        async for _ in told:
+    ) as client_stream:
+        async for _ in client_stream:
             pass
-        final = await told.get_final_completion()
+        final = await client_stream.get_final_completion()
 
     [choice] = final.choices
     [call] = choice.message.tool_calls or []
@@ -291,7 +291,7 @@ async def test_a_text_ends_before_its_first_stop_sequence(
 
 
 @both
-async def test_what_stands_between_two_messages_is_no_stop_sequence(
+async def test_the_separator_of_two_messages_is_no_stop_sequence(
     serve: Serve, stream: bool
 ) -> None:
     buy = calls(("buy", {"item": "a lamp"}))
@@ -303,9 +303,7 @@ async def test_what_stands_between_two_messages_is_no_stop_sequence(
 
 
 @both
-async def test_tools_that_have_run_stand_behind_a_stop(
-    serve: Serve, stage: Stage, stream: bool
-) -> None:
+async def test_tools_run_although_the_text_stops(serve: Serve, stage: Stage, stream: bool) -> None:
     buy = calls(("buy", {"item": "a lamp"}))
     api = await serve(model=Script([["I buy. ST", "OP"], *buy], [["Done."]]))
 
@@ -316,7 +314,7 @@ async def test_tools_that_have_run_stand_behind_a_stop(
 
 
 @both
-async def test_nothing_is_called_behind_a_stop(serve: Serve, stream: bool) -> None:
+async def test_no_call_follows_a_stop(serve: Serve, stream: bool) -> None:
     call = calls(("get_weather", {"city": "Rome"}))
     api = await serve(model=Script([["Look. Obser", "vation: x"], *call]))
 
@@ -325,14 +323,14 @@ async def test_nothing_is_called_behind_a_stop(serve: Serve, stream: bool) -> No
     assert message == {"content": "Look. ", "tool_calls": {}, "finish": "stop"}
 
 
-async def test_stop_sequences_are_asked_of_the_model(api: Served) -> None:
+async def test_stop_sequences_are_sent_to_the_model(api: Served) -> None:
     await answered(api, False, messages=[{"role": "user", "content": "hi"}], stop="x")
 
     assert api.model.requests[0].options["stop"] == ["x"]
 
 
 @pytest.mark.parametrize("kind", ["json_object", "json_schema"])
-async def test_a_format_is_asked_of_the_model(api: Served, kind: str) -> None:
+async def test_a_format_is_sent_to_the_model(api: Served, kind: str) -> None:
     schema = {"json_schema": {"name": "a", "schema": {"type": "object"}}}
     form = {"type": kind} | (schema if kind == "json_schema" else {})
     await answered(api, False, messages=[{"role": "user", "content": "hi"}], response_format=form)

@@ -1,4 +1,4 @@
-"""A conversation has a maximum size: what would pass it is refused with the setting's name."""
+"""A conversation has a maximum size; an error names the setting."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,7 +53,7 @@ async def test_a_turn_beyond_the_limit_is_refused(
     refused(streamed, "conversation", setting)
 
 
-async def test_going_on_from_a_response_counts_what_it_goes_on_from(serve: Serve) -> None:
+async def test_a_turn_after_a_response_counts_the_entries_before_it(serve: Serve) -> None:
     api = await serve(limits=replace(LIMITS, conversation_entries=6))
     first = await api.ask("hello")
     second = await api.ask("hello", previous_response_id=first["id"])
@@ -87,7 +87,7 @@ async def test_input_alone_may_be_too_large(serve: Serve) -> None:
     refused(await api.post("/chat/completions", chat), "messages", "MAX_CONVERSATION_BYTES")
 
 
-async def test_items_beyond_the_limit_are_not_put_in(serve: Serve) -> None:
+async def test_items_beyond_the_limit_are_not_added(serve: Serve) -> None:
     api = await serve(limits=SMALL)
     id = await conversation(api, message(LONG))
     before = (await api.get("/conversations")).json()["data"]

@@ -1,4 +1,4 @@
-"""Conversations: made, described, listed, read, forked, stopped, and their items."""
+"""Conversations and their items: create, describe, list, read, fork, cancel and delete."""
 
 import asyncio
 from typing import Any
@@ -61,7 +61,7 @@ async def test_a_conversation_needs_nothing_to_begin_with(api: Served) -> None:
     assert await items_of(api, made.json()["id"]) == []
 
 
-async def test_its_items_are_put_in_read_and_taken_out(api: Served) -> None:
+async def test_items_are_added_read_and_removed(api: Served) -> None:
     sdk = api.sdk.conversations
     id = await conversation(api)
 
@@ -78,7 +78,9 @@ async def test_its_items_are_put_in_read_and_taken_out(api: Served) -> None:
     assert gone.status_code == 404
 
 
-async def test_what_turns_say_is_in_it_and_what_is_in_it_is_read_by_turns(api: Served) -> None:
+async def test_a_conversation_has_the_items_of_its_turns_and_turns_read_its_items(
+    api: Served,
+) -> None:
     id = await conversation(api, items=[HELLO])
     response = await api.ask("buy a lamp", conversation=id)
     await api.post(f"/conversations/{id}/items", {"items": [HELLO | {"content": "by the way"}]})
@@ -98,7 +100,7 @@ async def test_what_turns_say_is_in_it_and_what_is_in_it_is_read_by_turns(api: S
     ]
 
 
-async def test_what_is_taken_out_is_read_no_more(api: Served) -> None:
+async def test_removed_items_are_not_read(api: Served) -> None:
     id = await conversation(api)
     await api.ask("a secret", conversation=id)
     for item in await items_of(api, id):
@@ -111,7 +113,7 @@ async def test_what_is_taken_out_is_read_no_more(api: Served) -> None:
     assert [item["content"] for item in api.model.requests[-1].items] == ["what was it?"]
 
 
-async def test_its_items_come_page_by_page(api: Served) -> None:
+async def test_items_are_listed_page_by_page(api: Served) -> None:
     id = await conversation(api, items=[HELLO | {"content": str(n)} for n in range(20)])
 
     pages = [(await api.get(f"/conversations/{id}/items", limit=8)).json()]
@@ -120,8 +122,8 @@ async def test_its_items_come_page_by_page(api: Served) -> None:
         pages.append((await api.get(f"/conversations/{id}/items", limit=8, after=after)).json())
 
     assert [len(page["data"]) for page in pages] == [8, 8, 4]
-    told = [text for page in pages for text in texts(page["data"])]
-    assert told == [str(n) for n in reversed(range(20))]
+    listed = [text for page in pages for text in texts(page["data"])]
+    assert listed == [str(n) for n in reversed(range(20))]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ async def test_its_items_come_page_by_page(api: Served) -> None:
         ({"colour": "red"}, "unknown_parameter", "colour"),
     ],
 )
-async def test_a_conversation_that_is_wrong_is_not_made(
+async def test_an_invalid_conversation_is_not_created(
     api: Served, body: Json, code: str | None, param: str | None
 ) -> None:
     refused = await api.post("/conversations", body)
@@ -170,7 +172,7 @@ async def test_items_are_refused_if_a_turn_is_under_way_for_long(serve: Serve) -
     assert error(refused) == (409, "conversation_locked", None)
 
 
-async def test_what_is_not_there_is_404(api: Served) -> None:
+async def test_unknown_ids_are_404(api: Served) -> None:
     here = await conversation(api)
     missing = [
         await api.get(f"/conversations/{NOWHERE}"),
@@ -195,7 +197,7 @@ async def test_what_is_not_there_is_404(api: Served) -> None:
 # --- our own --------------------------------------------------------------------------------------
 
 
-async def test_conversations_are_listed_newest_first_with_how_they_are(api: Served) -> None:
+async def test_conversations_are_listed_newest_first_with_their_status(api: Served) -> None:
     empty = await conversation(api)
     asking = await conversation(api)
     await approval(api, conversation=asking)
@@ -225,7 +227,7 @@ async def test_conversations_are_listed_newest_first_with_how_they_are(api: Serv
     assert (upwards["has_more"], last["has_more"]) == (True, False)
 
 
-async def test_a_list_says_what_each_conversation_says_and_reads_none_of_them_whole(
+async def test_a_list_has_the_rows_of_its_conversations_and_loads_none_of_them(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talked = await _talked(api)
@@ -239,7 +241,7 @@ async def test_a_list_says_what_each_conversation_says_and_reads_none_of_them_wh
 
 
 async def _talked(api: Served) -> list[str]:
-    """Conversations of all kinds that differ in how they are listed."""
+    """Conversations whose rows in the list differ."""
     empty, items = await conversation(api), await conversation(api, items=[HELLO])
     system = await conversation(api, items=[HELLO | {"role": "system"}])
     await api.ask("buy a lamp", conversation=system)
@@ -267,7 +269,7 @@ async def _fork(api: Served, id: str, position: int) -> str:
     return str(made.json()["id"])
 
 
-async def test_the_journal_tells_every_step(api: Served) -> None:
+async def test_the_journal_has_every_step(api: Served) -> None:
     id = await conversation(api, items=[HELLO])
     response = await api.ask("buy a lamp", conversation=id)
     url = f"/conversations/{id}/journal"
@@ -291,7 +293,7 @@ async def test_the_journal_tells_every_step(api: Served) -> None:
     assert part == {"object": "list", "data": entries[2:4], "last": 4, "has_more": True}
 
 
-async def test_the_journal_tells_of_approvals_and_failures(api: Served) -> None:
+async def test_the_journal_has_approvals_and_failures(api: Served) -> None:
     id = await conversation(api)
     first, request = await approval(api, conversation=id)
     await api.ask(answer_to(request, False), conversation=id)
@@ -299,20 +301,20 @@ async def test_the_journal_tells_of_approvals_and_failures(api: Served) -> None:
 
     entries = (await api.get(f"/conversations/{id}/journal")).json()["data"]
 
-    told = {entry["type"]: entry for entry in entries}
-    assert (told["ApprovalAsked"]["tool"], told["ApprovalAsked"]["response"]) == (
+    by_type = {entry["type"]: entry for entry in entries}
+    assert (by_type["ApprovalAsked"]["tool"], by_type["ApprovalAsked"]["response"]) == (
         *("refund", first["id"]),
     )
-    answered = told["ApprovalAnswered"]
+    answered = by_type["ApprovalAnswered"]
     assert (answered["approved"], answered["by"], answered["response"]) == (
         *(False, "local", f"{first['id']}c1"),
     )
-    failed = told["ToolFailed"]
+    failed = by_type["ToolFailed"]
     assert (failed["failure"], failed["tool"]) == ("refused", "buy")
     assert failed["result"] == "Error: there are no dragons; look at the lamps"
 
 
-async def test_a_fork_goes_on_from_an_earlier_entry(api: Served, stage: Stage) -> None:
+async def test_a_fork_continues_from_an_earlier_entry(api: Served, stage: Stage) -> None:
     id = await conversation(api)
     await api.ask("one", conversation=id)
     await api.ask("two", conversation=id)
@@ -331,7 +333,7 @@ async def test_a_fork_goes_on_from_an_earlier_entry(api: Served, stage: Stage) -
 
 
 @pytest.mark.parametrize("position", [0, -1, 99, "x", None])
-async def test_a_fork_of_what_is_not_there_is_refused(api: Served, position: object) -> None:
+async def test_a_fork_at_an_unknown_position_is_rejected(api: Served, position: object) -> None:
     id = await conversation(api, items=[HELLO])
 
     refused = await api.post(f"/conversations/{id}/fork", {"position": position})
@@ -368,7 +370,7 @@ async def test_a_run_that_waits_for_approval_is_stopped(api: Served) -> None:
     assert said(await api.ask("go on", conversation=id)) == "You said: go on"
 
 
-async def test_a_conversation_is_of_the_workflow_that_spoke_first(api: Served) -> None:
+async def test_a_conversation_has_the_workflow_of_its_first_turn(api: Served) -> None:
     id = await conversation(api)
     before = (await api.get(f"/conversations/{id}")).json()
     await api.ask("call get_weather", conversation=id, tools=[WEATHER])
@@ -378,7 +380,7 @@ async def test_a_conversation_is_of_the_workflow_that_spoke_first(api: Served) -
     assert (before["model"], after["model"]) == (None, "shop")
 
 
-async def test_a_deleted_conversation_stops_what_it_does(api: Served) -> None:
+async def test_deleting_a_conversation_cancels_its_run(api: Served) -> None:
     id = await conversation(api)
     api.model.gate.clear()
     running = await api.ask("buy a lamp", conversation=id, background=True)
@@ -408,11 +410,11 @@ async def _deleted(api: Served, *responses: Json) -> None:
 
 
 def _of(response: Json) -> str:
-    """The conversation of a response that was begun in none of a name."""
+    """The conversation of a response whose request named none."""
     return f"conv_{RunId.parse(response['id']).thread}"
 
 
-async def test_what_a_deleted_response_said_is_shown_no_more(api: Served) -> None:
+async def test_items_of_a_deleted_response_are_not_listed(api: Served) -> None:
     first = await api.ask("my secret")
     second = await api.ask("hi", previous_response_id=first["id"])
     beside = await api.ask("ho", previous_response_id=first["id"])
@@ -432,7 +434,7 @@ async def test_what_a_deleted_response_said_is_shown_no_more(api: Served) -> Non
     assert error(refused) == (400, "item_not_found", "input[0].id")
 
 
-async def test_what_a_model_has_read_of_a_deleted_response_stays_read(api: Served) -> None:
+async def test_a_model_still_reads_the_items_of_a_deleted_response(api: Served) -> None:
     first = await api.ask("my secret")
     second = await api.ask("hi", previous_response_id=first["id"])
     await _deleted(api, first)
@@ -442,7 +444,7 @@ async def test_what_a_model_has_read_of_a_deleted_response_stays_read(api: Serve
     assert "my secret" in str(api.model.requests[-1].items)
 
 
-async def test_a_conversation_keeps_what_a_deleted_response_said_in_it(api: Served) -> None:
+async def test_a_named_conversation_keeps_the_items_of_a_deleted_response(api: Served) -> None:
     id = await conversation(api)
     first = await api.ask("hi", conversation=id)
 
@@ -453,7 +455,7 @@ async def test_a_conversation_keeps_what_a_deleted_response_said_in_it(api: Serv
     assert said(await api.ask([reference, HELLO])) == "You said: hello"
 
 
-async def test_with_its_last_response_a_conversation_without_a_name_is_gone(api: Served) -> None:
+async def test_an_unnamed_conversation_is_deleted_with_its_last_response(api: Served) -> None:
     first = await api.ask("hi")
     second = await api.ask("ho", previous_response_id=first["id"])
     id = _of(first)
@@ -469,7 +471,7 @@ async def test_with_its_last_response_a_conversation_without_a_name_is_gone(api:
     assert await api.web.services.store.prune(before_us=1) == 1
 
 
-async def test_items_that_were_put_in_keep_a_conversation(api: Served) -> None:
+async def test_added_items_keep_a_conversation(api: Served) -> None:
     first = await api.ask("hi")
     id = _of(first)
     await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
@@ -482,7 +484,7 @@ async def test_items_that_were_put_in_keep_a_conversation(api: Served) -> None:
     assert (await api.ask("ho", conversation=id))["status"] == "completed"
 
 
-async def test_what_is_not_to_be_kept_is_no_conversation(api: Served) -> None:
+async def test_a_response_that_is_not_stored_is_in_no_conversation(api: Served) -> None:
     hidden = await api.ask("hi", store=False)
     id = _of(hidden)
 
@@ -500,7 +502,7 @@ async def test_what_is_not_to_be_kept_is_no_conversation(api: Served) -> None:
     assert {one.status_code for one in others} == {404}
 
 
-async def test_nothing_goes_on_from_a_response_of_a_deleted_conversation(api: Served) -> None:
+async def test_no_turn_continues_from_a_response_of_a_deleted_conversation(api: Served) -> None:
     id = await conversation(api)
     first = await api.ask("hi", conversation=id)
     await api.http.delete(f"/v1/conversations/{id}")
@@ -516,7 +518,7 @@ async def test_nothing_goes_on_from_a_response_of_a_deleted_conversation(api: Se
 
 
 def loses_an_answer(monkeypatch: pytest.MonkeyPatch, api: Served, method: str) -> list[Any]:
-    """Break the connection once after the commit; what each try gave."""
+    """Break the connection once after the commit; return what each try returned."""
     store = api.web.services.store
     write, tries = getattr(store, method), list[Any]()
 
@@ -531,7 +533,7 @@ def loses_an_answer(monkeypatch: pytest.MonkeyPatch, api: Served, method: str) -
 
 
 @pytest.mark.parametrize("method", ["new_thread", "add_items"])
-async def test_a_conversation_is_made_once_although_the_answer_was_lost(
+async def test_a_conversation_is_created_once_although_the_answer_was_lost(
     api: Served, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     tries = loses_an_answer(monkeypatch, api, method)
@@ -543,7 +545,7 @@ async def test_a_conversation_is_made_once_although_the_answer_was_lost(
     assert len((await api.get("/conversations")).json()["data"]) == 1
 
 
-async def test_items_are_put_in_once_although_the_answer_was_lost(
+async def test_items_are_added_once_although_the_answer_was_lost(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await conversation(api)

@@ -1,4 +1,4 @@
-"""Images go to the model as they are, or are refused by name: never replaced by a text."""
+"""Images are sent to the model unchanged, or rejected with their parameter."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from twelvefold.services.model.demo import rules
 
 
 class Demo(Rules):
-    """The demo model's rules, and what they were sent."""
+    """The demo model, with the requests that it was sent."""
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         self.requests.append(request)
@@ -24,7 +24,7 @@ CHAT_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,i
 CHAT_LOOK: Any = [{"role": "user", "content": [CHAT_IMAGE]}]
 CALL = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
 REAL = "http://127.0.0.1:9/v1"
-"""Whoever is asked there is no demo model."""
+"""The URL of a model that is not the demo model."""
 LOOK = {"role": "user", "content": [{"type": "input_text", "text": "What is this?"}, IMAGE]}
 
 

@@ -95,7 +95,7 @@ async def test_the_suites_cases_pass(demo: Served, body: Any, output: str, strea
     assert [item["type"] for item in response["output"]] == [output]
 
 
-async def test_a_round_trip_goes_on_from_the_response_before(demo: Served) -> None:
+async def test_a_round_trip_continues_from_the_previous_response(demo: Served) -> None:
     how: Json = {"model": "enrolment", "tools": [WEATHER]}
     first = await demo.ask([THERE], **how)
     [call] = first["output"]

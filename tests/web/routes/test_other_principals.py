@@ -1,4 +1,4 @@
-"""What another principal has looks in every way as if it were not there."""
+"""Ids of another principal are answered as unknown ones."""
 
 import pytest
 
@@ -36,7 +36,7 @@ REFERENCE: list[Call] = [
 
 
 async def _two(serve: Serve) -> tuple[Served, Served]:
-    """Two principals' ways in."""
+    """One process, with the keys of two principals."""
     ann = await serve(headers={"authorization": f"Bearer {TOKEN}"})
     bob = await serve(headers={"authorization": f"Bearer {OTHER}"})
     await ann.web.services.store.add_key(api_key())
@@ -45,7 +45,7 @@ async def _two(serve: Serve) -> tuple[Served, Served]:
 
 
 async def refused(api: Served, method: str, path: str, body: Json | None, id: str) -> Json:
-    """What is said of an id, without the id."""
+    """The error for an id, without the id."""
     filled = None if body is None else _filled(body, id)
     answer = await api.http.request(method, f"/v1{path.format(id=id)}", json=filled)
     return {"status": answer.status_code, "body": answer.text.replace(id, "…")}
@@ -60,40 +60,40 @@ def _filled(value: object, id: str) -> object:
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_another_ones_response_is_not_there(serve: Serve, later: bool) -> None:
+async def test_another_principals_response_is_not_found(serve: Serve, later: bool) -> None:
     ann, bob = await _two(serve)
     id = (await ann.ask("hi"))["id"] + ("c1" if later else "")
 
     for request in RESPONSES:
-        told = await refused(bob, *request, id)
+        answer = await refused(bob, *request, id)
 
-        assert told["status"] in (400, 404)
-        assert told == await refused(bob, *request, unused(id))
+        assert answer["status"] in (400, 404)
+        assert answer == await refused(bob, *request, unused(id))
 
 
-async def test_another_ones_conversation_is_not_there(serve: Serve) -> None:
+async def test_another_principals_conversation_is_not_found(serve: Serve) -> None:
     ann, bob = await _two(serve)
     id = (await ann.post("/conversations", {"items": [HELLO]})).json()["id"]
 
     for request in CONVERSATIONS:
-        told = await refused(bob, *request, id)
+        answer = await refused(bob, *request, id)
 
-        assert told["status"] == 404
-        assert told == await refused(bob, *request, unused(id))
+        assert answer["status"] == 404
+        assert answer == await refused(bob, *request, unused(id))
 
 
-async def test_another_ones_item_is_not_there(serve: Serve) -> None:
+async def test_another_principals_item_is_not_found(serve: Serve) -> None:
     ann, bob = await _two(serve)
     id = (await ann.ask("hi"))["output"][0]["id"]
 
     for request in REFERENCE:
-        told = await refused(bob, *request, id)
+        answer = await refused(bob, *request, id)
 
-        assert told["status"] == 400
-        assert told == await refused(bob, *request, unused(id))
+        assert answer["status"] == 400
+        assert answer == await refused(bob, *request, unused(id))
 
 
-async def test_an_order_that_a_list_has_not_is_refused(serve: Serve) -> None:
+async def test_an_order_that_a_list_does_not_have_is_rejected(serve: Serve) -> None:
     api = await serve()
 
     answer = await api.get("/conversations", order="sideways")

@@ -1,4 +1,4 @@
-"""Turns over HTTP: whole or in the background, listed, cancelled, deleted, and whose they are."""
+"""Responses: create, list, cancel and delete, and access by other principals."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from twelvefold.web.http.json_shape import MAX_DEPTH
 # --- a turn ---------------------------------------------------------------------------------------
 
 
-async def test_a_turn_is_answered_with_all_that_both_specifications_want(api: Served) -> None:
+async def test_a_response_has_all_fields_that_both_specifications_require(api: Served) -> None:
     response = await api.ask("hello", metadata={"a": "b"}, user="ann")
 
     check_response(response)
@@ -29,7 +29,7 @@ async def test_a_turn_is_answered_with_all_that_both_specifications_want(api: Se
     assert await api.settled(response["id"]) == response
 
 
-async def test_the_official_client_finds_nothing_wrong(api: Served) -> None:
+async def test_the_official_client_accepts_a_response(api: Served) -> None:
     made = await api.sdk.responses.create(model="shop", input="buy a lamp")
     read = await api.sdk.responses.retrieve(made.id)
     listed = await api.sdk.responses.input_items.list(made.id)
@@ -40,7 +40,7 @@ async def test_the_official_client_finds_nothing_wrong(api: Served) -> None:
     assert [item.type async for item in listed] == ["message"]
 
 
-async def test_what_is_wrong_is_refused_before_anything_is_written(
+async def test_an_invalid_request_is_rejected_before_anything_is_written(
     api: Served, stage: Stage
 ) -> None:
     for stream in (False, True):
@@ -56,7 +56,7 @@ async def test_what_is_wrong_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"temperature": NaN}', b'"\\ud800"'])
-async def test_a_body_that_is_no_object_is_refused(api: Served, body: bytes) -> None:
+async def test_a_body_that_is_no_object_is_rejected(api: Served, body: bytes) -> None:
     json = {"content-type": "application/json"}
     refused = await api.http.post("/v1/responses", content=body, headers=json)
 
@@ -70,7 +70,7 @@ async def test_a_form_is_no_json(api: Served) -> None:
     assert error(refused) == (415, "unsupported_media_type", None)
 
 
-async def test_what_is_too_long_or_too_deep_is_refused_and_the_next_request_is_fine(
+async def test_a_body_too_long_or_too_deep_is_rejected_and_the_next_request_is_accepted(
     serve: Serve,
 ) -> None:
     api = await serve(max_body_bytes=2_000_000)
@@ -80,15 +80,15 @@ async def test_what_is_too_long_or_too_deep_is_refused_and_the_next_request_is_f
             yield b" " * 65_536
 
     json = {"content-type": "application/json"}
-    told = await api.http.post("/v1/responses", content=b" " * 3_000_000, headers=json)
-    untold = await api.http.post("/v1/responses", content=endless(), headers=json)
+    announced = await api.http.post("/v1/responses", content=b" " * 3_000_000, headers=json)
+    unannounced = await api.http.post("/v1/responses", content=endless(), headers=json)
     deep = await api.http.post("/v1/responses", content=b"[" * 50_000, headers=json)
     nested: Any = "x"
     for _ in range(MAX_DEPTH):
         nested = [nested]
     deeper = await api.post("/responses", {"model": "shop", "input": nested})
 
-    assert [told.status_code, untold.status_code] == [413, 413]
+    assert [announced.status_code, unannounced.status_code] == [413, 413]
     assert [deep.status_code, deeper.status_code] == [400, 400]
     assert (await api.ask("x" * 200_000))["status"] == "completed"
 
@@ -97,7 +97,7 @@ async def test_what_is_too_long_or_too_deep_is_refused_and_the_next_request_is_f
     "text",
     ["🙂 \N{ARABIC LETTER ALEF}", "a\u2028b\u2029c", "\ufeffbom", "nul \0 nul", "\r\n\t\x7f"],
 )
-async def test_any_text_comes_back_as_it_was(api: Served, text: str) -> None:
+async def test_any_text_is_returned_unchanged(api: Served, text: str) -> None:
     response = await api.ask(text)
     events = await api.told(text)
     listed = (await api.get(f"/responses/{response['id']}/input_items")).json()
@@ -116,7 +116,7 @@ async def test_a_run_that_fails_is_an_answer_like_any_other(api: Served) -> None
     assert await api.settled(response["id"]) == response
 
 
-async def test_a_model_that_is_away_fails_the_turn_of_whoever_waits(serve: Serve) -> None:
+async def test_a_turn_fails_if_the_model_is_unavailable(serve: Serve) -> None:
     api = await serve(worker=False)
     api.model.fault = ModelUnavailable("down")
 
@@ -128,7 +128,7 @@ async def test_a_model_that_is_away_fails_the_turn_of_whoever_waits(serve: Serve
     assert events[-1]["type"] == "response.failed"
 
 
-async def test_more_turns_than_there_are_places_for_are_refused(serve: Serve) -> None:
+async def test_turns_beyond_the_slots_are_rejected(serve: Serve) -> None:
     api = await serve(max_runs=1)
     api.model.gate.clear()
     async with asyncio.TaskGroup() as group:
@@ -142,7 +142,7 @@ async def test_more_turns_than_there_are_places_for_are_refused(serve: Serve) ->
     assert said(first.result()) == "You said: one"
 
 
-async def test_turns_side_by_side_are_not_mixed_up(api: Served) -> None:
+async def test_concurrent_turns_are_not_mixed_up(api: Served) -> None:
     texts = [f"turn {number}" for number in range(24)]
 
     responses = await asyncio.gather(*(api.ask(text) for text in texts))
@@ -176,7 +176,7 @@ async def test_the_input_is_listed_page_by_page(api: Served) -> None:
 @pytest.mark.parametrize(
     "query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"order": "up"}, {"after": "msg_1"}]
 )
-async def test_a_page_that_is_none_is_refused(api: Served, query: Json) -> None:
+async def test_an_invalid_page_is_rejected(api: Served, query: Json) -> None:
     response = await api.ask("hi")
 
     refused = await api.get(f"/responses/{response['id']}/input_items", **query)
@@ -187,7 +187,7 @@ async def test_a_page_that_is_none_is_refused(api: Served, query: Json) -> None:
 # --- background, cancelled, deleted ---------------------------------------------------------------
 
 
-async def test_a_background_turn_that_is_written_is_told_whatever_becomes_of_the_database(
+async def test_a_queued_turn_is_answered_although_the_database_fails_then(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web = await serve(worker=False)
@@ -202,7 +202,7 @@ async def test_a_background_turn_that_is_written_is_told_whatever_becomes_of_the
     assert (await web.get(f"/responses/{queued['id']}")).json() == queued
 
 
-async def test_a_background_turn_is_answered_at_once_and_goes_on(serve: Serve) -> None:
+async def test_a_background_turn_is_answered_at_once_and_continues(serve: Serve) -> None:
     web = await serve(worker=False)
     queued = await web.ask("buy a lamp", background=True)
     still = (await web.get(f"/responses/{queued['id']}")).json()
@@ -264,7 +264,7 @@ async def test_a_response_that_waits_for_a_person_can_be_cancelled_and_then_dele
     assert (await api.http.delete(f"/v1{url}")).status_code == 200
 
 
-async def test_what_was_not_to_be_kept_is_in_no_conversation(api: Served) -> None:
+async def test_a_turn_that_is_not_stored_is_in_no_conversation(api: Served) -> None:
     made = await api.ask("hi", store=False)
     thread = made["id"].removeprefix("resp_")[:44]
 
@@ -273,7 +273,7 @@ async def test_what_was_not_to_be_kept_is_in_no_conversation(api: Served) -> Non
     assert (await api.get("/conversations")).json()["data"] == []
 
 
-async def test_what_is_over_cannot_be_cancelled_any_more(api: Served) -> None:
+async def test_a_response_that_is_over_cannot_be_cancelled(api: Served) -> None:
     response = await api.ask("hi", background=True)
     done = await api.settled(response["id"])
 
@@ -296,7 +296,7 @@ async def test_a_foreground_response_is_cancelled_only_by_force(api: Served) -> 
     assert (await api.post(f"/responses/{NOWHERE}/cancel")).status_code == 404
 
 
-async def test_a_response_that_is_deleted_is_gone(api: Served) -> None:
+async def test_a_deleted_response_is_not_found(api: Served) -> None:
     response = await api.ask("hi")
     url = f"/v1/responses/{response['id']}"
 
@@ -324,7 +324,7 @@ async def test_a_response_that_is_under_way_is_not_deleted(api: Served) -> None:
     assert error(refused) == (409, "response_not_completed", None)
 
 
-async def test_who_goes_away_stops_nothing(api: Served, stage: Stage) -> None:
+async def test_a_run_continues_when_its_client_leaves(api: Served, stage: Stage) -> None:
     api.model.gate.clear()
     conversation = (await api.post("/conversations")).json()["id"]
     body = {"model": "shop", "input": "buy a lamp", "conversation": conversation}
@@ -339,7 +339,7 @@ async def test_who_goes_away_stops_nothing(api: Served, stage: Stage) -> None:
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_what_nobody_will_ever_see_is_cancelled(api: Served, stage: Stage) -> None:
+async def test_a_run_that_no_client_can_read_is_cancelled(api: Served, stage: Stage) -> None:
     api.model.gate.clear()
     for stream in (False, True):
         body = {"model": "shop", "input": "buy a lamp", "store": False, "stream": stream}
@@ -357,7 +357,7 @@ async def test_what_nobody_will_ever_see_is_cancelled(api: Served, stage: Stage)
 # --- whose ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_anothers_is_not_there(serve: Serve, stage: Stage) -> None:
+async def test_responses_of_another_principal_are_not_found(serve: Serve, stage: Stage) -> None:
     store = stage.process().store
     await store.add_key(api_key())
     await store.add_key(api_key(OTHER, "bob", "key-2"))
@@ -388,7 +388,7 @@ async def test_what_is_anothers_is_not_there(serve: Serve, stage: Stage) -> None
     assert (await ann.get(url)).json() == first
 
 
-async def test_the_clients_own_errors_are_the_official_ones(api: Served) -> None:
+async def test_the_official_client_raises_its_own_errors(api: Served) -> None:
     with pytest.raises(BadRequestError, match="at most 2") as caught:
         await api.sdk.responses.create(model="shop", input="hi", temperature=9)
 
@@ -404,6 +404,6 @@ async def test_workflows_are_models(api: Served) -> None:
     assert error(missing) == (404, "model_not_found", "model")
 
 
-async def test_what_is_for_later_is_not_there_yet(api: Served) -> None:
+async def test_paths_that_this_server_does_not_have_are_404(api: Served) -> None:
     for path in ("/responses/compact", "/responses/input_tokens", "/files", "/images/generations"):
         assert (await api.post(path)).status_code == 404

@@ -1,4 +1,4 @@
-"""Another tenant's id and one that was never given out get the same answer, on every route."""
+"""On every route, another tenant's id gets the same answer as an unknown one."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Case:
     body: Any = None
     query: str = ""
     model: bool = False
-    """It is accepted, whatever the id: then the model is told the same."""
+    """Any id is accepted: the model is sent the same."""
 
 
 def turn(**more: Any) -> Any:
@@ -178,8 +178,8 @@ async def asked(both: Tenants, case: Case, id: str) -> dict[str, Any]:
     )
     if case.model:
         assert answer.status_code == 200, answer.text
-        told = str([request.items for request in both.model.requests])
-        return {"status": 200, "told": told.replace(id, "…")}
+        sent = str([request.items for request in both.model.requests])
+        return {"status": 200, "sent": sent.replace(id, "…")}
     return _comparable(answer, id)
 
 
@@ -200,14 +200,14 @@ def elsewhere(id: str) -> str:
 
 async def seen(both: Tenants) -> dict[str, Any]:
     """All that Ann sees of what she has."""
-    told: dict[str, Any] = {"all": (await both.ann.get("/conversations", limit=100)).json()}
+    visible: dict[str, Any] = {"all": (await both.ann.get("/conversations", limit=100)).json()}
     for id in both.ids["response"].values():
-        told[id] = (await both.ann.get(f"/responses/{id}")).json()
-        told[f"{id} input"] = (await both.ann.get(f"/responses/{id}/input_items")).json()
+        visible[id] = (await both.ann.get(f"/responses/{id}")).json()
+        visible[f"{id} input"] = (await both.ann.get(f"/responses/{id}/input_items")).json()
     for id in both.ids["conversation"].values():
-        told[id] = (await both.ann.get(f"/conversations/{id}")).json()
-        told[f"{id} journal"] = (await both.ann.get(f"/conversations/{id}/journal")).json()
-    return told
+        visible[id] = (await both.ann.get(f"/conversations/{id}")).json()
+        visible[f"{id} journal"] = (await both.ann.get(f"/conversations/{id}/journal")).json()
+    return visible
 
 
 @pytest.mark.mysql
@@ -253,7 +253,7 @@ def malformed(id: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-async def test_what_is_no_id_is_as_one_that_was_never_given_out() -> None:
+async def test_a_malformed_id_is_answered_as_an_unknown_one() -> None:
     async with tenants("sqlite") as both:
         different = []
 
@@ -277,8 +277,8 @@ def kind_of(answer: dict[str, Any]) -> tuple[Any, ...]:
         error = json.loads(answer["body"]).get("error")
     except ValueError:
         error = None
-    told = error and (error["type"], error["param"], error["code"])
-    return answer["status"], answer["headers"], told
+    kind = error and (error["type"], error["param"], error["code"])
+    return answer["status"], answer["headers"], kind
 
 
 async def test_another_tenants_idempotency_key_is_a_new_one() -> None:

@@ -1,4 +1,4 @@
-"""Tools that somebody else has a say in: the caller's own, and calls that wait for approval."""
+"""Calls of the client's own tools, and calls that wait for approval."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ APPROVES = "tw_" + "a" * 43
 # --- tools of the caller's ------------------------------------------------------------------------
 
 
-async def test_a_callers_own_tool_is_called_by_the_caller(api: Served) -> None:
+async def test_a_clients_tool_is_called_by_the_client(api: Served) -> None:
     first = await api.ask("call get_weather", tools=[WEATHER], tool_choice="required")
     [call] = first["output"]
     result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
@@ -33,7 +33,7 @@ async def test_a_callers_own_tool_is_called_by_the_caller(api: Served) -> None:
 
 
 @pytest.mark.parametrize("previous", [True, False])
-async def test_a_result_that_nobody_asked_for_is_refused(api: Served, previous: bool) -> None:
+async def test_a_result_without_a_call_is_rejected(api: Served, previous: bool) -> None:
     first = await api.ask("call get_weather", tools=[WEATHER])
     orphan = {"type": "function_call_output", "call_id": "call_9", "output": "sunny"}
     behind = {"previous_response_id": first["id"]} if previous else {}
@@ -43,7 +43,7 @@ async def test_a_result_that_nobody_asked_for_is_refused(api: Served, previous: 
     assert error(refused) == (400, "invalid_call_id", "input[0].call_id")
 
 
-async def test_a_result_that_was_given_before_is_dropped(api: Served) -> None:
+async def test_a_repeated_result_is_dropped(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
     result = output(first["output"][0], "sunny")
@@ -55,7 +55,7 @@ async def test_a_result_that_was_given_before_is_dropped(api: Served) -> None:
     assert await results_in(api, conversation) == ["sunny"]
 
 
-async def test_a_result_that_is_given_several_times_at_once_counts_once(api: Served) -> None:
+async def test_a_result_that_is_sent_concurrently_counts_once(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
     result = output(first["output"][0], "sunny")
@@ -119,7 +119,7 @@ async def test_the_result_of_a_servers_tool_may_be_sent_again(serve: Serve) -> N
     assert [item["type"] for item in api.model.requests[-1].items].count(RESULT) == 1
 
 
-async def test_items_that_are_put_in_twice_are_there_once(api: Served) -> None:
+async def test_items_that_are_added_twice_are_listed_once(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("call get_weather", tools=[WEATHER], conversation=conversation)
     body = {"items": [output(first["output"][0], "sunny")]}
@@ -148,7 +148,7 @@ async def results_in(api: Served, conversation: str) -> list[str]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("previous", [False, True])
-async def test_a_call_that_is_allowed_runs(
+async def test_an_approved_call_runs(
     api: Served, stage: Stage, previous: bool, stream: bool
 ) -> None:
     await api.ask("buy a lamp")
@@ -172,7 +172,7 @@ async def test_a_call_that_is_allowed_runs(
     assert [item["type"] for item in listed] == ["mcp_approval_response"]
 
 
-async def test_a_call_that_is_refused_does_not_run(api: Served, stage: Stage) -> None:
+async def test_a_denied_call_does_not_run(api: Served, stage: Stage) -> None:
     await api.ask("buy a lamp")
     _, request = await approval(api)
 
@@ -183,7 +183,7 @@ async def test_a_call_that_is_refused_does_not_run(api: Served, stage: Stage) ->
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_an_answer_counts_once_however_often_it_is_given(api: Served, stage: Stage) -> None:
+async def test_an_answer_counts_once_however_often_it_is_sent(api: Served, stage: Stage) -> None:
     _, request = await approval(api)
     body = {"model": "shop", "input": answer_to(request, True)}
 
@@ -217,7 +217,7 @@ async def test_a_second_answer_is_refused_while_the_run_continues(
     assert codes == ([200] * 4 if key else [200, 400, 400, 400])
 
 
-async def test_who_may_only_approve_says_nothing_else_to_the_run(serve: Serve) -> None:
+async def test_a_key_that_may_only_approve_changes_nothing_else_of_the_run(serve: Serve) -> None:
     approver = ApiKey("key_a", "boss", "local", ("approve",), hash_of(APPROVES), 1)
     api = await serve()
     _, request = await approval(api)
@@ -232,7 +232,7 @@ async def test_who_may_only_approve_says_nothing_else_to_the_run(serve: Serve) -
     assert approved.status_code == 200
 
 
-async def test_a_call_that_is_allowed_runs_whatever_is_chosen_from_there_on(api: Served) -> None:
+async def test_an_approved_call_runs_whatever_tools_are_chosen_then(api: Served) -> None:
     _, request = await approval(api)
 
     second = await api.ask(answer_to(request, True), tool_choice="none")
@@ -240,7 +240,7 @@ async def test_a_call_that_is_allowed_runs_whatever_is_chosen_from_there_on(api:
     assert second["output"][0]["output"] == "refunded a lamp"
 
 
-async def test_an_answer_to_what_was_never_asked_is_refused(api: Served) -> None:
+async def test_an_answer_without_a_request_for_approval_is_rejected(api: Served) -> None:
     done = await api.ask("buy a lamp")
     made_up = done["output"][0]["id"].replace("mcp_", "mcpr_")
     for id in (made_up, "mcpr_1", "mcpr_" + "0" * 44 + "2.0"):
@@ -251,7 +251,7 @@ async def test_an_answer_to_what_was_never_asked_is_refused(api: Served) -> None
         assert error(refused) == expected
 
 
-async def test_who_sends_the_whole_story_again_may_answer_in_it(api: Served) -> None:
+async def test_a_client_that_sends_the_whole_conversation_may_answer_in_it(api: Served) -> None:
     first, request = await approval(api)
     _, older = first, {**request, "id": "mcpr_" + "0" * 44 + "2.0"}
     story = [
@@ -267,7 +267,7 @@ async def test_who_sends_the_whole_story_again_may_answer_in_it(api: Served) -> 
     assert [item["type"] for item in second["output"]] == ["mcp_call", "message"]
 
 
-async def test_nothing_else_is_said_to_a_run_in_the_middle_of_a_call(api: Served) -> None:
+async def test_a_run_in_the_middle_of_a_call_takes_no_other_message(api: Served) -> None:
     _, request = await approval(api)
     items = [*answer_to(request, True), {"role": "user", "content": "and a bag"}]
 
@@ -276,7 +276,7 @@ async def test_nothing_else_is_said_to_a_run_in_the_middle_of_a_call(api: Served
     assert error(refused) == (400, "invalid_value", "input[1]")
 
 
-async def test_what_is_asked_for_beside_an_answer_holds_from_there_on(api: Served) -> None:
+async def test_the_options_of_an_answer_are_valid_from_there_on(api: Served) -> None:
     first, request = await approval(api, instructions="Be kind.", metadata={"turn": "1"})
 
     second = await api.ask(
@@ -292,12 +292,12 @@ async def test_what_is_asked_for_beside_an_answer_holds_from_there_on(api: Serve
     assert [tool["name"] for tool in second["tools"]] == ["get_weather"]
     assert await api.settled(second["id"]) == second
     assert await api.settled(first["id"]) == first
-    told = api.model.requests[-1]
-    assert told.instructions.endswith("Be brief.")
-    assert "get_weather" in {tool.name for tool in told.tools}
+    request_sent = api.model.requests[-1]
+    assert request_sent.instructions.endswith("Be brief.")
+    assert "get_weather" in {tool.name for tool in request_sent.tools}
 
 
-async def test_an_answer_in_the_background_is_gone_on_with_there(serve: Serve) -> None:
+async def test_an_answer_in_the_background_is_continued_by_a_worker(serve: Serve) -> None:
     api = await serve(worker=False)
     _, request = await approval(api)
 
@@ -310,7 +310,7 @@ async def test_an_answer_in_the_background_is_gone_on_with_there(serve: Serve) -
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
 
 
-async def test_a_streamed_answer_is_told_in_pieces_whatever_the_turn_before_was(
+async def test_an_answer_is_streamed_whatever_the_turn_before_was(
     api: Served,
 ) -> None:
     _, request = await approval(api)
@@ -321,7 +321,7 @@ async def test_a_streamed_answer_is_told_in_pieces_whatever_the_turn_before_was(
     assert await api.replayed(events[0]["response"]["id"]) == events
 
 
-async def test_an_answer_is_given_once_under_its_key(api: Served, stage: Stage) -> None:
+async def test_an_answer_with_a_key_is_written_once(api: Served, stage: Stage) -> None:
     _, request = await approval(api)
     body = {"model": "shop", "input": answer_to(request, True)}
     key = {"headers": {"Idempotency-Key": "one"}}
@@ -340,7 +340,7 @@ async def test_an_answer_is_given_once_under_its_key(api: Served, stage: Stage) 
 
 
 @pytest.mark.parametrize("where", ["previous_response_id", "conversation"])
-async def test_an_answer_that_is_said_to_be_elsewhere_is_refused(api: Served, where: str) -> None:
+async def test_an_answer_that_names_another_target_is_rejected(api: Served, where: str) -> None:
     _, request = await approval(api)
     other = await api.ask("hi")
     conversation = (await api.post("/conversations")).json()
@@ -354,7 +354,7 @@ async def test_an_answer_that_is_said_to_be_elsewhere_is_refused(api: Served, wh
     assert (await api.ask(answer_to(request, True)))["status"] == "completed"
 
 
-async def test_what_goes_on_with_a_turn_is_kept_as_that_is(api: Served) -> None:
+async def test_an_answer_is_stored_as_its_turn_is(api: Served) -> None:
     _, request = await approval(api)
     refused = await api.post(
         "/responses", {"model": "shop", "input": answer_to(request, True), "store": False}
@@ -368,7 +368,7 @@ async def test_what_goes_on_with_a_turn_is_kept_as_that_is(api: Served) -> None:
     assert (await api.get(f"/responses/{answered['id']}")).status_code == 404
 
 
-async def test_an_approval_that_is_not_wanted_any_more_is_left_where_it_is(api: Served) -> None:
+async def test_a_turn_after_an_unanswered_approval_forks_the_conversation(api: Served) -> None:
     first, _ = await approval(api)
 
     second = await api.ask("never mind", previous_response_id=first["id"])

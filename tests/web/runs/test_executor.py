@@ -1,4 +1,4 @@
-"""Runs that requests began: bounded, never loose, and given back when the process ends."""
+"""Runs that a process drives: limited, owned by a group, and given back when it drains."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ BUY = ("buy", '{"item": "a lamp"}')
 
 
 class Held:
-    """A model that answers when it is let, and says no more than it has to say."""
+    """A model that gives these replies once `let` is set, then waits for ever."""
 
     def __init__(self, *replies: object) -> None:
         self.asked = asyncio.Event()
@@ -38,7 +38,7 @@ class Held:
         return await model.reply(request, listener)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ async def stage(template: Path) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def test_a_run_goes_on_whether_or_not_anybody_waits(stage: Stage) -> None:
+async def test_a_run_is_driven_although_no_request_waits(stage: Stage) -> None:
     services = stage.process(calls(BUY), says("It is yours."))
     async with RunExecutor(services, 1) as executor:
         begun = await start(services)
@@ -75,7 +75,7 @@ async def test_a_run_goes_on_whether_or_not_anybody_waits(stage: Stage) -> None:
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_there_are_only_so_many_places(stage: Stage) -> None:
+async def test_the_number_of_slots_is_limited(stage: Stage) -> None:
     model = Held(says("hello"))
     services = stage.process(model=model)
     async with RunExecutor(services, 1) as executor:
@@ -93,7 +93,7 @@ async def test_there_are_only_so_many_places(stage: Stage) -> None:
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "2")
 
 
-async def test_a_drive_that_fails_takes_no_other_with_it(
+async def test_a_failed_drive_does_not_end_others(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     services = stage.process(says("hello"))
@@ -115,7 +115,7 @@ async def test_a_service_that_fails_ends_the_run_as_failed(stage: Stage) -> None
     assert (outcome.status, outcome.error) == ("failed", "down; try again later")
 
 
-async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage: Stage) -> None:
+async def test_draining_finishes_the_current_step_and_gives_the_run_back(stage: Stage) -> None:
     model = Held(calls(BUY))
     services = stage.process(model=model)
     async with RunExecutor(services, 1) as executor:
@@ -136,7 +136,7 @@ async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage:
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_an_end_lets_the_last_step_finish_the_run(stage: Stage) -> None:
+async def test_draining_lets_the_last_step_finish_the_run(stage: Stage) -> None:
     model = Held(says("hello"))
     services = stage.process(model=model)
     async with RunExecutor(services, 1) as executor:
@@ -168,7 +168,7 @@ async def test_a_step_that_takes_too_long_is_abandoned(stage: Stage) -> None:
     assert (record.status, record.leased) == ("queued", False)
 
 
-async def test_a_process_that_is_about_to_end_takes_no_run(stage: Stage) -> None:
+async def test_a_draining_process_takes_no_run(stage: Stage) -> None:
     async with RunExecutor(stage.process(), 1) as executor:
         await executor.drain(0)
 
@@ -178,7 +178,7 @@ async def test_a_process_that_is_about_to_end_takes_no_run(stage: Stage) -> None
     assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")
 
 
-async def test_an_end_for_another_reason_gives_the_runs_back_too(stage: Stage) -> None:
+async def test_an_error_of_the_process_gives_the_runs_back(stage: Stage) -> None:
     model = Held()
     services = stage.process(model=model)
     begun = await start(services)
@@ -195,14 +195,14 @@ async def test_an_end_for_another_reason_gives_the_runs_back_too(stage: Stage) -
     assert not (await stage.record(begun.run)).leased
 
 
-async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
-    rung, heard = asyncio.Event(), asyncio.Event()
+async def test_draining_waits_for_an_unsafe_call(stage: Stage) -> None:
+    called, released = asyncio.Event(), asyncio.Event()
 
     @tool(effect="unsafe")
     async def notify() -> str:
         """Ring."""
-        rung.set()
-        await heard.wait()
+        called.set()
+        await released.wait()
         return "rang"
 
     shop = Workflow("shop", "Ring.", (notify,))
@@ -212,10 +212,10 @@ async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
     async with RunExecutor(services, 1) as executor:
         begun = await start(services)
         executor.start(begun, NullListener())
-        await rung.wait()
+        await called.wait()
         draining = asyncio.create_task(executor.drain(20))
         await asyncio.sleep(0.01)
-        heard.set()
+        released.set()
         await draining
 
     journal = await stage.journal(begun.run)

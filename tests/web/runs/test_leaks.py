@@ -1,4 +1,4 @@
-"""Nothing stays taken in a process once all its clients have left, whenever they leave."""
+"""A process holds nothing for its clients once all have left, whenever they leave."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[str, Json]] = {
 
 
 def taken(served: Served) -> dict[str, int]:
-    """What a process has counted, by name; all of it is 0 at rest."""
+    """What a process holds, by name; all is 0 at rest."""
     web = served.web
     return {
         "runs": web.executor.in_flight,
@@ -85,7 +85,7 @@ def leaving(source: random.Random, address: str, places: list[Json]) -> Coroutin
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("limits", [{}, {"max_runs": 4}, {"max_run_bytes": 300_000}])
-async def test_nothing_stays_taken_once_all_clients_have_left(
+async def test_nothing_stays_reserved_once_all_clients_have_left(
     serve: Serve, seed: int, limits: Json
 ) -> None:
     source = random.Random(seed)

@@ -1,4 +1,4 @@
-"""A model's server that fails: a caller who waits reads the reason, whatever workers do."""
+"""A model's server that fails: a waiting client gets the reason, whatever workers do."""
 
 import asyncio
 import socket
@@ -90,7 +90,7 @@ KINDS: list[Callable[[Served], Awaitable[str]]] = [whole, streamed, chat, chat_s
 
 
 async def failed_requests(serve: Serve, model: Callable[[], OpenAIModel]) -> list[str]:
-    """What twelve foreground requests say, three of each kind, with workers in two processes."""
+    """The errors of three foreground requests of each kind, with workers in two processes."""
     await serve(model=model())
     api = await serve(model=model())
     async with asyncio.timeout(60):

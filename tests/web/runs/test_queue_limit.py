@@ -1,4 +1,4 @@
-"""The queue of background runs: how many may wait, and what whoever comes next is told."""
+"""Limits on queued background runs, and the error beyond them."""
 
 from contextlib import suppress
 
@@ -24,7 +24,7 @@ async def enqueue(services: Services) -> None:
     await enqueue_run(services, workflow="shop", principal=ANN, items=[user("hi")])
 
 
-async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
+async def test_a_full_queue_admits_no_run(stage: Stage) -> None:
     services = stage.process()
     await enqueue(services)
     queue = QueueLimiter(services.store, SHOP, 2, 2)
@@ -37,7 +37,7 @@ async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
     assert (refused.value.status, refused.value.code) == (429, "queue_full")
 
 
-async def test_one_principal_fills_half_of_the_queue_and_others_go_on(stage: Stage) -> None:
+async def test_one_principal_fills_at_most_half_of_the_queue(stage: Stage) -> None:
     services = stage.process()
     queue = QueueLimiter(services.store, SHOP, 4)
     for _ in range(2):
@@ -55,7 +55,7 @@ async def test_one_principal_fills_half_of_the_queue_and_others_go_on(stage: Sta
     assert (refused.value.status, refused.value.code) == (429, "queue_full")
 
 
-async def test_runs_of_a_workflow_that_is_not_served_take_no_place(stage: Stage) -> None:
+async def test_runs_of_a_workflow_that_is_not_served_take_no_slot(stage: Stage) -> None:
     services = stage.process()
     await enqueue(services)
 
@@ -64,7 +64,7 @@ async def test_runs_of_a_workflow_that_is_not_served_take_no_place(stage: Stage)
             pass
 
 
-async def test_counts_are_kept_of_a_bounded_number_of_principals(stage: Stage) -> None:
+async def test_counts_are_cached_for_a_bounded_number_of_principals(stage: Stage) -> None:
     queue = QueueLimiter(stage.process().store, SHOP, 10, 2, clock=Clock(), max_principals=3)
     for name in ("ann", "ann", "bob", "eve", "ann", "zoe"):
         with suppress(ApiError):
@@ -79,7 +79,7 @@ async def test_counts_are_kept_of_a_bounded_number_of_principals(stage: Stage) -
     assert queue.principals == ("zoe", "ann", "bob")
 
 
-async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
+async def test_the_count_is_read_again_after_its_ttl(stage: Stage) -> None:
     clock = Clock()
     services = stage.process()
     queue = QueueLimiter(services.store, SHOP, 1, clock=clock)
@@ -92,7 +92,7 @@ async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
         await queue.slot(ANN).__aenter__()
 
 
-async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
+async def test_a_run_that_was_not_written_takes_no_slot(stage: Stage) -> None:
     queue = QueueLimiter(stage.process().store, SHOP, 1, clock=Clock())
 
     for _ in range(3):
@@ -101,7 +101,7 @@ async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
                 raise Conflict("the turn before is not over")
 
 
-async def test_a_background_turn_too_many_is_told_to_come_again(serve: Serve) -> None:
+async def test_a_background_turn_beyond_the_limit_is_429_with_a_time_to_retry(serve: Serve) -> None:
     api = await serve(worker=False, max_queued=1)
     queued = await api.ask("hi", background=True)
 

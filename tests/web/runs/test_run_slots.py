@@ -1,4 +1,4 @@
-"""One principal's runs leave room for those of others: places, and bytes of conversations."""
+"""One principal's runs leave slots and memory for those of others."""
 
 import asyncio
 from dataclasses import replace
@@ -57,15 +57,15 @@ def refused(answer: httpx2.Response, message: str) -> None:
     assert message in error["message"]
 
 
-# --- places
+# --- slots
 
 
-def test_half_of_the_places_are_one_principals_unless_it_is_said() -> None:
+def test_half_of_the_slots_are_one_principals_by_default() -> None:
     assert [RunSlots(most)._limit_per_principal for most in (1, 2, 3, 256)] == [1, 1, 1, 128]
     assert RunSlots(10, 7)._limit_per_principal == 7
 
 
-async def test_a_principal_that_holds_all_of_its_places_leaves_room_for_others(
+async def test_a_principal_that_holds_all_of_its_slots_leaves_room_for_others(
     serve: Serve,
 ) -> None:
     api = await with_keys(serve, max_runs=4)
@@ -95,7 +95,7 @@ async def test_the_share_of_a_principal_is_a_setting(serve: Serve) -> None:
         api.model.gate.set()
 
 
-async def test_a_run_that_rests_gives_its_place_back(stage: Stage) -> None:
+async def test_a_run_that_rests_releases_its_slot(stage: Stage) -> None:
     services = stage.process(says("hello"))
     async with RunExecutor(services, 4, 1) as executor:
         with executor.slot(ANN):
@@ -165,7 +165,7 @@ async def test_long_conversations_of_one_principal_leave_room_for_others(serve: 
     assert (await turn(api, SECOND, conversation=second)).status_code == 200
 
 
-async def test_a_turn_behind_a_response_counts_as_well(serve: Serve) -> None:
+async def test_a_turn_after_a_response_counts_as_well(serve: Serve) -> None:
     limits = replace(LIMITS, context_tokens=1_000_000)
     api = await with_keys(serve, limits=limits, max_run_bytes=150_000)
     api.model.gate.set()
@@ -181,7 +181,7 @@ async def test_a_turn_behind_a_response_counts_as_well(serve: Serve) -> None:
     assert tasks[0].result().status_code == 200
 
 
-async def test_references_do_not_make_an_input_of_any_length(serve: Serve) -> None:
+async def test_references_do_not_exceed_the_size_of_an_input(serve: Serve) -> None:
     api = await serve(worker=False)
     id = str((await api.post("/conversations")).json()["id"])
     item = {"type": "message", "role": "user", "content": "x" * 1_000_000}

@@ -1,4 +1,4 @@
-"""Every wait of a request ends: with its client, with its key, and with the last of its drivers."""
+"""A request that waits for a run ends with the run, its client, or the last process there is."""
 
 import asyncio
 import logging
@@ -87,7 +87,7 @@ async def held(api: Served, kind: str) -> AsyncIterator["asyncio.Task[httpx2.Res
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_run_whose_process_died_is_taken_up_where_its_request_comes_again(
+async def test_a_run_whose_process_died_continues_where_its_request_is_repeated(
     serve: Serve, stage: Stage, kind: str
 ) -> None:
     dead, alive = await serve(worker=False), await serve(worker=False)
@@ -104,7 +104,7 @@ async def test_a_run_whose_process_died_is_taken_up_where_its_request_comes_agai
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_a_run_that_is_followed_is_taken_up_where_no_worker_is(
+async def test_a_run_that_is_followed_continues_without_a_worker(
     serve: Serve, stage: Stage
 ) -> None:
     dead, alive = await serve(worker=False), await serve(worker=False)
@@ -123,10 +123,10 @@ async def test_a_run_in_the_background_is_left_to_workers(serve: Serve) -> None:
     api = await serve(worker=False)
     waiting = await api.ask("hi", background=True)
 
-    async with followed(api, waiting["id"]) as told:
-        first = await told.events(2)
+    async with followed(api, waiting["id"]) as client:
+        first = await client.events(2)
         other = await serve()
-        rest = await told.rest()
+        rest = await client.rest()
 
     assert types(first) == ["created", "queued"]
     assert types(rest)[-1] == "completed"
@@ -134,7 +134,7 @@ async def test_a_run_in_the_background_is_left_to_workers(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_wait_for_a_run_that_cannot_be_taken_up_ends(
+async def test_a_wait_for_a_run_that_cannot_continue_ends(
     serve: Serve, stage: Stage, kind: str
 ) -> None:
     dead = await serve(worker=False)
@@ -155,10 +155,10 @@ async def test_a_wait_for_a_run_that_cannot_be_taken_up_ends(
     assert bought == []
 
 
-async def test_a_run_that_a_service_has_stopped_elsewhere_fails_for_who_waits(
+async def test_a_run_that_a_service_has_stopped_elsewhere_fails_for_its_client(
     serve: Serve, stage: Stage
 ) -> None:
-    """A worker of another release gives such a run back, and retries it without end."""
+    """A worker of another release gives such a run back and retries it without end."""
     dead = await serve(worker=False)
     async with held(dead, "whole"):
         [run] = await dead.web.services.store.runs(limit=1)
@@ -176,15 +176,15 @@ async def test_a_run_that_a_service_has_stopped_elsewhere_fails_for_who_waits(
     assert api.model.requests == []
 
 
-async def test_a_run_that_was_removed_is_waited_for_no_more(serve: Serve) -> None:
+async def test_a_stream_of_a_deleted_run_ends(serve: Serve) -> None:
     api = await serve(worker=False)
     waiting = await api.ask("hi", background=True)
-    async with followed(api, waiting["id"]) as told:
-        await told.events(2)
+    async with followed(api, waiting["id"]) as client:
+        await client.events(2)
         async with api.web.services.store.write() as tx:
             await tx.execute("delete from runs")
 
-        left = await told.left()
+        left = await client.left()
 
     assert left == [LEAVING.decode().strip()]
 
@@ -193,7 +193,7 @@ async def test_a_run_that_was_removed_is_waited_for_no_more(serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_request_ends_with_its_client_and_its_run_goes_on(
+async def test_a_request_ends_with_its_client_and_its_run_continues(
     serve: Serve, stage: Stage, gone: Gone, kind: str
 ) -> None:
     api = await serve(worker=False)
@@ -208,9 +208,7 @@ async def test_a_request_ends_with_its_client_and_its_run_goes_on(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_request_that_comes_again_ends_with_its_client(
-    serve: Serve, gone: Gone, kind: str
-) -> None:
+async def test_a_repeated_request_ends_with_its_client(serve: Serve, gone: Gone, kind: str) -> None:
     holder, api = await serve(worker=False), await serve(worker=False)
     async with held(holder, kind):
         again = asyncio.create_task(sent(api, kind))
@@ -230,7 +228,7 @@ TWO = {"role": "user", "content": "two"}
     ],
     ids=["turn", "items"],
 )
-async def test_nothing_is_begun_for_a_client_that_left_while_it_waited_for_another_turn(
+async def test_nothing_is_started_for_a_client_that_left_while_it_waited_for_another_turn(
     serve: Serve,
     gone: Gone,
     monkeypatch: pytest.MonkeyPatch,

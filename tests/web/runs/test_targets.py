@@ -1,4 +1,4 @@
-"""What a turn goes on from: a response, a conversation, an item, or the same request before."""
+"""Where a turn goes: after a response, in a conversation, or to the run of the same request."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ from tests.web.serving import Json, Serve, Served, events
 from twelvefold.core.ids import RunId
 from twelvefold.web.state import Waits
 
-# --- one behind another ---------------------------------------------------------------------------
+# --- after a response -----------------------------------------------------------------------------
 
 
-async def test_a_turn_goes_on_from_the_one_before(api: Served) -> None:
+async def test_a_turn_continues_from_the_previous_one(api: Served) -> None:
     first = await api.ask("my name is Ann", instructions="Be brief.")
     second = await api.ask("what is it?", previous_response_id=first["id"])
 
@@ -27,7 +27,7 @@ async def test_a_turn_goes_on_from_the_one_before(api: Served) -> None:
     assert "Be brief." not in request.instructions
 
 
-async def test_a_turn_may_go_on_from_any_earlier_one(api: Served) -> None:
+async def test_a_turn_may_continue_from_any_earlier_one(api: Served) -> None:
     first = await api.ask("one")
     await api.ask("two", previous_response_id=first["id"])
 
@@ -38,7 +38,7 @@ async def test_a_turn_may_go_on_from_any_earlier_one(api: Served) -> None:
     assert [item["content"] for item in users] == ["one", "three"]
 
 
-async def test_turns_that_go_on_from_one_at_once_go_on_beside_each_other(api: Served) -> None:
+async def test_concurrent_turns_after_one_response_fork_the_conversation(api: Served) -> None:
     first = await api.ask("one")
 
     both = await asyncio.gather(
@@ -50,7 +50,7 @@ async def test_turns_that_go_on_from_one_at_once_go_on_beside_each_other(api: Se
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"background": True}])
-async def test_a_response_that_is_not_there_has_nothing_behind_it(api: Served, more: Json) -> None:
+async def test_no_turn_continues_from_an_unknown_response(api: Served, more: Json) -> None:
     for id in ("resp_000", NOWHERE, "resp_" + "x" * 5_000):
         body = {"model": "shop", "input": "hi", "previous_response_id": id, **more}
         refused = await api.post("/responses", body)
@@ -59,7 +59,7 @@ async def test_a_response_that_is_not_there_has_nothing_behind_it(api: Served, m
         assert error(refused) == expected
 
 
-async def test_a_response_that_is_under_way_has_nothing_behind_it_yet(api: Served) -> None:
+async def test_no_turn_continues_from_a_response_that_is_not_over(api: Served) -> None:
     api.model.gate.clear()
     first = await api.ask("one", background=True)
 
@@ -70,7 +70,7 @@ async def test_a_response_that_is_under_way_has_nothing_behind_it_yet(api: Serve
     assert error(refused)[1:] == ("previous_response_not_completed", "previous_response_id")
 
 
-async def test_what_is_not_to_be_kept_is_gone_once_it_is_told(api: Served) -> None:
+async def test_a_response_that_is_not_stored_is_not_found(api: Served) -> None:
     response = await api.ask("hello", store=False)
     events = await api.told("hello", store=False)
 
@@ -84,7 +84,7 @@ async def test_what_is_not_to_be_kept_is_gone_once_it_is_told(api: Served) -> No
     assert (await api.get("/conversations")).json()["data"] == []
 
 
-async def test_a_turn_that_is_not_kept_leaves_what_it_went_on_from_as_it_was(api: Served) -> None:
+async def test_a_turn_that_is_not_stored_does_not_change_its_conversation(api: Served) -> None:
     first = await api.ask("one")
     await api.ask("two", previous_response_id=first["id"], store=False)
 
@@ -102,13 +102,13 @@ async def test_items_are_found_by_their_ids_across_responses(api: Served) -> Non
     second = await api.ask(items)
 
     assert said(second) == "You said: and now?"
-    told = [item["type"] for item in api.model.requests[-1].items]
-    assert told == [
+    types = [item["type"] for item in api.model.requests[-1].items]
+    assert types == [
         *("message", "function_call", "function_call_output", "message", "message"),
     ]
 
 
-async def test_an_item_that_is_not_there_cannot_be_referred_to(api: Served) -> None:
+async def test_a_reference_to_an_unknown_item_is_rejected(api: Served) -> None:
     hidden = await api.ask("hello", store=False)
     for id in ("msg_1", hidden["output"][0]["id"]):
         body = {"model": "shop", "input": [{"type": "item_reference", "id": id}]}
@@ -117,10 +117,10 @@ async def test_an_item_that_is_not_there_cannot_be_referred_to(api: Served) -> N
         assert error(refused) == (400, "item_not_found", "input[0].id")
 
 
-# --- once a key -----------------------------------------------------------------------------------
+# --- idempotency keys -----------------------------------------------------------------------------
 
 
-async def test_a_request_that_is_sent_again_is_carried_out_once(api: Served, stage: Stage) -> None:
+async def test_a_repeated_request_is_carried_out_once(api: Served, stage: Stage) -> None:
     key = {"idempotency-key": "one"}
     body = {"model": "shop", "input": "buy a lamp"}
 
@@ -133,13 +133,13 @@ async def test_a_request_that_is_sent_again_is_carried_out_once(api: Served, sta
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_a_stream_that_is_asked_for_again_is_the_same_stream(api: Served) -> None:
+async def test_a_repeated_stream_is_the_same_stream(api: Served) -> None:
     key = {"idempotency-key": "one"}
     async with asyncio.TaskGroup() as group:
-        told = [group.create_task(_keyed(api, key)) for _ in range(4)]
+        repeats = [group.create_task(_keyed(api, key)) for _ in range(4)]
     late = await _keyed(api, key)
 
-    assert [one.result() for one in told] == [late] * 4
+    assert [one.result() for one in repeats] == [late] * 4
 
 
 async def _keyed(api: Served, key: dict[str, str]) -> list[Json]:
@@ -157,7 +157,7 @@ async def test_a_key_belongs_to_one_body(api: Served) -> None:
     assert error(other) == (422, "idempotency_key_reused", "Idempotency-Key")
 
 
-async def test_a_key_is_spent_on_a_response_that_was_deleted(api: Served, stage: Stage) -> None:
+async def test_a_key_of_a_deleted_response_stays_used(api: Served, stage: Stage) -> None:
     body, key = {"model": "shop", "input": "buy a lamp"}, {"idempotency-key": "one"}
     first = await api.post("/responses", body, headers=key)
     await api.http.delete(f"/v1/responses/{first.json()['id']}")
@@ -169,7 +169,7 @@ async def test_a_key_is_spent_on_a_response_that_was_deleted(api: Served, stage:
 
 
 @pytest.mark.parametrize("behind", ["conversation", "previous_response_id"])
-async def test_a_key_counts_wherever_the_turn_goes(api: Served, stage: Stage, behind: str) -> None:
+async def test_a_key_is_valid_for_every_target(api: Served, stage: Stage, behind: str) -> None:
     place = (
         (await api.post("/conversations")).json()["id"]
         if behind == "conversation"
@@ -184,7 +184,7 @@ async def test_a_key_counts_wherever_the_turn_goes(api: Served, stage: Stage, be
     assert await stage.bought() == ["a lamp"]
 
 
-async def test_a_request_that_lost_against_itself_leaves_no_conversation(api: Served) -> None:
+async def test_concurrent_repeats_leave_no_second_conversation(api: Served) -> None:
     first = await api.ask("hi")
     await api.ask("more", previous_response_id=first["id"])
     body = {"model": "shop", "input": "or else", "previous_response_id": first["id"]}
@@ -198,7 +198,9 @@ async def test_a_request_that_lost_against_itself_leaves_no_conversation(api: Se
     assert len(threads) == 2
 
 
-async def test_nothing_goes_on_from_a_response_whose_conversation_was_deleted(api: Served) -> None:
+async def test_no_turn_continues_from_a_response_whose_conversation_was_deleted(
+    api: Served,
+) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.ask("hi", conversation=conversation)
     await api.http.delete(f"/v1/conversations/{conversation}")
@@ -222,9 +224,9 @@ async def test_turns_of_one_conversation_come_one_by_one(api: Served) -> None:
     )
 
     items = (await api.get(f"/conversations/{conversation}/items", order="asc")).json()["data"]
-    told = [part["text"] for item in items for part in item["content"]]
-    assert sorted(told[::2]) == sorted(texts)
-    assert told[1::2] == [f"You said: {text}" for text in told[::2]]
+    spoken = [part["text"] for item in items for part in item["content"]]
+    assert sorted(spoken[::2]) == sorted(texts)
+    assert spoken[1::2] == [f"You said: {text}" for text in spoken[::2]]
     assert {one["conversation"]["id"] for one in responses} == {conversation}
 
 
@@ -243,7 +245,9 @@ async def test_a_conversation_that_is_busy_for_long_is_locked(serve: Serve) -> N
     assert (await api.post("/responses", body)).status_code == 200
 
 
-async def test_a_conversation_that_waits_for_a_person_says_so_at_once(api: Served) -> None:
+async def test_a_turn_of_a_conversation_that_waits_for_a_person_is_rejected_at_once(
+    api: Served,
+) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     _, request = await approval(api, conversation=conversation)
 
@@ -257,7 +261,7 @@ async def test_a_conversation_that_waits_for_a_person_says_so_at_once(api: Serve
     assert answered["status"] == "completed"
 
 
-async def test_a_conversation_that_is_not_there_is_named(api: Served) -> None:
+async def test_an_unknown_conversation_is_named(api: Served) -> None:
     for id in ("conv_1", "conv_" + "0" * 44):
         body = {"model": "shop", "input": "hi", "conversation": id}
         refused = await api.post("/responses", body)

@@ -1,4 +1,4 @@
-"""Streams: the journal read aloud, live, taken up again anywhere, or long after."""
+"""Streams of a response: live, resumed in any process, and replayed later."""
 
 import asyncio
 from typing import Any
@@ -19,10 +19,10 @@ from twelvefold.web.ids import ResponseId
 from twelvefold.web.state import Waits
 from twelvefold.web.streaming.sse import LEAVING
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
-async def test_a_stream_tells_a_text_as_it_comes(serve: Serve) -> None:
+async def test_a_text_is_streamed_as_it_comes(serve: Serve) -> None:
     api = await serve(model=Rules(pause_s=0.06))
 
     events = await api.told(LONG)
@@ -39,7 +39,7 @@ async def test_a_stream_tells_a_text_as_it_comes(serve: Serve) -> None:
     assert await api.replayed(events[0]["response"]["id"]) == events
 
 
-async def test_a_stream_tells_of_the_servers_tools(api: Served) -> None:
+async def test_calls_of_the_servers_tools_are_streamed(api: Served) -> None:
     events = await api.told("buy a lamp")
 
     check_events(events)
@@ -52,10 +52,10 @@ async def test_a_stream_tells_of_the_servers_tools(api: Served) -> None:
 
 
 async def test_the_official_clients_accumulator_agrees(api: Served) -> None:
-    async with api.sdk.responses.stream(model="shop", input="buy a lamp") as told:
-        async for _ in told:
+    async with api.sdk.responses.stream(model="shop", input="buy a lamp") as client:
+        async for _ in client:
             pass
-        final = await told.get_final_response()
+        final = await client.get_final_response()
     async with api.sdk.responses.stream(response_id=final.id, starting_after=3) as resumed:
         numbers = [event.sequence_number async for event in resumed]
 
@@ -64,7 +64,7 @@ async def test_the_official_clients_accumulator_agrees(api: Served) -> None:
     assert (await api.sdk.responses.retrieve(final.id)).output_text == final.output_text
 
 
-async def test_lines_are_ends_of_lines_to_nobody_else(api: Served) -> None:
+async def test_unicode_line_separators_do_not_split_events(api: Served) -> None:
     text = "a\u2028b\u2029c\x85d\x0be\rf\ng"
     body = {"model": "shop", "input": text, "stream": True}
 
@@ -98,24 +98,24 @@ async def test_a_stream_without_events_sends_heartbeats(serve: Serve) -> None:
     api = await serve(waits=Waits(heartbeat_s=0.05))
     api.model.gate.clear()
 
-    async with reading(api, "hi") as told:
-        first = await told.events(2)
-        silence = [await told.block() for _ in range(2)]
+    async with reading(api, "hi") as client:
+        first = await client.events(2)
+        silence = [await client.block() for _ in range(2)]
         api.model.gate.set()
-        rest = await told.rest()
+        rest = await client.rest()
 
     assert types(first) == ["created", "in_progress"]
     assert silence == [": still here"] * 2
     assert rest[-1]["type"] == "response.completed"
 
 
-# --- taken up again -------------------------------------------------------------------------------
+# --- resumed and replayed -------------------------------------------------------------------------
 
 
-async def test_a_stream_that_was_broken_off_is_taken_up_where_it_was(serve: Serve) -> None:
+async def test_an_interrupted_stream_is_resumed_where_it_ended(serve: Serve) -> None:
     api = await serve(model=Rules(pause_s=0.03))
-    async with reading(api, LONG, background=True) as told:
-        first = await told.events(4)
+    async with reading(api, LONG, background=True) as client:
+        first = await client.events(4)
     id = first[0]["response"]["id"]
 
     rest = await api.replayed(id, starting_after=first[-1]["sequence_number"])
@@ -126,23 +126,23 @@ async def test_a_stream_that_was_broken_off_is_taken_up_where_it_was(serve: Serv
     assert first + rest == whole
 
 
-async def test_a_background_stream_that_is_left_at_once_goes_on(serve: Serve) -> None:
+async def test_a_background_run_continues_when_its_client_leaves_at_once(serve: Serve) -> None:
     api = await serve(model=Rules(pause_s=0.01))
-    async with reading(api, LONG, background=True) as told:
-        [created] = await told.events(1)
+    async with reading(api, LONG, background=True) as client:
+        [created] = await client.events(1)
 
     done = await api.settled(created["response"]["id"])
 
     assert done["status"] == "completed"
 
 
-async def test_a_foreground_stream_that_is_left_goes_on_and_lets_the_next_turn_in(
+async def test_a_foreground_run_continues_without_its_client_before_the_next_turn(
     serve: Serve,
 ) -> None:
     api = await serve(model=Rules(pause_s=0.02))
     conversation = (await api.post("/conversations")).json()["id"]
-    async with reading(api, LONG, conversation=conversation) as told:
-        first = await told.events(6)
+    async with reading(api, LONG, conversation=conversation) as client:
+        first = await client.events(6)
 
     second = await api.ask("and then?", conversation=conversation)
 
@@ -151,7 +151,7 @@ async def test_a_foreground_stream_that_is_left_goes_on_and_lets_the_next_turn_i
 
 
 @pytest.mark.parametrize("background", [False, True])
-async def test_a_stream_that_is_over_is_told_again_from_any_point(
+async def test_a_finished_response_is_replayed_from_any_event(
     api: Served, background: bool
 ) -> None:
     events = await api.told("buy a lamp", background=background)
@@ -165,7 +165,7 @@ async def test_a_stream_that_is_over_is_told_again_from_any_point(
 
 
 @pytest.mark.parametrize("after", ["x", "1.5", "", "-2", "1e3", "9" * 5_000])
-async def test_a_point_that_is_none_is_refused(api: Served, after: str) -> None:
+async def test_an_invalid_starting_point_is_rejected(api: Served, after: str) -> None:
     response = await api.ask("hi")
 
     query = {"stream": "true", "starting_after": after}
@@ -175,7 +175,7 @@ async def test_a_point_that_is_none_is_refused(api: Served, after: str) -> None:
     assert refused.json()["error"]["param"] == "starting_after"
 
 
-async def test_a_response_that_was_not_streamed_can_be_told_all_the_same(api: Served) -> None:
+async def test_a_response_that_was_not_streamed_can_be_replayed(api: Served) -> None:
     response = await api.ask("buy a lamp")
 
     events = await api.replayed(response["id"])
@@ -184,7 +184,7 @@ async def test_a_response_that_was_not_streamed_can_be_told_all_the_same(api: Se
     assert events[-1]["response"] == response
 
 
-async def test_a_response_before_the_last_is_told_alone(api: Served) -> None:
+async def test_an_earlier_response_is_replayed_alone(api: Served) -> None:
     conversation = (await api.post("/conversations")).json()["id"]
     first = await api.told("buy a lamp", conversation=conversation)
     await api.told("buy a bag", conversation=conversation)
@@ -192,13 +192,13 @@ async def test_a_response_before_the_last_is_told_alone(api: Served) -> None:
     assert await api.replayed(first[0]["response"]["id"]) == first
 
 
-# --- slow, gone, or at its end --------------------------------------------------------------------
+# --- slow clients and draining processes ----------------------------------------------------------
 
 
-async def test_a_reader_that_does_not_read_keeps_nobody_waiting(serve: Serve) -> None:
+async def test_a_slow_client_does_not_delay_others(serve: Serve) -> None:
     api = await serve(model=Rules(chars=50_000))
-    async with reading(api, "tell 3000000", background=True) as told:
-        [created] = await told.events(1)
+    async with reading(api, "tell 3000000", background=True) as client:
+        [created] = await client.events(1)
         async with asyncio.timeout(20):
             done = await api.settled(created["response"]["id"])
             other = await api.ask("hi")
@@ -206,12 +206,12 @@ async def test_a_reader_that_does_not_read_keeps_nobody_waiting(serve: Serve) ->
     assert (done["status"], other["status"]) == ("completed", "completed")
 
 
-async def test_a_process_that_is_about_to_end_says_so_and_another_goes_on(serve: Serve) -> None:
+async def test_a_stream_of_a_draining_process_ends_and_continues_elsewhere(serve: Serve) -> None:
     one = await serve(model=Rules(pause_s=0.05), worker=False)
-    async with reading(one, LONG) as told:
-        first = await told.events(6)
+    async with reading(one, LONG) as client:
+        first = await client.events(6)
         one.stop.set()
-        rest = await told.left()
+        rest = await client.left()
     two = await serve()
     id = first[0]["response"]["id"]
     seen = [*first, *(event for block in rest if (event := event_of(block)))]
@@ -226,11 +226,11 @@ async def test_a_process_that_is_about_to_end_says_so_and_another_goes_on(serve:
 # --- two processes, one database ------------------------------------------------------------------
 
 
-async def test_what_one_process_does_another_tells_as_it_happens(serve: Serve) -> None:
+async def test_a_process_streams_what_another_one_writes(serve: Serve) -> None:
     one = await serve(model=Rules(pause_s=0.05), worker=False)
     two = await serve(worker=False)
-    async with reading(one, LONG) as told:
-        first = await told.events(5)
+    async with reading(one, LONG) as client:
+        first = await client.events(5)
         id = first[0]["response"]["id"]
         here, there = await asyncio.gather(
             one.replayed(id), two.replayed(id), return_exceptions=False
@@ -252,7 +252,7 @@ async def test_a_run_is_cancelled_from_another_process(serve: Serve, stage: Stag
     await one.model.asked.wait()
 
     cancelled = await two.post(f"/responses/{queued['id']}/cancel")
-    # The process that drives it hears of it much later, and neither reader has to wait for that.
+    # The process that drives it stops much later, and no reader waits for that.
     replayed = await one.replayed(queued["id"])
     behind = await two.ask("hi", conversation=conversation)
     one.model.gate.set()
@@ -264,7 +264,7 @@ async def test_a_run_is_cancelled_from_another_process(serve: Serve, stage: Stag
 
 
 class Dies(Rules):
-    """A model whose process is gone in the middle of a reply."""
+    """A model whose process dies in the middle of a reply."""
 
     async def reply(self, request: ModelRequest, listener: Any) -> ModelReply:
         await self._say("You said: a lo", listener)
@@ -273,13 +273,13 @@ class Dies(Rules):
         raise AssertionError
 
 
-async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_told_otherwise(
+async def test_a_run_whose_process_dies_continues_elsewhere_with_the_same_events(
     serve: Serve, stage: Stage
 ) -> None:
-    """The process stands still instead; its lease runs out all the same."""
+    """The process is blocked instead, so that its lease expires."""
     dead = await serve(model=Dies(), worker=False)
-    async with reading(dead, LONG) as told:
-        first = await told.events(6)
+    async with reading(dead, LONG) as client:
+        first = await client.events(6)
         id = first[0]["response"]["id"]
         await stage.let_leases_run_out()
         alive = stage.process(model=Rules(), limits=LIMITS)
@@ -287,7 +287,7 @@ async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_to
         other = await serve(worker=False)
         watching = asyncio.create_task(other.replayed(id))
         await drive(alive, await take(alive, run), dead.web.notifier.listener(run))
-        rest = await told.rest()
+        rest = await client.rest()
     watched = await watching
     task = dead.web.executor.drive_of(RunId(run.thread, run.ordinal))
     assert task is not None
@@ -300,7 +300,9 @@ async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_to
     assert output[1]["content"][0]["text"] == f"You said: {LONG}"
 
 
-async def test_who_waits_at_a_process_that_ends_is_told_how_far_it_is(serve: Serve) -> None:
+async def test_a_foreground_request_of_a_draining_process_returns_the_response_so_far(
+    serve: Serve,
+) -> None:
     one = await serve(worker=False, grace_s=0)
     one.model.gate.clear()
     waiting = asyncio.create_task(one.ask("hi"))
@@ -313,16 +315,16 @@ async def test_who_waits_at_a_process_that_ends_is_told_how_far_it_is(serve: Ser
     assert (await two.settled(response["id"]))["status"] == "completed"
 
 
-async def test_what_is_not_kept_ends_with_its_process(serve: Serve) -> None:
+async def test_a_response_that_is_not_stored_ends_with_its_process(serve: Serve) -> None:
     one = await serve(worker=False, grace_s=0)
     one.model.gate.clear()
     asked = asyncio.create_task(one.ask("hi", store=False))
-    told = asyncio.create_task(one.told("hi", store=False))
+    streamed = asyncio.create_task(one.told("hi", store=False))
     while len(one.model.requests) < 2:
         await asyncio.sleep(0.01)
 
     one.stop.set()
-    whole, events = await asked, await told
+    whole, events = await asked, await streamed
 
     assert events[-1]["type"] == "response.failed"
     for response in (whole, events[-1]["response"]):
@@ -330,7 +332,7 @@ async def test_what_is_not_kept_ends_with_its_process(serve: Serve) -> None:
         assert "try again later" in response["error"]["message"]
 
 
-async def test_what_may_be_asked_for_again_goes_on_elsewhere_kept_or_not(serve: Serve) -> None:
+async def test_a_response_with_a_key_continues_elsewhere_stored_or_not(serve: Serve) -> None:
     one = await serve(worker=False, grace_s=0)
     one.model.gate.clear()
     body = {"model": "shop", "input": "hi", "store": False}
@@ -339,20 +341,20 @@ async def test_what_may_be_asked_for_again_goes_on_elsewhere_kept_or_not(serve: 
     await one.model.asked.wait()
 
     one.stop.set()
-    told = (await first).json()
+    interrupted = (await first).json()
     two = await serve()
     again = (await two.post("/responses", body, headers=key)).json()
 
-    assert (told["status"], again["status"]) == ("in_progress", "completed")
-    assert again["id"] == told["id"]
+    assert (interrupted["status"], again["status"]) == ("in_progress", "completed")
+    assert again["id"] == interrupted["id"]
 
 
-async def test_what_is_not_kept_may_take_its_grace(serve: Serve) -> None:
+async def test_a_response_that_is_not_stored_may_use_the_grace_period(serve: Serve) -> None:
     one = await serve(model=Rules(pause_s=0.02), worker=False, grace_s=20)
-    async with reading(one, "hi there, you", store=False) as told:
-        first = await told.events(5)
+    async with reading(one, "hi there, you", store=False) as client:
+        first = await client.events(5)
         one.stop.set()
-        rest = await told.left()
+        rest = await client.left()
 
     *blocks, done = rest
     events = [*first, *(event for block in blocks if (event := event_of(block)))]

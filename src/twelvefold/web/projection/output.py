@@ -101,7 +101,7 @@ class Output:
         draft.length += len(text)
         self._emit_text(draft.id, draft.index, 0, text)
 
-    def give_up_draft(self) -> None:
+    def abandon_draft(self) -> None:
         """End the draft, if there is one, as incomplete: its message never came."""
         if self.draft:
             part = objects.output_text("".join(self.draft.pieces))

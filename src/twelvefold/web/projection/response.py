@@ -168,7 +168,7 @@ class ResponseProjection:
         self._begin_work()
         self._calls.begin_next()
         if delta.kind == "restarted":
-            self._output.give_up_draft()
+            self._output.abandon_draft()
         elif delta.text:
             id = message_id(self._id.run.thread, delta.position, first_delta=delta.number)
             draft = self._output.draft or self._output.open_draft(id, delta.number)
@@ -245,7 +245,7 @@ class ResponseProjection:
     def _end(self, state: ResponseState, *, completed: bool) -> None:
         if not self._calls.is_shown:
             return
-        self._output.give_up_draft()
+        self._output.abandon_draft()
         self._calls.close(completed=completed)
         self._state = state
         self.over = True
@@ -260,7 +260,7 @@ class ResponseProjection:
         if objects.is_streamed(reply):
             self._emit_rest(reply, messages[0])
             return
-        self._output.give_up_draft()
+        self._output.abandon_draft()
         for item in messages:
             self._output.add_message(item)
 
@@ -269,7 +269,7 @@ class ResponseProjection:
         [part] = item["content"]
         draft = self._output.draft
         if draft and draft.first != reply.first_delta:
-            self._output.give_up_draft()
+            self._output.abandon_draft()
             draft = None
         draft = draft or self._output.open_draft(item["id"], reply.first_delta)
         for length in (*reply.cuts[len(draft.pieces) :], len(part["text"])):
