@@ -43,8 +43,7 @@ from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
-from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.transport import HttpAnswer, HttpTransport
+from twelvefold.services.model.http import Endpoint, HTTPResponse, HTTPTransport
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
 
 Via = Literal["engine", "http"]
@@ -281,7 +280,7 @@ class RandomIds:
 EMPTY_RESULT = re.compile(r'("(?:output|content)":)"\(no result\)"')
 
 
-class AsRecorded(HttpTransport):
+class AsRecorded(HTTPTransport):
     """Sends a conversation as it was recorded, with what strict servers refuse.
 
     Some real models used a call id twice, and a tool returned nothing. What is sent has a number
@@ -290,7 +289,7 @@ class AsRecorded(HttpTransport):
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[HttpAnswer]:
+    ) -> AbstractAsyncContextManager[HTTPResponse]:
         return super().post(path, as_recorded(body), headers)
 
 

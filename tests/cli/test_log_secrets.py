@@ -280,7 +280,7 @@ def test_no_secret_gets_into_the_log(
     assert key not in logged
     assert CANARY in journal  # where the message of an exception is
     for event in (
-        *("tool_raised", "mail_dead", "model_asked_again", "request_malformed"),
+        *("tool_raised", "mail_dead", "model_request_retried", "request_malformed"),
         *("thread_failed", "ignored_exception", "python_warning"),
         *("Task exception was never retrieved", "Exception in callback", "it failed: ValueError"),
     ):

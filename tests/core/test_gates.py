@@ -112,7 +112,7 @@ def test_a_tool_is_open_after_one_of_its_refusals() -> None:
 def test_a_tool_that_may_succeed_once_closes_when_it_did() -> None:
     again = closed(welcome, succeeded("2.0", "welcome"), finished(), asked())
 
-    assert again.problems == ("welcome has succeeded already and can be called only once",)
+    assert again.problems == ("welcome has succeeded and can be called only once",)
     assert "welcome" in offered(refused("2.0", "welcome"))
 
 
@@ -121,7 +121,7 @@ def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
 
     assert "guess" in offered(twice[0])
     assert closed(guess, *twice).problems == (
-        "guess has been called 2 times already, which is all it may be",
+        "guess has been called 2 times, which is the maximum",
     )
     assert "guess" in offered(*twice, finished(), asked())
 
@@ -224,7 +224,7 @@ def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
         assert isinstance(bad, RejectedCall)
         assert (bad.failure, bad.problems) == (
             "not_open",
-            ("pay cannot be called in this turn; the caller has not allowed it",),
+            ("pay cannot be called in this turn; the caller's tool_choice excludes it",),
         )
 
 
@@ -235,9 +235,7 @@ def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
 
     assert open_tools(told, WORKFLOW) == ()
     assert isinstance(bad, RejectedCall)
-    assert bad.problems == (
-        "2 tools have been called in this turn already, which is all that may be",
-    )
+    assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
     assert wanted(max_tool_calls=0)[0] == []
     assert isinstance(wanted(max_tool_calls=1)[1], ValidCall)
 

@@ -184,7 +184,7 @@ def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
 
     told = fold(journal)
 
-    assert told.past.entries == journal[:3]
+    assert told.history.entries == journal[:3]
     assert told.latest == journal[3:]
     assert told.entries == journal
     assert (told.run, told.head) == (2, 5)
@@ -193,8 +193,8 @@ def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
 def test_the_past_tells_its_turns_once() -> None:
     told = thread(asked("one"), said(), finished(), asked("two"))
 
-    assert [turn.items[0]["content"] for turn in told.past.turns] == ["one"]
-    assert told.past.turns is told.past.turns
+    assert [turn.items[0]["content"] for turn in told.history.turns] == ["one"]
+    assert told.history.turns is told.history.turns
 
 
 def test_whoever_takes_a_run_over_does_not_know_until_the_next_entry() -> None:
@@ -278,7 +278,7 @@ def test_what_is_put_in_and_taken_out_changes_no_run() -> None:
     changed = thread(*ONE_RUN, added(), removed("2"))
 
     assert (changed.status, changed.run, changed.head) == (over.status, over.run, over.head + 2)
-    assert thread(*ONE_RUN, added(), removed("2"), asked()).past.entries == changed.entries
+    assert thread(*ONE_RUN, added(), removed("2"), asked()).history.entries == changed.entries
 
 
 def test_a_thread_that_begins_with_what_was_put_in_has_no_run() -> None:

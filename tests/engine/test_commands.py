@@ -113,7 +113,7 @@ async def test_a_later_run_goes_on_with_its_thread(stage: Stage) -> None:
     second = await start(services, "thanks", thread=first.run.thread)
 
     assert second.run == RunId(first.run.thread, 2)
-    assert second.thread.past.entries == first.thread.entries
+    assert second.thread.history.entries == first.thread.entries
 
 
 async def test_a_run_that_is_to_follow_an_entry_is_not_begun_behind_another(stage: Stage) -> None:
@@ -137,7 +137,7 @@ async def test_a_thread_that_was_forked_amid_a_run_can_be_gone_on_with(stage: St
     started = await start(services, "never mind", thread=ThreadId(fork))
 
     assert started.run == RunId(ThreadId(fork), 2)
-    assert started.thread.past.entries == waiting.thread.entries[:2]
+    assert started.thread.history.entries == waiting.thread.entries[:2]
     with pytest.raises(Conflict, match=f"run {started.run} of this thread is not over"):
         await start(services, thread=ThreadId(fork))
 
@@ -212,7 +212,7 @@ async def test_a_fork_goes_on_from_an_entry(stage: Stage) -> None:
 
     forked = await start(services, "hm", thread=by_run)
     assert forked.run == RunId(by_run, 2)
-    assert forked.thread.past.entries == first.thread.entries[:2]
+    assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await services.store.thread(by_thread)).forked_at == 3
 
 
@@ -275,7 +275,7 @@ async def test_a_run_may_be_begun_on_a_fork_that_is_made_with_it(stage: Stage) -
     head = await services.store.thread(forked.run.thread)
     assert (head.forked_from, head.forked_at, head.head) == (first.run.thread, 2, 3)
     assert forked.run.ordinal == 2
-    assert forked.thread.past.entries == first.thread.entries[:2]
+    assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await drive(services, forked, NullListener())).status == "completed"
 
 

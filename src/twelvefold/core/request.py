@@ -76,7 +76,7 @@ class _Fitted:
 
 def _fitted(thread: Thread, room: int, limits: Limits) -> _Fitted:
     """The conversation as it fits the room. Raises RequestError if it cannot."""
-    turns, latest = thread.turns, len(thread.past.turns)
+    turns, latest = thread.turns, len(thread.history.turns)
     needed = _first_needed(turns, latest)
     if thread.steps:
         # What the run brought along has been read since.

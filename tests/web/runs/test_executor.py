@@ -199,14 +199,14 @@ async def test_draining_waits_for_an_unsafe_call(stage: Stage) -> None:
     called, released = asyncio.Event(), asyncio.Event()
 
     @tool(effect="unsafe")
-    async def notify() -> str:
+    async def ring() -> str:
         """Ring."""
         called.set()
         await released.wait()
         return "rang"
 
-    shop = Workflow("shop", "Ring.", (notify,))
-    model = Held(calls(("notify", "{}")))
+    shop = Workflow("shop", "Ring.", (ring,))
+    model = Held(calls(("ring", "{}")))
     model.let.set()
     services = stage.process(model=model, workflow=shop)
     async with RunExecutor(services, 1) as executor:

@@ -1,6 +1,6 @@
-"""What came of every call, and what was taken out of a conversation again.
+"""The results of tool calls by call id, and the items that were removed.
 
-A tool of the caller's own is answered by what the caller brings along with a later run.
+The caller runs its own tools and sends their results with a later run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,11 +32,11 @@ _OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemove
 
 @dataclass(slots=True)
 class CallResults:
-    """What some entries say about their calls.
+    """The results of the calls of some entries, by call id.
 
-    `brought` has the items, by (position, index), that a caller brought along as the result of
-    calls that were the caller's to run: they stand behind those, and nowhere else. `removed` are
-    the ids of items without their prefix and thread.
+    `brought` has the calls that an item (position, index) of the caller is the result of; such an
+    item is sent after its calls only. `removed` are the ids of removed items, without prefix and
+    thread.
     """
 
     outputs: dict[CallId, Any] = field(default_factory=dict)
@@ -44,42 +44,41 @@ class CallResults:
     removed: set[str] = field(default_factory=set)
 
 
-def answers_of(entries: Iterable[Entry]) -> CallResults:
-    """What the entries say about their calls."""
-    answers = CallResults()
-    caller = _Caller(answers)
+def results_of(entries: Iterable[Entry]) -> CallResults:
+    """Return the results of the calls in these entries."""
+    results = CallResults()
+    client = _ClientCalls(results)
     for entry in entries:
         event = entry.event
         if type(event) is ToolSucceeded:
-            answers.outputs[event.call] = event.result
+            results.outputs[event.call] = event.result
         elif type(event) is ToolFailed:
-            answers.outputs[event.call] = event.message
+            results.outputs[event.call] = event.message
         elif type(event) is OutcomeUnknown:
-            answers.outputs[event.call] = UNKNOWN
+            results.outputs[event.call] = UNKNOWN
         elif type(event) is ModelReplied:
-            if caller.tools:
-                caller.is_asked(entry.position, event)
+            if client.tools:
+                client.add_calls(entry.position, event)
         elif type(event) in _OF_THE_CALLER:
-            caller.speaks(entry.position, event)
-    if answers.removed:
-        _forget(answers)
-    return answers
+            client.add_items(entry.position, event)
+    if results.removed:
+        _drop_removed(results)
+    return results
 
 
 def called(reply: ModelReplied) -> list[Item]:
-    """The calls of a reply, in order."""
+    """Return the calls of a reply, in order; none of a reply that was cut off: they do not run."""
     if reply.ended != "completed":
-        # They were never run, and half a call is not JSON.
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
 
 
 def is_empty(reply: ModelReplied) -> bool:
-    """Whether a whole reply has neither text nor calls in it: reasoning alone is no answer."""
-    return reply.ended == "completed" and not any(map(_says_something, reply.items))
+    """Return whether a complete reply has neither text nor calls; reasoning does not count."""
+    return reply.ended == "completed" and not any(map(_has_content, reply.items))
 
 
-def _says_something(item: Item) -> bool:
+def _has_content(item: Item) -> bool:
     kind = item.get("type", "message")
     if kind != "message":
         return kind in _CALLS
@@ -89,22 +88,25 @@ def _says_something(item: Item) -> bool:
 
 
 def is_blank(part: object) -> bool:
-    """Whether a part of a message or result is a text with nothing in it, or no part at all."""
+    """Return whether a part of a message or result is an empty text, or no part at all."""
     if not isinstance(part, dict):
         return True
     texts = [part[key] for key in ("text", "refusal") if key in part]
     return bool(texts) and not any(str(text or "").strip() for text in texts)
 
 
-class _Caller:
-    """What a caller is asked for and brings along; `tools` are its own in the latest run."""
+class _ClientCalls:
+    """Matches calls of the caller's tools with the results that it sends.
 
-    def __init__(self, answers: CallResults) -> None:
+    `tools` are the names of the caller's tools in the latest run.
+    """
+
+    def __init__(self, results: CallResults) -> None:
         self.tools: frozenset[str] = frozenset()
-        self._answers = answers
+        self._results = results
         self._awaited: dict[str, list[CallId]] = {}
 
-    def is_asked(self, position: int, reply: ModelReplied) -> None:
+    def add_calls(self, position: int, reply: ModelReplied) -> None:
         calls: dict[str, list[CallId]] = {}
         for index, call in enumerate(called(reply)):
             if call.get("name") in self.tools:
@@ -112,19 +114,19 @@ class _Caller:
                 calls.setdefault(wire_id, []).append(call_id(position, index))
         self._awaited |= calls
 
-    def speaks(self, position: int, event: Event) -> None:
+    def add_items(self, position: int, event: Event) -> None:
         if isinstance(event, RunStarted | ItemsAdded):
             if self._awaited:
-                self._brings(position, event.items)
+                self._add_results(position, event.items)
             if isinstance(event, RunStarted):
                 self.tools = client_names(event.options)
         elif isinstance(event, ApprovalAnswered):
             self.tools = self.tools if event.options is None else client_names(event.options)
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
-            # A request for approval is no part of what the model reads.
-            self._answers.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])
+            # The model does not read requests for approval.
+            self._results.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])
 
-    def _brings(self, position: int, items: Sequence[Item]) -> None:
+    def _add_results(self, position: int, items: Sequence[Item]) -> None:
         with_their_call = {item.get("call_id") for item in items if item.get("type") != RESULT}
         for index, item in enumerate(items):
             wire_id = item.get("call_id", "")
@@ -132,13 +134,13 @@ class _Caller:
                 continue
             if calls := self._awaited.pop(wire_id, None):
                 output = for_model([item])[0].get("output", "")
-                self._answers.brought[position, index] = calls
-                self._answers.outputs |= dict.fromkeys(calls, output)
+                self._results.brought[position, index] = calls
+                self._results.outputs |= dict.fromkeys(calls, output)
 
 
-def _forget(answers: CallResults) -> None:
-    """Drop results that the caller brought along and then took out again."""
-    for (position, index), calls in answers.brought.items():
-        if f"{position}i{index}" in answers.removed:
+def _drop_removed(results: CallResults) -> None:
+    """Drop results of the caller that were removed later."""
+    for (position, index), calls in results.brought.items():
+        if f"{position}i{index}" in results.removed:
             for call in calls:
-                del answers.outputs[call]
+                del results.outputs[call]

@@ -1,7 +1,7 @@
-"""Items as callers bring them along, and as the model reads them.
+"""Items from callers and other servers, in the form that the model reads.
 
-What another instance of Twelvefold, or any server, reports of its own tools becomes a call with
-its result. Ids and states are the sender's own and say nothing to our model.
+An `mcp_call` of another server becomes a call with its result. Ids and states of other servers are
+dropped: they have no meaning for the model.
 """
 
 import json
@@ -14,14 +14,14 @@ _OF_OTHERS = _LEFT_OUT | {"mcp_call"}
 
 
 def for_model(items: Sequence[Item]) -> Sequence[Item]:
-    """The items as they go into a request."""
+    """Return a caller's items as a request has them."""
     if all(map(_is_a_plain_message, items)):
         return items
     return [read for item in items for read in _read(item)]
 
 
 def replied_for_model(items: Sequence[Item]) -> Sequence[Item]:
-    """The same for a reply of our own model, which may be another instance."""
+    """Return the items of a reply as a request has them; the model may be another instance."""
     for item in items:
         if item.get("type") in _OF_OTHERS:
             break
@@ -52,20 +52,20 @@ def _as_call_and_result(item: Item) -> Iterator[Item]:
     call_id = str(item.get("id", ""))
     name, arguments = str(item.get("name", "")), str(item.get("arguments") or "{}")
     yield {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-    said = _text(item.get("error") or item.get("output"))
-    yield {"type": "function_call_output", "call_id": call_id, "output": said}
+    output = _text(item.get("error") or item.get("output"))
+    yield {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def _text(said: object) -> str:
-    if said is None:
+def _text(output: object) -> str:
+    if output is None:
         return ""
-    if isinstance(said, dict) and isinstance(said.get("message"), str):
-        return str(said["message"])
-    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    if isinstance(output, dict) and isinstance(output.get("message"), str):
+        return str(output["message"])
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
 
 
 def _plain(item: Item, kind: object) -> Item:
-    """The item without what is the sender's own. A reasoning item is known by its id."""
+    """Return the item without the sender's id and status; a reasoning item keeps its id."""
     kept = item
     if "status" in item or ("id" in item and kind != "reasoning"):
         drop = ("status",) if kind == "reasoning" else ("id", "status")

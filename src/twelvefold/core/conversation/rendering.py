@@ -1,6 +1,6 @@
-"""A tool's result as text: a string as it is, anything else as JSON, as a person would write it.
+"""A tool's result as text: a string stays as it is, any other value becomes JSON.
 
-Without an import of SQLAlchemy, Pydantic, attrs or NumPy: their values are known by what they have.
+Values of SQLAlchemy, Pydantic, attrs and NumPy are recognized by their attributes, without imports.
 """
 
 import json
@@ -30,15 +30,15 @@ from twelvefold.core.conversation.sendable import NO_RESULT
 
 _AS_IS = {str, int, bool, type(None)}
 _MOST_FROM_ITERATOR = 10_000
-"""Elements that are taken from an iterator, which may have no end."""
+"""Elements that are read from an iterator, which may be endless."""
 _MOST_DIGITS = 60
-"""MySQL's DECIMAL has 65 digits, at most 30 of them behind the point."""
+"""MySQL's DECIMAL has 65 digits, at most 30 of them after the point."""
 _BIT = (b"\x00", b"\x01")
 """What MySQL's drivers return for a BIT(1)."""
 
 
 def rendered(result: object) -> str:
-    """The result as the model reads it. Raises TypeError if it has no form as text."""
+    """Return the result as the model reads it. Raises TypeError for a value without a JSON form."""
     if result is None:
         return NO_RESULT
     if isinstance(result, str) and not isinstance(result, Enum):
@@ -52,7 +52,7 @@ def rendered(result: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """The value made of what JSON has."""
+    """Return the value in JSON's types."""
     if type(value) in _AS_IS:
         return value
     for kind, plain in _SCALARS:
@@ -72,7 +72,7 @@ def _plain(value: object) -> object:
 
 
 def _fields_of(value: Any) -> Mapping[Any, object] | None:
-    """The fields of a row or record by name; None for what has none."""
+    """Return the fields of a row or record by name; None for a value without fields."""
     if isinstance(value, type):
         return None
     if isinstance(mapping := getattr(value, "_mapping", None), Mapping):
@@ -82,7 +82,7 @@ def _fields_of(value: Any) -> Mapping[Any, object] | None:
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if hasattr(value, "_sa_instance_state"):
-        # What is loaded: to load the rest would take a connection.
+        # Loaded columns only: to load the rest would take a connection.
         columns = type(value).__mapper__.column_attrs.keys()
         return {name: vars(value)[name] for name in columns if name in vars(value)}
     if isinstance(value, Sequence) and callable(keys := getattr(value, "keys", None)):
@@ -105,7 +105,7 @@ def _of_library(value: Any) -> object:
     if callable(dump := getattr(value, "model_dump", None)):
         try:
             return dump(mode="json")
-        except ValueError:  # bytes that are no text, say
+        except ValueError:  # for example bytes that are no text
             return _plain(dump())
     if hasattr(value, "dtype") and callable(to_list := getattr(value, "tolist", None)):
         return _plain(to_list())
@@ -122,7 +122,7 @@ def _object(value: Mapping[Any, object]) -> object:
     found = {_key(key): _plain(one) for key, one in value.items()}
     if len(found) == len(value):
         return found
-    # The number 1 and the text "1", say: none of them may be lost.
+    # Distinct keys with one text form, as 1 and "1": pairs keep both.
     return [[_plain(key), _plain(one)] for key, one in value.items()]
 
 
@@ -181,7 +181,7 @@ def _moment(value: date | time) -> str:
 
 
 def _duration(value: timedelta) -> str:
-    """As MySQL writes a TIME, which drivers return as a timedelta."""
+    """Return the text of a MySQL TIME, which drivers return as a timedelta."""
     sign, size = ("-", -value) if value < timedelta() else ("", value)
     seconds = size.days * 86_400 + size.seconds
     fraction = f".{size.microseconds:06}" if size.microseconds else ""

@@ -1,7 +1,7 @@
-"""A conversation as a strict server takes it: what came is in the journal, this is what is sent.
+"""A conversation in the form that strict servers accept; the journal keeps what was received.
 
-Arguments are JSON objects, names and call ids are valid, a call id occurs once, each call has one
-result right behind it, and nothing is empty. Whose turn it is, is left to the two APIs.
+Arguments are JSON objects, names and call ids are valid, a call id occurs once, each call is
+followed by one result, and no message is empty. The order of roles is left to the two APIs.
 """
 
 import json
@@ -19,9 +19,9 @@ from twelvefold.core.events import Item
 NOT_RUN = "Error: not run, because the turn ended before"
 NO_RESULT = "(no result)"
 NO_TEXT = "(empty message)"
-"""What a user said that said nothing: the turn must not be lost."""
+"""Replaces an empty user message, which marks a turn."""
 RAW = "_raw"
-"""The key under which the model reads again what it wrote in place of an object."""
+"""The key of arguments that are no JSON object; the model reads its own text there."""
 MOST_LEVELS = 64
 """Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
 LONGEST = 64
@@ -29,39 +29,39 @@ LONGEST = 64
 _SHORT = 1_000
 _OTHER = re.compile(r"[^a-zA-Z0-9_-]")
 _CALL_ID = re.compile(r"[!-~]+")
-"""Of any length: Kimi reads its ids again, and some proxies put a thought signature into them."""
+"""Of any length: Kimi parses its ids, and some proxies put a thought signature into them."""
 _NOT_OF_AN_ID = re.compile(r"[^!-~]")
 
 
 def sendable(items: Iterable[Item]) -> tuple[Item, ...]:
-    """The items of a whole conversation, as they go into a request."""
+    """Return the items of a whole conversation as a request has them."""
     sent: list[Item] = []
     block: list[Item | _Call] = []
     for one in _matched(items):
-        if isinstance(one, _Call) or (one is not None and _is_the_models(one)):
+        if isinstance(one, _Call) or (one is not None and _is_model_item(one)):
             block.append(one)
             continue
         if block:
-            sent += _whole(block)
+            sent += _block_items(block)
             block = []
         if one is not None:
             sent.append(one)
-    return (*sent, *_whole(block))
+    return (*sent, *_block_items(block))
 
 
 def object_text(arguments: object) -> str:
-    """The arguments of a call as the text of a JSON object, the very text where it is one."""
+    """Return the arguments of a call as a JSON object; a text that is one stays unchanged."""
     text = arguments if isinstance(arguments, str) else _dumped(arguments)
-    return _written_anew(text) if len(text) > _SHORT else _short_object_text(text)
+    return _to_object_text(text) if len(text) > _SHORT else _short_object_text(text)
 
 
 @lru_cache(maxsize=2048)
 def _short_object_text(text: str) -> str:
     # The same calls are sent with each request of a conversation.
-    return _written_anew(text)
+    return _to_object_text(text)
 
 
-def _written_anew(text: str) -> str:
+def _to_object_text(text: str) -> str:
     if text == "{}" or not text.strip():
         return "{}"
     if _levels(text) <= MOST_LEVELS and (found := _object_in(text)) is not None:
@@ -70,13 +70,13 @@ def _written_anew(text: str) -> str:
 
 
 def name_for(name: object) -> str:
-    """A valid name for a tool that the model called by this one."""
+    """Return a valid name for the name by which the model called a tool."""
     return _OTHER.sub("_", str(name or ""))[:LONGEST] or "unknown"
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call under the id that it is sent with, and its result once that is found."""
+    """A call with the id that it is sent with, and its result if there is one."""
 
     item: Item
     id: str
@@ -96,7 +96,7 @@ class _Call:
 
 
 def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
-    """The items with each result in its call; None is where a result was."""
+    """Return the items with each result in its call, and None in the result's place."""
     found: list[Item | _Call | None] = []
     ids = _Ids()
     unanswered: dict[str, list[_Call]] = {}
@@ -119,14 +119,14 @@ def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
 
 
 class _Ids:
-    """The call ids of a conversation, each taken once."""
+    """Makes the call ids of a conversation unique."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._number: dict[str, int] = {}
 
     def take(self, wire_id: str) -> str:
-        """The id itself where it is valid and free, else one that is made of it."""
+        """Return the id if it is valid and free, else a variant that is."""
         valid = wire_id
         if not _CALL_ID.fullmatch(wire_id):
             valid = _NOT_OF_AN_ID.sub("_", wire_id) or "call"
@@ -139,12 +139,12 @@ class _Ids:
         return free
 
 
-def _is_the_models(item: Item) -> bool:
+def _is_model_item(item: Item) -> bool:
     return item.get("role") == "assistant" or item.get("type", "message") != "message"
 
 
-def _whole(block: list[Item | _Call]) -> Iterator[Item]:
-    """What the model said in one go, then the results of its calls."""
+def _block_items(block: list[Item | _Call]) -> Iterator[Item]:
+    """Yield consecutive items of the model, then the results of its calls."""
     if len(block) == 1 and not isinstance(block[0], _Call):
         yield block[0]
         return
@@ -156,9 +156,9 @@ def _whole(block: list[Item | _Call]) -> Iterator[Item]:
 
 
 def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:
-    """The block with its messages before its calls.
+    """Yield the block with its messages before its calls.
 
-    Reasoning stays in front of what it led to: OpenAI refuses the one without the other.
+    Reasoning stays before the item that it led to: OpenAI refuses one without the other.
     """
     first: list[Item | _Call] = []
     last: list[Item | _Call] = []
@@ -172,7 +172,7 @@ def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:
 
 
 def _message(item: Item) -> Item | None:
-    """The message without parts that say nothing; None if nothing is left of it."""
+    """Return the message without empty parts; None if no part is left."""
     content = item.get("content")
     if isinstance(content, str):
         if content.strip():
@@ -194,7 +194,7 @@ def _dumped(value: object) -> str:
 
 
 def _levels(text: str) -> int:
-    """How deep the JSON is, or somewhat more where there are brackets in its texts."""
+    """Return an upper bound of the JSON's depth; exact unless its strings hold brackets."""
     if text.count("{") + text.count("[") <= MOST_LEVELS:
         return 0
     level = deepest = 0
@@ -205,7 +205,7 @@ def _levels(text: str) -> int:
 
 
 def _object_in(text: str) -> str | None:
-    """The text if it is a JSON object; written anew if a key is in it twice; None if it is none."""
+    """Return the text if it is a JSON object, without duplicate keys; None if it is none."""
     try:
         # Stricter than json: no NaN, no half of a surrogate pair.
         if not isinstance(msgspec.json.decode(text), dict):
@@ -217,14 +217,14 @@ def _object_in(text: str) -> str | None:
 
 
 class _Object(dict[str, Any]):
-    """An object as it was read; `twice`: it had a key in it more than once."""
+    """A parsed object; `has_duplicates`: a key occurred more than once."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.twice = len(pairs) != len(self)
+        self.has_duplicates = len(pairs) != len(self)
 
 
 def _has_each_key_once(value: object) -> bool:
     if isinstance(value, _Object):
-        return not value.twice and all(map(_has_each_key_once, value.values()))
+        return not value.has_duplicates and all(map(_has_each_key_once, value.values()))
     return not isinstance(value, list) or all(map(_has_each_key_once, value))

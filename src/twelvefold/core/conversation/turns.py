@@ -1,7 +1,7 @@
-"""What was said and done, turn by turn, as items in the Responses API's shape.
+"""The conversation, turn by turn, as items in the Responses API's shape.
 
-A run is a turn, and so is what was put in between runs. Every call of a reply is followed by its
-result, in the order of the calls, even if the caller brought it along only with a later run.
+A run is a turn, and so are items that were added between runs. The calls of a reply are followed by
+their results, in the order of the calls, even if the caller sent a result with a later run.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,8 +29,8 @@ __all__ = ["NOT_RUN", "RESULT", "Turn", "turns_of"]
 class Turn:
     """The items of one run, or of one addition between runs.
 
-    `size` is their length in bytes of JSON. `unread` are the indexes of results that the model has
-    not read yet.
+    `size` is their length in bytes of JSON. `unread` are the indexes of results that no reply has
+    followed yet.
     """
 
     items: tuple[Item, ...]
@@ -39,38 +39,37 @@ class Turn:
 
 
 def turns_of(
-    entries: Sequence[Entry], answers: CallResults, unread: AbstractSet[CallId] | None = None
+    entries: Sequence[Entry], results: CallResults, unread: AbstractSet[CallId] | None = None
 ) -> tuple[Turn, ...]:
-    """The turns that these entries hold, the calls followed by these answers.
+    """Return the turns that these entries hold, with these results of their calls.
 
-    `unread` are the calls whose results the model has not read yet; None: those behind which
-    there is no reply.
+    `unread` are the calls whose results the model has not read; None: those without a later reply.
     """
     drafts: list[_Draft] = []
     for entry in entries:
         event = entry.event
         if type(event) is RunStarted or type(event) is ItemsAdded:
-            brought = _brought_along(entry.position, event.items, answers)
-            drafts.append(_Draft(list(for_model(brought))))
+            items = _own_items(entry.position, event.items, results)
+            drafts.append(_Draft(list(for_model(items))))
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
             if not drafts:
                 drafts.append(_Draft([]))
-            drafts[-1].items += replied_for_model(_said(entry.position, event, answers))
-            drafts[-1].add(_results(entry.position, event, answers), unread)
+            drafts[-1].items += replied_for_model(_reply_items(entry.position, event, results))
+            drafts[-1].add(_results(entry.position, event, results), unread)
     return tuple(draft.turn() for draft in drafts)
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A turn as it is put together."""
+    """A turn under construction."""
 
     items: list[Item]
     unread: set[int] = field(default_factory=set)
 
     def leave_last_results_unread(self) -> None:
-        """Mark the results that a caller brought along behind the last words of a model."""
+        """Mark the caller's results after the last item of the model as unread."""
         for index, item in enumerate(self.items):
             if item.get("type") == RESULT:
                 self.unread.add(index)
@@ -91,33 +90,33 @@ class _Draft:
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
-def _brought_along(position: int, items: Sequence[Item], answers: CallResults) -> Sequence[Item]:
-    if not (answers.brought or answers.removed):
+def _own_items(position: int, items: Sequence[Item], results: CallResults) -> Sequence[Item]:
+    if not (results.brought or results.removed):
         return items
     return [
         item
         for index, item in enumerate(items)
-        if (position, index) not in answers.brought and f"{position}i{index}" not in answers.removed
+        if (position, index) not in results.brought and f"{position}i{index}" not in results.removed
     ]
 
 
-def _said(position: int, reply: ModelReplied, answers: CallResults) -> Sequence[Item]:
-    """A reply's items, of one that was cut short only the words."""
+def _reply_items(position: int, reply: ModelReplied, results: CallResults) -> Sequence[Item]:
+    """Return a reply's items; of a reply that was cut off only the messages."""
     items = reply.items
     if reply.ended != "completed":
         items = tuple(item for item in items if item.get("type") == "message")
-    if not answers.removed:
+    if not results.removed:
         return items
     named = zip(items, _names(position, reply, items), strict=True)
-    kept = [item for item, name in named if name not in answers.removed]
+    kept = [item for item, name in named if name not in results.removed]
     if len(kept) == len(items):
         return items
-    # Reasoning is refused without what it led to.
+    # OpenAI refuses reasoning without the item that it led to.
     return [item for item in kept if item.get("type") != "reasoning"]
 
 
 def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterator[str]:
-    """What comes behind the thread in the ids of a reply's items."""
+    """Yield the part of each item's id that follows the thread."""
     messages = calls = 0
     for item in items:
         if item.get("type") == "function_call":
@@ -132,10 +131,10 @@ def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterato
 
 
 def _results(
-    position: int, reply: ModelReplied, answers: CallResults
+    position: int, reply: ModelReplied, results: CallResults
 ) -> Iterator[tuple[CallId, Item]]:
     for index, call in enumerate(called(reply)):
         id = call_id(position, index)
-        if id not in answers.removed:
-            output = answers.outputs.get(id, NOT_RUN)
+        if id not in results.removed:
+            output = results.outputs.get(id, NOT_RUN)
             yield id, {"type": RESULT, "call_id": call.get("call_id", ""), "output": output}

@@ -1,4 +1,4 @@
-"""Who sees a run while it goes on, in the process that drives it."""
+"""Observing a run in the process that drives it."""
 
 from typing import Protocol
 
@@ -6,32 +6,32 @@ from twelvefold.core.events import Entry
 
 
 class Listener(Protocol):
-    """Who wants to see a run as it goes on. Called in order, never awaited."""
+    """Observes one run. The methods are called in order and do not wait."""
 
     def text(self, delta: str) -> None:
-        """A piece of the reply has come in."""
+        """A piece of the reply was received."""
 
     def restarted(self, why: str) -> None:
-        """The reply so far is void; it is asked for again."""
+        """The pieces so far are void; the reply is requested again."""
 
     def recorded(self, entry: Entry) -> None:
-        """The journal has this now."""
+        """The journal holds this entry."""
 
     def shown(self) -> None:
-        """The deltas so far can be read by others now."""
+        """Other processes can read the pieces so far."""
 
 
 class NullListener:
     """A listener that does nothing."""
 
     def text(self, delta: str) -> None:
-        """Nobody reads along."""
+        """Ignore the piece."""
 
     def restarted(self, why: str) -> None:
-        """Nothing was shown."""
+        """Ignore it: no piece was shown."""
 
     def recorded(self, entry: Entry) -> None:
-        """The journal is enough."""
+        """Ignore the entry."""
 
     def shown(self) -> None:
-        """The journal is enough."""
+        """Ignore it."""

@@ -18,7 +18,7 @@ from twelvefold.web.projection.chat_completion import Chunks, completion, error_
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, supervised_events, wait_for_end
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
-from twelvefold.web.schemas.responses import json_body
+from twelvefold.web.schemas.http_request import json_body
 from twelvefold.web.state import Web, client_watch, web_of
 from twelvefold.web.streaming.sse import DONE, encode_data
 

@@ -6,7 +6,7 @@ change. The list of conversations, the journal and forks are no part of the Open
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -33,14 +33,18 @@ from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import resolve_references
 from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.schemas.call_results import NO_CALLS, brings_calls, without_repeats
-from twelvefold.web.schemas.items import item_of
-from twelvefold.web.schemas.responses import json_body, tool_items_of
+from twelvefold.web.schemas.conversations import (
+    CreateConversation,
+    CreateItems,
+    ForkConversation,
+    UpdateConversation,
+)
+from twelvefold.web.schemas.decode import decode
+from twelvefold.web.schemas.http_request import json_body, tool_items_of
+from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.schemas.types import Json
-from twelvefold.web.schemas.validators import Check, list_of, members, metadata, whole
 from twelvefold.web.state import Web, client_watch, web_of
 
-MAX_ITEMS = 20
-"""The most items of one request. Source: the Conversations API."""
 MAX_ENTRIES = 500
 """The most entries on a page of the journal."""
 POLL_INTERVAL_S = 0.2
@@ -53,12 +57,11 @@ POLL_INTERVAL_S = 0.2
 async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
-    fields: Mapping[str, Check] = {"metadata": metadata, "items": _some_items()}
-    given = members(await json_body(request, may_be_empty=True), fields, ())
-    items = await resolve_references(web, principal, given.get("items", ()), "items")
+    body = decode(await json_body(request, may_be_empty=True), CreateConversation)
+    items = await resolve_references(web, principal, plain_items(body.items or ()), "items")
     items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
-    about = given.get("metadata", {})
+    about = body.metadata or {}
     added = ItemsAdded(items)
     check_room(0, 0, size_of(encode(added)[2]), web.services.limits)
     with suppress(DuplicateRow):  # an earlier try has written it, but its answer was lost
@@ -66,10 +69,6 @@ async def create(request: Request) -> Response:
     if items:
         await _append(store, thread, 0, 0, 0, added)
     return json_response(_conversation(await store.thread(thread)))
-
-
-def _some_items(least: int = 0) -> Check:
-    return list_of(item_of, least=least, most=MAX_ITEMS)
 
 
 async def retrieve(request: Request) -> Response:
@@ -81,9 +80,8 @@ async def retrieve(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}`: replaces the metadata."""
     web, head = web_of(request), await _head(request)
-    body = await json_body(request)
-    given = members(body, {"metadata": metadata}, () if "metadata" in body else ("metadata",))
-    await web.services.store.describe(head.id, given.get("metadata", {}))
+    body = decode(await json_body(request), UpdateConversation)
+    await web.services.store.describe(head.id, body.metadata or {})
     return json_response(_conversation(await web.services.store.thread(head.id)))
 
 
@@ -140,8 +138,8 @@ async def _items(request: Request) -> ItemPages:
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: appends items."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"items": _some_items(1)}, ("items",))
-    items = await resolve_references(web, principal, given["items"], "items")
+    body = decode(await json_body(request), CreateItems)
+    items = await resolve_references(web, principal, plain_items(body.items), "items")
 
     async def build_event(head: ThreadHead) -> Event:
         calls = NO_CALLS
@@ -256,8 +254,7 @@ async def journal(request: Request) -> Response:
 async def fork(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/fork`: a fork at a position."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"position": whole(1)}, ("position",))
-    position: int = given["position"]
+    position = decode(await json_body(request), ForkConversation).position
     if position > head.head:
         raise_invalid(f"the conversation has {head.head} entries", "position")
     forked = await fork_at(web.services, head.id, position, principal=principal)

@@ -22,8 +22,9 @@ from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encoded_events, wait_for_end
 from twelvefold.web.schemas.answer_options import changed_options
+from twelvefold.web.schemas.http_request import json_body, tool_items_of
 from twelvefold.web.schemas.items import ANSWER
-from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
+from twelvefold.web.schemas.responses import parse
 from twelvefold.web.schemas.types import Json
 from twelvefold.web.state import client_watch, turn_memory, web_of
 from twelvefold.web.streaming.reader import ResponseReader, open_response

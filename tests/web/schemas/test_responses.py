@@ -1,0 +1,377 @@
+"""What a request may say: what is wrong is refused by its name, before anything is done."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.engine.stage import SHOP
+from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.responses import Request, parse
+
+Json = dict[str, Any]
+SHOPS = {"shop": SHOP}
+USER = {"type": "message", "role": "user", "content": "hi"}
+WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
+
+
+def parsed(
+    headers: Mapping[str, str] | None = None, *, images: bool = False, **body: Any
+) -> Request:
+    return parse({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS, images=images)
+
+
+def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any, ...]:
+    with pytest.raises(ApiError) as caught:
+        parsed(headers, **body)
+    assert caught.value.status in (400, 404)
+    return caught.value.code, caught.value.param
+
+
+def test_a_plain_request_asks_for_nothing_beside_the_input() -> None:
+    request = parsed()
+
+    assert request == Request(SHOP, (USER,), DEFAULT_OPTIONS)
+    assert request.options is DEFAULT_OPTIONS
+
+
+def test_null_is_as_good_as_not_given() -> None:
+    nothing: Json = dict.fromkeys(
+        ("instructions", "tools", "conversation", "previous_response_id", "metadata", "stream")
+    )
+
+    assert parsed(**nothing) == parsed()
+
+
+def test_everything_that_is_taken_is_kept() -> None:
+    request = parsed(
+        instructions="Be brief.",
+        tools=[WEATHER | {"strict": None, "description": "Look outside."}],
+        tool_choice={"type": "function", "name": "get_weather"},
+        parallel_tool_calls=False,
+        max_tool_calls=3,
+        max_output_tokens=16,
+        temperature=1,
+        top_p=0.5,
+        text={"format": {"type": "json_schema", "name": "a", "schema": {}}, "verbosity": "low"},
+        reasoning={"effort": "low", "summary": None},
+        stream=True,
+        stream_options={"include_obfuscation": False},
+        metadata={"a": "b"},
+        user="ann",
+        truncation="auto",
+        top_logprobs=2,
+        include=["reasoning.encrypted_content"],
+        service_tier="auto",
+        conversation={"id": "conv_1"},
+    )
+
+    assert request.options == RequestOptions(
+        instructions="Be brief.",
+        tools=(WEATHER | {"description": "Look outside."},),
+        tool_choice={"type": "function", "name": "get_weather"},
+        parallel_tool_calls=False,
+        max_tool_calls=3,
+        max_output_tokens=16,
+        temperature=1.0,
+        top_p=0.5,
+        text={"format": {"type": "json_schema", "name": "a", "schema": {}}, "verbosity": "low"},
+        reasoning={"effort": "low"},
+        stream=True,
+        metadata={"a": "b"},
+        echo={"user": "ann", "truncation": "auto", "top_logprobs": 2},
+        conversation=True,
+    )
+    assert (request.stream, request.conversation) == (True, "conv_1")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"model": None}, "missing_required_parameter", "model"),
+        ({"model": 7}, "invalid_type", "model"),
+        ({"model": "nope"}, "model_not_found", "model"),
+        ({"input": None}, "missing_required_parameter", "input"),
+        ({"input": 7}, "invalid_type", "input"),
+        ({"input": []}, "array_below_min_length", "input"),
+        ({"temperature": 9}, "decimal_above_max_value", "temperature"),
+        ({"temperature": "hot"}, "invalid_type", "temperature"),
+        ({"temperature": True}, "invalid_type", "temperature"),
+        ({"top_p": -0.1}, "decimal_below_min_value", "top_p"),
+        ({"max_output_tokens": 15}, "integer_below_min_value", "max_output_tokens"),
+        ({"max_output_tokens": 10**30}, "integer_above_max_value", "max_output_tokens"),
+        ({"max_output_tokens": 16.5}, "invalid_type", "max_output_tokens"),
+        ({"max_tool_calls": 0}, "integer_below_min_value", "max_tool_calls"),
+        ({"top_logprobs": 21}, "integer_above_max_value", "top_logprobs"),
+        ({"stream": "yes"}, "invalid_type", "stream"),
+        ({"instructions": ["x"]}, "invalid_type", "instructions"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "object_above_max_properties", "metadata"),
+        ({"metadata": {"a": "x" * 513}}, "string_above_max_length", "metadata.a"),
+        ({"metadata": {"a": 1}}, "invalid_type", "metadata.a"),
+        ({"metadata": {"x" * 65: ""}}, "invalid_value", "metadata"),
+        ({"truncation": "middle"}, "invalid_value", "truncation"),
+        ({"text": {"format": {"type": "xml"}}}, "unsupported_value", "text.format.type"),
+        (
+            {"text": {"format": {"type": "json_object", "schema": {}}}},
+            "unsupported_value",
+            "text.format.type",
+        ),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "a"}}},
+            "missing_required_parameter",
+            "text.format.schema",
+        ),
+        ({"reasoning": {"depth": 1}}, "unknown_parameter", "reasoning.depth"),
+        ({"colour": "red"}, "unknown_parameter", "colour"),
+        ({"prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
+        ({"moderation": {}}, "unsupported_parameter", "moderation"),
+        ({"context_management": []}, "unsupported_parameter", "context_management"),
+        ({"background": True, "store": False}, "unsupported_value", "background"),
+        ({"stream_options": {}}, "invalid_value", "stream_options"),
+        (
+            {"previous_response_id": "resp_1", "conversation": "conv_1"},
+            "mutually_exclusive_parameters",
+            "previous_response_id",
+        ),
+        ({"conversation": ""}, "invalid_value", "conversation"),
+        ({"previous_response_id": ""}, "invalid_value", "previous_response_id"),
+        ({"conversation": {"name": "x"}}, "missing_required_parameter", "conversation.id"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_named(body: Json, code: str, param: str) -> None:
+    assert refusal(**body) == (code, param)
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "param"),
+    [
+        ({"type": "mcp", "server_url": "http://x"}, "unsupported_value", "tools[0].type"),
+        ({"type": "web_search"}, "unsupported_value", "tools[0].type"),
+        ({"name": "x"}, "missing_required_parameter", "tools[0].type"),
+        ({"type": "function"}, "missing_required_parameter", "tools[0].name"),
+        (WEATHER | {"name": "get weather"}, "invalid_value", "tools[0].name"),
+        (WEATHER | {"name": "buy"}, "invalid_value", "tools[0].name"),
+        (WEATHER | {"parameters": []}, "invalid_type", "tools[0].parameters"),
+        (WEATHER | {"parameters": {"type": "array"}}, "invalid_value", "tools[0].parameters"),
+        (
+            WEATHER | {"parameters": {"properties": {"a": 7}}},
+            "invalid_type",
+            "tools[0].parameters.properties.a",
+        ),
+        (WEATHER | {"url": "http://x"}, "unknown_parameter", "tools[0].url"),
+        (
+            {"type": "function", "function": {"name": "x"}},
+            "missing_required_parameter",
+            "tools[0].name",
+        ),
+    ],
+)
+def test_a_tool_that_is_not_the_callers_to_run_is_refused(
+    tool: Json, code: str, param: str
+) -> None:
+    assert refusal(tools=[tool]) == (code, param)
+
+
+@pytest.mark.parametrize("kind", ["text", "json_object"])
+def test_a_format_without_a_schema_is_kept(kind: str) -> None:
+    assert parsed(text={"format": {"type": kind}}).options == RequestOptions(
+        text={"format": {"type": kind}}
+    )
+
+
+@pytest.mark.parametrize("kind", ["mcp_call", "function", "hidden"])
+def test_a_caller_may_say_how_the_servers_calls_are_shown(kind: str) -> None:
+    assert parsed({"Twelvefold-Tool-Items": kind}).options == RequestOptions(tool_items=kind)
+
+
+@pytest.mark.parametrize("kind", ["none", "HIDDEN", "function,hidden"])
+def test_another_way_to_show_calls_is_refused(kind: str) -> None:
+    found = refusal({"Twelvefold-Tool-Items": kind})
+
+    assert found == ("invalid_value", "Twelvefold-Tool-Items")
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    assert refusal(tools=[WEATHER, WEATHER]) == ("invalid_value", "tools[1].name")
+
+
+@pytest.mark.parametrize(
+    ("choice", "code", "param"),
+    [
+        ("always", "invalid_value", "tool_choice"),
+        ({"type": "function", "name": "fly"}, "invalid_value", "tool_choice.name"),
+        ({"type": "web_search"}, "unsupported_value", "tool_choice.type"),
+        ({"type": "allowed_tools", "tools": []}, "missing_required_parameter", "tool_choice.mode"),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function"}]},
+            "missing_required_parameter",
+            "tool_choice.tools[0].name",
+        ),
+    ],
+)
+def test_a_choice_of_tools_that_are_not_there_is_refused(
+    choice: object, code: str, param: str
+) -> None:
+    assert refusal(tool_choice=choice) == (code, param)
+
+
+def test_a_choice_may_name_the_servers_tools_and_the_callers() -> None:
+    tools = [{"type": "function", "name": name} for name in ("buy", "get_weather")]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": tools}
+
+    assert parsed(tools=[WEATHER], tool_choice=choice).options.tool_choice == choice
+
+
+@pytest.mark.parametrize(
+    ("item", "code", "param"),
+    [
+        (7, "invalid_type", "input[0]"),
+        ({"type": "computer_call"}, "unsupported_value", "input[0].type"),
+        ({"type": 7}, "unsupported_value", "input[0].type"),
+        ({"role": "user"}, "missing_required_parameter", "input[0].content"),
+        ({"content": "hi"}, "missing_required_parameter", "input[0].role"),
+        (USER | {"role": "root"}, "invalid_value", "input[0].role"),
+        (USER | {"colour": "red"}, "unknown_parameter", "input[0].colour"),
+        (USER | {"content": [{"text": "x"}]}, "unsupported_value", "input[0].content[0].type"),
+        (
+            USER | {"content": [{"type": "input_file"}]},
+            "unsupported_value",
+            "input[0].content[0].type",
+        ),
+        (
+            USER | {"content": [{"type": "input_text", "text": 7}]},
+            "invalid_type",
+            "input[0].content[0].text",
+        ),
+        ({"type": "item_reference"}, "missing_required_parameter", "input[0].id"),
+        (OUTPUT | {"output": None}, "missing_required_parameter", "input[0].output"),
+        (
+            {"type": "mcp_approval_response", "approval_request_id": "x", "approve": "yes"},
+            "invalid_type",
+            "input[0].approve",
+        ),
+    ],
+)
+def test_an_item_that_is_wrong_is_named(item: object, code: str, param: str) -> None:
+    assert refusal(input=[item]) == (code, param)
+
+
+TEXT = {"type": "input_text", "text": "look"}
+IMAGE = {"type": "input_image", "image_url": "data:x"}
+
+
+@pytest.mark.parametrize(
+    ("items", "param"),
+    [
+        ([USER | {"content": [IMAGE]}], "input[0].content[0].type"),
+        (
+            [USER, USER | {"content": [{"type": "input_text", "text": "look"}, IMAGE]}],
+            "input[1].content[1].type",
+        ),
+        ([USER | {"role": "developer", "content": [IMAGE]}], "input[0].content[0].type"),
+        ([CALL, OUTPUT | {"output": [IMAGE]}], "input[1].output[0].type"),
+        (
+            [USER | {"content": [{"type": "input_image", "file_id": "f"}]}],
+            "input[0].content[0].type",
+        ),
+    ],
+)
+def test_an_image_is_refused_where_the_model_is_sent_none(items: list[Json], param: str) -> None:
+    assert refusal(input=items) == ("unsupported_value", param)
+    assert len(parsed(input=items, images=True).items) == len(items)
+
+
+@pytest.mark.parametrize("kind", ["input_file", "input_audio"])
+@pytest.mark.parametrize("images", [False, True])
+def test_files_are_refused(kind: str, images: bool) -> None:
+    for item, param in (
+        (USER | {"content": [{"type": kind, "file_id": "f"}]}, "input[0].content[0].type"),
+        (OUTPUT | {"output": [{"type": kind, "file_id": "f"}]}, "input[0].output[0].type"),
+    ):
+        with pytest.raises(ApiError, match=f"{kind}' is not supported here") as caught:
+            parsed(input=[item], images=images)
+
+        assert (caught.value.code, caught.value.param) == ("unsupported_value", param)
+
+
+def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
+    image = {"type": "input_image", "image_url": "data:x", "detail": "auto", "file_id": None}
+    text = {"type": "input_text", "text": "hi"}
+    mcp = {"type": "mcp_call", "id": "mcp_1", "name": "buy", "arguments": "{}", "output": "done"}
+    said = {"type": "output_text", "text": "no", "annotations": [], "logprobs": []}
+    items = [
+        {"role": "user", "content": [text, image]},
+        {"role": "assistant", "content": [said], "id": "msg_1", "status": "completed"},
+        mcp | {"error": None, "server_label": "shop", "approval_request_id": None},
+        {"id": "msg_2"},
+        {"id": "msg_3", "type": None},
+        CALL | {"id": None},
+        OUTPUT,
+    ]
+
+    assert parsed(input=items, images=True).items == (
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                text,
+                {"type": "input_image", "image_url": "data:x", "detail": "auto"},
+            ],
+        },
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [said],
+            "id": "msg_1",
+            "status": "completed",
+        },
+        mcp | {"server_label": "shop"},
+        {"type": "item_reference", "id": "msg_2"},
+        {"type": "item_reference", "id": "msg_3"},
+        CALL,
+        OUTPUT,
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b'"\\ud800"', b'"\\udc00x"', b"\xff"])
+def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_json(body)
+
+    assert (caught.value.status, caught.value.code) == (400, "invalid_json")
+
+
+def test_a_key_stands_for_a_body_whatever_the_order_of_its_members() -> None:
+    headers = {"idempotency-key": "k"}
+
+    one = parse({"model": "shop", "input": "hi", "user": "a"}, headers, SHOPS)
+    two = parse({"user": "a", "input": "hi", "model": "shop"}, headers, SHOPS)
+    other = parse({"model": "shop", "input": "hi"}, headers, SHOPS)
+
+    assert one.key is not None
+    assert other.key is not None
+    assert one.key == two.key
+    assert one.key.body_hash != other.key.body_hash
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
+def test_a_key_that_is_none_is_refused(key: str) -> None:
+    assert refusal({"idempotency-key": key}) == ("invalid_value", "Idempotency-Key")
+
+
+def test_a_circle_of_instances_comes_to_an_end() -> None:
+    assert parsed({"x-twelvefold-hops": "5"}).options == RequestOptions(hops=5)
+    assert refusal({"x-twelvefold-hops": "6"}) == ("too_many_hops", None)
+    assert parsed({"x-twelvefold-hops": "many"}).options == DEFAULT_OPTIONS
+
+
+def test_what_is_refused_can_be_told() -> None:
+    with pytest.raises(ApiError) as caught:
+        parse({"x" * 1_000: "\u2028", "model": "shop", "input": "hi"}, {}, SHOPS)
+
+    assert len(json.dumps(caught.value.body)) < 500
