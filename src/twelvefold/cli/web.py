@@ -63,7 +63,7 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
             max_per_principal=web.settings.max_runs_per_principal,
             grace_s=web.settings.grace_s,
             mailer=mailer,
-            listen=web.news.listener,
+            listen=web.notifier.listener,
         )
         group.create_task(_work(worker, web, stop))
         yield replace(web, wake=worker.wake)
