@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from twelvefold.boot import open_mailer
+from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.process import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
@@ -39,6 +40,7 @@ async def _web(settings: Settings) -> int:
             _with_worker(opened, stop) if settings.web_is_worker else nullcontext(opened) as whole,
         ):
             started()
+            bound_gc_pauses()
             await serve(whole, sockets, stop, tls)
     return DONE
 
