@@ -6,7 +6,7 @@ them under load. Many short collections delay requests less than a few long ones
 
 import gc
 
-THRESHOLDS = (2_000, 5, 100)
+THRESHOLDS = (1_000, 5, 200)
 """New objects, then collections of the generation before. A full collection visits all objects."""
 
 

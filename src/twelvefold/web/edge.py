@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from twelvefold.core.owner import OWNER
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.admission import PLACE
@@ -140,6 +141,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         owner, state = await self._owner(scope), scope.setdefault("state", {})
+        OWNER.set(owner)
         async with self._web.admission.place(owner) as state[PLACE]:
             await state[PLACE].measured(partial(self._admitted, scope, receive, send))
 
