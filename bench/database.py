@@ -12,7 +12,7 @@ from bench.table import Stored
 from twelvefold import ReadOnly
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.workflows.enrolment.workflow import workflow
 
 SEATS = 1_000_000

@@ -10,7 +10,7 @@ from twelvefold import Principal
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Silence
+from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
@@ -40,7 +40,7 @@ class Durable:
             items=[said],
             thread=thread,
         )
-        outcome = await drive(self._services, driven, Silence())
+        outcome = await drive(self._services, driven, NullListener())
         assert outcome.status == "completed", outcome
         return driven.run
 

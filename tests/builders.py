@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from twelvefold.core.events import (
-    PLAIN,
+    DEFAULT_OPTIONS,
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Entry,
     Event,
     Failure,
@@ -26,6 +25,7 @@ from twelvefold.core.events import (
     OutcomeSettled,
     OutcomeUnknown,
     ReplyEnd,
+    RequestOptions,
     RunFinished,
     RunStarted,
     Settlement,
@@ -78,7 +78,11 @@ def output(id: str, text: str) -> Item:
 def asked(text: str = "enrol me", *more: Item, principal: str = "ann", **wishes: Any) -> RunStarted:
     """A run's start, with more items than the text, and what was asked for beside them."""
     return RunStarted(
-        (user(text), *more), principal, "academy", "1.0", Asked(**wishes) if wishes else PLAIN
+        (user(text), *more),
+        principal,
+        "academy",
+        "1.0",
+        RequestOptions(**wishes) if wishes else DEFAULT_OPTIONS,
     )
 
 
@@ -129,8 +133,8 @@ def approval_asked(call: str = "2.0", tool: str = "enrol") -> ApprovalAsked:
     return ApprovalAsked(CallId(call), tool)
 
 
-def allowed(call: str = "2.0", asked: Asked | None = None) -> ApprovalAnswered:
-    return ApprovalAnswered(CallId(call), approved=True, by="bob", asked=asked)
+def allowed(call: str = "2.0", options: RequestOptions | None = None) -> ApprovalAnswered:
+    return ApprovalAnswered(CallId(call), approved=True, by="bob", options=options)
 
 
 def denied(call: str = "2.0") -> ApprovalAnswered:

@@ -21,7 +21,7 @@ from twelvefold.boot import (
 )
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.ids import parse_thread_id
-from twelvefold.core.ports import ModelRequest, Silence
+from twelvefold.core.ports import ModelRequest, NullListener
 from twelvefold.engine.renewal import LeaseRenewer
 from twelvefold.engine.renewal_thread import RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
@@ -182,7 +182,7 @@ async def test_an_unknown_model_has_a_window_that_most_have(here: Path) -> None:
 async def test_who_asks_no_model_gets_none(here: Path) -> None:
     async with open_services(Settings(), with_model=False) as services:
         with pytest.raises(ModelUnavailable):
-            await services.model.reply(ModelRequest("", ()), Silence())
+            await services.model.reply(ModelRequest("", ()), NullListener())
 
 
 def test_a_new_threads_id_can_be_read_and_sorts_by_its_time() -> None:

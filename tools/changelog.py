@@ -1,10 +1,11 @@
-"""Gives what CHANGELOG.md has under [Unreleased] to a version, or what the commits say.
+"""Moves the entries under [Unreleased] in CHANGELOG.md to a version.
 
     python tools/changelog.py VERSION DATE [SINCE]
 
-edits CHANGELOG.md and prints the version's notes; SINCE is the tag of the last final version. One
-that is not final (0.2.0-rc.1) has the notes alone: [Unreleased] stays whole for the final version.
-Source of the form: keepachangelog.com 1.1.0 and conventionalcommits.org 1.0.0.
+edits CHANGELOG.md and prints the notes of the version. Without entries under [Unreleased] the notes
+come from the commits after SINCE, the tag of the last final version. A pre-release (0.2.0-rc.1)
+only prints the notes: its entries stay under [Unreleased] for the final version.
+Source of the formats: keepachangelog.com 1.1.0 and conventionalcommits.org 1.0.0.
 """
 
 import re
@@ -15,31 +16,31 @@ from pathlib import Path
 CHANGELOG = Path("CHANGELOG.md")
 UNRELEASED = "## [Unreleased]\n"
 BREAKS = re.compile(r"^BREAKING[ -]CHANGE: ", re.MULTILINE)
-SUBJECT = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?(?P<breaks>!)?: (?P<what>.+)")
+SUBJECT = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?(?P<breaks>!)?: (?P<change>.+)")
 HEADINGS = {"feat": "Added", "perf": "Changed", "fix": "Fixed"}
-"""Commits of other types are nothing that a user notices."""
+"""Commits of other types change nothing for users."""
 
 
 def released(changelog: str, version: str, date: str, commits: list[str]) -> tuple[str, str]:
-    """The changelog with the version in it, and what it says of that; `commits` are whole messages.
+    """Return the changelog with the version, and its notes; `commits` are whole messages.
 
-    A version that it has already stays as it is. Raises ValueError for one without [Unreleased], or
-    where there is nothing to say.
+    A version that is already in the changelog does not change. Raises ValueError if [Unreleased] is
+    missing or there are no notes.
     """
-    if there := re.search(rf"(?ms)^## \[{re.escape(version)}\].*?$(.*?)(?=^## |\Z)", changelog):
-        return changelog, there[1].strip()
-    before, found, behind = changelog.partition(UNRELEASED)
+    if existing := re.search(rf"(?ms)^## \[{re.escape(version)}\].*?$(.*?)(?=^## |\Z)", changelog):
+        return changelog, existing[1].strip()
+    before, found, after = changelog.partition(UNRELEASED)
     if not found:
         raise ValueError(f"CHANGELOG.md has no line {UNRELEASED.strip()!r}")
-    notes, older = re.match(r"(?s)(.*?)(?=^## |\Z)(.*)", behind, re.MULTILINE).groups()  # type: ignore[union-attr] # anything matches
-    said = notes.strip() or _of_commits(commits)
-    if not said:
-        raise ValueError("neither [Unreleased] nor the commits say what is new")
+    entries, older = re.match(r"(?s)(.*?)(?=^## |\Z)(.*)", after, re.MULTILINE).groups()  # type: ignore[union-attr] # anything matches
+    notes = entries.strip() or _notes_from(commits)
+    if not notes:
+        raise ValueError("no entries under [Unreleased] and no commits with a feature or fix")
     head = f"## [{version}] - {date}"
-    return f"{before}{UNRELEASED}\n{head}\n\n{said}\n\n{older}".rstrip() + "\n", said
+    return f"{before}{UNRELEASED}\n{head}\n\n{notes}\n\n{older}".rstrip() + "\n", notes
 
 
-def _of_commits(messages: list[str]) -> str:
+def _notes_from(messages: list[str]) -> str:
     sections: dict[str, list[str]] = {}
     for message in messages:
         subject, _, body = message.strip().partition("\n")
@@ -47,11 +48,11 @@ def _of_commits(messages: list[str]) -> str:
         breaks = bool(commit and (commit["breaks"] or BREAKS.search(body)))
         heading = commit and ("Changed" if breaks else HEADINGS.get(commit["type"]))
         if commit and heading:
-            what = commit["what"]
-            line = f"- {what[0].upper()}{what[1:]}{' (breaks)' if breaks else ''}."
+            change = commit["change"]
+            line = f"- {change[0].upper()}{change[1:]}{' (breaks)' if breaks else ''}."
             sections.setdefault(heading, []).append(line)
-    told = [f"### {heading}\n\n" + "\n".join(lines) for heading, lines in sorted(sections.items())]
-    return "\n\n".join(told)
+    parts = [f"### {heading}\n\n" + "\n".join(lines) for heading, lines in sorted(sections.items())]
+    return "\n\n".join(parts)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Python's arithmetic on what a model wrote, without running it.
+"""Evaluates arithmetic expressions of a model without executing them.
 
-Only the syntax tree is Python's own. Text, numbers and powers are bounded, so that no expression
-takes noticeable time or memory.
+Only the parser is Python's. The length of the text, numbers and powers are limited, so that no
+expression takes noticeable time or memory.
 """
 
 import ast
@@ -12,15 +12,15 @@ Value = int | float | complex
 CHARACTERS = frozenset("0123456789+-*/(). ")
 MAX_CHARACTERS = 1_000
 MAX_BITS = 4_096
-"""Four times what a double reaches, so that big numbers may still be divided by big ones."""
+"""Four times the range of a double, so that large numbers can be divided by large numbers."""
 
 
 class CannotCalculate(Exception):
-    """The expression has no value; the message says why, in Python's words where it has any."""
+    """The expression has no value. The message is Python's if there is one."""
 
 
 def calculate(expression: str) -> float:
-    """The value of + - * / // ** and parentheses, rounded to two places.
+    """Evaluate + - * / // ** and parentheses, rounded to two decimal places.
 
     Raises CannotCalculate.
     """
@@ -46,7 +46,7 @@ def _value(node: ast.expr) -> Value:
         case ast.BinOp(left=left, op=operation, right=right) if type(operation) in _OPERATIONS:
             return _OPERATIONS[type(operation)](_value(left), _value(right))
         case _:
-            # What is left of the grammar: calls as in `2(3)`, and the empty tuple.
+            # The remaining grammar: calls such as `2(3)`, and the empty tuple.
             raise SyntaxError("invalid syntax (<string>, line 1)")
 
 

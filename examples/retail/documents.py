@@ -1,6 +1,6 @@
-"""Rows as the JSON documents that the tools return, with the keys in their exact order.
+"""Formats rows as the JSON documents that the tools return, with the keys in their exact order.
 
-The model reads these texts, and recorded conversations are compared with them byte by byte.
+Recorded conversations are compared with these texts byte by byte.
 """
 
 import json
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def text_of(document: Document) -> str:
-    """The document as text: `", "` and `": "` between, everything beyond ASCII as `\\uXXXX`."""
+    """Format a document with `", "` and `": "` as separators, and non-ASCII as `\\uXXXX`."""
     return json.dumps(document)
 
 
@@ -82,8 +82,7 @@ async def order_document(db: ReadOnly, order_id: str) -> Document | None:
 
 
 def _address(row: Row) -> Document:
-    # The documents came with the country before the state; an address that was changed has
-    # them the other way round.
+    # An original address has the country before the state, a changed one the state first.
     keys = ["address1", "address2", "city", "country", "state", "zip"]
     if row["state_before_country"]:
         keys = ["address1", "address2", "city", "state", "country", "zip"]
@@ -93,17 +92,17 @@ def _address(row: Row) -> Document:
 def _payment_method(method: PaymentMethod) -> Document:
     match method.source:
         case "credit_card":
-            kept: Document = {"brand": method.brand, "last_four": method.last_four}
+            fields: Document = {"brand": method.brand, "last_four": method.last_four}
         case "gift_card":
-            kept = {"balance": method.balance}
+            fields = {"balance": method.balance}
         case _:
-            kept = {}
-    return {"source": method.source, **kept, "id": method.id}
+            fields = {}
+    return {"source": method.source, **fields, "id": method.id}
 
 
 def _variant(rows: list[Row]) -> Document:
     options = {row["option_name"]: row["option_value"] for row in rows}
-    options.pop(None, None)  # a variant without options comes as one row without an option
+    options.pop(None, None)  # a variant without options is one row without an option
     return {
         "item_id": rows[0]["item_id"],
         "options": options,
@@ -133,7 +132,7 @@ async def _fulfillments(db: ReadOnly, order_id: str) -> list[Document]:
 
 
 async def _requests(db: ReadOnly, order: Row) -> Document:
-    """What tools add at the end of an order, each kind at most once in an order's life."""
+    """Return the fields that tools add at the end of an order, each kind at most once."""
     if order["cancel_reason"] is not None:
         return {"cancel_reason": order["cancel_reason"]}
     if order["return_payment_method_id"] is not None:

@@ -1,6 +1,6 @@
-"""Fill the shop's tables from τ-bench's documents.
+"""Fills the shop's tables from τ-bench's documents.
 
-The documents come from the data set's own files, or one a line as {"table": …, "id": …,
+The documents come from the data set's files, or from lines of the form {"table": …, "id": …,
 "record": …}, users and products before orders.
 """
 
@@ -13,20 +13,20 @@ from typing import Any
 from twelvefold import Transaction
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
-"""Tables and rows, a document's own row first and what hangs on it behind."""
+"""Tables and rows: a document's own row, then the rows that reference it."""
 
 _ID_OF = {"users": "user_id", "products": "product_id", "orders": "order_id"}
 _BATCH = 200
 
 
 def taubench() -> Path:
-    """The data set's folder: in TWELVEFOLD_SHARED, or in `shared` beside this checkout."""
+    """Return the data set's folder: in TWELVEFOLD_SHARED, or in `shared` beside this checkout."""
     beside = Path(__file__).resolve().parents[3] / "shared"
     return Path(os.environ.get("TWELVEFOLD_SHARED") or beside) / "taubench"
 
 
 def documents() -> Iterator[Mapping[str, Any]]:
-    """The shop as shipped: users and products, then orders."""
+    """Yield the documents of the data set: users and products, then orders."""
     for table in ("users", "products", "orders"):
         path = taubench() / "retail" / "db" / f"{table}.json"
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -34,15 +34,15 @@ def documents() -> Iterator[Mapping[str, Any]]:
 
 
 async def seed(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None) -> int:
-    """Insert the documents that are not there yet and return how many those were.
+    """Insert new documents and return their number.
 
-    Raises ValueError for a document of no table, and for an order before its user.
+    Raises ValueError for a document of an unknown table, and for an order before its user.
     """
     known = {table: await _ids(tx, table) for table in _ID_OF}
-    places = Places(after=len(known["users"]))
+    positions = PositionCounter(after=len(known["users"]))
     new, rows = 0, []
     for document in documents() if records is None else records:
-        of_document = list(places.rows(document))
+        of_document = list(positions.rows(document))
         if document["id"] not in known[document["table"]]:
             new += 1
             rows += of_document
@@ -55,8 +55,8 @@ async def _ids(tx: Transaction, table: str) -> set[str]:
     return {row["id"] for row in rows}
 
 
-class Places:
-    """Gives each document its place among the others, which it does not carry itself."""
+class PositionCounter:
+    """Assigns positions to users and orders; the documents do not contain them."""
 
     def __init__(self, *, after: int = 0) -> None:
         self._after = after
@@ -64,7 +64,7 @@ class Places:
         self._orders: dict[str, int] = {}
 
     def rows(self, document: Mapping[str, Any]) -> Rows:
-        """The document as rows. An order has its place from its user, so users come first."""
+        """Yield the rows of a document. The position of an order is that in its user's list."""
         id, record = document["id"], document["record"]
         match document["table"]:
             case "users":
@@ -76,13 +76,13 @@ class Places:
             case "orders" if id in self._orders:
                 return _order_rows(self._orders[id], record)
             case "orders":
-                raise ValueError(f"order {id!r} comes before the user whose list it is in")
+                raise ValueError(f"order {id!r} comes before its user")
             case unknown:
                 raise ValueError(f"no table {unknown!r}; there are users, products and orders")
 
 
 async def insert(tx: Transaction, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Insert rows, many to a statement; rows of one table stay in their order, and tables too."""
+    """Insert rows in batches, in the order of the tables and rows."""
     by_table: dict[str, list[dict[str, Any]]] = {}
     for table, row in rows:
         by_table.setdefault(table, []).append(row)
@@ -96,7 +96,7 @@ async def _insert_batch(tx: Transaction, table: str, rows: list[dict[str, Any]])
     marks = (
         "(" + ", ".join(f":{column}_{n}" for column in columns) + ")" for n in range(len(rows))
     )
-    # Names of tables and columns are this module's own; everything else is bound.
+    # Table and column names come from this module; values are bound.
     statement = f"insert into {table} ({', '.join(columns)}) values {', '.join(marks)}"  # noqa: S608
     values = {f"{column}_{n}": row[column] for n, row in enumerate(rows) for column in columns}
     await tx.execute(statement, **values)

@@ -1,7 +1,7 @@
-"""What the tools that change an order have in common: its checks and its writes.
+"""Checks and writes that the tools that change an order share.
 
-Every check raises ToolRefused with the shop's own text. The order is held first, then the payment
-methods, always: taken the other way round two calls could deadlock.
+Every check raises ToolRefused with the shop's own text. Every tool locks the order first and then
+the payment methods: with the opposite order two calls could deadlock.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ from examples.retail.sql import SQL
 from twelvefold import ReadOnly, ToolRefused, Transaction
 
 GIFT_CARD = "gift_card"
-"""Money goes back at once to a payment method whose id contains this."""
+"""A refund to a payment method whose id contains this is immediate."""
 
 
 async def take_order(
     tx: Transaction, order_id: str, *, status: str, becomes: str, otherwise: str
 ) -> str:
-    """Move an order on, hold it until the commit, and return its user's id.
+    """Change the status of an order, lock it until the commit, and return its user's id.
 
-    The statement carries the condition, so of two calls at once only one goes on; a later refusal
-    rolls it back. Raises ToolRefused, with `otherwise` if the order is in another status.
+    The statement contains the condition, so that only one of two concurrent calls succeeds. A
+    later refusal rolls it back. Raises ToolRefused, with `otherwise` for another status.
     """
     taken = await tx.execute(SQL["take_order"], order_id=order_id, status=status, becomes=becomes)
     owner = await tx.fetch_one(SQL["owner"], order_id=order_id)
@@ -39,18 +39,18 @@ async def take_order(
     return str(owner["user_id"])
 
 
-def first_too_many(item_ids: Sequence[str], lines: Sequence[Line]) -> str | None:
-    """The first id that is asked for more often than the order has lines of it."""
+def first_excess_item(item_ids: Sequence[str], lines: Sequence[Line]) -> str | None:
+    """Return the first id that is requested more often than the order has lines with it."""
     ordered = Counter(line.item_id for line in lines)
-    asked = Counter(item_ids)
-    return next((item_id for item_id in item_ids if asked[item_id] > ordered[item_id]), None)
+    requested = Counter(item_ids)
+    return next((item_id for item_id in item_ids if requested[item_id] > ordered[item_id]), None)
 
 
 async def price_difference(
     db: ReadOnly, lines: Sequence[Line], item_ids: Sequence[str], new_item_ids: Sequence[str]
 ) -> Number:
-    """What the new items cost more than the old, added up in the order given and not rounded."""
-    missing = first_too_many(item_ids, lines)
+    """Return the price difference of the new items, summed in the given order, not rounded."""
+    missing = first_excess_item(item_ids, lines)
     if missing is not None:
         raise ToolRefused(f"{missing} not found")
     if len(item_ids) != len(new_item_ids):
@@ -67,28 +67,28 @@ async def price_difference(
     return difference
 
 
-async def held_payment_methods(tx: Transaction, user_id: str) -> dict[str, PaymentMethod]:
-    """The user's payment methods, whose balances nobody else changes until the commit."""
-    await tx.execute(SQL["hold_payment_methods"], user_id=user_id)
+async def lock_payment_methods(tx: Transaction, user_id: str) -> dict[str, PaymentMethod]:
+    """Lock the user's payment methods until the commit and return them."""
+    await tx.execute(SQL["lock_payment_methods"], user_id=user_id)
     return await payment_methods_of(tx, user_id)
 
 
-def method_in(methods: dict[str, PaymentMethod], method_id: str) -> PaymentMethod:
-    """The user's payment method of this id."""
+def find_method(methods: dict[str, PaymentMethod], method_id: str) -> PaymentMethod:
+    """Return the user's payment method with this id. Raises ToolRefused."""
     if method_id not in methods:
         raise ToolRefused("payment method not found")
     return methods[method_id]
 
 
 def covers(method: PaymentMethod, amount: Number) -> bool:
-    """Whether the amount can be paid with it: a gift card has a limit, the others have none."""
+    """Return whether the method can pay the amount: only a gift card has a limit."""
     return not method.is_gift_card or method.balance >= amount
 
 
 async def change_balance(
     tx: Transaction, user_id: str, method: PaymentMethod, by: Number
 ) -> PaymentMethod:
-    """Add to a gift card that is held, rounding to cents."""
+    """Add to the balance of a locked gift card, rounded to cents."""
     balance = round(method.balance + by, 2)
     await tx.execute(
         SQL["set_balance"],
@@ -103,7 +103,7 @@ async def change_balance(
 async def add_payments(
     tx: Transaction, order_id: str, new: Sequence[Payment], *, after: Sequence[Payment]
 ) -> None:
-    """Put payments at the end of the order's history, which is `after` up to now."""
+    """Append payments to the order's history, which currently is `after`."""
     for position, payment in enumerate(new, start=len(after)):
         await tx.execute(
             SQL["add_payment"],
@@ -123,7 +123,7 @@ async def swap_lines(
     item_ids: Sequence[str],
     new_item_ids: Sequence[str],
 ) -> None:
-    """For each pair, turn the first line that has the item by then into the new item."""
+    """For each pair, replace the item of the first line that currently has it."""
     now = [line.item_id for line in lines]
     for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
         position = now.index(item_id)
@@ -137,7 +137,7 @@ async def swap_lines(
 async def request_items(
     tx: Transaction, order_id: str, request: str, item_ids: Sequence[str]
 ) -> None:
-    """Write down one of the order's lists of requested items, sorted as text."""
+    """Insert one of the order's lists of requested items, sorted as text."""
     for position, item_id in enumerate(sorted(item_ids)):
         await tx.execute(
             SQL["request_item"],

@@ -45,7 +45,7 @@ PaymentMethodId = Annotated[
         "from the user or order details."
     ),
 ]
-# Any text is let in: the tool refuses a third reason itself, after it has looked at the order.
+# Any text is accepted here: the tool refuses another reason after it has checked the order.
 Reason = Annotated[
     str,
     Field(

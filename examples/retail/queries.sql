@@ -1,7 +1,7 @@
--- user_by_email: the first who has it; no row means nobody does
+-- user_by_email: the first user with this address; no row means none
 select user_id from users where email_lower = :email_lower order by position limit 1
 
--- user_by_name_zip: the first so named who lives there now; no row means nobody does
+-- user_by_name_zip: the first user with this name and zip code; no row means none
 select user_id from users
  where last_name_lower = :last_name_lower and first_name_lower = :first_name_lower and zip = :zip
  order by position limit 1
@@ -11,7 +11,7 @@ select first_name, last_name, email,
        address1, address2, city, state, country, zip, state_before_country
   from users where user_id = :user_id
 
--- order_ids: of one user, in the order of the user's own list
+-- order_ids: of one user, in the order of the user's document
 select order_id from orders where user_id = :user_id order by position
 
 -- move_user: 0 rows means there is no such user
@@ -20,11 +20,11 @@ update users
        country = :country, zip = :zip, state_before_country = true
  where user_id = :user_id
 
--- payment_methods: of one user, in the order of the user's own list
+-- payment_methods: of one user, in the order of the user's document
 select payment_method_id, source, brand, last_four, balance, balance_is_int
   from payment_methods where user_id = :user_id order by position
 
--- hold_payment_methods: all of a user's at once, until the commit; taken in turn they could deadlock
+-- lock_payment_methods: all of a user in one statement, until the commit; otherwise two calls could deadlock
 update payment_methods set balance = balance where user_id = :user_id
 
 -- set_balance: 0 rows means the user has no such payment method
@@ -52,7 +52,7 @@ select order_id, user_id, status, address1, address2, city, state, country, zip,
        exchange_price_difference, exchange_price_difference_is_int
   from orders where order_id = :order_id
 
--- take_order: moves it on and holds it until the commit; 0 rows means it is in another status, or not there
+-- take_order: changes the status and locks the order until the commit; 0 rows means another status, or no such order
 update orders set status = :becomes where order_id = :order_id and status = :status
 
 -- owner: no row means there is no such order
@@ -96,7 +96,7 @@ update orders
        country = :country, zip = :zip, state_before_country = true
  where order_id = :order_id
 
--- swap_line: the line keeps its place and name, and gets the variant's item and price
+-- swap_line: the line keeps its position and name, and gets the variant's item and price
 update order_items
    set item_id = :new_item_id, price = (select price from variants where item_id = :new_item_id)
  where order_id = :order_id and position = :position

@@ -1,4 +1,4 @@
-"""Rows of the shop as values: the parts of an order and of a user that tools compute with."""
+"""Value types for rows of the shop: the parts of an order and of a user that tools use."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,12 +7,12 @@ from examples.retail.sql import SQL
 from twelvefold import ReadOnly
 
 Number = int | float
-"""Money. The documents tell 60 from 60.0: an int stays one until something is added to it."""
+"""Money. The documents distinguish 60 and 60.0: an int stays an int until a sum changes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentMethod:
-    """`balance` is meant for gift cards only, `brand` and `last_four` for credit cards only."""
+    """A payment method. Only gift cards have `balance`, only credit cards `brand`, `last_four`."""
 
     id: str
     source: str
@@ -27,7 +27,7 @@ class PaymentMethod:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One unit of an item on an order; price and options are those of the day it was ordered."""
+    """One unit of an item in an order, with the price and options at the time of the order."""
 
     position: int
     name: str
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money that came in (`payment`) or went back (`refund`); the amount is never negative."""
+    """A `payment` or a `refund`; the amount is never negative."""
 
     transaction_type: str
     amount: Number
@@ -47,7 +47,7 @@ class Payment:
 
 
 async def payment_methods_of(db: ReadOnly, user_id: str) -> dict[str, PaymentMethod]:
-    """The user's payment methods by id, in the user's own order."""
+    """Return the user's payment methods by id, in the order of the user's document."""
     rows = await db.fetch_all(SQL["payment_methods"], user_id=user_id)
     return {
         row["payment_method_id"]: PaymentMethod(
@@ -62,13 +62,13 @@ async def payment_methods_of(db: ReadOnly, user_id: str) -> dict[str, PaymentMet
 
 
 async def lines_of(db: ReadOnly, order_id: str) -> list[Line]:
-    """The order's lines, in their order."""
+    """Return the order's lines by position."""
     rows = await db.fetch_all(SQL["order_lines"], order_id=order_id)
     lines = []
     for position, of_line in groupby(rows, key=lambda row: row["position"]):
         first, *more = of_line
         options = {row["option_name"]: row["option_value"] for row in (first, *more)}
-        options.pop(None, None)  # a line without options comes as one row without an option
+        options.pop(None, None)  # a line without options is one row without an option
         lines.append(
             Line(
                 position=position,
@@ -83,7 +83,7 @@ async def lines_of(db: ReadOnly, order_id: str) -> list[Line]:
 
 
 async def payments_of(db: ReadOnly, order_id: str) -> list[Payment]:
-    """What was paid and refunded, oldest first."""
+    """Return payments and refunds, oldest first."""
     rows = await db.fetch_all(SQL["payments"], order_id=order_id)
     return [
         Payment(
@@ -96,5 +96,5 @@ async def payments_of(db: ReadOnly, order_id: str) -> list[Payment]:
 
 
 def number(value: float, is_int: bool | None) -> Number:
-    """A double and the column beside it as the number that was stored."""
+    """Return a stored double as an int if its `is_int` column is set."""
     return int(value) if is_int else value

@@ -1,10 +1,10 @@
 -- The retail shop, for MySQL, MariaDB and SQLite. A document is one row and the rows below it:
--- a list has a position column, since SQL knows no order of its own.
+-- a list has a position column, because SQL rows have no order.
 --
--- Ids are compared byte by byte: no folding of case, no folding of spaces at the end. SQLite does
--- so by itself, MySQL reads the first of the two comments behind each table, MariaDB the second.
+-- Ids are compared byte by byte, including case and trailing spaces. This is the default of SQLite;
+-- MySQL reads the first of the two comments after each table, MariaDB the second.
 --
--- Money is a double, as in the documents. A column "is_int" beside it tells 60 from 60.0.
+-- Money is a double, as in the documents. A column "is_int" distinguishes 60 and 60.0.
 
 create table if not exists users (
   user_id              varchar(64)  not null primary key,
@@ -95,7 +95,7 @@ create table if not exists order_items (
   foreign key (order_id) references orders (order_id)
 ) /*!80017 default collate utf8mb4_0900_bin */ /*M! default collate utf8mb4_nopad_bin */;
 
--- The options as they were when the item was ordered, whatever becomes of the variant.
+-- The options at the time of the order, independent of later changes of the variant.
 create table if not exists order_item_options (
   order_id      varchar(32)  not null,
   item_position integer      not null,
@@ -134,7 +134,7 @@ create table if not exists fulfillment_items (
   foreign key (order_id, fulfillment_position) references fulfillments (order_id, position)
 ) /*!80017 default collate utf8mb4_0900_bin */ /*M! default collate utf8mb4_nopad_bin */;
 
--- What a customer sends back or asks for instead. "request" names the document's list.
+-- Items that a customer returns or requests in exchange. "request" names the document's list.
 create table if not exists requested_items (
   order_id varchar(32) not null,
   request  varchar(20) not null,

@@ -1,6 +1,7 @@
-"""The sixteen tools of τ-bench's retail shop: what the model calls, and what it reads.
+"""The sixteen tools of τ-bench's retail shop.
 
-A tool that writes moves the order on first and checks the rest then: a refusal rolls it back.
+A tool that writes changes the order's status first and checks the rest after that: a refusal rolls
+it back.
 """
 
 import json
@@ -12,9 +13,9 @@ from examples.retail.orders import (
     add_payments,
     change_balance,
     covers,
-    first_too_many,
-    held_payment_methods,
-    method_in,
+    find_method,
+    first_excess_item,
+    lock_payment_methods,
     price_difference,
     request_items,
     swap_lines,
@@ -185,7 +186,7 @@ async def cancel_pending_order(tx: Transaction, order_id: OrderId, reason: Reaso
     payments = await payments_of(tx, order_id)
     refunds = [Payment("refund", payment.amount, payment.method_id) for payment in payments]
     await add_payments(tx, order_id, refunds, after=payments)
-    methods = await held_payment_methods(tx, user_id)
+    methods = await lock_payment_methods(tx, user_id)
     for refund in refunds:
         if GIFT_CARD in refund.method_id:
             card = methods[refund.method_id]
@@ -246,7 +247,7 @@ async def modify_pending_order_items(
     user_id = await _take_pending(tx, order_id, becomes="pending (item modified)")
     lines = await lines_of(tx, order_id)
     difference = await price_difference(tx, lines, item_ids, new_item_ids)
-    method = method_in(await held_payment_methods(tx, user_id), payment_method_id)
+    method = find_method(await lock_payment_methods(tx, user_id), payment_method_id)
     if not covers(method, difference):
         raise ToolRefused("insufficient gift card balance to pay for the new item")
     paid = Payment("payment" if difference > 0 else "refund", abs(difference), method.id)
@@ -265,8 +266,8 @@ async def modify_pending_order_payment(
     detail and ask for explicit user confirmation (yes/no) to proceed.
     """
     user_id = await _take_pending(tx, order_id)
-    methods = await held_payment_methods(tx, user_id)
-    method = method_in(methods, payment_method_id)
+    methods = await lock_payment_methods(tx, user_id)
+    method = find_method(methods, payment_method_id)
     payments = await payments_of(tx, order_id)
     if len(payments) > 1 or payments[0].transaction_type != "payment":
         raise ToolRefused("there should be exactly one payment for a pending order")
@@ -284,7 +285,7 @@ async def modify_pending_order_payment(
     return await _order_text(tx, order_id)
 
 
-# Sending delivered orders back
+# Returning and exchanging delivered orders
 
 
 @tool
@@ -305,13 +306,13 @@ async def return_delivered_order_items(
         becomes="return requested",
         otherwise="non-delivered order cannot be returned",
     )
-    method = method_in(await payment_methods_of(tx, user_id), payment_method_id)
+    method = find_method(await payment_methods_of(tx, user_id), payment_method_id)
     payments = await payments_of(tx, order_id)
     if GIFT_CARD not in method.id and method.id != payments[0].method_id:
         raise ToolRefused(
             "payment method should be either the original payment method or a gift card"
         )
-    if first_too_many(item_ids, await lines_of(tx, order_id)) is not None:
+    if first_excess_item(item_ids, await lines_of(tx, order_id)) is not None:
         raise ToolRefused("some item not found")
     await request_items(tx, order_id, "return_items", item_ids)
     await tx.execute(SQL["request_return"], order_id=order_id, payment_method_id=method.id)
@@ -339,7 +340,7 @@ async def exchange_delivered_order_items(
     )
     lines = await lines_of(tx, order_id)
     difference = round(await price_difference(tx, lines, item_ids, new_item_ids), 2)
-    method = method_in(await payment_methods_of(tx, user_id), payment_method_id)
+    method = find_method(await payment_methods_of(tx, user_id), payment_method_id)
     if not covers(method, difference):
         raise ToolRefused("insufficient gift card balance to pay for the price difference")
     await request_items(tx, order_id, "exchange_items", item_ids)

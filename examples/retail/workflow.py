@@ -1,4 +1,4 @@
-"""τ-bench's retail shop as a workflow: its policy, its sixteen tools, its tables."""
+"""τ-bench's retail shop as a workflow: its policy, sixteen tools and tables."""
 
 import json
 from collections.abc import Sequence
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from examples.retail.load import seed, taubench
 from examples.retail.tools import TOOLS
-from twelvefold import BadCall, Workflow
+from twelvefold import RejectedCall, Workflow
 
 POLICY = taubench() / "retail" / "policy.md"
 if not POLICY.exists():
     raise FileNotFoundError(f"no {POLICY}; TWELVEFOLD_SHARED is the folder that taubench/ is in")
 
 
-def explain(bad: BadCall) -> str:
-    """Word a call that never reached its tool as the benchmark does, where Python refuses it."""
+def explain(bad: RejectedCall) -> str:
+    """Return the benchmark's error text for an invalid call, which is often Python's."""
     if bad.failure == "unknown_tool":
         return f"Unknown action {bad.tool}"
-    return f"Error: {_what_python_says(bad) or '; '.join(bad.problems)}"
+    return f"Error: {_python_error(bad) or '; '.join(bad.problems)}"
 
 
-def _what_python_says(bad: BadCall) -> str | None:
-    """The TypeError of a function that lacks an argument or got one too many; None for the rest."""
-    given = _names_in(bad.arguments)
+def _python_error(bad: RejectedCall) -> str | None:
+    """Return Python's error text for a missing or unexpected argument, None for other errors."""
+    given = _argument_names(bad.arguments)
     if bad.failure != "arguments" or given is None:
         return None
     parameters = next(tool for tool in TOOLS if tool.name == bad.tool).model_parameters
@@ -34,10 +34,10 @@ def _what_python_says(bad: BadCall) -> str | None:
     if not missing:
         return None
     arguments = "argument" if len(missing) == 1 else "arguments"
-    return f"{function} missing {len(missing)} required positional {arguments}: {_listed(missing)}"
+    return f"{function} missing {len(missing)} required positional {arguments}: {_joined(missing)}"
 
 
-def _names_in(arguments: str) -> list[str] | None:
+def _argument_names(arguments: str) -> list[str] | None:
     try:
         parsed = json.loads(arguments or "{}")
     except ValueError:
@@ -45,7 +45,7 @@ def _names_in(arguments: str) -> list[str] | None:
     return list(parsed) if isinstance(parsed, dict) else None
 
 
-def _listed(names: Sequence[str]) -> str:
+def _joined(names: Sequence[str]) -> str:
     *before, last = names
     if len(before) < 2:
         return " and ".join(names)

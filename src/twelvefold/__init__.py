@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core.ports import CallKey, Principal, ReadOnly, Transaction
-    from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
+    from twelvefold.core.workflow import RejectedCall, Tool, Workflow, tool
     from twelvefold.errors import DuplicateRow, ToolRefused
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadCall",
     "CallKey",
     "DuplicateRow",
     "Principal",
     "ReadOnly",
+    "RejectedCall",
     "Settings",
     "Tool",
     "ToolRefused",
@@ -32,7 +32,7 @@ _HOMES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
-    "twelvefold.core.workflow": ("BadCall", "Tool", "Workflow", "tool"),
+    "twelvefold.core.workflow": ("RejectedCall", "Tool", "Workflow", "tool"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
 }
 

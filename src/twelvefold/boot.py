@@ -44,9 +44,7 @@ from twelvefold.errors import (
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.model import open_model
-from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.listing import ModelList, list_models
-from twelvefold.services.model.http.proxies import Proxies
+from twelvefold.services.model.http import Endpoint, ModelList, Proxies, list_models
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
 from twelvefold.services.store import migrate as migrations

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from tests.acceptance.academy import Line
-from tests.services.model.streams import Said, responses_events
+from tests.services.model.streams import FakeReply, responses_events
 
 ROOT = Path(__file__).resolve().parents[2]
 Script = Literal["in_turn", "at_once"]
@@ -123,16 +123,16 @@ def _script(name: str) -> Script:
     return "at_once" if name == "at_once" else "in_turn"
 
 
-def reply(items: Sequence[Mapping[str, Any]], script: Script) -> tuple[Said, int]:
+def reply(items: Sequence[Mapping[str, Any]], script: Script) -> tuple[FakeReply, int]:
     """What is said after these items, and which reply of the turn that is, from 1."""
     users = [at for at, item in enumerate(items) if item.get("role") == "user"]
     course = re.search(r"CR-\d+", json.dumps(items[users[-1]]))
     outputs = sum(item.get("type") == "function_call_output" for item in items[users[-1] :])
     for number, tools in enumerate(SCRIPTS[script], start=1):
         if outputs <= 0 and course:
-            return Said(calls=[_call(number, tool, course[0]) for tool in tools]), number
+            return FakeReply(calls=[_call(number, tool, course[0]) for tool in tools]), number
         outputs -= len(tools)
-    return Said("You are enrolled, and a mail is on its way."), len(SCRIPTS[script]) + 1
+    return FakeReply("You are enrolled, and a mail is on its way."), len(SCRIPTS[script]) + 1
 
 
 def _call(number: int, tool: str, course: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
-import twelvefold.services.store.mysql
+import twelvefold.services.store.mysql.store
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Event
@@ -28,21 +28,21 @@ from twelvefold.core.ports import (
     ModelReply,
     ModelRequest,
     NewRun,
+    NullListener,
     Principal,
-    Silence,
     StepTransaction,
     Transaction,
 )
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StaleRun
 from twelvefold.services.model import open_model
 from twelvefold.services.model.openai import OpenAIModel
-from twelvefold.services.store.mysql import MySQLStore
-from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.workflows.enrolment.workflow import workflow
 
 LEASE_S = 1.0
@@ -236,7 +236,7 @@ def work(job: Job, wire: Wire) -> None:
 async def _work(job: Job, wire: Wire) -> None:
     halt = Halt(job.halt, wire)
     HaltingConnection.halt = halt
-    twelvefold.services.store.mysql.MySQLConnection = HaltingConnection  # type: ignore[attr-defined]
+    twelvefold.services.store.mysql.store.MySQLConnection = HaltingConnection  # type: ignore[attr-defined]
     services = Services(
         HaltingStore(job.database_url, halt, apart=job.apart),
         HaltingModel(open_model(base_url=job.model_url, api_key="", model="mock"), halt),
@@ -248,7 +248,7 @@ async def _work(job: Job, wire: Wire) -> None:
     try:
         driven = await _driven(services, job)
         wire.send(f"run {driven.run}")
-        outcome = await drive(services, driven, Silence())
+        outcome = await drive(services, driven, NullListener())
         wire.send(f"end {outcome.status}")
     except (StaleRun, Conflict) as error:
         wire.send(f"end {type(error).__name__}")
@@ -257,7 +257,7 @@ async def _work(job: Job, wire: Wire) -> None:
         await services.model.close()
 
 
-async def _driven(services: Services, job: Job) -> Driven:
+async def _driven(services: Services, job: Job) -> HeldRun:
     if job.run:
         return await take(services, job.run)
     said = {"type": "message", "role": "user", "content": job.wish}

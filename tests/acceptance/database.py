@@ -25,7 +25,7 @@ async def private_database(url: str, name: str) -> AsyncIterator[str]:
     # The driver is imported for those who have a server for it.
     import asyncmy
 
-    from twelvefold.services.store.mysql_url import connect_arguments
+    from twelvefold.services.store.mysql.url import connect_arguments
 
     async def execute(statement: str) -> None:
         try:

@@ -38,13 +38,12 @@ from twelvefold import Principal
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Item, ModelReplied, ToolFailed, ToolSucceeded
 from twelvefold.core.ids import ThreadId, call_id
-from twelvefold.core.ports import Silence
+from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
-from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.http.transport import HttpAnswer, HttpTransport
+from twelvefold.services.model.http import Endpoint, HTTPResponse, HTTPTransport
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
 
 Via = Literal["engine", "http"]
@@ -182,7 +181,7 @@ async def converse(
             started = await start_run(
                 services, workflow=workflow.name, principal=WHO, items=[item], thread=thread
             )
-            outcome = await drive(services, started, Silence())
+            outcome = await drive(services, started, NullListener())
         except TwelvefoldError as error:
             return f"{type(error).__name__}: {error}", entries
         thread, entries = outcome.run.thread, outcome.thread.entries
@@ -281,7 +280,7 @@ class RandomIds:
 EMPTY_RESULT = re.compile(r'("(?:output|content)":)"\(no result\)"')
 
 
-class AsRecorded(HttpTransport):
+class AsRecorded(HTTPTransport):
     """Sends a conversation as it was recorded, with what strict servers refuse.
 
     Some real models used a call id twice, and a tool returned nothing. What is sent has a number
@@ -290,7 +289,7 @@ class AsRecorded(HttpTransport):
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[HttpAnswer]:
+    ) -> AbstractAsyncContextManager[HTTPResponse]:
         return super().post(path, as_recorded(body), headers)
 
 

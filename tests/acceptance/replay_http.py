@@ -20,8 +20,8 @@ from twelvefold.core.events import Entry
 from twelvefold.core.ports import Ids, Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
-from twelvefold.web.context import open_web
 from twelvefold.web.ids import ResponseId
+from twelvefold.web.process import open_web
 from twelvefold.web.server import bound, serve
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ SABOTAGES = (
     Sabotage(
         "II",
         "a module imports what another package happens to bring",
-        "web/limits.py",
+        "web/http/body_limit.py",
         added="import multidict\n",
     ),
     Sabotage(
@@ -47,13 +47,13 @@ def _of_this_machine() -> dict[str, str]:
     Sabotage(
         "VI",
         "a web process knows only the responses that it made itself",
-        "web/starting.py",
+        "web/runs/create.py",
         (
             (
-                "    place = await place_of(web.services, principal, request, memory)\n",
+                "    place = await resolve_target(web.services, principal, request, memory)\n",
                 "    if request.previous and request.previous not in _KNOWN:\n"
                 '        raise ApiError(404, "there is no such response")\n'
-                "    place = await place_of(web.services, principal, request, memory)\n",
+                "    place = await resolve_target(web.services, principal, request, memory)\n",
             ),
             (
                 "    web.drive(driven, reservation)\n",
@@ -94,7 +94,7 @@ def _of_this_machine() -> dict[str, str]:
     Sabotage(
         "X",
         "any server will do",
-        "services/store/mysql.py",
+        "services/store/mysql/store.py",
         (
             (
                 '        return list(problems(variables, [row["name"] for row in others]))\n',

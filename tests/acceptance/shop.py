@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from examples.retail.documents import order_document, user_document
-from examples.retail.load import Places, documents, insert, seed
+from examples.retail.load import PositionCounter, documents, insert, seed
 from examples.retail.workflow import workflow
 from tests.acceptance.database import private_database
 from twelvefold import ReadOnly, Transaction
@@ -78,10 +78,10 @@ class Initial:
     """The shop as shipped: its documents, their texts, and the rows that they are stored in."""
 
     def __init__(self) -> None:
-        places = Places()
+        positions = PositionCounter()
         self.documents: Sequence[Mapping[str, Any]] = list(documents())
         self.texts = {_key(one): json.dumps(one["record"]) for one in self.documents}
-        self.rows = {_key(one): list(places.rows(one)) for one in self.documents}
+        self.rows = {_key(one): list(positions.rows(one)) for one in self.documents}
 
     def suspects(self, words: Iterable[str]) -> set[DocumentKey]:
         """The users and orders that are named, and the users of those orders."""

@@ -202,7 +202,7 @@ def test_a_tag_that_is_on_no_branch_is_no_release(tmp_path: Path) -> None:
 
     told = repository.does("tools/release", fails=True)
 
-    assert f"v{version} is there, but not on main" in told
+    assert f"v{version} exists, but not on main" in told
 
 
 def test_a_branch_that_lacks_the_last_version_makes_none(tmp_path: Path) -> None:

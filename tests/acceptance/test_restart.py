@@ -13,7 +13,7 @@ from tests.servers import PrivateMariaDB
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry
-from twelvefold.core.ports import Principal, Silence
+from twelvefold.core.ports import NullListener, Principal
 from twelvefold.engine.commands import start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
@@ -25,7 +25,7 @@ WHOLE_RUN = journal_of("in_turn")
 PACE_MS = 150
 
 
-class Counted(Silence):
+class Counted(NullListener):
     """Counts the entries of all runs, and says when so many are there."""
 
     def __init__(self, wanted: int) -> None:
@@ -89,7 +89,7 @@ async def _driven_to_the_end(stage: Arena, place: Place, *counted: Counted) -> N
     await model.close()
 
 
-class _Both(Silence):
+class _Both(NullListener):
     def __init__(self, counted: tuple[Counted, ...]) -> None:
         self._counted = counted
 

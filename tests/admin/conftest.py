@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncmy
 import pytest
 
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 
 SERVER = os.environ.get("DATABASE_URL", "")
 """Read before any test takes it out of the environment."""

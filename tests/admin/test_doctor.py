@@ -159,7 +159,7 @@ MODELS = b'{"data": [{"id": "gpt-5-mini"}, {"id": "other"}]}'
         (answers(200, MODELS), "ok", "answers; gpt-5-mini"),
         (answers(200, b'{"data": [{"id": "x"}]}'), "warn", "does not list 'gpt-5-mini'"),
         (answers(200, b"[]"), "ok", "answers; gpt-5-mini"),
-        (answers(200, b"<html>"), "fail", "its list of models is no JSON"),
+        (answers(200, b"<html>"), "fail", "its list of models is not JSON"),
         (answers(401, b"{}"), "fail", "OPENAI_API_KEY is refused (HTTP 401)"),
         (answers(404, b"{}"), "warn", "lists no models (HTTP 404)"),
         (answers(500, b"{}"), "fail", "HTTP 500"),

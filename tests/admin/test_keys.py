@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from twelvefold.admin.keys import create_key
-from twelvefold.cli.arguments import SCOPES as SCOPES_OF_THE_COMMAND
+from twelvefold.cli.parser import SCOPES as SCOPES_OF_THE_COMMAND
 from twelvefold.core.ports import SCOPES, Store
 from twelvefold.errors import RequestError
 from twelvefold.services.store import open_store

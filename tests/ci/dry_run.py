@@ -1,9 +1,9 @@
-"""What the workflow `tests` would do, without doing it: each job of its matrix, step by step.
+"""A dry run of the workflow `tests`: each job of its matrix, step by step.
 
     python -m tests.ci.dry_run
 
-Prints for every step what make would run. Exit 1 and the reason if a step is no target of make,
-or if the workflow and `.ci/run` do not make the same targets.
+Prints the commands of every step. Exits with 1 and the reason if a step is not a target of make, or
+if the workflow and `.ci/run` have different targets.
 """
 
 import subprocess
@@ -13,11 +13,11 @@ from tests.ci.workflow import ROOT, WORKFLOWS, jobs, read, steps_of_ci, target
 
 
 def recipe(name: str) -> str:
-    """The commands behind a target. Raises ValueError if the Makefile has no such target."""
-    # Every step of .ci/run is a recipe without $(MAKE), so this only prints.
+    """Return the commands of a target. Raises ValueError for an unknown target."""
+    # No recipe of these targets contains $(MAKE), so nothing is executed.
     command = ["make", "--no-print-directory", "--dry-run", name]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    # "Nothing to be done": a folder has that name, and no target.
+    # "Nothing to be done": the name of a directory without a target.
     if made.returncode != 0 or "Nothing to be done" in made.stdout:
         raise ValueError(f"make {name}: {(made.stderr or made.stdout).strip()}")
     return made.stdout.strip()
@@ -30,13 +30,13 @@ def main() -> int:
         print(f"{job.name}{f' (service {job.database})' if job.database else ''}")
         for name in map(target, job.commands):
             if name not in recipes:
-                raise ValueError(f"{job.name}: make {name} is no step of .ci/run")
+                raise ValueError(f"{job.name}: make {name} is not a step of .ci/run")
             found.add(name)
             print(f"  make {name}")
             print("\n".join(f"    {line.strip()}" for line in recipes[name].splitlines()))
     if missing := [name for name in wanted if name not in found]:
-        raise ValueError(f".ci/run makes {', '.join(missing)}; the workflow does not")
-    print(f"the workflow makes what .ci/run does: {', '.join(wanted)}")
+        raise ValueError(f"steps of .ci/run that the workflow lacks: {', '.join(missing)}")
+    print(f"the workflow has all steps of .ci/run: {', '.join(wanted)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A clone that has not got the data of `TWELVEFOLD_SHARED`, as every user's."""
+"""A clone without the data of `TWELVEFOLD_SHARED`, which users do not have."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ EVERY_TEST = ("-m", "pytest", "--collect-only", "--quiet", "-m", "", "-p", "no:c
 
 
 @pytest.mark.parametrize("arguments", [EVERY_TEST, ("-m", "tests.acceptance.crash", "--help")])
-def test_nothing_needs_the_shared_data_but_what_says_so(
+def test_collection_and_help_work_without_the_shared_data(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Procfile, compose.yaml and systemd's units start what there is, as the settings want it."""
+"""Procfile, compose.yaml and systemd units start existing commands with valid settings."""
 
 import configparser
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from tests.ci.workflow import ROOT, read
 from twelvefold.admin.parity import series
-from twelvefold.cli.arguments import build_parser
+from twelvefold.cli.parser import build_parser
 from twelvefold.config import Settings, variables
 
 COMPOSE = read(ROOT / "compose.yaml")
@@ -27,7 +27,7 @@ HANDLERS = {
 
 
 def handler(*arguments: str) -> str:
-    """The function behind a command line. Ends the test if there is no such command."""
+    """Return the function of a command line. Exits for an unknown command."""
     parsed = build_parser().parse_args(arguments)
     found: str = parsed.handler
     return found
@@ -35,7 +35,7 @@ def handler(*arguments: str) -> str:
 
 def unit(path: Path) -> configparser.SectionProxy:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign] # keys keep their capitals
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # keys are case-sensitive
     parser.read_string(path.read_text())
     return parser["Service"]
 
@@ -47,7 +47,7 @@ def seconds(text: str) -> float:
 @pytest.mark.parametrize(
     ("process", "command"), [("release", "migrate"), ("web", "web"), ("worker", "worker")]
 )
-def test_the_procfile_has_the_processes(process: str, command: str) -> None:
+def test_the_procfile_starts_the_processes(process: str, command: str) -> None:
     program, *arguments = shlex.split(PROCFILE[process])
 
     assert (program, handler(*arguments)) == ("twelvefold", HANDLERS[command])
@@ -55,13 +55,13 @@ def test_the_procfile_has_the_processes(process: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_compose_has_the_processes(name: str) -> None:
+def test_compose_starts_the_processes(name: str) -> None:
     assert handler(*OURS[name]["command"]) == HANDLERS[name]
     assert OURS.keys() == HANDLERS.keys()
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_systemd_has_the_processes(path: Path) -> None:
+def test_systemd_starts_the_processes(path: Path) -> None:
     program, *arguments = shlex.split(unit(path)["ExecStart"])
 
     assert program == "/opt/twelvefold/bin/twelvefold"
@@ -70,7 +70,7 @@ def test_systemd_has_the_processes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_a_unit_has_time_for_the_step_in_hand(path: Path) -> None:
+def test_the_stop_timeout_of_a_unit_exceeds_the_grace_period(path: Path) -> None:
     service = unit(path)
 
     assert service["KillSignal"] == "SIGTERM"
@@ -78,39 +78,39 @@ def test_a_unit_has_time_for_the_step_in_hand(path: Path) -> None:
         assert seconds(service["TimeoutStopSec"]) > Settings().grace_s + 10
 
 
-def test_a_wrong_setting_is_not_tried_again_and_again() -> None:
-    """2 is the exit status of bad settings, which only a person can mend."""
+def test_a_unit_does_not_restart_after_a_settings_error() -> None:
+    """2 is the exit status of a settings error, which a restart cannot fix."""
     assert [unit(path).get("RestartPreventExitStatus") for path in UNITS] == [None, "2", "2"]
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_container_has_time_for_the_step_in_hand(name: str) -> None:
+def test_the_stop_timeout_of_a_container_exceeds_the_grace_period(name: str) -> None:
     assert seconds(OURS[name]["stop_grace_period"]) > Settings().grace_s + 10
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_container_may_write_nothing(name: str) -> None:
+def test_a_container_is_read_only_and_has_no_capabilities(name: str) -> None:
     assert OURS[name]["read_only"] is True
     assert OURS[name]["cap_drop"] == ["ALL"]
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_container_is_given_settings_alone(name: str) -> None:
-    given = as_run(OURS[name]["environment"])
+def test_the_environment_of_a_container_has_only_settings(name: str) -> None:
+    environment = interpolated(OURS[name]["environment"])
 
     assert OURS[name]["environment"].keys() <= {variable.name for variable in variables()}
-    assert Settings.from_environ(given).database_url == (
+    assert Settings.from_environ(environment).database_url == (
         "mysql://twelvefold:from-dotenv@mysql:3306/twelvefold?charset=utf8mb4"
     )
 
 
-def as_run(environment: dict[str, str]) -> dict[str, str]:
-    """What compose makes of the file's variables when `.env` has the password alone."""
+def interpolated(environment: dict[str, str]) -> dict[str, str]:
+    """Interpolate variables as compose does if `.env` contains only the password."""
     filled = {name: re.sub(r"\$\{\w+:-\}", "", value) for name, value in environment.items()}
     return {name: re.sub(r"\$\{\w+:\?.+\}", "from-dotenv", v) for name, v in filled.items()}
 
 
-def test_no_secret_is_in_the_file() -> None:
+def test_the_file_contains_no_secret() -> None:
     environments = [it.get("environment", {}) for it in COMPOSE["services"].values()]
     secrets = [
         value
@@ -123,7 +123,7 @@ def test_no_secret_is_in_the_file() -> None:
     assert all(value.startswith("${") for value in secrets)
 
 
-def test_the_database_of_compose_is_a_tested_one() -> None:
+def test_the_database_of_compose_is_a_tested_version() -> None:
     image, _, version = COMPOSE["services"]["mysql"]["image"].partition(":")
 
     assert image == "mysql"
@@ -131,14 +131,14 @@ def test_the_database_of_compose_is_a_tested_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["web", "worker"])
-def test_nothing_starts_before_the_schema_is_there(name: str) -> None:
+def test_no_process_starts_before_the_migration(name: str) -> None:
     waits: dict[str, Any] = OURS[name]["depends_on"]
 
     assert waits["migrate"] == {"condition": "service_completed_successfully"}
     assert OURS["migrate"]["depends_on"] == {"mysql": {"condition": "service_healthy"}}
 
 
-def test_what_is_reached_from_outside_is_reached_from_this_machine_alone() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     ports = [port for it in COMPOSE["services"].values() for port in it.get("ports", [])]
 
     assert len(ports) == 2
@@ -146,7 +146,7 @@ def test_what_is_reached_from_outside_is_reached_from_this_machine_alone() -> No
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_a_unit_has_limits_and_leaves_no_core_dump(path: Path) -> None:
+def test_a_unit_has_limits_and_writes_no_core_dump(path: Path) -> None:
     limits = unit(path)
 
     assert limits["LimitCORE"] == "0"

@@ -1,4 +1,4 @@
-"""The workflows do what the repository promises, and no more than they may."""
+"""The workflows run the documented checks, with minimal permissions."""
 
 import re
 import shlex
@@ -13,8 +13,8 @@ from tests.ci.workflow import (
     GATE,
     ROOT,
     WORKFLOWS,
-    choices,
-    filled,
+    combinations,
+    interpolate,
     jobs,
     read,
     steps_of_ci,
@@ -37,7 +37,7 @@ def matrix(name: str) -> list[str]:
     return found
 
 
-def test_the_workflow_makes_what_ci_run_makes() -> None:
+def test_the_workflow_has_the_targets_of_ci_run() -> None:
     made = {target(command) for job in jobs(TESTS) for command in job.commands}
 
     assert made == set(steps_of_ci())
@@ -58,7 +58,7 @@ def test_the_pythons_are_those_of_the_classifiers() -> None:
     assert project["requires-python"] == f">={classified[0]}"
 
 
-def test_the_databases_are_those_that_doctor_calls_tested() -> None:
+def test_the_databases_are_those_that_doctor_reports_as_tested() -> None:
     images = [image.partition(":") for image in matrix("database")]
 
     assert [(KINDS[kind], series) for kind, _, series in images] == [
@@ -66,7 +66,7 @@ def test_the_databases_are_those_that_doctor_calls_tested() -> None:
     ]
 
 
-def test_the_readme_names_what_is_tested() -> None:
+def test_the_readme_lists_the_tested_versions() -> None:
     pythons = matrix("python")
     named = ", ".join(f"{kind} {' and '.join(series)}" for kind, series in TESTED.items())
     readme = " ".join((ROOT / "README.md").read_text().split())
@@ -86,7 +86,7 @@ def test_the_gate_waits_for_every_other_job() -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_a_workflow_may_do_nothing_but_what_a_job_asks_for(path: Path) -> None:
+def test_permissions_are_granted_per_job(path: Path) -> None:
     workflow = read(path)
 
     assert workflow["permissions"] == {}
@@ -102,7 +102,7 @@ def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
+def test_no_checkout_persists_its_token(path: Path) -> None:
     checkouts = [
         step["with"]
         for step in each_step(read(path))
@@ -113,8 +113,8 @@ def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_what_a_workflow_runs_is_in_the_repository(path: Path) -> None:
-    """Targets of make and scripts of tools/, which people can run, too, and checks read."""
+def test_a_workflow_runs_targets_and_scripts_of_the_repository(path: Path) -> None:
+    """Developers can run these too, and `make check-ci` lints them."""
     for step in each_step(read(path)):
         match shlex.split(step.get("run", "")):
             case ["make", name, *settings]:
@@ -128,36 +128,36 @@ def test_what_a_workflow_runs_is_in_the_repository(path: Path) -> None:
                 pytest.fail(f"{path.name} runs {' '.join(words)}")
 
 
-def test_the_actions_of_all_workflows_are_of_one_version() -> None:
+def test_all_workflows_use_the_same_version_of_an_action() -> None:
     steps = [step for path in ALL for step in each_step(read(path))]
     used = {step["uses"] for step in steps if "uses" in step}
 
     assert len({action.split("@")[0] for action in used}) == len(used)
 
 
-def test_a_command_beside_make_is_no_step() -> None:
-    with pytest.raises(ValueError, match="`pytest -q` is not one target of make"):
+def test_a_command_other_than_make_is_rejected() -> None:
+    with pytest.raises(ValueError, match="`pytest -q` does not run one target of make"):
         target("pytest -q")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("unit", "No rule to make target"), ("tests", "Nothing to be done")]
+    ("name", "message"), [("unit", "No rule to make target"), ("tests", "Nothing to be done")]
 )
-def test_a_target_that_is_not_there_is_told(name: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_unknown_target_is_rejected(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         recipe(name)
 
 
-def test_a_matrix_is_every_choice_of_each_with_each() -> None:
-    found = list(choices({"a": ["1", "2"], "b": ["x"]}))
+def test_a_matrix_is_expanded_to_all_combinations() -> None:
+    found = list(combinations({"a": ["1", "2"], "b": ["x"]}))
 
     assert found == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
-    assert filled("${{ matrix.a }}-${{ matrix.b }}", found[1]) == "2-x"
+    assert interpolate("${{ matrix.a }}-${{ matrix.b }}", found[1]) == "2-x"
 
 
-def test_every_lock_is_audited_each_day_and_when_it_changes() -> None:
+def test_every_lock_is_audited_daily_and_on_change() -> None:
     workflow: dict[Any, Any] = read(WORKFLOWS / "audit.yml")
-    when = workflow[True]  # what YAML reads the key `on` as
+    when = workflow[True]  # YAML 1.1 reads the key `on` as true
     locks = [*ROOT.glob("requirements*.txt"), *(ROOT / "tests/conformance").glob("*/*.txt")]
     node = [path.parent for path in (ROOT / "tests/conformance").glob("*/package-lock.json")]
     words = shlex.split(recipe("audit"))

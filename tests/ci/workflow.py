@@ -1,4 +1,4 @@
-"""The workflow `tests` and `.ci/run`, read: which steps each of them has."""
+"""Reads the steps of the workflow `tests` and of `.ci/run`."""
 
 import itertools
 import re
@@ -13,12 +13,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
 GATE = "passed"
-"""The job that fails where another has; its step is no target of make."""
+"""The job that fails if another one failed; its step is not a target of make."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job with one choice of its matrix."""
+    """A job with one combination of its matrix."""
 
     name: str
     database: str
@@ -26,42 +26,42 @@ class Job:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of YAML. The key `on` of a workflow is True to YAML 1.1."""
+    """Parse a YAML file. YAML 1.1 reads the key `on` of a workflow as true."""
     found: dict[str, Any] = yaml.safe_load(path.read_text())
     return found
 
 
 def jobs(workflow: Mapping[str, Any]) -> Iterator[Job]:
-    """Every job but the gate, once for each choice of its matrix."""
+    """Yield every job except the gate, once for each combination of its matrix."""
     for name, job in workflow["jobs"].items():
         if name == GATE:
             continue
-        for choice in choices(job.get("strategy", {}).get("matrix", {})):
+        for combination in combinations(job.get("strategy", {}).get("matrix", {})):
             services = job.get("services", {}).values()
-            images = [filled(service["image"], choice) for service in services]
+            images = [interpolate(service["image"], combination) for service in services]
             commands = tuple(step["run"] for step in job["steps"] if "run" in step)
-            yield Job(filled(job.get("name", name), choice), " ".join(images), commands)
+            yield Job(interpolate(job.get("name", name), combination), " ".join(images), commands)
 
 
-def choices(matrix: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
+def combinations(matrix: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
     for values in itertools.product(*matrix.values()):
         yield dict(zip(matrix, values, strict=True))
 
 
-def filled(text: str, choice: Mapping[str, str]) -> str:
-    """The text with the matrix's values in it. Raises KeyError where it asks for another."""
-    return re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda found: choice[found[1]], text)
+def interpolate(text: str, combination: Mapping[str, str]) -> str:
+    """Insert the values of the matrix into the text. Raises KeyError for an unknown one."""
+    return re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda found: combination[found[1]], text)
 
 
 def target(command: str) -> str:
-    """What `make TARGET` makes. Raises ValueError for any other command."""
+    """Return the target of `make TARGET`. Raises ValueError for any other command."""
     match shlex.split(command):
         case ["make", name]:
             return name
-    raise ValueError(f"`{command}` is not one target of make")
+    raise ValueError(f"`{command}` does not run one target of make")
 
 
 def steps_of_ci() -> list[str]:
-    """The targets that `.ci/run` makes, in its order."""
+    """Return the targets of `.ci/run` in order."""
     script = (ROOT / ".ci" / "run").read_text()
     return [target(found) for found in re.findall(r"^step (.+)$", script, re.MULTILINE)]

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.services.model.mock_server import Behaviour, Call, MockServer, streams
-from tests.services.model.streams import Said, responses_events
+from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.boot import environment, migrate_journal
 from twelvefold.cli.main import main
 from twelvefold.config import variables
@@ -107,16 +107,16 @@ class Result:
 Twelvefold = Callable[..., Result]
 
 
-def replies(body: dict[str, Any]) -> Said:
+def replies(body: dict[str, Any]) -> FakeReply:
     """The model's rules."""
     last = body["input"][-1]
     if last["type"] == "function_call_output":
-        return Said(f"result: {last['output']}")
+        return FakeReply(f"result: {last['output']}")
     text = last["content"][0]["text"]
     if text.startswith("call "):
         _, name, arguments = text.split(" ", 2)
-        return Said("", [(f"call_{len(body['input'])}", name, arguments)])
-    return Said(f"said: {text}")
+        return FakeReply("", [(f"call_{len(body['input'])}", name, arguments)])
+    return FakeReply(f"said: {text}")
 
 
 async def by_the_rules(call: Call) -> None:

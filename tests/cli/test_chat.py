@@ -21,8 +21,8 @@ from tests.cli.conftest import (
     stopped_while_shouting,
 )
 from tests.services.model.mock_server import refuses, stalls, streams
-from tests.services.model.streams import Said, responses_events
-from twelvefold.cli.chat import _welcome
+from tests.services.model.streams import FakeReply, responses_events
+from twelvefold.cli.chat.command import _welcome
 from twelvefold.config import Settings
 from twelvefold.observe.escape import is_visible
 
@@ -132,7 +132,7 @@ def test_the_commands_of_a_conversation(here: Path) -> None:
 def test_a_turn_that_failed_is_told_and_the_conversation_goes_on(
     shop: ModelServer, here: Path
 ) -> None:
-    shop.will(refuses(400), streams(responses_events(Said("better now"))))
+    shop.will(refuses(400), streams(responses_events(FakeReply("better now"))))
 
     done = child(here, "chat", said="one\ntwo\n")
 
@@ -243,7 +243,7 @@ def test_at_a_terminal_one_talks_approves_and_leaves(here: Path) -> None:
 @pytest.mark.usefixtures("shop")
 def test_at_a_terminal_what_nobody_expected_is_a_sentence(here: Path) -> None:
     with (here / "shop.py").open("a") as file:
-        file.write("import twelvefold.cli.chat as chat\nchat.default_workflow = None\n")
+        file.write("import twelvefold.cli.chat.command as chat\nchat.default_workflow = None\n")
 
     with terminal(here) as screen:
         said = screen.until("LOG_LEVEL=error shows how it came to it")
@@ -260,8 +260,8 @@ def test_the_first_line_tells_no_password() -> None:
 def test_ctrl_c_ends_the_turn_and_keeps_the_conversation(
     shop: ModelServer, here: Path, tw: Twelvefold
 ) -> None:
-    begun = responses_events(Said("a reply that never ends"))[:5]
-    shop.will(stalls(begun), streams(responses_events(Said("here again"))))
+    begun = responses_events(FakeReply("a reply that never ends"))[:5]
+    shop.will(stalls(begun), streams(responses_events(FakeReply("here again"))))
     with terminal(here) as screen:
         screen.until("/help")
         screen.type("hello\r")
@@ -295,7 +295,7 @@ def test_ctrl_c_while_a_tool_is_in_its_transaction_says_what_it_waits_for(
 
 
 def test_a_chat_told_to_stop_gives_its_run_back(shop: ModelServer, here: Path) -> None:
-    shop.will(stalls(responses_events(Said("a reply that never ends"))[:5]))
+    shop.will(stalls(responses_events(FakeReply("a reply that never ends"))[:5]))
     with terminal(here) as screen:
         screen.until("/help")
         screen.type("hello\r")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Twelvefold, child
+from twelvefold.factors.harness import Result
 from twelvefold.factors.registry import FACTORS
-from twelvefold.factors.witness import Result, Row
+from twelvefold.factors.runner import FactorResult
 
 SIXTH, TENTH = FACTORS[5], FACTORS[9]
 
@@ -18,13 +19,13 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
     """What comes of VI and X; no check is run."""
     results: list[Result] = ["pass", "not claimed"]
 
-    async def prove(*_: object) -> Sequence[Row]:
+    async def run_checks(*_: object) -> Sequence[FactorResult]:
         return [
-            Row(SIXTH, results[0], ("two turns", "and the same text"), 1.234),
-            Row(TENTH, results[1], ("not claimed: it is SQLite",), 0.5),
+            FactorResult(SIXTH, results[0], ("two turns", "and the same text"), 1.234),
+            FactorResult(TENTH, results[1], ("not claimed: it is SQLite",), 0.5),
         ]
 
-    monkeypatch.setattr("twelvefold.cli.factors.prove", prove)
+    monkeypatch.setattr("twelvefold.cli.factors.run_checks", run_checks)
     return results
 
 
@@ -76,7 +77,7 @@ def test_a_number_that_is_no_factor_is_bad_usage(here: Path, tw: Twelvefold) -> 
     done = tw("factors", "XIII")
 
     assert (done.status, done.out) == (2, "")
-    assert "there is no factor XIII; there are I to XII" in done.err
+    assert "unknown factor XIII; use I to XII" in done.err
 
 
 def test_the_checks_work_on_the_embedded_database(here: Path) -> None:
@@ -84,7 +85,7 @@ def test_the_checks_work_on_the_embedded_database(here: Path) -> None:
 
     turns, parity = (json.loads(line) for line in done.out.splitlines())
     assert (done.status, turns["factor"], turns["result"]) == (0, "VI", "pass"), done.out + done.err
-    assert "two web processes answered 4 turns" in turns["evidence"][0]
+    assert "two web processes alternately answered 4 turns" in turns["evidence"][0]
     assert (parity["factor"], parity["result"]) == ("X", "not claimed")
-    assert "finds nothing unfit" in parity["evidence"][0]
+    assert "found no error" in parity["evidence"][0]
     assert {path.name for path in here.iterdir()} <= {"shop.py", "__pycache__"}

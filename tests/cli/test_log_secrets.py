@@ -162,7 +162,7 @@ workflow = Workflow(
 NAMES = re.findall(r"^(?:async )?def (\w+)\((?:tx: Transaction, )?what: str\)", TOOLS, re.M)
 
 
-class Asked:
+class RequestOptions:
     """The model: it calls the tools, and refuses prompts in words that quote them."""
 
     def __init__(self) -> None:
@@ -255,7 +255,7 @@ def test_no_secret_gets_into_the_log(
     here: Path, model: ModelServer, kind: str, format: str, level: str
 ) -> None:
     (here / "shop.py").write_text(TOOLS)
-    model.will(Asked())
+    model.will(RequestOptions())
     with mail_server() as sink, empty_database(kind, here) as url:
         environ = {
             "DATABASE_URL": url,
@@ -280,7 +280,7 @@ def test_no_secret_gets_into_the_log(
     assert key not in logged
     assert CANARY in journal  # where the message of an exception is
     for event in (
-        *("tool_raised", "mail_dead", "model_asked_again", "request_malformed"),
+        *("tool_raised", "mail_dead", "model_request_retried", "request_malformed"),
         *("thread_failed", "ignored_exception", "python_warning"),
         *("Task exception was never retrieved", "Exception in callback", "it failed: ValueError"),
     ):

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Twelvefold, child, child_environ
 from twelvefold import __version__
+from twelvefold.cli.command import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, complaint
 from twelvefold.cli.main import CLOSED_PIPE
-from twelvefold.cli.process import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, complaint
 from twelvefold.errors import (
     Conflict,
     LeaseLost,
@@ -155,7 +155,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("twelvefold.cli.process.open_services", broken)
+    monkeypatch.setattr("twelvefold.cli.command.open_services", broken)
 
     done = tw("runs", "list")
 

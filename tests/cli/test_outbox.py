@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ
 from tests.smtp_sink import Sink
-from twelvefold.core.ports import Letter, Store
+from twelvefold.core.ports import OutboxMessage, Store
 from twelvefold.services.store import open_store
 
 URL = "sqlite:///twelvefold.db"
@@ -39,11 +39,11 @@ def post(*names: str) -> None:
     asyncio.run(_with_store(work))
 
 
-def letters() -> list[Letter]:
-    async def work(store: Store) -> list[Letter]:
+def letters() -> list[OutboxMessage]:
+    async def work(store: Store) -> list[OutboxMessage]:
         return await store.letters(limit=100)
 
-    found: list[Letter] = asyncio.run(_with_store(work))
+    found: list[OutboxMessage] = asyncio.run(_with_store(work))
     return found
 
 

@@ -24,6 +24,7 @@ from tests.builders import (
     succeeded,
     user,
 )
+from twelvefold.cli.chat.screen import Terminal
 from twelvefold.cli.output import (
     Style,
     arguments_text,
@@ -35,7 +36,6 @@ from twelvefold.cli.output import (
     when,
     writer,
 )
-from twelvefold.cli.screen import Terminal
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Event
 from twelvefold.core.schema import BadArguments

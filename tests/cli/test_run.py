@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
-from tests.services.model.mock_server import drops, refuses, streams
-from tests.services.model.streams import Said, responses_events
+from tests.services.model.mock_server import refuses, streams
+from tests.services.model.streams import FakeReply, responses_events
 
 DEAF = '''
 """A workflow whose tool does not hear that it is to stop."""
@@ -149,7 +149,7 @@ def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: 
 def test_a_model_that_says_nothing_fails_the_run_with_a_sentence(
     shop: ModelServer, tw: Twelvefold
 ) -> None:
-    shop.will(*[streams(responses_events(Said(""))) for _ in range(4)])
+    shop.will(*[streams(responses_events(FakeReply(""))) for _ in range(4)])
 
     done = tw("run", "hello")
 
@@ -162,7 +162,7 @@ def test_a_run_whose_key_is_refused_goes_on_with_another(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "an-old-key")
     refusal = refuses(401, {"message": "Incorrect API key", "code": "invalid_api_key"})
-    shop.will(refusal, streams(responses_events(Said("You are in."))))
+    shop.will(refusal, streams(responses_events(FakeReply("You are in."))))
 
     stopped = tw("run", "hello")
 
@@ -177,8 +177,7 @@ def test_a_run_whose_key_is_refused_goes_on_with_another(
 def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.services.model.openai._LONGEST_BACKOFF_S", 0.01)
-    shop.will(drops())
+    shop.will(refuses(503, headers={"retry-after-ms": "1"}))
 
     stopped = tw("run", "hello")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Twelvefold, child_environ
 from twelvefold.cli.runs import tokens_text
 from twelvefold.core.events import Usage
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("shop")
 

@@ -21,7 +21,7 @@ from twelvefold.admin.keys import create_key
 from twelvefold.core.events import Item
 from twelvefold.core.ports import SCOPES, Store
 from twelvefold.services.model.demo import rules
-from twelvefold.services.model.wire import function_call, message, text_of
+from twelvefold.services.model.items import function_call, message, text_of
 from twelvefold.services.store import open_store
 
 WORKFLOWS = "twelvefold.workflows.enrolment.workflow:workflow,tests.conformance.refunds:workflow"

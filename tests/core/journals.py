@@ -41,10 +41,10 @@ from twelvefold.core.decide import (
     decide,
 )
 from twelvefold.core.events import Event, ReplyEnd
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import BadCall, Workflow, tool
+from twelvefold.core.workflow import RejectedCall, Workflow, tool
 
 T = TypeVar("T")
 LIMITS = Limits(max_steps=4)
@@ -168,8 +168,8 @@ def _call(dice: Dice) -> dict[str, object]:
     )
 
 
-def _answer(admitted: Admitted | BadCall, call: Call, dice: Dice) -> Event:
-    if isinstance(admitted, BadCall):
+def _answer(admitted: ValidCall | RejectedCall, call: Call, dice: Dice) -> Event:
+    if isinstance(admitted, RejectedCall):
         return failed(call.id, call.tool, admitted.failure)
     good = succeeded(call.id, call.tool, "so it is. " * dice.one_of((0, 1, 100)))
     bad: tuple[Event, ...] = (refused(call.id, call.tool), failed(call.id, call.tool))

@@ -27,8 +27,8 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import BYTES_PER_TOKEN, Compacted, build_request
-from twelvefold.core.conversation import RESULT
+from twelvefold.core.conversation.sendable import NO_RESULT
+from twelvefold.core.conversation.turns import RESULT
 from twelvefold.core.events import (
     Event,
     Item,
@@ -39,9 +39,9 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
-from twelvefold.core.sendable import NO_RESULT
+from twelvefold.core.request import BYTES_PER_TOKEN, Compacted, build_request
+from twelvefold.core.request_options import NO_PARAMETERS
 from twelvefold.core.thread import Thread
-from twelvefold.core.wishes import NO_PARAMETERS
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import RequestError
 

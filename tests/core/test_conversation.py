@@ -21,9 +21,9 @@ from tests.builders import (
     thread,
     user,
 )
-from twelvefold.core.answers import UNKNOWN
-from twelvefold.core.conversation import NOT_RUN, Turn
-from twelvefold.core.events import Asked, Event, Item, ReplyEnd, RunStarted, encode
+from twelvefold.core.conversation.call_results import UNKNOWN
+from twelvefold.core.conversation.turns import NOT_RUN, Turn
+from twelvefold.core.events import Event, Item, ReplyEnd, RequestOptions, RunStarted, encode
 
 
 def turns(*events: Event) -> list[Turn]:
@@ -163,7 +163,7 @@ def test_a_tool_of_the_caller_s_may_come_with_an_answer_or_be_there_before(late:
         called("refund"),
         approval_asked(),
     ]
-    answer = allowed(asked=Asked(tools=(WEATHER,)) if late else None)
+    answer = allowed(options=RequestOptions(tools=(WEATHER,)) if late else None)
     story += [answer, succeeded("2.0"), replied(function_call("get_weather", "c1")), finished()]
 
     items = all_items(*story, asked("so?", output("c1", "sunny")))
@@ -252,9 +252,9 @@ def test_a_callers_tools_are_no_part_of_the_conversation() -> None:
 
 def test_nor_are_those_that_come_with_an_answer() -> None:
     story = (asked(), called("refund"), approval_asked())
-    long = Asked(tools=(own_tool("x", description="long " * 100),))
+    long = RequestOptions(tools=(own_tool("x", description="long " * 100),))
 
-    assert turns(*story, allowed(asked=long))[0].size < turns(*story, allowed())[0].size + 100
+    assert turns(*story, allowed(options=long))[0].size < turns(*story, allowed())[0].size + 100
 
 
 # --- items put in and taken out

@@ -32,10 +32,10 @@ from twelvefold.core.decide import (
     decide,
 )
 from twelvefold.core.events import Event
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import fold
-from twelvefold.core.workflow import BadCall, Workflow, tool
+from twelvefold.core.workflow import RejectedCall, Workflow, tool
 
 LIMITS = Limits()
 
@@ -182,7 +182,7 @@ def group(*events: Event, limits: Limits) -> list[str]:
     assert isinstance(found, RunTools)
     assert len(found.calls) == len(found.pending)
     return [
-        one.tool.name if isinstance(one, Admitted) else f"{one.tool}: {one.failure}"
+        one.tool.name if isinstance(one, ValidCall) else f"{one.tool}: {one.failure}"
         for one in found.calls
     ]
 
@@ -220,7 +220,7 @@ def test_the_model_reads_what_to_do_in_place_of_so_many_calls() -> None:
 
     assert isinstance(found, RunTools)
     problem = "not run: a reply may have at most 1 tool calls; call again in smaller groups"
-    assert found.calls == (BadCall("not_open", "buy", "{}", (problem,)),)
+    assert found.calls == (RejectedCall("not_open", "buy", "{}", (problem,)),)
     assert found.all_pending
 
 

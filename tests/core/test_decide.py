@@ -43,10 +43,10 @@ from twelvefold.core.decide import (
     in_doubt,
 )
 from twelvefold.core.events import Event, ModelReplied, ReplyEnd, ToolFailed, ToolSucceeded
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.thread import fold
-from twelvefold.core.workflow import BadCall, Workflow, tool
+from twelvefold.core.workflow import RejectedCall, Workflow, tool
 
 LIMITS = Limits()
 
@@ -125,7 +125,7 @@ def tools_run(*events: Event, interrupted: bool = False) -> list[str]:
     found = decision(*events, interrupted=interrupted)
     assert isinstance(found, RunTools)
     return [
-        one.tool.name if isinstance(one, Admitted) else f"{one.tool}: {one.failure}"
+        one.tool.name if isinstance(one, ValidCall) else f"{one.tool}: {one.failure}"
         for one in found.calls
     ]
 
@@ -157,7 +157,7 @@ def test_a_call_is_run() -> None:
     call = open_call("look")
 
     assert decision(asked(), called("look")) == RunTools(
-        (Admitted(call, look, {}),), (call,), all_pending=True
+        (ValidCall(call, look, {}),), (call,), all_pending=True
     )
 
 
@@ -223,7 +223,7 @@ def test_arguments_that_do_not_fit_are_an_answer_not_a_call() -> None:
 
     assert isinstance(found, RunTools)
     (bad,) = found.calls
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert (bad.failure, bad.problems) == ("arguments", ("code: Extra inputs are not permitted",))
 
 
@@ -398,7 +398,7 @@ def test_calls_are_run_from_the_first_that_is_pending(events: Sequence[Event]) -
         assert found.pending == told.pending[:count]
         assert found.all_pending == (count == len(told.pending))
         traceless = {"readonly", "pure"}
-        effects = [one.tool.effect for one in found.calls if isinstance(one, Admitted)]
+        effects = [one.tool.effect for one in found.calls if isinstance(one, ValidCall)]
         assert count == 1 or traceless.issuperset(effects)
 
 
@@ -438,7 +438,7 @@ def test_a_limit_of_calls_is_looked_at_before_each() -> None:
     assert tools_run(*story) == ["look"]
     told = decision(*story, succeeded("2.0", "look"))
     assert isinstance(told, RunTools)
-    assert isinstance(told.calls[0], BadCall)
+    assert isinstance(told.calls[0], RejectedCall)
     assert told.calls[0].failure == "not_open"
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from tests.builders import assistant, function_call, output, user
+from twelvefold.core.conversation.external_items import for_model, replied_for_model
 from twelvefold.core.events import Item
-from twelvefold.core.foreign import for_model, replied_for_model
 
 MCP_CALL: Item = {
     "type": "mcp_call",

@@ -15,10 +15,10 @@ from tests.builders import (
     thread,
 )
 from twelvefold.core.events import Event
-from twelvefold.core.gates import Admitted, admit, needs_approval, open_tools, why_closed
+from twelvefold.core.gates import ValidCall, needs_approval, open_tools, validate_call, why_closed
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call
-from twelvefold.core.workflow import Approval, BadCall, Tool, Workflow, tool
+from twelvefold.core.workflow import Approval, RejectedCall, Tool, Workflow, tool
 
 
 @tool
@@ -64,16 +64,16 @@ def offered(*events: Event) -> list[str]:
     return [one.name for one in open_tools(thread(asked(), *events), WORKFLOW)]
 
 
-def admitted(call: Call, *events: Event) -> Admitted | BadCall:
-    return admit(thread(asked(), *events), WORKFLOW, call)
+def admitted(call: Call, *events: Event) -> ValidCall | RejectedCall:
+    return validate_call(thread(asked(), *events), WORKFLOW, call)
 
 
-def closed(tool: Tool, *events: Event) -> BadCall:
+def closed(tool: Tool, *events: Event) -> RejectedCall:
     """What admitting a call of a tool says that is closed, listed or not."""
     told = thread(asked(), *events)
     assert tool not in open_tools(told, WORKFLOW)
-    bad = admit(told, WORKFLOW, open_call(tool.name))
-    assert isinstance(bad, BadCall)
+    bad = validate_call(told, WORKFLOW, open_call(tool.name))
+    assert isinstance(bad, RejectedCall)
     assert bad.failure == "not_open"
     assert bad.problems == (why_closed(told, tool),)
     return bad
@@ -89,7 +89,7 @@ def test_a_tool_is_open_after_all_that_it_requires_succeeded() -> None:
     assert closed(enrol).problems == ("enrol can be called only after look succeeded",)
     assert closed(enrol, looked).problems == ("enrol can be called only after pay succeeded",)
     assert "enrol" in offered(looked, paid)
-    assert isinstance(admitted(open_call("enrol"), looked, paid), Admitted)
+    assert isinstance(admitted(open_call("enrol"), looked, paid), ValidCall)
 
 
 def test_what_succeeded_in_an_earlier_run_opens_a_tool_too() -> None:
@@ -106,13 +106,13 @@ def test_a_tool_is_open_after_one_of_its_refusals() -> None:
     assert closed(advise).problems == ("advise can be called only after enrol or pay refused",)
     assert closed(advise, succeeded("2.0", "pay"))
     assert "advise" in offered(refused("2.0", "pay"))
-    assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), Admitted)
+    assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), ValidCall)
 
 
 def test_a_tool_that_may_succeed_once_closes_when_it_did() -> None:
     again = closed(welcome, succeeded("2.0", "welcome"), finished(), asked())
 
-    assert again.problems == ("welcome has succeeded already and can be called only once",)
+    assert again.problems == ("welcome has succeeded and can be called only once",)
     assert "welcome" in offered(refused("2.0", "welcome"))
 
 
@@ -121,7 +121,7 @@ def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
 
     assert "guess" in offered(twice[0])
     assert closed(guess, *twice).problems == (
-        "guess has been called 2 times already, which is all it may be",
+        "guess has been called 2 times, which is the maximum",
     )
     assert "guess" in offered(*twice, finished(), asked())
 
@@ -135,11 +135,11 @@ def test_an_outcome_that_nobody_knows_opens_nothing() -> None:
 def test_a_call_is_admitted_with_its_arguments() -> None:
     call = open_call("look", arguments='{"code":"CR-1"}')
 
-    assert admitted(call) == Admitted(call, look, {"code": "CR-1"})
+    assert admitted(call) == ValidCall(call, look, {"code": "CR-1"})
 
 
 def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
-    assert admitted(open_call("lok")) == BadCall(
+    assert admitted(open_call("lok")) == RejectedCall(
         "unknown_tool",
         "lok",
         "{}",
@@ -149,9 +149,9 @@ def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
 
 
 def test_a_workflow_without_tools_has_none_to_offer() -> None:
-    bad = admit(thread(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
+    bad = validate_call(thread(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert bad.problems == ("there is no tool 'look'; there are none now",)
 
 
@@ -160,7 +160,7 @@ def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
 
     bad = admitted(again)
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert (bad.failure, bad.arguments) == ("repeated", '{"code":"A"}')
     assert bad.problems == ("call id 'c1' came twice in one reply; only the first call was run",)
 
@@ -168,7 +168,7 @@ def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
 def test_arguments_that_do_not_fit_are_told_all_at_once() -> None:
     bad = admitted(open_call("look", arguments='{"cod":"CR-1","x":1}'))
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert bad.failure == "arguments"
     assert bad.problems == (
         "code: Field required",
@@ -203,16 +203,16 @@ def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
         """Pay it back."""
         return ""
 
-    call = Admitted(open_call("refund"), refund, {"amount": amount})
+    call = ValidCall(open_call("refund"), refund, {"amount": amount})
 
     assert needs_approval(call) is asks
 
 
-def wanted(**wishes: Any) -> tuple[list[str], Admitted | BadCall]:
+def wanted(**wishes: Any) -> tuple[list[str], ValidCall | RejectedCall]:
     """What is offered in a run with these wishes, and what comes of calling `pay` in it."""
     told = thread(asked(**wishes))
     offered = [one.name for one in open_tools(told, WORKFLOW)]
-    return offered, admit(told, WORKFLOW, open_call("pay"))
+    return offered, validate_call(told, WORKFLOW, open_call("pay"))
 
 
 def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
@@ -221,29 +221,27 @@ def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
     for choice, names in ((only_look, ["look"]), ("none", [])):
         offered, bad = wanted(tool_choice=choice)
         assert offered == names
-        assert isinstance(bad, BadCall)
+        assert isinstance(bad, RejectedCall)
         assert (bad.failure, bad.problems) == (
             "not_open",
-            ("pay cannot be called in this turn; the caller has not allowed it",),
+            ("pay cannot be called in this turn; the caller's tool_choice excludes it",),
         )
 
 
 def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
     told = thread(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
 
-    bad = admit(told, WORKFLOW, open_call("pay"))
+    bad = validate_call(told, WORKFLOW, open_call("pay"))
 
     assert open_tools(told, WORKFLOW) == ()
-    assert isinstance(bad, BadCall)
-    assert bad.problems == (
-        "2 tools have been called in this turn already, which is all that may be",
-    )
+    assert isinstance(bad, RejectedCall)
+    assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
     assert wanted(max_tool_calls=0)[0] == []
-    assert isinstance(wanted(max_tool_calls=1)[1], Admitted)
+    assert isinstance(wanted(max_tool_calls=1)[1], ValidCall)
 
 
 def test_tools_of_the_callers_own_are_there_too() -> None:
-    bad = admit(thread(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time"))
+    bad = validate_call(thread(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time"))
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert bad.offered == ("look", "pay", "welcome", "guess", "get_time")

@@ -1,9 +1,9 @@
 from tests.builders import asked, entries
-from twelvefold.core.ports import CallKey, Listener, Silence, ToolSpec
+from twelvefold.core.ports import CallKey, Listener, NullListener, ToolSpec
 
 
 def test_silence_hears_everything_and_does_nothing() -> None:
-    silence: Listener = Silence()
+    silence: Listener = NullListener()
 
     silence.text("hello")
     silence.restarted("the reply was cut off")

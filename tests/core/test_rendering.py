@@ -22,7 +22,7 @@ from pydantic import BaseModel, RootModel
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from twelvefold.core.rendering import rendered
+from twelvefold.core.conversation.rendering import rendered
 
 DAY = date(2026, 11, 5)
 

@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import assistant, function_call, output, user
+from twelvefold.core.conversation.sendable import (
+    NO_RESULT,
+    NO_TEXT,
+    NOT_RUN,
+    name_for,
+    object_text,
+    sendable,
+)
 from twelvefold.core.events import Item
-from twelvefold.core.sendable import NO_RESULT, NO_TEXT, NOT_RUN, name_for, object_text, sendable
 
 REASONING: Item = {"type": "reasoning", "id": "rs_1", "summary": []}
 

@@ -28,7 +28,7 @@ from tests.builders import (
     thread,
 )
 from tests.core.journals import journals, scrambled
-from twelvefold.core.events import Asked, Event, Failure, ReplyEnd
+from twelvefold.core.events import Event, Failure, ReplyEnd, RequestOptions
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, CallState, Thread, fold
 
@@ -111,10 +111,10 @@ def test_a_reply_that_was_cut_short_leaves_no_call(ended: ReplyEnd) -> None:
     [
         ([], "open"),
         ([approval_asked()], "asked"),
-        ([approval_asked(), allowed()], "cleared"),
+        ([approval_asked(), allowed()], "approved"),
         ([approval_asked(), denied()], "asked"),
         ([outcome_unknown()], "unknown"),
-        ([outcome_unknown(), settled(how="retry")], "cleared"),
+        ([outcome_unknown(), settled(how="retry")], "approved"),
         ([outcome_unknown(), settled(how="done")], "unknown"),
         ([outcome_unknown(), settled(how="failed")], "unknown"),
     ],
@@ -127,10 +127,10 @@ def test_what_a_person_says_of_a_call_is_its_state(
 
 def test_who_allows_a_call_may_ask_otherwise_from_there_on() -> None:
     before = (asked("refund it", instructions="Be kind."), called("refund"), approval_asked())
-    otherwise = Asked(instructions="Be brief.")
+    otherwise = RequestOptions(instructions="Be brief.")
 
-    assert thread(*before, allowed()).asked == Asked(instructions="Be kind.")
-    assert thread(*before, allowed(asked=otherwise)).asked == otherwise
+    assert thread(*before, allowed()).options == RequestOptions(instructions="Be kind.")
+    assert thread(*before, allowed(options=otherwise)).options == otherwise
 
 
 @pytest.mark.parametrize("state", [approval_asked(), outcome_unknown()])
@@ -184,7 +184,7 @@ def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
 
     told = fold(journal)
 
-    assert told.past.entries == journal[:3]
+    assert told.history.entries == journal[:3]
     assert told.latest == journal[3:]
     assert told.entries == journal
     assert (told.run, told.head) == (2, 5)
@@ -193,8 +193,8 @@ def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
 def test_the_past_tells_its_turns_once() -> None:
     told = thread(asked("one"), said(), finished(), asked("two"))
 
-    assert [turn.items[0]["content"] for turn in told.past.turns] == ["one"]
-    assert told.past.turns is told.past.turns
+    assert [turn.items[0]["content"] for turn in told.history.turns] == ["one"]
+    assert told.history.turns is told.history.turns
 
 
 def test_whoever_takes_a_run_over_does_not_know_until_the_next_entry() -> None:
@@ -261,7 +261,7 @@ def test_calls_of_the_callers_own_tools_wait_behind_all_others() -> None:
 def test_a_caller_has_its_tools_for_one_run() -> None:
     told = thread(asked(tools=(own_tool("get_time"),)), said(), finished(), asked())
 
-    assert told.asked == asked().asked
+    assert told.options == asked().options
 
 
 def test_a_callers_tool_that_it_does_not_allow_is_not_left_to_it() -> None:
@@ -278,7 +278,7 @@ def test_what_is_put_in_and_taken_out_changes_no_run() -> None:
     changed = thread(*ONE_RUN, added(), removed("2"))
 
     assert (changed.status, changed.run, changed.head) == (over.status, over.run, over.head + 2)
-    assert thread(*ONE_RUN, added(), removed("2"), asked()).past.entries == changed.entries
+    assert thread(*ONE_RUN, added(), removed("2"), asked()).history.entries == changed.entries
 
 
 def test_a_thread_that_begins_with_what_was_put_in_has_no_run() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
-from twelvefold.core.workflow import BadCall, Effect, Tool, Workflow, explain, tool
+from twelvefold.core.workflow import Effect, RejectedCall, Tool, Workflow, explain, tool
 from twelvefold.errors import WorkflowError
 
 
@@ -247,7 +247,7 @@ def test_a_function_that_was_not_made_a_tool_is_refused() -> None:
 
 
 def test_a_call_that_never_reached_its_tool_is_explained_with_all_that_is_wrong() -> None:
-    bad = BadCall("arguments", "enrol", "{}", ("code: Field required", "seats: not a number"))
+    bad = RejectedCall("arguments", "enrol", "{}", ("code: Field required", "seats: not a number"))
 
     assert explain(bad) == "Error: code: Field required; seats: not a number"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.stage import LIMITS, SCHEMA, Stage, fast_directory, staged
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 
 @pytest.fixture(scope="session")
@@ -40,19 +40,19 @@ def frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twelvefold.engine.patience.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.patience.LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr("twelvefold.engine.retry.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.retry.LONGEST_PAUSE_S", 0.002)
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For stories in which the database stays away."""
-    monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
+    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.05)
     monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.05)
 
 
 @pytest.fixture
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """For stories of replies that are read while they come in."""
-    monkeypatch.setattr("twelvefold.engine.draft.PIECE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.draft.AGAIN_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.PIECE_S", 0.001)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.AGAIN_S", 0.001)

@@ -10,7 +10,7 @@ from tests.engine.stage import Stage
 from twelvefold.core.events import Entry, Event, ModelReplied
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Delta, Store
-from twelvefold.engine.draft import only_text
+from twelvefold.engine.delta_writer import only_text
 
 Told = tuple[object, ...]
 

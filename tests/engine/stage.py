@@ -19,10 +19,10 @@ from typing import Any
 from tests.builders import user
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
-    PLAIN,
-    Asked,
+    DEFAULT_OPTIONS,
     Entry,
     Event,
+    RequestOptions,
     RunStarted,
     ToolError,
     ToolFailed,
@@ -38,24 +38,24 @@ from twelvefold.core.ports import (
     Model,
     ModelReply,
     ModelRequest,
+    NullListener,
     Principal,
     ReadOnly,
     RunRecord,
-    Silence,
     StepTransaction,
     ThreadRecord,
     Transaction,
 )
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
 LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
@@ -277,7 +277,7 @@ class FixedIds:
 
 
 @dataclass
-class Heard:
+class RecordingListener:
     """A listener that remembers. `rings` counts how often there was something new to read."""
 
     entries: list[Entry] = field(default_factory=list)
@@ -373,21 +373,21 @@ async def start(
     services: Services,
     text: str = "a lamp, please",
     thread: ThreadId | None = None,
-    asked: Asked = PLAIN,
-) -> Driven:
+    options: RequestOptions = DEFAULT_OPTIONS,
+) -> HeldRun:
     return await start_run(
-        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, asked=asked
+        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, options=options
     )
 
 
 async def driven(services: Services, listener: Listener | None = None) -> Outcome:
     """A new run, driven to rest."""
-    return await drive(services, await start(services), listener or Silence())
+    return await drive(services, await start(services), listener or NullListener())
 
 
 async def resumed(services: Services, run: RunId) -> Outcome:
     """A run that another process left, driven to rest."""
-    return await drive(services, await take(services, run), Silence())
+    return await drive(services, await take(services, run), NullListener())
 
 
 def after_start(events: Sequence[Event]) -> list[Event]:

@@ -16,11 +16,11 @@ from tests.builders import (
     settled,
     succeeded,
 )
-from tests.engine.stage import Heard, Stage, Trouble, after_start, cut_off, start
+from tests.engine.stage import RecordingListener, Stage, Trouble, after_start, cut_off, start
 from twelvefold.core.events import Event, ModelReplied
-from twelvefold.core.ports import Append, Silence, StepTransaction
-from twelvefold.engine.append import Driven, append, caught_up, write
+from twelvefold.core.ports import Append, NullListener, StepTransaction
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import HeldRun, append, caught_up, write
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StaleRun, StoreUnavailable
 
@@ -29,26 +29,26 @@ LOST = "after a step's commit"
 LOAD = "before a load"
 
 
-async def wrote(services: Services, driven: Driven, *events: Event) -> Driven:
+async def wrote(services: Services, driven: HeldRun, *events: Event) -> HeldRun:
     receive(driven, *events)
-    return await write(services, driven, Silence(), events)
+    return await write(services, driven, NullListener(), events)
 
 
-def receive(driven: Driven, *events: Event) -> None:
+def receive(driven: HeldRun, *events: Event) -> None:
     """Count the replies among these events as received, as a step does."""
     for event in events:
         if isinstance(event, ModelReplied):
             driven.unrecorded.usage += event.usage
 
 
-async def taken_over(stage: Stage, driven: Driven) -> Driven:
+async def taken_over(stage: Stage, driven: HeldRun) -> HeldRun:
     """The run in the hands of another process, which found it left alone."""
     await stage.let_leases_run_out()
     return await take(stage.process(), driven.run)
 
 
 async def test_what_is_written_stands_in_the_journal_and_is_told(stage: Stage) -> None:
-    services, heard = stage.process(), Heard()
+    services, heard = stage.process(), RecordingListener()
     driven = await start(services)
 
     after = await write(services, driven, heard, [said("One."), finished()], "completed")
@@ -65,7 +65,7 @@ async def test_a_run_is_stored_with_what_it_cost_and_why_it_failed(stage: Stage)
 
     events: list[Event] = [said(), finished("failed")]
     receive(driven, *events)
-    last = await write(services, driven, Silence(), events, "failed", error="no such model")
+    last = await write(services, driven, NullListener(), events, "failed", error="no such model")
 
     record = await stage.record(driven.run)
     assert (record.status, record.error, record.leased) == ("failed", "no such model", False)
@@ -97,7 +97,7 @@ async def test_a_step_is_done_once_however_often_the_database_is_away(
     stage: Stage, places: Sequence[str]
 ) -> None:
     services = stage.process(trouble=Trouble(cut_off, places=places, times=3))
-    driven, heard = await start(services), Heard()
+    driven, heard = await start(services), RecordingListener()
 
     first = await write(services, driven, heard, [said("One.")])
     last = await write(services, first, heard, [said("Two."), finished()], "completed")
@@ -119,7 +119,7 @@ async def test_a_step_that_comes_out_otherwise_at_each_try_is_told_as_it_was_com
     services = stage.process(trouble=Trouble(cut_off, places=["behind the fence", LOST], times=2))
     driven = await start(services)
 
-    after = await append(services, driven, Silence(), 1, body)
+    after = await append(services, driven, NullListener(), 1, body)
 
     assert after.thread.entries[-1].event == succeeded("1.0", "roll", "one")
     assert after.thread.entries == await stage.entries(driven.run)
@@ -150,7 +150,7 @@ async def test_a_commit_that_comes_late_is_known_for_an_earlier_try(
 
     monkeypatch.setattr(services.store, "append", late)
 
-    after = await append(services, driven, Silence(), 1, body)
+    after = await append(services, driven, NullListener(), 1, body)
 
     assert after.thread.entries[-1].event == succeeded("1.0", "roll", "one")
 
@@ -158,7 +158,7 @@ async def test_a_commit_that_comes_late_is_known_for_an_earlier_try(
 async def test_what_others_have_gone_on_from_was_done(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services, heard = stage.process(), Heard()
+    services, heard = stage.process(), RecordingListener()
     driven = await start(services)
     append_here = services.store.append
 
@@ -209,7 +209,7 @@ async def test_a_database_that_stays_away_is_given_up_when_patience_ends(stage: 
     driven = await start(services)
 
     with pytest.raises(StoreUnavailable, match="the database cannot be reached"):
-        await write(services, driven, Silence(), [said()], patience_s=0.01)
+        await write(services, driven, NullListener(), [said()], timeout_s=0.01)
 
 
 async def test_of_two_drivers_one_writes_and_the_other_has_written_nothing(stage: Stage) -> None:
@@ -225,7 +225,7 @@ async def test_of_two_drivers_one_writes_and_the_other_has_written_nothing(stage
     lost, won = (one, other) if isinstance(one, BaseException) else (other, one)
     assert isinstance(lost, StaleRun)
     assert str(lost) == f"run {driven.run}: expected entry 1, found 2"
-    assert isinstance(won, Driven)
+    assert isinstance(won, HeldRun)
     assert won.thread.entries == await stage.entries(driven.run)
 
 
@@ -247,7 +247,7 @@ async def test_a_run_that_is_to_be_cancelled_takes_nothing_but_its_end(stage: St
 
     with pytest.raises(CancelAsked):
         await wrote(services, driven, said())
-    await write(services, driven, Silence(), [finished("cancelled")], "cancelled")
+    await write(services, driven, NullListener(), [finished("cancelled")], "cancelled")
 
     assert after_start(await stage.journal(driven.run)) == [finished("cancelled")]
 
@@ -261,14 +261,14 @@ async def test_what_a_body_raises_undoes_what_it_wrote(stage: Stage) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await append(services, driven, Silence(), 1, body)
+        await append(services, driven, NullListener(), 1, body)
 
     assert await stage.bought() == []
     assert after_start(await stage.journal(driven.run)) == []
 
 
 async def test_a_run_catches_up_with_what_was_committed_behind_its_back(stage: Stage) -> None:
-    services, heard = stage.process(), Heard()
+    services, heard = stage.process(), RecordingListener()
     driven = await start(services)
     ahead = await wrote(services, driven, called("look"), succeeded("2.0", "look"))
     receive(driven, called("look"))  # the commit's answer was lost
@@ -280,10 +280,10 @@ async def test_a_run_catches_up_with_what_was_committed_behind_its_back(stage: S
 async def test_a_run_does_not_catch_up_with_the_next_one(stage: Stage) -> None:
     services = stage.process()
     driven = await start(services)
-    await write(services, driven, Silence(), [said(), finished()], "completed")
+    await write(services, driven, NullListener(), [said(), finished()], "completed")
     await start(services, thread=driven.run.thread)
 
-    caught = await caught_up(services, driven, Silence())
+    caught = await caught_up(services, driven, NullListener())
 
     assert [entry.event for entry in caught.thread.latest[1:]] == [said(), finished()]
 

@@ -22,12 +22,12 @@ from tests.engine.stage import (
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Event,
     ItemsAdded,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    RequestOptions,
     RunFinished,
     RunStarted,
     Settlement,
@@ -35,9 +35,8 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId, RunId, ThreadId
-from twelvefold.core.ports import Principal, Silence, ThreadRecord
+from twelvefold.core.ports import NullListener, Principal, ThreadRecord
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.append import Driven, write
 from twelvefold.engine.commands import (
     INPUT_BYTES,
     answer,
@@ -49,6 +48,7 @@ from twelvefold.engine.commands import (
     start_run,
     take,
 )
+from twelvefold.engine.commit import HeldRun, write
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -103,7 +103,7 @@ async def test_a_run_is_started_once_however_often_the_database_is_away(
     started = await start(services)
 
     assert len(await stage.journal(started.run)) == 1
-    await write(services, started, Silence(), [said()])
+    await write(services, started, NullListener(), [said()])
 
 
 async def test_a_later_run_goes_on_with_its_thread(stage: Stage) -> None:
@@ -113,7 +113,7 @@ async def test_a_later_run_goes_on_with_its_thread(stage: Stage) -> None:
     second = await start(services, "thanks", thread=first.run.thread)
 
     assert second.run == RunId(first.run.thread, 2)
-    assert second.thread.past.entries == first.thread.entries
+    assert second.thread.history.entries == first.thread.entries
 
 
 async def test_a_run_that_is_to_follow_an_entry_is_not_begun_behind_another(stage: Stage) -> None:
@@ -137,19 +137,19 @@ async def test_a_thread_that_was_forked_amid_a_run_can_be_gone_on_with(stage: St
     started = await start(services, "never mind", thread=ThreadId(fork))
 
     assert started.run == RunId(ThreadId(fork), 2)
-    assert started.thread.past.entries == waiting.thread.entries[:2]
+    assert started.thread.history.entries == waiting.thread.entries[:2]
     with pytest.raises(Conflict, match=f"run {started.run} of this thread is not over"):
         await start(services, thread=ThreadId(fork))
 
 
 async def test_what_a_caller_asks_for_beside_the_input_is_kept(stage: Stage) -> None:
-    asked = Asked(instructions="Be brief.", stream=True)
+    asked = RequestOptions(instructions="Be brief.", stream=True)
 
-    started = await start(stage.process(), asked=asked)
+    started = await start(stage.process(), options=asked)
 
     (event,) = await stage.journal(started.run)
     assert isinstance(event, RunStarted)
-    assert event.asked == started.thread.asked == asked
+    assert event.options == started.thread.options == asked
     assert not started.claimed
 
 
@@ -162,7 +162,7 @@ async def test_a_conversation_that_has_no_run_yet_can_be_gone_on_with(stage: Sta
 
     first = await start(services, thread=empty)
     second = await start(services, thread=begun)
-    await drive(services, second, Silence())
+    await drive(services, second, NullListener())
 
     assert first.run == RunId(empty, 1)
     assert second.run == RunId(begun, 1)
@@ -212,7 +212,7 @@ async def test_a_fork_goes_on_from_an_entry(stage: Stage) -> None:
 
     forked = await start(services, "hm", thread=by_run)
     assert forked.run == RunId(by_run, 2)
-    assert forked.thread.past.entries == first.thread.entries[:2]
+    assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await services.store.thread(by_thread)).forked_at == 3
 
 
@@ -275,8 +275,8 @@ async def test_a_run_may_be_begun_on_a_fork_that_is_made_with_it(stage: Stage) -
     head = await services.store.thread(forked.run.thread)
     assert (head.forked_from, head.forked_at, head.head) == (first.run.thread, 2, 3)
     assert forked.run.ordinal == 2
-    assert forked.thread.past.entries == first.thread.entries[:2]
-    assert (await drive(services, forked, Silence())).status == "completed"
+    assert forked.thread.history.entries == first.thread.entries[:2]
+    assert (await drive(services, forked, NullListener())).status == "completed"
 
 
 # --- what is refused
@@ -334,7 +334,7 @@ async def test_of_two_who_go_on_with_a_thread_at_once_one_does(stage: Stage) -> 
 
     lost, won = (one, other) if isinstance(one, BaseException) else (other, one)
     assert isinstance(lost, Conflict)
-    assert isinstance(won, Driven)
+    assert isinstance(won, HeldRun)
     assert won.thread.entries == await stage.entries(won.run)
 
 
@@ -376,7 +376,7 @@ async def test_a_run_that_nobody_holds_is_taken_as_its_journal_says(stage: Stage
     services = stage.process()
     started = await start(services)
     started.unrecorded.usage = said().usage
-    before = await write(services, started, Silence(), [said()])
+    before = await write(services, started, NullListener(), [said()])
     await services.store.release(before.lease)
 
     taken = await take(stage.process(), before.run)
@@ -724,7 +724,7 @@ async def test_a_run_that_is_held_commits_nothing_more_but_its_end(stage: Stage)
     held = await start(services)
 
     assert await cancel(stage.process(), held.run) == "cancelled"
-    outcome = await drive(services, held, Silence())
+    outcome = await drive(services, held, NullListener())
 
     assert outcome.status == "cancelled"
     assert after_start(await stage.journal(held.run)) == [RunFinished("cancelled", "cancelled")]
@@ -762,7 +762,7 @@ async def test_a_run_of_a_workflow_that_is_gone_can_still_be_cancelled(stage: St
 
 async def test_a_run_whose_driver_let_go_is_cancelled_without_a_doubt(stage: Stage) -> None:
     services = stage.process(*SHIPPING)
-    held = await step(services, await start(services), SHOP, Silence())
+    held = await step(services, await start(services), SHOP, NullListener())
     await services.store.release(held.lease)
 
     assert await cancel(services, held.run) == "cancelled"

@@ -9,7 +9,6 @@ import pytest
 from tests.builders import user
 from tests.engine.stage import ANN, LIMITS, Stage, start
 from twelvefold.core.budget import Limits
-from twelvefold.core.context import build_request
 from twelvefold.core.events import (
     Event,
     ItemsAdded,
@@ -17,7 +16,8 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.ports import Silence
+from twelvefold.core.ports import NullListener
+from twelvefold.core.request import build_request
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import check_room, enqueue_run, fork_at, start_run
 from twelvefold.engine.drive import Outcome, drive
@@ -41,7 +41,7 @@ async def outcome(services: Services, *said: str, **how: object) -> Outcome:
         items=[user(text) for text in said or ("hello",)],
         **how,  # type: ignore[arg-type]
     )
-    return await drive(services, begun, Silence())
+    return await drive(services, begun, NullListener())
 
 
 def kinds(events: Sequence[Event]) -> list[str]:
@@ -257,7 +257,7 @@ async def test_calls_that_are_not_run_do_not_count_as_called(stage: Stage) -> No
         calls(*[("look", LAMP)] * 5), calls(("look", LAMP)), says("done"), limits=most
     )
     begun = await start(services)
-    ended = await drive(services, begun, Silence())
+    ended = await drive(services, begun, NullListener())
 
     assert ended.thread.called == {"look": 3}
 

@@ -23,25 +23,25 @@ from tests.engine.stage import (
     world,
 )
 from twelvefold.core.events import (
-    Asked,
     Event,
     OutcomeUnknown,
+    RequestOptions,
     RunFinished,
     ToolError,
     ToolFailed,
     ToolSucceeded,
     Usage,
 )
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import (
     Append,
     Listener,
     ModelReply,
     ModelRequest,
+    NullListener,
     ReadOnly,
     Row,
-    Silence,
     StepTransaction,
     Transaction,
 )
@@ -49,8 +49,8 @@ from twelvefold.core.workflow import Tool, Workflow, tool
 from twelvefold.engine.commands import enqueue_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import RenewedLease
-from twelvefold.engine.patience import cause_of, patiently
 from twelvefold.engine.perform import run_call
+from twelvefold.engine.retry import cause_of, retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     ModelRejected,
@@ -110,7 +110,7 @@ async def test_an_error_that_may_last_is_retried_for_a_bounded_time() -> None:
         raise StoreFailed(FULL)
 
     with pytest.raises(StoreFailed, match="1114"):
-        await patiently(fail, math.inf, 0.01)
+        await retry_unavailable(fail, math.inf, 0.01)
 
 
 async def test_a_deadline_says_which_error_was_being_retried() -> None:
@@ -119,7 +119,7 @@ async def test_a_deadline_says_which_error_was_being_retried() -> None:
 
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.05):
-            await patiently(fail, math.inf)
+            await retry_unavailable(fail, math.inf)
 
     assert str(cause_of(caught.value)) == "away"
 
@@ -127,7 +127,7 @@ async def test_a_deadline_says_which_error_was_being_retried() -> None:
 async def test_a_deadline_on_its_own_has_no_cause_in_the_database() -> None:
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.01):
-            await patiently(lambda: asyncio.sleep(20), math.inf)
+            await retry_unavailable(lambda: asyncio.sleep(20), math.inf)
 
     assert cause_of(caught.value) is None
 
@@ -260,7 +260,9 @@ async def test_tries_that_broke_off_count_in_the_budget(stage: Stage, stream: bo
     broken.usage = Usage(input_tokens=900, output_tokens=100)
     services = stage.process(broken)
 
-    first = await drive(services, await start(services, asked=Asked(stream=stream)), Silence())
+    first = await drive(
+        services, await start(services, options=RequestOptions(stream=stream)), NullListener()
+    )
 
     assert (first.status, (await stage.record(first.run)).usage) == ("queued", broken.usage)
     limits = budget(broken.usage)
@@ -402,7 +404,7 @@ def swallowing(then: Exception | None, *, timeout_s: float = 60.0, waits: bool =
 
 
 async def performed(stage: Stage, one: Tool, db: Lost) -> Event:
-    services, call = stage.process(), Admitted(open_call("look", id="2.0"), one, {})
+    services, call = stage.process(), ValidCall(open_call("look", id="2.0"), one, {})
     held = lease_of(services.monotonic)
     return await run_call(services, held, "ann", call, db)
 
@@ -457,7 +459,7 @@ async def test_an_end_that_can_never_be_stored_is_given_back_as_an_attempt(stage
     Refusing(services, TooLarge(TOO_LARGE), lambda change: True)
 
     with pytest.raises(TooLarge):
-        await drive(services, run := await start(services), Silence())
+        await drive(services, run := await start(services), NullListener())
 
     assert (await stage.record(run.run)).status == "queued"
 
@@ -485,7 +487,7 @@ async def stopped_while_it_writes(stage: Stage, *errors: Exception) -> RunId:
     services = stage.process(calls(("ship", LAMP)), says("Bye."))
     failing = Failing(services, *errors)
     run = await start(services)
-    task = asyncio.ensure_future(drive(services, run, Silence()))
+    task = asyncio.ensure_future(drive(services, run, NullListener()))
     failing.stop = task.cancel
     await asyncio.wait([task])
     assert task.cancelled()
@@ -555,7 +557,7 @@ async def test_a_run_that_an_error_of_our_own_stopped_waits_behind_the_others(
     services = stage.process(KeyError("usage"))
     other, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user("hi")])
     with pytest.raises(KeyError):
-        await drive(services, run := await start(services), Silence())
+        await drive(services, run := await start(services), NullListener())
 
     waiting = (await services.store.waiting_work(workflows=["shop"], limit=10)).runs
 

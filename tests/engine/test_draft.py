@@ -10,7 +10,7 @@ from tests.engine.reading import Reader, told
 from tests.engine.stage import (
     LIMITS,
     Crash,
-    Heard,
+    RecordingListener,
     Stage,
     Trouble,
     cut_off,
@@ -18,17 +18,17 @@ from tests.engine.stage import (
     resumed,
     start,
 )
-from twelvefold.core.events import Asked, Item, ModelReplied
+from twelvefold.core.events import Item, ModelReplied, RequestOptions
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Silence
-from twelvefold.engine.append import Driven
+from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, NullListener
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.draft import PIECE_S, Draft, only_text, pause_after
+from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.delta_writer import PIECE_S, DeltaWriter, only_text, pause_after
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused
 from twelvefold.services.model.scripted import says
 
-STREAMED = Asked(stream=True)
+STREAMED = RequestOptions(stream=True)
 Act = str | Callable[[Listener], Awaitable[None] | None]
 
 
@@ -56,7 +56,7 @@ class Typist:
 async def a_moment(listener: Listener) -> None:
     """Until what was said is written; where that is kept from happening, a second."""
     await asyncio.sleep(0.005)
-    if not isinstance(listener, Draft):
+    if not isinstance(listener, DeltaWriter):
         return  # nobody streams
     with suppress(TimeoutError):
         async with asyncio.timeout(1):
@@ -71,14 +71,14 @@ def anew(listener: Listener) -> None:
 pytestmark = pytest.mark.usefixtures("short_pieces")
 
 
-async def begun(stage: Stage) -> Driven:
-    return await start(stage.process(), asked=STREAMED)
+async def begun(stage: Stage) -> HeldRun:
+    return await start(stage.process(), options=STREAMED)
 
 
 async def driven(stage: Stage, *acts: Act, reply: Sequence[Item] | None = None) -> Outcome:
     """A new streamed run, driven to rest."""
     services = stage.process(model=Typist(*acts, reply=reply))
-    return await drive(services, await start(services, asked=STREAMED), Silence())
+    return await drive(services, await start(services, options=STREAMED), NullListener())
 
 
 async def taken_over(
@@ -113,7 +113,7 @@ def restarted(number: int) -> Delta:
 
 async def test_others_read_a_text_while_it_comes_in(stage: Stage) -> None:
     driven = await begun(stage)
-    reader, heard, seen = Reader(stage.process().store, driven.run.thread), Heard(), []
+    reader, heard, seen = Reader(stage.process().store, driven.run.thread), RecordingListener(), []
 
     async def look(_: Listener) -> None:
         await a_moment(_)
@@ -143,7 +143,7 @@ async def test_a_whole_reply_says_how_its_text_was_cut_and_takes_the_pieces_plac
 async def test_the_first_piece_is_shown_at_once_and_then_they_are_gathered(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.engine.draft.PIECE_S", 60.0)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.PIECE_S", 60.0)
 
     outcome = await driven(stage, "You ", a_moment, "are ", a_moment, "in.")
 
@@ -166,7 +166,7 @@ async def test_a_run_that_nobody_streams_shows_nothing(stage: Stage) -> None:
         model=Typist("You ", a_moment, "are in."), trouble=Trouble(kill, places=["before a delta"])
     )
 
-    outcome = await drive(services, await start(services), Silence())
+    outcome = await drive(services, await start(services), NullListener())
 
     reply = await reply_of(stage, outcome.run)
     assert (reply.first_delta, reply.cuts) == (0, ())
@@ -239,7 +239,7 @@ async def test_what_was_shown_of_a_reply_that_never_comes_is_called_off(
     services = stage.process(model=Typist("You ", a_moment, end), limits=LIMITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twelvefold.engine.lease.RENEWALS", 50 * LIMITS.lease_s)
-        outcome = await drive(services, run, Silence())
+        outcome = await drive(services, run, NullListener())
 
     assert outcome.status == status
     assert await deltas(stage, run.run) == [text(1, "You "), restarted(2)]
@@ -254,7 +254,7 @@ async def left_alone(stage: Stage) -> RunId:
     run = await begun(stage)
     dying = stage.process(model=Typist("Yo", a_moment, die), trouble=Trouble(kill, places=DYING))
     with pytest.raises(Crash):
-        await drive(dying, run, Silence())
+        await drive(dying, run, NullListener())
     return run.run
 
 
@@ -300,7 +300,7 @@ async def test_a_process_that_has_lost_its_run_adds_nothing(
         await taken_over(stage, run.run, "You are in.", a_moment)
 
     late = stage.process(model=Typist(*shown, overtaken, "No", a_moment, "w!"))
-    assert (await drive(late, run, Silence())).status == "completed"
+    assert (await drive(late, run, NullListener())).status == "completed"
 
     texts = [one[-1] for one in await told(stage, run.run) if one[0] == "text"]
     assert texts == [*[act for act in shown if isinstance(act, str)], "You are in."]
@@ -313,7 +313,7 @@ async def test_a_process_that_learns_only_at_the_end_that_it_has_lost_its_run(st
         await taken_over(stage, run.run, "You are in.", a_moment)
 
     late = stage.process(model=Typist("Yo", a_moment, overtaken, "u!"))
-    outcome = await drive(late, run, Silence())
+    outcome = await drive(late, run, NullListener())
 
     assert outcome.status == "completed"
     assert outcome.thread.entries == await stage.entries(run.run)
@@ -326,7 +326,7 @@ async def test_a_run_that_is_ended_by_another_process_gets_no_more_pieces(stage:
         await cancel(stage.process(), run.run)
 
     late = stage.process(model=Typist(cancelled, "You ", a_moment, "are in."))
-    outcome = await drive(late, run, Silence())
+    outcome = await drive(late, run, NullListener())
 
     assert outcome.status == "cancelled"
     assert await deltas(stage, run.run) == [restarted(1)]
@@ -342,7 +342,7 @@ async def test_a_piece_that_may_have_been_written_is_called_off(stage: Stage, pl
     model = Typist("You ", a_moment, "are ", a_moment, "in.")
     services = stage.process(model=model, trouble=trouble)
 
-    outcome = await drive(services, await start(services, asked=STREAMED), Silence())
+    outcome = await drive(services, await start(services, options=STREAMED), NullListener())
 
     replay = [one for one in await told(stage, outcome.run) if one[0] == "text"]
     assert "".join(str(one[-1]) for one in replay).endswith("You are in.")
@@ -353,12 +353,12 @@ async def test_a_piece_that_may_have_been_written_is_called_off(stage: Stage, pl
 async def test_it_is_called_off_before_the_reply_is_written(
     stage: Stage, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.engine.draft.AGAIN_S", 60.0)
+    monkeypatch.setattr("twelvefold.engine.delta_writer.AGAIN_S", 60.0)
     services = stage.process(
         model=Typist("You are in.", a_moment), trouble=Trouble(cut_off, places=[place], times=2)
     )
 
-    outcome = await drive(services, await start(services, asked=STREAMED), Silence())
+    outcome = await drive(services, await start(services, options=STREAMED), NullListener())
 
     last = [one for one in await told(stage, outcome.run) if one[0] == "text"][-1]
     assert last[-1] == "You are in."
@@ -375,7 +375,7 @@ async def test_a_database_that_refuses_a_piece_ends_the_drive(
     monkeypatch.setattr(services.store, "add_delta", refuse)
 
     with pytest.raises(StoreRefused, match="no such table: deltas"):
-        await drive(services, await start(services, asked=STREAMED), Silence())
+        await drive(services, await start(services, options=STREAMED), NullListener())
 
 
 async def test_a_process_that_stops_has_written_its_last_piece(stage: Stage) -> None:
@@ -386,7 +386,7 @@ async def test_a_process_that_stops_has_written_its_last_piece(stage: Stage) -> 
         await asyncio.sleep(10)
 
     services = stage.process(model=Typist("You ", wait))
-    task = asyncio.ensure_future(drive(services, run, Silence()))
+    task = asyncio.ensure_future(drive(services, run, NullListener()))
     await away.wait()
     task.cancel()
     await asyncio.wait([task])

@@ -10,7 +10,7 @@ from tests.engine.stage import (
     LIMITS,
     SHOP,
     Crash,
-    Heard,
+    RecordingListener,
     Stage,
     Trouble,
     after_start,
@@ -21,8 +21,8 @@ from tests.engine.stage import (
     start,
     world,
 )
-from twelvefold.core.answers import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.call_results import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.events import (
     Event,
     ModelReplied,
@@ -38,14 +38,14 @@ from twelvefold.core.ports import (
     Listener,
     ModelReply,
     ModelRequest,
+    NullListener,
     ReadOnly,
-    Silence,
     StepTransaction,
     Transaction,
 )
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, settle, take
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
@@ -84,14 +84,14 @@ class Silent:
         """Nothing is open."""
 
 
-async def answers(stage: Stage, outcome: Outcome | Driven) -> list[Event]:
+async def answers(stage: Stage, outcome: Outcome | HeldRun) -> list[Event]:
     """The journal of a run without its starts and its replies."""
     events = after_start(await stage.journal(outcome.run))
     return [event for event in events if not isinstance(event, ModelReplied)]
 
 
-def in_the_background(services: Services, run: Driven) -> asyncio.Task[Outcome]:
-    return asyncio.ensure_future(drive(services, run, Silence()))
+def in_the_background(services: Services, run: HeldRun) -> asyncio.Task[Outcome]:
+    return asyncio.ensure_future(drive(services, run, NullListener()))
 
 
 def stop(task: asyncio.Task[Outcome]) -> None:
@@ -109,7 +109,7 @@ async def stopped(task: asyncio.Task[Outcome]) -> None:
 
 
 async def test_a_run_is_driven_to_its_end(stage: Stage) -> None:
-    services, heard = stage.process(calls(("buy", LAMP)), says("It is yours.")), Heard()
+    services, heard = stage.process(calls(("buy", LAMP)), says("It is yours.")), RecordingListener()
 
     outcome = await driven(services, heard)
 
@@ -178,7 +178,7 @@ async def test_a_model_that_will_never_take_the_request_fails_the_run(stage: Sta
 
 async def test_a_turn_that_is_too_long_fails_the_run_with_a_sentence(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=replace(LIMITS, context_tokens=1000))
-    outcome = await drive(services, await start(services, "x" * 5000), Silence())
+    outcome = await drive(services, await start(services, "x" * 5000), NullListener())
 
     assert outcome.status == "failed"
     assert "shorten the input, or set OPENAI_CONTEXT_TOKENS" in outcome.error
@@ -200,7 +200,7 @@ async def test_a_fault_fails_a_run_that_a_caller_waits_for(stage: Stage) -> None
     services = stage.process(ModelUnavailable("no reply from the model: 503"))
     said = "no reply from the model: 503; try again later"
 
-    outcome = await drive(services, await start(services), Silence(), fail_on_fault=True)
+    outcome = await drive(services, await start(services), NullListener(), fail_on_fault=True)
 
     assert (outcome.status, outcome.error) == ("failed", said)
     record = await stage.record(outcome.run)
@@ -218,7 +218,7 @@ async def test_an_end_that_cannot_be_written_gives_the_run_back(
         raise TooLarge("longer than a packet may be")
 
     monkeypatch.setattr(services.store, "append", refuse)
-    outcome = await drive(services, run, Silence(), fail_on_fault=True)
+    outcome = await drive(services, run, NullListener(), fail_on_fault=True)
 
     assert (outcome.status, outcome.error) == ("queued", "no reply from the model: 503")
     record = await stage.record(run.run)
@@ -230,7 +230,7 @@ async def test_an_unexpected_error_fails_a_run_that_a_caller_waits_for(stage: St
     said = "an unexpected TimeoutError stopped the run; the server's log says where"
 
     with pytest.raises(TimeoutError, match="not the run's deadline"):
-        await drive(services, run := await start(services), Silence(), fail_on_fault=True)
+        await drive(services, run := await start(services), NullListener(), fail_on_fault=True)
 
     record = await stage.record(run.run)
     assert (record.status, record.error) == ("failed", said)
@@ -241,7 +241,7 @@ async def test_a_run_that_another_process_has_taken_over_is_not_failed(stage: St
     model = Silent()
     services = stage.process(model=model, limits=replace(LIMITS, lease_s=0.3))
     run = await start(services)
-    task = asyncio.ensure_future(drive(services, run, Silence(), fail_on_fault=True))
+    task = asyncio.ensure_future(drive(services, run, NullListener(), fail_on_fault=True))
     await model.asked.wait()
     await stage.let_leases_run_out()
     taken = await take(stage.process(), run.run)
@@ -282,7 +282,7 @@ async def test_a_run_that_is_cancelled_while_it_is_let_go_of_is_ended(
 
     run = await start(services)
     monkeypatch.setattr(services.store, method, asked_before)
-    heard = Heard()
+    heard = RecordingListener()
     task = asyncio.ensure_future(drive(services, run, heard))
     await asyncio.wait([task])
 
@@ -295,7 +295,7 @@ async def test_a_fault_of_our_own_gives_the_run_back_and_is_raised(stage: Stage)
     services = stage.process(TimeoutError("not the run's deadline"))
 
     with pytest.raises(TimeoutError, match="not the run's deadline"):
-        await drive(services, run := await start(services), Silence())
+        await drive(services, run := await start(services), NullListener())
 
     assert (await stage.record(run.run)).status == "queued"
 
@@ -444,7 +444,7 @@ async def test_a_run_that_is_to_be_cancelled_while_it_is_given_back_to_wait_is_e
 
     monkeypatch.setattr(services.store, "release", asked_before)
 
-    ended = await drive(services, run, Silence())
+    ended = await drive(services, run, NullListener())
 
     assert (outcome.status, ended.status) == ("waiting", "cancelled")
     assert (await stage.record(outcome.run)).status == "cancelled"
@@ -457,7 +457,7 @@ async def test_a_run_of_an_unknown_workflow_that_is_to_be_cancelled_is_ended(sta
     await elsewhere.store.ask_cancel(outcome.run)
 
     with pytest.raises(NotFound, match="which WORKFLOWS does not name"):
-        await drive(elsewhere, run, Silence())
+        await drive(elsewhere, run, NullListener())
 
     assert (await stage.record(outcome.run)).status == "cancelled"
 
@@ -514,7 +514,7 @@ async def test_a_database_that_refuses_the_journal_is_the_operators_to_mend(stag
     services = stage.process(says("Bye."), trouble=Trouble(refuse, places=["behind the fence"]))
 
     with pytest.raises(StoreRefused, match="the table events is read-only"):
-        await drive(services, run := await start(services), Silence())
+        await drive(services, run := await start(services), NullListener())
 
     assert (await stage.record(run.run)).status == "queued"
 
@@ -536,12 +536,12 @@ async def test_an_unsafe_call_that_ended_too_many_processes_is_left_to_a_person(
     run = await start(services)
     world.trouble = Trouble(kill, places=["an unsafe tool, after it acted"])
     with pytest.raises(Crash):
-        await drive(services, run, Silence())
+        await drive(services, run, NullListener())
     for _ in range(2):
         await stage.let_leases_run_out()
         driven = await take(services, run.run)
 
-    outcome = await drive(services, driven, Silence())
+    outcome = await drive(services, driven, NullListener())
 
     assert (outcome.status, driven.attempts) == ("waiting", 2)
     assert await answers(stage, outcome) == [UNKNOWN]
@@ -556,7 +556,7 @@ async def test_a_tool_that_is_in_its_transaction_at_the_deadline_is_finished(sta
             await asyncio.sleep(0.001)
         return "bought"
 
-    workflow, heard = Workflow("shop", "Sell.", (buy_slowly,)), Heard()
+    workflow, heard = Workflow("shop", "Sell.", (buy_slowly,)), RecordingListener()
     services = stage.process(calls(("buy", LAMP)), limits=SOON, workflow=workflow)
     task = asyncio.ensure_future(driven(services, heard))
 
@@ -756,7 +756,7 @@ async def test_a_run_that_was_taken_away_to_be_cancelled_is_not_said_to_go_on_el
     await asyncio.sleep(0.1)
 
     assert not task.done()
-    await drive(elsewhere, theirs, Silence())
+    await drive(elsewhere, theirs, NullListener())
 
     assert (await task).status == "cancelled"
 
@@ -772,7 +772,7 @@ async def test_a_run_is_cancelled_at_once_while_a_tool_of_it_reads(stage: Stage)
     services = stage.process(calls(("look", {})), workflow=workflow)
     run = await start(services)
 
-    outcome = await drive(services, run, Silence())
+    outcome = await drive(services, run, NullListener())
 
     assert outcome.status == "cancelled"
     assert await answers(stage, run) == [CANCELLED]
@@ -785,7 +785,7 @@ async def test_a_cancelled_run_commits_no_tool_that_was_on_its_way(
     run = await start(services)
     await services.store.ask_cancel(run.run)
 
-    outcome = await drive(services, run, Silence())
+    outcome = await drive(services, run, NullListener())
 
     assert outcome.status == "cancelled"
     assert await stage.bought() == []
@@ -819,7 +819,7 @@ async def test_the_model_is_told_not_to_repeat_a_call_with_a_key_that_was_cancel
     await cancel(stage.process(), run.run)
     await task
     later = stage.process(calls(("notify", LAMP)), says("Did it arrive?"))
-    await drive(later, await start(later, "and?", run.run.thread), Silence())
+    await drive(later, await start(later, "and?", run.run.thread), NullListener())
 
     unknown = OutcomeUnknown(CallId("2.0"), "notify", final=True)
     assert (await answers(stage, run))[:2] == [unknown, CANCELLED]
@@ -876,7 +876,7 @@ async def test_a_call_of_a_process_that_died_is_in_doubt_when_its_run_is_cancell
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("ship", LAMP)))
-    run = (await step(services, await start(services), SHOP, Silence())).run
+    run = (await step(services, await start(services), SHOP, NullListener())).run
     await services.store.ask_cancel(run)
     await stage.let_leases_run_out()
 
@@ -891,7 +891,7 @@ async def test_a_run_that_is_cancelled_at_its_deadline_is_cancelled(stage: Stage
     run = await start(services)
     await services.store.ask_cancel(run.run)
 
-    outcome = await drive(services, run, Silence())
+    outcome = await drive(services, run, NullListener())
 
     assert outcome.status == "cancelled"
     assert await answers(stage, run) == [CANCELLED]
@@ -917,7 +917,7 @@ async def test_a_run_that_was_taken_over_is_let_alone(stage: Stage) -> None:
 
     assert (await stage.record(run.run)).leased
     mine = stage.process(says("Bye."))
-    assert (await drive(mine, theirs, Silence())).status == "completed"
+    assert (await drive(mine, theirs, NullListener())).status == "completed"
 
 
 async def test_of_two_drivers_one_goes_on_and_the_other_stops(stage: Stage) -> None:
@@ -926,8 +926,8 @@ async def test_of_two_drivers_one_goes_on_and_the_other_stops(stage: Stage) -> N
     run = await start(one)
 
     outcomes = await asyncio.gather(
-        drive(one, run, Silence()),
-        drive(stage.process(*script), run, Silence()),
+        drive(one, run, NullListener()),
+        drive(stage.process(*script), run, NullListener()),
         return_exceptions=True,
     )
 
@@ -956,7 +956,7 @@ async def test_a_renewal_that_falls_behind_the_last_commit_takes_nothing_back(
 
     monkeypatch.setattr(services.store, "append", lingering)
 
-    outcome = await drive(services, await start(services), Silence())
+    outcome = await drive(services, await start(services), NullListener())
 
     assert outcome.status == "completed"
     assert outcome.thread.entries == await stage.entries(outcome.run)

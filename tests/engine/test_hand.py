@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from tests.builders import approval_asked, called, entries, finished, outcome_unknown, succeeded
-from tests.engine.stage import Heard
+from tests.engine.stage import RecordingListener
 from twelvefold.core.events import Event
 from twelvefold.core.ports import Listener
-from twelvefold.engine.hand import Hand
+from twelvefold.engine.drain import DrainGuard
 
 
-async def driving(hand: Hand, *events: Event) -> str:
+async def driving(hand: DrainGuard, *events: Event) -> str:
     """A drive that writes these entries in one commit, and then goes on for a moment."""
     hand.begin()
     for entry in entries(*events):
@@ -21,15 +21,15 @@ async def driving(hand: Hand, *events: Event) -> str:
     return "to the end"
 
 
-async def came_to(hand: Hand, *events: Event) -> str:
+async def came_to(hand: DrainGuard, *events: Event) -> str:
     task = asyncio.create_task(driving(hand, *events))
     await asyncio.wait([task])
     return "let go" if task.cancelled() else task.result()
 
 
 async def test_what_is_heard_is_passed_on() -> None:
-    heard = Heard()
-    hand: Listener = Hand(heard, lambda: False)
+    heard = RecordingListener()
+    hand: Listener = DrainGuard(heard, lambda: False)
 
     hand.text("You ")
     hand.shown()
@@ -43,12 +43,15 @@ async def test_what_is_heard_is_passed_on() -> None:
 
 
 async def test_a_run_goes_on_behind_its_steps_as_long_as_nobody_stops() -> None:
-    assert await came_to(Hand(Heard(), lambda: False), called("enrol")) == "to the end"
+    assert (
+        await came_to(DrainGuard(RecordingListener(), lambda: False), called("enrol"))
+        == "to the end"
+    )
 
 
 async def test_a_process_that_stops_lets_go_behind_the_whole_of_a_commit() -> None:
-    heard, stopping = Heard(), asyncio.Event()
-    hand = Hand(heard, stopping.is_set)
+    heard, stopping = RecordingListener(), asyncio.Event()
+    hand = DrainGuard(heard, stopping.is_set)
 
     async def drive() -> None:
         hand.begin()
@@ -67,7 +70,7 @@ async def test_a_process_that_stops_lets_go_behind_the_whole_of_a_commit() -> No
 @pytest.mark.parametrize("last", [finished(), approval_asked(), outcome_unknown()])
 async def test_a_run_that_rests_by_itself_is_not_broken_off(last: Event) -> None:
     stopping = asyncio.Event()
-    hand = Hand(Heard(), stopping.is_set)
+    hand = DrainGuard(RecordingListener(), stopping.is_set)
 
     async def drive() -> str:
         hand.begin()
@@ -81,7 +84,7 @@ async def test_a_run_that_rests_by_itself_is_not_broken_off(last: Event) -> None
 
 
 async def test_a_run_is_let_go_of_once_however_often_it_is_asked_for() -> None:
-    hand = Hand(Heard(), lambda: False)
+    hand = DrainGuard(RecordingListener(), lambda: False)
     given_back = asyncio.Event()
 
     async def drive() -> None:
@@ -103,7 +106,7 @@ async def test_a_run_is_let_go_of_once_however_often_it_is_asked_for() -> None:
 
 async def test_before_it_has_begun_there_is_nothing_to_give_back_by() -> None:
     stopping = asyncio.Event()
-    hand = Hand(Heard(), stopping.is_set)
+    hand = DrainGuard(RecordingListener(), stopping.is_set)
     task = asyncio.create_task(driving(hand))
     stopping.set()
 

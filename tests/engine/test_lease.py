@@ -11,7 +11,7 @@ from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
 from tests.engine.stage import Stage, start
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Lease, Store
-from twelvefold.engine.append import Driven
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.lease import HeldLease, LeaseGuard, LeaseRenewal, RenewedLease
 from twelvefold.engine.renewal import LeaseRenewer, renew, renew_leases
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable
@@ -364,12 +364,12 @@ async def test_a_thousand_leases_are_renewed_in_turn() -> None:
 
 
 @pytest.fixture
-async def held(stage: Stage, frequent_renewals: None) -> Driven:
+async def held(stage: Stage, frequent_renewals: None) -> HeldRun:
     return await start(stage.process())
 
 
 @pytest.fixture
-async def store(held: Driven) -> Store:
+async def store(held: HeldRun) -> Store:
     return held.held.store
 
 
@@ -379,7 +379,7 @@ async def take_over(stage: Stage, store: Store, lease: Lease) -> None:
 
 
 async def test_a_lease_is_kept_while_the_body_runs(
-    stage: Stage, store: Store, held: Driven
+    stage: Stage, store: Store, held: HeldRun
 ) -> None:
     await stage.let_leases_run_out()
     assert not (await store.run(held.run)).leased
@@ -389,7 +389,7 @@ async def test_a_lease_is_kept_while_the_body_runs(
             await asyncio.sleep(0.001)
 
 
-async def test_a_short_body_costs_no_renewal(store: Store, held: Driven) -> None:
+async def test_a_short_body_costs_no_renewal(store: Store, held: HeldRun) -> None:
     tasks = asyncio.all_tasks()
 
     async with LeaseRenewal(LeaseRenewer(), held.held):
@@ -400,7 +400,7 @@ async def test_a_short_body_costs_no_renewal(store: Store, held: Driven) -> None
 
 
 async def test_the_body_ends_when_the_lease_is_lost(
-    stage: Stage, store: Store, held: Driven
+    stage: Stage, store: Store, held: HeldRun
 ) -> None:
     await take_over(stage, store, held.lease)
 
@@ -413,7 +413,7 @@ async def test_the_body_ends_when_the_lease_is_lost(
     assert me.cancelling() == 0
 
 
-async def test_the_body_ends_when_somebody_asks_for_it(store: Store, held: Driven) -> None:
+async def test_the_body_ends_when_somebody_asks_for_it(store: Store, held: HeldRun) -> None:
     await store.ask_cancel(held.run)
 
     with pytest.raises(CancelAsked, match="is to be cancelled"):
@@ -422,7 +422,7 @@ async def test_the_body_ends_when_somebody_asks_for_it(store: Store, held: Drive
 
 
 async def test_a_body_that_is_cancelled_by_others_too_is_cancelled(
-    store: Store, held: Driven
+    store: Store, held: HeldRun
 ) -> None:
     await store.ask_cancel(held.run)
 
@@ -441,7 +441,7 @@ async def test_a_body_that_is_cancelled_by_others_too_is_cancelled(
 
 
 async def test_a_body_that_fails_while_it_is_ended_fails_in_its_own_words(
-    store: Store, held: Driven
+    store: Store, held: HeldRun
 ) -> None:
     await store.ask_cancel(held.run)
 
@@ -457,7 +457,7 @@ async def test_a_body_that_fails_while_it_is_ended_fails_in_its_own_words(
 
 
 async def test_a_task_that_was_cancelled_before_still_learns_why_its_body_ends(
-    store: Store, held: Driven
+    store: Store, held: HeldRun
 ) -> None:
     await store.ask_cancel(held.run)
     me = asyncio.current_task()
@@ -485,7 +485,7 @@ async def test_a_body_that_ends_at_the_same_moment_as_its_lease_is_not_cancelled
 
 
 async def test_a_renewal_that_learns_too_late_that_the_lease_is_lost_ends_nothing(
-    store: Store, held: Driven, monkeypatch: pytest.MonkeyPatch
+    store: Store, held: HeldRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
 
@@ -509,7 +509,7 @@ async def test_a_renewal_that_learns_too_late_that_the_lease_is_lost_ends_nothin
 
 
 async def test_a_renewal_that_fails_is_tried_again(
-    stage: Stage, store: Store, held: Driven, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, store: Store, held: HeldRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = iter([StoreUnavailable("away")])
     renew = store.renew

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.builders import asked, entries, said
-from tests.engine.stage import Heard
+from tests.engine.stage import RecordingListener
 from twelvefold.engine.memory_budget import (
     MOST_WAITING,
     BudgetExhausted,
@@ -74,7 +74,7 @@ async def test_a_reservation_grows_with_what_it_holds_already() -> None:
 async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> None:
     budget = MemoryBudget(100, small=0)
     reservation = await held(budget, "ann", 40)
-    listener = Heard()
+    listener = RecordingListener()
     growing = GrowingListener(listener, reservation)
     first, second = entries(asked(), said())
 

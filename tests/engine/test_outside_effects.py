@@ -12,12 +12,12 @@ from tests.builders import open_call
 from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
 from tests.engine.stage import LIMITS, SHOP, Stage, after_start, fault, start, world
 from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSucceeded
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId
-from twelvefold.core.ports import Append, CallKey, Lease, Principal, Silence, StepTransaction
+from twelvefold.core.ports import Append, CallKey, Lease, NullListener, Principal, StepTransaction
 from twelvefold.core.workflow import Effect, Tool, Workflow, tool
-from twelvefold.engine.append import CallOutcome
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.perform import run_call
@@ -47,7 +47,7 @@ def services(stage: Stage) -> Services:
 
 
 def perform(services: Services, held: HeldLease, one: Tool) -> "asyncio.Task[CallOutcome]":
-    call = Admitted(open_call("act", id="2.0"), one, {})
+    call = ValidCall(open_call("act", id="2.0"), one, {})
     return asyncio.ensure_future(run_call(services, held, "ann", call))
 
 
@@ -472,12 +472,12 @@ async def test_a_commit_that_is_answered_late_starts_no_call_of_a_run_that_is_ov
     slow = stage.process(calls((name, LAMP)), says("Bye."), monotonic=clock)
     late = Late(slow, monkeypatch)
     run = await start(slow)
-    work = asyncio.ensure_future(drive(slow, run, Silence()))
+    work = asyncio.ensure_future(drive(slow, run, NullListener()))
     await late.committed.wait()
     await stage.let_leases_run_out()
     # The unsafe call is left to a person, the other one is run, by the process that has the run.
     other = stage.process(calls((name, LAMP)), says("Bye."))
-    theirs = await drive(other, await take(other, run.run), Silence())
+    theirs = await drive(other, await take(other, run.run), NullListener())
     shipped, notified = len(world.shipped), len(world.notified)
 
     clock.now += LIMITS.lease_s + 9.0
@@ -495,7 +495,7 @@ async def test_a_commit_that_is_answered_late_goes_on_where_no_other_has_the_run
     slow = stage.process(calls(("ship", LAMP)), says("Bye."), monotonic=clock)
     late = Late(slow, monkeypatch)
     run = await start(slow)
-    work = asyncio.ensure_future(drive(slow, run, Silence()))
+    work = asyncio.ensure_future(drive(slow, run, NullListener()))
     await late.committed.wait()
 
     clock.now += LIMITS.lease_s + 9.0
@@ -513,7 +513,7 @@ async def test_nobody_is_asked_about_a_call_that_its_process_never_started(
     slow = stage.process(calls((name, LAMP)), says("Bye."), monotonic=clock)
     late = Late(slow, monkeypatch)
     run = await start(slow)
-    work = asyncio.ensure_future(drive(slow, run, Silence()))
+    work = asyncio.ensure_future(drive(slow, run, NullListener()))
     await late.committed.wait()
     clock.now += LIMITS.lease_s + 9.0
     late.answered.set()
@@ -523,7 +523,7 @@ async def test_nobody_is_asked_about_a_call_that_its_process_never_started(
     await asyncio.wait([work])
 
     other = stage.process(calls((name, LAMP)), says("Bye."))
-    outcome = await drive(other, await take(other, run.run), Silence())
+    outcome = await drive(other, await take(other, run.run), NullListener())
 
     assert outcome.status == "completed"
     assert len(world.shipped) + len(world.notified) == 1
@@ -558,12 +558,12 @@ async def test_processes_that_lose_their_leases_in_a_tool_do_not_alternate_for_e
     driven, drives = await start(services), []
     for _ in range(LIMITS.max_attempts + 1):
         before = len(started)
-        drives.append(asyncio.ensure_future(drive(services, driven, Silence())))
+        drives.append(asyncio.ensure_future(drive(services, driven, NullListener())))
         await until(lambda before=before: len(started) > before)  # type: ignore[misc]
         await stage.let_leases_run_out()
         driven = await take(services, driven.run)
 
-    outcome = await drive(services, driven, Silence())
+    outcome = await drive(services, driven, NullListener())
 
     assert (outcome.status, outcome.thread.reason) == (status, reason)
     assert len(started) == starts

@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import StoreRefused, StoreUnavailable
 
 
@@ -20,16 +20,16 @@ def away_for(times: int) -> Callable[[], Awaitable[str]]:
 
 
 async def test_what_works_is_done_once() -> None:
-    assert await patiently(away_for(0), 0.0) == "there"
+    assert await retry_unavailable(away_for(0), 0.0) == "there"
 
 
 async def test_a_database_that_comes_back_is_waited_for() -> None:
-    assert await patiently(away_for(5), math.inf) == "there"
+    assert await retry_unavailable(away_for(5), math.inf) == "there"
 
 
 async def test_a_database_that_stays_away_is_given_up_with_its_own_words() -> None:
     with pytest.raises(StoreUnavailable, match="the database cannot be reached"):
-        await patiently(away_for(10**6), 0.01)
+        await retry_unavailable(away_for(10**6), 0.01)
 
 
 async def test_what_will_never_work_is_not_tried_again() -> None:
@@ -37,4 +37,4 @@ async def test_what_will_never_work_is_not_tried_again() -> None:
         raise StoreRefused("no such table")
 
     with pytest.raises(StoreRefused, match="no such table"):
-        await patiently(refuse, math.inf)
+        await retry_unavailable(refuse, math.inf)

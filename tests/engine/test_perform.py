@@ -19,12 +19,12 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.gates import Admitted, admit
+from twelvefold.core.gates import ValidCall, validate_call
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, Principal, ReadOnly
 from twelvefold.core.thread import Call
-from twelvefold.core.workflow import BadCall, Tool, Workflow, tool
-from twelvefold.engine.append import CallOutcome
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow, tool
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.perform import (
     KEYED_TRIES,
     UNREADABLE,
@@ -45,7 +45,7 @@ def services(stage: Stage) -> Services:
 
 
 async def told_by(services: Services, one: Tool, **arguments: Any) -> CallOutcome:
-    call = Admitted(open_call(one.name, id="2.0"), one, arguments)
+    call = ValidCall(open_call(one.name, id="2.0"), one, arguments)
     return await run_call(services, lease_of(services.monotonic), "ann", call)
 
 
@@ -302,7 +302,7 @@ async def test_a_tool_is_handed_what_it_asks_for(services: Services) -> None:
 
 async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[CallOutcome]:
     told = thread()
-    group = [(admit(told, workflow, call), call) for call in calls]
+    group = [(validate_call(told, workflow, call), call) for call in calls]
     answered = await run_group(services, workflow, lease_of(services.monotonic), "ann", group)
     return [one for one in answered if isinstance(one, ToolSucceeded | ToolFailed)]
 
@@ -388,18 +388,18 @@ async def test_a_group_ends_with_what_says_that_the_run_cannot_go_on(services: S
 
 
 def explained(
-    services: Services, explain: Callable[[BadCall], str], tool_name: str = "fly"
+    services: Services, explain: Callable[[RejectedCall], str], tool_name: str = "fly"
 ) -> ToolFailed:
     workflow = Workflow("shop", "Sell.", (), explain=explain)
-    bad = BadCall("unknown_tool", tool_name, "{}", ("there is no such tool",))
+    bad = RejectedCall("unknown_tool", tool_name, "{}", ("there is no such tool",))
     return bad_call(services, workflow, bad, open_call(tool_name))
 
 
-def shout(bad: BadCall) -> str:
+def shout(bad: RejectedCall) -> str:
     return f"NO {bad.tool}!"
 
 
-def broken(bad: BadCall) -> str:
+def broken(bad: RejectedCall) -> str:
     raise KeyError(bad.tool)
 
 
@@ -413,7 +413,7 @@ def broken(bad: BadCall) -> str:
     ],
 )
 def test_a_workflow_words_what_is_wrong_with_a_call(
-    stage: Stage, explain: Callable[[BadCall], str], message: str
+    stage: Stage, explain: Callable[[RejectedCall], str], message: str
 ) -> None:
     services = stage.process(limits=Limits(result_chars=64))
     failure: Failure = "unknown_tool"

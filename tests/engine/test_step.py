@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.builders import HASH, SPENT, assistant, function_call, output, own_tool, user
 from tests.engine.stage import (
     SHOP,
-    Heard,
+    RecordingListener,
     Stage,
     Trouble,
     after_start,
@@ -20,22 +20,22 @@ from tests.engine.stage import (
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     ApprovalAsked,
-    Asked,
     Event,
     Failure,
     ModelReplied,
     OutcomeUnknown,
     ReplyEnd,
+    RequestOptions,
     RunFinished,
     ToolError,
     ToolFailed,
     ToolSucceeded,
 )
 from twelvefold.core.ids import CallId
-from twelvefold.core.ports import ModelReply, ReadOnly, RunStatus, Silence, Transaction
+from twelvefold.core.ports import ModelReply, NullListener, ReadOnly, RunStatus, Transaction
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -50,15 +50,15 @@ def cut_short(ended: ReplyEnd) -> ModelReply:
     return ModelReply(items, SPENT, "m-1", HASH, ended)
 
 
-async def stepped(services: Services, times: int = 1) -> Driven:
+async def stepped(services: Services, times: int = 1) -> HeldRun:
     """A new run after so many steps."""
     driven = await start(services)
     for _ in range(times):
-        driven = await step(services, driven, SHOP, Silence())
+        driven = await step(services, driven, SHOP, NullListener())
     return driven
 
 
-async def story(stage: Stage, driven: Driven) -> list[Event]:
+async def story(stage: Stage, driven: HeldRun) -> list[Event]:
     """What the journal has of a run, which is what its driver has."""
     assert await stage.entries(driven.run) == driven.thread.entries
     return after_start(await stage.journal(driven.run))
@@ -70,7 +70,7 @@ def kinds(events: Sequence[Event]) -> list[str]:
 
 async def test_the_model_is_asked_with_the_conversation_and_the_open_tools(stage: Stage) -> None:
     asked = stage.process(says("Which one?"))
-    heard = Heard()
+    heard = RecordingListener()
 
     driven = await step(asked, await start(asked, "a lamp"), SHOP, heard)
 
@@ -158,7 +158,7 @@ async def test_what_an_orm_tool_leaves_to_be_flushed_is_part_of_its_call(
     workflow = Workflow("shop", "Sell.", (buy,))
     services = stage.process(calls(("buy", LAMP)), workflow=workflow)
 
-    driven = await step(services, await start(services), workflow, Silence())
+    driven = await step(services, await start(services), workflow, NullListener())
 
     answer = (await story(stage, driven))[-1]
     assert isinstance(answer, ToolSucceeded if kept else ToolFailed)
@@ -182,7 +182,7 @@ async def test_what_a_tool_leaves_that_cannot_be_committed_is_its_fault(
         "create table children (parent integer references parents deferrable initially deferred);"
     )
 
-    driven = await step(services, await start(services), workflow, Silence())
+    driven = await step(services, await start(services), workflow, NullListener())
 
     reply, answer = await story(stage, driven)
     assert isinstance(reply, ModelReplied)
@@ -236,7 +236,7 @@ async def test_a_tool_that_only_reads_cannot_write(stage: Stage, times: int) -> 
     services = stage.process(calls(("buy", LAMP)), calls(*[("steal", {})] * times))
     driven = await start(services)
     for _ in range(1 + times):
-        driven = await step(services, driven, workflow, Silence())
+        driven = await step(services, driven, workflow, NullListener())
 
     message = "DELETE is not a read; a tool that writes takes a Transaction"
     raised = ToolError("StoreRefused", message)
@@ -292,7 +292,7 @@ async def test_a_run_that_waits_goes_on_waiting(stage: Stage) -> None:
     assert claimed is not None
 
     held = services.hold(claimed[0], services.monotonic())
-    after = await step(services, Driven(before.run, before.thread, held), SHOP, Silence())
+    after = await step(services, HeldRun(before.run, before.thread, held), SHOP, NullListener())
 
     record = await stage.record(before.run)
     assert (after.status, record.status, record.leased) == ("waiting", "waiting", False)
@@ -307,7 +307,7 @@ async def test_a_run_that_waits_lets_go_once_the_database_is_back(stage: Stage) 
     assert claimed is not None
 
     held = services.hold(claimed[0], services.monotonic())
-    after = await step(services, Driven(before.run, before.thread, held), SHOP, Silence())
+    after = await step(services, HeldRun(before.run, before.thread, held), SHOP, NullListener())
 
     assert after.status == (await stage.record(before.run)).status == "waiting"
 
@@ -321,9 +321,9 @@ async def test_an_unsafe_call_that_takes_too_long_rests_the_run(stage: Stage) ->
 
     workflow = Workflow("shop", "Sell.", (ship,))
     services = stage.process(calls(("ship", LAMP)), workflow=workflow)
-    driven = await step(services, await start(services), workflow, Silence())
+    driven = await step(services, await start(services), workflow, NullListener())
 
-    driven = await step(services, driven, workflow, Silence())
+    driven = await step(services, driven, workflow, NullListener())
 
     assert (await story(stage, driven))[-1] == OutcomeUnknown(CallId("2.0"), "ship")
     assert driven.status == (await stage.record(driven.run)).status == "waiting"
@@ -363,7 +363,7 @@ async def test_a_conversation_over_the_window_is_compacted_and_the_log_says_so(
     driven = await start(services, "a lamp" * 400)
 
     while driven.status == "running":
-        driven = await step(services, driven, workflow, Silence())
+        driven = await step(services, driven, workflow, NullListener())
 
     (line,) = [line for line in caplog.records if line.message == "context_compacted"]
     left_out = {"results_left_out": 1, "turns_left_out": 0}
@@ -376,7 +376,7 @@ async def test_a_turn_over_the_window_is_refused_and_nothing_is_written(stage: S
     driven = await start(services, "x" * 5000)
 
     with pytest.raises(RequestError, match="shorten the input, or set OPENAI_CONTEXT_TOKENS"):
-        await step(services, driven, SHOP, Silence())
+        await step(services, driven, SHOP, NullListener())
 
     assert await story(stage, driven) == []
 
@@ -385,10 +385,10 @@ async def test_a_later_turn_is_asked_with_what_was_said_before(stage: Stage) -> 
     services = stage.process(calls(("look", LAMP)), says("There are two."), says("Good bye."))
     driven = await start(services, "lamps?")
     while driven.status == "running":
-        driven = await step(services, driven, SHOP, Silence())
+        driven = await step(services, driven, SHOP, NullListener())
 
     later = await start(services, "thanks", thread=driven.run.thread)
-    await step(services, later, SHOP, Silence())
+    await step(services, later, SHOP, NullListener())
 
     (request,) = stage.requests[-1:]
     call = request.items[1]
@@ -413,9 +413,9 @@ async def test_a_run_that_calls_its_callers_tool_is_over_until_the_caller_goes_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {})), says("Sunny."))
-    driven = await start(services, asked=Asked(tools=(WEATHER,)))
+    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
-    over = await step(services, driven, SHOP, Silence())
+    over = await step(services, driven, SHOP, NullListener())
 
     assert kinds(await story(stage, over)) == ["ModelReplied", "RunFinished"]
     assert over.status == "completed"
@@ -426,10 +426,10 @@ async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {}), ("buy", LAMP)))
-    driven = await start(services, asked=Asked(tools=(WEATHER,)))
+    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
     for _ in range(3):
-        driven = await step(services, driven, SHOP, Silence())
+        driven = await step(services, driven, SHOP, NullListener())
 
     assert kinds(await story(stage, driven)) == ["ModelReplied", "ToolSucceeded", "RunFinished"]
     assert await stage.bought() == ["a lamp"]
@@ -438,8 +438,8 @@ async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_o
 async def test_a_streamed_reply_and_its_only_call_are_one_commit_too(stage: Stage) -> None:
     services = stage.process(says("I buy it.") + calls(("buy", LAMP)))
 
-    driven = await start(services, asked=Asked(stream=True))
-    driven = await step(services, driven, SHOP, Silence())
+    driven = await start(services, options=RequestOptions(stream=True))
+    driven = await step(services, driven, SHOP, NullListener())
 
     reply, answer = await story(stage, driven)
     assert isinstance(reply, ModelReplied)
@@ -455,6 +455,6 @@ async def test_whoever_goes_on_with_a_run_is_careful_until_its_first_commit(stag
     await stage.let_leases_run_out()
 
     taken = await take(services, run)
-    after = await step(services, taken, SHOP, Silence())
+    after = await step(services, taken, SHOP, NullListener())
 
     assert (taken.claimed, after.claimed) == (True, False)

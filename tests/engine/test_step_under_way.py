@@ -5,9 +5,9 @@ import pytest
 from tests.engine.stage import Stage, driven, start
 from twelvefold.core.events import ModelReplied, Usage
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import RunRecord, Silence, Store
-from twelvefold.engine.append import write
+from twelvefold.core.ports import NullListener, RunRecord, Store
 from twelvefold.engine.commands import cancel, delete_thread
+from twelvefold.engine.commit import write
 from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable
 from twelvefold.services.model.scripted import calls, says
 
@@ -42,7 +42,7 @@ async def test_the_tool_is_named_where_the_journal_has_its_call(
     services = stage.process()
     run = await start(services)
     replied = ModelReplied(tuple(calls(call)), Usage(), "mock", "", "completed")
-    await write(services, run, Silence(), (replied,))
+    await write(services, run, NullListener(), (replied,))
     locked(services.store, monkeypatch)
 
     with pytest.raises(StepUnderWay, match=told):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.builders import HASH, SPENT, assistant, function_call
 from tests.engine.reading import Reader, Told, told
 from tests.engine.stage import Crash, Stage, Trouble, resumed, staged, start
-from twelvefold.core.events import Asked, Item
+from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Store
 from twelvefold.errors import Conflict, StaleRun
@@ -127,7 +127,7 @@ async def played(
 ) -> list[list[Told]]:
     """What each reader was told; the last one looked only when all was over."""
     async with staged(template) as stage:
-        run = (await start(stage.process(), asked=Asked(stream=True))).run
+        run = (await start(stage.process(), options=RequestOptions(stream=True))).run
         store = stage.process().store
         readers = [Reader(store, run.thread) for _ in range(2)]
         story = Story(stage, run, list(plans), readers, first_reply=first_reply)

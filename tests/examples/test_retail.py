@@ -204,7 +204,7 @@ async def test_an_order_whose_user_is_not_there_is_not_seeded(shop: Shop) -> Non
     order = delivered_order(shop)
 
     async with undone(shop) as tx:
-        with pytest.raises(ValueError, match="comes before the user"):
+        with pytest.raises(ValueError, match="comes before its user"):
             await seed(tx, [{"table": "orders", "id": order["order_id"], "record": order}])
 
 

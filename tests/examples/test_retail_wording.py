@@ -6,10 +6,10 @@ import pytest
 
 from examples.retail.calculator import CannotCalculate, calculate
 from examples.retail.load import taubench
-from twelvefold.core.gates import admit
+from twelvefold.core.gates import validate_call
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import BadCall
+from twelvefold.core.workflow import RejectedCall
 
 if not taubench().is_dir():
     pytest.skip(f"no τ-bench data in {taubench()}", allow_module_level=True)
@@ -64,16 +64,16 @@ def test_the_tools_are_those_of_the_benchmark() -> None:
 def test_a_call_that_never_reaches_its_tool_is_worded_as_python_words_it(
     tool: str, arguments: str, text: str
 ) -> None:
-    bad = admit(Thread(), workflow, Call(CallId("1.0"), tool, arguments, "call_1"))
+    bad = validate_call(Thread(), workflow, Call(CallId("1.0"), tool, arguments, "call_1"))
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert workflow.explain(bad) == text
 
 
 def test_arguments_that_are_no_json_are_told_so() -> None:
-    bad = admit(Thread(), workflow, Call(CallId("1.0"), "think", "{thought", "call_1"))
+    bad = validate_call(Thread(), workflow, Call(CallId("1.0"), "think", "{thought", "call_1"))
 
-    assert isinstance(bad, BadCall)
+    assert isinstance(bad, RejectedCall)
     assert workflow.explain(bad).startswith("Error: arguments: Invalid JSON")
 
 

@@ -1,18 +1,18 @@
-"""The breaks that the factors are tried with still fit the code; the slow suite makes them."""
+"""The edits that break one factor each still match the code; the slow suite applies them."""
 
 import pytest
 
 from tests.acceptance.installed import Sabotage
 from tests.acceptance.sabotages import NUMBERS, SABOTAGES
-from twelvefold.factors.sources import HOME
+from twelvefold.factors.harness.source_code import PACKAGE_DIRECTORY
 
 
-def test_each_factor_is_sabotaged() -> None:
-    assert tuple(one.factor for one in SABOTAGES) == NUMBERS
+def test_there_is_a_sabotage_for_each_factor() -> None:
+    assert tuple(sabotage.factor for sabotage in SABOTAGES) == NUMBERS
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda one: one.factor)
-def test_what_is_broken_is_there_once(sabotage: Sabotage) -> None:
-    text = (HOME / sabotage.file).read_text()
+def test_the_edited_text_is_in_the_code_once(sabotage: Sabotage) -> None:
+    text = (PACKAGE_DIRECTORY / sabotage.file).read_text()
 
-    assert [text.count(sound) for sound, _ in sabotage.edits] == [1] * len(sabotage.edits)
+    assert [text.count(original) for original, _ in sabotage.edits] == [1] * len(sabotage.edits)

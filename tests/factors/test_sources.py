@@ -1,11 +1,16 @@
-"""What is read out of the release's code."""
+"""The analysis of the installed source code."""
 
 import ast
 
 import pytest
 
-from twelvefold.factors.codebase import _plain
-from twelvefold.factors.sources import compared_with, imports, modules, reads_environment
+from twelvefold.factors.checks.dependencies import distribution_name
+from twelvefold.factors.harness.source_code import (
+    compared_constants,
+    imported_packages,
+    parse_modules,
+    reads_environment,
+)
 
 CODE = """
 import asyncio, aiohttp.web
@@ -21,11 +26,10 @@ def late():
 """
 
 
-def test_every_import_that_runs_is_found_by_its_top_name() -> None:
-    found = set(imports(ast.parse(CODE)))
+def test_every_runtime_import_is_found_by_its_top_level_name() -> None:
+    found = set(imported_packages(ast.parse(CODE)))
 
-    wanted = {"asyncio", "aiohttp", "typing", "twelvefold", "otherwise", "inside", "by"}
-    assert found == wanted
+    assert found == {"asyncio", "aiohttp", "typing", "twelvefold", "otherwise", "inside", "by"}
 
 
 @pytest.mark.parametrize(
@@ -37,16 +41,16 @@ def test_every_import_that_runs_is_found_by_its_top_name() -> None:
         "URLS = {'production': 1}",
     ],
 )
-def test_code_that_asks_for_an_environment_by_name_is_found(code: str) -> None:
-    assert [one.lower() for one in compared_with(ast.parse(code), ("production",))] == [
-        "production"
-    ]
+def test_a_comparison_with_the_name_of_an_environment_is_found(code: str) -> None:
+    found = compared_constants(ast.parse(code), ("production",))
+
+    assert [word.lower() for word in found] == ["production"]
 
 
-def test_a_text_that_only_mentions_it_is_not() -> None:
-    code = "'''For production.'''\nsay('production')"
+def test_a_docstring_or_argument_with_that_name_is_not() -> None:
+    code = "'''For production.'''\nprint('production')"
 
-    assert list(compared_with(ast.parse(code), ("production",))) == []
+    assert list(compared_constants(ast.parse(code), ("production",))) == []
 
 
 @pytest.mark.parametrize(
@@ -58,19 +62,19 @@ def test_a_text_that_only_mentions_it_is_not() -> None:
         ("def f(environ): return environ.get('A')", False),
     ],
 )
-def test_who_reads_the_environment_is_found(code: str, reads: bool) -> None:
+def test_a_read_of_the_environment_is_found(code: str, reads: bool) -> None:
     assert reads_environment(ast.parse(code)) is reads
 
 
-def test_all_modules_of_the_release_are_looked_at() -> None:
-    assert {"boot.py", "cli/main.py", "factors/sources.py"} <= {
-        path.as_posix() for path in modules()
-    }
+def test_all_modules_of_the_release_are_parsed() -> None:
+    paths = {path.as_posix() for path in parse_modules()}
+
+    assert {"boot.py", "cli/main.py", "factors/harness/source_code.py"} <= paths
 
 
 @pytest.mark.parametrize(
     "requirement",
     ["typing_extensions>=4.15", "Typing.Extensions", "typing-extensions[all]; python_version<'4'"],
 )
-def test_a_requirement_is_compared_by_its_plain_name(requirement: str) -> None:
-    assert _plain(requirement) == "typing-extensions"
+def test_a_requirement_is_compared_by_its_normalized_name(requirement: str) -> None:
+    assert distribution_name(requirement) == "typing-extensions"

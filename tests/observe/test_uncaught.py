@@ -6,7 +6,7 @@ import sys
 
 SCRIPT = """
 import gc, resource, sys, threading, warnings
-from twelvefold.cli.process import take_over
+from twelvefold.cli.command import take_over
 from twelvefold.observe.log import start_logging
 
 canary = "ann@" + "example.org"

@@ -12,9 +12,9 @@ from tests.simulation.loop import VirtualLoop, run_now
 from tests.simulation.network import Network
 from tests.simulation.store import DirectStore, SimulatedStore
 from tests.simulation.workload import SHOP, Plan, Turn
-from twelvefold.core.events import PLAIN, Asked
+from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import IdempotentRequest, Principal, Silence
+from twelvefold.core.ports import IdempotentRequest, NullListener, Principal
 from twelvefold.core.thread import Call, fold
 from twelvefold.engine.commands import answer, cancel, enqueue_run, settle, start_run
 from twelvefold.engine.drive import drive
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 ANN = Principal("ann")
-LOOK_S = 1.5
+POLL_INTERVAL_S = 1.5
 LOOKS = 8
 """After so many a process is taken to have lost a request."""
 
@@ -59,13 +59,13 @@ class Client:
                 await asyncio.sleep(turn.cancel_after_s)
                 await self._cancel(run)
             while not self._is_over(run):
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
         self._left -= 1
 
     async def _started(self, turn: Turn, thread: ThreadId | None) -> RunId:
         if turn.foreground is not None:
             return await self._started_by(turn.foreground, turn, thread)
-        asked = Asked(stream=True) if turn.stream else PLAIN
+        asked = RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS
         direct = Services(
             DirectStore(self._simulation.server),
             self._services.model,
@@ -83,11 +83,11 @@ class Client:
                     principal=ANN,
                     items=[user(turn.name)],
                     thread=thread,
-                    asked=asked,
+                    options=asked,
                 )
                 self._simulation.started(run, turn)
                 return run
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _started_by(self, number: int, turn: Turn, thread: ThreadId | None) -> RunId:
         """Ask a process for the run, and another one if it does not appear."""
@@ -96,7 +96,7 @@ class Client:
         for process in cycle(simulation.processes[number:] + simulation.processes[:number]):
             process.run_beside(partial(_start_and_drive, turn, thread))
             for _ in range(LOOKS):
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
                 if run := simulation.run_of(turn):
                     return run
         raise AssertionError("there are no processes")
@@ -106,7 +106,7 @@ class Client:
             try:
                 await cancel(self._services, run)
             except ServiceFault:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
             else:
                 return
 
@@ -128,10 +128,10 @@ async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Servic
             principal=ANN,
             items=[user(turn.name)],
             thread=thread,
-            asked=Asked(stream=True) if turn.stream else PLAIN,
+            options=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
             request=IdempotentRequest(turn.name, ""),
         )
-        await drive(services, driven, Silence())
+        await drive(services, driven, NullListener())
 
 
 class Person:
@@ -149,7 +149,7 @@ class Person:
 
     async def _work(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S * self._random.uniform(0.5, 1.5))
+            await asyncio.sleep(POLL_INTERVAL_S * self._random.uniform(0.5, 1.5))
             for thread, ordinal in self._simulation.server.look(
                 "SELECT thread_id, ordinal FROM runs WHERE status = 'waiting'"
                 " ORDER BY thread_id, ordinal"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.simulation.store import DirectStore, SimulatedStore
-from twelvefold.core.ports import Append, Claim, Letter
+from twelvefold.core.ports import Append, Claim, OutboxMessage
 from twelvefold.engine import perform
-from twelvefold.engine.draft import Draft
+from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.lease import HeldLease, LeaseGuard
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql.runs import SQLStore
 from twelvefold.services.store.transaction import Connection, SQLTransaction
 
 Patch = pytest.MonkeyPatch
@@ -43,7 +43,7 @@ def a_database_error_is_charged_to_the_tool(patch: Patch) -> None:
 
 
 def a_letter_is_sent_without_a_claim(patch: Patch) -> None:
-    async def claim(self: SQLStore, letter: Letter, for_s: float) -> bool:
+    async def claim(self: SQLStore, letter: OutboxMessage, for_s: float) -> bool:
         return True
 
     patch.setattr(SQLStore, "claim_letter", claim)
@@ -69,7 +69,7 @@ def a_crash_leaves_no_call_in_doubt(patch: Patch) -> None:
 
 
 def a_given_up_reply_is_not_called_off(patch: Patch) -> None:
-    patch.setattr(Draft, "_owes_a_restart", lambda self, *, last: False)
+    patch.setattr(DeltaWriter, "_owes_a_restart", lambda self, *, last: False)
 
 
 SABOTAGES: Mapping[str, Callable[[Patch], None]] = {

@@ -13,7 +13,7 @@ from twelvefold.core.events import Item, Usage
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Listener, Mail, ModelReply, ModelRequest
 from twelvefold.errors import MailRejected, MailUnavailable, ModelRejected, ModelUnavailable
-from twelvefold.services.model.wire import text_of
+from twelvefold.services.model.items import text_of
 
 INPUT_TOKENS = 100
 PIECES = 3

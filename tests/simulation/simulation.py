@@ -30,7 +30,7 @@ END_S = 1_500.0
 """Every run is over by then, and all mail has left."""
 STOP_S = 60.0
 """How long all processes together take to end then, at most."""
-LOOK_S = 2.0
+POLL_INTERVAL_S = 2.0
 LIMITS = Limits(deadline_s=120.0, lease_s=LEASE_S)
 
 
@@ -96,7 +96,7 @@ class Simulation:
             self._schedule(fault)
         self._client.start()
         self._person.start()
-        self.timeline.at(LOOK_S, self._look)
+        self.timeline.at(POLL_INTERVAL_S, self._look)
         if not self.timeline.run(until=lambda: self._is_over, end=END_S):
             self._found.append(f"not over at {END_S:g} s")
         self._end_processes()
@@ -128,7 +128,7 @@ class Simulation:
             "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND dead_at IS NULL"
         )
         self._is_over = self._client.is_done and not open_runs and not mails
-        self.timeline.later(LOOK_S, self._look)
+        self.timeline.later(POLL_INTERVAL_S, self._look)
 
     def _end_processes(self) -> None:
         for process in self.processes:

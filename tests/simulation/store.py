@@ -16,13 +16,13 @@ from tests.simulation.network import Direct, Link, Network
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
 from twelvefold.core.ports import Append, Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store import mysql_errors
-from twelvefold.services.store import sqlite_connection as sqlite
-from twelvefold.services.store.database import key_of
-from twelvefold.services.store.journal import LONG_STEP_S, SQLStore, usage_text
-from twelvefold.services.store.mysql import READ_S
-from twelvefold.services.store.queue import waiting_runs
-from twelvefold.services.store.statements import Dialect
+from twelvefold.services.store.mysql import errors as mysql_errors
+from twelvefold.services.store.mysql.store import READ_S
+from twelvefold.services.store.sql.base import key_of
+from twelvefold.services.store.sql.queue import waiting_runs
+from twelvefold.services.store.sql.runs import LONG_STEP_S, SQLStore, usage_text
+from twelvefold.services.store.sql_text import Dialect
+from twelvefold.services.store.sqlite import connection as sqlite
 from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, Connection, as_rows
 
 WORDS = {

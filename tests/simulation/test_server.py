@@ -5,7 +5,7 @@ from typing import Any
 from tests.simulation.database import SCHEMA, new_database
 from tests.simulation.loop import Timeline
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
-from twelvefold.services.store.sqlite_connection import _answer
+from twelvefold.services.store.sqlite.connection import _answer
 from twelvefold.services.store.transaction import Answer
 
 NEW_THREAD = (

@@ -17,7 +17,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import ToolRefused
-from twelvefold.services.model.wire import message
+from twelvefold.services.model.items import message
 
 TIMEOUT_S = 8.0
 """Of tools with an effect outside the database, some of which take longer."""

@@ -1,4 +1,4 @@
-"""A clone with a remote of its own, and a `gh` that writes down what it was asked."""
+"""A clone with its own remote, and a fake `gh` that records its calls."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ esac
 
 
 class Clone:
-    """What a workflow has checked out."""
+    """The checkout of a workflow."""
 
     def __init__(self, home: Path) -> None:
         self.path, self.calls, self._origin = home / "clone", home / "calls", home / "origin"
@@ -35,8 +35,8 @@ class Clone:
             "GH_API": str(home / "api"),
             "GITHUB_ACTOR": "ann",
             "GIT_CONFIG_GLOBAL": os.devnull,
-            **{f"GIT_{who}_NAME": "Ann" for who in ("AUTHOR", "COMMITTER")},
-            **{f"GIT_{who}_EMAIL": "ann@example.org" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{role}_NAME": "Ann" for role in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{role}_EMAIL": "ann@example.org" for role in ("AUTHOR", "COMMITTER")},
         }
         home.joinpath("api").touch()
         self.git("init", "--quiet", "--bare", str(self._origin), at=home)
@@ -60,35 +60,35 @@ class Clone:
             check=check,
         )
 
-    def changes(self, branch: str, subject: str, file: str, text: str) -> None:
-        """Somebody pushes a commit to the branch that writes a file."""
-        self._checked_out(branch)
+    def commit_file(self, branch: str, subject: str, file: str, text: str) -> None:
+        """Push a commit to the branch that writes a file."""
+        self._check_out(branch)
         (self.path / file).parent.mkdir(parents=True, exist_ok=True)
         (self.path / file).write_text(text)
         self.git("add", file)
-        self._pushed(branch, subject)
+        self._push(branch, subject)
 
     def commit(self, branch: str, subject: str) -> None:
-        """Somebody pushes a commit to the branch."""
-        self._checked_out(branch)
-        self._pushed(branch, subject)
+        """Push an empty commit to the branch."""
+        self._check_out(branch)
+        self._push(branch, subject)
 
-    def _checked_out(self, branch: str) -> None:
+    def _check_out(self, branch: str) -> None:
         self.git("fetch", "--quiet", "origin")
         self.git("checkout", "--quiet", "-B", branch)
         if self.git("ls-remote", "origin", branch):
             self.git("reset", "--quiet", "--hard", f"origin/{branch}")
 
-    def _pushed(self, branch: str, subject: str) -> None:
+    def _push(self, branch: str, subject: str) -> None:
         self.git("commit", "--quiet", "--allow-empty", "--message", subject)
         self.git("push", "--quiet", "origin", branch)
 
     def log(self, branch: str) -> list[str]:
-        """The subjects of the branch at the remote, newest first."""
+        """Return the subjects of the remote branch, newest first."""
         return self.git("log", "--format=%s", branch, at=self._origin).splitlines()
 
-    def asked(self) -> list[str]:
-        """What `gh` was called with."""
+    def gh_calls(self) -> list[str]:
+        """Return the arguments of each call of `gh`."""
         return self.calls.read_text().splitlines() if self.calls.exists() else []
 
 

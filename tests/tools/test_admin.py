@@ -1,4 +1,4 @@
-"""Admin processes as the workflow starts them: on the deployment's database, or not at all."""
+"""Admin processes as the workflow starts them: only on the database of the deployment."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ ADMIN = str(ROOT / "tools" / "admin")
 
 @pytest.fixture
 def deployment(clone: Clone) -> Clone:
-    """One that is migrated; its program is this checkout's."""
+    """A deployment with a migrated database and the program of this checkout."""
     (clone.path / ".venv" / "bin").mkdir(parents=True)
     program = shutil.which("twelvefold", path=f"{ROOT}/.venv/bin")
     assert program, "make init has not been run"
@@ -29,7 +29,7 @@ def deployment(clone: Clone) -> Clone:
     return clone
 
 
-def test_each_process_is_done(deployment: Clone) -> None:
+def test_each_process_runs(deployment: Clone) -> None:
     deployment.run(ADMIN, "seed")
     deployment.run(ADMIN, "prune", "30d")
     deployment.run(ADMIN, "keys list")
@@ -39,13 +39,13 @@ def test_each_process_is_done(deployment: Clone) -> None:
     assert "fail" not in findings
 
 
-def test_a_new_key_is_shown_to_whoever_asked_for_it_alone(deployment: Clone) -> None:
+def test_a_new_key_is_printed_encrypted_to_the_actor(deployment: Clone) -> None:
     ssh_key = Path(deployment.environ["HOME"]) / "id_ed25519"
     Path(deployment.environ["GH_API"]).write_bytes(make_key(ssh_key))
 
     done = deployment.run(ADMIN, "keys create", "shop-web")
 
-    assert deployment.asked() == ["api users/ann/keys --jq .[].key"]
+    assert deployment.gh_calls() == ["api users/ann/keys --jq .[].key"]
     assert "tw_" not in done.stdout + done.stderr
     encrypted = deployment.path / "key.age"
     encrypted.write_text(done.stdout)
@@ -55,7 +55,7 @@ def test_a_new_key_is_shown_to_whoever_asked_for_it_alone(deployment: Clone) -> 
 
 
 def make_key(path: Path) -> bytes:
-    """Writes a private key of SSH there; returns the public one, as GitHub has it."""
+    """Write a private SSH key to the path; return the public key as GitHub returns it."""
     key = Ed25519PrivateKey.generate()
     path.write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
@@ -63,7 +63,7 @@ def make_key(path: Path) -> bytes:
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n"
 
 
-def test_nobody_who_could_read_it_is_no_reason_to_make_a_key(deployment: Clone) -> None:
+def test_no_key_is_created_for_an_actor_without_an_ssh_key(deployment: Clone) -> None:
     done = deployment.run(ADMIN, "keys create", "shop-web", check=False)
 
     assert done.returncode == 1
@@ -72,26 +72,24 @@ def test_nobody_who_could_read_it_is_no_reason_to_make_a_key(deployment: Clone) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["prune"], "prune needs an argument"),
         (["keys revoke", ""], "keys revoke needs an argument"),
         (["migrate", "--sql"], "migrate takes no argument"),
-        (["shell"], "there is no process 'shell'"),
-        (["doctor; id"], "there is no process 'doctor; id'"),
+        (["shell"], "unknown process 'shell'"),
+        (["doctor; id"], "unknown process 'doctor; id'"),
     ],
 )
-def test_what_is_not_asked_for_rightly_is_not_done(
-    clone: Clone, arguments: list[str], said: str
-) -> None:
+def test_an_invalid_call_is_rejected(clone: Clone, arguments: list[str], message: str) -> None:
     clone.environ["DATABASE_URL"] = "sqlite:///deployment.db"
 
     done = clone.run(ADMIN, *arguments, check=False)
 
-    assert (done.returncode, done.stderr.strip()) == (1, f"admin: {said}")
+    assert (done.returncode, done.stderr.strip()) == (1, f"admin: {message}")
 
 
-def test_a_deployment_without_a_database_is_refused(clone: Clone) -> None:
+def test_a_deployment_without_a_database_is_rejected(clone: Clone) -> None:
     done = clone.run(ADMIN, "migrate", check=False)
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""An update merges itself where a rule has it wait for the tests, and nowhere else."""
+"""Auto-merge is enabled only if a rule of the branch requires the tests."""
 
 from pathlib import Path
 
@@ -20,18 +20,18 @@ def required(clone: Clone, *checks: str) -> None:
     Path(clone.environ["GH_API"]).write_text("".join(f"{check}\n" for check in checks))
 
 
-def test_an_update_merges_once_the_tests_have_passed(pull_request: Clone) -> None:
+def test_auto_merge_is_enabled_if_the_tests_are_required(pull_request: Clone) -> None:
     required(pull_request, "lint", "passed")
 
     pull_request.run(MERGE, UPDATE, "main")
 
-    rules, merge = pull_request.asked()
+    rules, merge = pull_request.gh_calls()
     assert rules.startswith("api repos/desk/desk/rules/branches/main ")
     assert merge == f"pr merge --auto --squash {UPDATE}"
 
 
 @pytest.mark.parametrize("checks", [(), ("lint", "passed-once")])
-def test_where_nothing_has_it_wait_for_the_tests_it_waits_for_a_person(
+def test_without_that_rule_the_update_is_not_merged(
     pull_request: Clone, checks: tuple[str, ...]
 ) -> None:
     required(pull_request, *checks)
@@ -40,4 +40,4 @@ def test_where_nothing_has_it_wait_for_the_tests_it_waits_for_a_person(
 
     assert done.returncode == 1
     assert "no rule of main requires the check `passed`" in done.stderr
-    assert not any(asked.startswith("pr merge") for asked in pull_request.asked())
+    assert not any(call.startswith("pr merge") for call in pull_request.gh_calls())

@@ -1,4 +1,4 @@
-"""A branch's commits go one further, and no branch loses any."""
+"""Promotion of a branch to the next one; no branch loses commits."""
 
 from pathlib import Path
 
@@ -11,13 +11,15 @@ VERSION = "src/twelvefold/__init__.py"
 
 
 @pytest.mark.parametrize(("frm", "to"), [("alpha", "beta"), ("beta", "next"), ("next", "main")])
-def test_a_branch_without_commits_of_its_own_moves_on(clone: Clone, frm: str, to: str) -> None:
+def test_a_branch_without_commits_of_its_own_is_fast_forwarded(
+    clone: Clone, frm: str, to: str
+) -> None:
     clone.commit(frm, "feat: greet")
 
     clone.run(PROMOTE, frm)
 
     assert clone.log(to) == ["feat: greet", "begin"]
-    assert clone.asked() == []
+    assert clone.gh_calls() == []
 
 
 def test_nothing_to_promote_changes_nothing(clone: Clone) -> None:
@@ -25,7 +27,7 @@ def test_nothing_to_promote_changes_nothing(clone: Clone) -> None:
 
     done = clone.run(PROMOTE, "alpha")
 
-    assert "nothing to promote: beta has all of alpha" in done.stderr
+    assert "nothing to promote: beta has all commits of alpha" in done.stderr
     assert clone.log("beta") == ["fix: thank", "begin"]
 
 
@@ -36,53 +38,53 @@ def test_a_branch_with_commits_of_its_own_gets_a_pull_request(clone: Clone) -> N
     clone.run(PROMOTE, "alpha")
 
     assert clone.log("beta") == ["chore: release 0.2.0-beta.1", "begin"]
-    _, created = clone.asked()
+    _, created = clone.gh_calls()
     assert created.startswith("pr create --base beta --head promote-alpha-to-beta --title chore:")
     assert set(clone.log("promote-alpha-to-beta")) == {
         *("chore: promote alpha to beta", "feat: greet", "chore: release 0.2.0-beta.1", "begin"),
     }
 
 
-def released(clone: Clone, branch: str, version: str) -> None:
-    """What a release changes in the branch."""
-    clone.changes(branch, f"chore: release {version}", VERSION, f'__version__ = "{version}"\n')
+def release(clone: Clone, branch: str, version: str) -> None:
+    """Push the commit of a release to the branch."""
+    clone.commit_file(branch, f"chore: release {version}", VERSION, f'__version__ = "{version}"\n')
 
 
-def merged(clone: Clone, branch: str) -> None:
-    """Somebody merges the pull request."""
+def merge(clone: Clone, branch: str) -> None:
+    """Merge the pull request."""
     clone.git("fetch", "--quiet", "origin")
     clone.git("checkout", "--quiet", "-B", branch, f"origin/{branch}")
     clone.git("merge", "--quiet", "--no-ff", "--no-edit", f"origin/promote-alpha-to-{branch}")
     clone.git("push", "--quiet", "origin", branch)
 
 
-def test_each_branch_keeps_its_version_however_often_it_is_promoted_to(clone: Clone) -> None:
-    released(clone, "alpha", "0.2.0-alpha.1")
+def test_each_branch_keeps_its_version_after_repeated_promotions(clone: Clone) -> None:
+    release(clone, "alpha", "0.2.0-alpha.1")
     clone.run(PROMOTE, "alpha")
     for cycle in (1, 2):
-        released(clone, "beta", f"0.2.0-beta.{cycle}")
-        clone.changes("alpha", f"fix: {cycle}", "thing.txt", str(cycle))
-        released(clone, "alpha", f"0.2.0-alpha.{cycle + 1}")
+        release(clone, "beta", f"0.2.0-beta.{cycle}")
+        clone.commit_file("alpha", f"fix: {cycle}", "thing.txt", str(cycle))
+        release(clone, "alpha", f"0.2.0-alpha.{cycle + 1}")
         clone.run(PROMOTE, "alpha")
-        merged(clone, "beta")
+        merge(clone, "beta")
 
     assert clone.git("show", f"beta:{VERSION}") == '__version__ = "0.2.0-beta.2"'
     assert clone.git("show", "beta:thing.txt") == "2"
     assert {"fix: 1", "fix: 2"} <= set(clone.log("beta"))
 
 
-def test_what_contradicts_is_left_to_people(clone: Clone) -> None:
-    clone.changes("alpha", "feat: greet", "thing.txt", "hello")
-    clone.changes("beta", "fix: thank", "thing.txt", "thanks")
+def test_a_conflict_is_an_error(clone: Clone) -> None:
+    clone.commit_file("alpha", "feat: greet", "thing.txt", "hello")
+    clone.commit_file("beta", "fix: thank", "thing.txt", "thanks")
 
     done = clone.run(PROMOTE, "alpha", check=False)
 
     assert done.returncode == 1
-    assert "contradict each other, which somebody has to settle: thing.txt" in done.stderr
-    assert clone.asked() == []
+    assert "alpha and beta conflict; merge them by hand: thing.txt" in done.stderr
+    assert clone.gh_calls() == []
 
 
-def test_an_open_pull_request_is_not_opened_again(clone: Clone) -> None:
+def test_an_open_pull_request_is_reused(clone: Clone) -> None:
     clone.commit("alpha", "feat: greet")
     clone.commit("beta", "chore: release 0.2.0-beta.1")
     Path(clone.environ["GH_OPEN"]).write_text("https://example.org/pull/7\n")
@@ -90,11 +92,11 @@ def test_an_open_pull_request_is_not_opened_again(clone: Clone) -> None:
     done = clone.run(PROMOTE, "alpha")
 
     assert "the pull request is https://example.org/pull/7" in done.stderr
-    assert [call.split()[1] for call in clone.asked()] == ["list"]
+    assert [call.split()[1] for call in clone.gh_calls()] == ["list"]
 
 
 @pytest.mark.parametrize("frm", ["main", "", "alpha; true"])
-def test_there_is_nothing_further_than_main(clone: Clone, frm: str) -> None:
+def test_only_alpha_beta_and_next_can_be_promoted(clone: Clone, frm: str) -> None:
     done = clone.run(PROMOTE, frm, check=False)
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A release gets a page with its part of the changelog and its files."""
+"""A release at GitHub has the notes of its tag and the files of dist/."""
 
 import pytest
 
@@ -11,7 +11,7 @@ PUBLISH = str(ROOT / "tools" / "publish")
     ("version", "kind", "notes"),
     [("0.2.0-beta.1", "--prerelease", "- It greets."), ("0.2.0", "--latest", "- It thanks.")],
 )
-def test_a_tag_gets_its_page(clone: Clone, version: str, kind: str, notes: str) -> None:
+def test_a_tag_is_published(clone: Clone, version: str, kind: str, notes: str) -> None:
     (clone.path / "dist").mkdir()
     (clone.path / "dist" / "a.whl").touch()
     message = f"Twelvefold {version}\n\n### Added\n\n{notes}"
@@ -20,12 +20,12 @@ def test_a_tag_gets_its_page(clone: Clone, version: str, kind: str, notes: str) 
     done = clone.run(PUBLISH)
 
     title = f"--title Twelvefold {version} --notes-file - dist/a.whl"
-    assert clone.asked()[-1] == f"release create v{version} --verify-tag {kind} {title}"
+    assert clone.gh_calls()[-1] == f"release create v{version} --verify-tag {kind} {title}"
     assert done.stdout.strip() == f"### Added\n\n{notes}"
 
 
-def test_a_commit_that_is_no_release_gets_none(clone: Clone) -> None:
+def test_a_commit_without_a_tag_is_not_published(clone: Clone) -> None:
     done = clone.run(PUBLISH)
 
-    assert "no release was made" in done.stderr
-    assert clone.asked() == []
+    assert "HEAD is not a release" in done.stderr
+    assert clone.gh_calls() == []

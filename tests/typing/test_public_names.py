@@ -7,10 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from twelvefold import (
-    BadCall,
     CallKey,
     Principal,
     ReadOnly,
+    RejectedCall,
     Tool,
     ToolRefused,
     Transaction,
@@ -71,7 +71,7 @@ async def tip(tx: Transaction, usd: float) -> None:
     """Tip the waiter."""
 
 
-def explain(bad: BadCall) -> str:
+def explain(bad: RejectedCall) -> str:
     return f"{assert_type(bad.tool, str)}: {', '.join(assert_type(bad.problems, tuple[str, ...]))}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.stage import SCHEMA, Stage, fast_directory, staged
 from tests.web.serving import Serve, Served, served
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 
 @pytest.fixture(scope="session")

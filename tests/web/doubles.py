@@ -16,8 +16,9 @@ from twelvefold.core.ports import SCOPES, ApiKey, Schema, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
-from twelvefold.web.auth import hash_of
-from twelvefold.web.context import WAITS, Waits, Web, open_web
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.process import open_web
+from twelvefold.web.state import WAITS, Waits, Web
 
 TOKEN = f"tw_{'a' * 43}"
 OTHER = f"tw_{'b' * 43}"

@@ -14,7 +14,6 @@ from tests.builders import HASH, SPENT, assistant, entries, function_call, user
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Entry,
     Event,
     FinalStatus,
@@ -23,22 +22,26 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    RequestOptions,
     RunFinished,
     RunStarted,
     ToolFailed,
     ToolSucceeded,
 )
 from twelvefold.core.ids import RunId, ThreadId, call_id
-from twelvefold.core.ports import Delta, Heard
+from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.wire import Json, Telling, ToolItems, ToolOutputs, View
+from twelvefold.web.projection.response import ResponseProjection, View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 THREAD = ThreadId("019" + "a" * 41)
 RUN = RunId(THREAD, 1)
 
 
 def started(*items: Item, **asked: Any) -> RunStarted:
-    return RunStarted(items or (user("enrol me"),), "ann", "academy", "1.0", Asked(**asked))
+    return RunStarted(
+        items or (user("enrol me"),), "ann", "academy", "1.0", RequestOptions(**asked)
+    )
 
 
 def view(
@@ -51,14 +54,16 @@ def view(
     return View("academy", tool_items, tool_outputs, background, start)
 
 
-def telling(*events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any) -> Telling:
+def projection(
+    *events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any
+) -> ResponseProjection:
     """A response that was told the whole of this journal; its events are in `told`."""
-    return _read(Telling(ResponseId(RUN, part), _view(events, how)), events, deltas)[0]
+    return _read(ResponseProjection(ResponseId(RUN, part), _view(events, how)), events, deltas)[0]
 
 
 def told(*events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any) -> list[Json]:
     """The events of a response, read from a finished journal."""
-    return _read(Telling(ResponseId(RUN, part), _view(events, how)), events, deltas)[1]
+    return _read(ResponseProjection(ResponseId(RUN, part), _view(events, how)), events, deltas)[1]
 
 
 def _view(events: Sequence[Event], how: dict[str, Any]) -> View:
@@ -68,8 +73,8 @@ def _view(events: Sequence[Event], how: dict[str, Any]) -> View:
 
 
 def _read(
-    one: Telling, events: Sequence[Event], deltas: Sequence[Delta]
-) -> tuple[Telling, list[Json]]:
+    one: ResponseProjection, events: Sequence[Event], deltas: Sequence[Delta]
+) -> tuple[ResponseProjection, list[Json]]:
     return one, read_on(one, State(entries(*events), tuple(deltas)))
 
 
@@ -81,18 +86,18 @@ class State:
     deltas: tuple[Delta, ...] = ()
 
 
-def read_on(one: Telling, state: State, earlier: State | None = None) -> list[Json]:
+def read_on(one: ResponseProjection, state: State, earlier: State | None = None) -> list[Json]:
     """What a reader hears now; the deltas were read at an earlier moment than the entries."""
-    events = one.hear(follow(one, earlier or state, state))
+    events = one.apply(follow(one, earlier or state, state))
     while one.behind:
-        events += one.hear(follow(one, state, state))
+        events += one.apply(follow(one, state, state))
     return events
 
 
-def follow(one: Telling, then: State, now: State) -> Heard:
+def follow(one: ResponseProjection, then: State, now: State) -> JournalDelta:
     """`Store.follow`, its two reads at two moments."""
     behind = one.deltas_after
-    return Heard(
+    return JournalDelta(
         tuple(delta for delta in then.deltas if (delta.position, delta.number) > behind),
         tuple(entry for entry in now.entries if entry.position > one.position),
     )

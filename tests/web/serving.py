@@ -20,8 +20,9 @@ from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import calls, says
-from twelvefold.web.context import WAITS, Waits, Web, open_web
+from twelvefold.web.process import open_web
 from twelvefold.web.server import bound, serve
+from twelvefold.web.state import WAITS, Waits, Web
 from twelvefold.worker.loop import Worker
 
 Json = dict[str, Any]
@@ -174,7 +175,7 @@ async def served(
         asyncio.TaskGroup() as group,
     ):
         if worker:
-            working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.news.bell)
+            working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.news.listener)
             group.create_task(working.run(stop))
             web = replace(web, wake=working.wake)
         [listening] = bound("127.0.0.1", 0)

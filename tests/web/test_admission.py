@@ -13,8 +13,8 @@ from tests.web.doubles import BEARER, OTHER, Clock, Keys, api_key, asking, web_o
 from tests.web.serving import Serve, Served
 from twelvefold.core.owner import OWNER
 from twelvefold.engine.loop_shares import ANONYMOUS, LoopShares
-from twelvefold.web.admission import AdmissionControl, Owners
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.admission import AdmissionControl, Owners
+from twelvefold.web.http.errors import ApiError
 
 
 def admission(most: int, **more: Any) -> AdmissionControl:

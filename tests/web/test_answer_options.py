@@ -11,15 +11,15 @@ from msgspec.structs import replace
 from tests.engine.stage import SHOP, Stage
 from tests.web.asking import WEATHER, answer_to, approval, error
 from tests.web.serving import Json, Serve, Served
-from twelvefold.core.events import PLAIN, ApprovalAnswered, Asked, decode, encode
+from twelvefold.core.events import DEFAULT_OPTIONS, ApprovalAnswered, RequestOptions, decode, encode
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer as record_answer
-from twelvefold.web.answer_options import UNCHANGING, changed_options, merge_options
-from twelvefold.web.auth import hash_of
-from twelvefold.web.faults import ApiError
-from twelvefold.web.requests import PARAMETERS, TOOL_ITEMS, Request, parse
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
+from twelvefold.web.schemas.responses import PARAMETERS, TOOL_ITEMS, Request, parse
 
 ANSWER = {
     "type": "mcp_approval_response",
@@ -33,7 +33,7 @@ APPROVER, BOTH = "tw_" + "a" * 43, "tw_" + "b" * 43
 
 @dataclass(frozen=True)
 class Option:
-    """A field of `Asked`: the run's value, what an answer gives and what holds then.
+    """A field of `RequestOptions`: the run's value, what an answer gives and what holds then.
 
     `reset` is what holds after null; `free`: a key with `approve` alone may give it.
     """
@@ -76,7 +76,7 @@ OPTIONS: Mapping[str, Option] = {
     "hops": Option(4, {"x-twelvefold-hops": "1"}, 4, 4, free=True),
     "stop": Option(("END",), {}, ("END",), ("END",), free=True),
 }
-RUN = Asked(**{name: option.run for name, option in OPTIONS.items()})
+RUN = RequestOptions(**{name: option.run for name, option in OPTIONS.items()})
 
 
 def answer(given: Mapping[str, Any]) -> Request:
@@ -86,13 +86,13 @@ def answer(given: Mapping[str, Any]) -> Request:
     return parse({"model": "shop", "input": [ANSWER], **body}, headers, {"shop": SHOP})
 
 
-def held(asked: Asked, name: str) -> Any:
+def held(asked: RequestOptions, name: str) -> Any:
     value = getattr(asked, name)
     return tuple(tool["name"] for tool in value) if name == "tools" else value
 
 
 def test_every_option_of_a_run_is_decided() -> None:
-    assert set(OPTIONS) == set(Asked.__struct_fields__)
+    assert set(OPTIONS) == set(RequestOptions.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -341,13 +341,15 @@ async def test_an_answer_in_a_journal_of_the_release_before_means_what_it_meant(
     second = await api.ask(answer_to(request, True))
     record = await api.web.services.store.load(RunId.parse(first["id"]).thread)
     old = [
-        replace_event(entry, asked=PLAIN) if isinstance(entry.event, ApprovalAnswered) else entry
+        replace_event(entry, options=DEFAULT_OPTIONS)
+        if isinstance(entry.event, ApprovalAnswered)
+        else entry
         for entry in record.entries
     ]
 
-    assert fold(record.entries).asked.instructions == "Be kind."
+    assert fold(record.entries).options.instructions == "Be kind."
     assert second["instructions"] == "Be kind."
-    assert fold(old).asked == Asked()
+    assert fold(old).options == RequestOptions()
 
 
 def replace_event(entry: Any, **fields: Any) -> Any:

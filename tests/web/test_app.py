@@ -19,11 +19,11 @@ from twelvefold.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from twelvefold.web import edge
 from twelvefold.web.app import create_app
-from twelvefold.web.auth import principal_of
-from twelvefold.web.faults import ApiError, json_response
-from twelvefold.web.limits import parse_json
+from twelvefold.web.http import middleware as edge
+from twelvefold.web.http.authentication import principal_of
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError, json_response
 
 RAISED: dict[str, Exception] = {
     "api": ApiError(400, "not so", code="wrong", param="input"),
@@ -208,7 +208,7 @@ async def test_a_request_is_a_line_in_the_log_without_its_body_or_key(
 async def test_health_checks_are_lines_for_debugging_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "twelvefold.web.edge")
+    caplog.set_level(logging.INFO, "twelvefold.web.http.middleware")
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         await client.get("/healthz")
 

@@ -10,9 +10,9 @@ from tests.web.serving import Json, Serve, Served
 from twelvefold.core.events import ToolSucceeded
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ApiKey
-from twelvefold.web import approvals
-from twelvefold.web.auth import hash_of
-from twelvefold.web.inputs import RESULT
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.runs import approvals
+from twelvefold.web.schemas.items import RESULT
 
 APPROVES = "tw_" + "a" * 43
 

@@ -11,38 +11,40 @@ from tests.web.doubles import BEARER, OTHER, TOKEN, Clock, Keys, api_key
 from twelvefold.config import Settings
 from twelvefold.core.ports import Principal
 from twelvefold.errors import SettingsError, StoreUnavailable
-from twelvefold.web.auth import (
-    FRESH_S,
+from twelvefold.web.http.authentication import (
+    CACHE_TTL_S,
     LOCAL,
     LOOKUP_LIMITS,
+    Authenticator,
     Caller,
-    Doors,
     hash_of,
     is_loopback,
     principal_of,
 )
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 ANN = Caller(Principal("ann"), "key-1")
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 HOME = {"host": "localhost:8000"}
 
 
-async def open_doors(keys: Keys) -> Doors:
-    return await Doors.of(keys.store, Settings())
+async def open_doors(keys: Keys) -> Authenticator:
+    return await Authenticator.of(keys.store, Settings())
 
 
-async def refused(doors: Doors, headers: dict[str, str]) -> ApiError:
+async def refused(authenticator: Authenticator, headers: dict[str, str]) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await doors.caller(Headers(headers))
+        await authenticator.caller(Headers(headers))
     return caught.value
 
 
 async def test_a_key_says_on_whose_behalf() -> None:
-    doors = await open_doors(Keys([api_key(), api_key(OTHER, "bob", "key-2")]))
+    authenticator = await open_doors(Keys([api_key(), api_key(OTHER, "bob", "key-2")]))
 
-    assert await doors.caller(Headers(BEARER)) == ANN
-    assert (await doors.caller(Headers({"authorization": f"bearer {OTHER}"}))).key == "key-2"
+    assert await authenticator.caller(Headers(BEARER)) == ANN
+    assert (
+        await authenticator.caller(Headers({"authorization": f"bearer {OTHER}"}))
+    ).key == "key-2"
 
 
 @pytest.mark.parametrize(
@@ -71,58 +73,58 @@ async def test_anything_else_is_401_and_says_how(given: dict[str, str]) -> None:
 
 async def test_a_malformed_key_costs_no_query() -> None:
     keys = Keys([api_key()])
-    doors = await open_doors(keys)
+    authenticator = await open_doors(keys)
     asked = keys.asked
 
-    await refused(doors, {"authorization": "Bearer nonsense"})
+    await refused(authenticator, {"authorization": "Bearer nonsense"})
 
     assert keys.asked == asked
 
 
 async def test_a_key_is_looked_up_once_in_a_while() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
 
     for _ in range(5):
-        await doors.caller(Headers(BEARER))
+        await authenticator.caller(Headers(BEARER))
     assert keys.asked == 1
-    clock.now += FRESH_S + 0.1
-    await doors.caller(Headers(BEARER))
+    clock.now += CACHE_TTL_S + 0.1
+    await authenticator.caller(Headers(BEARER))
     assert keys.asked == 2
 
 
 async def test_a_revoked_key_ends_within_seconds() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    await doors.caller(Headers(BEARER))
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    await authenticator.caller(Headers(BEARER))
     keys.revoked.add("key-1")
 
-    assert await doors.caller(Headers(BEARER)) == ANN
-    clock.now += FRESH_S + 0.1
-    assert (await refused(doors, BEARER)).status == 401
-    assert (await refused(doors, BEARER)).status == 401
+    assert await authenticator.caller(Headers(BEARER)) == ANN
+    clock.now += CACHE_TTL_S + 0.1
+    assert (await refused(authenticator, BEARER)).status == 401
+    assert (await refused(authenticator, BEARER)).status == 401
 
 
 async def test_a_key_that_cannot_be_looked_up_lets_nobody_in() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    await doors.caller(Headers(BEARER))
-    clock.now += FRESH_S + 0.1
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    await authenticator.caller(Headers(BEARER))
+    clock.now += CACHE_TTL_S + 0.1
     keys.is_away = True
 
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            await doors.caller(Headers(BEARER))
+            await authenticator.caller(Headers(BEARER))
 
 
 async def test_without_any_key_this_machine_is_let_in_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        doors = await open_doors(Keys())
+        authenticator = await open_doors(Keys())
 
-    assert await doors.caller(Headers(HOME)) == Caller(LOCAL, "")
-    assert await doors.caller(Headers({**HOME, "authorization": "Bearer sk-any"}))
+    assert await authenticator.caller(Headers(HOME)) == Caller(LOCAL, "")
+    assert await authenticator.caller(Headers({**HOME, "authorization": "Bearer sk-any"}))
     assert [record.getMessage() for record in caplog.records] == ["open_without_key"]
 
 
@@ -157,60 +159,60 @@ async def test_without_any_key_a_stranger_is_kept_out(headers: dict[str, str]) -
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]:8000", "localhost", "app.localhost:1"])
 async def test_without_any_key_the_own_page_is_let_in(host: str) -> None:
-    doors = await open_doors(Keys())
+    authenticator = await open_doors(Keys())
 
     for site in ("same-origin", "none"):
         own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": site}
-        assert await doors.caller(Headers(own))
+        assert await authenticator.caller(Headers(own))
 
 
 async def test_the_first_key_closes_the_door() -> None:
     keys, clock = Keys(), Clock()
-    doors = Doors(keys.store, is_open=True, clock=clock)
+    authenticator = Authenticator(keys.store, is_open=True, clock=clock)
     keys.has.append(api_key())
 
-    await doors.caller(Headers(HOME))
-    clock.now += FRESH_S + 0.1
+    await authenticator.caller(Headers(HOME))
+    clock.now += CACHE_TTL_S + 0.1
 
-    assert (await refused(doors, HOME)).status == 401
-    assert await doors.caller(Headers(BEARER)) == ANN
+    assert (await refused(authenticator, HOME)).status == 401
+    assert await authenticator.caller(Headers(BEARER)) == ANN
 
 
 async def test_who_shows_the_first_key_is_its_principal_at_once() -> None:
     keys = Keys()
-    doors = Doors(keys.store, is_open=True, clock=Clock())
-    assert await doors.caller(Headers({**HOME, **BEARER})) == Caller(LOCAL, "")
+    authenticator = Authenticator(keys.store, is_open=True, clock=Clock())
+    assert await authenticator.caller(Headers({**HOME, **BEARER})) == Caller(LOCAL, "")
     keys.has.append(api_key())
 
-    assert await doors.caller(Headers({**HOME, **BEARER})) == ANN
-    assert (await refused(doors, HOME)).status == 401
+    assert await authenticator.caller(Headers({**HOME, **BEARER})) == ANN
+    assert (await refused(authenticator, HOME)).status == 401
 
 
 async def test_a_key_that_is_shown_is_looked_for_so_often_while_there_is_none() -> None:
     keys, clock = Keys(), Clock()
-    doors = Doors(keys.store, is_open=True, clock=clock)
+    authenticator = Authenticator(keys.store, is_open=True, clock=clock)
 
     for number in range(1_000):
         shown = {**HOME, "authorization": f"Bearer tw_{number:043}"}
-        assert await doors.caller(Headers(shown)) == Caller(LOCAL, "")
+        assert await authenticator.caller(Headers(shown)) == Caller(LOCAL, "")
 
     assert keys.asked == LOOKUP_LIMITS.client_failures
 
 
 async def test_an_address_that_tries_keys_is_refused_and_others_are_not() -> None:
     store = Keys([api_key()]).store
-    doors = Doors(store, is_open=False, limits=replace(LOOKUP_LIMITS, delay_s=0))
+    authenticator = Authenticator(store, is_open=False, limits=replace(LOOKUP_LIMITS, delay_s=0))
     for number in range(LOOKUP_LIMITS.client_failures):
         tried = Headers({"authorization": f"Bearer tw_{number:043}"})
         with pytest.raises(ApiError, match="incorrect API key"):
-            await doors.caller(tried, "2001:db8::1")
+            await authenticator.caller(tried, "2001:db8::1")
 
     with pytest.raises(ApiError) as caught:
-        await doors.caller(Headers({"authorization": f"Bearer {OTHER}"}), "2001:db8::2")
+        await authenticator.caller(Headers({"authorization": f"Bearer {OTHER}"}), "2001:db8::2")
 
     assert caught.value.status == 429
-    assert await doors.caller(Headers(BEARER), "203.0.113.7") == ANN
-    assert await doors.caller(Headers(BEARER), "2001:db8::2") == ANN
+    assert await authenticator.caller(Headers(BEARER), "203.0.113.7") == ANN
+    assert await authenticator.caller(Headers(BEARER), "2001:db8::2") == ANN
 
 
 async def test_revoking_the_last_key_does_not_open_the_door() -> None:
@@ -222,14 +224,14 @@ async def test_revoking_the_last_key_does_not_open_the_door() -> None:
 @pytest.mark.parametrize("host", [ANYWHERE, "::", "192.0.2.1", "example.org"])
 async def test_nobody_listens_to_others_without_a_key(host: str) -> None:
     with pytest.raises(SettingsError, match=r"HOST: .* no API key; run `twelvefold keys create"):
-        await Doors.of(Keys().store, Settings(host=host))
+        await Authenticator.of(Keys().store, Settings(host=host))
 
-    await Doors.of(Keys([api_key()]).store, Settings(host=host))
+    await Authenticator.of(Keys([api_key()]).store, Settings(host=host))
 
 
 async def test_nobody_listens_to_a_proxy_without_a_key() -> None:
     with pytest.raises(SettingsError, match="TRUSTED_PROXIES: a proxy lets others in"):
-        await Doors.of(Keys().store, Settings(trusted_proxies=("127.0.0.1",)))
+        await Authenticator.of(Keys().store, Settings(trusted_proxies=("127.0.0.1",)))
 
 
 @pytest.mark.parametrize(
@@ -267,8 +269,8 @@ def asking(method: str, caller: Caller) -> Request:
 
 
 async def test_a_key_may_do_only_what_its_scopes_say() -> None:
-    doors = await open_doors(Keys([api_key(scopes=("approve",))]))
-    caller = await doors.caller(Headers(BEARER))
+    authenticator = await open_doors(Keys([api_key(scopes=("approve",))]))
+    caller = await authenticator.caller(Headers(BEARER))
 
     with pytest.raises(ApiError, match="does not have the scope 'runs'") as caught:
         principal_of(asking("POST", caller))

@@ -8,20 +8,20 @@ from tests.builders import entries
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Event,
     ItemsAdded,
     ModelReplied,
     OutcomeUnknown,
+    RequestOptions,
     RunStarted,
     ToolFailed,
     ToolSucceeded,
     Usage,
 )
 from twelvefold.core.ids import ThreadId, call_id
-from twelvefold.web.call_results import CallHistory, call_history, without_repeats
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import own_call_id
+from twelvefold.web.schemas.call_results import CallHistory, call_history, without_repeats
 
 Json = dict[str, Any]
 THREAD = ThreadId("019" + "a" * 41)
@@ -39,7 +39,7 @@ def output(id: str = "c1", text: str = "sunny") -> Json:
 
 
 def started(*items: Json) -> RunStarted:
-    return RunStarted(items or (USER,), "ann", "shop", "1", Asked(tools=(THEIRS,)))
+    return RunStarted(items or (USER,), "ann", "shop", "1", RequestOptions(tools=(THEIRS,)))
 
 
 def replied(*items: Json) -> ModelReplied:
@@ -160,7 +160,7 @@ def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
 
 def test_the_answer_to_an_approval_may_bring_tools_of_the_callers() -> None:
     began = RunStarted((USER,), "ann", "shop", "1")
-    approved = ApprovalAnswered(call_id(2, 0), True, "ann", asked=Asked(tools=(THEIRS,)))
+    approved = ApprovalAnswered(call_id(2, 0), True, "ann", options=RequestOptions(tools=(THEIRS,)))
     told = history(began, replied(call("s1", "buy")), approved, replied(call()))
 
     assert told.awaited == {"c1"}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.engine.stage import SHOP
-from twelvefold.core.events import Asked, Item
-from twelvefold.web.chat import ChatRequest, parse_chat
-from twelvefold.web.faults import ApiError
+from twelvefold.core.events import Item, RequestOptions
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 
 Json = dict[str, Any]
 USER = {"role": "user", "content": "hi"}
@@ -27,8 +27,8 @@ def chat(
     return parse_chat(whole, headers or {}, {"shop": SHOP}, images=images)
 
 
-def asked(**body: Any) -> Asked:
-    return chat(**body).turn.asked
+def asked(**body: Any) -> RequestOptions:
+    return chat(**body).turn.options
 
 
 def items(*messages: Json) -> tuple[Item, ...]:
@@ -81,7 +81,7 @@ def test_a_chat_is_a_turn_that_is_not_kept() -> None:
         said("user", [text, image]),
         said("assistant", "I see."),
     )
-    assert request.turn.asked == Asked(
+    assert request.turn.options == RequestOptions(
         max_output_tokens=16,
         temperature=0.5,
         text={"format": {"type": "json_schema", "name": "a", "schema": {}, "strict": True}},

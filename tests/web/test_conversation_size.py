@@ -20,7 +20,7 @@ def refused(answer: httpx2.Response, param: str, setting: str) -> None:
     error = answer.json()["error"]
     assert (error["code"], error["param"], error["type"]) == (FULL, param, "invalid_request_error")
     assert setting in error["message"]
-    assert "start a new conversation, or go on from an earlier response" in error["message"]
+    assert "start a new conversation, or continue from an earlier response" in error["message"]
 
 
 async def conversation(api: Served, *items: object) -> str:

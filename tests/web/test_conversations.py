@@ -12,7 +12,7 @@ from tests.web.sdk import check_items
 from tests.web.serving import Served
 from twelvefold.core.ids import RunId
 from twelvefold.errors import StoreUnavailable
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 Json = dict[str, Any]
 HELLO = {"type": "message", "role": "user", "content": "hello"}
@@ -156,7 +156,7 @@ async def test_items_wait_for_the_turn_that_is_under_way(
     put = await putting
 
     api.model.gate.clear()
-    monkeypatch.setattr("twelvefold.web.conversations.LOCK_S", 0.1)
+    monkeypatch.setattr("twelvefold.web.routes.conversations.LOCK_S", 0.1)
     await api.ask("hi", conversation=id, background=True)
     refused = await api.post(f"/conversations/{id}/items", {"items": [HELLO]})
     api.model.gate.set()

@@ -9,14 +9,14 @@ import pytest
 
 from tests.engine.stage import ANN, SCHEMA, Stage, fast_directory, resumed, staged, start
 from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest, Silence
+from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, calls, says
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.sqlite import SQLiteStore
-from twelvefold.web.drives import Drives
-from twelvefold.web.faults import ApiError
+from twelvefold.services.store.sqlite.store import SQLiteStore
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.runs.executor import RunExecutor
 
 BUY = ("buy", '{"item": "a lamp"}')
 
@@ -63,31 +63,31 @@ async def stage(template: Path) -> AsyncIterator[Stage]:
 
 async def test_a_run_goes_on_whether_or_not_anybody_waits(stage: Stage) -> None:
     services = stage.process(calls(BUY), says("It is yours."))
-    async with Drives(services, 1) as drives:
+    async with RunExecutor(services, 1) as executor:
         begun = await start(services)
-        task = drives.start(begun, Silence())
-        assert (drives.in_flight, drives.task(begun.run)) == (1, task)
+        task = executor.start(begun, NullListener())
+        assert (executor.in_flight, executor.task(begun.run)) == (1, task)
         outcome = await task
 
     assert outcome is not None
     assert outcome.status == "completed"
-    assert (drives.in_flight, drives.task(begun.run)) == (0, None)
+    assert (executor.in_flight, executor.task(begun.run)) == (0, None)
     assert await stage.bought() == ["a lamp"]
 
 
 async def test_there_are_only_so_many_places(stage: Stage) -> None:
     model = Held(says("hello"))
     services = stage.process(model=model)
-    async with Drives(services, 1) as drives:
-        with drives.slot(ANN):
-            with pytest.raises(ApiError, match="all 1 places") as caught, drives.slot(ANN):
+    async with RunExecutor(services, 1) as executor:
+        with executor.slot(ANN):
+            with pytest.raises(ApiError, match="all 1 places") as caught, executor.slot(ANN):
                 pass
-            task = drives.start(await start(services), Silence())
-        with pytest.raises(ApiError), drives.slot(ANN):
+            task = executor.start(await start(services), NullListener())
+        with pytest.raises(ApiError), executor.slot(ANN):
             pass
         model.let.set()
         await task
-        with drives.slot(ANN):
+        with executor.slot(ANN):
             pass
 
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "2")
@@ -98,8 +98,8 @@ async def test_a_drive_that_fails_takes_no_other_with_it(
 ) -> None:
     services = stage.process(says("hello"))
     stranger = stage.process(says("hello"), workflow=Workflow("other", "Be.", ()))
-    async with Drives(stranger, 2) as drives:
-        failing = drives.start(await start(services), Silence())
+    async with RunExecutor(stranger, 2) as executor:
+        failing = executor.start(await start(services), NullListener())
 
         assert await failing is None
 
@@ -108,8 +108,8 @@ async def test_a_drive_that_fails_takes_no_other_with_it(
 
 async def test_a_service_that_fails_ends_the_run_as_failed(stage: Stage) -> None:
     services = stage.process(ModelUnavailable("down"))
-    async with Drives(services, 1) as drives:
-        outcome = await drives.start(await start(services), Silence())
+    async with RunExecutor(services, 1) as executor:
+        outcome = await executor.start(await start(services), NullListener())
 
     assert outcome is not None
     assert (outcome.status, outcome.error) == ("failed", "down; try again later")
@@ -118,11 +118,11 @@ async def test_a_service_that_fails_ends_the_run_as_failed(stage: Stage) -> None
 async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage: Stage) -> None:
     model = Held(calls(BUY))
     services = stage.process(model=model)
-    async with Drives(services, 1) as drives:
+    async with RunExecutor(services, 1) as executor:
         begun = await start(services)
-        drives.start(begun, Silence())
+        executor.start(begun, NullListener())
         await model.asked.wait()
-        draining = asyncio.create_task(drives.drain(20))
+        draining = asyncio.create_task(executor.drain(20))
         await asyncio.sleep(0.01)
         model.let.set()
         await draining
@@ -139,11 +139,11 @@ async def test_an_end_lets_the_step_in_hand_finish_and_gives_the_run_back(stage:
 async def test_an_end_lets_the_last_step_finish_the_run(stage: Stage) -> None:
     model = Held(says("hello"))
     services = stage.process(model=model)
-    async with Drives(services, 1) as drives:
+    async with RunExecutor(services, 1) as executor:
         begun = await start(services)
-        task = drives.start(begun, Silence())
+        task = executor.start(begun, NullListener())
         await model.asked.wait()
-        draining = asyncio.create_task(drives.drain(20))
+        draining = asyncio.create_task(executor.drain(20))
         await asyncio.sleep(0.01)
         model.let.set()
         await draining
@@ -157,11 +157,11 @@ async def test_an_end_lets_the_last_step_finish_the_run(stage: Stage) -> None:
 async def test_a_step_that_takes_too_long_is_abandoned(stage: Stage) -> None:
     model = Held()
     services = stage.process(model=model)
-    async with Drives(services, 1) as drives:
+    async with RunExecutor(services, 1) as executor:
         begun = await start(services)
-        task = drives.start(begun, Silence())
+        task = executor.start(begun, NullListener())
         await model.asked.wait()
-        await drives.drain(0.01)
+        await executor.drain(0.01)
 
     record = await stage.record(begun.run)
     assert task.cancelled()
@@ -169,10 +169,10 @@ async def test_a_step_that_takes_too_long_is_abandoned(stage: Stage) -> None:
 
 
 async def test_a_process_that_is_about_to_end_takes_no_run(stage: Stage) -> None:
-    async with Drives(stage.process(), 1) as drives:
-        await drives.drain(0)
+    async with RunExecutor(stage.process(), 1) as executor:
+        await executor.drain(0)
 
-        with pytest.raises(ApiError, match="stopping") as caught, drives.slot(ANN):
+        with pytest.raises(ApiError, match="stopping") as caught, executor.slot(ANN):
             pass
 
     assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")
@@ -184,8 +184,8 @@ async def test_an_end_for_another_reason_gives_the_runs_back_too(stage: Stage) -
     begun = await start(services)
 
     async def ended_by_a_fault() -> None:
-        async with Drives(services, 1) as drives:
-            drives.start(begun, Silence())
+        async with RunExecutor(services, 1) as executor:
+            executor.start(begun, NullListener())
             await model.asked.wait()
             raise ZeroDivisionError
 
@@ -209,11 +209,11 @@ async def test_an_unsafe_call_in_hand_is_waited_for(stage: Stage) -> None:
     model = Held(calls(("ring", "{}")))
     model.let.set()
     services = stage.process(model=model, workflow=shop)
-    async with Drives(services, 1) as drives:
+    async with RunExecutor(services, 1) as executor:
         begun = await start(services)
-        drives.start(begun, Silence())
+        executor.start(begun, NullListener())
         await rung.wait()
-        draining = asyncio.create_task(drives.drain(20))
+        draining = asyncio.create_task(executor.drain(20))
         await asyncio.sleep(0.01)
         heard.set()
         await draining

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.web.wires import GET, serving
-from twelvefold.web.http.framing import FramingLimits
-from twelvefold.web.http.receiving import ReceiveLimits
-from twelvefold.web.limits import LimitedBody
-from twelvefold.web.protocol import Protocol
+from twelvefold.web.http.body_limit import LimitedBody
+from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.protocol import Protocol
+from twelvefold.web.http.server.receiving import ReceiveLimits
 
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LIMITS = ReceiveLimits(framing=FramingLimits(head_bytes=1_000))

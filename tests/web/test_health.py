@@ -7,7 +7,7 @@ from twelvefold import __version__
 from twelvefold.boot import SCHEMA
 from twelvefold.core.ports import Schema
 from twelvefold.web.app import create_app
-from twelvefold.web.readiness import FRESH_S, Found, Readiness
+from twelvefold.web.probes import CACHE_TTL_S, Found, Readiness
 
 
 async def test_alive_asks_nothing_of_the_database() -> None:
@@ -85,7 +85,7 @@ async def test_the_database_is_asked_once_in_a_while_however_many_ask() -> None:
 
     await asyncio.gather(*(readiness.look() for _ in range(20)))
     assert keys.asked == 1
-    clock.now += FRESH_S
+    clock.now += CACHE_TTL_S
     await readiness.look()
     assert keys.asked == 2
 

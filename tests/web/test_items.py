@@ -20,7 +20,7 @@ from tests.web.journals import THREAD, started
 from tests.web.sdk import check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import Entry, Event, Item, ItemRemoved, ItemsAdded
-from twelvefold.web.items import input_items
+from twelvefold.web.projection.items import input_items
 
 
 def _brought(*items: Item) -> list[Item]:

@@ -12,20 +12,20 @@ from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import Reader
 from twelvefold.engine.loop_shares import ANONYMOUS
-from twelvefold.web.auth import FRESH_S, Doors
-from twelvefold.web.key_watch import KeyWatch, watching_keys
-from twelvefold.web.stream import REVOKED
+from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator
+from twelvefold.web.http.key_watch import KeyWatch, watching_keys
+from twelvefold.web.streaming.sse import REVOKED
 
 ASKED: Json = {"model": "shop", "input": "hi"}
 CHAT: Json = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
 
 
-async def request_of(doors: Doors, token: str = TOKEN) -> Request:
+async def request_of(authenticator: Authenticator, token: str = TOKEN) -> Request:
     """A request that was let in."""
     headers = [(b"authorization", f"Bearer {token}".encode())]
     scope: dict[str, Any] = {"type": "http", "headers": headers}
     request = Request(scope)
-    scope["state"] = {"caller": await doors.caller(request.headers)}
+    scope["state"] = {"caller": await authenticator.caller(request.headers)}
     return request
 
 
@@ -37,15 +37,15 @@ async def turns(watch: KeyWatch) -> None:
 
 async def test_all_requests_of_a_revoked_key_end_and_no_other() -> None:
     keys, clock = Keys([api_key(), api_key(OTHER, "bob", "key-2")]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    mine = [await request_of(doors) for _ in range(3)]
-    others = await request_of(doors, OTHER)
-    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    mine = [await request_of(authenticator) for _ in range(3)]
+    others = await request_of(authenticator, OTHER)
+    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
         waiting = [group.create_task(watch.revoked(one)) for one in mine]
         other = group.create_task(watch.revoked(others))
         await turns(watch)
         keys.revoked.add("key-1")
-        clock.now += FRESH_S + 0.1
+        clock.now += CACHE_TTL_S + 0.1
 
         refusals = [await one for one in waiting]
         await turns(watch)
@@ -57,14 +57,14 @@ async def test_all_requests_of_a_revoked_key_end_and_no_other() -> None:
 
 async def test_the_database_is_asked_once_for_all_requests_of_a_key() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    requests = [await request_of(doors) for _ in range(50)]
-    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    requests = [await request_of(authenticator) for _ in range(50)]
+    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
         waiting = [group.create_task(watch.revoked(one)) for one in requests]
         await turns(watch)
         before = keys.asked
         for _ in range(3):
-            clock.now += FRESH_S + 0.1
+            clock.now += CACHE_TTL_S + 0.1
             await turns(watch)
 
         assert (before, keys.asked - before) == (1, 3)
@@ -74,15 +74,15 @@ async def test_the_database_is_asked_once_for_all_requests_of_a_key() -> None:
 
 async def test_no_key_is_checked_when_no_request_waits() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    async with watching_keys(doors, poll_s=0) as watch:
-        waiting = asyncio.create_task(watch.revoked(await request_of(doors)))
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    async with watching_keys(authenticator, poll_s=0) as watch:
+        waiting = asyncio.create_task(watch.revoked(await request_of(authenticator)))
         await turns(watch)
         waiting.cancel()
         await turns(watch)
         before = keys.asked
         for _ in range(3):
-            clock.now += FRESH_S + 0.1
+            clock.now += CACHE_TTL_S + 0.1
             await turns(watch)
 
     assert keys.asked == before
@@ -90,12 +90,12 @@ async def test_no_key_is_checked_when_no_request_waits() -> None:
 
 async def test_a_database_that_is_away_revokes_nothing() -> None:
     keys, clock = Keys([api_key()]), Clock()
-    doors = Doors(keys.store, is_open=False, clock=clock)
-    request = await request_of(doors)
-    async with watching_keys(doors, poll_s=0) as watch, asyncio.TaskGroup() as group:
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    request = await request_of(authenticator)
+    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
         waiting = group.create_task(watch.revoked(request))
         keys.is_away = True
-        clock.now += FRESH_S + 0.1
+        clock.now += CACHE_TTL_S + 0.1
         await turns(watch)
         still_waits = not waiting.done()
         keys.is_away = False

@@ -38,11 +38,11 @@ def taken(served: Served) -> dict[str, int]:
     """What a process has counted, by name; all of it is 0 at rest."""
     web = served.web
     return {
-        "runs": web.drives.in_flight,
-        "places": web.drives._places.taken,
-        "bytes": web.drives.memory.held,
-        "owners": len(web.drives.memory._held_by),
-        "waiting for bytes": len(web.drives.memory._waiting),
+        "runs": web.executor.in_flight,
+        "places": web.executor._slots.taken,
+        "bytes": web.executor.memory.held,
+        "owners": len(web.executor.memory._held_by),
+        "waiting for bytes": len(web.executor.memory._waiting),
         "admitted": len(web.admission),
         "readers": len(web.news._ears),
         "watched keys": len(web.keys._watched),

@@ -6,10 +6,10 @@ import pytest
 from starlette.types import Message, Receive
 
 from tests.web.doubles import Clock
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.json_shape import MAX_DEPTH, MAX_VALUES
-from twelvefold.web.limits import SMALL_BYTES, LimitedBody, Rate, parse_json
+from twelvefold.web.http.body_limit import SMALL_BYTES, LimitedBody, RateLimiter, parse_json
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.json_shape import MAX_DEPTH, MAX_VALUES
 
 
 def in_pieces(*pieces: bytes) -> Receive:
@@ -146,7 +146,7 @@ def test_what_is_just_deep_enough_or_only_wide_is_read() -> None:
 
 def test_a_minutes_worth_may_come_at_once_and_then_evenly() -> None:
     clock = Clock()
-    rate = Rate(2, clock)
+    rate = RateLimiter(2, clock)
 
     assert rate.take("k") == {
         "x-ratelimit-limit-requests": "2",
@@ -164,7 +164,7 @@ def test_a_minutes_worth_may_come_at_once_and_then_evenly() -> None:
 
 
 def test_each_key_has_a_rate_of_its_own() -> None:
-    rate = Rate(1, Clock())
+    rate = RateLimiter(1, Clock())
 
     rate.take("a")
     rate.take("b")
@@ -174,7 +174,7 @@ def test_each_key_has_a_rate_of_its_own() -> None:
 
 
 def test_without_a_rate_nothing_is_counted() -> None:
-    rate = Rate(None, Clock())
+    rate = RateLimiter(None, Clock())
 
     assert [rate.take("k") for _ in range(3)] == [{}, {}, {}]
 

@@ -5,8 +5,8 @@ import pytest
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Json, Serve, Served
 
-Asked = tuple[str, str, Json | None]
-RESPONSES: list[Asked] = [
+RequestOptions = tuple[str, str, Json | None]
+RESPONSES: list[RequestOptions] = [
     ("GET", "/responses/{id}", None),
     ("GET", "/responses/{id}?stream=true", None),
     ("DELETE", "/responses/{id}", None),
@@ -16,7 +16,7 @@ RESPONSES: list[Asked] = [
     ("POST", "/responses", {"model": "shop", "input": "x", "previous_response_id": "{id}"}),
 ]
 HELLO = {"role": "user", "content": "x"}
-CONVERSATIONS: list[Asked] = [
+CONVERSATIONS: list[RequestOptions] = [
     ("GET", "/conversations/{id}", None),
     ("POST", "/conversations/{id}", {"metadata": {}}),
     ("DELETE", "/conversations/{id}", None),
@@ -29,7 +29,7 @@ CONVERSATIONS: list[Asked] = [
     ("POST", "/conversations/{id}/cancel", {}),
     ("POST", "/responses", {"model": "shop", "input": "x", "conversation": "{id}"}),
 ]
-REFERENCE: list[Asked] = [
+REFERENCE: list[RequestOptions] = [
     ("POST", "/responses", {"model": "shop", "input": [{"type": "item_reference", "id": "{id}"}]})
 ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.model.asking import patient_as_a_test
+from tests.services.model.builders import fast_settings
 from tests.services.model.mock_server import Behaviour, Call, MockServer, drops, refuses
 from tests.web.serving import Json, Serve, Served
 from twelvefold.services.model.openai import OpenAIModel
@@ -53,7 +53,7 @@ async def reach() -> AsyncIterator[Reach]:
     async with AsyncExitStack() as stack:
 
         def made(url: str, **settings: Any) -> OpenAIModel:
-            model = OpenAIModel(patient_as_a_test(url, **settings))
+            model = OpenAIModel(fast_settings(url, **settings))
             stack.push_async_callback(model.close)
             return model
 

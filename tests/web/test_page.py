@@ -7,8 +7,8 @@ import pytest
 
 from tests.web.doubles import Keys, api_key, asking, web_on, with_routes
 from twelvefold.services.model.demo.rules import NOTICE
-from twelvefold.web import page
-from twelvefold.web.page import PAGE
+from twelvefold.web.page import routes as page
+from twelvefold.web.page.routes import PAGE
 
 STATIC = Path(page.__file__).parent / "static"
 SCRIPTS = sorted(STATIC.glob("*.js"))

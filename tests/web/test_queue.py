@@ -13,8 +13,8 @@ from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict
-from twelvefold.web.faults import ApiError
-from twelvefold.web.queue import LOOK_S, Queue
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.runs.queue_limit import POLL_INTERVAL_S, QueueLimiter
 
 SHOP = ("shop",)
 BOB = Principal("bob")
@@ -27,7 +27,7 @@ async def enqueue(services: Services) -> None:
 async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
     services = stage.process()
     await enqueue(services)
-    queue = Queue(services.store, SHOP, 2, 2)
+    queue = QueueLimiter(services.store, SHOP, 2, 2)
     async with queue.place(ANN):
         pass
 
@@ -39,7 +39,7 @@ async def test_a_full_queue_takes_no_more(stage: Stage) -> None:
 
 async def test_one_principal_fills_half_of_the_queue_and_others_go_on(stage: Stage) -> None:
     services = stage.process()
-    queue = Queue(services.store, SHOP, 4)
+    queue = QueueLimiter(services.store, SHOP, 4)
     for _ in range(2):
         async with queue.place(ANN):
             await enqueue(services)
@@ -60,12 +60,12 @@ async def test_runs_of_a_workflow_that_is_not_served_take_no_place(stage: Stage)
     await enqueue(services)
 
     for _ in range(2):
-        async with Queue(services.store, ("academy",), 1).place(ANN):
+        async with QueueLimiter(services.store, ("academy",), 1).place(ANN):
             pass
 
 
 async def test_counts_are_kept_of_a_bounded_number_of_principals(stage: Stage) -> None:
-    queue = Queue(stage.process().store, SHOP, 10, 2, clock=Clock(), remembered=3)
+    queue = QueueLimiter(stage.process().store, SHOP, 10, 2, clock=Clock(), remembered=3)
     for name in ("ann", "ann", "bob", "eve", "ann", "zoe"):
         with suppress(ApiError):
             async with queue.place(Principal(name)):
@@ -82,10 +82,10 @@ async def test_counts_are_kept_of_a_bounded_number_of_principals(stage: Stage) -
 async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
     clock = Clock()
     services = stage.process()
-    queue = Queue(services.store, SHOP, 1, clock=clock)
+    queue = QueueLimiter(services.store, SHOP, 1, clock=clock)
     for _ in range(2):
         async with queue.place(ANN):
-            clock.now += LOOK_S
+            clock.now += POLL_INTERVAL_S
     await enqueue(services)
 
     with pytest.raises(ApiError):
@@ -93,7 +93,7 @@ async def test_the_table_is_looked_at_now_and_then(stage: Stage) -> None:
 
 
 async def test_a_run_that_was_not_written_takes_no_place(stage: Stage) -> None:
-    queue = Queue(stage.process().store, SHOP, 1, clock=Clock())
+    queue = QueueLimiter(stage.process().store, SHOP, 1, clock=Clock())
 
     for _ in range(3):
         with pytest.raises(Conflict):

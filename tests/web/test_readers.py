@@ -8,7 +8,8 @@ from tests.web.sdk import check_events, check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.wire import Json, Telling, ToolItems, parts
+from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.schemas.types import Json, ToolItems
 
 
 @settings(max_examples=300, deadline=None)
@@ -25,7 +26,7 @@ def test_whoever_reads_along_hears_what_the_finished_journal_says(
     assert isinstance(start, RunStarted)
     shown = view(start, tool_items=tool_items, background=background)
     for part in range(len(parts(history[-1].entries))):
-        replay, live = (Telling(ResponseId(RUN, part), shown) for _ in range(2))
+        replay, live = (ResponseProjection(ResponseId(RUN, part), shown) for _ in range(2))
         events = read_on(replay, history[-1])
 
         heard = _read_along(live, history, data)
@@ -35,7 +36,9 @@ def test_whoever_reads_along_hears_what_the_finished_journal_says(
         check_events(events)
 
 
-def _read_along(live: Telling, history: tuple[State, ...], data: st.DataObject) -> list[Json]:
+def _read_along(
+    live: ResponseProjection, history: tuple[State, ...], data: st.DataObject
+) -> list[Json]:
     """A reader that looks at random moments; between its two reads anything may happen."""
     events: list[Json] = []
     moment, last = 0, len(history) - 1
@@ -62,7 +65,7 @@ def test_a_conversation_lists_what_its_responses_gave(
     check_items(items, conversation=True)
     listed = {item["id"] for item in items}
     for part in range(len(parts(entries))):
-        one = Telling(ResponseId(RUN, part), view(start, tool_items=tool_items))
+        one = ResponseProjection(ResponseId(RUN, part), view(start, tool_items=tool_items))
         read_on(one, history[-1])
         for item in one.response()["output"]:
             # A draft that was given up is no part of what was said.

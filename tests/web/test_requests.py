@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.engine.stage import SHOP
-from twelvefold.core.events import PLAIN, Asked
-from twelvefold.web.faults import ApiError
-from twelvefold.web.limits import parse_json
-from twelvefold.web.requests import Request, parse
+from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
+from twelvefold.web.http.body_limit import parse_json
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.schemas.responses import Request, parse
 
 Json = dict[str, Any]
 SHOPS = {"shop": SHOP}
@@ -36,8 +36,8 @@ def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any,
 def test_a_plain_request_asks_for_nothing_beside_the_input() -> None:
     request = parsed()
 
-    assert request == Request(SHOP, (USER,), PLAIN)
-    assert request.asked is PLAIN
+    assert request == Request(SHOP, (USER,), DEFAULT_OPTIONS)
+    assert request.options is DEFAULT_OPTIONS
 
 
 def test_null_is_as_good_as_not_given() -> None:
@@ -71,7 +71,7 @@ def test_everything_that_is_taken_is_kept() -> None:
         conversation={"id": "conv_1"},
     )
 
-    assert request.asked == Asked(
+    assert request.options == RequestOptions(
         instructions="Be brief.",
         tools=(WEATHER | {"description": "Look outside."},),
         tool_choice={"type": "function", "name": "get_weather"},
@@ -179,12 +179,14 @@ def test_a_tool_that_is_not_the_callers_to_run_is_refused(
 
 @pytest.mark.parametrize("kind", ["text", "json_object"])
 def test_a_format_without_a_schema_is_kept(kind: str) -> None:
-    assert parsed(text={"format": {"type": kind}}).asked == Asked(text={"format": {"type": kind}})
+    assert parsed(text={"format": {"type": kind}}).options == RequestOptions(
+        text={"format": {"type": kind}}
+    )
 
 
 @pytest.mark.parametrize("kind", ["mcp_call", "function", "hidden"])
 def test_a_caller_may_say_how_the_servers_calls_are_shown(kind: str) -> None:
-    assert parsed({"Twelvefold-Tool-Items": kind}).asked == Asked(tool_items=kind)
+    assert parsed({"Twelvefold-Tool-Items": kind}).options == RequestOptions(tool_items=kind)
 
 
 @pytest.mark.parametrize("kind", ["none", "HIDDEN", "function,hidden"])
@@ -222,7 +224,7 @@ def test_a_choice_may_name_the_servers_tools_and_the_callers() -> None:
     tools = [{"type": "function", "name": name} for name in ("buy", "get_weather")]
     choice = {"type": "allowed_tools", "mode": "auto", "tools": tools}
 
-    assert parsed(tools=[WEATHER], tool_choice=choice).asked.tool_choice == choice
+    assert parsed(tools=[WEATHER], tool_choice=choice).options.tool_choice == choice
 
 
 @pytest.mark.parametrize(
@@ -363,9 +365,9 @@ def test_a_key_that_is_none_is_refused(key: str) -> None:
 
 
 def test_a_circle_of_instances_comes_to_an_end() -> None:
-    assert parsed({"x-twelvefold-hops": "5"}).asked == Asked(hops=5)
+    assert parsed({"x-twelvefold-hops": "5"}).options == RequestOptions(hops=5)
     assert refusal({"x-twelvefold-hops": "6"}) == ("too_many_hops", None)
-    assert parsed({"x-twelvefold-hops": "many"}).asked == PLAIN
+    assert parsed({"x-twelvefold-hops": "many"}).options == DEFAULT_OPTIONS
 
 
 def test_what_is_refused_can_be_told() -> None:

@@ -10,12 +10,13 @@ import pytest
 from tests.engine.stage import ANN, LIMITS, Stage, start
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Serve, Served
-from twelvefold.core.ports import Principal, Silence
+from twelvefold.core.ports import NullListener, Principal
 from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.services.model.scripted import says
-from twelvefold.web.drives import Drives
-from twelvefold.web.faults import ApiError
-from twelvefold.web.run_places import WAITING_INPUT_BYTES, RunPlaces, turn_memory
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.runs.executor import RunExecutor
+from twelvefold.web.runs.run_slots import RunSlots
+from twelvefold.web.turn_memory import WAITING_INPUT_BYTES, turn_memory
 
 SECOND = f"tw_{'c' * 43}"
 BOB = Principal("bob")
@@ -46,7 +47,7 @@ def begun(group: asyncio.TaskGroup, api: Served, *tokens: str) -> list[asyncio.T
 
 
 async def until_in_flight(api: Served, runs: int) -> None:
-    while api.web.drives.in_flight < runs:
+    while api.web.executor.in_flight < runs:
         await asyncio.sleep(0.01)
 
 
@@ -61,8 +62,8 @@ def refused(answer: httpx2.Response, message: str) -> None:
 
 
 def test_half_of_the_places_are_one_principals_unless_it_is_said() -> None:
-    assert [RunPlaces(most)._share for most in (1, 2, 3, 256)] == [1, 1, 1, 128]
-    assert RunPlaces(10, 7)._share == 7
+    assert [RunSlots(most)._limit_per_principal for most in (1, 2, 3, 256)] == [1, 1, 1, 128]
+    assert RunSlots(10, 7)._limit_per_principal == 7
 
 
 async def test_a_principal_that_holds_all_of_its_places_leaves_room_for_others(
@@ -97,17 +98,17 @@ async def test_the_share_of_a_principal_is_a_setting(serve: Serve) -> None:
 
 async def test_a_run_that_rests_gives_its_place_back(stage: Stage) -> None:
     services = stage.process(says("hello"))
-    async with Drives(services, 4, 1) as drives:
-        with drives.slot(ANN):
-            with pytest.raises(ApiError), drives.slot(ANN):
+    async with RunExecutor(services, 4, 1) as executor:
+        with executor.slot(ANN):
+            with pytest.raises(ApiError), executor.slot(ANN):
                 pass
-            with drives.slot(BOB):
+            with executor.slot(BOB):
                 pass
-            task = drives.start(await start(services), Silence())
+            task = executor.start(await start(services), NullListener())
         await task
-        with drives.slot(ANN):
+        with executor.slot(ANN):
             pass
-        assert drives.memory.held == 0
+        assert executor.memory.held == 0
 
 
 # --- bytes
@@ -115,12 +116,12 @@ async def test_a_run_that_rests_gives_its_place_back(stage: Stage) -> None:
 
 async def test_a_run_holds_the_bytes_of_its_conversation_until_it_rests(stage: Stage) -> None:
     services = stage.process(says("hello"))
-    async with Drives(services, 4) as drives:
+    async with RunExecutor(services, 4) as executor:
         driven = await start(services, "x" * 1_000)
-        task = drives.start(driven, Silence())
-        assert drives.memory.held == driven.thread.size
+        task = executor.start(driven, NullListener())
+        assert executor.memory.held == driven.thread.size
         await task
-        assert drives.memory.held == 0
+        assert executor.memory.held == 0
 
 
 async def test_a_turn_waits_for_the_bytes_that_it_needs_only_if_its_input_is_short() -> None:
@@ -161,7 +162,7 @@ async def test_long_conversations_of_one_principal_leave_room_for_others(serve: 
         api.model.gate.set()
 
     assert [task.result().status_code for task in tasks] == [200] * 3
-    assert api.web.drives.memory.held == 0
+    assert api.web.executor.memory.held == 0
     assert (await turn(api, SECOND, conversation=second)).status_code == 200
 
 

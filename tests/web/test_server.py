@@ -19,7 +19,7 @@ from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
 from twelvefold.web import app as web_app
 from twelvefold.web import server
-from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.server.receiving import ReceiveLimits
 from twelvefold.web.http.token_buckets import TokenBuckets
 from twelvefold.web.server import bound, tls_of
 

@@ -18,10 +18,11 @@ from tests.web.test_stream import reading, types
 from twelvefold.boot import RandomIds
 from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.web import reading as readings
-from twelvefold.web import stream
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.web.streaming import reader as readings
+from twelvefold.web.streaming import sse as stream
 
 pytestmark = pytest.mark.mysql
 
@@ -72,7 +73,7 @@ async def test_a_stream_goes_on_saying_that_it_is_there_then_ends_and_goes_on_el
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     monkeypatch.setattr(mysql, "READ_S", 0.5)
-    monkeypatch.setattr(readings, "UNREAD_S", 1.0)
+    monkeypatch.setattr(readings, "READ_TIMEOUT_S", 1.0)
     async with process(server.url, worker=False) as one:
         async with reading(one, "hi", background=True) as told:
             first = await told.events(2)
@@ -94,7 +95,6 @@ async def test_whoever_asks_is_told_to_come_back(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "READ_S", 0.2)
-    monkeypatch.setattr(readings, "PATIENCE_S", 0.1)
     async with process(server.url) as api:
         response = await api.ask("hi")
         path = f"/responses/{response['id']}"

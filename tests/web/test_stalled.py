@@ -21,8 +21,8 @@ from tests.web.serving import Json, Rules, Serve, Served
 from tests.web.wires import serving_of
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.web import app as web_app
-from twelvefold.web.context import Waits
-from twelvefold.web.stalled import CHECKS, Delivery, StalledClients, delivery_of
+from twelvefold.web.http.server.stalled import CHECKS, Delivery, StalledClients, delivery_of
+from twelvefold.web.state import Waits
 
 BIG = 12_000_000
 SOON = Waits(stalled_s=0.4)

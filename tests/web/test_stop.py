@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twelvefold.web.stop import StopFilter, stopped_text
+from twelvefold.web.projection.stop_sequences import StopFilter, stopped_text
 
 
 def in_pieces(pieces: list[str], sequences: list[str]) -> tuple[str, bool]:

@@ -15,8 +15,8 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ModelReply, ModelRequest
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
-from twelvefold.web import stream
 from twelvefold.web.ids import ResponseId
+from twelvefold.web.streaming import sse as stream
 
 Json = dict[str, Any]
 LONG = "a long story that is told piece by piece, so that there is something to break off"
@@ -350,10 +350,10 @@ async def test_a_run_whose_process_dies_goes_on_elsewhere_and_nothing_told_is_to
         run = ResponseId.parse(id).run
         other = await serve(worker=False)
         watching = asyncio.create_task(other.replayed(id))
-        await drive(alive, await take(alive, run), dead.web.news.bell(run))
+        await drive(alive, await take(alive, run), dead.web.news.listener(run))
         rest = await told.rest()
     watched = await watching
-    task = dead.web.drives.task(RunId(run.thread, run.ordinal))
+    task = dead.web.executor.task(RunId(run.thread, run.ordinal))
     assert task is not None
     task.cancel()
 

@@ -27,7 +27,6 @@ from tests.web.whole import WholeJournal, item_list, kept_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
-    Asked,
     Event,
     Item,
     ItemRemoved,
@@ -35,6 +34,7 @@ from twelvefold.core.events import (
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    RequestOptions,
     RunStarted,
     ToolFailed,
     ToolSucceeded,
@@ -43,12 +43,12 @@ from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import Lease, Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import offline_sql
-from twelvefold.services.store.mysql import MySQLStore
-from twelvefold.services.store.sqlite import SQLiteStore
-from twelvefold.web.item_pages import ItemPages, ItemView
-from twelvefold.web.journal import Journal
-from twelvefold.web.paging import Page
-from twelvefold.web.thread_reader import PAGE_BYTES, reader_of
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.sqlite.store import SQLiteStore
+from twelvefold.web.history.item_pages import ItemPages, ItemView
+from twelvefold.web.history.journal import Journal
+from twelvefold.web.history.thread_reader import PAGE_BYTES, reader_of
+from twelvefold.web.http.pagination import Page
 
 Json = dict[str, Any]
 Opened = Callable[[], AbstractAsyncContextManager[Store]]
@@ -141,7 +141,7 @@ class Story:
         return self.draw(st.sampled_from(("completed", "completed", "failed", "cancelled")))
 
     def _start(self) -> RunStarted:
-        asked = Asked(
+        asked = RequestOptions(
             tools=tuple(map(own_tool, self.draw(st.sets(st.sampled_from(THEIRS))))),
             conversation=self.draw(st.booleans()),
             tool_items=self.draw(st.sampled_from(("", "function", "hidden"))),
@@ -164,14 +164,18 @@ class Story:
         return at + len(events), outcomes == len(names)
 
     def _outcome(self, id: CallId, tool: str) -> Sequence[Event]:
-        more = Asked(tools=(own_tool("list"),)) if self.draw(st.booleans()) else None
+        more = RequestOptions(tools=(own_tool("list"),)) if self.draw(st.booleans()) else None
         way = self.draw(st.sampled_from(("none", "runs", "fails", "asks", "denied", "unknown")))
         done, denied = ToolSucceeded(id, tool, "done"), ToolFailed(id, tool, "denied", "Error: no")
         ways: dict[str, Sequence[Event]] = {
             "none": (),
             "runs": (done,),
             "fails": (ToolFailed(id, tool, "refused", "Error: full"),),
-            "asks": (ApprovalAsked(id, tool), ApprovalAnswered(id, True, "bob", asked=more), done),
+            "asks": (
+                ApprovalAsked(id, tool),
+                ApprovalAnswered(id, True, "bob", options=more),
+                done,
+            ),
             "denied": (ApprovalAsked(id, tool), ApprovalAnswered(id, False, "bob"), denied),
             "unknown": (OutcomeUnknown(id, tool), OutcomeSettled(id, "done", "bob"), done),
         }

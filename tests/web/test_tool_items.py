@@ -121,8 +121,8 @@ async def test_what_follows_an_approval_is_shown_as_its_answer_says(
 
 
 async def test_the_scope_to_approve_is_enough_to_say_how_calls_are_shown(api: Served) -> None:
-    from twelvefold.web.answer_options import changed_options
-    from twelvefold.web.requests import parse
+    from twelvefold.web.schemas.answer_options import changed_options
+    from twelvefold.web.schemas.responses import parse
 
     workflows = api.web.services.workflows
     body = {"model": "shop", "input": "hi"}

@@ -230,7 +230,7 @@ async def test_turns_of_one_conversation_come_one_by_one(api: Served) -> None:
 async def test_a_conversation_that_is_busy_for_long_is_locked(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.starting.LOCK_S", 0.2)
+    monkeypatch.setattr("twelvefold.web.runs.create.LOCK_S", 0.2)
     conversation = (await api.post("/conversations")).json()["id"]
     api.model.gate.clear()
     first = await api.ask("one", conversation=conversation, background=True)

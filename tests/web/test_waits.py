@@ -13,13 +13,13 @@ from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
 from tests.web.test_stream import types
 from tests.web.test_watch import followed
-from twelvefold.core.ports import Silence
+from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
-from twelvefold.web import stream
-from twelvefold.web.context import Waits
-from twelvefold.web.edge import CLIENT_GONE
+from twelvefold.web.http.middleware import CLIENT_GONE
+from twelvefold.web.state import Waits
+from twelvefold.web.streaming import sse as stream
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}
@@ -165,7 +165,7 @@ async def test_a_run_that_a_service_has_stopped_elsewhere_fails_for_who_waits(
         [run] = await dead.web.services.store.runs(limit=1)
         await stage.let_leases_run_out()
         other = stage.process(ModelUnavailable("down"))
-        await drive(other, await take(other, run.run), Silence())
+        await drive(other, await take(other, run.run), NullListener())
         api = await serve(worker=False)
 
         again = (await sent(api, "whole")).json()

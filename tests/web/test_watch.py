@@ -11,10 +11,11 @@ from tests.web.test_stream import LONG, Reader, reading
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.web import news as bells
-from twelvefold.web import stream, watch
-from twelvefold.web.news import News
-from twelvefold.web.watch import watching
+from twelvefold.web.streaming import notifier as bells
+from twelvefold.web.streaming import poller as watch
+from twelvefold.web.streaming import sse as stream
+from twelvefold.web.streaming.notifier import RunNotifier
+from twelvefold.web.streaming.poller import watching
 
 THREAD, OTHER = ThreadId("a" * 44), ThreadId("b" * 44)
 
@@ -98,7 +99,7 @@ async def test_a_reader_hears_at_once_that_its_process_is_about_to_end(
 
 async def rings(*answers: dict[ThreadId, tuple[int, int]] | Exception) -> list[bool]:
     """Whether a reader is rung for each of the watch's looks."""
-    news, heard, done, left = News(), list[bool](), asyncio.Event(), list(answers)
+    news, heard, done, left = RunNotifier(), list[bool](), asyncio.Event(), list(answers)
 
     class Told:
         async def marks(self, threads: Collection[ThreadId]) -> dict[ThreadId, tuple[int, int]]:
@@ -112,7 +113,7 @@ async def rings(*answers: dict[ThreadId, tuple[int, int]] | Exception) -> list[b
                 raise answer
             return answer
 
-    with news.listening(RunId(THREAD, 1)) as ear:
+    with news.subscribe(RunId(THREAD, 1)) as ear:
         async with watching(cast("Store", Told()), news):
             await done.wait()
     return heard[1:]
@@ -136,10 +137,10 @@ async def test_a_reader_is_rung_when_the_database_goes_and_when_it_is_back(
 
 
 async def test_what_is_driven_here_is_not_looked_for() -> None:
-    news, here, elsewhere = News(), RunId(THREAD, 1), RunId(OTHER, 1)
-    bell = news.bell(here)
+    news, here, elsewhere = RunNotifier(), RunId(THREAD, 1), RunId(OTHER, 1)
+    listener = news.listener(here)
 
-    with news.listening(here), news.listening(elsewhere):
+    with news.subscribe(here), news.subscribe(elsewhere):
         assert await news.followed_elsewhere() == {OTHER}
-        del bell
+        del listener
         assert await news.followed_elsewhere() == {THREAD, OTHER}

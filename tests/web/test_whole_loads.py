@@ -10,9 +10,9 @@ from tests.web.asking import answer_to, approval, error
 from tests.web.serving import Serve, Served
 from twelvefold.core.events import RunStarted
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.web.auth import LOCAL
+from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.reading import opened
+from twelvefold.web.streaming.reader import opened
 
 
 def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:
@@ -41,7 +41,7 @@ async def busy(api: Served) -> tuple[str, str]:
 async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.starting.LOCK_S", 1.0)
+    monkeypatch.setattr("twelvefold.web.runs.create.LOCK_S", 1.0)
     conversation, _ = await busy(api)
     loaded = loads_of(api, monkeypatch)
 
@@ -56,7 +56,7 @@ async def test_a_turn_that_waits_for_another_one_loads_its_conversation_once(
 async def test_items_that_wait_for_a_turn_read_the_size_of_their_conversation_once(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twelvefold.web.conversations.LOCK_S", 1.0)
+    monkeypatch.setattr("twelvefold.web.routes.conversations.LOCK_S", 1.0)
     conversation, first = await busy(api)
     store, sizes = api.web.services.store, list[int]()
     size_of = store.size_of
@@ -128,7 +128,7 @@ async def test_an_answer_takes_one_place_until_its_run_rests(
     follow = store.follow
 
     async def watched(*args: Any, **more: Any) -> Any:
-        taken.append(api.web.drives._places.taken)
+        taken.append(api.web.executor._slots.taken)
         return await follow(*args, **more)
 
     monkeypatch.setattr(store, "follow", watched)

@@ -24,13 +24,14 @@ from tests.builders import (
     settled,
     succeeded,
 )
-from tests.web.journals import RUN, THREAD, started, telling, told, types, view
+from tests.web.journals import RUN, THREAD, projection, started, told, types, view
 from tests.web.sdk import check_events, check_response
 from twelvefold.core.events import Event, ItemsAdded, OutcomeUnknown, Usage
 from twelvefold.core.ids import CallId
-from twelvefold.core.ports import Delta, Heard
+from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
-from twelvefold.web.wire import Json, Telling, parts
+from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.schemas.types import Json
 
 MESSAGE = ["output_item.added", "content_part.added", "output_text.delta", "output_text.done"]
 MESSAGE += ["content_part.done", "output_item.done"]
@@ -71,16 +72,16 @@ def test_a_plain_answer() -> None:
 
 
 def test_a_background_response_is_queued_until_something_happens() -> None:
-    one = Telling(ResponseId(RUN), view(asked(), background=True))
+    one = ResponseProjection(ResponseId(RUN), view(asked(), background=True))
     start, reply, end = entries(asked(), said(), finished())
 
-    queued = one.hear(Heard((), (start,)))
+    queued = one.apply(JournalDelta((), (start,)))
     assert types(queued) == ["created", "queued"]
     assert [event["response"]["status"] for event in queued] == ["queued", "queued"]
     assert one.response(queued=True)["status"] == "queued"
     assert one.response()["status"] == "in_progress"
 
-    going = one.hear(Heard((), (reply, end)))
+    going = one.apply(JournalDelta((), (reply, end)))
     assert types(going) == ["in_progress", *MESSAGE, "completed"]
     check_events(queued + going)
 
@@ -106,10 +107,10 @@ def test_a_call_of_the_servers_tool() -> None:
 
 
 def test_a_call_is_shown_while_it_is_under_way() -> None:
-    one = Telling(ResponseId(RUN), view(asked()))
-    one.hear(Heard((), entries(asked())))
+    one = ResponseProjection(ResponseId(RUN), view(asked()))
+    one.apply(JournalDelta((), entries(asked())))
 
-    events = one.hear(Heard((), entries(asked(), called("enrol"))[1:]))
+    events = one.apply(JournalDelta((), entries(asked(), called("enrol"))[1:]))
 
     assert types(events) == CALL
     assert one.response()["output"][0]["status"] == "in_progress"
@@ -298,14 +299,14 @@ def test_text_is_told_as_it_came_and_the_rest_of_it_at_the_end() -> None:
 
 def test_who_read_along_to_any_cut_hears_the_rest_alone() -> None:
     start, reply, end = entries(STREAM, _shown("Hello there!", 3, 2), finished())
-    one = Telling(ResponseId(RUN), view(STREAM))
+    one = ResponseProjection(ResponseId(RUN), view(STREAM))
 
-    live = one.hear(Heard(_pieces(2, "Hel"), (start,)))
+    live = one.apply(JournalDelta(_pieces(2, "Hel"), (start,)))
     assert _texts(live) == ["Hel"]
     assert one.response()["output"][0]["content"][0]["text"] == "Hel"
     assert one.deltas_after == (2, 1)
 
-    rest = one.hear(Heard((), (reply, end)))
+    rest = one.apply(JournalDelta((), (reply, end)))
     assert _texts(rest) == ["lo", " there!"]
     assert live + rest == told(STREAM, _shown("Hello there!", 3, 2), finished())
 
@@ -356,27 +357,27 @@ def test_deltas_that_came_too_late_are_not_told() -> None:
 
 def test_a_reader_that_may_have_missed_deltas_reads_again() -> None:
     story = entries(STREAM, _shown("Good day", first=3), finished())
-    one = Telling(ResponseId(RUN), view(STREAM))
+    one = ResponseProjection(ResponseId(RUN), view(STREAM))
 
-    one.hear(Heard((), story))
+    one.apply(JournalDelta((), story))
     assert (one.behind, one.position) == (True, 1)
 
-    one.hear(Heard(_pieces(2, "Hel", ""), story[1:]))
+    one.apply(JournalDelta(_pieces(2, "Hel", ""), story[1:]))
     assert (one.behind, one.over) == (False, True)
 
 
 def test_deltas_of_a_position_not_yet_reached_are_left_for_later() -> None:
-    one = Telling(ResponseId(RUN), view(STREAM))
+    one = ResponseProjection(ResponseId(RUN), view(STREAM))
     [start] = entries(STREAM)
 
-    assert types(one.hear(Heard(_pieces(3, "Hel"), (start,)))) == ["created", "in_progress"]
+    assert types(one.apply(JournalDelta(_pieces(3, "Hel"), (start,)))) == ["created", "in_progress"]
     assert one.deltas_after == (2, 0)
 
 
 def test_what_was_heard_before_and_what_is_of_other_runs_is_left_aside() -> None:
     first = entries(asked(), said(), finished())
     story = (*first, *(replace(e, position=e.position + 3, run=2) for e in first))
-    one = Telling(ResponseId(RUN), view(asked()))
+    one = ResponseProjection(ResponseId(RUN), view(asked()))
 
     events = [event for entry in (*story[:2], *story) for event in one.feed(entry)]
 
@@ -400,7 +401,7 @@ def test_annotations_and_phase_of_a_message_are_kept() -> None:
 
 
 def test_a_response_is_whole_before_anything_was_told() -> None:
-    one = Telling(ResponseId(RUN), view(asked(), background=True))
+    one = ResponseProjection(ResponseId(RUN), view(asked(), background=True))
 
     response = one.response(queued=True)
 
@@ -427,7 +428,7 @@ def test_what_was_asked_is_said_again_with_the_values_in_effect() -> None:
         echo={"user": "u-1", "service_tier": "auto", "prompt_cache_key": "k"},
     )
 
-    response = telling(start, said(), finished()).response()
+    response = projection(start, said(), finished()).response()
 
     check_response(response)
     expected: dict[str, Any] = {
@@ -456,7 +457,7 @@ def test_usage_adds_up_over_the_replies() -> None:
     first = replied(function_call("enrol"), usage=spent)
     second = replied(assistant("Done."), usage=spent)
 
-    one = telling(asked(), first, succeeded(), second, finished())
+    one = projection(asked(), first, succeeded(), second, finished())
 
     assert one.response()["usage"] == {
         "input_tokens": 200,
@@ -471,7 +472,7 @@ def test_usage_adds_up_over_the_replies() -> None:
     ("reason", "word"), [("tool_faults", "tools"), ("rejected", "model"), ("odd", "odd")]
 )
 def test_a_failed_response_says_why(reason: str, word: str) -> None:
-    response = telling(asked(), finished("failed", reason)).response()
+    response = projection(asked(), finished("failed", reason)).response()
 
     check_response(response)
     assert response["status"] == "failed"
@@ -488,7 +489,7 @@ def test_a_failed_response_says_why(reason: str, word: str) -> None:
     ],
 )
 def test_an_incomplete_response_says_why_in_the_words_there_are(reason: str, shown: str) -> None:
-    response = telling(asked(), finished("incomplete", reason)).response()
+    response = projection(asked(), finished("incomplete", reason)).response()
 
     check_response(response)
     assert response["incomplete_details"] == {"reason": shown}

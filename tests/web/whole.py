@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.answers import called
+from twelvefold.core.conversation.call_results import called
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -28,10 +28,11 @@ from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import ThreadRecord
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.items import input_items
-from twelvefold.web.shapes import Json, ToolItems, ToolOutputs, content_of, result_shown
-from twelvefold.web.view import View
-from twelvefold.web.wire import Telling, parts
+from twelvefold.web.projection.items import input_items
+from twelvefold.web.projection.objects import content_of, result_shown
+from twelvefold.web.projection.response import ResponseProjection, parts
+from twelvefold.web.projection.view import View
+from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
 def kept_of(record: ThreadRecord, deleted: Collection[int]) -> ThreadRecord:
@@ -41,7 +42,7 @@ def kept_of(record: ThreadRecord, deleted: Collection[int]) -> ThreadRecord:
         for entry in record.entries
         if isinstance(entry.event, RunStarted)
         and entry.run in deleted
-        and not entry.event.asked.conversation
+        and not entry.event.options.conversation
     }
     left = [entry for entry in record.entries if entry.run not in gone or _is_put_in(entry)]
     return replace(record, entries=tuple(left))
@@ -78,7 +79,7 @@ def item_list(
 
 
 def _tool_items_of(first: Entry) -> str:
-    return first.event.asked.tool_items if isinstance(first.event, RunStarted) else ""
+    return first.event.options.tool_items if isinstance(first.event, RunStarted) else ""
 
 
 def _stretches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
@@ -104,10 +105,10 @@ def _items_of(
     view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
     for number, part in enumerate(parts(stretch)):
         yield from input_items(thread, part[0])
-        telling = Telling(ResponseId(RunId(thread, first.run), number), view)
+        projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
         for entry in stretch:
-            telling.feed(entry)
-        yield from telling.response()["output"]
+            projection.feed(entry)
+        yield from projection.response()["output"]
 
 
 _SECOND_US = 1_000_000

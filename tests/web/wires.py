@@ -14,10 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.web.doubles import Keys, web_on
-from twelvefold.web.context import Web, web_of
-from twelvefold.web.faults import json_response
-from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.errors import json_response
+from twelvefold.web.http.server.receiving import ReceiveLimits
 from twelvefold.web.server import RECEIVE_LIMITS, bound, serve, tls_of
+from twelvefold.web.state import Web, web_of
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
 

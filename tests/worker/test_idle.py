@@ -13,8 +13,8 @@ from tests.worker.test_loop import working
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.services.mail.memory import MemoryMailer
-from twelvefold.services.store.mysql_url import connect_arguments
-from twelvefold.web.context import open_web
+from twelvefold.services.store.mysql.url import connect_arguments
+from twelvefold.web.process import open_web
 from twelvefold.worker.loop import Worker
 
 POLL_S = 0.25

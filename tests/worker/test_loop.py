@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.builders import user
-from tests.engine.stage import ANN, LIMITS, Heard, Stage, Trouble, cut_off, start
+from tests.engine.stage import ANN, LIMITS, RecordingListener, Stage, Trouble, cut_off, start
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import ModelReplied, RunFinished
 from twelvefold.core.ids import RunId, ThreadId
@@ -31,9 +31,10 @@ from twelvefold.errors import ModelUnavailable, StoreRefused, StoreUnavailable
 from twelvefold.observe.log import start_logging
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
-from twelvefold.worker import loop, pauses
+from twelvefold.worker import backoff as pauses
+from twelvefold.worker import loop
 from twelvefold.worker.loop import Worker
-from twelvefold.worker.suspects import SUSPECT
+from twelvefold.worker.quarantine import SUSPECT
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 POLL_S = 0.05
@@ -334,7 +335,7 @@ async def test_a_database_that_is_away_is_waited_for(
 async def test_a_listener_that_breaks_costs_its_run_a_pause_and_the_others_nothing(
     stage: Stage, log: StringIO
 ) -> None:
-    class Broken(Heard):
+    class Broken(RecordingListener):
         def recorded(self, entry: Any) -> None:
             raise RuntimeError("a bug")
 
@@ -342,7 +343,7 @@ async def test_a_listener_that_breaks_costs_its_run_a_pause_and_the_others_nothi
     runs = [await enqueue(services) for _ in range(2)]
 
     def listen(run: RunId) -> Listener:
-        return Broken() if run == runs[0] else Heard()
+        return Broken() if run == runs[0] else RecordingListener()
 
     async with working(Worker(services, 10, POLL_S, listen=listen)):
         await over(stage, runs[1])
@@ -354,10 +355,10 @@ async def test_a_listener_that_breaks_costs_its_run_a_pause_and_the_others_nothi
 
 
 async def test_a_listener_hears_the_run_that_it_was_made_for(stage: Stage) -> None:
-    heard: dict[RunId, Heard] = {}
+    heard: dict[RunId, RecordingListener] = {}
 
     def listen(run: RunId) -> Listener:
-        return heard.setdefault(run, Heard())
+        return heard.setdefault(run, RecordingListener())
 
     services = stage.process(says("There you are."))
     run = await enqueue(services)

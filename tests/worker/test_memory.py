@@ -11,8 +11,8 @@ from twelvefold.core.ids import RunId
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import says
+from twelvefold.worker.backoff import NO_ROOM_S
 from twelvefold.worker.loop import Worker
-from twelvefold.worker.pauses import NO_ROOM_S
 
 POLL_S = 0.05
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.engine.stage import Stage
 from tests.worker.test_outbox import POLL_S, all_sent, post, until
-from twelvefold.core.ports import Letter, Mail, Store
+from twelvefold.core.ports import Mail, OutboxMessage, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
-from twelvefold.worker.outbox import Postman
+from twelvefold.worker.outbox import OutboxSender
 
 LEASE_S = 20.0
 
@@ -67,7 +67,7 @@ async def sending(
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        postman = Postman(store, mailer, POLL_S, lease_s=lease_s, clock=clock)
+        postman = OutboxSender(store, mailer, POLL_S, lease_s=lease_s, clock=clock)
         group.create_task(postman.run(stop))
         yield
         stop.set()
@@ -79,7 +79,7 @@ def renewals(
     """Answers renewals in place of the database; the event says that one was asked for."""
     asked = asyncio.Event()
 
-    async def renew(letter: Letter, for_s: float) -> bool:
+    async def renew(letter: OutboxMessage, for_s: float) -> bool:
         asked.set()
         return answer()
 
@@ -108,7 +108,7 @@ async def test_nothing_is_sent_under_a_claim_that_was_answered_too_late(
     await post(store, "ann")
     claim, late = store.claim_letter, asyncio.Event()
 
-    async def claimed(letter: Letter, for_s: float) -> bool:
+    async def claimed(letter: OutboxMessage, for_s: float) -> bool:
         held = await claim(letter, for_s)
         clock.now += for_s
         late.set()
@@ -183,7 +183,7 @@ async def test_a_mail_that_has_left_is_noted_as_sent_also_when_the_lease_has_lap
     await post(store, "ann")
     note, renewed = store.letter_sent, renewals(store, monkeypatch, lambda: False)
 
-    async def slowly(letter: Letter) -> None:
+    async def slowly(letter: OutboxMessage) -> None:
         await renewed.wait()
         clock.now += LEASE_S
         await note(letter)

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.engine.stage import Stage
-from twelvefold.core.ports import Letter, Mail, Store
-from twelvefold.engine import patience
+from twelvefold.core.ports import Mail, OutboxMessage, Store
+from twelvefold.engine import retry as patience
 from twelvefold.errors import MailRejected, MailUnavailable, StoreFailed, StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.worker import outbox
-from twelvefold.worker.outbox import ATTEMPTS, LONGEST_RETRY_S, Postman, mail_of, retry_s
+from twelvefold.worker.outbox import ATTEMPTS, LONGEST_RETRY_S, OutboxSender, mail_of, retry_s
 
 POLL_S = 0.02
 
@@ -33,18 +33,18 @@ async def delivering(store: Store, *mailers: MemoryMailer) -> AsyncIterator[asyn
     stop = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         for mailer in mailers:
-            group.create_task(Postman(store, mailer, POLL_S).run(stop))
+            group.create_task(OutboxSender(store, mailer, POLL_S).run(stop))
         yield stop
         stop.set()
 
 
-async def until(store: Store, holds: Callable[[list[Letter]], bool]) -> list[Letter]:
+async def until(store: Store, holds: Callable[[list[OutboxMessage]], bool]) -> list[OutboxMessage]:
     while not holds(letters := await store.letters(limit=100)):
         await asyncio.sleep(0.01)
     return letters
 
 
-def all_sent(letters: list[Letter]) -> bool:
+def all_sent(letters: list[OutboxMessage]) -> bool:
     return all(letter.sent_at_us for letter in letters)
 
 
@@ -142,7 +142,7 @@ async def test_a_postman_that_dies_before_its_note_leaves_a_second_copy_under_th
     await post(store, "ann")
     mailer = MemoryMailer()
 
-    async def dies(letter: Letter) -> None:
+    async def dies(letter: OutboxMessage) -> None:
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
@@ -248,7 +248,7 @@ async def test_an_outbox_that_cannot_be_read_is_waited_for(
     await post(store, "ann")
     usual, looks = store.due_letters, 0
 
-    async def due_letters(limit: int) -> list[Letter]:
+    async def due_letters(limit: int) -> list[OutboxMessage]:
         nonlocal looks
         looks += 1
         if looks < 3:
@@ -276,7 +276,7 @@ def test_retries_come_later_and_later_and_end() -> None:
 
 def test_a_letter_that_is_no_mail_is_rejected() -> None:
     with pytest.raises(MailRejected, match="the letter's body is no mail"):
-        mail_of(Letter("1", "", "mail", {}, 0, 0, None, None, ""))
+        mail_of(OutboxMessage("1", "", "mail", {}, 0, 0, None, None, ""))
 
 
 @pytest.mark.parametrize("body", ["[1]", "{", '{"to": 1}'])
@@ -297,7 +297,7 @@ async def test_a_letter_that_cannot_be_read_keeps_no_other_waiting(store: Store,
     assert [one.id for one in letters if one.dead_at_us is not None] == ["broken"]
 
 
-def all_over(letters: list[Letter]) -> bool:
+def all_over(letters: list[OutboxMessage]) -> bool:
     return all(one.sent_at_us or one.dead_at_us for one in letters)
 
 
@@ -358,9 +358,9 @@ async def test_a_note_that_fails_for_longer_than_a_run_would_try_is_tried_again(
 ) -> None:
     await post(store, "ann")
     usual, failures = store.letter_sent, 0
-    monkeypatch.setattr(patience.patiently, "__defaults__", (0.0,))
+    monkeypatch.setattr(patience.retry_unavailable, "__defaults__", (0.0,))
 
-    async def denied(letter: Letter) -> None:
+    async def denied(letter: OutboxMessage) -> None:
         nonlocal failures
         failures += 1
         if failures < 3:

@@ -3,8 +3,8 @@
 import pytest
 
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.worker import pauses
-from twelvefold.worker.pauses import FIRST_S, LONGEST_S, Pauses
+from twelvefold.worker import backoff as pauses
+from twelvefold.worker.backoff import FIRST_S, LONGEST_S, RunBackoff
 
 
 class Clock:
@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 
 def test_a_run_is_left_alone_for_its_pause(clock: Clock) -> None:
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
 
     pause_s = paused.failed(run())
 
@@ -36,7 +36,7 @@ def test_a_run_is_left_alone_for_its_pause(clock: Clock) -> None:
 
 
 def test_pauses_double_up_to_the_longest(clock: Clock) -> None:
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
 
     lengths = [paused.failed(run()) for _ in range(40)]
 
@@ -46,7 +46,7 @@ def test_pauses_double_up_to_the_longest(clock: Clock) -> None:
 
 
 def test_a_run_that_came_to_something_begins_anew(clock: Clock) -> None:
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
     for _ in range(10):
         paused.failed(run())
 
@@ -57,7 +57,7 @@ def test_a_run_that_came_to_something_begins_anew(clock: Clock) -> None:
 
 
 def test_runs_that_were_not_seen_again_are_forgotten(clock: Clock) -> None:
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
     paused.failed(run(1))
     clock.now_s += 2 * LONGEST_S
 
@@ -70,7 +70,7 @@ def test_no_more_runs_are_remembered_than_fit(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pauses, "REMEMBERED", 10)
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
 
     for number in range(100):
         paused.failed(run(number))
@@ -82,7 +82,7 @@ def test_no_more_runs_are_remembered_than_fit(
 
 
 def test_a_run_that_only_lacks_room_is_not_left_alone_for_long(clock: Clock) -> None:
-    paused = Pauses(clock)
+    paused = RunBackoff(clock)
 
     for _ in range(20):
         pause_s = paused.failed(run(), pauses.NO_ROOM_S)

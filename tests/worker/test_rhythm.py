@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from twelvefold.worker.rhythm import Rhythm
+from twelvefold.worker.poll_interval import PollInterval
 
 
 @pytest.fixture
@@ -16,18 +16,18 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def noted(low: float, high: float) -> float:
         return high
 
-    async def _wait(self: Rhythm, jitter: tuple[float, float] = (1, 1)) -> None:
+    async def _wait(self: PollInterval, jitter: tuple[float, float] = (1, 1)) -> None:
         pauses.append(self._pause_s)
 
     monkeypatch.setattr(random, "uniform", noted)
-    monkeypatch.setattr(Rhythm, "_wait", _wait)
+    monkeypatch.setattr(PollInterval, "_wait", _wait)
     return pauses
 
 
 async def test_pauses_are_short_while_there_is_work_and_grow_while_there_is_none(
     waited: list[float],
 ) -> None:
-    pace = Rhythm(0.3)
+    pace = PollInterval(0.3)
 
     for something in (True, False, False, False, False, True):
         await pace.found(something)
@@ -36,7 +36,7 @@ async def test_pauses_are_short_while_there_is_work_and_grow_while_there_is_none
 
 
 async def test_pauses_grow_further_while_a_service_fails(waited: list[float]) -> None:
-    pace = Rhythm(1.0)
+    pace = PollInterval(1.0)
 
     for _ in range(7):
         await pace.failed("queue_not_read", RuntimeError("no"))
@@ -46,7 +46,7 @@ async def test_pauses_grow_further_while_a_service_fails(waited: list[float]) ->
 
 
 async def test_a_nudge_ends_a_pause() -> None:
-    pace = Rhythm(60.0)
+    pace = PollInterval(60.0)
     for _ in range(12):
         pace.nudge.set()
         await pace.found(False)

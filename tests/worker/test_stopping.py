@@ -18,7 +18,7 @@ from twelvefold.services.model.scripted import calls, says
 from twelvefold.worker.loop import Worker
 
 
-class Silence:
+class NullListener:
     """Makes a store hang from a place on, as a database does that does not answer any more."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Silence:
 
 
 @pytest.fixture
-def silence() -> Silence:
-    return Silence()
+def silence() -> NullListener:
+    return NullListener()
 
 
 def stopping(services: Services) -> Services:
@@ -52,7 +52,9 @@ def stopping(services: Services) -> Services:
     return replace(services, exit_limit=ExitLimit(release_s=0.05))
 
 
-def silent_at_commit(services: Services, silence: Silence, monkeypatch: pytest.MonkeyPatch) -> None:
+def silent_at_commit(
+    services: Services, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The database receives a step's COMMIT and never answers, this or anything after it."""
     append_here = services.store.append
 
@@ -68,7 +70,7 @@ def silent_at_commit(services: Services, silence: Silence, monkeypatch: pytest.M
 
 
 async def test_a_commit_that_is_not_answered_is_abandoned_and_nothing_is_written_after_it(
-    stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process(calls(("buy", {"item": "a lamp"})), says("There.")))
     run = await enqueue(services)
@@ -84,7 +86,7 @@ async def test_a_commit_that_is_not_answered_is_abandoned_and_nothing_is_written
 
 @pytest.mark.parametrize("hangs", ["claim", "load", "waiting_work"])
 async def test_a_claim_that_is_not_answered_is_broken_off(
-    stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch, hangs: str
+    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:
     services = stopping(stage.process())
     await enqueue(services)
@@ -97,7 +99,7 @@ async def test_a_claim_that_is_not_answered_is_broken_off(
 
 
 async def test_of_two_claims_the_one_that_is_answered_is_given_back(
-    stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = asyncio.Event()
 
@@ -128,7 +130,7 @@ async def test_of_two_claims_the_one_that_is_answered_is_given_back(
 
 
 async def test_a_release_that_is_not_answered_is_abandoned(
-    stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process(says("never")))
     monkeypatch.setattr(services.store, "release", silence.instead_of("release"))
@@ -143,7 +145,7 @@ async def test_a_release_that_is_not_answered_is_abandoned(
 
 
 async def test_a_mail_that_cannot_be_noted_does_not_keep_the_process(
-    stage: Stage, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process())
     async with services.store.write() as tx:

@@ -2,19 +2,19 @@
 
 from typing import Any, Literal
 
-from twelvefold.core.ports import Letter
+from twelvefold.core.ports import OutboxMessage
 
 LetterState = Literal["waiting", "sent", "dead"]
 
 
-def state_of(letter: Letter) -> LetterState:
+def state_of(letter: OutboxMessage) -> LetterState:
     """Where a letter is. "dead": nobody tries it again unless told."""
     if letter.sent_at_us is not None:
         return "sent"
     return "waiting" if letter.dead_at_us is None else "dead"
 
 
-def facts(letter: Letter) -> dict[str, Any]:
+def facts(letter: OutboxMessage) -> dict[str, Any]:
     """All that is known of a letter but its text. Times are microseconds since 1970."""
     return {
         "id": letter.id,

@@ -1,7 +1,7 @@
 """`twelvefold runs`, the commands that act on one: cancel, resume, approve, settle."""
 
+from twelvefold.cli.command import DONE, FAILED, CommandContext, command
 from twelvefold.cli.output import tell
-from twelvefold.cli.process import DONE, FAILED, Desk, command
 from twelvefold.cli.run import drive_to_rest
 from twelvefold.cli.runs import find_run
 from twelvefold.core.events import Settlement
@@ -12,7 +12,7 @@ from twelvefold.errors import RequestError
 
 
 @command()
-async def cancel_run(desk: Desk, *, run_id: str) -> int:
+async def cancel_run(desk: CommandContext, *, run_id: str) -> int:
     """End a run; a process that drives it stops as soon as it sees that."""
     run = await find_run(desk.services.store, run_id)
     status = await cancel(desk.services, run)
@@ -27,14 +27,14 @@ async def cancel_run(desk: Desk, *, run_id: str) -> int:
 
 
 @command(with_model=True)
-async def resume(desk: Desk, *, run_id: str) -> int:
+async def resume(desk: CommandContext, *, run_id: str) -> int:
     """Take up a run that nobody drives, and print what it comes to."""
     return await _go_on(desk, await find_run(desk.services.store, run_id), detach=False)
 
 
 @command(with_model=True)
 async def approve(
-    desk: Desk,
+    desk: CommandContext,
     *,
     run_id: str,
     deny: bool,
@@ -59,7 +59,7 @@ async def approve(
 
 @command(with_model=True)
 async def settle_call(
-    desk: Desk,
+    desk: CommandContext,
     *,
     run_id: str,
     settled: Settlement,
@@ -82,7 +82,7 @@ async def settle_call(
     return await _go_on(desk, run, detach=detach)
 
 
-def _check_workflow(desk: Desk, workflow: str, detach: bool) -> None:
+def _check_workflow(desk: CommandContext, workflow: str, detach: bool) -> None:
     """Raises RequestError, before anything is written, where this process could not go on."""
     if not detach and workflow not in desk.services.workflows:
         raise RequestError(
@@ -91,7 +91,7 @@ def _check_workflow(desk: Desk, workflow: str, detach: bool) -> None:
         )
 
 
-async def _go_on(desk: Desk, run: RunId, *, detach: bool) -> int:
+async def _go_on(desk: CommandContext, run: RunId, *, detach: bool) -> int:
     if detach:
         return DONE
     return await drive_to_rest(desk.services, await take(desk.services, run))

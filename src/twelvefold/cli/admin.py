@@ -10,8 +10,8 @@ from twelvefold.admin.prune import prune as prune_threads
 from twelvefold.admin.seed import seed as seed_workflow
 from twelvefold.admin.settings import setting_rows
 from twelvefold.boot import embedded_file, environment, journal_sql
+from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.output import print_json, print_table
-from twelvefold.cli.process import DONE, FAILED, Desk, command, has_colour
 from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings
 from twelvefold.errors import RequestError
@@ -21,7 +21,7 @@ BAR = 30
 
 
 @command(prepared=False)
-async def migrate(desk: Desk, *, sql: bool, since: str) -> int:
+async def migrate(desk: CommandContext, *, sql: bool, since: str) -> int:
     """Bring the database to this release's schema, or print the SQL that would."""
     if sql:
         print(journal_sql(desk.settings, since).rstrip())
@@ -34,7 +34,7 @@ async def migrate(desk: Desk, *, sql: bool, since: str) -> int:
 
 
 @command()
-async def seed(desk: Desk, *, workflow: str | None, file: str | None) -> int:
+async def seed(desk: CommandContext, *, workflow: str | None, file: str | None) -> int:
     """Fill a workflow's tables, all or nothing."""
     name = workflow or default_workflow(desk.services)
     if name not in desk.services.workflows:
@@ -74,7 +74,7 @@ def settings(environ: Mapping[str, str], *, as_json: bool) -> int:
 
 
 @command(prepared=False)
-async def doctor(desk: Desk, *, as_json: bool) -> int:
+async def doctor(desk: CommandContext, *, as_json: bool) -> int:
     """Look at everything that is attached; 1 if anything is not fit."""
     from twelvefold.admin.doctor import examine
 
@@ -95,7 +95,7 @@ async def doctor(desk: Desk, *, as_json: bool) -> int:
 
 
 @command()
-async def prune(desk: Desk, *, older_than_s: float) -> int:
+async def prune(desk: CommandContext, *, older_than_s: float) -> int:
     """Remove conversations that have been over, or have waited for a person, for long."""
     pruned = await prune_threads(desk.services.store, older_than_s)
     print(f"{pruned} conversations removed")
@@ -103,7 +103,7 @@ async def prune(desk: Desk, *, older_than_s: float) -> int:
 
 
 @command(with_model=True)
-async def shell(desk: Desk) -> int:
+async def shell(desk: CommandContext) -> int:
     """A Python prompt with the services opened."""
     from twelvefold.admin.shell import open_shell
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from twelvefold.admin.keys import create_key
+from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import print_json, print_table, tell, when
-from twelvefold.cli.process import DONE, Desk, command
 from twelvefold.core.ports import SCOPES, ApiKey
 
 
 @command()
 async def create(
-    desk: Desk, *, name: str, principal: str | None, scopes: Sequence[str] | None
+    desk: CommandContext, *, name: str, principal: str | None, scopes: Sequence[str] | None
 ) -> int:
     """Print a new key, alone on standard output."""
     store = desk.services.store
@@ -22,7 +22,7 @@ async def create(
 
 
 @command()
-async def list_keys(desk: Desk, *, as_json: bool) -> int:
+async def list_keys(desk: CommandContext, *, as_json: bool) -> int:
     """Print every key, without the keys themselves."""
     keys = await desk.services.store.keys()
     if as_json:
@@ -57,7 +57,7 @@ def _key_cells(key: ApiKey) -> Sequence[str]:
 
 
 @command()
-async def revoke(desk: Desk, *, key_id: str) -> int:
+async def revoke(desk: CommandContext, *, key_id: str) -> int:
     """End a key."""
     await desk.services.store.revoke_key(key_id)
     print(f"{key_id} is revoked")

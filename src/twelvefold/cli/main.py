@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from twelvefold.cli.arguments import build_parser
+from twelvefold.cli.parser import build_parser
 
 GC_OBJECTS = 100_000
 CLOSED_PIPE = 141
@@ -61,7 +61,7 @@ def _called(argv: Sequence[str] | None) -> int:
     # Hundreds of modules are all kept: to look for garbage among them every 700 objects, the
     # default, is a sixth of what a start costs.
     gc.set_threshold(GC_OBJECTS)
-    from twelvefold.cli.process import call, take_over
+    from twelvefold.cli.command import call, take_over
 
     if argv is None:  # no other program has started the command within its own process
         take_over()

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from twelvefold.admin.outbox import LetterState, facts, state_of
+from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import print_json, print_table, shortened, when
-from twelvefold.cli.process import DONE, Desk, command
-from twelvefold.core.ports import Letter
+from twelvefold.core.ports import OutboxMessage
 
 
 @command()
-async def list_letters(desk: Desk, *, state: LetterState | None, limit: int, as_json: bool) -> int:
+async def list_letters(
+    desk: CommandContext, *, state: LetterState | None, limit: int, as_json: bool
+) -> int:
     """Print the newest letters."""
     letters = await desk.services.store.letters(limit=limit, state=state)
     if as_json:
@@ -21,7 +23,7 @@ async def list_letters(desk: Desk, *, state: LetterState | None, limit: int, as_
     return DONE
 
 
-def _cells(letter: Letter) -> Sequence[str]:
+def _cells(letter: OutboxMessage) -> Sequence[str]:
     known, state = facts(letter), state_of(letter)
     at_us = {"sent": letter.sent_at_us, "waiting": letter.due_at_us, "dead": None}[state]
     return (
@@ -36,7 +38,7 @@ def _cells(letter: Letter) -> Sequence[str]:
 
 
 @command()
-async def retry(desk: Desk, *, ids: Sequence[str], dead: bool) -> int:
+async def retry(desk: CommandContext, *, ids: Sequence[str], dead: bool) -> int:
     """Make letters due now, these or all dead ones; a worker sends them."""
     if dead:
         print(f"{await desk.services.store.retry_dead()} dead letters are due now")

@@ -4,17 +4,17 @@ import asyncio
 import sys
 from typing import Any
 
+from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
 from twelvefold.cli.output import print_json, said, shortened, tell
-from twelvefold.cli.process import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Desk, command
 from twelvefold.cli.signals import STOPPING, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
 from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed
 from twelvefold.core.failures import failure_sentence, incomplete_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
-from twelvefold.core.ports import OVER, Principal, Silence
+from twelvefold.core.ports import OVER, NullListener, Principal
 from twelvefold.core.thread import Thread
-from twelvefold.engine.append import Driven
 from twelvefold.engine.commands import cancel, start_run
+from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, StaleRun
@@ -23,7 +23,7 @@ from twelvefold.observe.escape import escape_prose
 
 @command(with_model=True)
 async def run(
-    desk: Desk,
+    desk: CommandContext,
     *,
     text: str,
     workflow: str | None,
@@ -62,7 +62,7 @@ def default_workflow(services: Services) -> str:
     return next(iter(services.workflows))
 
 
-async def drive_to_rest(services: Services, driven: Driven, *, as_json: bool = False) -> int:
+async def drive_to_rest(services: Services, driven: HeldRun, *, as_json: bool = False) -> int:
     """Drive a run as far as it goes, print its answer, and return the exit status it means.
 
     Ctrl-C cancels the run. When the process is told to stop, the run is given back and can be
@@ -108,7 +108,7 @@ def _is_fault(event: Event) -> bool:
     return isinstance(event, ToolFailed) and event.failure == "fault"
 
 
-class _Faults(Silence):
+class _Faults(NullListener):
     """A listener that prints each exception of a tool at once."""
 
     def recorded(self, entry: Entry) -> None:

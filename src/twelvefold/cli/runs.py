@@ -6,8 +6,8 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from twelvefold.admin.export import export_lines
+from twelvefold.cli.command import DONE, CommandContext, command, has_colour
 from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
-from twelvefold.cli.process import DONE, Desk, command, has_colour
 from twelvefold.cli.transcript import Transcript, waiting_for
 from twelvefold.core.events import Entry, RunFinished, Usage
 from twelvefold.core.ids import RunId, parse_thread_id
@@ -39,7 +39,9 @@ async def find_run(store: Store, text: str) -> RunId:
 
 
 @command()
-async def list_runs(desk: Desk, *, status: RunStatus | None, limit: int, as_json: bool) -> int:
+async def list_runs(
+    desk: CommandContext, *, status: RunStatus | None, limit: int, as_json: bool
+) -> int:
     """Print the newest runs."""
     records = await desk.services.store.runs(limit=limit, status=status)
     if as_json:
@@ -97,7 +99,7 @@ def _run_json(record: RunRecord) -> dict[str, Any]:
 
 
 @command()
-async def show(desk: Desk, *, run_id: str) -> int:
+async def show(desk: CommandContext, *, run_id: str) -> int:
     """Print what is known of a run, then what was said and done in it."""
     store = desk.services.store
     run = await find_run(store, run_id)
@@ -131,7 +133,7 @@ def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:
 
 
 @command()
-async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
+async def events(desk: CommandContext, *, run_id: str, follow: bool) -> int:
     """Print a run's journal, and go on printing until it is over. Reads each entry once."""
     store = desk.services.store
     run = await find_run(store, run_id)
@@ -149,7 +151,7 @@ async def events(desk: Desk, *, run_id: str, follow: bool) -> int:
 
 
 @command()
-async def export(desk: Desk, *, run_id: str) -> int:
+async def export(desk: CommandContext, *, run_id: str) -> int:
     """Write the journal of a run's whole conversation as JSON Lines."""
     store = desk.services.store
     run = await find_run(store, run_id)
@@ -160,7 +162,7 @@ async def export(desk: Desk, *, run_id: str) -> int:
 
 
 @command()
-async def fork(desk: Desk, *, place: str) -> int:
+async def fork(desk: CommandContext, *, place: str) -> int:
     """Begin a conversation that goes on from an entry of another, and print its id."""
     where, at, number = place.rpartition("@")
     if not at or not number.isdecimal():

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit, release_of
+from twelvefold.cli.command import DONE, CommandContext, begin, command
 from twelvefold.cli.output import print_json, print_table, when
-from twelvefold.cli.process import DONE, Desk, begin, command
 from twelvefold.core.ports import Release
 
 
@@ -32,7 +32,7 @@ def version(environ: Mapping[str, str], *, history: bool, limit: int, as_json: b
 
 
 @command()
-async def _history(desk: Desk, *, limit: int, as_json: bool) -> int:
+async def _history(desk: CommandContext, *, limit: int, as_json: bool) -> int:
     releases = await desk.services.store.releases(limit=limit)
     if as_json:
         for release in releases:

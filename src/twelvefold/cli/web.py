@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from twelvefold.boot import open_mailer
+from twelvefold.cli.command import DONE, begin, ready_services
 from twelvefold.cli.gc_pauses import bound_gc_pauses
-from twelvefold.cli.process import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
-from twelvefold.web.context import Web, open_web
-from twelvefold.web.http.file_limit import raise_file_limit
+from twelvefold.web.http.server.file_limit import raise_file_limit
+from twelvefold.web.process import open_web
 from twelvefold.web.server import bound, serve, tls_of
+from twelvefold.web.state import Web
 
 if TYPE_CHECKING:
     from twelvefold.worker.loop import Worker
@@ -64,7 +65,7 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
             max_per_principal=web.settings.max_runs_per_principal,
             grace_s=web.settings.grace_s,
             mailer=mailer,
-            listen=web.news.bell,
+            listen=web.news.listener,
         )
         group.create_task(_work(worker, web, stop))
         yield replace(web, wake=worker.wake)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import uvloop
 
 from twelvefold.boot import open_mailer
+from twelvefold.cli.command import DONE, begin, ready_services
 from twelvefold.cli.gc_pauses import bound_gc_pauses
-from twelvefold.cli.process import DONE, begin, ready_services
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.worker.loop import Worker

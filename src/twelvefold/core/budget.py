@@ -1,4 +1,4 @@
-"""What a run may use: tokens, money, calls, and the size that its conversation may reach."""
+"""Limits of a run: tokens, money, calls, and the size of its conversation."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Micro-dollars per million tokens; cached input has a price of its own."""
+    """Micro-dollars per million tokens; cached input has its own price."""
 
     input: int
     cached_input: int
@@ -18,14 +18,14 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far one run may go. None means: no limit.
+    """Limits of one run. None means no limit.
 
-    `deadline_s` is from the moment a process takes the run. `context_tokens` is the model's
-    window; a request is kept below it. `result_chars` bounds one tool's result. `max_attempts`:
-    how many processes may take up a run, one after another, and die with it at the same entry.
-    `retry_timeout_s`: how long a step is retried while the database reports an error that may last.
-    `conversation_entries` and `conversation_bytes` bound a thread's journal, that of the threads it
-    was forked from included. `calls_per_reply`: how many calls of one reply are run here.
+    `deadline_s` counts from the claim of the run. `context_tokens` is the model's window; requests
+    stay below it. `result_chars` bounds one tool's result. `max_attempts`: how many processes may
+    claim a run in turn and die with it at the same entry. `retry_timeout_s`: how long a step is
+    retried while the database reports an error that may last. `conversation_entries` and
+    `conversation_bytes` bound a thread's journal, including the threads it was forked from.
+    `calls_per_reply`: how many calls of one reply are run.
     """
 
     max_steps: int = 50
@@ -45,11 +45,11 @@ class Limits:
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:
-    """What the replies cost, rounded up to a whole micro-dollar.
+    """Return the cost of the replies, rounded up to a whole micro-dollar.
 
     Source: the `usage` object of the Responses API; `input_tokens` includes the cached ones.
     """
-    # Some servers leave the cached ones out; they are not to make the rest cheaper.
+    # Some servers do not count cached tokens as input: the difference must not be negative.
     fresh = max(usage.input_tokens - usage.cached_tokens, 0)
     cost = (
         fresh * price.input
@@ -60,7 +60,7 @@ def cost_micro_usd(usage: Usage, price: Price) -> int:
 
 
 def overspent(usage: Usage, limits: Limits) -> str | None:
-    """Which budget is used up, as the reason a run stops with; None if none is."""
+    """Return the exhausted budget, as the reason of a run's end; None if there is none."""
     if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
         return "token_budget"
     if limits.run_micro_usd is None or limits.price is None:
@@ -69,8 +69,9 @@ def overspent(usage: Usage, limits: Limits) -> str | None:
 
 
 def conversation_full(entries: int, size: int, limits: Limits) -> str | None:
-    """Which limit a journal of so many entries and bytes has reached, as the reason a run stops
-    with; None if neither.
+    """Return the limit that a journal has reached, as the reason of a run's end; None if neither.
+
+    `size` is in bytes.
     """
     if entries >= limits.conversation_entries:
         return "conversation_entries"

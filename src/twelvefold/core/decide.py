@@ -1,7 +1,7 @@
-"""What happens next in a run, decided from its journal alone.
+"""Decide what happens next in a run, from its journal alone.
 
-Pure and total: any prefix of any journal has exactly one decision. `twelvefold.engine.step`
-carries decisions out.
+Pure and total: every prefix of a journal has exactly one decision. `twelvefold.engine.step` carries
+decisions out.
 """
 
 from dataclasses import dataclass
@@ -9,59 +9,60 @@ from dataclasses import dataclass
 from twelvefold.core.budget import Limits, conversation_full, overspent
 from twelvefold.core.events import FinalStatus, ReplyEnd
 from twelvefold.core.failures import faults_sentence, full_sentence
-from twelvefold.core.gates import Admitted, admit, needs_approval
+from twelvefold.core.gates import ValidCall, needs_approval, validate_call
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import BadCall, Tool, Workflow
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 SIDE_BY_SIDE = ("readonly", "pure")
-"""Effects that leave no trace, so that neighbouring calls need not wait for one another."""
+"""Effects that change nothing, so adjacent calls may run at the same time."""
 
 BYTES_PER_CHAR = 6
-"""The most that a character of a result takes in the journal: a control character as `\\u0001`."""
+"""The longest form of a character in the journal: a control character as `\\u0001`."""
 REJECTION_BYTES = 512
 """About the longest entry of a call that is not run."""
 EMPTY_REPLIES = 3
-"""How often a model that has said nothing is asked again before the run fails."""
+"""How often the model is called again after an empty reply before the run fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """Ask the model for a reply."""
+    """Request a reply from the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunTools:
-    """Answer these calls: one that has an effect, or several that have none."""
+    """Run or reject these calls: one with an effect, or several without.
 
-    calls: tuple[Admitted | BadCall, ...]
-    """As admitted now, in the order of `pending`."""
+    `calls` are in the order of `pending`. `all_pending`: no other call of the reply follows.
+    """
+
+    calls: tuple[ValidCall | RejectedCall, ...]
     pending: tuple[Call, ...]
     all_pending: bool
-    """Whether no other call of the reply waits behind these."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskApproval:
-    """Write down that a person must allow this call, then rest."""
+    """Record that a person must approve this call; the run then waits."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True)
 class AskOutcome:
-    """Write down that nobody knows whether this call happened, then rest."""
+    """Record that the outcome of this call is unknown; the run then waits."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The model has said its last word, or what it wants to know is the caller's to find out."""
+    """Complete the run: the reply has no calls, or the caller runs the rest of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the run short of its goal."""
+    """End the run as incomplete or failed."""
 
     status: FinalStatus
     reason: str
@@ -70,14 +71,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nothing to do until somebody says something."""
+    """Do nothing: the run is over or waits for a person."""
 
 
 Decision = CallModel | RunTools | AskApproval | AskOutcome | Finish | Stop | Rest
 
 
 def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
-    """The next thing to do for the thread's latest run."""
+    """Return what to do next for the thread's latest run."""
     if thread.status != "active":
         return Rest()
     if thread.faults_in_a_row >= limits.faults_in_a_row:
@@ -88,7 +89,7 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     if thread.empty_replies > EMPTY_REPLIES:
         return Stop("failed", "empty_reply")
     if thread.reply_ended is not None and not thread.empty_replies:
-        return _after_last_word(thread.reply_ended)
+        return _finish(thread.reply_ended)
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
     if reason := overspent(thread.usage, limits):
@@ -97,9 +98,9 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
 
 
 def _stop_if_full(thread: Thread, limits: Limits) -> Stop | None:
-    """The end of a run whose conversation is as large as it may be.
+    """Return the end of a run whose conversation has reached its maximum size, else None.
 
-    What is written already may have passed the limit: the reply, or one result.
+    The last reply or result may have passed the limit.
     """
     reason = conversation_full(thread.head, thread.size, limits)
     if reason is None:
@@ -107,20 +108,20 @@ def _stop_if_full(thread: Thread, limits: Limits) -> Stop | None:
     return Stop("incomplete", reason, full_sentence(reason, limits))
 
 
-def _after_last_word(ended: ReplyEnd) -> Decision:
+def _finish(ended: ReplyEnd) -> Decision:
     return Finish() if ended == "completed" else Stop("incomplete", ended)
 
 
 def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
-    """The call with an effect elsewhere that whoever has the run is about: it may have happened.
+    """Return the pending call with an external effect that may have happened, if there is one.
 
-    An idempotent one, too: when the run ends with it, its key ends, and the model would call again
-    under another.
+    Includes idempotent calls: if the run ends, so does the idempotency key, and the model would
+    repeat the call under another one.
     """
     match decide(thread, workflow, limits):
         case (
             AskOutcome(call=call)
-            | RunTools(calls=[Admitted(call=call, tool=Tool(effect="unsafe" | "idempotent"))])
+            | RunTools(calls=[ValidCall(call=call, tool=Tool(effect="unsafe" | "idempotent"))])
         ):
             return call
         case _:
@@ -133,70 +134,74 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     first = thread.pending[0]
     if first.state == "client":
         return Finish()
-    # A call that a person has allowed is run, and so is one that may have begun.
+    # A full conversation does not stop a call that was approved or that may have begun.
     is_new = first.state == "open" and not thread.interrupted
     if is_new and (stop := _stop_if_full(thread, limits)):
         return stop
-    admitted = _admitted(thread, workflow, limits, first)
-    if isinstance(admitted, Admitted):
-        # Before the other: what nobody has allowed yet cannot have begun.
-        if first.state == "open" and needs_approval(admitted):
+    call = _validate(thread, workflow, limits, first)
+    if isinstance(call, ValidCall):
+        # Checked first: a call without its approval cannot have begun.
+        if first.state == "open" and needs_approval(call):
             return AskApproval(first)
-        if thread.interrupted and admitted.tool.effect == "unsafe":
+        if thread.interrupted and call.tool.effect == "unsafe":
             return AskOutcome(first)
-    group = _group(thread, workflow, limits, admitted)
+    group = _group(thread, workflow, limits, call)
     return RunTools(group, thread.pending[: len(group)], len(group) == len(thread.pending))
 
 
-def _admitted(thread: Thread, workflow: Workflow, limits: Limits, call: Call) -> Admitted | BadCall:
+def _validate(
+    thread: Thread, workflow: Workflow, limits: Limits, call: Call
+) -> ValidCall | RejectedCall:
     if not _is_surplus(thread, limits, call):
-        return admit(thread, workflow, call)
+        return validate_call(thread, workflow, call)
     problem = (
         f"not run: a reply may have at most {limits.calls_per_reply} tool calls; "
         "call again in smaller groups"
     )
-    return BadCall("not_open", call.tool, call.arguments, (problem,))
+    return RejectedCall("not_open", call.tool, call.arguments, (problem,))
 
 
 def _is_surplus(thread: Thread, limits: Limits, call: Call) -> bool:
-    """Whether the reply had as many calls as it may before this one, which has not begun."""
+    """Return whether the call exceeds the calls of a reply; a call that may have begun does not."""
     is_new = call.state == "open" and not thread.interrupted
     return is_new and call.number >= limits.calls_per_reply
 
 
 def _group(
-    thread: Thread, workflow: Workflow, limits: Limits, first: Admitted | BadCall
-) -> tuple[Admitted | BadCall, ...]:
-    """The first call and those right behind it that can be answered side by side with it.
+    thread: Thread, workflow: Workflow, limits: Limits, first: ValidCall | RejectedCall
+) -> tuple[ValidCall | RejectedCall, ...]:
+    """Return the first call and those after it that may run at the same time.
 
-    Only calls without limits go together: a gate must see what the call before it has done. So
-    many as have room in the conversation however long their results are, at least the first.
+    Calls with a limit run alone: a gate must see the result of the call before. The group has at
+    most as many calls as the conversation has room for, if each has the longest result; at least
+    one.
     """
     is_surplus = _is_surplus(thread, limits, thread.pending[0])
-    alone = not _is_free(first) or thread.asked.max_tool_calls is not None
+    alone = not _is_independent(first) or thread.options.max_tool_calls is not None
     if alone and not is_surplus:
         return (first,)
     longest = REJECTION_BYTES if is_surplus else limits.result_chars * BYTES_PER_CHAR
     group = [first]
     for call in thread.pending[1 : _room(thread, limits, longest)]:
-        admitted = _admitted(thread, workflow, limits, call)
-        if call.state != "open" or not (is_surplus or _is_free(admitted)):
+        validated = _validate(thread, workflow, limits, call)
+        if call.state != "open" or not (is_surplus or _is_independent(validated)):
             break
-        group.append(admitted)
+        group.append(validated)
     return tuple(group)
 
 
 def _room(thread: Thread, limits: Limits, longest: int) -> int:
-    """How many more entries, each so many bytes long, the conversation takes; 1 if it is full."""
+    """Return for how many more entries of `longest` bytes the conversation has room; at least 1."""
     entries = limits.conversation_entries - thread.head
     return max(min(entries, (limits.conversation_bytes - thread.size) // longest), 1)
 
 
-def _is_free(admitted: Admitted | BadCall) -> bool:
-    if isinstance(admitted, BadCall):
-        # A closed gate may have been opened by the call in front.
-        return admitted.failure != "not_open"
-    tool = admitted.tool
+def _is_independent(call: ValidCall | RejectedCall) -> bool:
+    """Return whether the call's outcome does not depend on the call before it."""
+    if isinstance(call, RejectedCall):
+        # The call before it may have opened a closed gate.
+        return call.failure != "not_open"
+    tool = call.tool
     return (
         tool.effect in SIDE_BY_SIDE and tool.max_calls is None and not (tool.once or tool.approval)
     )

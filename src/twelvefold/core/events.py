@@ -55,7 +55,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
-class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a caller may say beside the input; names and values as in `POST /responses`.
 
     `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text
@@ -88,7 +88,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     choice_holds: bool = False
 
 
-PLAIN = Asked()
+DEFAULT_OPTIONS = RequestOptions()
 """Nothing beside the input; this very object is left out of the journal."""
 
 
@@ -99,7 +99,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     principal: str
     workflow: str
     release: str
-    asked: Asked = PLAIN
+    options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
 
 
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,15 +160,15 @@ class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person allowed the call or did not.
 
-    `asked` and `background` say how the run is to go on, where the answer was a request of its
-    own; without `asked` it goes on as it began.
+    `options` and `background` say how the run is to go on, where the answer was a request of its
+    own; without `options` it goes on as it began.
     """
 
     call: CallId
     approved: bool
     by: str
     reason: str = ""
-    asked: Asked | None = None
+    options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Why a run failed, as a sentence for a person."""
+"""The reasons of failed and incomplete runs, as sentences for people."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ _REASONS = {
     "attempts": "every attempt at a step of the run ended without a result",
     "database": "the database reported an error that lasted",
     "unavailable": "a service that the run needs does not answer; try again later",
-    "error": "an unexpected error stopped it; the log of the process says where",
+    "error": "an unexpected error stopped it; see the log of the process",
     "tool_faults": "its tools raised exceptions too many times in a row",
-    "empty_reply": "the model sent neither text nor a tool call, each time it was asked",
-    "rejected": "the model does not take this request: it may be too long, or not allowed",
+    "empty_reply": "the model sent neither text nor a tool call in every attempt",
+    "rejected": "the model rejected the request: it may be too long, or not allowed",
 }
 _LIMITS = {
     "max_steps": "MAX_STEPS",
@@ -28,37 +28,37 @@ _TIMES = ("", "once", "twice", "three times", "four times", "five times", "six t
 
 
 def failure_sentence(reason: str, error: str = "") -> str:
-    """Why a run failed; `reason` and `error` as in `RunFinished`, or the reason twice."""
+    """Return why a run failed; `reason` and `error` as in `RunFinished`, or the reason twice."""
     known = "" if error == reason else error
     return f"Run failed: {known or _REASONS.get(reason, reason) or 'no reason is recorded'}"
 
 
 def incomplete_sentence(reason: str) -> str:
-    """Why a run is incomplete, with the setting that bounds it."""
+    """Return why a run is incomplete, with the setting that limits it."""
     return f"{reason} (the limit is {_LIMITS[reason]})" if reason in _LIMITS else reason
 
 
 def full_sentence(reason: str, limits: Limits) -> str:
-    """Why a conversation takes no more entries; `reason` as `conversation_full` gives it."""
+    """Return why a conversation takes no more entries; `reason` is `conversation_full`'s result."""
     most = getattr(limits, reason)
     return (
         f"the conversation is full: {_LIMITS[reason]} is {most}; "
-        "start a new conversation, or go on from an earlier response"
+        "start a new conversation, or continue from an earlier response"
     )
 
 
 def error_text(error: ToolError) -> str:
-    """The exception as Python prints it: type and message."""
+    """Return the exception as Python prints it: type and message."""
     return f"{error.type}: {error.message}" if error.message else error.type
 
 
 def place_text(error: ToolError) -> str:
-    """Where the tool raised it; "" where that is not known."""
+    """Return where the tool raised it; "" if that is not known."""
     return f"{error.file}, line {error.line}" if error.file else ""
 
 
 def faults_sentence(entries: Sequence[Entry], in_a_row: int) -> str:
-    """What the last faults of a run were, `in_a_row` of them."""
+    """Return a sentence about the last `in_a_row` faults of a run; "" if they are not recorded."""
     events = [entry.event for entry in entries]
     faults = [one for one in events if isinstance(one, ToolFailed) and one.failure == "fault"]
     last = faults[-in_a_row:]

@@ -1,18 +1,18 @@
-"""Which tools are open now; asked when they are listed and again when a call runs."""
+"""Which tools may be called now; checked when tools are listed and again when a call runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twelvefold.core.request_options import chosen, client_tools
 from twelvefold.core.schema import BadArguments
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.wishes import chosen, client_tools
-from twelvefold.core.workflow import BadCall, Tool, Workflow
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """A call that may run, with the arguments as its tool takes them."""
+class ValidCall:
+    """A call that may run, with its parsed arguments."""
 
     call: Call
     tool: Tool
@@ -20,57 +20,57 @@ class Admitted:
 
 
 def open_tools(thread: Thread, workflow: Workflow) -> tuple[Tool, ...]:
-    """The tools to offer the model, in the workflow's order."""
+    """Return the tools to offer to the model, in the workflow's order."""
     return tuple(tool for tool in workflow.tools if why_closed(thread, tool) is None)
 
 
-def why_closed(thread: Thread, tool: Tool, *, allowed: bool = False) -> str | None:
-    """Why the tool may not be called now, for the model to read; None if it may.
+def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | None:
+    """Return the reason why the tool may not be called now, for the model; None if it may.
 
-    `allowed`: a person has said yes to this very call, whatever the caller has chosen meanwhile.
+    `approved`: a person has approved this call, so the caller's `tool_choice` does not apply.
     """
-    names = None if allowed else chosen(thread.asked)
+    names = None if approved else chosen(thread.options)
     if names is not None and tool.name not in names:
-        return f"{tool.name} cannot be called in this turn; the caller has not allowed it"
-    most = thread.asked.max_tool_calls
+        return f"{tool.name} cannot be called in this turn; the caller's tool_choice excludes it"
+    most = thread.options.max_tool_calls
     if most is not None and sum(thread.called.values()) >= most:
-        return f"{most} tools have been called in this turn already, which is all that may be"
+        return f"{most} tools have been called in this turn, which is the maximum"
     for needed in tool.requires:
         if not thread.succeeded.get(needed):
             return f"{tool.name} can be called only after {needed} succeeded"
     if tool.after_refusal and not any(thread.refused.get(one) for one in tool.after_refusal):
         return f"{tool.name} can be called only after {' or '.join(tool.after_refusal)} refused"
     if tool.once and thread.succeeded.get(tool.name):
-        return f"{tool.name} has succeeded already and can be called only once"
+        return f"{tool.name} has succeeded and can be called only once"
     if tool.max_calls is not None and thread.called.get(tool.name, 0) >= tool.max_calls:
-        return f"{tool.name} has been called {tool.max_calls} times already, which is all it may be"
+        return f"{tool.name} has been called {tool.max_calls} times, which is the maximum"
     return None
 
 
-def admit(thread: Thread, workflow: Workflow, call: Call) -> Admitted | BadCall:
-    """Check a call as if nobody had looked at it before."""
+def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall | RejectedCall:
+    """Check a call's tool, gate and arguments, without regard to earlier checks."""
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))
-        offered += tuple(one.name for one in client_tools(thread.asked))
+        offered += tuple(one.name for one in client_tools(thread.options))
         problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
-        return BadCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
+        return RejectedCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
     if call.repeated:
         problem = f"call id {call.wire_id!r} came twice in one reply; only the first call was run"
-        return BadCall("repeated", call.tool, call.arguments, (problem,))
-    if closed := why_closed(thread, tool, allowed=call.state == "cleared"):
-        return BadCall("not_open", call.tool, call.arguments, (closed,))
+        return RejectedCall("repeated", call.tool, call.arguments, (problem,))
+    if closed := why_closed(thread, tool, approved=call.state == "approved"):
+        return RejectedCall("not_open", call.tool, call.arguments, (closed,))
     try:
-        return Admitted(call, tool, tool.parameters.parse(call.arguments))
+        return ValidCall(call, tool, tool.parameters.parse(call.arguments))
     except BadArguments as error:
-        return BadCall("arguments", call.tool, call.arguments, error.problems)
+        return RejectedCall("arguments", call.tool, call.arguments, error.problems)
 
 
-def needs_approval(admitted: Admitted) -> bool:
-    """Whether a person must allow the call. A predicate that raises asks for one."""
-    if not callable(admitted.tool.approval):
-        return admitted.tool.approval
+def needs_approval(call: ValidCall) -> bool:
+    """Return whether a person must approve the call; True if the approval function raises."""
+    if not callable(call.tool.approval):
+        return call.tool.approval
     try:
-        return bool(admitted.tool.approval(dict(admitted.arguments)))
+        return bool(call.tool.approval(dict(call.arguments)))
     except Exception:
         return True

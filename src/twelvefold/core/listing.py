@@ -14,7 +14,7 @@ def is_listed(first: Event | None) -> bool:
     """
     if not isinstance(first, RunStarted):
         return True
-    return first.asked.store or first.asked.conversation
+    return first.options.store or first.options.conversation
 
 
 def title_of(event: Event) -> str:

@@ -233,7 +233,7 @@ def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) ->
 
 
 @dataclass(frozen=True, slots=True)
-class BadCall:
+class RejectedCall:
     """A call that never reached its tool; `arguments` is the text that the model wrote."""
 
     failure: Failure
@@ -243,7 +243,7 @@ class BadCall:
     offered: tuple[str, ...] = ()
 
 
-def explain(bad: BadCall) -> str:
+def explain(bad: RejectedCall) -> str:
     """What the model reads about a call that never reached its tool."""
     return "Error: " + "; ".join(bad.problems)
 
@@ -267,7 +267,7 @@ class Workflow:
     tools: tuple[Tool, ...]
     schema: str = ""
     seed: Seeder | None = None
-    explain: Callable[[BadCall], str] = explain
+    explain: Callable[[RejectedCall], str] = explain
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,14 +13,14 @@ from msgspec import structs
 from twelvefold.core.budget import Limits, conversation_full
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import (
-    PLAIN,
+    DEFAULT_OPTIONS,
     ApprovalAnswered,
-    Asked,
     Entry,
     Event,
     Item,
     OutcomeSettled,
     OutcomeUnknown,
+    RequestOptions,
     RunFinished,
     RunStarted,
     Settlement,
@@ -37,13 +37,13 @@ from twelvefold.core.ports import (
     IdempotentRequest,
     Lease,
     NewRun,
+    NullListener,
     Principal,
     RunStatus,
-    Silence,
 )
 from twelvefold.core.thread import Call, CallState, Thread, fold
-from twelvefold.engine.append import Driven, tell, write
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.commit import HeldRun, tell, write
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step_under_way import reason_of, reason_of_thread
@@ -65,7 +65,6 @@ INPUT_BYTES = 4 * 1024 * 1024
 """The most that one turn may say; well under the 16 MiB that a MySQL statement may have."""
 RUN_ENTRIES = 3
 """The fewest entries of a run that answers: its start, a reply, its end."""
-PATIENCE_S = 5.0
 """How long a command waits for a database that is away for a moment."""
 Said = TypeVar("Said", bound=Event)
 
@@ -77,12 +76,12 @@ async def start_run(
     principal: Principal,
     items: Sequence[Item],
     thread: ThreadId | None = None,
-    asked: Asked = PLAIN,
+    options: RequestOptions = DEFAULT_OPTIONS,
     background: bool = False,
     request: IdempotentRequest | None = None,
     behind: int = 0,
     fork: bool = False,
-) -> Driven:
+) -> HeldRun:
     """Write a new run, on a new thread or behind the last run of one, and hold its lease.
 
     `behind` is the position that the thread has to be at, 0 for any; with `fork` the run goes on
@@ -91,15 +90,15 @@ async def start_run(
     that is not the principal's, Conflict if its last run is not over or it has moved on, Repeated
     if the request was made before.
     """
-    started, size = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, options)
     before = await _before(services, workflow, principal, thread, behind, fork)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
     held = services.hold(Lease(new.run, new.token), services.monotonic())
-    entry, _ = await patiently(
-        lambda: services.store.start(new, started, services.limits.lease_s), PATIENCE_S
+    entry, _ = await retry_unavailable(
+        lambda: services.store.start(new, started, services.limits.lease_s)
     )
-    return tell(Driven(new.run, before, held), Silence(), [entry])
+    return tell(HeldRun(new.run, before, held), NullListener(), [entry])
 
 
 async def enqueue_run(
@@ -109,7 +108,7 @@ async def enqueue_run(
     principal: Principal,
     items: Sequence[Item],
     thread: ThreadId | None = None,
-    asked: Asked = PLAIN,
+    options: RequestOptions = DEFAULT_OPTIONS,
     background: bool = True,
     request: IdempotentRequest | None = None,
     behind: int = 0,
@@ -119,13 +118,13 @@ async def enqueue_run(
 
     Raises as `start_run` does.
     """
-    started, size = _started(services, workflow, principal, items, asked)
+    started, size = _started(services, workflow, principal, items, options)
     before = await _before(services, workflow, principal, thread, behind, fork)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     new = _new_run(services, started, before, thread, background, request, fork)
-    entry, _ = await patiently(lambda: services.store.start(new, started, None), PATIENCE_S)
+    entry, _ = await retry_unavailable(lambda: services.store.start(new, started, None))
     held = services.hold(Lease(new.run, new.token), -math.inf)  # nobody's yet
-    tell(Driven(new.run, before, held), Silence(), [entry])
+    tell(HeldRun(new.run, before, held), NullListener(), [entry])
     return new.run, entry
 
 
@@ -142,26 +141,30 @@ async def fork_at(
     given.
     """
     thread = source.thread if isinstance(source, RunId) else source
-    head = await patiently(lambda: services.store.thread(thread), PATIENCE_S)
+    head = await retry_unavailable(lambda: services.store.thread(thread))
     if principal is not None and head.principal != principal.id:
         raise NotFound(f"no thread conv_{thread}")
     while head.forked_from and position <= head.forked_at:
         origin = head.forked_from
-        head = await patiently(partial(services.store.thread, origin), PATIENCE_S)
+        head = await retry_unavailable(partial(services.store.thread, origin))
     fork = services.ids.thread()
     with suppress(DuplicateRow):  # by a try of ours whose answer was lost
-        await patiently(lambda: services.store.fork(head.id, position, fork), PATIENCE_S)
+        await retry_unavailable(lambda: services.store.fork(head.id, position, fork))
     return fork
 
 
 def _started(
-    services: Services, workflow: str, principal: Principal, items: Sequence[Item], asked: Asked
+    services: Services,
+    workflow: str,
+    principal: Principal,
+    items: Sequence[Item],
+    options: RequestOptions,
 ) -> tuple[RunStarted, int]:
     """A run's first entry, and its length in bytes. Raises RequestError."""
     if workflow not in services.workflows:
         known = ", ".join(services.workflows)
         raise RequestError(f"no workflow {workflow!r}; there are {known}")
-    return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, asked))
+    return _kept(RunStarted(tuple(items), principal.id, workflow, services.release, options))
 
 
 def check_room(
@@ -187,7 +190,7 @@ async def _before(
     """What a new run goes on from."""
     if thread is None:
         return Thread()
-    record = await patiently(lambda: services.store.load(thread), PATIENCE_S)
+    record = await retry_unavailable(lambda: services.store.load(thread))
     if record.principal != principal.id:
         raise NotFound(f"no thread conv_{thread}")
     # A conversation that nobody has said anything in yet may be of no workflow.
@@ -241,7 +244,7 @@ async def _no_limit(size: int) -> None:
 
 async def take(
     services: Services, run: RunId, hold: Callable[[int], Awaitable[None]] = _no_limit
-) -> Driven:
+) -> HeldRun:
     """Take up a run that is not over and that nobody holds.
 
     `hold` is called with the bytes of its thread before that is loaded; if it raises, the run is
@@ -250,16 +253,16 @@ async def take(
     # One token for all tries: the run may be ours already by one whose answer was lost.
     token = _token()
     sent_at = services.monotonic()
-    claimed = await patiently(
-        lambda: services.store.claim(run, services.limits.lease_s, token), PATIENCE_S
+    claimed = await retry_unavailable(
+        lambda: services.store.claim(run, services.limits.lease_s, token)
     )
     if claimed is None:
-        record = await patiently(lambda: services.store.run(run), PATIENCE_S)
+        record = await retry_unavailable(lambda: services.store.run(run))
         if record.status in OVER:
             raise TooLate(f"run {run} is over: {record.status}")
         raise Conflict(f"run {run} is held by another process")
     lease, interrupted = claimed.lease, claimed.interrupted
-    driven = Driven(
+    driven = HeldRun(
         run,
         Thread(interrupted=interrupted),
         services.hold(lease, sent_at),
@@ -269,7 +272,7 @@ async def take(
     )
     try:
         await hold(claimed.thread_size)
-        loaded = await patiently(lambda: services.store.load(run.thread), PATIENCE_S)
+        loaded = await retry_unavailable(lambda: services.store.load(run.thread))
     except BaseException:
         await give_back(services, driven)
         raise
@@ -287,18 +290,18 @@ async def answer(
     by: str,
     reason: str = "",
     call: CallId | None = None,
-    asked: Asked | None = None,
+    options: RequestOptions | None = None,
     background: bool = False,
     request: IdempotentRequest | None = None,
 ) -> None:
     """Write down what a person says to a call that waits for approval; the run can then go on.
 
-    `asked` and `background` are how; None: as it began. Raises NotFound, TooLate if no such call
+    `options` and `background` are how; None: as it began. Raises NotFound, TooLate if no such call
     waits, or Conflict if the run is held, or the request was made before.
     """
 
     def events(waiting: Call) -> tuple[Event, ...]:
-        answered = ApprovalAnswered(waiting.id, approved, by, reason, asked, background)
+        answered = ApprovalAnswered(waiting.id, approved, by, reason, options, background)
         if approved:
             return (answered,)
         message = f"Error: not allowed by {by}" + (f": {reason}" if reason else "")
@@ -352,12 +355,12 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
             async with _held(services, run) as driven:
                 ended = _cancelled(services, driven.thread)
                 return (await _written(services, driven, ended, "cancelled")).status
-    return (await patiently(lambda: services.store.run(run), PATIENCE_S)).status
+    return (await retry_unavailable(lambda: services.store.run(run))).status
 
 
 async def _ask_cancel(services: Services, run: RunId) -> bool:
     try:
-        return await patiently(lambda: services.store.ask_cancel(run), PATIENCE_S)
+        return await retry_unavailable(lambda: services.store.ask_cancel(run))
     except StoreUnavailable as error:
         raise await reason_of(services, run, error) from error
 
@@ -454,7 +457,7 @@ def _nothing_waits(
 
 
 @asynccontextmanager
-async def _held(services: Services, run: RunId) -> AsyncIterator[Driven]:
+async def _held(services: Services, run: RunId) -> AsyncIterator[HeldRun]:
     """A run in this process's hands for one commit; given back as it was if that fails."""
     driven = await take(services, run)
     try:
@@ -464,7 +467,7 @@ async def _held(services: Services, run: RunId) -> AsyncIterator[Driven]:
         raise
 
 
-async def give_back(services: Services, driven: Driven) -> None:
+async def give_back(services: Services, driven: HeldRun) -> None:
     """Give a claim back that is not used. If the run was to be cancelled meanwhile, end it.
 
     Who asked for that found it held, and may have left its end to the holder.
@@ -482,6 +485,6 @@ async def give_back(services: Services, driven: Driven) -> None:
 
 
 async def _written(
-    services: Services, driven: Driven, events: Sequence[Event], status: RunStatus, **how: Any
-) -> Driven:
-    return await write(services, driven, Silence(), events, status, patience_s=PATIENCE_S, **how)
+    services: Services, driven: HeldRun, events: Sequence[Event], status: RunStatus, **how: Any
+) -> HeldRun:
+    return await write(services, driven, NullListener(), events, status, timeout_s=None, **how)

@@ -12,10 +12,10 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.append import CallOutcome, Driven, caught_up, write
 from twelvefold.engine.commands import cancel, give_back
+from twelvefold.engine.commit import CallOutcome, HeldRun, caught_up, write
 from twelvefold.engine.lease import LeaseRenewal
-from twelvefold.engine.patience import cause_of
+from twelvefold.engine.retry import cause_of
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.engine.step import step
@@ -37,7 +37,7 @@ log = get_logger(__name__)
 RELEASE_S = 5.0
 """How long a process tries to give a run back; then its lease expires. `ExitLimit` ends that
 earlier in a process that stops."""
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Drive:
     """One run in hand; `driven` is always what the journal says."""
 
     def __init__(
-        self, services: Services, driven: Driven, workflow: Workflow, listener: Listener
+        self, services: Services, driven: HeldRun, workflow: Workflow, listener: Listener
     ) -> None:
         self.services = services
         self.driven = driven
@@ -141,7 +141,7 @@ class _Drive:
         with suppress(ServiceFault, NotFound, TimeoutError):
             async with asyncio.timeout(_moment_s(self.services)):
                 while await self._is_being_cancelled():  # noqa: ASYNC110 - another process rings no bell
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(POLL_INTERVAL_S)
                 await self.catch_up()
         return None if self.driven.status == "running" else self.outcome()
 
@@ -175,10 +175,10 @@ class _Drive:
         known = self._known_outcome(doubtful) if doubtful else None
         if known is None:
             return doubtful
-        patience_s = _moment_s(self.services) / 2  # the rest is for giving the run back
+        timeout_s = _moment_s(self.services) / 2  # the rest is for giving the run back
         try:
             self.driven = await write(
-                self.services, self.driven, self.listener, (known,), patience_s=patience_s
+                self.services, self.driven, self.listener, (known,), timeout_s=timeout_s
             )
         except (StoreUnavailable, TooLarge) as error:
             log.warning("result_not_written", call=known.call, error=error)
@@ -241,7 +241,7 @@ def _status_of(thread: Thread) -> RunStatus:
 
 
 async def drive(
-    services: Services, driven: Driven, listener: Listener, *, fail_on_fault: bool = False
+    services: Services, driven: HeldRun, listener: Listener, *, fail_on_fault: bool = False
 ) -> Outcome:
     """Take a run as far as it goes now.
 
@@ -255,7 +255,7 @@ async def drive(
 
 
 async def _driven(
-    services: Services, driven: Driven, listener: Listener, fail_on_fault: bool
+    services: Services, driven: HeldRun, listener: Listener, fail_on_fault: bool
 ) -> Outcome:
     workflow = services.workflows.get(driven.thread.workflow)
     if workflow is None:

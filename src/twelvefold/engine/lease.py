@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, cast
 
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Lease, Store
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import CancelAsked, LeaseLost
 
 Clock = Callable[[], float]
@@ -157,7 +157,7 @@ class HeldLease(RenewedLease):
         if the run is to be cancelled.
         """
         while not self.is_valid():
-            await patiently(self._renew, math.inf)
+            await retry_unavailable(self._renew, math.inf)
 
     async def confirm_for_effect(self) -> None:
         """As `confirm`, before a call that no transaction undoes.
@@ -166,7 +166,7 @@ class HeldLease(RenewedLease):
         with its next renewal: look now. Raises CancelAsked.
         """
         run = self.lease.run
-        record = await patiently(lambda: self.store.run(run), math.inf)
+        record = await retry_unavailable(lambda: self.store.run(run), math.inf)
         if record.cancel_asked:
             raise CancelAsked(f"run {run} is to be cancelled")
         await self.confirm()

@@ -8,10 +8,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
-from twelvefold.core.context import cut
+from twelvefold.core.conversation.rendering import rendered
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import (
     CallKey,
@@ -21,12 +21,12 @@ from twelvefold.core.ports import (
     ToolReadOnly,
     Transaction,
 )
-from twelvefold.core.rendering import rendered
+from twelvefold.core.request import cut
 from twelvefold.core.thread import Call
-from twelvefold.core.workflow import BadCall, Workflow, explain
-from twelvefold.engine.append import CallOutcome
+from twelvefold.core.workflow import RejectedCall, Workflow, explain
+from twelvefold.engine.commit import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
-from twelvefold.engine.patience import patiently
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.engine.tool_error import tool_error
 from twelvefold.engine.tool_thread import NotStarted, call_in_thread
@@ -56,7 +56,7 @@ async def run_call(
     services: Services,
     held: HeldLease,
     principal: str,
-    call: Admitted,
+    call: ValidCall,
     db: ToolReadOnly | None = None,
     tx: StepTransaction | None = None,
     tries: int = KEYED_TRIES,
@@ -119,7 +119,7 @@ async def _in_own_task(body: Callable[[], Awaitable[object]]) -> object:
 
 
 async def _called(
-    held: HeldLease, principal: str, call: Admitted, db: ToolReadOnly | None
+    held: HeldLease, principal: str, call: ValidCall, db: ToolReadOnly | None
 ) -> object:
     """What the tool returns. Raises what it raises, and NotStarted."""
     tool, arguments = call.tool, {**_handed_in(call, held, principal, db), **call.arguments}
@@ -132,7 +132,7 @@ async def _called(
 
 
 async def _result_of(
-    call: Admitted, function: Callable[[], object], may_start: Callable[[], bool]
+    call: ValidCall, function: Callable[[], object], may_start: Callable[[], bool]
 ) -> object:
     if not call.tool.is_async:
         return await call_in_thread(call.tool.name, function, may_start)
@@ -188,7 +188,7 @@ def _raise_if_not_the_tools(db: ToolReadOnly | None, error: BaseException) -> No
 
 
 def failed_call(
-    services: Services, call: Admitted, error: BaseException, *, is_cut_off: bool = False
+    services: Services, call: ValidCall, error: BaseException, *, is_cut_off: bool = False
 ) -> CallOutcome:
     """What came of a call whose tool raised `error`; `is_cut_off`: because it was cancelled."""
     if isinstance(error, ToolRefused):
@@ -205,7 +205,7 @@ def failed_call(
 
 
 async def run_in_step(
-    services: Services, held: HeldLease, principal: str, call: Admitted, tx: StepTransaction
+    services: Services, held: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
 ) -> Event:
     """Call a transactional tool. Raises RollbackTool if what it wrote must not stay."""
     told = await run_call(services, held, principal, call, tx, tx)
@@ -230,7 +230,7 @@ async def run_group(
     return tuple(told)
 
 
-Calls = Sequence[tuple[Admitted | BadCall, Call]]
+Calls = Sequence[tuple[ValidCall | RejectedCall, Call]]
 
 
 async def _answered(
@@ -238,10 +238,10 @@ async def _answered(
     workflow: Workflow,
     held: HeldLease,
     principal: str,
-    admitted: Admitted | BadCall,
+    admitted: ValidCall | RejectedCall,
     call: Call,
 ) -> CallOutcome:
-    if isinstance(admitted, BadCall):
+    if isinstance(admitted, RejectedCall):
         return bad_call(services, workflow, admitted, call)
     if admitted.tool.effect != "readonly":
         return await run_call(services, held, principal, admitted)
@@ -250,10 +250,10 @@ async def _answered(
         async with services.store.read() as db:
             return await run_call(services, held, principal, admitted, db)
 
-    return await patiently(read, math.inf, services.limits.retry_timeout_s)
+    return await retry_unavailable(read, math.inf, services.limits.retry_timeout_s)
 
 
-def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -> ToolFailed:
+def bad_call(services: Services, workflow: Workflow, bad: RejectedCall, call: Call) -> ToolFailed:
     """What the model reads about a call that never reached its tool."""
     try:
         message = workflow.explain(bad)
@@ -263,7 +263,7 @@ def bad_call(services: Services, workflow: Workflow, bad: BadCall, call: Call) -
     return ToolFailed(call.id, call.tool, bad.failure, _readable(message, services))
 
 
-def _handed_in(call: Admitted, held: HeldLease, principal: str, db: object) -> dict[str, Any]:
+def _handed_in(call: ValidCall, held: HeldLease, principal: str, db: object) -> dict[str, Any]:
     values = {
         Transaction: db,
         ReadOnly: db,
@@ -273,7 +273,7 @@ def _handed_in(call: Admitted, held: HeldLease, principal: str, db: object) -> d
     return {name: values[kind] for name, kind in call.tool.handed_in.items()}
 
 
-def _shown(result: object, services: Services, call: Admitted) -> str:
+def _shown(result: object, services: Services, call: ValidCall) -> str:
     """What the model reads of a result. The tool has done its work, whatever it returned."""
     try:
         return _readable(rendered(result), services)

@@ -11,7 +11,6 @@ from functools import partial
 
 from msgspec import structs
 
-from twelvefold.core.context import build_request
 from twelvefold.core.decide import (
     SIDE_BY_SIDE,
     AskApproval,
@@ -35,12 +34,12 @@ from twelvefold.core.events import (
     encode,
     size_of,
 )
-from twelvefold.core.gates import Admitted
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
-from twelvefold.core.workflow import BadCall, Workflow
-from twelvefold.engine.append import Driven, append, write
-from twelvefold.engine.draft import Draft
-from twelvefold.engine.patience import patiently
+from twelvefold.core.request import build_request
+from twelvefold.core.workflow import RejectedCall, Workflow
+from twelvefold.engine.commit import HeldRun, append, write
+from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.perform import (
     RollbackTool,
     failed_call,
@@ -48,6 +47,7 @@ from twelvefold.engine.perform import (
     run_group,
     run_in_step,
 )
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
@@ -59,8 +59,8 @@ REPEATABLE = ("transactional", *SIDE_BY_SIDE)
 
 
 async def step(
-    services: Services, driven: Driven, workflow: Workflow, listener: Listener
-) -> Driven:
+    services: Services, driven: HeldRun, workflow: Workflow, listener: Listener
+) -> HeldRun:
     """Do the next thing; the run goes on as long as its status is "running".
 
     Raises StaleRun or LeaseLost if another process has gone on, CancelAsked, and what the model
@@ -74,7 +74,7 @@ async def step(
             return await _run_tools(services, driven, workflow, listener, decision)
         case Rest():
             release = partial(services.store.release, driven.lease, status="waiting")
-            asked = await patiently(
+            asked = await retry_unavailable(
                 lambda: run_uninterrupted(release(), services.exit_limit), math.inf
             )
             return replace(driven, status="queued" if asked else "waiting")
@@ -84,8 +84,8 @@ async def step(
 
 
 async def _call_model(
-    services: Services, driven: Driven, workflow: Workflow, listener: Listener
-) -> Driven:
+    services: Services, driven: HeldRun, workflow: Workflow, listener: Listener
+) -> HeldRun:
     compacted = build_request(driven.thread, workflow, services.limits)
     if compacted.results_left_out or compacted.turns_left_out:
         log.warning(
@@ -104,18 +104,18 @@ async def _call_model(
     return await _close(services, driven, listener, (replied, *events), status)
 
 
-def _entry_of(driven: Driven, replied: ModelReplied) -> Entry:
+def _entry_of(driven: HeldRun, replied: ModelReplied) -> Entry:
     """The reply as the journal will have it, but for its time."""
     _, _, body = encode(replied)
     return Entry(driven.thread.head + 1, driven.run.ordinal, replied, size_of(body))
 
 
 async def _reply(
-    services: Services, driven: Driven, request: ModelRequest, listener: Listener
+    services: Services, driven: HeldRun, request: ModelRequest, listener: Listener
 ) -> ModelReplied:
-    if not driven.thread.asked.stream:
+    if not driven.thread.options.stream:
         return _received(driven, await _ask(services, driven, request, listener))
-    async with Draft(services, driven, listener) as draft:
+    async with DeltaWriter(services, driven, listener) as draft:
         reply = await _ask(services, driven, request, draft)
         replied = _received(driven, reply)
         first, cuts = await draft.ended(reply)
@@ -123,7 +123,7 @@ async def _reply(
 
 
 async def _ask(
-    services: Services, driven: Driven, request: ModelRequest, listener: Listener
+    services: Services, driven: HeldRun, request: ModelRequest, listener: Listener
 ) -> ModelReply:
     """A reply. What failed tries took counts too."""
     try:
@@ -133,7 +133,7 @@ async def _ask(
         raise
 
 
-def _received(driven: Driven, reply: ModelReply) -> ModelReplied:
+def _received(driven: HeldRun, reply: ModelReply) -> ModelReplied:
     """The reply as an event. Its usage counts from now on, whether or not it can be written."""
     driven.unrecorded.usage += reply.usage
     return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
@@ -156,11 +156,11 @@ def _closing(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
 
 async def _close(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     listener: Listener,
     events: Sequence[Event],
     status: RunStatus,
-) -> Driven:
+) -> HeldRun:
     """Write what a decision is itself; the error of a run that ends with it goes to its row."""
     error = next((event.error for event in events if isinstance(event, RunFinished)), "")
     return await write(services, driven, listener, events, status, error=error)
@@ -169,21 +169,21 @@ async def _close(
 def _is_one_commit(decision: RunTools) -> bool:
     """Whether a reply and its answer are: one call, of which nothing is left without a commit."""
     first = decision.calls[0]
-    redone = isinstance(first, BadCall) or first.tool.effect in REPEATABLE
+    redone = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
     return redone and decision.all_pending and len(decision.calls) == 1
 
 
 async def _run_tools(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     workflow: Workflow,
     listener: Listener,
     decision: RunTools,
     lead: tuple[ModelReplied, ...] = (),
-) -> Driven:
+) -> HeldRun:
     """Answer calls; `lead` is their reply, where that is not written yet."""
     first, who = decision.calls[0], driven.thread.principal
-    if isinstance(first, BadCall) or first.tool.effect in SIDE_BY_SIDE:
+    if isinstance(first, RejectedCall) or first.tool.effect in SIDE_BY_SIDE:
         # Outside the step's transaction: a read that takes long locks no row of the journal.
         calls = list(zip(decision.calls, decision.pending, strict=True))
         told = await run_group(services, workflow, driven.held, who, calls)
@@ -198,11 +198,11 @@ async def _run_tools(
 
 async def _run_in_step(
     services: Services,
-    driven: Driven,
+    driven: HeldRun,
     listener: Listener,
-    call: Admitted,
+    call: ValidCall,
     lead: tuple[ModelReplied, ...],
-) -> Driven:
+) -> HeldRun:
     async def body(tx: StepTransaction) -> Sequence[Event]:
         return (*lead, await run_in_step(services, driven.held, driven.thread.principal, call, tx))
 

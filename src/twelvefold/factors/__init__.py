@@ -1,5 +1,5 @@
-"""Live checks of the twelve factors: what is claimed of the running release, tried on it.
+"""Live checks of the twelve factors, run against the installed release.
 
-`prove` runs the checks of `registry` side by side, each on real processes of the release, in
-databases of its own that are dropped at the end.
+`runner` runs the checks of `registry` concurrently, with real processes of the release and with
+temporary databases.
 """

@@ -2,7 +2,7 @@ r"""Makes text of others safe to show: escapes what is invisible or acts on what
 
 Such are control, format, private, unassigned and surrogate characters, every space but U+0020,
 variation selectors, fillers, and combining marks without a letter or too many of them. Terminals
-and logs use this module, the page `web/static/escape.js`, which has the same rules.
+and logs use this module, the page `web/page/static/escape.js`, which has the same rules.
 """
 
 import re

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from twelvefold.web.context import web_of
+from twelvefold.web.state import web_of
 
 
 async def openapi(request: Request) -> Response:

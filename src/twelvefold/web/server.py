@@ -16,16 +16,16 @@ from twelvefold.engine.shield import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import create_app
-from twelvefold.web.context import Web
-from twelvefold.web.edge import new_request_id
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.connections import Connections, Place
-from twelvefold.web.http.file_limit import connection_limit, file_limit
-from twelvefold.web.http.listener import Listener
-from twelvefold.web.http.receiving import ReceiveLimits
-from twelvefold.web.protocol import Protocol, whole_answer
-from twelvefold.web.stalled import StalledClients
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.middleware import new_request_id
+from twelvefold.web.http.server.connections import Connections, Place
+from twelvefold.web.http.server.file_limit import connection_limit, file_limit
+from twelvefold.web.http.server.listener import Listener
+from twelvefold.web.http.server.protocol import Protocol, whole_answer
+from twelvefold.web.http.server.receiving import ReceiveLimits
+from twelvefold.web.http.server.stalled import StalledClients
+from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 BACKLOG = 2_048
@@ -66,18 +66,18 @@ async def serve(
 async def _prepared(web: Web) -> None:
     """Not before requests are answered: it may take a second."""
     await web.serving.wait()
-    await web.drives.prepare()
+    await web.executor.prepare()
 
 
 async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
-    log.info("web_stopping", runs=web.drives.in_flight, grace_s=web.settings.grace_s)
+    log.info("web_stopping", runs=web.executor.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
     web.news.wake()
     # For requests too, which may wait for a database that does not answer.
     web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
-    await web.drives.drain(web.settings.grace_s)
+    await web.executor.drain(web.settings.grace_s)
 
 
 class _Server(Uvicorn):

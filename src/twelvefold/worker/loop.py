@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import partial
 
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Mailer, Silence, WaitingRun, WaitingWork
-from twelvefold.engine.append import Driven
+from twelvefold.core.ports import Listener, Mailer, NullListener, WaitingRun, WaitingWork
 from twelvefold.engine.commands import take
+from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.hand import Hand
 from twelvefold.engine.memory_budget import (
     RUN_BYTES,
     BudgetExhausted,
@@ -28,10 +28,10 @@ from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.worker.outbox import Postman
-from twelvefold.worker.pauses import NO_ROOM_S, Pauses
-from twelvefold.worker.rhythm import Rhythm
-from twelvefold.worker.suspects import Suspects
+from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff
+from twelvefold.worker.outbox import OutboxSender
+from twelvefold.worker.poll_interval import PollInterval
+from twelvefold.worker.quarantine import PoisonRunLimiter
 from twelvefold.worker.turns import Search, Turns, default_share
 
 log = get_logger(__name__)
@@ -52,12 +52,12 @@ MAIL_POLL_S = 30.0
 
 
 def _silence(run: RunId) -> Listener:
-    return Silence()
+    return NullListener()
 
 
-def _postman(services: Services, mailer: Mailer) -> Postman:
+def _postman(services: Services, mailer: Mailer) -> OutboxSender:
     lease_s, limit = services.limits.lease_s, services.exit_limit
-    return Postman(
+    return OutboxSender(
         services.store,
         mailer,
         MAIL_POLL_S,
@@ -95,14 +95,14 @@ class Worker:
         self._listen = listen
         self._postman = _postman(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
-        self._rhythm = Rhythm(poll_s)
-        self._pauses = Pauses(time.monotonic)
-        self._hands: dict[RunId, Hand] = {}
+        self._rhythm = PollInterval(poll_s)
+        self._pauses = RunBackoff(time.monotonic)
+        self._hands: dict[RunId, DrainGuard] = {}
         self._principals: dict[RunId, str] = {}
         self._turns = Turns(max_per_principal or default_share(max_runs))
         self._is_held_back = False
         self._drives: set[asyncio.Task[None]] = set()
-        self._suspects = Suspects(services.limits.max_attempts)
+        self._suspects = PoisonRunLimiter(services.limits.max_attempts)
 
     @property
     def in_flight(self) -> int:
@@ -225,14 +225,14 @@ class Worker:
     def _begin(
         self,
         group: asyncio.TaskGroup,
-        driven: Driven,
+        driven: HeldRun,
         stop: asyncio.Event,
         reservation: Reservation,
     ) -> None:
         reservation.keep()
         reservation.grow_to(driven.thread.size)
         listener = GrowingListener(self._listen(driven.run), reservation)
-        hand = self._hands[driven.run] = Hand(listener, stop.is_set)
+        hand = self._hands[driven.run] = DrainGuard(listener, stop.is_set)
         task = group.create_task(self._drive(hand, driven), name=f"drive {driven.run}")
         self._drives.add(task)
         task.add_done_callback(self._drives.discard)
@@ -243,7 +243,7 @@ class Worker:
             self._rhythm.nudge.set()
         reservation.release()
 
-    async def _drive(self, hand: Hand, driven: Driven) -> None:
+    async def _drive(self, hand: DrainGuard, driven: HeldRun) -> None:
         with bind(run=str(driven.run)):
             try:
                 hand.begin()

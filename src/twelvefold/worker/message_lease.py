@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from twelvefold.core.ports import Letter, Store
+from twelvefold.core.ports import OutboxMessage, Store
 from twelvefold.engine.lease import Clock, LeaseGuard, RenewedLease, Renewer
 from twelvefold.errors import CancelAsked, LeaseLost
 
@@ -17,7 +17,7 @@ class MessageLease(RenewedLease):
     """The lease of a claimed message; renewed as the leases of runs are."""
 
     def __init__(
-        self, store: Store, message: Letter, lease_s: float, sent_at: float, clock: Clock
+        self, store: Store, message: OutboxMessage, lease_s: float, sent_at: float, clock: Clock
     ) -> None:
         super().__init__(store, lease_s, sent_at, clock)
         self.message = message

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from twelvefold.core.ports import Letter, Mail, Mailer, Store
+from twelvefold.core.ports import Mail, Mailer, OutboxMessage, Store
 from twelvefold.engine.lease import Clock, Renewer
-from twelvefold.engine.patience import patiently
 from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.worker.message_lease import LeaseLapsed, MessageLease, kept, under_lease
-from twelvefold.worker.rhythm import Rhythm
+from twelvefold.worker.poll_interval import PollInterval
 
 log = get_logger(__name__)
 FEW = 16
@@ -39,7 +39,7 @@ ATTEMPTS = 20
 """Then a letter is dead; it has been tried for about half a day."""
 
 
-class Postman:
+class OutboxSender:
     """Sends what is due, in no strict order. Reads the outbox when woken, else every `poll_s`.
 
     `lease_s` is how long a letter is claimed for, by `clock`, which is monotonic; `renewer` keeps
@@ -63,7 +63,7 @@ class Postman:
         self._limit = limit
         self._renewer = renewer or LeaseRenewer()
         self._clock = clock
-        self._rhythm = Rhythm(poll_s)
+        self._rhythm = PollInterval(poll_s)
         self._places = asyncio.Semaphore(SENDERS)
 
     def wake(self) -> None:
@@ -102,7 +102,9 @@ class Postman:
             else:
                 await self._rhythm.idle()
 
-    async def _begin(self, letter: Letter, group: asyncio.TaskGroup, stop: asyncio.Event) -> bool:
+    async def _begin(
+        self, letter: OutboxMessage, group: asyncio.TaskGroup, stop: asyncio.Event
+    ) -> bool:
         """Try a letter, if nobody else does; True if it was this one's to try."""
         await self._places.acquire()
         lease = None if stop.is_set() else await self._claimed(letter)
@@ -114,7 +116,7 @@ class Postman:
         await asyncio.wait([sending], timeout=SLOW_S)
         return True
 
-    async def _claimed(self, letter: Letter) -> MessageLease | None:
+    async def _claimed(self, letter: OutboxMessage) -> MessageLease | None:
         sent_at = self._clock()
         try:
             if await self._store.claim_letter(letter, self._lease_s):
@@ -162,10 +164,10 @@ class Postman:
 
     async def _noted(self, note: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Try to note what became of a letter; a sender that is cancelled finishes the try."""
-        await patiently(lambda: run_uninterrupted(note(), self._limit), NOTE_S, NOTE_S)
+        await retry_unavailable(lambda: run_uninterrupted(note(), self._limit), NOTE_S, NOTE_S)
 
     async def _failed(
-        self, letter: Letter, said: str, error: Exception | str, again_s: float | None
+        self, letter: OutboxMessage, said: str, error: Exception | str, again_s: float | None
     ) -> None:
         """Note in the outbox what was said, which may quote the address, and log `error`."""
         await self._noted(lambda: self._store.letter_failed(letter, said, again_s))
@@ -187,7 +189,7 @@ def retry_s(attempt: int) -> float | None:
     return longest_s * random.uniform(0.75, 1)  # noqa: S311 - jitter, no secret
 
 
-def mail_of(letter: Letter) -> Mail:
+def mail_of(letter: OutboxMessage) -> Mail:
     """The letter as a mail. Raises MailRejected if it is none."""
     body: Mapping[str, Any] = letter.body
     if not isinstance(body.get("to"), str):

@@ -25,7 +25,7 @@ from tests.acceptance.abuse.tenant import Probe, Tenant
 from tests.acceptance.abuse.verdict import Phase, answers, faults, kinds_table, table
 from tests.acceptance.abuse.ways import WAYS
 
-LOOK_S = 0.1
+POLL_INTERVAL_S = 0.1
 PROBE_S = 0.5
 WARM_UP_S = 4.0
 SETTLE_S = 60.0
@@ -107,7 +107,10 @@ async def _phase(
 ) -> Phase:
     watch, probe = Watch(made.pids()), Probe(made.port)
     before, began = await made.statements(), time.monotonic()
-    beside = [asyncio.create_task(watch.work(LOOK_S)), asyncio.create_task(probe.work(PROBE_S))]
+    beside = [
+        asyncio.create_task(watch.work(POLL_INTERVAL_S)),
+        asyncio.create_task(probe.work(PROBE_S)),
+    ]
     await made.tell("begin", ways)
     samples = await tenant.work(seconds)
     told = await made.tell("end")

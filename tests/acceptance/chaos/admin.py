@@ -9,7 +9,7 @@ from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from asyncmy.errors import ProgrammingError
 
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 
 PAUSE_S = 0.1
 

@@ -14,13 +14,13 @@ from typing import Any, cast
 from aiohttp import web
 
 from tests.acceptance.chaos.plan import Variant, replies
-from tests.services.model.streams import Said, responses_events
+from tests.services.model.streams import FakeReply, responses_events
 
 PACE_S = (0.1, 0.6)
 """How long a reply takes, at least and at most."""
 
 
-def reply(items: Sequence[Mapping[str, Any]]) -> Said:
+def reply(items: Sequence[Mapping[str, Any]]) -> FakeReply:
     """The next reply to a conversation that began with `plan.message`."""
     found = re.search(r"Handle (\w+) as (\w+)\.", json.dumps(items[0]))
     assert found is not None
@@ -30,9 +30,9 @@ def reply(items: Sequence[Mapping[str, Any]]) -> Said:
         if outputs <= 0:
             arguments = [(one.tool, json.dumps({"ticket": one.ticket})) for one in calls]
             named = [(f"call_{tool}_{at}", tool, text) for at, (tool, text) in enumerate(arguments)]
-            return Said(calls=named)
+            return FakeReply(calls=named)
         outputs -= len(calls)
-    return Said("The case is closed.")
+    return FakeReply("The case is closed.")
 
 
 @asynccontextmanager

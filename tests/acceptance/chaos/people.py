@@ -15,7 +15,7 @@ from tests.acceptance.chaos.arena import LEASE_S, Arena
 from tests.acceptance.chaos.journal import JournalLine, ticket_of
 from tests.acceptance.crash import ENTRY_POINT
 
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 REQUEST_S = 20.0
 LOOK_AFTER_S = 2 * LEASE_S
 """A call that a process is still about comes to its end first, or is counted by then."""
@@ -45,7 +45,7 @@ class People:
                         continue
                     self._busy.add(key)
                     group.create_task(self._answer(session, line))
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _answer(self, session: aiohttp.ClientSession, line: JournalLine) -> None:
         try:

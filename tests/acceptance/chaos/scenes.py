@@ -13,7 +13,7 @@ from tests.acceptance.chaos import plan
 from tests.acceptance.chaos.arena import ACCOUNT, LEASE_S, Arena, Terms
 from tests.acceptance.chaos.disk import SmallDisk
 from tests.acceptance.chaos.plan import Variant
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 
 FAULT_S = 6.0
 PAUSE_S = 3.0

@@ -19,7 +19,7 @@ from tests.acceptance.chaos.plan import thread_of
 from twelvefold import CallKey, Transaction, Workflow, tool
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Claim, Lease
-from twelvefold.services.store.mysql import MySQLStore
+from twelvefold.services.store.mysql.store import MySQLStore
 
 SOCKET = os.environ.get("CHAOS_SOCKET", "")
 LEASES = os.environ.get("CHAOS_LEASES", "")

@@ -36,7 +36,7 @@ class SlowModel:
         with suppress(ConnectionError):  # a server that is killed says no goodbye
             await response.prepare(request)
             pieces = 0
-            for event in demo.stream(self.rules(msgspec.json.decode(body)), body):
+            for event in demo.response_events(self.rules(msgspec.json.decode(body)), body):
                 pieces += b"output_text.delta" in event[:80]
                 if pieces >= self.holds_at:
                     await self._goes_on.wait()

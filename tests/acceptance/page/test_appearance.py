@@ -11,7 +11,7 @@ from tests.acceptance.page.serving import Site
 from tests.acceptance.page.slow_model import SlowModel
 from tests.acceptance.page.visitor import Visitor
 from twelvefold.core.events import Item
-from twelvefold.services.model.wire import message
+from twelvefold.services.model.items import message
 
 # The first of them may have to install the browser.
 pytestmark = [

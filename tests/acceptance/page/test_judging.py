@@ -16,7 +16,7 @@ from tests.acceptance.page.slow_model import SlowModel
 from tests.acceptance.page.visitor import ANSWER_MS, Visitor
 from twelvefold.core.events import Item
 from twelvefold.observe.escape import escape, escape_prose, is_visible
-from twelvefold.services.model.wire import message
+from twelvefold.services.model.items import message
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),

@@ -1,4 +1,4 @@
-"""A certificate for `localhost` that lives for one test run."""
+"""A certificate for `localhost`, created for one test run."""
 
 import datetime
 import ssl
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate that signs itself, and its key."""
+    """Create a file with a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -49,5 +49,5 @@ def servers_tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusting(certificate: Path) -> ssl.SSLContext:
-    """What a client checks with that knows the certificate."""
+    """Return the TLS context of a client that trusts the certificate."""
     return ssl.create_default_context(cafile=str(certificate))

@@ -1,4 +1,4 @@
-"""A mail as bytes: what it says, what it is called, and what gets into no header."""
+"""Encoding of a mail: headers, body, Message-ID, and protection against header injection."""
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -7,9 +7,9 @@ import pytest
 
 from twelvefold.core.ports import Mail
 from twelvefold.errors import MailRejected, SettingsError
-from twelvefold.services.mail.message import enveloped, sender
+from twelvefold.services.mail.message import build_envelope, parse_sender
 
-ACADEMY = sender("The Academy <office@academy.example>")
+ACADEMY = parse_sender("The Academy <office@academy.example>")
 
 
 def mail(to: str = "ann@example.org", **fields: str) -> Mail:
@@ -17,7 +17,7 @@ def mail(to: str = "ann@example.org", **fields: str) -> Mail:
 
 
 def read(mail: Mail) -> EmailMessage:
-    return parsed(enveloped(mail, ACADEMY).content)
+    return parsed(build_envelope(mail, ACADEMY).content)
 
 
 def parsed(content: bytes) -> EmailMessage:
@@ -43,22 +43,22 @@ def test_a_mail_has_its_headers_and_its_text() -> None:
     assert text_of(message, "plain") == "You are in.\n"
 
 
-def test_the_message_id_comes_from_the_letter_alone() -> None:
+def test_the_message_id_depends_on_the_mails_id_only() -> None:
     assert read(mail())["Message-ID"] == "<twelvefold.4f.7.1@academy.example>"
     assert read(mail(text="again"))["Message-ID"] == read(mail())["Message-ID"]
 
 
-def test_a_message_id_stays_on_its_line_however_long_it_is() -> None:
+def test_a_long_message_id_is_not_folded() -> None:
     long = f"{'4f' * 22}.1234567.1"
 
-    content = enveloped(Mail(long, "ann@example.org", "Hi", ""), ACADEMY).content
+    content = build_envelope(Mail(long, "ann@example.org", "Hi", ""), ACADEMY).content
 
     assert f"Message-ID: <twelvefold.{long}@academy.example>\r\n".encode() in content
 
 
-def test_an_id_that_is_no_part_of_a_message_id_is_refused() -> None:
-    with pytest.raises(MailRejected, match="is no id"):
-        enveloped(Mail("4f>\r\nBcc: eve@example.org", "ann@example.org", "Hi", ""), ACADEMY)
+def test_an_id_with_invalid_characters_is_rejected() -> None:
+    with pytest.raises(MailRejected, match="is not a valid id"):
+        build_envelope(Mail("4f>\r\nBcc: eve@example.org", "ann@example.org", "Hi", ""), ACADEMY)
 
 
 def test_html_is_an_alternative_to_the_text() -> None:
@@ -69,32 +69,32 @@ def test_html_is_an_alternative_to_the_text() -> None:
     assert text_of(message, "html") == "<p>You are <b>in</b>.</p>\n"
 
 
-def test_any_text_goes_out_as_seven_bits() -> None:
-    said = mail(
+def test_any_text_is_encoded_in_seven_bits() -> None:
+    sent = mail(
         to="Zoë <zoe@example.org>",
         subject="Grüße, 世界 " * 20,
         text="naïve café\n" + "long " * 400 + "\n.\nFrom here\n",
         html="<p>€</p>" * 500,
     )
 
-    content = enveloped(said, ACADEMY).content
+    content = build_envelope(sent, ACADEMY).content
     message = parsed(content)
 
     assert content.isascii()
     assert max(map(len, content.split(b"\r\n"))) <= 998
-    assert message["Subject"] == said.subject
+    assert message["Subject"] == sent.subject
     assert message["To"] == "Zoë <zoe@example.org>"
-    assert text_of(message, "plain") == said.text
+    assert text_of(message, "plain") == sent.text
 
 
-def test_a_domain_goes_out_as_dns_has_it() -> None:
-    envelope = enveloped(mail(to="ann@bücher.example"), ACADEMY)
+def test_a_domain_is_encoded_as_in_dns() -> None:
+    envelope = build_envelope(mail(to="ann@bücher.example"), ACADEMY)
 
     assert (envelope.recipient, envelope.utf8) == ("ann@xn--bcher-kva.example", False)
 
 
-def test_a_name_beyond_ascii_needs_a_server_that_takes_it() -> None:
-    envelope = enveloped(mail(to="zoë@example.org"), ACADEMY)
+def test_a_non_ascii_local_part_requires_smtputf8() -> None:
+    envelope = build_envelope(mail(to="zoë@example.org"), ACADEMY)
 
     assert (envelope.recipient, envelope.utf8) == ("zoë@example.org", True)
     assert "To: zoë@example.org\r\n".encode() in envelope.content
@@ -121,13 +121,13 @@ def test_a_name_beyond_ascii_needs_a_server_that_takes_it() -> None:
         {"to": "=?utf-8?q?Ann=0D=0ABcc:_eve@example.org?= <ann@example.org>"},
     ],
 )
-def test_nothing_gets_into_a_header_that_is_not_its_own(fields: dict[str, str]) -> None:
-    with pytest.raises(MailRejected, match=r"mail 4f\.7\.1 cannot be written"):
-        enveloped(mail(**fields), ACADEMY)
+def test_header_injection_is_rejected(fields: dict[str, str]) -> None:
+    with pytest.raises(MailRejected, match=r"mail 4f\.7\.1 cannot be encoded"):
+        build_envelope(mail(**fields), ACADEMY)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("", "MAIL_FROM: is not set, though SMTP_URL is"),
         ("academy", "'academy' is not one mail address"),
@@ -135,6 +135,6 @@ def test_nothing_gets_into_a_header_that_is_not_its_own(fields: dict[str, str]) 
         ("zoë@example.org", "use an address in ASCII"),
     ],
 )
-def test_a_sender_that_is_no_address_is_told(text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        sender(text)
+def test_an_invalid_sender_is_reported(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        parse_sender(text)

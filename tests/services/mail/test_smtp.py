@@ -1,4 +1,4 @@
-"""The SMTP client beside a server: what gets through, how, and what an answer means."""
+"""The SMTP client with a real server: transmission, TLS, and the classification of replies."""
 
 import asyncio
 import ssl
@@ -11,10 +11,10 @@ from tests.smtp_sink import Sink
 from twelvefold.core.ports import Mail
 from twelvefold.errors import MailRejected, MailUnavailable, SettingsError
 from twelvefold.services.mail import open_mailer
-from twelvefold.services.mail.message import sender
-from twelvefold.services.mail.smtp import Server, SMTPMailer
+from twelvefold.services.mail.message import parse_sender
+from twelvefold.services.mail.smtp import READ_TIMEOUT_S, SMTPMailer, SMTPServer
 
-ACADEMY = sender("office@academy.example")
+ACADEMY = parse_sender("office@academy.example")
 
 
 def mail(id: str = "4f.7.1", to: str = "ann@example.org", text: str = "You are in.\n") -> Mail:
@@ -23,17 +23,23 @@ def mail(id: str = "4f.7.1", to: str = "ann@example.org", text: str = "You are i
 
 @asynccontextmanager
 async def mailing(
-    sink: Sink, query: str = "", *, login: str = "", tls: ssl.SSLContext | None = None
+    sink: Sink,
+    query: str = "",
+    *,
+    login: str = "",
+    tls: ssl.SSLContext | None = None,
+    timeout_s: float = READ_TIMEOUT_S,
 ) -> AsyncIterator[SMTPMailer]:
     async with sink.serving():
-        mailer = SMTPMailer(Server.parse(sink.url(query, login=login)), ACADEMY, tls)
+        server = SMTPServer.parse(sink.url(query, login=login))
+        mailer = SMTPMailer(server, ACADEMY, tls, timeout_s=timeout_s)
         try:
             yield mailer
         finally:
             await mailer.close()
 
 
-async def test_a_mail_gets_through_whole() -> None:
+async def test_a_mail_is_sent_unchanged() -> None:
     text = "Dear Ann,\n.\n..\nyou are in.\n"
 
     async with mailing(sink := Sink()) as mailer:
@@ -45,7 +51,7 @@ async def test_a_mail_gets_through_whole() -> None:
     assert received.message.get_content() == text
 
 
-async def test_a_connection_is_used_again() -> None:
+async def test_a_connection_is_reused() -> None:
     async with mailing(sink := Sink()) as mailer:
         for number in range(5):
             await mailer.send(mail(f"4f.{number}.1"))
@@ -54,14 +60,14 @@ async def test_a_connection_is_used_again() -> None:
     assert sink.heard[-1] == "QUIT"
 
 
-async def test_mails_that_are_under_way_at_once_have_connections_of_their_own() -> None:
+async def test_concurrent_mails_use_separate_connections() -> None:
     async with mailing(sink := Sink()) as mailer:
         await asyncio.gather(*(mailer.send(mail(f"4f.{number}.1")) for number in range(6)))
 
     assert len({one.id for one in sink.mails}) == 6
 
 
-async def test_a_connection_that_the_server_has_closed_is_made_anew() -> None:
+async def test_a_connection_closed_by_the_server_is_replaced() -> None:
     async with mailing(sink := Sink()) as mailer:
         await mailer.send(mail("4f.1.1"))
         sink.answers["RSET"] = "421 idle for too long"
@@ -70,7 +76,7 @@ async def test_a_connection_that_the_server_has_closed_is_made_anew() -> None:
     assert (len(sink.mails), sink.connections) == (2, 2)
 
 
-async def test_starttls_is_used_where_it_is_offered(
+async def test_starttls_is_used_if_offered(
     servers_tls: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     async with mailing(sink := Sink(tls=servers_tls), tls=trusting) as mailer:
@@ -90,7 +96,7 @@ async def test_smtps_is_tls_from_the_first_byte(
     assert (sink.mails[0].over_tls, sink.mails[0].user) == (True, "academy")
 
 
-async def test_a_certificate_that_nobody_knows_is_not_taken(servers_tls: ssl.SSLContext) -> None:
+async def test_an_untrusted_certificate_is_rejected(servers_tls: ssl.SSLContext) -> None:
     async with mailing(sink := Sink(tls=servers_tls)) as mailer:
         with pytest.raises(MailUnavailable, match=r"(?i)certificate"):
             await mailer.send(mail())
@@ -98,9 +104,7 @@ async def test_a_certificate_that_nobody_knows_is_not_taken(servers_tls: ssl.SSL
     assert sink.mails == []
 
 
-async def test_a_login_is_made_over_tls(
-    servers_tls: ssl.SSLContext, trusting: ssl.SSLContext
-) -> None:
+async def test_the_login_uses_tls(servers_tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
     sink = Sink(tls=servers_tls, login=("academy", "secret"))
 
     async with mailing(sink, login="academy:secret", tls=trusting) as mailer:
@@ -109,7 +113,7 @@ async def test_a_login_is_made_over_tls(
     assert (sink.mails[0].over_tls, sink.mails[0].user) == (True, "academy")
 
 
-async def test_a_password_is_not_told_to_a_server_that_offers_no_tls() -> None:
+async def test_a_password_is_not_sent_to_a_server_without_tls() -> None:
     async with mailing(sink := Sink(login=("academy", "secret")), login="academy:secret") as mailer:
         with pytest.raises(MailUnavailable, match=r"(?i)starttls"):
             await mailer.send(mail())
@@ -117,7 +121,7 @@ async def test_a_password_is_not_told_to_a_server_that_offers_no_tls() -> None:
     assert not any("AUTH" in line for line in sink.heard)
 
 
-async def test_a_password_is_told_in_the_clear_to_who_asked_for_that() -> None:
+async def test_a_password_is_sent_in_clear_text_with_starttls_off() -> None:
     sink = Sink(login=("academy", "secret"))
 
     async with mailing(sink, "?starttls=off", login="academy:secret") as mailer:
@@ -126,7 +130,7 @@ async def test_a_password_is_told_in_the_clear_to_who_asked_for_that() -> None:
     assert sink.mails[0].user == "academy"
 
 
-async def test_starttls_may_be_required_without_a_login() -> None:
+async def test_starttls_can_be_required_without_a_login() -> None:
     async with mailing(sink := Sink(), "?starttls=required") as mailer:
         with pytest.raises(MailUnavailable):
             await mailer.send(mail())
@@ -143,7 +147,7 @@ async def test_starttls_may_be_required_without_a_login() -> None:
         ("MAIL", "552 5.3.4 too long"),
     ],
 )
-async def test_what_the_server_says_of_the_mail_for_good_is_its_end(verb: str, answer: str) -> None:
+async def test_a_permanent_error_about_the_mail_rejects_it(verb: str, answer: str) -> None:
     async with mailing(Sink(answers={verb: answer})) as mailer:
         with pytest.raises(MailRejected, match=answer[:9]):
             await mailer.send(mail())
@@ -171,15 +175,13 @@ async def test_what_the_server_says_of_the_mail_for_good_is_its_end(verb: str, a
         ("RCPT", "421 shutting down"),
     ],
 )
-async def test_what_may_pass_or_is_the_operators_to_mend_leaves_the_mail_waiting(
-    verb: str, answer: str
-) -> None:
+async def test_a_temporary_error_or_a_wrong_setting_allows_a_retry(verb: str, answer: str) -> None:
     async with mailing(Sink(answers={verb: answer})) as mailer:
         with pytest.raises(MailUnavailable):
             await mailer.send(mail())
 
 
-async def test_a_wrong_password_leaves_the_mail_waiting_and_is_not_told() -> None:
+async def test_a_wrong_password_allows_a_retry_and_is_not_in_the_error() -> None:
     sink = Sink(login=("academy", "other"))
 
     async with mailing(sink, "?starttls=off", login="academy:secret") as mailer:
@@ -190,24 +192,20 @@ async def test_a_wrong_password_leaves_the_mail_waiting_and_is_not_told() -> Non
 
 
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "RCPT", "DATA", "."])
-async def test_a_server_that_falls_silent_is_not_waited_for(
-    verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("twelvefold.services.mail.smtp.ANSWER_S", 0.1)
-
-    async with mailing(Sink(answers={verb: None})) as mailer:
+async def test_a_reply_is_awaited_until_its_timeout(verb: str) -> None:
+    async with mailing(Sink(answers={verb: None}), timeout_s=0.1) as mailer:
         with pytest.raises(MailUnavailable):
             await mailer.send(mail())
 
 
-async def test_a_server_that_is_not_there_leaves_the_mail_waiting() -> None:
-    mailer = SMTPMailer(Server("localhost", 9), ACADEMY)
+async def test_an_unreachable_server_allows_a_retry() -> None:
+    mailer = SMTPMailer(SMTPServer("localhost", 9), ACADEMY)
 
     with pytest.raises(MailUnavailable, match="no connection to the mail server localhost:9"):
         await mailer.send(mail())
 
 
-async def test_after_a_refusal_the_next_mail_gets_through() -> None:
+async def test_the_next_mail_after_a_refusal_is_sent() -> None:
     async with mailing(sink := Sink(answers={"RCPT": "550 no such user"})) as mailer:
         with pytest.raises(MailRejected):
             await mailer.send(mail("4f.1.1"))
@@ -217,20 +215,20 @@ async def test_after_a_refusal_the_next_mail_gets_through() -> None:
     assert [one.id for one in sink.mails] == ["<twelvefold.4f.2.1@academy.example>"]
 
 
-async def test_an_address_beyond_ascii_is_rejected_where_the_server_cannot() -> None:
+async def test_a_non_ascii_address_is_rejected_without_smtputf8() -> None:
     async with mailing(Sink(utf8=False)) as mailer:
         with pytest.raises(MailRejected, match="SMTPUTF8"):
             await mailer.send(mail(to="zoë@example.org"))
 
 
-async def test_an_address_beyond_ascii_gets_through_where_the_server_can() -> None:
+async def test_a_non_ascii_address_is_sent_with_smtputf8() -> None:
     async with mailing(sink := Sink()) as mailer:
         await mailer.send(mail(to="zoë@example.org"))
 
     assert sink.mails[0].recipient == "zoë@example.org"
 
 
-async def test_a_mail_that_is_broken_off_leaves_no_connection_behind() -> None:
+async def test_a_cancelled_mail_closes_its_connection() -> None:
     async with mailing(sink := Sink(answers={"RCPT": None})) as mailer:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -244,26 +242,26 @@ async def test_a_mail_that_is_broken_off_leaves_no_connection_behind() -> None:
 @pytest.mark.parametrize(
     ("url", "server"),
     [
-        ("smtp://mail", Server("mail", 25)),
-        ("smtp://mail:2525", Server("mail", 2525)),
-        ("smtp://a:b@mail", Server("mail", 587, starttls=True, user="a", password="b")),
-        ("smtps://a@mail", Server("mail", 465, tls=True, starttls=False, user="a")),
-        ("smtp://[::1]/?starttls=off", Server("::1", 25, starttls=False)),
+        ("smtp://mail", SMTPServer("mail", 25)),
+        ("smtp://mail:2525", SMTPServer("mail", 2525)),
+        ("smtp://a:b@mail", SMTPServer("mail", 587, starttls=True, user="a", password="b")),
+        ("smtps://a@mail", SMTPServer("mail", 465, tls=True, starttls=False, user="a")),
+        ("smtp://[::1]/?starttls=off", SMTPServer("::1", 25, starttls=False)),
         (
             "smtp://a%40b.org:c%2Fd@mail?starttls=offered",
-            Server("mail", 587, user="a@b.org", password="c/d"),
+            SMTPServer("mail", 587, user="a@b.org", password="c/d"),
         ),
     ],
 )
-def test_a_url_says_all(url: str, server: Server) -> None:
-    assert Server.parse(url) == server
+def test_a_url_is_parsed(url: str, server: SMTPServer) -> None:
+    assert SMTPServer.parse(url) == server
 
 
 @pytest.mark.parametrize("url", ["smtp://h?starttls=maybe", "smtp://h?tls=1", "smtp://h/path"])
-def test_a_url_that_says_something_else_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="SMTP_URL: behind the port"):
+def test_an_invalid_url_is_rejected(url: str) -> None:
+    with pytest.raises(SettingsError, match="SMTP_URL: after the port"):
         open_mailer(smtp_url=url, mail_from="office@academy.example")
 
 
-def test_a_password_is_not_shown() -> None:
-    assert "secret" not in repr(Server.parse("smtp://academy:secret@mail"))
+def test_a_password_is_not_in_the_repr() -> None:
+    assert "secret" not in repr(SMTPServer.parse("smtp://academy:secret@mail"))

@@ -1,4 +1,4 @@
-"""No test of a model talks to anything but this machine."""
+"""Restricts the tests of models to loopback connections."""
 
 import ipaddress
 import sys
@@ -12,22 +12,22 @@ from tests.services.model.mock_server import MockServer
 _guarded = False
 
 
-def _watch(event: str, args: tuple[Any, ...]) -> None:
+def _check_connection(event: str, args: tuple[Any, ...]) -> None:
     if not _guarded or event not in ("socket.connect", "socket.getaddrinfo"):
         return
     target = args[1] if event == "socket.connect" else args
-    if isinstance(target, tuple) and not _is_here(target[0]):
-        raise RuntimeError(f"a test tried to reach {target[0]}; tests talk to loopback only")
+    if isinstance(target, tuple) and not _is_loopback(target[0]):
+        raise RuntimeError(f"a test tried to reach {target[0]}; only loopback is allowed")
 
 
-def _is_here(host: Any) -> bool:
+def _is_loopback(host: Any) -> bool:
     try:
         return host in (None, "", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-sys.addaudithook(_watch)
+sys.addaudithook(_check_connection)
 
 
 @pytest.fixture(autouse=True)

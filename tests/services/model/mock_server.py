@@ -1,9 +1,9 @@
-"""A model's server that does as it is told: what to answer, or how to break off.
+"""A mock of a model's server with scripted behaviours.
 
     async with MockServer() as server:
         server.will(refuses(503), streams(events))
 
-Each request is answered by the next behaviour; the last one stays.
+Each request uses the next behaviour. The last one is used for all further requests.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Call:
-    """One request, and the connection to answer it on."""
+    """One request and its connection."""
 
     def __init__(
         self, path: str, headers: Mapping[str, str], body: bytes, writer: asyncio.StreamWriter
@@ -37,7 +37,7 @@ class Call:
         return decoded
 
     async def head(self, status: int, headers: Mapping[str, str]) -> None:
-        lines = [f"HTTP/1.1 {status} Whatever", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [f"HTTP/1.1 {status} OK", *(f"{k}: {v}" for k, v in headers.items())]
         await self._write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     async def chunk(self, piece: bytes) -> None:
@@ -50,7 +50,7 @@ class Call:
         self._writer.close()
 
     def reset(self) -> None:
-        """Close as a server does that has crashed."""
+        """Reset the connection, as if the server had crashed."""
         connection: socket.socket = self._writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
@@ -64,7 +64,7 @@ Behaviour = Callable[[Call], Awaitable[None]]
 
 
 class MockServer:
-    """Listens on loopback. `calls` are the requests so far, `open` the connections now."""
+    """Listens on loopback. `calls` has the requests so far, `open` counts open connections."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self._tls = tls
@@ -132,19 +132,19 @@ async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def _answer(behaviour: Behaviour, call: Call, reader: asyncio.StreamReader) -> None:
-    """Answer until done, or until the client has gone."""
+    """Run a behaviour until it ends or the client disconnects."""
     answering = asyncio.ensure_future(behaviour(call))
-    leaving = asyncio.ensure_future(_left(reader))
-    await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
-    if leaving.done():
+    disconnecting = asyncio.ensure_future(_disconnected(reader))
+    await asyncio.wait([answering, disconnecting], return_when=asyncio.FIRST_COMPLETED)
+    if disconnecting.done():
         call.gone.set()
-    for task in (answering, leaving):
+    for task in (answering, disconnecting):
         task.cancel()
         with suppress(asyncio.CancelledError, ConnectionError):
             await task
 
 
-async def _left(reader: asyncio.StreamReader) -> None:
+async def _disconnected(reader: asyncio.StreamReader) -> None:
     while not reader.at_eof() and reader.exception() is None:
         await asyncio.sleep(0.005)
 
@@ -154,9 +154,9 @@ def streams(
     *,
     pause_s: float = 0.0,
     headers: Mapping[str, str] | None = None,
-    whole: bool = True,
+    complete: bool = True,
 ) -> Behaviour:
-    """Send these pieces as a stream, and its end unless `whole` is False."""
+    """Send these pieces as a stream, and its end unless `complete` is False."""
 
     async def behave(call: Call) -> None:
         await call.head(
@@ -165,7 +165,7 @@ def streams(
         for event in events:
             await call.chunk(event)
             await asyncio.sleep(pause_s)
-        if whole:
+        if complete:
             await call.raw_bytes(b"0\r\n\r\n")
 
     return behave
@@ -173,17 +173,17 @@ def streams(
 
 def cuts(events: Iterable[bytes]) -> Behaviour:
     """Send these pieces, then close the connection."""
-    return _then(streams(events, whole=False), Call.close)
+    return _then(streams(events, complete=False), Call.close)
 
 
 def resets(events: Iterable[bytes]) -> Behaviour:
     """Send these pieces, then break the connection."""
-    return _then(streams(events, whole=False), Call.reset)
+    return _then(streams(events, complete=False), Call.reset)
 
 
 def stalls(events: Iterable[bytes] = ()) -> Behaviour:
-    """Send these pieces, then nothing, for ever."""
-    begin = streams(events, whole=False)
+    """Send these pieces and keep the connection open."""
+    begin = streams(events, complete=False)
 
     async def behave(call: Call) -> None:
         if events:
@@ -194,7 +194,7 @@ def stalls(events: Iterable[bytes] = ()) -> Behaviour:
 
 
 def drops() -> Behaviour:
-    """Close the connection in place of an answer."""
+    """Close the connection without a response."""
 
     async def behave(call: Call) -> None:
         call.close()
@@ -205,7 +205,7 @@ def drops() -> Behaviour:
 def refuses(
     status: int, error: object = None, *, headers: Mapping[str, str] | None = None
 ) -> Behaviour:
-    """Answer with a status and OpenAI's error object."""
+    """Respond with a status and OpenAI's error object."""
     body = json.dumps({"error": error or {"message": "Not today"}}).encode()
     return answers(status, body, headers=headers)
 
@@ -217,7 +217,7 @@ def answers(
     kind: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Behaviour:
-    """Answer with this body in one piece."""
+    """Respond with this body in one piece."""
 
     async def behave(call: Call) -> None:
         length = {"content-type": kind, "content-length": str(len(body))}
@@ -230,7 +230,7 @@ def answers(
 def _then(begin: Behaviour, end: Callable[[Call], None]) -> Behaviour:
     async def behave(call: Call) -> None:
         await begin(call)
-        await asyncio.sleep(0.02)  # what was sent arrives first
+        await asyncio.sleep(0.02)  # lets the sent data arrive first
         end(call)
 
     return behave

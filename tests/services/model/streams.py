@@ -1,4 +1,4 @@
-"""What a server sends: the events of both APIs, written independently of the code under test."""
+"""The streams of both APIs, written independently of the code under test."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ Ended = Literal["completed", "max_output_tokens", "content_filter"]
 
 
 @dataclass(frozen=True)
-class Said:
+class FakeReply:
     """One reply: a text, then calls as (id, name, arguments)."""
 
     text: str = ""
     calls: Sequence[tuple[str, str, str]] = ()
     ended: Ended = "completed"
     usage: tuple[int, int, int, int] = field(default=(100, 20, 30, 5))
-    """Read, written; of these cached, and for reasoning."""
+    """Tokens: input, output, cached input, reasoning output."""
 
 
 def sse(data: object, event: str = "") -> bytes:
@@ -25,24 +25,24 @@ def sse(data: object, event: str = "") -> bytes:
     return f"{head}data: {text}\n\n".encode()
 
 
-def responses_events(said: Said, *, step: int = 7) -> list[bytes]:
-    """The stream of the Responses API, its texts in pieces of `step` characters."""
+def responses_events(reply: FakeReply, *, step: int = 7) -> list[bytes]:
+    """Return the stream of the Responses API with texts in pieces of `step` characters."""
     item_events: list[dict[str, Any]] = []
     output = []
-    if said.text or not said.calls:
-        part = {"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}
+    if reply.text or not reply.calls:
+        part = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
         item = _item("msg_1", "message", role="assistant", content=[part])
         output.append(item)
         item_events += _message_events(item, part, step)
-    for call_id, name, arguments in said.calls:
+    for call_id, name, arguments in reply.calls:
         call = {"call_id": call_id, "name": name, "arguments": arguments}
         item = _item(f"fc_{len(output)}", "function_call", **call)
         item_events += _call_events(item, len(output), step)
         output.append(item)
-    status = "completed" if said.ended == "completed" else "incomplete"
-    details = None if status == "completed" else {"reason": said.ended}
+    status = "completed" if reply.ended == "completed" else "incomplete"
+    details = None if status == "completed" else {"reason": reply.ended}
     done = response(
-        status=status, output=output, incomplete_details=details, usage=responses_usage(said)
+        status=status, output=output, incomplete_details=details, usage=responses_usage(reply)
     )
     return typed(
         {"type": "response.created", "response": response()},
@@ -61,8 +61,8 @@ def response(**fields: Any) -> dict[str, Any]:
     return {**base, "model": "gpt-test-2026", "output": [], "usage": None, **fields}
 
 
-def responses_usage(said: Said) -> dict[str, Any]:
-    read, written, cached, reasoning = said.usage
+def responses_usage(reply: FakeReply) -> dict[str, Any]:
+    read, written, cached, reasoning = reply.usage
     return {
         "input_tokens": read,
         "input_tokens_details": {"cached_tokens": cached},
@@ -104,12 +104,12 @@ def _call_events(item: dict[str, Any], index: int, step: int) -> list[dict[str, 
     ]
 
 
-def chat_events(said: Said, *, step: int = 7) -> list[bytes]:
-    """The stream of Chat Completions, its texts in pieces of `step` characters."""
-    reason = {"completed": "tool_calls" if said.calls else "stop", "max_output_tokens": "length"}
+def chat_events(reply: FakeReply, *, step: int = 7) -> list[bytes]:
+    """Return the stream of Chat Completions with texts in pieces of `step` characters."""
+    reason = {"completed": "tool_calls" if reply.calls else "stop", "max_output_tokens": "length"}
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "", "refusal": None}]
-    deltas += [{"content": piece} for piece in pieces(said.text, step)]
-    for index, (call_id, name, arguments) in enumerate(said.calls):
+    deltas += [{"content": piece} for piece in pieces(reply.text, step)]
+    for index, (call_id, name, arguments) in enumerate(reply.calls):
         first = {"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
         deltas.append({"tool_calls": [{"index": index, **first}]})
         deltas += [
@@ -118,8 +118,8 @@ def chat_events(said: Said, *, step: int = 7) -> list[bytes]:
         ]
     return [
         *(chunk(delta) for delta in deltas),
-        chunk({}, reason.get(said.ended, said.ended)),
-        sse(chat_chunk([], usage=chat_usage(said))),
+        chunk({}, reason.get(reply.ended, reply.ended)),
+        sse(chat_chunk([], usage=chat_usage(reply))),
         sse("[DONE]"),
     ]
 
@@ -134,8 +134,8 @@ def chat_chunk(choices: list[Any], **fields: Any) -> dict[str, Any]:
     return {**base, "model": "gpt-test-2026", "choices": choices, "usage": None, **fields}
 
 
-def chat_usage(said: Said) -> dict[str, Any]:
-    read, written, cached, reasoning = said.usage
+def chat_usage(reply: FakeReply) -> dict[str, Any]:
+    read, written, cached, reasoning = reply.usage
     return {
         "prompt_tokens": read,
         "prompt_tokens_details": {"cached_tokens": cached},

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.services.model.asking import Heard, asking, output, user
+from tests.services.model.builders import RecordingListener, model_request, output, user
 from twelvefold.core.events import (
     Event,
     Item,
@@ -45,55 +45,55 @@ TAPE = export(
 )
 
 
-async def test_an_exported_journal_is_played_in_order() -> None:
+async def test_an_exported_journal_is_replayed_in_order() -> None:
     model = CassetteModel.from_export([*TAPE, ""])
-    heard = Heard()
+    listener = RecordingListener()
 
-    first = await model.reply(asking(user("enrol me")), heard)
-    second = await model.reply(asking(user("enrol me"), *CALL, output("c1", "ok")), heard)
+    first = await model.reply(model_request(user("enrol me")), listener)
+    second = await model.reply(model_request(user("enrol me"), *CALL, output("c1", "ok")), listener)
 
     assert (first.items, second.items) == (tuple(CALL), tuple(says("You are in.")))
     assert second.usage == Usage(7, 3)
-    assert heard.deltas == ["You are in."]
+    assert listener.deltas == ["You are in."]
 
 
-async def test_a_request_at_another_point_of_the_conversation_is_rejected() -> None:
+async def test_a_request_with_other_tool_outputs_is_rejected() -> None:
     model = CassetteModel.from_export(TAPE)
-    await model.reply(asking(user("enrol me")), Heard())
+    await model.reply(model_request(user("enrol me")), RecordingListener())
 
     with pytest.raises(
-        ModelRejected, match="before its reply 2 of 2 come 1 tool outputs, the request has 0"
+        ModelRejected, match="its reply 2 of 2 follows 1 tool outputs, the request has 0"
     ):
-        await model.reply(asking(user("enrol me")), Heard())
+        await model.reply(model_request(user("enrol me")), RecordingListener())
 
 
-async def test_the_check_can_be_left_out() -> None:
+async def test_the_check_can_be_disabled() -> None:
     model = CassetteModel.from_export(TAPE, check=False)
 
-    await model.reply(asking(), Heard())
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
+    await model.reply(model_request(), RecordingListener())
 
 
-async def test_calls_of_a_reply_that_was_cut_off_lead_to_no_outputs() -> None:
+async def test_calls_of_a_truncated_reply_have_no_outputs() -> None:
     model = CassetteModel.from_export(
         export(replied(CALL, "max_output_tokens"), replied(says("hi")))
     )
 
-    await model.reply(asking(user("a")), Heard())
-    await model.reply(asking(user("a"), user("b")), Heard())
+    await model.reply(model_request(user("a")), RecordingListener())
+    await model.reply(model_request(user("a"), user("b")), RecordingListener())
 
 
-async def test_a_tape_that_is_over_says_so() -> None:
+async def test_a_request_after_the_last_reply_is_rejected() -> None:
     model = CassetteModel.from_export(export(replied(says("hi"))))
-    await model.reply(asking(), Heard())
+    await model.reply(model_request(), RecordingListener())
 
     with pytest.raises(ModelRejected, match="the cassette is over: it has 1 replies"):
-        await model.reply(asking(), Heard())
+        await model.reply(model_request(), RecordingListener())
 
 
 @pytest.mark.parametrize(
     "line", ["{", '{"position": 1}', TAPE[0].replace("RunStarted", "RunDreamt")]
 )
-def test_a_line_that_cannot_be_read_is_named(line: str) -> None:
+def test_an_invalid_line_is_reported_by_number(line: str) -> None:
     with pytest.raises(ModelRejected, match="the cassette's line 2 cannot be read"):
         CassetteModel.from_export([TAPE[0], line])

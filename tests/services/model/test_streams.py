@@ -4,18 +4,21 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.services.model.mock_server import MockServer, streams
-from tests.services.model.streams import Said, chat_events, responses_events
+from tests.services.model.streams import FakeReply, chat_events, responses_events
 
-SAID = [Said("Hello 😀"), Said("Wait.", [("c1", "enrol", '{"a": 1}'), ("c2", "drop", "{}")])]
+REPLIES = [
+    FakeReply("Hello 😀"),
+    FakeReply("Wait.", [("c1", "enrol", '{"a": 1}'), ("c2", "drop", "{}")]),
+]
 
 
 def client_of(server: MockServer) -> AsyncOpenAI:
     return AsyncOpenAI(api_key="any", base_url=server.url, max_retries=0)
 
 
-@pytest.mark.parametrize("said", SAID)
-async def test_of_the_responses_api(server: MockServer, said: Said) -> None:
-    server.will(streams(responses_events(said)))
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_of_the_responses_api(server: MockServer, reply: FakeReply) -> None:
+    server.will(streams(responses_events(reply)))
     async with (
         client_of(server) as client,
         client.responses.stream(model="m", input="hello") as events,
@@ -23,13 +26,13 @@ async def test_of_the_responses_api(server: MockServer, said: Said) -> None:
         response = await events.get_final_response()
 
     calls = [item for item in response.output if item.type == "function_call"]
-    assert response.output_text == said.text
-    assert [(c.call_id, c.name, c.arguments) for c in calls] == list(said.calls)
+    assert response.output_text == reply.text
+    assert [(c.call_id, c.name, c.arguments) for c in calls] == list(reply.calls)
 
 
-@pytest.mark.parametrize("said", SAID)
-async def test_of_chat_completions(server: MockServer, said: Said) -> None:
-    server.will(streams(chat_events(said)))
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_of_chat_completions(server: MockServer, reply: FakeReply) -> None:
+    server.will(streams(chat_events(reply)))
     async with (
         client_of(server) as client,
         client.chat.completions.stream(
@@ -40,5 +43,5 @@ async def test_of_chat_completions(server: MockServer, said: Said) -> None:
 
     message = completion.choices[0].message
     calls = [(c.id, c.function.name, c.function.arguments) for c in message.tool_calls or ()]
-    assert message.content == said.text
-    assert calls == list(said.calls)
+    assert message.content == reply.text
+    assert calls == list(reply.calls)

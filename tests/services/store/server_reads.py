@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twelvefold.core.ports import Store
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql.runs import SQLStore
 
 Value = TypeVar("Value")
 

@@ -14,7 +14,7 @@ from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Append, IdempotentRequest, Lease, NewRun, Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 
 LONG_S = 60.0
 FAR_US = 2**62

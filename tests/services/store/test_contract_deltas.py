@@ -18,7 +18,7 @@ from tests.services.store.stories import (
     rows,
 )
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Append, Delta, Heard, Store
+from twelvefold.core.ports import Append, Delta, JournalDelta, Store
 from twelvefold.errors import (
     DuplicateRow,
     StaleRun,
@@ -27,9 +27,9 @@ from twelvefold.errors import (
     ToolRefused,
 )
 from twelvefold.services.store import open_store
-from twelvefold.services.store.database import LISTED
+from twelvefold.services.store.sql.base import LISTED
 
-NOTHING = Heard((), ())
+NOTHING = JournalDelta((), ())
 
 
 async def shown(store: Store, thread: ThreadId, position: int, *texts: str) -> list[Delta]:
@@ -50,10 +50,12 @@ async def test_a_follower_gets_what_is_behind_what_he_has(store: Store, rival: S
     one, two, three = await shown(store, thread, 2, "It ", "is 😀", "")
     first, *_ = (await store.load(thread)).entries
 
-    assert await rival.follow(thread, after=0, deltas_after=(0, 0)) == Heard(
+    assert await rival.follow(thread, after=0, deltas_after=(0, 0)) == JournalDelta(
         (one, two, three), (first,)
     )
-    assert await rival.follow(thread, after=1, deltas_after=(2, 1)) == Heard((two, three), ())
+    assert await rival.follow(thread, after=1, deltas_after=(2, 1)) == JournalDelta(
+        (two, three), ()
+    )
     assert await rival.follow(thread, after=1, deltas_after=(2, 3)) == NOTHING
     assert await rival.follow(thread, after=1, deltas_after=(3, 0)) == NOTHING
 

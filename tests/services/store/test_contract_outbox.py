@@ -6,16 +6,16 @@ import pytest
 
 from tests.builders import finished
 from tests.services.store.stories import FAR_US, LONG_S, leased, rows
-from twelvefold.core.ports import Append, Letter, Store
+from twelvefold.core.ports import Append, OutboxMessage, Store
 from twelvefold.errors import Conflict, NotFound
-from twelvefold.services.store import outbox
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql import outbox
+from twelvefold.services.store.sql.runs import SQLStore
 
 SHORT_S = 0.05
 BACKLOG = 3_000
 
 
-async def mailed(store: Store, *subjects: str) -> list[Letter]:
+async def mailed(store: Store, *subjects: str) -> list[OutboxMessage]:
     """Letters that are due, in order."""
     for subject in subjects or ("Hi",):
         async with store.write() as tx:
@@ -24,7 +24,7 @@ async def mailed(store: Store, *subjects: str) -> list[Letter]:
     return await store.due_letters(10)
 
 
-async def waiting(store: Store) -> Letter:
+async def waiting(store: Store) -> OutboxMessage:
     """The one letter that has not left."""
     (letter,) = await store.letters(limit=10, state="waiting")
     return letter
@@ -40,7 +40,7 @@ async def test_what_was_put_there_is_due(store: Store, rival: Store) -> None:
 
     body = {"to": "ann@example.org", "subject": "Grüße", "text": "Hi", "html": "<p>Hi</p>"}
     thread = lease.run.thread
-    assert letter == Letter(
+    assert letter == OutboxMessage(
         f"{thread}.2.1", thread, "mail", body, 0, letter.due_at_us, None, None, ""
     )
 

@@ -22,8 +22,8 @@ from tests.services.store.stories import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Append, Store, ThreadRecord
 from twelvefold.errors import NotFound, TwelvefoldError
-from twelvefold.services.store.journal import SQLStore
-from twelvefold.services.store.upkeep import BATCH
+from twelvefold.services.store.sql.retention import BATCH
+from twelvefold.services.store.sql.runs import SQLStore
 
 
 async def ended(store: Store) -> ThreadId:

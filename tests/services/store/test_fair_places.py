@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from twelvefold.core.owner import OWNER
-from twelvefold.services.store.fair_places import FairPlaces
+from twelvefold.services.store.mysql.fair_places import FairPlaces
 
 
 class Crowd:

@@ -26,9 +26,10 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql_driver import QuietCursor
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.driver import QuietCursor
 
 LEASE = Lease(RunId(new_thread(), 1), LeaseToken("t1"))
 TOOL = "UPDATE seats SET taken = :taken"
@@ -158,7 +159,7 @@ async def test_an_answer_that_makes_no_sense_loses_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(mysql, "ANSWER_S", 0.05)
-    monkeypatch.setattr(mysql, "LOOK_S", 0.02)
+    monkeypatch.setattr(mysql, "POLL_INTERVAL_S", 0.02)
     if place == "commit":
         await step(store)
     server.fails(PLACES.get(place, "^COMMIT"), lambda *_: GARBAGE[garbage])

@@ -317,7 +317,7 @@ async def test_a_deadlock_in_a_session_undoes_the_step_though_the_tool_swallows_
 
 def test_who_does_not_use_sqlalchemy_does_not_import_it() -> None:
     program = (
-        "import sys, twelvefold.services.store.mysql, twelvefold.services.store.sqlite;"
+        "import sys, twelvefold.services.store.mysql.store, twelvefold.services.store.sqlite.store;"
         "print([name for name in sys.modules if name.split('.')[0] in ('sqlalchemy', 'alembic')])"
     )
 

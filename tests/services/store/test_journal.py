@@ -8,7 +8,7 @@ from tests.builders import asked, finished, said
 from tests.services.store.stories import FAR_US, append, journal, leased, new_thread
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.services.store.journal import SQLStore
+from twelvefold.services.store.sql.runs import SQLStore
 
 
 async def test_a_fence_that_fails_for_no_reason_is_tried_again(

@@ -14,8 +14,8 @@ from tests.services.store.stories import append, journal, leased, seats
 from twelvefold.core.ports import Append, Store, ToolReadOnly
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store import MEMORY
-from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.sqlite_connection import SQLiteConnection, SQLiteFile
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.sqlite.connection import SQLiteConnection, SQLiteFile
 from twelvefold.services.store.transaction import SQLReadOnly
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"

@@ -17,7 +17,7 @@ from twelvefold.core.ports import ThreadHead
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
-from twelvefold.services.store.statements import split_script
+from twelvefold.services.store.sql_text import split_script
 
 TABLES = ["api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "threads"]
 ALL = ["0001", "0002", "0003", "0004", HEAD]

@@ -33,9 +33,9 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
-from twelvefold.services.store.journal import wall_clock_us
-from twelvefold.services.store.mysql import MySQLStore
-from twelvefold.services.store.mysql_connection import MySQLConnection
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.sql.runs import wall_clock_us
 
 pytestmark = pytest.mark.mysql
 TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"

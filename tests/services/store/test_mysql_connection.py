@@ -34,9 +34,10 @@ from twelvefold.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from twelvefold.services.store import mysql, open_store
-from twelvefold.services.store.mysql_connection import MySQLConnection
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.url import connect_arguments
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
@@ -166,7 +167,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "ANSWER_S", 0.2)
-    monkeypatch.setattr(mysql, "LOOK_S", 0.05)
+    monkeypatch.setattr(mysql, "POLL_INTERVAL_S", 0.05)
     monkeypatch.setattr(mysql, "WAIT_S", 0.3)
     store = await open_store(server.url, pool_size=1)
     lease = await leased(store)

@@ -4,7 +4,7 @@ import asyncmy.connection
 from asyncmy.cursors import Cursor
 from asyncmy.protocol import MysqlPacket
 
-from twelvefold.services.store.mysql_driver import FULL_PACKET, QuietCursor, RowPacket, cut
+from twelvefold.services.store.mysql.driver import FULL_PACKET, QuietCursor, RowPacket, cut
 
 
 def test_the_driver_has_what_is_overridden() -> None:

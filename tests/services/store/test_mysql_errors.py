@@ -15,8 +15,8 @@ from asyncmy.errors import (
 from tests.services.store.server_errors import FAULTS, NUMBERS, STATES
 from twelvefold import errors
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable, TooLarge
-from twelvefold.services.store import mysql_error_numbers as numbers
-from twelvefold.services.store.mysql_errors import connect_fault, fault_of, leaves_the_connection
+from twelvefold.services.store.mysql import error_numbers as numbers
+from twelvefold.services.store.mysql.errors import connect_fault, fault_of, leaves_the_connection
 
 VERSIONS = {"mysql": "9.7.4", "mariadb": "10.11.18-MariaDB-0+deb12u1"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twelvefold.services.store.mysql_server import problems
+from twelvefold.services.store.mysql.server import problems
 
 FIT = {
     "version": "10.11.6-MariaDB-0+deb12u1",

@@ -9,9 +9,9 @@ import pytest
 from tests.certificates import Certificates
 from twelvefold.errors import SettingsError
 from twelvefold.services.store import open_store, sqlite_path
-from twelvefold.services.store.mysql import MySQLStore
-from twelvefold.services.store.mysql_url import connect_arguments
-from twelvefold.services.store.sqlite import SQLiteStore
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 
 @pytest.mark.parametrize(

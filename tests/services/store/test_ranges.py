@@ -1,6 +1,6 @@
 """Conditions on ids that follow each other."""
 
-from twelvefold.services.store.ranges import IdRange, in_ranges, ranges_of, single_ranges
+from twelvefold.services.store.sql.ranges import IdRange, in_ranges, ranges_of, single_ranges
 
 
 def test_ranges_have_the_chosen_ids_and_none_of_the_others() -> None:

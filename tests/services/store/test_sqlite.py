@@ -14,8 +14,9 @@ from tests.builders import asked, said
 from tests.services.store.stories import append, journal, leased, made, rows, seats
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store import open_store, sqlite_connection
-from twelvefold.services.store.sqlite_connection import fault_of
+from twelvefold.services.store import open_store
+from twelvefold.services.store.sqlite import connection as sqlite_connection
+from twelvefold.services.store.sqlite.connection import fault_of
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 

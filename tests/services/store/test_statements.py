@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.errors import StoreRefused
-from twelvefold.services.store.database import FILES
-from twelvefold.services.store.mysql import WORDS
-from twelvefold.services.store.statements import (
+from twelvefold.services.store.mysql.store import WORDS
+from twelvefold.services.store.sql.base import FILES
+from twelvefold.services.store.sql_text import (
     Dialect,
     load,
     positional,
@@ -38,11 +38,11 @@ PASSED_OVER = st.one_of(
     .filter(lambda text: "*/" not in f"{text}*"[:-1] and not text.startswith(("!", "M", "/")))
     .map(lambda text: f"/*{text}*/"),
 )
-PLAIN = st.text(st.sampled_from("abz =(),.%\n\t129@"), min_size=1)
+DEFAULT_OPTIONS = st.text(st.sampled_from("abz =(),.%\n\t129@"), min_size=1)
 NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 
 
-@given(st.lists(st.tuples(PASSED_OVER, st.just("")) | st.tuples(PLAIN, NAME)))
+@given(st.lists(st.tuples(PASSED_OVER, st.just("")) | st.tuples(DEFAULT_OPTIONS, NAME)))
 def test_only_names_outside_of_quotes_and_comments_are_rewritten(
     parts: list[tuple[str, str]],
 ) -> None:
@@ -54,7 +54,7 @@ def test_only_names_outside_of_quotes_and_comments_are_rewritten(
     assert text % in_order({name: f"<{name}>" for _, name in parts}) == wanted
 
 
-@given(st.lists(st.tuples(PLAIN, PASSED_OVER), min_size=1))
+@given(st.lists(st.tuples(DEFAULT_OPTIONS, PASSED_OVER), min_size=1))
 def test_a_script_is_split_only_outside_of_quotes_and_comments(
     parts: list[tuple[str, str]],
 ) -> None:

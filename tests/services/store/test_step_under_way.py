@@ -12,7 +12,8 @@ from twelvefold.engine.commands import cancel, delete_thread
 from twelvefold.engine.services import Services
 from twelvefold.errors import StepUnderWay
 from twelvefold.services.model.scripted import ScriptedModel, says
-from twelvefold.services.store import mysql, open_store
+from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql import store as mysql
 
 pytestmark = pytest.mark.mysql
 
@@ -22,7 +23,7 @@ async def store(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     """Waits for a lock for one second in place of five."""
     short = [one.replace("lock_wait_timeout = 5", "lock_wait_timeout = 1") for one in mysql.SESSION]
     monkeypatch.setattr(mysql, "SESSION", short)
-    monkeypatch.setattr("twelvefold.engine.commands.PATIENCE_S", 0.05)
+    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.05)
     store = await open_store(mariadb_url)
     await emptied(store)
     yield store

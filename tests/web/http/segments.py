@@ -12,11 +12,11 @@ from uvicorn.server import ServerState
 
 from tests.web.doubles import Keys, web_on, with_routes
 from tests.web.wires import read_all
-from twelvefold.web.http.connections import Connections
-from twelvefold.web.http.framing import FramingLimits
-from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.server.connections import Connections
+from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.protocol import Protocol
+from twelvefold.web.http.server.receiving import ReceiveLimits
 from twelvefold.web.http.token_buckets import TokenBuckets
-from twelvefold.web.protocol import Protocol
 
 TURNS = 8
 """Turns of the event loop within which a handler here has answered what has arrived."""

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from twelvefold.web.faults import ApiError
 from twelvefold.web.http.body_budget import BodyBudget
+from twelvefold.web.http.errors import ApiError
 
 
 async def turn() -> None:

@@ -14,10 +14,10 @@ from tests.web.wires import GET, OURS, Serving, Wire, error_of, serving
 from twelvefold.config import Settings
 from twelvefold.web import app as web_app
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.connections import Connections, Place
-from twelvefold.web.http.file_limit import MOST_CONNECTIONS, connection_limit
-from twelvefold.web.http.listener import Listener
-from twelvefold.web.http.receiving import ReceiveLimits
+from twelvefold.web.http.server.connections import Connections, Place
+from twelvefold.web.http.server.file_limit import MOST_CONNECTIONS, connection_limit
+from twelvefold.web.http.server.listener import Listener
+from twelvefold.web.http.server.receiving import ReceiveLimits
 
 TICKS = b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n"
 

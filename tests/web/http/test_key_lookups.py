@@ -10,8 +10,8 @@ import pytest
 from tests.web.doubles import Clock, api_key
 from twelvefold.core.ports import ApiKey, Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.web.auth import hash_of
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
 
 ANN = api_key()

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.web.http.segments import answers_to, connecting
-from twelvefold.web.faults import ApiError
-from twelvefold.web.http.framing import ChunkedBody, FramingLimits, LengthBody
-from twelvefold.web.http.request_head import SINGLE, body_of, check_head
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.server.framing import ChunkedBody, FramingLimits, LengthBody
+from twelvefold.web.http.server.request_head import SINGLE, body_of, check_head
 
 HOST = (b"host", b"localhost:8000")
 

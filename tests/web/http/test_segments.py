@@ -7,7 +7,7 @@ from types import FrameType
 import pytest
 
 from tests.web.http.segments import TURNS, Connect, answers_to, connecting, cuts
-from twelvefold.web.http.framing import ChunkedBody, FramingLimits
+from twelvefold.web.http.server.framing import ChunkedBody, FramingLimits
 
 SMALL = FramingLimits(
     blank_bytes=4,

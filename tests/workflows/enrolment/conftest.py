@@ -14,7 +14,7 @@ import pytest
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql_url import connect_arguments
+from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.workflows.enrolment.workflow import workflow
 
 TABLES = (

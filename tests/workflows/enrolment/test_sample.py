@@ -6,7 +6,7 @@ from twelvefold import Principal
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import ToolFailed, ToolSucceeded
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Silence, Store
+from twelvefold.core.ports import NullListener, Store
 from twelvefold.core.thread import Thread
 from twelvefold.engine.commands import start_run
 from twelvefold.engine.drive import drive
@@ -33,7 +33,7 @@ async def played(store: Store, *lines: str) -> tuple[ThreadId, Thread]:
         driven = await start_run(
             services, workflow=workflow.name, principal=YOU, items=items, thread=thread
         )
-        outcome = await drive(services, driven, Silence())
+        outcome = await drive(services, driven, NullListener())
         assert outcome.status == "completed", outcome.error
         thread = driven.run.thread
     assert thread

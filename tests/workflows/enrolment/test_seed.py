@@ -156,7 +156,7 @@ async def test_a_file_with_a_bad_record_is_not_planted_at_all(empty_store: Store
 
 
 async def test_a_section_is_in_a_file_once(empty_store: Store) -> None:
-    with pytest.raises(ValueError, match="record 3: clbid: 0000148988 is that of record 1, too"):
+    with pytest.raises(ValueError, match="record 3: clbid: 0000148988 is also that of record 1"):
         await planted(empty_store, RECORD, RECORD | {"clbid": "2"}, RECORD)
 
 
@@ -189,7 +189,10 @@ def test_our_catalogue_is_sound() -> None:
         ({"clbid": "a b"}, "clbid: String should match pattern"),
         ({"name": "\ud800"}, "name: Input should be a valid string, unable to parse raw data"),
         ({"prerequisites": 5}, "prerequisites: Input should be a valid string, found 5"),
-        ({"description": "x" * 20_000}, "description: has 20000 characters; 10000 are the most"),
+        (
+            {"description": "x" * 20_000},
+            "description: has 20000 characters; at most 10000 are allowed",
+        ),
         ({"starts": "2030-01-01"}, "ends on 2023-12-20, before its start on 2030-01-01"),
         (
             {"offerings": [{"day": "Mo", "start": "12:00", "end": "11:00"}]},

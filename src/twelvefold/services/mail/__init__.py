@@ -1,4 +1,4 @@
-"""The attached mail server: `smtp` speaks to one, `memory` is its double for tests."""
+"""The attached mail server: `smtp` connects to one, `memory` replaces it in tests."""
 
 from typing import TYPE_CHECKING
 
@@ -7,12 +7,12 @@ if TYPE_CHECKING:
 
 
 def open_mailer(*, smtp_url: str, mail_from: str) -> "SMTPMailer":
-    """The mailer that the settings name; nothing is connected before its first mail.
+    """Return the mailer for the settings. It connects for its first mail.
 
-    `smtp_url` is `smtp://` or `smtps://user:password@host:port?starttls=…`, see `smtp.Server`.
-    Raises SettingsError if it or the sender cannot be used.
+    `smtp_url` is `smtp://` or `smtps://user:password@host:port?starttls=…`. Raises SettingsError
+    if the URL or the sender is invalid.
     """
-    from twelvefold.services.mail.message import sender
-    from twelvefold.services.mail.smtp import Server, SMTPMailer
+    from twelvefold.services.mail.message import parse_sender
+    from twelvefold.services.mail.smtp import SMTPMailer, SMTPServer
 
-    return SMTPMailer(Server.parse(smtp_url), sender(mail_from))
+    return SMTPMailer(SMTPServer.parse(smtp_url), parse_sender(mail_from))

@@ -1,4 +1,4 @@
-"""A mail server's double for tests: it keeps what it is given, or refuses it as it is told."""
+"""A mailer for tests: it stores mails, or raises the errors that a test sets."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ from twelvefold.core.ports import Mail
 Answer = Callable[[Mail], Exception | None]
 
 
-def _takes(mail: Mail) -> Exception | None:
+def _accept(mail: Mail) -> Exception | None:
     return None
 
 
 class MemoryMailer:
-    """Keeps mails in `sent`. An exception that `answer` returns for a mail is raised instead."""
+    """Stores mails in `sent`. Raises the exception that `answer` returns for a mail, if any."""
 
-    def __init__(self, answer: Answer = _takes) -> None:
+    def __init__(self, answer: Answer = _accept) -> None:
         self.sent: list[Mail] = []
         self.answer = answer
 
@@ -24,7 +24,7 @@ class MemoryMailer:
         self.sent.append(mail)
 
     async def check(self) -> None:
-        """It is always there."""
+        """Do nothing: the mailer is always available."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""

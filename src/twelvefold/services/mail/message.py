@@ -1,7 +1,7 @@
-"""A mail as the bytes that go over the wire, and its envelope. No I/O.
+"""Encodes a mail as bytes with an envelope. No I/O.
 
-What a model or a user wrote gets into one header or one body and nowhere else: a line's end in an
-address or a subject is refused, not repaired.
+Text of a model or a user cannot add headers: a line break in an address or a subject is rejected,
+not removed.
 """
 
 import re
@@ -17,15 +17,15 @@ from typing import Any
 from twelvefold.core.ports import Mail
 from twelvefold.errors import MailRejected, SettingsError
 
-# Encoded bodies, because a server need not take bytes over 127 nor long lines.
-_PLAIN = SMTP.clone(cte_type="7bit")
+# Encoded bodies, because a server may reject bytes over 127 and long lines.
+_POLICY = SMTP.clone(cte_type="7bit")
 _HEADERS = HeaderRegistry()
 _ID = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A mail on its way: between whom, and what. `utf8` needs a server with SMTPUTF8."""
+    """An encoded mail with its addresses. `utf8` requires a server with SMTPUTF8."""
 
     sender: str
     recipient: str
@@ -33,8 +33,8 @@ class Envelope:
     utf8: bool = False
 
 
-def sender(text: str) -> Address:
-    """MAIL_FROM as an address: `academy@example.org` or `Academy <academy@example.org>`.
+def parse_sender(text: str) -> Address:
+    """Parse MAIL_FROM: `academy@example.org` or `Academy <academy@example.org>`.
 
     Raises SettingsError.
     """
@@ -50,41 +50,41 @@ def sender(text: str) -> Address:
 
 
 def message_id(mail: Mail, sender: Address) -> str:
-    """The Message-ID: the same however often the mail is sent. Source: RFC 5322, 3.6.4.
+    """Return the Message-ID, which is the same on each attempt. Source: RFC 5322, 3.6.4.
 
-    Raises ValueError for an id that is no part of one.
+    Raises ValueError if the mail's id has invalid characters.
     """
     if not _ID.fullmatch(mail.id):
-        raise ValueError(f"{mail.id!r} is no id")
+        raise ValueError(f"{mail.id!r} is not a valid id")
     return f"<twelvefold.{mail.id}@{sender.domain}>"
 
 
-def enveloped(mail: Mail, sender: Address) -> Envelope:
-    """The mail as it is sent. Raises MailRejected for what can be no mail, whoever is asked."""
+def build_envelope(mail: Mail, sender: Address) -> Envelope:
+    """Encode a mail. Raises MailRejected if no server could accept it."""
     try:
         recipient = _address(mail.to)
         utf8 = not recipient.addr_spec.isascii()
-        # In front, because the library would fold it: some servers lose an id that is.
+        # Written here, because the library folds the header, and some servers lose a folded id.
         named = f"Message-ID: {message_id(mail, sender)}\r\n".encode()
         message = _message(mail, sender, recipient)
-        content = named + message.as_bytes(policy=_PLAIN.clone(utf8=utf8))
+        content = named + message.as_bytes(policy=_POLICY.clone(utf8=utf8))
     except (ValueError, LookupError, MessageError) as error:
-        raise MailRejected(f"mail {mail.id} cannot be written: {error}").loggable(
-            f"the mail cannot be written: {type(error).__name__}"
+        raise MailRejected(f"mail {mail.id} cannot be encoded: {error}").loggable(
+            f"the mail cannot be encoded: {type(error).__name__}"
         ) from error
     return Envelope(sender.addr_spec, recipient.addr_spec, content, utf8)
 
 
 def _message(mail: Mail, sender: Address, recipient: Address) -> EmailMessage:
-    message = EmailMessage(_PLAIN)
+    message = EmailMessage(_POLICY)
     message["From"] = sender
     message["To"] = recipient
     message["Subject"] = _one_line(mail.subject)
     message["Date"] = formatdate(usegmt=True)
-    # An encoded word is read back as what it stands for, which may be a line's end.
+    # Checked after decoding: an encoded word may contain a line break.
     for name in ("From", "To", "Subject"):
         _one_line(str(message[name]))
-    # No out-of-office reply is wanted. Source: RFC 3834, 5.
+    # Suppresses out-of-office replies. Source: RFC 3834, 5.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
     if mail.html:
@@ -93,14 +93,14 @@ def _message(mail: Mail, sender: Address, recipient: Address) -> EmailMessage:
 
 
 def _address(text: str) -> Address:
-    """Exactly one address, with or without a name. Raises ValueError."""
-    # Typed as the plain header that every other name gets.
+    """Parse exactly one address, with or without a name. Raises ValueError."""
+    # typeshed declares a header without `addresses`.
     header: Any = _HEADERS("To", _one_line(text))
     found: Sequence[Address] = header.addresses
     named = [group for group in header.groups if group.display_name]
-    # A name beyond ASCII is an address still; which servers take it is theirs to say.
-    wrong = [one for one in header.defects if not isinstance(one, NonASCIILocalPartDefect)]
-    if wrong or named or len(found) != 1:
+    # A local part beyond ASCII is valid. The server decides whether it accepts one.
+    defects = [one for one in header.defects if not isinstance(one, NonASCIILocalPartDefect)]
+    if defects or named or len(found) != 1:
         raise ValueError(f"{text!r} is not one mail address")
     one = found[0]
     if not one.username or not one.domain or " " in one.addr_spec:
@@ -109,11 +109,11 @@ def _address(text: str) -> Address:
 
 
 def _ascii_domain(domain: str) -> str:
-    """A domain as DNS has it. Raises ValueError (UnicodeError is one)."""
+    """Return the domain in ASCII as in DNS. Raises ValueError (or UnicodeError)."""
     return domain if domain.isascii() else domain.encode("idna").decode()
 
 
 def _one_line(text: str) -> str:
     if not text.isprintable():
-        raise ValueError(f"{text!r} holds a line's end or another character that no header may")
+        raise ValueError(f"{text!r} contains a line break or another character not allowed here")
     return text

@@ -1,8 +1,7 @@
-"""Mail over SMTP: a few connections that are kept between mails, and what an answer means.
+"""Sends mail over SMTP with a small pool of connections, and classifies the server's replies.
 
-A mail is rejected for good only for what the server says of the mail itself: 5xx to its recipient
-or its content. What it says of us (login, sender, no TLS) is the operator's to mend, so the mail
-waits.
+A mail is rejected permanently only if the reply is about the mail itself: 5xx to its recipient or
+its content. The operator can correct a wrong login, sender or TLS setting, so the mail is retried.
 """
 
 import os
@@ -27,30 +26,29 @@ from aiosmtplib import (
 
 from twelvefold.core.ports import Mail
 from twelvefold.errors import MailRejected, MailUnavailable, SettingsError
-from twelvefold.services.mail.message import enveloped
+from twelvefold.services.mail.message import build_envelope
 
-ANSWER_S = 30.0
-"""How long the server may take to connect, and for each answer. Source: RFC 5321, 4.5.3.2, which
-allows minutes; a letter that waits is cheaper than a worker that does."""
-KEPT_S = 20.0
-"""How long an idle connection is used again; servers close theirs after a minute or more."""
-KEPT = 4
-TOO_LARGE = 552
-OUR_CODES = (530, 534, 535, 538)
-"""Said of a login, in reply to whatever comes first. Source: RFC 4954, 6."""
-OURS = re.compile(r"\b5\.(1\.[78]|2\.2)\b")
-"""The sender, or a full mailbox: nothing that is wrong with the mail. Source: RFC 3463."""
-POLICY = re.compile(r"\b5\.7\.\d+\b")
-"""Before the content was seen it is said of us: many servers keep it until the recipient."""
-ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)", re.ASCII)
-"""An enhanced status code in front of a server's words. Source: RFC 3463."""
-PORTS = {"smtps": 465, "login": 587, "": 25}
+READ_TIMEOUT_S = 30.0
+"""Timeout to connect, and of each reply. RFC 5321, 4.5.3.2 allows minutes, but a worker waits."""
+MAX_IDLE_S = 20.0
+"""Age up to which an idle connection is reused; servers close theirs after a minute or more."""
+MAX_IDLE_CONNECTIONS = 4
+MESSAGE_TOO_LARGE = 552
+LOGIN_CODES = (530, 534, 535, 538)
+"""Replies about the login, which may be sent for any command. Source: RFC 4954, 6."""
+SENDER_OR_MAILBOX = re.compile(r"\b5\.(1\.[78]|2\.2)\b")
+"""Replies about the sender or a full mailbox, not about the mail. Source: RFC 3463."""
+SECURITY_POLICY = re.compile(r"\b5\.7\.\d+\b")
+"""Replies about a security policy. For a recipient they are about the client, not the content."""
+ENHANCED_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)", re.ASCII)
+"""An enhanced status code at the start of a reply. Source: RFC 3463."""
+DEFAULT_PORTS = {"smtps": 465, "login": 587, "": 25}
 STARTTLS = {"offered": None, "required": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """Where mail is handed over. `starttls` None: when the server offers it."""
+class SMTPServer:
+    """Address and login of a mail server. `starttls` None: if the server offers it."""
 
     host: str
     port: int
@@ -61,54 +59,63 @@ class Server:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read SMTP_URL. Raises SettingsError.
+        """Parse SMTP_URL. Raises SettingsError.
 
-        With a login, STARTTLS is required unless the URL says otherwise: who can take the offer
-        away would be told the password.
+        With a login, STARTTLS is required by default: otherwise an attacker who removes the
+        server's offer would receive the password.
         """
         parts = urlsplit(url)
         tls, login = parts.scheme == "smtps", parts.username is not None
-        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
-        wish = asked.pop("starttls", "required" if login else "offered")
-        if asked or wish not in STARTTLS or parts.path not in ("", "/"):
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        starttls = query.pop("starttls", "required" if login else "offered")
+        if query or starttls not in STARTTLS or parts.path not in ("", "/"):
             raise SettingsError(
-                "SMTP_URL: behind the port it has ?starttls=offered, required or off, or nothing"
+                "SMTP_URL: after the port only ?starttls=offered, required or off is allowed"
             )
         return cls(
             host=parts.hostname or "",
-            port=parts.port or PORTS["smtps" if tls else "login" if login else ""],
+            port=parts.port or DEFAULT_PORTS["smtps" if tls else "login" if login else ""],
             tls=tls,
-            starttls=False if tls else STARTTLS[wish],
+            starttls=False if tls else STARTTLS[starttls],
             user=unquote(parts.username) if parts.username is not None else None,
             password=unquote(parts.password or ""),
         )
 
 
 @dataclass(slots=True)
-class _Kept:
+class _IdleConnection:
     client: SMTP
     since: float
 
 
 class SMTPMailer:
-    """Sends mail through one server; several mails may be under way at once.
+    """Sends mail through one server, several mails concurrently.
 
-    `tls` is what certificates are checked against; the system's own unless given.
+    `tls` verifies certificates; the default is the system's list. `timeout_s` limits the
+    connection and each reply.
     """
 
-    def __init__(self, server: Server, sender: Address, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        server: SMTPServer,
+        sender: Address,
+        tls: ssl.SSLContext | None = None,
+        *,
+        timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         self._server = server
         self._sender = sender
         self._tls = tls
-        self._idle: list[_Kept] = []
+        self._timeout_s = timeout_s
+        self._idle: list[_IdleConnection] = []
 
     async def send(self, mail: Mail) -> None:
-        """Hand one mail over; it has left when this returns.
+        """Send one mail. The server has accepted it when this returns.
 
-        Raises MailUnavailable when it may be sent later, or may have left and nobody has said so;
-        MailRejected when the server will never take it.
+        Raises MailUnavailable if a retry may succeed, or if it is unknown whether the server has
+        accepted the mail; MailRejected if the server will never accept it.
         """
-        envelope = enveloped(mail, self._sender)
+        envelope = build_envelope(mail, self._sender)
         options = ["SMTPUTF8"] if envelope.utf8 else []
         async with self._connection() as client:
             try:
@@ -116,7 +123,7 @@ class SMTPMailer:
                     envelope.sender, envelope.recipient, envelope.content, mail_options=options
                 )
             except (SMTPException, OSError, ValueError) as error:
-                raise _told(error) from error
+                raise _classify(error) from error
 
     async def check(self) -> None:
         async with self._connection():
@@ -131,8 +138,8 @@ class SMTPMailer:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[SMTP]:
-        """A connection for one mail; kept afterwards, unless something was wrong with it."""
-        client = await self._kept() or await self._connected()
+        """Provide a connection for one mail and return it to the pool unless it failed."""
+        client = await self._take_idle() or await self._connect()
         try:
             yield client
         except MailRejected:
@@ -144,32 +151,32 @@ class SMTPMailer:
         self._keep(client)
 
     def _keep(self, client: SMTP) -> None:
-        if client.is_connected and len(self._idle) < KEPT:
-            self._idle.append(_Kept(client, time.monotonic()))
+        if client.is_connected and len(self._idle) < MAX_IDLE_CONNECTIONS:
+            self._idle.append(_IdleConnection(client, time.monotonic()))
         else:
             client.close()
 
-    async def _kept(self) -> SMTP | None:
-        """An idle connection that still answers."""
+    async def _take_idle(self) -> SMTP | None:
+        """Return an idle connection that still responds, None if there is none."""
         while self._idle:
-            kept = self._idle.pop()
-            if time.monotonic() - kept.since < KEPT_S:
+            idle = self._idle.pop()
+            if time.monotonic() - idle.since < MAX_IDLE_S:
                 with suppress(SMTPException, OSError):
-                    await kept.client.rset()
-                    return kept.client
-            kept.client.close()
+                    await idle.client.rset()
+                    return idle.client
+            idle.client.close()
         return None
 
-    async def _connected(self) -> SMTP:
+    async def _connect(self) -> SMTP:
         server = self._server
         client = SMTP(
             hostname=server.host,
             port=server.port,
             username=server.user,
             password=server.password if server.user is not None else None,
-            # Instead of a look-up of this machine's name, which may be slow and says nothing.
+            # The default is a lookup of this machine's name, which may be slow.
             local_hostname=self._sender.domain,
-            timeout=ANSWER_S,
+            timeout=self._timeout_s,
             use_tls=server.tls,
             start_tls=server.starttls,
             tls_context=self._tls,
@@ -178,47 +185,56 @@ class SMTPMailer:
             await client.connect()
         except (SMTPException, OSError, ValueError) as error:
             failed = f"no connection to the mail server {server.host}:{server.port}"
-            raise MailUnavailable(f"{failed}: {_words(error)}").loggable(
-                f"{failed}: {_kind(error)}"
+            raise MailUnavailable(f"{failed}: {_describe(error)}").loggable(
+                f"{failed}: {_describe_safely(error)}"
             ) from error
         return client
 
 
-def _told(error: Exception) -> MailUnavailable | MailRejected:
-    """What an answer to a mail means for that mail."""
+def _classify(error: Exception) -> MailUnavailable | MailRejected:
+    """Return the exception for an error of the SMTP client."""
     refused: Exception = error
     if isinstance(error, SMTPRecipientsRefused) and error.recipients:
         refused = error.recipients[0]
     code = getattr(refused, "code", 0)
-    said = f"the mail server refused it: {_words(refused)}"
-    logged = f"the mail server refused it: {_kind(refused)}"
-    of_us = OURS.search(said) or (isinstance(error, SMTPRecipientsRefused) and POLICY.search(said))
-    if code in OUR_CODES or of_us:
-        return MailUnavailable(said).loggable(logged)
+    message = f"the mail server refused it: {_describe(refused)}"
+    logged = f"the mail server refused it: {_describe_safely(refused)}"
+    if code in LOGIN_CODES or _is_about_client(error, message):
+        return MailUnavailable(message).loggable(logged)
     match error:
         case SMTPRecipientsRefused() | SMTPDataError() if code >= 500:
-            return MailRejected(said).loggable(logged)
-        case SMTPSenderRefused() if code == TOO_LARGE:
-            return MailRejected(said).loggable(logged)
+            return MailRejected(message).loggable(logged)
+        case SMTPSenderRefused() if code == MESSAGE_TOO_LARGE:
+            return MailRejected(message).loggable(logged)
         case SMTPNotSupported() | ValueError():
-            return MailRejected(said).loggable(logged)
+            return MailRejected(message).loggable(logged)
         case _ if code:
-            return MailUnavailable(said).loggable(logged)
+            return MailUnavailable(message).loggable(logged)
         case _:
-            failed = f"the mail did not get out: {_words(error)}"
-            return MailUnavailable(failed).loggable(f"the mail did not get out: {_kind(error)}")
+            failed = "the mail could not be sent"
+            return MailUnavailable(f"{failed}: {_describe(error)}").loggable(
+                f"{failed}: {_describe_safely(error)}"
+            )
 
 
-def _kind(error: Exception) -> str:
-    """An error without the server's own words, which may quote an address."""
+def _is_about_client(error: Exception, message: str) -> bool:
+    """Return whether the reply is about the sender or the client, not about the mail."""
+    if SENDER_OR_MAILBOX.search(message):
+        return True
+    is_recipient_refused = isinstance(error, SMTPRecipientsRefused)
+    return is_recipient_refused and SECURITY_POLICY.search(message) is not None
+
+
+def _describe_safely(error: Exception) -> str:
+    """Describe an error without the server's text, which may quote an address."""
     if code := getattr(error, "code", 0):
-        enhanced = ENHANCED.match(str(getattr(error, "message", "")).strip())
+        enhanced = ENHANCED_STATUS.match(str(getattr(error, "message", "")).strip())
         return f"SMTP {code} {enhanced[0]}" if enhanced else f"SMTP {code}"
     number = getattr(error, "errno", None)
     return os.strerror(number) if number and number > 0 else type(error).__name__
 
 
-def _words(error: Exception) -> str:
-    """An error as a sentence on one line; some have no words of their own."""
-    code, said = getattr(error, "code", ""), getattr(error, "message", "") or str(error)
-    return " ".join(f"{code} {said}".split()) or type(error).__name__
+def _describe(error: Exception) -> str:
+    """Describe an error on one line, by its type if it has no text."""
+    code, text = getattr(error, "code", ""), getattr(error, "message", "") or str(error)
+    return " ".join(f"{code} {text}".split()) or type(error).__name__

@@ -1,17 +1,17 @@
-"""The attached model: one over the OpenAI API, or one of three doubles that obey the same port.
+"""The attached model: a client of the OpenAI API, or another implementation of the same port.
 
-`openai` speaks to a server. `demo` stands in for one where none is set, `scripted` in tests,
-`cassette` where a recorded conversation is to be played again.
+`openai` connects to a server. `demo` is used if no server is set, `scripted` in tests, and
+`cassette` replays a recorded conversation.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twelvefold.services.model.http.proxies import Proxies
+    from twelvefold.services.model.http import Proxies
     from twelvefold.services.model.openai import Api, OpenAIModel
 
-_LONGEST_CONNECT_S = 10.0
+_MAX_CONNECT_TIMEOUT_S = 10.0
 
 
 def open_model(
@@ -27,18 +27,18 @@ def open_model(
     proxies: "Proxies | None" = None,
     ca_file: str = "",
 ) -> "OpenAIModel":
-    """The model that the settings name; nothing is connected before its first reply.
+    """Return the model for the settings. It connects on its first reply.
 
-    `timeout_s` is how long it may think in silence; once it is writing it gets half of that.
-    An empty `base_url` means the demo model, which needs neither key nor network. Without
-    `proxies` those of the process's environment are used. `ca_file` is a PEM file with the
-    certificates to trust, "" for the system's.
+    `timeout_s` limits the silence before the first token; between tokens the limit is half of
+    it. An empty `base_url` selects the demo model, which needs neither key nor network. The
+    default `proxies` are those of the process's environment. `ca_file` is a PEM file with the
+    certificates to trust, "" for the system's list.
     """
     if not base_url:
         from twelvefold.services.model.demo import open_demo
 
         return open_demo()
-    from twelvefold.services.model.http.proxies import Proxies
+    from twelvefold.services.model.http import Proxies
     from twelvefold.services.model.openai import ModelSettings, OpenAIModel
 
     settings = ModelSettings(
@@ -47,11 +47,11 @@ def open_model(
         model=model,
         api=api,
         headers=headers or {},
-        proxies=Proxies.of_environment() if proxies is None else proxies,
+        proxies=Proxies.from_environment() if proxies is None else proxies,
         ca_file=ca_file,
         temperature=temperature,
         max_output_tokens=max_output_tokens,
-        connect_timeout_s=min(timeout_s, _LONGEST_CONNECT_S),
+        connect_timeout_s=min(timeout_s, _MAX_CONNECT_TIMEOUT_S),
         first_token_timeout_s=timeout_s,
         between_tokens_timeout_s=timeout_s / 2,
     )

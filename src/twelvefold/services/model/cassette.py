@@ -1,7 +1,7 @@
-"""A recorded conversation's model, played again: its replies in order, and no other.
+"""Replays the replies of a recorded conversation, in order.
 
-A tape is a journal, as entries or as `twelvefold runs export` writes it: one JSON object a line
-with position, run, type, version, body and at_us.
+A cassette is a journal, either as entries or in the format of `twelvefold runs export`: one JSON
+object per line with position, run, type, version, body and at_us.
 """
 
 from collections.abc import Iterable
@@ -12,50 +12,50 @@ import msgspec
 from twelvefold.core.events import Entry, ModelReplied, decode
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected, StoreRefused
-from twelvefold.services.model.scripted import show
+from twelvefold.services.model.scripted import show_text
 
 
 class CassetteModel:
-    """Gives the replies of a tape.
+    """Returns the recorded replies.
 
-    Unless `check` is False, it refuses a request whose conversation is at another point: one
-    with more or fewer tool outputs than the tape had there.
+    Unless `check` is False, it rejects a request with more or fewer tool outputs than the
+    recording had at this point.
     """
 
     def __init__(self, entries: Iterable[Entry], *, check: bool = True) -> None:
         self.name = "cassette"
         self._replies = [e.event for e in entries if isinstance(e.event, ModelReplied)]
         self._check = check
-        self._played = 0
+        self._position = 0
 
     @classmethod
     def from_export(cls, lines: Iterable[str | bytes], *, check: bool = True) -> Self:
-        """A tape out of an exported journal. Raises ModelRejected if it cannot be read."""
-        entries = (_entry(n, line) for n, line in enumerate(lines, 1) if line.strip())
+        """Read an exported journal. Raises ModelRejected if a line is invalid."""
+        entries = (_parse_entry(n, line) for n, line in enumerate(lines, 1) if line.strip())
         return cls(entries, check=check)
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        """The tape's next reply. Raises ModelRejected if it is over, or does not fit."""
-        if self._played == len(self._replies):
-            raise ModelRejected(f"the cassette is over: it has {self._played} replies")
+        """Return the next reply. Raises ModelRejected at the end, or if the request differs."""
+        if self._position == len(self._replies):
+            raise ModelRejected(f"the cassette is over: it has {self._position} replies")
         if self._check:
             self._check_outputs(request)
-        event = self._replies[self._played]
-        self._played += 1
+        event = self._replies[self._position]
+        self._position += 1
         reply = ModelReply(event.items, event.usage, event.model, event.request_hash, event.ended)
-        show(reply, listener)
+        show_text(reply, listener)
         return reply
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""
 
     def _check_outputs(self, request: ModelRequest) -> None:
-        expected = sum(_outputs_after(reply) for reply in self._replies[: self._played])
+        expected = sum(_outputs_caused_by(reply) for reply in self._replies[: self._position])
         found = sum(item.get("type") == "function_call_output" for item in request.items)
         if found != expected:
             raise ModelRejected(
-                f"the cassette does not fit: before its reply {self._played + 1} of "
-                f"{len(self._replies)} come {expected} tool outputs, the request has {found}"
+                f"the cassette does not match: its reply {self._position + 1} of "
+                f"{len(self._replies)} follows {expected} tool outputs, the request has {found}"
             )
 
 
@@ -68,7 +68,7 @@ class _Line(msgspec.Struct):
     at_us: int = 0
 
 
-def _entry(number: int, text: str | bytes) -> Entry:
+def _parse_entry(number: int, text: str | bytes) -> Entry:
     try:
         line = msgspec.json.decode(text, type=_Line)
         body = bytes(line.body).decode()
@@ -78,8 +78,8 @@ def _entry(number: int, text: str | bytes) -> Entry:
     return Entry(line.position, line.run, event, len(body), line.at_us)
 
 
-def _outputs_after(reply: ModelReplied) -> int:
-    """How many outputs a reply leads to: the calls of one that was cut off are never run."""
+def _outputs_caused_by(reply: ModelReplied) -> int:
+    """Return the number of tool outputs that follow a reply: a truncated reply runs no calls."""
     if reply.ended != "completed":
         return 0
     return sum(item.get("type") == "function_call" for item in reply.items)

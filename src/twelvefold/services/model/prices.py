@@ -1,4 +1,4 @@
-"""What models cost and how much they read, as far as `prices.toml` knows."""
+"""Prices and context windows of the models in `prices.toml`."""
 
 import re
 import tomllib
@@ -10,23 +10,23 @@ from twelvefold.core.budget import Price
 
 
 def price_of(model: str) -> Price | None:
-    """The model's price, None if it is not known."""
-    known = _known(model)
-    return Price(known["input"], known["cached_input"], known["output"]) if known else None
+    """Return the model's price, None if it is unknown."""
+    found = _find(model)
+    return Price(found["input"], found["cached_input"], found["output"]) if found else None
 
 
 def window_of(model: str) -> int | None:
-    """How many tokens a request to the model may have, None if that is not known."""
-    known = _known(model)
-    return known["window"] if known else None
+    """Return the model's context window in tokens, None if it is unknown."""
+    found = _find(model)
+    return found["window"] if found else None
 
 
-def _known(model: str) -> Mapping[str, int] | None:
-    """By its whole name, or by that without a date: a longer name is another model."""
-    models = _read()
+def _find(model: str) -> Mapping[str, int] | None:
+    """Look up the whole name, then the name without a date. A longer name is another model."""
+    models = _models()
     return models.get(model) or models.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model))
 
 
 @cache
-def _read() -> Mapping[str, Mapping[str, int]]:
+def _models() -> Mapping[str, Mapping[str, int]]:
     return tomllib.loads(files(__package__).joinpath("prices.toml").read_text())

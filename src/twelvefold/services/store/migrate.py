@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from twelvefold.core.ports import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
-from twelvefold.services.store import sqlite_path
 from twelvefold.services.store.migrations import VERSION_TABLE
+from twelvefold.services.store.sqlite import sqlite_path
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -78,7 +78,7 @@ async def _moved_mysql(url: str, revision: str) -> list[str]:
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
-    from twelvefold.services.store.mysql_url import connect_arguments
+    from twelvefold.services.store.mysql.url import connect_arguments
 
     async def connect() -> Any:
         return await asyncmy.connect(**connect_arguments(url))
@@ -94,9 +94,9 @@ async def _moved_mysql(url: str, revision: str) -> list[str]:
 
 def _fault_of(error: BaseException | None) -> StoreUnavailable | StoreRefused:
     if isinstance(error, sqlite3.Error):
-        from twelvefold.services.store.sqlite_connection import fault_of
+        from twelvefold.services.store.sqlite.connection import fault_of
     else:
-        from twelvefold.services.store.mysql_errors import fault_of
+        from twelvefold.services.store.mysql.errors import fault_of
     fault = fault_of(error or Exception("no reason was given"))
     return type(fault)(f"the migration failed: {fault}")
 
@@ -123,9 +123,9 @@ def offline_sql(url: str, *, since: str = "base") -> str:
 def ledger_sql(url: str, release: Release) -> str:
     """What notes a release in the ledger, for a DBA to run behind its migrations."""
     if _is_sqlite(url):
-        from twelvefold.services.store.sqlite import WORDS
+        from twelvefold.services.store.sqlite.store import WORDS
     else:
-        from twelvefold.services.store.mysql import WORDS
+        from twelvefold.services.store.mysql.store import WORDS
     texts = (release.id, release.version, release.commit, release.level, release.serves)
     quoted = ", ".join("'" + text.replace("\\", "").replace("'", "''") + "'" for text in texts)
     return (

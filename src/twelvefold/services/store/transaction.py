@@ -11,14 +11,14 @@ import msgspec
 from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ports import Append, Row
 from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
-from twelvefold.services.store.statements import Dialect, refuse_commits, refuse_writes
-from twelvefold.services.store.values import value_for
+from twelvefold.services.store.parameters import value_for
+from twelvefold.services.store.sql_text import Dialect, refuse_commits, refuse_writes
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from twelvefold.services.store.guest import Guest, Joined
+    from twelvefold.services.store.sqlalchemy_bridge import Joined, SQLAlchemyBridge
 
 
 BUSY = "a statement of this transaction is still under way: wait for it before the next"
@@ -84,7 +84,7 @@ class SQLReadOnly:
 
     _refuse = staticmethod(refuse_writes)
 
-    def __init__(self, connection: Connection, guest: "Callable[[], Guest]") -> None:
+    def __init__(self, connection: Connection, guest: "Callable[[], SQLAlchemyBridge]") -> None:
         self._connection = connection
         self._guest = guest
         self._joined: Joined | None = None
@@ -126,7 +126,10 @@ class SQLTransaction(SQLReadOnly):
     _refuse = staticmethod(refuse_commits)
 
     def __init__(
-        self, connection: Connection, guest: "Callable[[], Guest]", statements: Mapping[str, str]
+        self,
+        connection: Connection,
+        guest: "Callable[[], SQLAlchemyBridge]",
+        statements: Mapping[str, str],
     ) -> None:
         super().__init__(connection, guest)
         self._statements = statements
@@ -165,7 +168,7 @@ class SQLStepTransaction(SQLTransaction):
     def __init__(
         self,
         connection: Connection,
-        guest: "Callable[[], Guest]",
+        guest: "Callable[[], SQLAlchemyBridge]",
         statements: Mapping[str, str],
         now_us: Callable[[], int],
         change: Append,

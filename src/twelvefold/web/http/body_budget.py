@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 
 MIB = 1024 * 1024
 SHARE = 2

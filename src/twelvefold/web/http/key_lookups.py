@@ -13,7 +13,7 @@ from typing import Any
 
 from twelvefold.core.ports import ApiKey, Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.web.faults import ApiError
+from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.summary_log import SummaryLog
 from twelvefold.web.http.token_buckets import TokenBuckets
 

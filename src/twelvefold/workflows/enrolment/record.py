@@ -1,7 +1,7 @@
-"""One line of a course catalogue: what it must look like, and what it says.
+"""Validates one line of a course catalogue and converts it to rows.
 
-The format is that of `docs/reference/catalogue.md`. Pydantic takes a fifth of a second to import,
-so only `seed` imports this module, and only when it runs.
+The format is documented in `docs/reference/catalogue.md`. The import of Pydantic takes a fifth of
+a second, so that only `seed` imports this module, when it runs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +21,9 @@ from pydantic import (
 
 from twelvefold.workflows.enrolment.wording import course_key, search_text
 
-PRICE_CENTS_A_CREDIT = 40_000
+PRICE_CENTS_PER_CREDIT = 40_000
 _KINDS = {"Lab": "L", "Discussion": "D", "FLAC": "F"}
-"""Types of section that get a course code of their own: one may take a class and its lab."""
+"""Types of section with a separate course code: a student may take a class and its lab."""
 _WEEKDAYS = {"Mo": 1, "Tu": 2, "We": 3, "Th": 4, "Fr": 5, "Sa": 6, "Su": 7}
 _WHOLE_YEAR = ("09-01", "08-31")
 _TERM_DATES = {
@@ -33,7 +33,7 @@ _TERM_DATES = {
     4: ("06-07", "07-16"),
     5: ("07-19", "08-27"),
 }
-"""By a term's last digit: month and day of its first and last day."""
+"""Month and day of a term's first and last day, by the last digit of the term."""
 
 Word = Annotated[
     str,
@@ -69,12 +69,12 @@ class Offering(BaseModel):
 
     @property
     def row(self) -> tuple[int, int, int]:
-        """Weekday, and minutes since midnight of start and end."""
+        """Weekday, start and end, both in minutes since midnight."""
         return _WEEKDAYS[self.day], _minute(self.start), _minute(self.end)
 
 
 class Record(BaseModel):
-    """One section of a course. Fields that are not here are passed over."""
+    """One section of a course. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -111,7 +111,7 @@ class Record(BaseModel):
     def joined(cls, description: list[str] | str) -> str:
         text = description if isinstance(description, str) else "\n\n".join(description)
         if len(text) > 10_000:
-            raise ValueError(f"has {len(text)} characters; 10000 are the most")
+            raise ValueError(f"has {len(text)} characters; at most 10000 are allowed")
         return text
 
     @model_validator(mode="after")
@@ -132,10 +132,10 @@ class Record(BaseModel):
     def ends_on(self) -> str:
         return self.ends.isoformat() if self.ends else self._term_date(1)
 
-    def _term_date(self, place: int) -> str:
+    def _term_date(self, index: int) -> str:
         year, digit = divmod(self.term, 10)
-        day = _TERM_DATES.get(digit, _WHOLE_YEAR)[place]
-        # An academic year begins in September: an earlier month is in the next calendar year.
+        day = _TERM_DATES.get(digit, _WHOLE_YEAR)[index]
+        # The academic year starts in September: earlier months are in the next calendar year.
         return f"{year + (day < '09')}-{day}"
 
     @property
@@ -143,7 +143,7 @@ class Record(BaseModel):
         return self.department, self.department_name or self.department
 
     def course_row(self, topics: Iterable[str]) -> tuple[object, ...]:
-        """The course, to be found by the topics of its sections, too."""
+        """Return the row of the course. Its search text includes the topics of its sections."""
         title = self.title or self.name
         names = dict.fromkeys((self.course_code, self.department_name, title, *topics))
         return (
@@ -165,7 +165,7 @@ class Record(BaseModel):
     def _price_cents(self) -> int:
         if self.price_cents is not None:
             return self.price_cents
-        return max(round(self.credits * PRICE_CENTS_A_CREDIT), 0)
+        return max(round(self.credits * PRICE_CENTS_PER_CREDIT), 0)
 
     @property
     def prerequisite_rows(self) -> Iterator[tuple[object, ...]]:
@@ -173,7 +173,7 @@ class Record(BaseModel):
 
     @property
     def meeting_rows(self) -> Iterator[tuple[object, ...]]:
-        # One time in two rooms is one row.
+        # A meeting in two rooms is one row.
         return ((self.clbid, *time) for time in sorted({one.row for one in self.offerings}))
 
 

@@ -1,6 +1,6 @@
-"""A sample conversation: what a student says, and where to see what came of it.
+"""A sample conversation: the messages of a student, and a query for the rows that it changes.
 
-With the built-in demo model it enrols someone, meets a full course, and takes an alternative.
+With the built-in demo model it enrols the student, finds a full course, and takes an alternative.
 """
 
 from twelvefold import Principal, ReadOnly
@@ -16,7 +16,7 @@ LINES = (
 
 
 async def changed_rows(db: ReadOnly, who: Principal, thread: str) -> dict[str, list[Row]]:
-    """The rows that the conversation has changed, by table: `who` had it, in `thread`."""
+    """Return the rows that the conversation of `who` in `thread` has changed, by table."""
     return {
         "enrolments": list(await db.fetch_all(SQL["changed_enrolments"], student=who.id)),
         "sections": list(await db.fetch_all(SQL["changed_sections"], student=who.id)),

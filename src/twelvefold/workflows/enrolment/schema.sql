@@ -1,9 +1,9 @@
--- The academy, said once for MySQL, MariaDB and SQLite.
+-- The tables of the academy, for MySQL, MariaDB and SQLite.
 --
--- Text is compared byte by byte, case and all. SQLite does so by itself; MySQL and MariaDB read
--- the comment behind each table, and so have the collation of the journal's tables: an operator
--- can join students.id to threads.principal. Money is in cents, a time of day in minutes since
--- midnight, a date is ISO text, weekday 1 is Monday.
+-- Text is compared byte by byte, case-sensitively. This is the default of SQLite; MySQL and MariaDB
+-- read the comment after each table, which sets the collation of the journal's tables, so that an
+-- operator can join students.id to threads.principal. Money is in cents, a time of day in minutes
+-- since midnight, a date is ISO text, weekday 1 is Monday.
 
 create table if not exists departments (
   code varchar(16)  not null primary key,
@@ -17,7 +17,7 @@ create table if not exists courses (
   description       text          not null,
   prerequisite_note varchar(1000) not null,
   credit_hundredths integer       not null,
-  search_text       text          not null, -- its words in lower case, a blank before each
+  search_text       text          not null, -- its words in lower case, with a blank before each
   unique (department, code),
   foreign key (department) references departments (code)
 ) /*! collate utf8mb4_bin */;
@@ -32,8 +32,8 @@ create table if not exists prerequisites (
 create table if not exists sections (
   id          varchar(32)  not null primary key,
   course_code varchar(32)  not null,
-  crsid       varchar(32)  not null, -- the course's id in the catalogue it came from
-  title       varchar(255) not null, -- its topic, where a course has many
+  crsid       varchar(32)  not null, -- the course's id in the source catalogue
+  title       varchar(255) not null, -- the topic, if the course has several
   term        integer      not null,
   starts_on   varchar(10)  not null,
   ends_on     varchar(10)  not null,
@@ -57,7 +57,7 @@ create table if not exists meetings (
 ) /*! collate utf8mb4_bin */;
 
 create table if not exists students (
-  id         varchar(255) not null primary key, -- the principal who made the call
+  id         varchar(255) not null primary key, -- the principal of the run
   email      varchar(320) not null,
   seats_held integer      not null
 ) /*! collate utf8mb4_bin */;
@@ -74,7 +74,7 @@ create table if not exists enrolments (
   section_id  varchar(32)  not null,
   course_code varchar(32)  not null,
   price_cents integer      not null,
-  welcomed    integer      not null, -- 1 once the welcome is in the outbox
+  welcomed    integer      not null, -- 1 if the welcome is in the outbox
   primary key (student_id, section_id),
   unique (student_id, course_code),
   foreign key (student_id) references students (id),

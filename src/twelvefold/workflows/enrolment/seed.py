@@ -1,6 +1,6 @@
-"""Fill the academy's tables from a catalogue: its own, or a file's records.
+"""Fills the academy's tables from the built-in catalogue or from the records of a file.
 
-A section that is there already stays as it is, seats and all, so a seed may be run again.
+An existing section is not changed, so that the seed can run again.
 """
 
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CATALOGUE = Path(__file__).with_name("catalogue.jsonl")
 _BATCH = 100
-_REPORTED = 20
+_MAX_REPORTED = 20
 _COLUMNS = {
     "departments": ("code", "name"),
     "courses": (
@@ -32,18 +32,18 @@ _COLUMNS = {
 
 
 def catalogue() -> Iterator[Mapping[str, Any]]:
-    """The academy's own courses."""
+    """Yield the records of the built-in catalogue."""
     with CATALOGUE.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 
 
 def problems(record: object) -> list[str]:
-    """What keeps a line of a catalogue from being read, a sentence each; none if it is fine."""
-    parsed = _read(record)
+    """Return the problems of a catalogue's line, one sentence each; empty if it is valid."""
+    parsed = _parse_record(record)
     return parsed if isinstance(parsed, list) else []
 
 
-def _read(record: object) -> "Record | list[str]":
+def _parse_record(record: object) -> "Record | list[str]":
     if not isinstance(record, Mapping):
         return ["not an object"]
     from pydantic import ValidationError
@@ -58,24 +58,24 @@ def _read(record: object) -> "Record | list[str]":
 
 def _problem(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    said = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], str | int | float):
-        said += f", found {repr(error['input'])[:60]}"
-    return f"{where}: {said}" if where else said
+        message += f", found {repr(error['input'])[:60]}"
+    return f"{where}: {message}" if where else message
 
 
 async def seed(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None) -> int:
-    """Insert what is not there yet and return the number of new sections.
+    """Insert new courses and sections, and return the number of new sections.
 
-    Raises ValueError, with nothing written, if a record is not fine or a section is there twice.
+    Raises ValueError without writing anything if a record is invalid or a section is repeated.
     """
     parsed = _parsed(catalogue() if records is None else records)
-    sections = await _unknown(tx, "sections", "id", {one.clbid: one for one in parsed})
-    # Of a course's sections the first one describes it.
-    courses = await _unknown(
+    sections = await _without_row(tx, "sections", "id", {one.clbid: one for one in parsed})
+    # The first section of a course describes the course.
+    courses = await _without_row(
         tx, "courses", "code", {one.course_code: one for one in reversed(sections)}
     )
-    departments = await _unknown(
+    departments = await _without_row(
         tx, "departments", "code", {one.department: one for one in reversed(courses)}
     )
     await _insert(tx, "departments", [one.department_row for one in departments])
@@ -92,31 +92,31 @@ def _parsed(records: Iterable[Mapping[str, Any]]) -> "list[Record]":
     found: list[str] = []
     number_of: dict[str, int] = {}
     for number, record in enumerate(records, start=1):
-        read = _read(record)
+        read = _parse_record(record)
         if isinstance(read, list):
             found += [f"record {number}: {problem}" for problem in read]
             continue
         parsed.append(read)
         first = number_of.setdefault(read.clbid, number)
         if first != number:
-            found.append(f"record {number}: clbid: {read.clbid} is that of record {first}, too")
+            found.append(f"record {number}: clbid: {read.clbid} is also that of record {first}")
     if found:
-        more = [f"and {len(found) - _REPORTED} more"] if len(found) > _REPORTED else []
-        raise ValueError("\n".join(found[:_REPORTED] + more))
+        more = [f"and {len(found) - _MAX_REPORTED} more"] if len(found) > _MAX_REPORTED else []
+        raise ValueError("\n".join(found[:_MAX_REPORTED] + more))
     return parsed
 
 
-async def _unknown(
+async def _without_row(
     tx: Transaction, table: str, key: str, by_key: "Mapping[str, Record]"
 ) -> "list[Record]":
-    """Those of the records that the table has no row for."""
+    """Return the records without a row in the table."""
     rows = await tx.fetch_all(f"select {key} as known from {table}")  # noqa: S608 - our own names
     known = {row["known"] for row in rows}
     return [record for value, record in by_key.items() if value not in known]
 
 
 def _topics(sections: "Iterable[Record]") -> dict[str, list[str]]:
-    """What the sections of each course are called, each name once."""
+    """Return the distinct names of the sections of each course."""
     names: dict[str, dict[str, None]] = {}
     for one in sections:
         names.setdefault(one.course_code, {})[one.name] = None
@@ -124,7 +124,7 @@ def _topics(sections: "Iterable[Record]") -> dict[str, list[str]]:
 
 
 async def _insert(tx: Transaction, table: str, rows: Sequence[Sequence[object]]) -> None:
-    """Insert rows, many to a statement: a catalogue is thousands of them."""
+    """Insert rows in batches, because a catalogue has thousands."""
     columns = _COLUMNS[table]
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]

@@ -1,7 +1,7 @@
-"""What the assistant can do: find courses, enrol in them, and undo it.
+"""The tools of the assistant: find courses, enrol in them, and drop them.
 
-The student is the principal who opened the run, never a name that the model made up. A tool that
-writes holds the student's row first and changes the section's seats last; a refusal undoes it all.
+The student is the principal of the run, not a name from the model. A tool that writes locks the
+student's row first and changes the section's seats last. A refusal rolls back everything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from twelvefold.workflows.enrolment import wording
 from twelvefold.workflows.enrolment.sql import SQL
 from twelvefold.workflows.enrolment.wording import Json, Row, course_key
 
-NEAREST = 3
-"""Courses that are named in place of one that is not there."""
+MAX_NEAREST_COURSES = 3
+"""Number of courses that an error about an unknown course names."""
 
 
 @tool
@@ -44,14 +44,14 @@ async def find_courses(
 async def _search(db: ReadOnly, text: str, topic: str, highest_usd: float | None) -> list[Json]:
     values = wording.search_values(text, topic, highest_usd)
     rows = await db.fetch_all(SQL["find_courses"], **values)
-    # Rows that fit fewer of the words than the first are noise beside it.
+    # Keeps only the rows that match as many words as the first.
     return [wording.found_course(row) for row in rows if row["hits"] == rows[0]["hits"]]
 
 
 def _wider(
     text: str, topic: str, highest_usd: float | None, topics: Sequence[Row]
 ) -> Iterator[tuple[str, tuple[str, str, float | None]]]:
-    """Searches that give up one of the conditions, each with a note that says so."""
+    """Yield searches with one condition less, each with a note about it."""
     if topic and not wording.is_topic(topic, topics):
         note = f"there is no topic {topic!r}; these courses have the words"
         if text:
@@ -75,7 +75,7 @@ async def get_course(db: ReadOnly, who: Principal, course_code: str) -> Json:
     code = course_key(course_code)
     course = await db.fetch_one(SQL["course"], code=code)
     if course is None:
-        raise await _unknown(db, course_code)
+        raise await _unknown_course(db, course_code)
     return wording.whole_course(
         course,
         await db.fetch_all(SQL["sections"], code=code),
@@ -93,29 +93,29 @@ async def enrol(tx: Transaction, who: Principal, course_code: str) -> Json:
     code = course_key(course_code)
     sections = await tx.fetch_all(SQL["sections"], code=code)
     if not sections:
-        raise await _unknown(tx, course_code)
-    await _hold_student(tx, who)
-    await _refuse_twice(tx, who, sections[0]["course_code"])
-    section = _chosen(sections, code)
-    await _refuse_unprepared(tx, who, section)
-    await _refuse_clash(tx, who, section)
+        raise await _unknown_course(tx, course_code)
+    await _lock_student(tx, who)
+    await _check_not_enrolled(tx, who, sections[0]["course_code"])
+    section = _select_section(sections, code)
+    await _check_prerequisites(tx, who, section)
+    await _check_times(tx, who, section)
     await _take_seat(tx, who, section)
     return wording.enrolled(section)
 
 
-async def _hold_student(tx: Transaction, who: Principal) -> None:
-    """From here on no other call of the same student goes on, and the student is there."""
-    if await tx.execute(SQL["hold_student"], student=who.id, change=1):
+async def _lock_student(tx: Transaction, who: Principal) -> None:
+    """Lock the student's row, so that no other call for the student runs. Inserts a new student."""
+    if await tx.execute(SQL["lock_student"], student=who.id, change=1):
         return
     email = wording.email_of(who.id)
     try:
         await tx.execute(SQL["insert_student"], student=who.id, email=email)
     except DuplicateRow:
-        # The student's first two calls came at once, and this is the second.
-        await tx.execute(SQL["hold_student"], student=who.id, change=1)
+        # A concurrent first call of the same student has inserted the row.
+        await tx.execute(SQL["lock_student"], student=who.id, change=1)
 
 
-async def _refuse_twice(tx: Transaction, who: Principal, code: str) -> None:
+async def _check_not_enrolled(tx: Transaction, who: Principal, code: str) -> None:
     taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code)
     if taken:
         raise ToolRefused(
@@ -124,8 +124,8 @@ async def _refuse_twice(tx: Transaction, who: Principal, code: str) -> None:
         )
 
 
-def _chosen(sections: Sequence[Row], code: str) -> Row:
-    """The section that is meant: the only one, or the only one that has seats."""
+def _select_section(sections: Sequence[Row], code: str) -> Row:
+    """Return the only section, or the only section with seats."""
     with_seats = [row for row in sections if row["status"] == "open" and row["seats_left"] > 0]
     if len(with_seats) > 1:
         ids = ", ".join(row["id"] for row in with_seats)
@@ -138,7 +138,7 @@ def _chosen(sections: Sequence[Row], code: str) -> Row:
     raise _full(code) if any(row["seats_left"] <= 0 for row in sections) else _closed(code)
 
 
-async def _refuse_unprepared(tx: Transaction, who: Principal, section: Row) -> None:
+async def _check_prerequisites(tx: Transaction, who: Principal, section: Row) -> None:
     rows = await tx.fetch_all(SQL["prerequisites"], code=section["course_code"], student=who.id)
     missing = [row["code"] for row in rows if not _met(row, section)]
     if missing:
@@ -154,7 +154,7 @@ def _met(prerequisite: Row, section: Row) -> bool:
     return bool(prerequisite["completed"] or (until and until < section["starts_on"]))
 
 
-async def _refuse_clash(tx: Transaction, who: Principal, section: Row) -> None:
+async def _check_times(tx: Transaction, who: Principal, section: Row) -> None:
     clash = await tx.fetch_one(SQL["clash"], student=who.id, section=section["id"])
     if clash:
         raise ToolRefused(
@@ -166,7 +166,7 @@ async def _refuse_clash(tx: Transaction, who: Principal, section: Row) -> None:
 
 async def _take_seat(tx: Transaction, who: Principal, section: Row) -> None:
     if not await tx.execute(SQL["take_seat"], section=section["id"]):
-        # There was a seat when the section was read: somebody else has just taken it.
+        # The last seat was taken after the section was read.
         raise _full(section["course_code"])
     try:
         await tx.execute(
@@ -189,7 +189,7 @@ async def find_alternatives(db: ReadOnly, who: Principal, course_code: str) -> J
     code = course_key(course_code)
     sections = await db.fetch_all(SQL["sections"], code=code)
     if not sections:
-        raise await _unknown(db, course_code)
+        raise await _unknown_course(db, course_code)
     refused = sections[0]
     rows = await db.fetch_all(
         SQL["alternatives"],
@@ -215,8 +215,8 @@ async def drop(tx: Transaction, who: Principal, course_code: str) -> Json:
     course_code: the code or section id of a course in which the student is enrolled.
     """
     code = course_key(course_code)
-    held = await tx.execute(SQL["hold_student"], student=who.id, change=-1)
-    taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code) if held else None
+    is_known = await tx.execute(SQL["lock_student"], student=who.id, change=-1)
+    taken = await tx.fetch_one(SQL["enrolment"], student=who.id, code=code) if is_known else None
     if taken is None:
         raise await _not_enrolled(tx, who, code)
     await tx.execute(SQL["delete_enrolment"], student=who.id, section=taken["section_id"])
@@ -262,20 +262,20 @@ async def send_welcome(tx: Transaction, who: Principal, course_code: str) -> Jso
     return {"sent_to": taken["email"], "course": taken["course_code"], "title": taken["title"]}
 
 
-async def _unknown(db: ReadOnly, written: str) -> ToolRefused:
-    """A course that is not there, with those whose text has the words."""
+async def _unknown_course(db: ReadOnly, written: str) -> ToolRefused:
+    """Return the error for an unknown course. It names courses whose text has the words."""
     code = course_key(written)
     courses = await _search(db, written, "", None) if written.strip() else []
     if not courses:
         return ToolRefused(f"there is no course {code!r}; find_courses gives the codes")
-    near = ", ".join(f"{one['code']} ({one['title']})" for one in courses[:NEAREST])
+    near = ", ".join(f"{one['code']} ({one['title']})" for one in courses[:MAX_NEAREST_COURSES])
     return ToolRefused(f"there is no course {code!r}; the nearest are {near}")
 
 
 async def _not_enrolled(db: ReadOnly, who: Principal, code: str) -> ToolRefused:
     taken = [row["course_code"] for row in await db.fetch_all(SQL["enrolments"], student=who.id)]
-    what = f"the student takes {', '.join(taken)}" if taken else "the student takes no course"
-    return ToolRefused(f"the student is not enrolled in {code!r}; {what}")
+    hint = f"the student takes {', '.join(taken)}" if taken else "the student takes no course"
+    return ToolRefused(f"the student is not enrolled in {code!r}; {hint}")
 
 
 def _full(code: str) -> ToolRefused:

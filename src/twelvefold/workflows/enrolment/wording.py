@@ -1,6 +1,6 @@
-"""Between rows and words: codes and searches as people write them, rows as the model reads them.
+"""Parses course codes and searches, and formats rows for the model.
 
-No SQL. Money leaves in dollars, a time of day as `18:00`, a weekday by name.
+No SQL. Money is formatted in dollars, a time of day as `18:00`, a weekday by name.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import Any
 Json = dict[str, Any]
 Row = Mapping[str, Any]
 Meetings = Mapping[str, list[str]]
-"""When each section meets, by its id."""
+"""The meeting times of each section, by its id."""
 
 WEEKDAYS = ("", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-SEARCH_WORDS = 4
+MAX_SEARCH_WORDS = 4
 ANY_PRICE_CENTS = 2**31 - 1
-_UNUSED = ":"
+_NO_WORD = ":"
 _CODE = re.compile(r"([A-Z/]+)[\s-]*(\d.*)")
-_FILLERS = {
+_STOP_WORDS = {
     *("a", "about", "all", "an", "and", "any", "class", "course", "courses", "for", "i", "in"),
     *("learn", "learning", "like", "me", "my", "of", "on", "or", "please", "some", "something"),
     *("the", "to", "want", "with", "would"),
@@ -25,22 +25,22 @@ _FILLERS = {
 
 
 def course_key(written: str) -> str:
-    """A course code or section id as the tables have it: `db 101` is DB-101."""
+    """Return a course code or section id in the form of the tables: `db 101` becomes DB-101."""
     bare = "-".join(written.upper().split())
     match = _CODE.fullmatch(bare)
     return f"{match[1]}-{match[2]}" if match else bare
 
 
 def search_text(*texts: str) -> str:
-    """What a search looks through: the words in lower case, a blank before each."""
+    """Return the text to search: the words in lower case, with a blank before each."""
     return "".join(f" {word}" for word in _words(" ".join(texts)))
 
 
 def search_values(text: str, topic: str, highest_price_usd: float | None) -> Json:
-    """The parameters of `find_courses`. A word fits what begins like it: databases, database."""
-    words = [word for word in _words(text) if word not in _FILLERS][:SEARCH_WORDS]
+    """Return the parameters of `find_courses`. A word matches by its stem: databases, database."""
+    words = [word for word in _words(text) if word not in _STOP_WORDS][:MAX_SEARCH_WORDS]
     stems = [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words]
-    patterns = [f"% {stem}%" for stem in stems] + [_UNUSED] * (SEARCH_WORDS - len(stems))
+    patterns = [f"% {stem}%" for stem in stems] + [_NO_WORD] * (MAX_SEARCH_WORDS - len(stems))
     topic = " ".join(topic.lower().split())
     return {
         **{f"word{number}": pattern for number, pattern in enumerate(patterns)},
@@ -53,7 +53,7 @@ def search_values(text: str, topic: str, highest_price_usd: float | None) -> Jso
 
 
 def is_topic(written: str, topics: Iterable[Row]) -> bool:
-    """Whether it is the name of a department, a part of one, or its code."""
+    """Return whether the text is the code of a department, or its name or a part of that."""
     topic = " ".join(written.lower().split())
     return any(topic in row["name"].lower() or topic == row["code"].lower() for row in topics)
 
@@ -63,14 +63,14 @@ def _words(text: str) -> list[str]:
 
 
 def _cents(usd: float | None) -> int:
-    # Also what is no number at all: nan is not less than anything.
+    # The negated comparison also covers nan.
     if usd is None or not usd * 100 < ANY_PRICE_CENTS:
         return ANY_PRICE_CENTS
     return max(int(usd * 100), -1)
 
 
 def meetings_by_section(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """Rows of meetings as `Mon 18:00-19:30`, by section."""
+    """Format rows of meetings as `Mon 18:00-19:30`, by section."""
     by_section: dict[str, list[str]] = {}
     for row in rows:
         by_section.setdefault(row["section_id"], []).append(meeting_text(row))
@@ -87,7 +87,7 @@ def _time_text(minute: int) -> str:
 
 
 def found_course(row: Row) -> Json:
-    """A course among others; `price_usd` is that of its cheapest section."""
+    """Format a course of a list; `price_usd` is the price of its cheapest section."""
     return {
         "code": row["code"],
         "title": row["title"],
@@ -95,14 +95,14 @@ def found_course(row: Row) -> Json:
         "price_usd": _usd(row["price_cents"]),
         "starts": row["starts_on"],
         "sections": row["sections"],
-        "seats_left": int(row["seats_left"]),  # MySQL sums whole numbers as decimals
+        "seats_left": int(row["seats_left"]),  # MySQL returns a sum of integers as a decimal
     }
 
 
 def whole_course(
     course: Row, sections: Iterable[Row], meetings: Meetings, prerequisites: Iterable[Row]
 ) -> Json:
-    """A course with its sections and what it asks for."""
+    """Format a course with its sections and prerequisites."""
     return {
         "code": course["code"],
         "title": course["title"],
@@ -124,7 +124,7 @@ def _prerequisite(row: Row) -> Json:
 
 
 def offered_section(row: Row, meetings: Meetings) -> Json:
-    """A section on offer."""
+    """Format a section that can be booked."""
     return {
         "section": row["id"],
         "course": row["course_code"],
@@ -140,12 +140,12 @@ def offered_section(row: Row, meetings: Meetings) -> Json:
 
 
 def enrolled(section: Row) -> Json:
-    """The section that a student has just got a seat in."""
+    """Format the section of a new enrolment."""
     return enrolment({**section, "section_id": section["id"]})
 
 
 def enrolment(row: Row) -> Json:
-    """What a student takes."""
+    """Format an enrolment."""
     return {
         "course": row["course_code"],
         "section": row["section_id"],
@@ -161,7 +161,7 @@ def _usd(cents: int) -> float:
 
 
 def email_of(student: str) -> str:
-    """Where a new student's mail goes: the id if it is an address, else one that reaches nobody."""
+    """Return a new student's address: the id if it is an address, otherwise a reserved one."""
     if re.fullmatch(r"[^@\s]+@[^@\s]+", student):
         return student
     local = re.sub(r"[^a-z0-9.]+", "-", student.lower()).strip("-.")

@@ -1,4 +1,4 @@
-"""A student assistant of an online academy, as a workflow: its tools, tables and catalogue."""
+"""The workflow of an online academy's student assistant, with its tools, tables and catalogue."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""The demo model: a few rules in the place of a model, over the same wire format as a real one.
+"""The demo model: rules instead of a language model, over the same wire format.
 
-`rules` decides what it says; `transport` is the server that it lacks, in this process.
+`rules` creates the replies; `transport` replaces the server within this process.
 """
 
-from twelvefold.services.model.demo.transport import NAME, Rules, open_demo, stream
+from twelvefold.services.model.demo.transport import MODEL_NAME, Rules, open_demo, response_events
 
-__all__ = ["NAME", "Rules", "open_demo", "stream"]
+__all__ = ["MODEL_NAME", "Rules", "open_demo", "response_events"]

@@ -1,4 +1,4 @@
-"""The demo model's server, in this process: the stream of the Responses API for a reply."""
+"""The demo model's transport: answers a request within this process, without a server."""
 
 import asyncio
 import re
@@ -13,24 +13,24 @@ from twelvefold.core.events import Item
 from twelvefold.services.model.openai import ModelSettings, OpenAIModel
 
 Rules = Callable[[dict[str, Any]], Sequence[Item]]
-"""From the body of a request to the Responses API to the items of its output."""
+"""A function from the body of a request to the Responses API to the items of its output."""
 
-NAME = "demo"
+MODEL_NAME = "demo"
 _CHARS_PER_TOKEN = 4
 
 
 def open_demo(rules: Rules | None = None) -> OpenAIModel:
-    """The demo model, or one with other rules."""
+    """Return the demo model, with other rules if they are given."""
     if rules is None:
         from twelvefold.services.model.demo.rules import reply
 
         rules = reply
-    settings = ModelSettings(base_url="", api_key="", model=NAME)
+    settings = ModelSettings(base_url="", api_key="", model=MODEL_NAME)
     return OpenAIModel(settings, DemoTransport(rules))
 
 
 class DemoTransport:
-    """Answers every request by the rules."""
+    """Responds to every request by the rules."""
 
     name = "the demo model"
 
@@ -40,19 +40,19 @@ class DemoTransport:
     @asynccontextmanager
     async def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator["DemoAnswer"]:
+    ) -> AsyncIterator["DemoResponse"]:
         items = self._rules(msgspec.json.decode(body))
-        yield DemoAnswer(stream(items, body))
+        yield DemoResponse(response_events(items, body))
 
     async def close(self) -> None:
         pass
 
 
-class DemoAnswer:
-    """A stream with one event a read."""
+class DemoResponse:
+    """A response that returns one event per read."""
 
     status = 200
-    headers: Mapping[str, str] = {"content-type": "text/event-stream"}
+    headers: Mapping[str, str] = {"content-type": "text/event-response_events"}
 
     def __init__(self, events: Iterable[bytes]) -> None:
         self._events = iter(events)
@@ -62,8 +62,8 @@ class DemoAnswer:
         return next(self._events, b"")
 
 
-def stream(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
-    """The server-sent events of a reply in the Responses API, text in small pieces."""
+def response_events(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
+    """Yield the server-sent events of a reply in the Responses API, with text in small pieces."""
     key = sha256(body).hexdigest()[:32]
     output = [_output_item(item, f"{key}{index}") for index, item in enumerate(items)]
     written = msgspec.json.encode(output)
@@ -71,7 +71,7 @@ def stream(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
         "id": f"resp_{key}",
         "object": "response",
         "created_at": 0,
-        "model": NAME,
+        "model": MODEL_NAME,
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,

@@ -1,4 +1,4 @@
-"""Where a model's server is and what every request to it carries: its URL, headers and proxy."""
+"""The address of a model's server, and the headers and proxy of every request to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The base URL, which may have a user and a query; `headers` are the operator's own.
+    """A base URL, which may have a user and a query; `headers` are set by the operator.
 
-    `ca_file`: PEM file with the certificates to trust, "" for those that OpenSSL finds by itself.
+    `ca_file`: PEM file with the certificates to trust, "" for the system's list.
     """
 
     base_url: str = field(repr=False)
@@ -22,7 +22,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The address as an operator may read it: without user, password and query."""
+        """The address without user, password and query."""
         parts = urlsplit(self.base_url)
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
@@ -34,20 +34,20 @@ class Endpoint:
 
     @property
     def proxy_name(self) -> str:
-        """The proxy's address as an operator may read it, "" for none."""
+        """The proxy's address without user and password, "" for none."""
         parts = urlsplit(self.proxy or "")
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def url(self, path: str) -> str:
-        """The URL of a path below the base, with the base's query behind it."""
+        """Return the URL of a path below the base URL, with the query of the base URL."""
         parts = urlsplit(self.base_url)
         return parts._replace(path=parts.path.rstrip("/") + path).geturl()
 
     def request_headers(self) -> dict[str, str]:
-        """The headers of every request, by lower-case name; the operator's own win."""
+        """Return the headers of every request, by lower-case name. The operator's override ours."""
         headers = {
             "accept": "text/event-stream",
-            # A proxy that compresses also waits until it has something to compress.
+            # A proxy that compresses buffers the stream.
             "accept-encoding": "identity",
             "content-type": "application/json",
             "user-agent": "twelvefold",

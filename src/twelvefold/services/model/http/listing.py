@@ -1,4 +1,4 @@
-"""Which models a server lists: a request that costs nothing and shows whether it can be reached."""
+"""Lists the models of a server: a free request that shows whether the server can be reached."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,15 +7,16 @@ from typing import Any
 import msgspec
 
 from twelvefold.errors import ModelUnavailable
+from twelvefold.services.model.errors import DECODE_ERRORS, RetryableError
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.wire import UNREADABLE, TryAgain
+from twelvefold.services.model.http.transport import HTTPTransport
 
-_MOST_BYTES = 4 << 20
+_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """The answer of the server called `server`; no `names` where it lists none."""
+    """The response of a server; `names` is empty if it lists no models."""
 
     server: str
     status: int
@@ -23,25 +24,25 @@ class ModelList:
 
 
 async def list_models(endpoint: Endpoint, *, timeout_s: float) -> ModelList:
-    """Ask a server for its models, over the same way as for a reply.
+    """Request the models of a server over the same route as a reply.
 
-    Raises ModelUnavailable, with the server's name and the reason, if it does not answer.
+    Raises ModelUnavailable with the server's address and the reason.
     """
-    from twelvefold.services.model.http.transport import HttpTransport
-
-    transport = HttpTransport(endpoint, connect_timeout_s=timeout_s)
+    transport = HTTPTransport(endpoint, connect_timeout_s=timeout_s)
     try:
-        async with asyncio.timeout(timeout_s), transport.get("/models") as answer:
+        async with asyncio.timeout(timeout_s), transport.get("/models") as response:
             body = bytearray()
-            while len(body) < _MOST_BYTES and (piece := await answer.read()):
+            while len(body) < _MAX_BYTES and (piece := await response.read()):
                 body += piece
-            return ModelList(endpoint.name, answer.status, _names(answer.status, bytes(body)))
+            return ModelList(endpoint.name, response.status, _names(response.status, bytes(body)))
     except TimeoutError:
-        raise ModelUnavailable(f"{endpoint.name}: no answer in {timeout_s:g} s") from None
-    except TryAgain as fault:
-        raise ModelUnavailable(f"{endpoint.name}: {fault.why}") from None
-    except UNREADABLE as error:
-        raise ModelUnavailable(f"{endpoint.name}: its list of models is no JSON: {error}") from None
+        raise ModelUnavailable(f"{endpoint.name}: no response in {timeout_s:g} s") from None
+    except RetryableError as fault:
+        raise ModelUnavailable(f"{endpoint.name}: {fault.reason}") from None
+    except DECODE_ERRORS as error:
+        raise ModelUnavailable(
+            f"{endpoint.name}: its list of models is not JSON: {error}"
+        ) from None
     finally:
         await transport.close()
 

@@ -1,6 +1,6 @@
-"""Which proxy a request goes through, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+"""Selects the proxy of a request by HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
-Source: the rules of curl and of Python's urllib.request, with networks in NO_PROXY as Go has them.
+Source: the rules of curl and of Python's urllib.request, with networks in NO_PROXY as in Go.
 """
 
 import re
@@ -14,9 +14,10 @@ from twelvefold.errors import ModelUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxy for each scheme, "" for none; `direct` lists the hosts that need none.
+    """The proxy for each scheme, "" for none; `direct` lists the hosts without a proxy.
 
-    `direct` has names, each with those below it, addresses, networks, or `*`; commas between.
+    `direct` has host names, which include their subdomains, addresses, networks or `*`, separated
+    by commas.
     """
 
     https: str = field(default="", repr=False)
@@ -24,17 +25,17 @@ class Proxies:
     direct: str = ""
 
     @classmethod
-    def of_environment(cls) -> Self:
-        """Those that urllib finds in the process's environment, lower case first."""
+    def from_environment(cls) -> Self:
+        """Read the variables of the process with urllib; lower-case names take precedence."""
         from urllib.request import getproxies_environment
 
         found = getproxies_environment()
         return cls(found.get("https", ""), found.get("http", ""), found.get("no", ""))
 
     def for_url(self, url: str) -> str | None:
-        """The URL of the proxy for a URL, None for a direct connection.
+        """Return the proxy's URL for a URL, None for a direct connection.
 
-        Raises ModelUnavailable for a proxy of another kind than HTTP.
+        Raises ModelUnavailable if the proxy is not an HTTP proxy.
         """
         parts = urlsplit(url)
         name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
@@ -46,7 +47,7 @@ class Proxies:
         scheme = proxy.partition("://")[0].lower()
         if scheme not in ("http", "https"):
             raise ModelUnavailable(
-                f"{name}: a proxy of the kind {scheme}:// is not supported; use http://, or list "
+                f"{name}: the proxy scheme {scheme}:// is not supported; use http://, or list "
                 f"{parts.hostname} in NO_PROXY"
             ).loggable()
         return proxy
@@ -59,14 +60,14 @@ class Proxies:
 
 
 NO_PROXIES = Proxies()
-"""Every connection is a direct one."""
+"""Every connection is direct."""
 
 
 def _is_listed(host: str, port: int | None, name: str) -> bool:
     if name == "*":
         return True
-    name, wanted = _without_port(name)
-    if wanted is not None and wanted != port:
+    name, required_port = _without_port(name)
+    if required_port is not None and required_port != port:
         return False
     if "/" in name:
         return _is_within(host, name)
@@ -87,7 +88,7 @@ def _is_within(host: str, network: str) -> bool:
 
 
 def _is_same(host: str, address: str) -> bool:
-    """Whether both are the same address; of version 6 there are several ways to write one."""
+    """Return whether both are the same address. An IPv6 address has several notations."""
     try:
         return ip_address(host) == ip_address(address)
     except ValueError:

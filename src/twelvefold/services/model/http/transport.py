@@ -1,7 +1,7 @@
-"""How a request gets to the model's server: HTTP by aiohttp, or anything that obeys `Transport`.
+"""Transports of a request to the model's server: the `Transport` protocol, and HTTP by aiohttp.
 
-Knows connections and nothing of what is said over them. aiohttp takes a fifth of a second of CPU
-to import, so that is done by `prepare`, or else with the first request.
+The import of aiohttp takes a fifth of a second of CPU. `prepare` imports it, otherwise the first
+request does.
 """
 
 import asyncio
@@ -10,58 +10,61 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TYPE_CHECKING, Protocol
 
 from twelvefold.errors import ModelUnavailable
-from twelvefold.services.model.http.connecting import (
-    Dropped,
-    Unreachable,
-    no_proxy,
-    no_tls,
-    reason_of,
-    refused_by_proxy,
-    trusting,
-    untrusted,
+from twelvefold.services.model.errors import RetryableError
+from twelvefold.services.model.http.connection_errors import (
+    ConnectionDropped,
+    ServerUnreachable,
+    certificate_error,
+    certificate_verification,
+    describe_error,
+    proxy_connection_error,
+    proxy_refusal_error,
+    tls_error,
 )
 from twelvefold.services.model.http.endpoint import Endpoint
-from twelvefold.services.model.wire import TryAgain
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-_DRAIN_S = 0.2
+_DRAIN_TIMEOUT_S = 0.2
 _KEEP_ALIVE_S = 60.0
 
 
-class Answer(Protocol):
-    """An answer whose body is still coming in. Ask for `headers` in lower case."""
+class Response(Protocol):
+    """A response whose body is being received. The names in `headers` are in lower case."""
 
     @property
     def status(self) -> int: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
     async def read(self) -> bytes:
-        """What has come in of the body since, nothing at its end. Raises TryAgain if it is cut."""
+        """Return the next piece of the body, b"" at its end.
+
+        Raises RetryableError if the connection breaks.
+        """
         ...
 
 
 class Transport(Protocol):
-    """The way to one server. `name` is its address, as an operator may read it."""
+    """Sends requests to one server. `name` is its address, without secrets."""
 
     @property
     def name(self) -> str: ...
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[Answer]:
-        """Send JSON below the base URL; leaving the context early closes the connection.
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send JSON to a path below the base URL. Leaving the context early closes the connection.
 
-        Raises TryAgain if the server cannot be reached or drops the connection.
+        Raises RetryableError if the server cannot be reached or drops the connection.
         """
         ...
 
     async def close(self) -> None: ...
 
 
-class HttpTransport:
-    """Connections to one server, opened as they are needed and kept for the next request."""
+class HTTPTransport:
+    """Sends requests to one server over pooled connections."""
 
     def __init__(self, endpoint: Endpoint, *, connect_timeout_s: float) -> None:
         self.name = endpoint.name
@@ -70,18 +73,18 @@ class HttpTransport:
         self._session: ClientSession | None = None
 
     def prepare(self) -> None:
-        """Import aiohttp, which makes its TLS contexts then."""
-        import aiohttp  # noqa: F401 - for its import
+        """Import aiohttp, which creates its TLS contexts on import."""
+        import aiohttp  # noqa: F401 - imported early
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager["HttpAnswer"]:
-        """As `Transport` says."""
-        return self._answer("POST", path, body, headers)
+    ) -> AbstractAsyncContextManager["HTTPResponse"]:
+        """Implement `Transport.post`."""
+        return self._request("POST", path, body, headers)
 
-    def get(self, path: str) -> AbstractAsyncContextManager["HttpAnswer"]:
-        """Ask for what is at a path below the base URL; raises as `post` does."""
-        return self._answer("GET", path, None, {"accept": "application/json"})
+    def get(self, path: str) -> AbstractAsyncContextManager["HTTPResponse"]:
+        """Send a GET request to a path below the base URL. Raises the same errors as `post`."""
+        return self._request("GET", path, None, {"accept": "application/json"})
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -89,15 +92,15 @@ class HttpTransport:
             await session.close()
 
     @asynccontextmanager
-    async def _answer(
+    async def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> AsyncIterator["HttpAnswer"]:
+    ) -> AsyncIterator["HTTPResponse"]:
         response = await self._send(method, self._endpoint.url(path), body, headers)
         try:
-            yield HttpAnswer(response)
+            yield HTTPResponse(response)
             await _drain(response)
         finally:
-            # A connection whose answer was not read to its end is closed, not kept.
+            # Closes the connection if the response was not read to its end.
             response.release()
 
     async def _send(
@@ -115,26 +118,28 @@ class HttpTransport:
                 allow_redirects=False,
                 proxy=self._endpoint.proxy,
             )
-        # A certificate error is a ValueError, too.
+        # Before ValueError, because a certificate error is one.
         except aiohttp.ClientConnectorCertificateError as error:
-            raise untrusted(self._endpoint, error) from None
+            raise certificate_error(self._endpoint, error) from None
         except (ValueError, aiohttp.NonHttpUrlClientError):
-            problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY cannot be sent as it is"
+            problem = f"OPENAI_BASE_URL {self.name!r} or OPENAI_API_KEY has invalid characters"
             raise ModelUnavailable(problem).loggable() from None
         except aiohttp.ClientHttpProxyError as error:
-            raise refused_by_proxy(self._endpoint, error) from None
+            raise proxy_refusal_error(self._endpoint, error) from None
         except aiohttp.ClientProxyConnectionError as error:
-            raise no_proxy(self._endpoint, error) from None
+            raise proxy_connection_error(self._endpoint, error) from None
         except aiohttp.ClientConnectorSSLError as error:
-            raise no_tls(error) from None
+            raise tls_error(error) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(reason_of(error) + self._through()).loggable() from None
+            raise ServerUnreachable(
+                describe_error(error) + self._proxy_suffix()
+            ).loggable() from None
         except (aiohttp.ClientError, OSError) as error:
-            logged = f"the connection was dropped: {type(error).__name__}{self._through()}"
-            problem = f"the connection was dropped: {reason_of(error)}{self._through()}"
-            raise Dropped(problem).loggable(logged) from None
+            logged = f"the connection was dropped: {type(error).__name__}{self._proxy_suffix()}"
+            problem = f"the connection was dropped: {describe_error(error)}{self._proxy_suffix()}"
+            raise ConnectionDropped(problem).loggable(logged) from None
 
-    def _through(self) -> str:
+    def _proxy_suffix(self) -> str:
         name = self._endpoint.proxy_name
         return f" (through the proxy {name})" if name else ""
 
@@ -143,7 +148,9 @@ class HttpTransport:
 
         self._session = ClientSession(
             connector=TCPConnector(
-                limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=trusting(self._endpoint.ca_file)
+                limit=0,
+                keepalive_timeout=_KEEP_ALIVE_S,
+                ssl=certificate_verification(self._endpoint.ca_file),
             ),
             cookie_jar=DummyCookieJar(),
             headers=self._endpoint.request_headers(),
@@ -152,8 +159,8 @@ class HttpTransport:
         return self._session
 
 
-class HttpAnswer:
-    """aiohttp's answer."""
+class HTTPResponse:
+    """A response of aiohttp."""
 
     def __init__(self, response: "ClientResponse") -> None:
         from aiohttp import ClientError
@@ -167,15 +174,15 @@ class HttpAnswer:
         try:
             return await self._response.content.readany()
         except self._faults as error:
-            logged = f"the connection broke in mid-reply: {type(error).__name__}"
-            problem = f"the connection broke in mid-reply: {reason_of(error)}"
-            raise TryAgain(problem).loggable(logged) from None
+            logged = f"the connection broke during the reply: {type(error).__name__}"
+            problem = f"the connection broke during the reply: {describe_error(error)}"
+            raise RetryableError(problem).loggable(logged) from None
 
 
 async def _drain(response: "ClientResponse") -> None:
-    """Read the last bytes behind a whole reply, so that the connection can be used again."""
+    """Read the last bytes after a complete reply, so that the connection can be reused."""
     if response.content.at_eof():
         return
     with suppress(Exception):
-        async with asyncio.timeout(_DRAIN_S):
+        async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             await response.content.read()

@@ -1,0 +1,230 @@
+"""A conversation in the form that strict servers accept; the journal keeps what was received.
+
+Arguments are JSON objects, names and call ids are valid, a call id occurs once, each call is
+followed by one result, and no message is empty. The order of roles is left to the two APIs.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from twelvefold.core.conversation.call_results import RESULT, is_blank
+from twelvefold.core.events import Item
+
+NOT_RUN = "Error: not run, because the turn ended before"
+NO_RESULT = "(no result)"
+NO_TEXT = "(empty message)"
+"""Replaces an empty user message, which marks a turn."""
+RAW = "_raw"
+"""The key of arguments that are no JSON object; the model reads its own text there."""
+MOST_LEVELS = 64
+"""Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
+LONGEST = 64
+"""Characters of a name. Source: the Responses API's `tools[].name`."""
+_SHORT = 1_000
+_OTHER = re.compile(r"[^a-zA-Z0-9_-]")
+_CALL_ID = re.compile(r"[!-~]+")
+"""Of any length: Kimi parses its ids, and some proxies put a thought signature into them."""
+_NOT_OF_AN_ID = re.compile(r"[^!-~]")
+
+
+def sendable(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return the items of a whole conversation as a request has them."""
+    sent: list[Item] = []
+    block: list[Item | _Call] = []
+    for one in _matched(items):
+        if isinstance(one, _Call) or (one is not None and _is_model_item(one)):
+            block.append(one)
+            continue
+        if block:
+            sent += _block_items(block)
+            block = []
+        if one is not None:
+            sent.append(one)
+    return (*sent, *_block_items(block))
+
+
+def object_text(arguments: object) -> str:
+    """Return the arguments of a call as a JSON object; a text that is one stays unchanged."""
+    text = arguments if isinstance(arguments, str) else _dumped(arguments)
+    return _to_object_text(text) if len(text) > _SHORT else _short_object_text(text)
+
+
+@lru_cache(maxsize=2048)
+def _short_object_text(text: str) -> str:
+    # The same calls are sent with each request of a conversation.
+    return _to_object_text(text)
+
+
+def _to_object_text(text: str) -> str:
+    if text == "{}" or not text.strip():
+        return "{}"
+    if _levels(text) <= MOST_LEVELS and (found := _object_in(text)) is not None:
+        return found
+    return json.dumps({RAW: text}, ensure_ascii=False)
+
+
+def name_for(name: object) -> str:
+    """Return a valid name for the name by which the model called a tool."""
+    return _OTHER.sub("_", str(name or ""))[:LONGEST] or "unknown"
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call with the id that it is sent with, and its result if there is one."""
+
+    item: Item
+    id: str
+    output: object = NOT_RUN
+
+    def sent(self) -> Item:
+        name, arguments = self.item.get("name"), self.item.get("arguments")
+        return {
+            **self.item,
+            "call_id": self.id,
+            "name": name_for(name),
+            "arguments": object_text(arguments),
+        }
+
+    def result(self) -> Item:
+        return {"type": RESULT, "call_id": self.id, "output": _output(self.output)}
+
+
+def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
+    """Return the items with each result in its call, and None in the result's place."""
+    found: list[Item | _Call | None] = []
+    ids = _Ids()
+    unanswered: dict[str, list[_Call]] = {}
+    for item in items:
+        kind = item.get("type", "message")
+        if kind == "function_call":
+            wire_id = str(item.get("call_id", ""))
+            call = _Call(item, ids.take(wire_id))
+            unanswered.setdefault(wire_id, []).append(call)
+            found.append(call)
+        elif kind == RESULT:
+            if waiting := unanswered.get(str(item.get("call_id", ""))):
+                waiting.pop(0).output = item.get("output")
+                found.append(None)
+        elif kind != "message":
+            found.append(item)
+        elif (message := _message(item)) is not None:
+            found.append(message)
+    return found
+
+
+class _Ids:
+    """Makes the call ids of a conversation unique."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._number: dict[str, int] = {}
+
+    def take(self, wire_id: str) -> str:
+        """Return the id if it is valid and free, else a variant that is."""
+        valid = wire_id
+        if not _CALL_ID.fullmatch(wire_id):
+            valid = _NOT_OF_AN_ID.sub("_", wire_id) or "call"
+        free, number = valid, self._number.get(valid, 1)
+        while free in self._taken:
+            number += 1
+            free = f"{valid}_{number}"
+        self._number[valid] = number
+        self._taken.add(free)
+        return free
+
+
+def _is_model_item(item: Item) -> bool:
+    return item.get("role") == "assistant" or item.get("type", "message") != "message"
+
+
+def _block_items(block: list[Item | _Call]) -> Iterator[Item]:
+    """Yield consecutive items of the model, then the results of its calls."""
+    if len(block) == 1 and not isinstance(block[0], _Call):
+        yield block[0]
+        return
+    calls = [one for one in block if isinstance(one, _Call)]
+    for one in _in_order(block):
+        yield one.sent() if isinstance(one, _Call) else one
+    for call in calls:
+        yield call.result()
+
+
+def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:
+    """Yield the block with its messages before its calls.
+
+    Reasoning stays before the item that it led to: OpenAI refuses one without the other.
+    """
+    first: list[Item | _Call] = []
+    last: list[Item | _Call] = []
+    lead: list[Item | _Call] = []
+    for one in block:
+        lead.append(one)
+        if isinstance(one, _Call) or one.get("role") == "assistant":
+            (last if isinstance(one, _Call) else first).extend(lead)
+            lead = []
+    yield from (*first, *last, *lead)
+
+
+def _message(item: Item) -> Item | None:
+    """Return the message without empty parts; None if no part is left."""
+    content = item.get("content")
+    if isinstance(content, str):
+        if content.strip():
+            return item
+    elif kept := [part for part in content or () if not is_blank(part)]:
+        return item if len(kept) == len(content or ()) else {**item, "content": kept}
+    return {**item, "content": NO_TEXT} if item.get("role") == "user" else None
+
+
+def _output(output: object) -> str | list[Any]:
+    if isinstance(output, list):
+        return [part for part in output if not is_blank(part)] or NO_RESULT
+    text = output if isinstance(output, str) else _dumped(output)
+    return text if text.strip() else NO_RESULT
+
+
+def _dumped(value: object) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _levels(text: str) -> int:
+    """Return an upper bound of the JSON's depth; exact unless its strings hold brackets."""
+    if text.count("{") + text.count("[") <= MOST_LEVELS:
+        return 0
+    level = deepest = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
+        level += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, level)
+    return deepest
+
+
+def _object_in(text: str) -> str | None:
+    """Return the text if it is a JSON object, without duplicate keys; None if it is none."""
+    try:
+        # Stricter than json: no NaN, no half of a surrogate pair.
+        if not isinstance(msgspec.json.decode(text), dict):
+            return None
+        value = json.loads(text, object_pairs_hook=_Object)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return None
+    return text if _has_each_key_once(value) else json.dumps(value, ensure_ascii=False)
+
+
+class _Object(dict[str, Any]):
+    """A parsed object; `has_duplicates`: a key occurred more than once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.has_duplicates = len(pairs) != len(self)
+
+
+def _has_each_key_once(value: object) -> bool:
+    if isinstance(value, _Object):
+        return not value.has_duplicates and all(map(_has_each_key_once, value.values()))
+    return not isinstance(value, list) or all(map(_has_each_key_once, value))

@@ -1,0 +1,98 @@
+"""The ports: what the engine needs from backing services, as Protocols.
+
+`twelvefold.services` implements each of them. `ReadOnly`, `Transaction`, `Principal` and `CallKey`
+are also the types by which a tool declares what it needs.
+"""
+
+from typing import Protocol
+
+from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.listener import Listener, NullListener
+from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
+from twelvefold.core.ports.model import Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
+from twelvefold.core.ports.queue import QueueStore
+from twelvefold.core.ports.run_records import (
+    OVER,
+    Append,
+    CallKey,
+    Claim,
+    IdempotentRequest,
+    Lease,
+    NewRun,
+    Principal,
+    RunRecord,
+    RunStatus,
+    WaitingRun,
+    WaitingWork,
+)
+from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.sql import ReadOnly, Row, StepTransaction, ToolReadOnly, Transaction
+from twelvefold.core.ports.thread_records import (
+    Delta,
+    JournalDelta,
+    LatestRun,
+    ListedThread,
+    Segment,
+    ThreadHead,
+    ThreadRecord,
+)
+from twelvefold.core.ports.threads import ThreadStore
+
+__all__ = [
+    "OVER",
+    "SCOPES",
+    "ApiKey",
+    "Append",
+    "CallKey",
+    "Claim",
+    "Delta",
+    "IdempotentRequest",
+    "Ids",
+    "JournalDelta",
+    "LatestRun",
+    "Lease",
+    "ListedThread",
+    "Listener",
+    "Mail",
+    "Mailer",
+    "Model",
+    "ModelReply",
+    "ModelRequest",
+    "NewRun",
+    "NullListener",
+    "OutboxMessage",
+    "Principal",
+    "ReadOnly",
+    "Release",
+    "Row",
+    "RunRecord",
+    "RunStatus",
+    "Schema",
+    "Segment",
+    "StepTransaction",
+    "Store",
+    "ThreadHead",
+    "ThreadRecord",
+    "ToolReadOnly",
+    "ToolSpec",
+    "Transaction",
+    "WaitingRun",
+    "WaitingWork",
+]
+
+
+class Store(RunStore, ThreadStore, QueueStore, KeyStore, OutboxStore, MaintenanceStore, Protocol):
+    """The journal, its leases and the business tables beside it, in one database.
+
+    Every method may raise StoreUnavailable (repeat it) or StoreRefused (do not).
+    """
+
+
+class Ids(Protocol):
+    """A source of new ids."""
+
+    def thread(self) -> ThreadId:
+        """Return the id of a new thread."""
+        ...

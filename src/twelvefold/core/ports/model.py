@@ -1,0 +1,71 @@
+"""The port of a model: one request, one reply."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from twelvefold.core.events import Item, ReplyEnd, Usage, size_of
+from twelvefold.core.ports.listener import Listener
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as the model sees it; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    strict: bool = True
+
+    @cached_property
+    def size(self) -> int:
+        """The approximate number of bytes of its JSON."""
+        return size_of(self.description) + size_of(str(self.parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """A request for one reply; `items` have the Responses API's shape.
+
+    `options` are `tool_choice`, `temperature` and others in the Responses API's shape; they take
+    precedence over the settings. `hops` counts the instances that the request has passed.
+    """
+
+    instructions: str
+    items: tuple[Item, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """A complete reply. `request_hash` is the SHA-256, in hex, of the body that was sent.
+
+    `usage` is the usage of all attempts, `lost` the part of it that broken attempts took.
+    """
+
+    items: tuple[Item, ...]
+    usage: Usage
+    model: str
+    request_hash: str
+    ended: ReplyEnd = "completed"
+    lost: Usage = NO_USAGE
+
+
+class Model(Protocol):
+    """A model behind the OpenAI API."""
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        """Request a reply until it is complete, and retry where a retry can help.
+
+        Raises ModelUnavailable if the retries fail, ModelRejected if no retry can help.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

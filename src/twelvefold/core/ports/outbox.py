@@ -1,0 +1,94 @@
+"""The port of the outbox, and of the mail server that its messages go to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A message of the outbox. With `dead_at_us` set it is no longer retried."""
+
+    id: str
+    thread: str
+    kind: str
+    body: Mapping[str, Any]
+    attempts: int
+    due_at_us: int
+    sent_at_us: int | None
+    dead_at_us: int | None
+    error: str
+
+
+class OutboxStore(Protocol):
+    """Messages of the outbox. Every method may raise StoreUnavailable.
+
+    A method that takes a message takes it as it was read before the claim.
+    """
+
+    async def due_letters(self, limit: int) -> list[OutboxMessage]:
+        """Return the messages that are due, oldest first."""
+        ...
+
+    async def claim_letter(self, letter: OutboxMessage, for_s: float) -> bool:
+        """Claim a message for `for_s` and count an attempt; False if another sender has it."""
+        ...
+
+    async def renew_letter(self, letter: OutboxMessage, for_s: float) -> bool:
+        """Extend a claim; False if the message was sent, has failed or has another claim."""
+        ...
+
+    async def letter_sent(self, letter: OutboxMessage) -> None:
+        """Record that a message was sent, also if another sender has claimed it since."""
+        ...
+
+    async def letter_failed(self, letter: OutboxMessage, error: str, retry_s: float | None) -> None:
+        """Record a failed attempt; the message is due after `retry_s`, or dead if that is None.
+
+        Changes nothing if another sender has claimed it since.
+        """
+        ...
+
+    async def letters(
+        self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
+    ) -> list[OutboxMessage]:
+        """Return messages, those with the latest attempt first."""
+        ...
+
+    async def retry_letter(self, id: str) -> None:
+        """Make a waiting or dead message due now; a dead one has all its attempts again.
+
+        Raises NotFound, or Conflict if it was sent or is being sent.
+        """
+        ...
+
+    async def retry_dead(self) -> int:
+        """Make all dead messages due now, as `retry_letter` does; return how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail."""
+
+    id: str
+    to: str
+    subject: str
+    text: str
+    html: str = ""
+
+
+class Mailer(Protocol):
+    """A mail server."""
+
+    async def send(self, mail: Mail) -> None:
+        """Send a mail. Raises MailUnavailable (repeat it) or MailRejected (do not)."""
+        ...
+
+    async def check(self) -> None:
+        """Connect and log in, as for a mail. Raises MailUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

@@ -1,0 +1,79 @@
+"""Transactions as tools and the engine see them; a tool's annotation says what it may do."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from twelvefold.core.events import Entry, Event
+
+if TYPE_CHECKING:
+    from sqlalchemy import Executable
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+Row = dict[str, Any]
+
+
+@runtime_checkable
+class ReadOnly(Protocol):
+    """SQL that changes no row: `:name` in the text, `name=value` as an argument.
+
+    A statement is text or a SQLAlchemy Core statement. Rows are dicts in column order.
+    """
+
+    async def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
+        """Return the first row; None if there is none."""
+        ...
+
+    async def fetch_all(self, statement: "str | Executable", /, **values: Any) -> list[Row]:
+        """Return all rows, in the statement's order."""
+        ...
+
+
+@runtime_checkable
+class Transaction(ReadOnly, Protocol):
+    """The step's transaction: its rows commit together with the journal entry, or not at all.
+
+    Refuses statements that commit implicitly (DDL) or end the transaction.
+    """
+
+    async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
+        """Run a statement and return the number of rows it matched.
+
+        Raises DuplicateRow if a row with this key exists.
+        """
+        ...
+
+    async def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
+        """Add a mail to the outbox; it is sent after the commit, at least once."""
+        ...
+
+    async def orm_session(self) -> "AsyncSession":
+        """Return a SQLAlchemy session within this transaction; it is flushed before the commit."""
+        ...
+
+
+class MayBeLost(Protocol):
+    """What the engine checks of a transaction after the tool has ended."""
+
+    def raise_if_lost(self) -> None:
+        """Raise the error that ended the transaction, also if the tool has caught it.
+
+        Raises StoreUnavailable or StoreFailed if the database lost it or did not answer a
+        statement in time, StoreRefused if the tool's own statement ended it or is still running.
+        """
+        ...
+
+
+class ToolReadOnly(ReadOnly, MayBeLost, Protocol):
+    """A read-only tool's transaction as the engine sees it."""
+
+
+class StepTransaction(Transaction, MayBeLost, Protocol):
+    """A tool's transaction as the engine sees it."""
+
+    async def flush(self) -> None:
+        """Flush the ORM session. Raises the error of its statements."""
+        ...
+
+    async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
+        """Write the announced entries. They are visible after the commit."""
+        ...

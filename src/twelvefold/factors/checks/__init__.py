@@ -1,0 +1,1 @@
+"""One module for each factor, with one function that checks it."""

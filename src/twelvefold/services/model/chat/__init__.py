@@ -1,5 +1,0 @@
-"""Chat Completions: requests as JSON, and the chunks of their streams as replies."""
-
-from twelvefold.services.model.chat.request import CHAT
-
-__all__ = ["CHAT"]

@@ -1,0 +1,46 @@
+"""API keys in SQL: kept as hashes, found by them, never removed."""
+
+from twelvefold.core.ports import ApiKey, Row
+from twelvefold.errors import NotFound
+from twelvefold.services.store.sql.base import Database
+
+
+class Keys(Database):
+    """The methods of `twelvefold.core.ports.Store` that are about keys."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        await self._written(
+            "insert_key",
+            id=key.id,
+            name=key.name,
+            principal=key.principal,
+            scopes=" ".join(key.scopes),
+            sha256=key.sha256,
+            created_at=key.created_at_us,
+        )
+
+    async def keys(self) -> list[ApiKey]:
+        return [_api_key(row) for row in await self._found("keys")]
+
+    async def find_key(self, sha256: str) -> ApiKey | None:
+        rows = await self._found("find_key", sha256=sha256)
+        return _api_key(rows[0]) if rows else None
+
+    async def revoke_key(self, id: str) -> None:
+        async with self._transaction() as db:
+            if await db.execute(self._sql["revoke_key"], {"id": id}):
+                return
+            if not await db.fetch(self._sql["key"], {"id": id}):
+                raise NotFound(f"no key {id!r}")
+
+
+def _api_key(row: Row) -> ApiKey:
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        principal=row["principal"],
+        scopes=tuple(row["scopes"].split()),
+        sha256=row["sha256"],
+        created_at_us=row["created_at"],
+        revoked_at_us=row["revoked_at"],
+    )

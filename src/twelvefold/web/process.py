@@ -1,0 +1,53 @@
+"""Opens one web process: what its requests share."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from twelvefold.boot import SCHEMA
+from twelvefold.config import Settings
+from twelvefold.engine.loop_shares import LoopShares
+from twelvefold.engine.memory_budget import MemoryBudget
+from twelvefold.engine.services import Services
+from twelvefold.web.http.admission import AdmissionControl
+from twelvefold.web.http.authentication import Authenticator
+from twelvefold.web.http.body_limit import RateLimiter
+from twelvefold.web.http.key_watch import watching_keys
+from twelvefold.web.probes import Readiness
+from twelvefold.web.runs.executor import RunExecutor
+from twelvefold.web.runs.queue_limit import QueueLimiter
+from twelvefold.web.state import WAITS, Waits, Web
+from twelvefold.web.streaming.notifier import RunNotifier
+from twelvefold.web.streaming.poller import watching
+
+
+@asynccontextmanager
+async def open_web(
+    services: Services, settings: Settings, waits: Waits = WAITS
+) -> AsyncIterator[Web]:
+    """All that the app needs. Raises SettingsError if nobody could be kept out."""
+    authenticator, news = await Authenticator.of(services.store, settings), RunNotifier()
+    memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
+    places = settings.max_runs, settings.max_runs_per_principal
+    async with (
+        RunExecutor(services, *places, memory=memory, shares=shares) as executor,
+        watching(services.store, news),
+        watching_keys(authenticator, waits.key_poll_s) as keys,
+    ):
+        yield Web(
+            services,
+            settings,
+            authenticator,
+            executor,
+            QueueLimiter(
+                services.store,
+                services.workflows,
+                settings.max_queued,
+                settings.max_queued_per_principal,
+            ),
+            news,
+            RateLimiter(settings.rate_per_minute),
+            AdmissionControl(settings.max_concurrent_requests, shares),
+            Readiness(services.store, SCHEMA),
+            keys,
+            waits,
+        )

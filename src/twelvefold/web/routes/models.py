@@ -1,0 +1,35 @@
+"""`/v1/models`: a workflow is a model to whoever asks for one."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.web.http.errors import json_response
+from twelvefold.web.http.pagination import check_paging
+from twelvefold.web.schemas.responses import workflow_of
+from twelvefold.web.schemas.types import Json
+from twelvefold.web.state import web_of
+
+
+async def list_models(request: Request) -> Response:
+    """`GET /v1/models`: in the order of WORKFLOWS."""
+    check_paging(request.query_params)
+    names = web_of(request).services.workflows
+    return json_response({"object": "list", "data": [_model(name) for name in names]})
+
+
+async def get_model(request: Request) -> Response:
+    """`GET /v1/models/{model}`."""
+    workflow = workflow_of(request.path_params["model"], web_of(request).services.workflows)
+    return json_response(_model(workflow.name))
+
+
+def _model(name: str) -> Json:
+    # Nobody knows when a workflow was written, and clients want a number.
+    return {"id": name, "object": "model", "created": 0, "owned_by": "twelvefold"}
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/v1/models", list_models, methods=["GET"]),
+    Route("/v1/models/{model:path}", get_model, methods=["GET"]),
+]
