@@ -2,6 +2,9 @@
 
 export PYTHON ?= python3
 
+# The tests start many processes, and each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready

@@ -278,7 +278,7 @@ def test_a_worker_sends_what_is_due(here: Path) -> None:
     ("environ", "said"),
     [
         ({"SMTP_URL": "smtp://mail"}, "MAIL_FROM: is not set, though SMTP_URL is"),
-        ({"SMTP_URL": "smtp://mail?tls=1", "MAIL_FROM": "a@b.org"}, "SMTP_URL: behind the port"),
+        ({"SMTP_URL": "smtp://mail?tls=1", "MAIL_FROM": "a@b.org"}, "SMTP_URL: after the port"),
     ],
 )
 def test_a_worker_that_could_send_no_mail_does_not_start(

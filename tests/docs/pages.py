@@ -1,13 +1,13 @@
-"""The pages that people read, and the blocks of code on them with what is to be done with each.
+"""The documentation's pages, and their code blocks with the way each is tested.
 
-A fence says it behind its language, where no reader sees it:
+The way is written behind the language of the fence, where a rendered page does not show it:
 
     ```sh                     run in the page's shell, in order; it must succeed
-    ```text                   what the block before it prints, … for anything
+    ```text                   the output of the block before it; … matches any text
     ```python                 run by itself
-    ```python shopping.py     saved under that name, for the shell; so is any other language
+    ```python shopping.py     saved under that name, for the shell; also for other languages
     ```json                   parsed
-    ```nginx not run: reason  left alone
+    ```nginx not run: reason  not run
 """
 
 import re
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_PAGES = {ROOT / "STYLE.md"}  # its examples are pieces of code that stands elsewhere
+NOT_PAGES = {ROOT / "STYLE.md"}  # its examples are pieces of other code
 FOLDERS = ("docs", "bench", "examples")
 NOT_RUN = "not run:"
 FENCE = re.compile(r"^(`{3,})([^\s`]*) *([^\n`]*)\n(.*?)^\1 *$", re.DOTALL | re.MULTILINE)
@@ -25,7 +25,7 @@ NAVIGATION = "{toctree}"
 
 @dataclass(frozen=True)
 class Block:
-    """A fence of a page. `line` is where it begins."""
+    """A code block. `line` is the line of its first fence."""
 
     page: Path
     line: int
@@ -38,23 +38,23 @@ class Block:
 
     @property
     def reason(self) -> str | None:
-        """Why it is not run; None if it is."""
+        """Why the block is not run; None if it is run."""
         return self.info.removeprefix(NOT_RUN).strip() if self.info.startswith(NOT_RUN) else None
 
     @property
     def file(self) -> str:
-        """The name under which it is to be saved, if it is."""
+        """The name under which the block is saved; "" if it is not."""
         return self.info if self.reason is None else ""
 
 
 def pages() -> list[Path]:
-    """Every page, by its path."""
+    """Every page, sorted by path."""
     found = {page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")}
     return sorted((found | set(ROOT.glob("*.md"))) - NOT_PAGES)
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The blocks of a page in their order, navigation aside."""
+    """The blocks of a page in their order, without navigation."""
     text = page.read_text()
     for found in FENCE.finditer(text):
         _, language, info, code = found.groups()
@@ -63,5 +63,5 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def without_blocks(page: Path) -> str:
-    """What is left of a page's text for a reader of prose."""
+    """The text of a page without its blocks."""
     return FENCE.sub("", page.read_text())

@@ -1,7 +1,7 @@
-"""A page's shell: runs its blocks in order in one directory and compares what they print.
+"""Runs the blocks of a page in order in one directory, and compares their output.
 
-Only standard output is compared: the log is on standard error. The ports that pages name are those
-of a reader's machine, so they are changed to free ones here.
+Only standard output is compared; the log is on standard error. The ports of a page are replaced by
+free ones.
 """
 
 import os
@@ -18,13 +18,13 @@ from tests.docs.pages import ROOT, Block, blocks
 
 TIMEOUT_S = 240
 ANY = "…"
-NOT_OURS = {".git", ".venv", ".env", ".services", "dist", "site", "twelvefold.db"}
+NOT_LINKED = {".git", ".venv", ".env", ".services", "dist", "site", "twelvefold.db"}
 
 
 class PageShell:
-    """A directory with what a page's reader has, and nothing else of this machine's settings.
+    """A directory and an environment for a page, without this machine's settings.
 
-    `mysql_port` is where the reader's database is, if the page needs one.
+    `mysql_port` is the port of the database, if the page needs one.
     """
 
     def __init__(self, directory: Path, *, mysql_port: int = 3306) -> None:
@@ -43,14 +43,14 @@ class PageShell:
         }
 
     def with_program(self) -> "PageShell":
-        """The reader has installed Twelvefold."""
+        """Put the `twelvefold` command on the PATH."""
         self.environ["PATH"] = f"{Path(sys.executable).parent}:{self.environ['PATH']}"
         return self
 
     def with_checkout(self) -> "PageShell":
-        """The reader has the repository, initialised, as the working directory."""
+        """Make the initialised repository the working directory."""
         for path in ROOT.iterdir():
-            if path.name not in NOT_OURS and not path.name.startswith("twelvefold.db"):
+            if path.name not in NOT_LINKED and not path.name.startswith("twelvefold.db"):
                 (self.work / path.name).symlink_to(path)
         venv = self.work / ".venv"
         venv.mkdir()
@@ -59,7 +59,7 @@ class PageShell:
         return self
 
     def run(self, page: Path) -> None:
-        """Run every block of the page that is to be run. Raises AssertionError."""
+        """Run every block of the page that has no reason not to. Raises AssertionError."""
         steps = [block for block in blocks(page) if block.reason is None]
         script = self._kept / "page.sh"
         script.write_text("\n".join(self._lines(steps)))
@@ -71,14 +71,14 @@ class PageShell:
         lines = []
         for number, block in enumerate(steps):
             kept = self._kept / str(number)
-            kept.write_text(self._here(block.text))
+            kept.write_text(self._with_free_ports(block.text))
             if block.language == "sh":
                 lines += [f"exec >{kept}.out 2>{kept}.err", kept.read_text()]
             elif block.file:
                 lines.append(f"cp {kept} {block.file}")
         return lines
 
-    def _here(self, text: str) -> str:
+    def _with_free_ports(self, text: str) -> str:
         return re.sub(
             r"(?<=127\.0\.0\.1:)\d+", lambda port: self._ports.get(port[0], port[0]), text
         )
@@ -86,19 +86,19 @@ class PageShell:
     def _last(self, steps: Sequence[Block]) -> str:
         ran = [n for n in range(len(steps)) if (self._kept / f"{n}.out").exists()]
         kept = self._kept / str(ran[-1])
-        said = [kept.with_suffix(kind).read_text() for kind in (".out", ".err")]
-        return f"{steps[ran[-1]]}:\n{steps[ran[-1]].text}\n" + "\n".join(said)
+        output = [kept.with_suffix(kind).read_text() for kind in (".out", ".err")]
+        return f"{steps[ran[-1]]}:\n{steps[ran[-1]].text}\n" + "\n".join(output)
 
     def _compare(self, steps: Sequence[Block]) -> None:
         for number, block in enumerate(steps):
             if block.language == "text" and not block.file:
                 printed = (self._kept / f"{number - 1}.out").read_text()
-                shown = self._here(block.text)
+                shown = self._with_free_ports(block.text)
                 assert matches(shown, printed), f"{block}\nshown:\n{shown}\nprinted:\n{printed}"
 
 
 def matches(shown: str, printed: str) -> bool:
-    """Whether it was printed as shown; … stands for anything in a line, or for any lines."""
+    """Whether the output matches; … matches any text in a line, or any lines."""
     lines = [
         r"(?:.*\n)*?" if line.strip() == ANY else ".*?".join(map(re.escape, line.split(ANY))) + "\n"
         for line in stripped(shown)
@@ -119,14 +119,18 @@ def free_port() -> int:
 
 
 def run_script(
-    script: Path, work: Path, environ: Mapping[str, str], timeout_s: float, said: Path | None = None
+    script: Path,
+    work: Path,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    output: Path | None = None,
 ) -> int:
-    """Run it up to its first failure, in a session that ends with it; returns the exit status.
+    """Run a script up to its first failure, in its own session; return the exit status.
 
-    What it prints goes to the file `said`, if one is given, else to where ours goes.
+    Its output goes to the file `output`, if given, else to this process's output.
     """
     with ExitStack() as files:
-        out = files.enter_context(said.open("wb")) if said else None
+        out = files.enter_context(output.open("wb")) if output else None
         process = subprocess.Popen(
             ["bash", "-eo", "pipefail", script],
             cwd=work,
@@ -139,7 +143,7 @@ def run_script(
         try:
             return process.wait(timeout_s)
         finally:
-            # What it has left behind; the session is its alone.
+            # The session has only processes that the script started.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

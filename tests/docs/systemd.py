@@ -1,11 +1,11 @@
-"""What the page on deploying asks of systemd, done without it: no init system runs in tests.
+"""Replaces systemd in the test of the page on deployment: no init system runs in tests.
 
     systemd.py systemctl daemon-reload | systemctl start UNIT… | systemctl enable --now UNIT…
     systemd.py systemd-run [OPTIONS] COMMAND…
     systemd.py journalctl -u UNIT -o cat
 
-Of the caller's environment a process has PATH and, for a port that is
-free, PORT; the rest is what its unit's EnvironmentFile says.
+A process gets PATH and PORT (a free port) from the caller's environment, and the rest from its
+unit's EnvironmentFile.
 """
 
 import configparser
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 AT = Path(os.environ["AT"])
-"""What stands for the root of the file system."""
+"""The directory that replaces the root of the file system."""
 UNITS = AT / "etc/systemd/system"
 
 
@@ -28,17 +28,17 @@ def environ(file: Path) -> dict[str, str]:
 def start(unit: str) -> None:
     read = configparser.ConfigParser(strict=False, interpolation=None)
     read.read(UNITS / f"{unit}.service")
-    told = read["Service"]
-    env = environ(AT / told["EnvironmentFile"].lstrip("/"))
-    command = [f"{AT}{told['ExecStart'].split()[0]}", *told["ExecStart"].split()[1:]]
+    service = read["Service"]
+    env = environ(AT / service["EnvironmentFile"].lstrip("/"))
+    command = [f"{AT}{service['ExecStart'].split()[0]}", *service["ExecStart"].split()[1:]]
     with (UNITS / f"{unit}.log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    if told["Type"] == "oneshot" and process.wait() != 0:
+    if service["Type"] == "oneshot" and process.wait() != 0:
         sys.exit((UNITS / f"{unit}.log").read_text())
 
 
-def main(*asked: str) -> None:
-    match asked:
+def main(*arguments: str) -> None:
+    match arguments:
         case "systemctl", "daemon-reload":
             pass
         case ("systemctl", "start", *units) | ("systemctl", "enable", "--now", *units):
@@ -50,7 +50,7 @@ def main(*asked: str) -> None:
             file, *command = " ".join(words).partition("EnvironmentFile=")[2].split()
             subprocess.run(command, env=environ(Path(file)), check=True)
         case _:
-            sys.exit(f"this stand-in knows no: {' '.join(asked)}")
+            sys.exit(f"not supported here: {' '.join(arguments)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The page on deploying to a plain machine, line by line, below a directory of its own.
+"""The page on deployment to a plain machine, line by line, in a temporary directory.
 
-The wheel, the lock, the units and the database are real; systemd is `tests/docs/systemd.py`.
+The wheel, the lock, the units and the database are real. `tests/docs/systemd.py` replaces systemd.
 """
 
 import os
@@ -18,9 +18,9 @@ from tests.docs.test_running import log_in_as_administrator, pip_settings, progr
 from tests.servers import PrivateMariaDB
 
 PAGE = ROOT / "docs" / "howto" / "deploy.md"
-OURS = "tests/docs/test_deploying.py does it"
+RUN_HERE = "tests/docs/test_deploying.py does it"
 SECRET = "hush"
-STANDS_IN = ROOT / "tests" / "docs" / "systemd.py"
+SYSTEMD = ROOT / "tests" / "docs" / "systemd.py"
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
 
 
@@ -35,7 +35,7 @@ class Machine:
         log_in_as_administrator(home, server)
         path = programs(at / "bin")
         for name in ("systemctl", "systemd-run", "journalctl"):
-            (path / name).write_text(f"#!/bin/sh\nexec python3 '{STANDS_IN}' {name} \"$@\"\n")
+            (path / name).write_text(f"#!/bin/sh\nexec python3 '{SYSTEMD}' {name} \"$@\"\n")
             (path / name).chmod(0o755)
         self._environ = {
             **pip_settings(),
@@ -46,16 +46,16 @@ class Machine:
         }
 
     def run(self) -> str:
-        """Do what the page says, and return what was printed. Raises AssertionError."""
-        script, told = self.work / "page.sh", self.work / "told"
+        """Run the page's blocks and return their output. Raises AssertionError."""
+        script, output = self.work / "page.sh", self.work / "output"
         script.write_text("\n".join(["set -x", *self._steps()]))
-        status = run_script(script, self.work, self._environ, 300, told)
-        assert status == 0, told.read_text()
-        return told.read_text()
+        status = run_script(script, self.work, self._environ, 300, output)
+        assert status == 0, output.read_text()
+        return output.read_text()
 
     def _steps(self) -> Iterator[str]:
         for number, block in enumerate(blocks(PAGE)):
-            if block.reason != OURS:
+            if block.reason != RUN_HERE:
                 continue
             kept = self.work / f"block{number}"
             kept.write_text(self._here(block))
@@ -76,7 +76,7 @@ class Machine:
         return re.sub(r"\btwelvefold\b", "desk", text).replace("…", SECRET)
 
 
-def test_a_release_is_installed_configured_and_started_as_the_page_says(tmp_path: Path) -> None:
+def test_the_page_installs_configures_and_starts_a_release(tmp_path: Path) -> None:
     with PrivateMariaDB(tmp_path / "mariadb") as server:
         machine = Machine(tmp_path / "machine", server)
         build = ["-m", "uv", "build", "--quiet", "--no-build-isolation"]
@@ -85,8 +85,8 @@ def test_a_release_is_installed_configured_and_started_as_the_page_says(tmp_path
             check=True,
         )
 
-        told = machine.run()
+        output = machine.run()
 
-    assert re.search(r"^tw_[\w-]{20,}$", told, re.MULTILINE)
-    assert '"status":"ready"' in told
-    assert '"event": "web_ready"' in told
+    assert re.search(r"^tw_[\w-]{20,}$", output, re.MULTILINE)
+    assert '"status":"ready"' in output
+    assert '"event": "web_ready"' in output

@@ -1,4 +1,4 @@
-"""What the pages say is so, as far as it takes no server: links, Python, JSON, the reference.
+"""Links, Python, JSON and the generated reference of every page; these tests need no server.
 
 `test_running.py` runs their commands.
 """
@@ -6,6 +6,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +34,11 @@ NOT_RUN = {
     "docs/twelve-factors.md": 1,
     "examples/retail/README.md": 2,
 }
-"""How many blocks of a page are not run, each for the reason behind its fence.
+"""The number of blocks of a page that are not run, each for the reason behind its fence.
 
-Pages that are written from the code are left out: what they quote, the tests of that code hold.
+Generated pages are left out: the tests of the code cover what they quote.
 """
-WRITTEN = [REFERENCE / name for name in PAGES]
+GENERATED = [REFERENCE / name for name in PAGES]
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -63,23 +64,23 @@ def test_every_fence_is_closed_and_begins_its_line(page: Path) -> None:
 
 
 @each_page
-def test_every_block_is_run_compared_or_left_alone_for_a_reason(page: Path) -> None:
+def test_every_block_is_run_or_compared_or_has_a_reason(page: Path) -> None:
     assert [str(block) for block in blocks(page) if not has_a_way(block)] == []
 
 
-def test_the_blocks_that_nobody_runs_are_these() -> None:
+def test_the_number_of_blocks_that_are_not_run_is_known() -> None:
     left = Counter(
         str(block.page.relative_to(ROOT))
         for page in pages()
         for block in blocks(page)
-        if block.reason is not None and page not in WRITTEN
+        if block.reason is not None and page not in GENERATED
     )
 
     assert left == NOT_RUN
 
 
 @each_page
-def test_what_is_shown_as_printed_follows_its_command(page: Path) -> None:
+def test_output_follows_its_command(page: Path) -> None:
     run = [block for block in blocks(page) if block.reason is None]
     before = dict(zip(map(str, run[1:]), run, strict=False))
 
@@ -103,17 +104,27 @@ def test_every_json_block_is_json(page: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_reference_says_what_the_code_says(name: str) -> None:
+def test_the_reference_is_up_to_date(name: str) -> None:
     assert (REFERENCE / name).read_text() == PAGES[name](), "run `make reference`"
 
 
-def test_what_was_printed_is_compared_line_by_line_but_for_the_dots() -> None:
+def test_output_is_compared_line_by_line_except_for_ellipses() -> None:
     shown = "run: resp_…\n…\nover\n"
 
     assert matches(shown, "run: resp_01\nover\n")
     assert matches(shown, "run: resp_01\none\ntwo\nover\n")
     assert not matches(shown, "run: resp_01\nover\nmore\n")
     assert not matches(shown, "run: 01\nover\n")
+
+
+@pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md"])
+def test_the_layers_of_a_page_are_those_of_the_import_contract(page: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+
+    words = " ".join((ROOT / page).read_text().split())
+
+    assert " → ".join(f"`{layer}`" for layer in layers) in words
 
 
 async def test_a_full_course_of_the_gates_example_can_be_tried_again() -> None:
@@ -128,7 +139,7 @@ async def test_a_full_course_of_the_gates_example_can_be_tried_again() -> None:
         await page["enrol"](Full(), Principal("ann"), "DB-101")
 
 
-def test_the_readme_shows_the_workflow_that_the_examples_have() -> None:
+def test_the_workflow_of_the_readme_is_that_of_the_examples() -> None:
     shown = python_of("README.md")
     kept = (ROOT / "examples" / "shopping.py").read_text()
 
@@ -149,17 +160,17 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of a page's headings, as a forge and the site make them."""
+    """The anchors of a page's headings, as a forge and the site generate them."""
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
         for heading in HEADING.findall(without_blocks(page))
     }
 
 
-def python_of(page: str, says: str = "") -> str:
-    """The one Python block of a page that says so."""
+def python_of(page: str, containing: str = "") -> str:
+    """The one Python block of a page that contains this text."""
     python = [block for block in blocks(ROOT / page) if block.language == "python"]
-    (block,) = [block for block in python if says in block.text]
+    (block,) = [block for block in python if containing in block.text]
     return block.text
 
 

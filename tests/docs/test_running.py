@@ -1,8 +1,7 @@
-"""The commands of every page, run in their order as a reader would; `make docs` has these.
+"""Runs the commands of every page in their order; `make docs` includes these tests.
 
-A page of docs/ is read by somebody who has installed Twelvefold and stands in an empty directory,
-the others by somebody who stands in the repository. The tutorial's reader has nothing but Python
-and a MySQL.
+The commands of a page in docs/ run in an empty directory, with Twelvefold installed. Those of other
+pages run in the repository. Those of the tutorial need only Python and a MySQL server.
 """
 
 import os
@@ -21,7 +20,7 @@ from tests.servers.mariadb import USER, PrivateMariaDB
 
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
-OF_THE_NETWORK = re.compile(r"(?i)PIP_|SSL_CERT_|REQUESTS_CA_|.*_PROXY$")
+NETWORK_VARIABLES = re.compile(r"(?i)PIP_|SSL_CERT_|REQUESTS_CA_|.*_PROXY$")
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
 
 
@@ -44,7 +43,7 @@ def mysql(tmp_path: Path) -> Iterator[PrivateMariaDB]:
     [page for page in with_commands() if page != TUTORIAL],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
-def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_succeed_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
     shell = PageShell(tmp_path / "reader").with_program()
     if not page.is_relative_to(DOCS):
         shell.with_checkout()
@@ -52,7 +51,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
     shell.run(page)
 
 
-def test_the_tutorial_leads_from_an_empty_directory_to_a_run_that_went_on(
+def test_the_tutorial_leads_from_an_empty_directory_to_a_resumed_run(
     tmp_path: Path, mysql: PrivateMariaDB
 ) -> None:
     shell = PageShell(tmp_path / "reader", mysql_port=mysql.port)
@@ -64,7 +63,7 @@ def test_the_tutorial_leads_from_an_empty_directory_to_a_run_that_went_on(
 
 
 def registry_with_the_wheel(directory: Path) -> dict[str, str]:
-    """Settings of pip: our wheel is to be had, and of all else the versions of the lock."""
+    """Settings of pip: it finds our wheel, and the locked versions of all other packages."""
     build = ["-m", "uv", "build", "--quiet", "--wheel", "--no-build-isolation"]
     subprocess.run(
         [sys.executable, *build, "--python", sys.executable, "--out-dir", directory, ROOT],
@@ -77,10 +76,10 @@ def registry_with_the_wheel(directory: Path) -> dict[str, str]:
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip needs to know of this machine, with its cache of downloads."""
+    """The settings that pip needs on this machine, with its cache of downloads."""
     cache = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True)
     return {
-        **{name: value for name, value in os.environ.items() if OF_THE_NETWORK.match(name)},
+        **{name: value for name, value in os.environ.items() if NETWORK_VARIABLES.match(name)},
         "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
         "PIP_CACHE_DIR": cache.strip(),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -89,7 +88,7 @@ def pip_settings() -> dict[str, str]:
 
 
 def programs(directory: Path) -> Path:
-    """The reader's programs: the Python of these tests, and MariaDB's client by its older name."""
+    """A directory with the Python of these tests, and MariaDB's client by its older name."""
     client = shutil.which("mysql") or shutil.which("mariadb")
     assert client, "the tutorial needs a mysql client: install mariadb-client-core"
     directory.mkdir()
@@ -99,7 +98,7 @@ def programs(directory: Path) -> Path:
 
 
 def log_in_as_administrator(home: Path, server: PrivateMariaDB) -> None:
-    """What the reader's `mysql` reads, so that it asks for no password."""
+    """Write the file that `mysql` reads, so that it needs no password prompt."""
     _, _, password = server.url.partition(f"{USER}:")
     (home / ".my.cnf").write_text(
         f"[client]\nhost=127.0.0.1\nport={server.port}\nuser={USER}\n"

@@ -20,7 +20,8 @@ def test_each_message_is_one_that_the_code_has(message: str) -> None:
     pattern = re.compile(".*".join(map(re.escape, message.split("…"))), re.DOTALL)
 
     assert len(message.replace("…", "").strip()) >= MINIMUM_LENGTH
-    assert any(pattern.search(text) for text in texts_of_the_code())
+    found = any(pattern.search(text) for text in texts_of_the_code())
+    assert found, f"no text in src/ matches {message!r}: update docs/troubleshooting.md"
 
 
 def test_each_code_and_log_event_is_one_that_the_code_has() -> None:

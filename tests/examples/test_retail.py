@@ -1,4 +1,4 @@
-"""The retail shop's tools where no recording goes: rare texts, numbers, and two callers at once."""
+"""The retail shop's tools beyond the recordings: rare texts, numbers and concurrency."""
 
 import asyncio
 import json
@@ -38,12 +38,12 @@ async def shop(request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
 
 
 class Undo(Exception):
-    """Leaves a transaction without a commit."""
+    """Ends a transaction without a commit."""
 
 
 @asynccontextmanager
-async def undone(shop: Shop) -> AsyncIterator[Transaction]:
-    """A transaction of which nothing stays."""
+async def rolled_back(shop: Shop) -> AsyncIterator[Transaction]:
+    """Provide a transaction that is rolled back."""
     try:
         async with shop.store.write() as tx:
             yield tx
@@ -53,7 +53,7 @@ async def undone(shop: Shop) -> AsyncIterator[Transaction]:
 
 
 async def call(db: ReadOnly, name: str, *values: Any) -> str:
-    """What the model would read; the values are the tool's parameters in their order."""
+    """Call a tool with positional values and return its text for the model."""
     try:
         return str(await workflow.by_name[name](db, *values))
     except ToolRefused as refusal:
@@ -61,7 +61,7 @@ async def call(db: ReadOnly, name: str, *values: Any) -> str:
 
 
 async def call_and_commit(shop: Shop, name: str, *values: Any) -> str:
-    """The same in a transaction of its own, as the engine does it."""
+    """Call a tool in its own transaction, as the engine does."""
     try:
         async with shop.store.write() as tx:
             return str(await workflow.by_name[name](tx, *values))
@@ -70,7 +70,7 @@ async def call_and_commit(shop: Shop, name: str, *values: Any) -> str:
 
 
 def order_where(shop: Shop, fits: Callable[[Document, Document], bool]) -> Document:
-    """The first order as shipped that fits; the condition is given its user, too."""
+    """Return the first order of the data set for which `fits(order, user)` is true."""
     records = {(one["table"], one["id"]): one["record"] for one in shop.initial.documents}
     orders = (record for (table, _), record in records.items() if table == "orders")
     found: Document = next(one for one in orders if fits(one, records["users", one["user_id"]]))
@@ -86,7 +86,7 @@ def delivered_order(shop: Shop) -> Document:
 
 
 def is_paid_by_gift_card(order: Document, user: Document) -> bool:
-    """Pending, paid by one of several methods of the user, and that is a gift card."""
+    """Return whether a pending order was paid by gift card and the user has other methods."""
     payments = order["payment_history"]
     return (
         order["status"] == "pending"
@@ -96,7 +96,7 @@ def is_paid_by_gift_card(order: Document, user: Document) -> bool:
 
 
 def has_unused_gift_card(order: Document, user: Document) -> bool:
-    """Pending, paid by something else, while the user has a gift card."""
+    """Return whether a pending order was paid otherwise and the user has a gift card."""
     return (
         order["status"] == "pending"
         and not is_paid_by_gift_card(order, user)
@@ -120,11 +120,11 @@ def paid_with(order: Document) -> str:
     return method
 
 
-async def test_an_amount_is_kept_to_its_last_bit(shop: Shop) -> None:
+async def test_an_amount_is_stored_exactly(shop: Shop) -> None:
     amount = 23.390000000000015
     order = pending_order(shop)
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         await tx.execute("update payment_history set amount = :amount", amount=amount)
         read = await order_document(tx, order["order_id"])
 
@@ -135,7 +135,7 @@ async def test_an_amount_is_kept_to_its_last_bit(shop: Shop) -> None:
 # Documents
 
 
-async def test_every_document_comes_back_as_it_was_shipped(shop: Shop) -> None:
+async def test_every_document_is_returned_unchanged(shop: Shop) -> None:
     read = {"users": user_document, "products": product_document, "orders": order_document}
 
     async with shop.store.read() as db:
@@ -167,15 +167,15 @@ async def test_users_are_found_by_mail_and_name_in_any_case(shop: Shop) -> None:
     assert (padded, elsewhere) == ("Error: user not found", "Error: user not found")
 
 
-async def test_an_address_may_hold_any_text(shop: Shop) -> None:
+async def test_an_address_may_contain_any_text(shop: Shop) -> None:
     order_id = pending_order(shop)["order_id"]
     address = ["1 'Main' \"St\"", "", "Zürich \\ %s :x", "🏔" * 300, "\u0000", "8001 "]
 
-    async with undone(shop) as tx:
-        told = json.loads(await call(tx, "modify_pending_order_address", order_id, *address))
+    async with rolled_back(shop) as tx:
+        result = json.loads(await call(tx, "modify_pending_order_address", order_id, *address))
 
     keys = ["address1", "address2", "city", "state", "country", "zip"]
-    assert list(told["address"].items()) == list(zip(keys, address, strict=True))
+    assert list(result["address"].items()) == list(zip(keys, address, strict=True))
 
 
 async def test_documents_can_be_seeded_from_a_file(shop: Shop) -> None:
@@ -190,20 +190,20 @@ async def test_documents_can_be_seeded_from_a_file(shop: Shop) -> None:
         {"table": "orders", "id": "#1", "record": {**order, "order_id": "#1", "user_id": "twin"}},
     ]
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         assert await seed(tx, records) == 2
         assert await order_document(tx, "#1") == records[1]["record"]
 
 
-async def test_what_is_there_is_not_seeded_again(shop: Shop) -> None:
-    async with undone(shop) as tx:
+async def test_existing_documents_are_not_seeded_again(shop: Shop) -> None:
+    async with rolled_back(shop) as tx:
         assert await seed(tx) == 0
 
 
-async def test_an_order_whose_user_is_not_there_is_not_seeded(shop: Shop) -> None:
+async def test_an_order_without_its_user_is_not_seeded(shop: Shop) -> None:
     order = delivered_order(shop)
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         with pytest.raises(ValueError, match="comes before its user"):
             await seed(tx, [{"table": "orders", "id": order["order_id"], "record": order}])
 
@@ -211,22 +211,22 @@ async def test_an_order_whose_user_is_not_there_is_not_seeded(shop: Shop) -> Non
 # Cancelling
 
 
-async def test_the_reason_is_looked_at_after_the_order(shop: Shop) -> None:
+async def test_the_reason_is_checked_after_the_order(shop: Shop) -> None:
     pending, delivered = pending_order(shop)["order_id"], delivered_order(shop)["order_id"]
 
-    told = [
+    result = [
         await call_and_commit(shop, "cancel_pending_order", order_id, "changed my mind")
         for order_id in ("#W0", delivered, pending)
     ]
 
-    assert told == [
+    assert result == [
         "Error: order not found",
         "Error: non-pending order cannot be cancelled",
         "Error: invalid reason",
     ]
 
 
-async def test_a_refused_call_leaves_nothing_behind(shop: Shop) -> None:
+async def test_a_refused_call_writes_nothing(shop: Shop) -> None:
     order = pending_order(shop)
 
     await call_and_commit(shop, "cancel_pending_order", order["order_id"], "no idea")
@@ -242,14 +242,14 @@ async def test_cancelling_after_a_change_of_payment_refunds_every_entry(shop: Sh
     other = next(method for method in methods if method != card["id"])
     amount = order["payment_history"][0]["amount"]
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         await call(tx, "modify_pending_order_payment", order["order_id"], other)
         again = await call(tx, "modify_pending_order_payment", order["order_id"], card["id"])
-        told = await call(tx, "cancel_pending_order", order["order_id"], "no longer needed")
+        result = await call(tx, "cancel_pending_order", order["order_id"], "no longer needed")
         user = await user_document(tx, user_id)
 
     assert again == "Error: there should be exactly one payment for a pending order"
-    history = [tuple(entry.values()) for entry in json.loads(told)["payment_history"]]
+    history = [tuple(entry.values()) for entry in json.loads(result)["payment_history"]]
     assert history == [
         ("payment", amount, card["id"]),
         ("payment", amount, other),
@@ -268,19 +268,19 @@ async def test_cancelling_after_a_change_of_payment_refunds_every_entry(shop: Sh
 # Items
 
 
-async def test_a_gift_card_with_too_little_pays_no_new_item(shop: Shop) -> None:
+async def test_a_gift_card_with_a_low_balance_is_refused(shop: Shop) -> None:
     order = order_where(shop, has_unused_gift_card)
     card, line = gift_card_of(shop, order), order["items"][0]
     variants = document(shop, "products", line["product_id"])["variants"].values()
     item_id = next(one["item_id"] for one in variants if one["item_id"] != line["item_id"])
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         await tx.execute(
             "update variants set price = :price, available = true where item_id = :item_id",
             price=line["price"] + card["balance"] + 0.01,
             item_id=item_id,
         )
-        told = await call(
+        result = await call(
             tx,
             "modify_pending_order_items",
             order["order_id"],
@@ -289,47 +289,47 @@ async def test_a_gift_card_with_too_little_pays_no_new_item(shop: Shop) -> None:
             card["id"],
         )
 
-    assert told == "Error: insufficient gift card balance to pay for the new item"
+    assert result == "Error: insufficient gift card balance to pay for the new item"
 
 
-async def test_modifying_no_items_refunds_a_whole_zero(shop: Shop) -> None:
+async def test_modifying_no_items_refunds_an_integer_zero(shop: Shop) -> None:
     order = order_where(shop, has_unused_gift_card)
     card = gift_card_of(shop, order)
 
-    async with undone(shop) as tx:
-        told = await call(tx, "modify_pending_order_items", order["order_id"], [], [], card["id"])
+    async with rolled_back(shop) as tx:
+        result = await call(tx, "modify_pending_order_items", order["order_id"], [], [], card["id"])
         user = await call(tx, "get_user_details", order["user_id"])
 
-    assert '"transaction_type": "refund", "amount": 0, "payment' in told
-    assert json.loads(told)["status"] == "pending (item modified)"
+    assert '"transaction_type": "refund", "amount": 0, "payment' in result
+    assert json.loads(result)["status"] == "pending (item modified)"
     assert f'"balance": {card["balance"]}, ' in user
 
 
-async def test_a_balance_that_was_added_to_is_no_longer_whole(shop: Shop) -> None:
+async def test_a_changed_balance_is_a_float(shop: Shop) -> None:
     order = order_where(shop, has_unused_gift_card)
     card, line = gift_card_of(shop, order), order["items"][0]
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         await tx.execute(
             "update variants set available = true where item_id = :item_id", item_id=line["item_id"]
         )
         items = [line["item_id"]]
-        told = await call(
+        result = await call(
             tx, "modify_pending_order_items", order["order_id"], items, items, card["id"]
         )
         user = await call(tx, "get_user_details", order["user_id"])
 
-    assert '"transaction_type": "refund", "amount": 0.0, "payment' in told
+    assert '"transaction_type": "refund", "amount": 0.0, "payment' in result
     assert f'"balance": {card["balance"]}.0, ' in user
 
 
-async def test_returning_and_exchanging_no_items_are_requests_all_the_same(shop: Shop) -> None:
+async def test_returning_and_exchanging_no_items_is_allowed(shop: Shop) -> None:
     order = delivered_order(shop)
     order_id, method = order["order_id"], paid_with(order)
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         returned = json.loads(await call(tx, "return_delivered_order_items", order_id, [], method))
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         exchanged = await call(tx, "exchange_delivered_order_items", order_id, [], [], method)
 
     assert list(returned.items())[-2:] == [
@@ -342,14 +342,14 @@ async def test_returning_and_exchanging_no_items_are_requests_all_the_same(shop:
     )
 
 
-async def test_a_pair_finds_the_lines_as_earlier_pairs_have_left_them(shop: Shop) -> None:
+async def test_each_pair_sees_the_changes_of_earlier_pairs(shop: Shop) -> None:
     order = pending_order(shop)
     first, method = order["items"][0], paid_with(order)
     variants = document(shop, "products", first["product_id"])["variants"]
     second, third = [item_id for item_id in variants if item_id != first["item_id"]][:2]
     twice = [first["item_id"], first["item_id"]]
 
-    async with undone(shop) as tx:
+    async with rolled_back(shop) as tx:
         await tx.execute("update variants set available = true")
         await tx.execute(
             "update order_items set item_id = :item_id, product_id = :product_id"
@@ -358,14 +358,14 @@ async def test_a_pair_finds_the_lines_as_earlier_pairs_have_left_them(shop: Shop
             product_id=first["product_id"],
             order_id=order["order_id"],
         )
-        told = await call(
+        result = await call(
             tx, "modify_pending_order_items", order["order_id"], twice, [second, third], method
         )
         thrice = await call(
             tx, "modify_pending_order_items", order["order_id"], [*twice, twice[0]], [], method
         )
 
-    lines = json.loads(told)["items"]
+    lines = json.loads(result)["items"]
     assert [line["item_id"] for line in lines[:2]] == [second, third]
     assert [line["options"] for line in lines[:2]] == [
         variants[second]["options"],
@@ -374,31 +374,31 @@ async def test_a_pair_finds_the_lines_as_earlier_pairs_have_left_them(shop: Shop
     assert thrice == "Error: non-pending order cannot be modified"
 
 
-# Two callers at once
+# Concurrency
 
 
-async def test_of_two_calls_at_once_only_one_cancels_the_order(shop: Shop) -> None:
+async def test_one_of_two_concurrent_calls_cancels_the_order(shop: Shop) -> None:
     order = order_where(shop, is_paid_by_gift_card)
     keys = [("orders", order["order_id"]), ("users", order["user_id"])]
 
-    told = await asyncio.gather(
+    result = await asyncio.gather(
         *(
             call_and_commit(shop, "cancel_pending_order", order["order_id"], "ordered by mistake")
             for _ in range(2)
         )
     )
 
-    assert sorted(told)[0] == "Error: non-pending order cannot be cancelled"
-    assert len(json.loads(sorted(told)[1])["payment_history"]) == 2
+    assert sorted(result)[0] == "Error: non-pending order cannot be cancelled"
+    assert len(json.loads(sorted(result)[1])["payment_history"]) == 2
     assert await shop.put_back(await shop.changed(keys))
 
 
-async def test_two_refunds_at_once_are_both_on_the_card(shop: Shop) -> None:
+async def test_two_concurrent_refunds_are_both_added_to_the_card(shop: Shop) -> None:
     def has_a_twin(order: Document, user: Document) -> bool:
         return is_paid_by_gift_card(order, user) and len(twins(order)) > 1
 
     def twins(order: Document) -> list[Document]:
-        """The orders that were paid with the same card."""
+        """Return the orders that were paid with the same card."""
         orders = (one["record"] for one in shop.initial.documents if one["table"] == "orders")
         return [
             one

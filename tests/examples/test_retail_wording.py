@@ -1,4 +1,4 @@
-"""What the model reads of the retail shop: its tools, its mistakes, its sums."""
+"""The texts of the retail shop for the model: tools, errors and calculations."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_the_tools_are_those_of_the_benchmark() -> None:
     ours = []
     for tool in workflow.tools:
         parameters = {k: v for k, v in tool.spec.parameters.items() if k != "additionalProperties"}
-        # Our docstrings are wrapped.
+        # The docstrings are wrapped.
         description = " ".join(tool.description.split())
         ours.append({"name": tool.name, "description": description, "parameters": parameters})
 
@@ -61,16 +61,14 @@ def test_the_tools_are_those_of_the_benchmark() -> None:
         ("think", "[]", "Error: arguments: Input should be an object"),
     ],
 )
-def test_a_call_that_never_reaches_its_tool_is_worded_as_python_words_it(
-    tool: str, arguments: str, text: str
-) -> None:
+def test_an_invalid_call_has_pythons_error_text(tool: str, arguments: str, text: str) -> None:
     bad = validate_call(Thread(), workflow, Call(CallId("1.0"), tool, arguments, "call_1"))
 
     assert isinstance(bad, RejectedCall)
     assert workflow.explain(bad) == text
 
 
-def test_arguments_that_are_no_json_are_told_so() -> None:
+def test_invalid_json_arguments_are_reported() -> None:
     bad = validate_call(Thread(), workflow, Call(CallId("1.0"), "think", "{thought", "call_1"))
 
     assert isinstance(bad, RejectedCall)
@@ -89,7 +87,7 @@ def test_arguments_that_are_no_json_are_told_so() -> None:
         ("2**-1", "0.5"),
     ],
 )
-def test_a_sum_is_what_python_makes_it(expression: str, value: str) -> None:
+def test_an_expression_has_pythons_value(expression: str, value: str) -> None:
     assert str(calculate(expression)) == value
 
 
@@ -109,7 +107,7 @@ def test_a_sum_is_what_python_makes_it(expression: str, value: str) -> None:
         ("1" * 1001, "expression is longer than 1000 characters"),
     ],
 )
-def test_what_has_no_value_is_refused_in_python_s_words(expression: str, why: str) -> None:
+def test_an_expression_without_a_value_has_pythons_error_text(expression: str, why: str) -> None:
     with pytest.raises(CannotCalculate) as refused:
         calculate(expression)
 

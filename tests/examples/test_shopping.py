@@ -1,4 +1,4 @@
-"""The README's workflow, run as the README says, by the command on the embedded database."""
+"""The README's workflow, run by the command line on the embedded database."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def twelvefold(directory: Path, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True)
 
 
-def test_the_workflow_of_the_readme_writes_and_reads_its_table(tmp_path: Path) -> None:
+def test_the_readmes_workflow_writes_and_reads_its_table(tmp_path: Path) -> None:
     added = twelvefold(tmp_path, "run", "Put milk on the list", "--json")
     again = twelvefold(tmp_path, "run", "Put milk on the list")
     shown = twelvefold(tmp_path, "run", "Show what is on the list")

@@ -80,6 +80,7 @@ class Waiter:
 _LOCKS = re.compile(
     r"\s*(?:UPDATE (?P<updated>threads|runs|outbox)\b"
     r"|INSERT INTO (?P<inserted>threads|runs)\b[^)]*\)\s*VALUES"
+    r"|DELETE FROM (?P<deleted>runs)\b"
     r"|(?:INSERT INTO|DELETE FROM) (?P<request>idempotency_keys)\b)"
 )
 
@@ -132,7 +133,7 @@ class SimulatedServer:
         if session.is_closed:
             done(server_error(*LOST))
             return
-        keys = () if session.reads else _keys_of(statement, values)
+        keys = () if session.reads else self._keys_of(statement, values)
         held = [key for key in keys if self._holders.get(key, session) is not session]
         if held and "/*lock: wait*/" not in statement and "/*lock: skip*/" in statement:
             skipped = {name for _, name in held}
@@ -154,6 +155,26 @@ class SimulatedServer:
             self._holders[key] = session
         session._locks.update(keys)
         return self._tried(session, work, statement, values)
+
+    def _keys_of(self, statement: str, values: Any) -> Sequence[Key]:
+        """The rows that a statement locks, by what its parameters say."""
+        lock = _lock_of(statement)
+        if lock is None or not isinstance(values, dict):
+            return ()
+        kind, name = lock
+        if name in values:
+            return ((kind, str(values[name])),)
+        return [(kind, thread) for thread in self._threads_between(values)]
+
+    def _threads_between(self, values: dict[str, Any]) -> list[str]:
+        """The committed threads in the ranges that parameters `first0`, `last0` and so on give."""
+        found = []
+        for number in range(sum(name.startswith("first") for name in values)):
+            first = values[f"first{number}"]
+            last = values.get(f"last{number}", first)
+            between = "SELECT id FROM threads WHERE id BETWEEN ? AND ?"
+            found += [str(thread) for (thread,) in self.look(between, first, last)]
+        return found
 
     def commit(self, session: Session, done: Done) -> None:
         if session.is_closed:
@@ -303,17 +324,6 @@ class SimulatedServer:
 
 class _Deadlock(Exception):
     """What a transaction has read or written is not as it was."""
-
-
-def _keys_of(statement: str, values: Any) -> Sequence[Key]:
-    """The rows that a statement locks, by what its parameters say."""
-    lock = _lock_of(statement)
-    if lock is None or not isinstance(values, dict):
-        return ()
-    kind, name = lock
-    if name in values:
-        return ((kind, str(values[name])),)
-    return [(kind, str(value)) for one, value in values.items() if one.startswith(f"{name}s")]
 
 
 def _without(answer: Answer | BaseException, skipped: set[str]) -> Answer | BaseException:

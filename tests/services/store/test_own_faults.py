@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
@@ -77,6 +78,17 @@ async def store(server: str) -> AsyncIterator[Store]:
     await store.close()
 
 
+@pytest.fixture
+def user(server: str) -> Iterator[str]:
+    """A name for an account, which is dropped also when the test fails.
+
+    It differs each time: several test runs may share the server.
+    """
+    name = f"user_{secrets.token_hex(6)}"
+    yield name
+    asyncio.run(on_server(server, f"DROP USER IF EXISTS {name}@'%'"))
+
+
 @pytest.mark.parametrize("statement", OWN)
 async def test_a_wrong_statement_is_the_tool_s_and_the_transaction_goes_on(
     store: Store, request: pytest.FixtureRequest, statement: str
@@ -99,58 +111,56 @@ async def test_a_wrong_statement_is_the_tool_s_and_the_transaction_goes_on(
 
 
 async def test_a_user_without_a_privilege_is_the_operator_s_to_mend(
-    store: Store, server: str
+    store: Store, server: str, user: str
 ) -> None:
-    url, database = as_user(server, "clerk"), urlsplit(server).path[1:]
+    url, database = as_user(server, user), urlsplit(server).path[1:]
     await on_server(
         server,
-        "CREATE USER clerk@'%' IDENTIFIED BY 'clerk-Secret-1'",
+        f"CREATE USER {user}@'%' IDENTIFIED BY '{user}-Secret-1'",
         *(
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.{table} TO clerk@'%'"
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.{table} TO {user}@'%'"
             for table in ("threads", "runs", "events")
         ),
     )
     lease, theirs = await leased(store), await open_store(url, pool_size=1)
 
-    with pytest.raises(StoreFailed, match="denied to user 'clerk'"):
+    with pytest.raises(StoreFailed, match=f"denied to user '{user}'"):
         async with theirs.append(Append(lease, 1, 1)) as tx:
             await tx.fetch_all("SELECT * FROM goods")
 
     await theirs.close()
-    await on_server(server, "DROP USER clerk@'%'")
 
 
 async def test_an_account_with_all_its_connections_in_use_is_waited_for(
-    store: Store, server: str
+    store: Store, server: str, user: str
 ) -> None:
-    url, database = as_user(server, "miser"), urlsplit(server).path[1:]
+    url, database = as_user(server, user), urlsplit(server).path[1:]
     await on_server(
         server,
-        "CREATE USER miser@'%' IDENTIFIED BY 'miser-Secret-1' WITH MAX_USER_CONNECTIONS 1",
-        f"GRANT ALL ON {database}.* TO miser@'%'",
+        f"CREATE USER {user}@'%' IDENTIFIED BY '{user}-Secret-1' WITH MAX_USER_CONNECTIONS 1",
+        f"GRANT ALL ON {database}.* TO {user}@'%'",
     )
     theirs, lease = await open_store(url, pool_size=2), await leased(store)
 
     async with theirs.read() as db:
         await db.fetch_one("SELECT 1")
-        with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*miser"):
+        with pytest.raises(StoreUnavailable, match=f"has reached a limit: .*{user}"):
             await theirs.renew(lease, 60.0)
-        with pytest.raises(StoreUnavailable, match=r"has reached a limit: .*miser"):
+        with pytest.raises(StoreUnavailable, match=f"has reached a limit: .*{user}"):
             async with theirs.append(Append(lease, 1, 1)):
                 pass
 
     await theirs.close()
-    await on_server(server, "DROP USER miser@'%'")
 
 
 async def test_who_raises_an_account_s_limit_need_not_start_the_processes_anew(
-    store: Store, server: str
+    store: Store, server: str, user: str
 ) -> None:
-    url, database = as_user(server, "saver"), urlsplit(server).path[1:]
+    url, database = as_user(server, user), urlsplit(server).path[1:]
     await on_server(
         server,
-        "CREATE USER saver@'%' IDENTIFIED BY 'saver-Secret-1' WITH MAX_UPDATES_PER_HOUR 3",
-        f"GRANT ALL ON {database}.* TO saver@'%'",
+        f"CREATE USER {user}@'%' IDENTIFIED BY '{user}-Secret-1' WITH MAX_UPDATES_PER_HOUR 3",
+        f"GRANT ALL ON {database}.* TO {user}@'%'",
     )
     theirs, lease = await open_store(url, pool_size=1), await leased(store)
     for _ in range(3):
@@ -159,11 +169,10 @@ async def test_who_raises_an_account_s_limit_need_not_start_the_processes_anew(
         await theirs.renew(lease, 60.0)
 
     # Connections that are open keep the old limit.
-    await on_server(server, "ALTER USER saver@'%' WITH MAX_UPDATES_PER_HOUR 0")
+    await on_server(server, f"ALTER USER {user}@'%' WITH MAX_UPDATES_PER_HOUR 0")
     await theirs.renew(lease, 60.0)
 
     await theirs.close()
-    await on_server(server, "DROP USER saver@'%'")
 
 
 def as_user(server: str, name: str) -> str:

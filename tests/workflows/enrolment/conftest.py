@@ -1,4 +1,4 @@
-"""A store with the academy's tables and catalogue in it, on SQLite and on MySQL."""
+"""A store with the academy's tables and catalogue, on SQLite and on MySQL."""
 
 import asyncio
 import os
@@ -25,10 +25,10 @@ TABLES = (
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("mysql", marks=pytest.mark.mysql)])
 def empty_url(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[str]:
-    """A migrated database of the tests' own."""
+    """Create a migrated database for these tests."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('enrolment')}/academy.db"
-        asyncio.run(_made(url))
+        asyncio.run(_create_schema(url))
         yield url
         return
     server = os.environ.get("DATABASE_URL", "")
@@ -38,7 +38,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator
     asyncio.run(_on_server(server, f"create database {name} character set utf8mb4"))
     try:
         url = urlsplit(server)._replace(path=f"/{name}").geturl()
-        asyncio.run(_made(url))
+        asyncio.run(_create_schema(url))
         yield url
     finally:
         asyncio.run(_on_server(server, f"drop database {name}"))
@@ -51,10 +51,10 @@ async def _on_server(url: str, statement: str) -> None:
     await connection.ensure_closed()
 
 
-async def _made(url: str) -> None:
+async def _create_schema(url: str) -> None:
     await migrate(url)
     store = await open_store(url)
-    # Twice, as a second release would.
+    # Twice, as for a second release.
     await store.run_script(workflow.schema)
     await store.run_script(workflow.schema)
     await store.close()
@@ -62,7 +62,7 @@ async def _made(url: str) -> None:
 
 @pytest.fixture
 async def empty_store(empty_url: str) -> AsyncIterator[Store]:
-    """The academy's tables, without a row."""
+    """Return a store with the academy's empty tables."""
     store = await open_store(empty_url, pool_size=25)
     async with store.write() as tx:
         for table in TABLES:
@@ -73,7 +73,7 @@ async def empty_store(empty_url: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def store(empty_store: Store) -> Store:
-    """The academy with its own catalogue."""
+    """Return a store with the built-in catalogue."""
     assert workflow.seed is not None
     async with empty_store.write() as tx:
         await workflow.seed(tx, None)
@@ -82,7 +82,7 @@ async def store(empty_store: Store) -> Store:
 
 @pytest.fixture
 def catalogue_file() -> Path:
-    """A college's real catalogue, which users have only if they fetch it."""
+    """Return a college's real catalogue. It is not part of the repository."""
     beside = Path(__file__).resolve().parents[3].parent / "shared"
     shared = Path(os.environ.get("TWELVEFOLD_SHARED") or beside)
     path = shared / "coursecatalog" / "stolaf-2023.jsonl.gz"

@@ -1,4 +1,4 @@
-"""The workflow is what a user's own would be: it has nothing that they do not have."""
+"""The built-in workflow uses only the public API, as a user's own workflow would."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ def imported(file: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
-def test_it_imports_only_what_is_public() -> None:
+def test_it_imports_only_public_names() -> None:
     ours = [one for file in FILES for one in imported(file) if one[0].split(".")[0] == "twelvefold"]
     others = [one for one in ours if not one[0].startswith("twelvefold.workflows.enrolment")]
 

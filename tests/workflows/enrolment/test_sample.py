@@ -1,4 +1,4 @@
-"""The sample conversation, played by the demo model over the real engine and real stores."""
+"""The sample conversation with the demo model on the real engine and real stores."""
 
 import secrets
 
@@ -23,8 +23,8 @@ class RandomIds:
         return ThreadId(secrets.token_hex(22))
 
 
-async def played(store: Store, *lines: str) -> tuple[ThreadId, Thread]:
-    """A conversation of these lines with the demo model."""
+async def run_conversation(store: Store, *lines: str) -> tuple[ThreadId, Thread]:
+    """Run a conversation of these messages with the demo model."""
     workflows = {workflow.name: workflow}
     services = Services(store, open_demo(), workflows, RandomIds(), Limits(), "test")
     thread: ThreadId | None = None
@@ -49,8 +49,8 @@ def tools_called(thread: Thread) -> list[str]:
     ]
 
 
-async def test_the_sample_enrols_meets_a_full_course_and_takes_an_alternative(store: Store) -> None:
-    thread_id, thread = await played(store, *sample.LINES)
+async def test_the_sample_enrols_finds_a_full_course_and_takes_an_alternative(store: Store) -> None:
+    thread_id, thread = await run_conversation(store, *sample.LINES)
 
     async with store.read() as db:
         changed = await sample.changed_rows(db, YOU, thread_id)
@@ -69,16 +69,18 @@ async def test_the_sample_enrols_meets_a_full_course_and_takes_an_alternative(st
     assert [row["kind"] for row in changed["outbox"]] == ["mail", "mail"]
 
 
-async def test_the_sample_can_be_played_again_by_the_same_student(store: Store) -> None:
-    await played(store, *sample.LINES)
+async def test_the_same_student_can_repeat_the_sample(store: Store) -> None:
+    await run_conversation(store, *sample.LINES)
 
-    _, thread = await played(store, *sample.LINES)
+    _, thread = await run_conversation(store, *sample.LINES)
 
     assert tools_called(thread)[:3] == ["find_courses", "get_course", "enrol!"]
     assert thread.status == "completed"
 
 
 async def test_one_sentence_is_enough(store: Store) -> None:
-    _, thread = await played(store, "I want to sign up for a database course under 200 dollars")
+    _, thread = await run_conversation(
+        store, "I want to sign up for a database course under 200 dollars"
+    )
 
     assert tools_called(thread) == ["find_courses", "get_course", "enrol", "send_welcome"]

@@ -1,4 +1,4 @@
-"""The academy's own catalogue, and one that somebody brings."""
+"""Seeding from the built-in catalogue and from a file."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ RECORD: dict[str, Any] = {
 }
 
 
-async def planted(store: Store, *records: dict[str, Any]) -> int:
+async def seeded(store: Store, *records: dict[str, Any]) -> int:
     async with store.write() as tx:
         return await seed(tx, records)
 
@@ -42,7 +42,7 @@ async def rows(store: Store, statement: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in await db.fetch_all(statement)]
 
 
-async def test_our_catalogue_is_planted_once(empty_store: Store) -> None:
+async def test_the_built_in_catalogue_is_seeded_once(empty_store: Store) -> None:
     async with empty_store.write() as tx:
         first = await seed(tx, None)
         await tx.execute("update sections set seats_left = 0 where id = 'DB-102-A'")
@@ -55,7 +55,7 @@ async def test_our_catalogue_is_planted_once(empty_store: Store) -> None:
 
 
 async def test_a_record_becomes_rows(empty_store: Store) -> None:
-    assert await planted(empty_store, RECORD) == 1
+    assert await seeded(empty_store, RECORD) == 1
 
     assert await rows(empty_store, "select * from departments") == [("MATH", "MATH")]
     assert await rows(empty_store, "select * from courses") == [
@@ -82,7 +82,7 @@ async def test_a_record_becomes_rows(empty_store: Store) -> None:
     assert await rows(empty_store, "select * from prerequisites") == []
 
 
-async def test_what_the_format_lacks_may_be_said(empty_store: Store) -> None:
+async def test_optional_fields_override_the_defaults(empty_store: Store) -> None:
     more = {
         "department_name": "Mathematics",
         "price_cents": 100,
@@ -91,7 +91,7 @@ async def test_what_the_format_lacks_may_be_said(empty_store: Store) -> None:
         "requires": ["math220"],
     }
 
-    await planted(empty_store, RECORD | more)
+    await seeded(empty_store, RECORD | more)
 
     assert await rows(empty_store, "select name from departments") == [("Mathematics",)]
     section = "select price_cents, starts_on, ends_on from sections"
@@ -108,20 +108,22 @@ async def test_what_the_format_lacks_may_be_said(empty_store: Store) -> None:
         (20239, ("2023-09-01", "2024-08-31")),
     ],
 )
-async def test_a_term_has_dates(empty_store: Store, term: int, dates: tuple[str, str]) -> None:
-    await planted(empty_store, RECORD | {"term": term})
+async def test_a_term_determines_the_dates(
+    empty_store: Store, term: int, dates: tuple[str, str]
+) -> None:
+    await seeded(empty_store, RECORD | {"term": term})
 
     assert await rows(empty_store, "select starts_on, ends_on from sections") == [dates]
 
 
 async def test_more_students_than_seats_is_full(empty_store: Store) -> None:
-    await planted(empty_store, RECORD | {"enrolled": 25, "status": "C"})
+    await seeded(empty_store, RECORD | {"enrolled": 25, "status": "C"})
 
     assert await rows(empty_store, "select seats_left, status from sections") == [(0, "closed")]
 
 
-async def test_a_lab_is_a_course_beside_its_class(empty_store: Store) -> None:
-    await planted(empty_store, RECORD, RECORD | {"clbid": "2", "type": "Lab"})
+async def test_a_lab_is_a_separate_course(empty_store: Store) -> None:
+    await seeded(empty_store, RECORD, RECORD | {"clbid": "2", "type": "Lab"})
 
     codes = await rows(empty_store, "select code from courses order by code")
     assert codes == [("MATH-252",), ("MATH-252L",)]
@@ -130,7 +132,7 @@ async def test_a_lab_is_a_course_beside_its_class(empty_store: Store) -> None:
 async def test_a_course_is_found_by_the_topics_of_all_its_sections(empty_store: Store) -> None:
     topics = [RECORD | {"clbid": str(n), "title": "Topics", "name": f"Top: {n}"} for n in (1, 2)]
 
-    await planted(empty_store, *topics)
+    await seeded(empty_store, *topics)
 
     assert await rows(empty_store, "select title, search_text from courses") == [
         ("Topics", " math 252 topics top 1 top 2 groups rings")
@@ -141,41 +143,41 @@ async def test_a_course_is_found_by_the_topics_of_all_its_sections(empty_store: 
     ]
 
 
-async def test_another_section_of_a_known_course_joins_it(empty_store: Store) -> None:
-    await planted(empty_store, RECORD)
+async def test_a_new_section_is_added_to_a_known_course(empty_store: Store) -> None:
+    await seeded(empty_store, RECORD)
 
-    assert await planted(empty_store, RECORD, RECORD | {"clbid": "2", "name": "Other"}) == 1
+    assert await seeded(empty_store, RECORD, RECORD | {"clbid": "2", "name": "Other"}) == 1
     assert await rows(empty_store, "select title from courses") == [("Abstract Algebra I",)]
 
 
-async def test_a_file_with_a_bad_record_is_not_planted_at_all(empty_store: Store) -> None:
+async def test_a_file_with_an_invalid_record_writes_nothing(empty_store: Store) -> None:
     with pytest.raises(ValueError, match=r"record 2: max: .*found 'many'"):
-        await planted(empty_store, RECORD, RECORD | {"clbid": "2", "max": "many"})
+        await seeded(empty_store, RECORD, RECORD | {"clbid": "2", "max": "many"})
 
     assert await rows(empty_store, "select id from sections") == []
 
 
-async def test_a_section_is_in_a_file_once(empty_store: Store) -> None:
+async def test_a_repeated_section_is_rejected(empty_store: Store) -> None:
     with pytest.raises(ValueError, match="record 3: clbid: 0000148988 is also that of record 1"):
-        await planted(empty_store, RECORD, RECORD | {"clbid": "2"}, RECORD)
+        await seeded(empty_store, RECORD, RECORD | {"clbid": "2"}, RECORD)
 
 
-async def test_a_real_catalogue_is_planted(empty_store: Store, catalogue_file: Path) -> None:
+async def test_a_real_catalogue_is_seeded(empty_store: Store, catalogue_file: Path) -> None:
     with gzip.open(catalogue_file, "rt", encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
 
-    assert await planted(empty_store, *records) == 2552
+    assert await seeded(empty_store, *records) == 2552
 
     full = "select count(*) from sections where seats_left = 0 and capacity > 0"
     assert await rows(empty_store, full) == [(720,)]
 
 
-def test_our_catalogue_is_sound() -> None:
+def test_the_built_in_catalogue_is_valid() -> None:
     assert [problem for record in catalogue() for problem in problems(record)] == []
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"max": -1}, "max: Input should be greater than or equal to 0, found -1"),
         ({"enrolled": True}, "enrolled: Input should be a valid integer, found True"),
@@ -200,18 +202,18 @@ def test_our_catalogue_is_sound() -> None:
         ),
     ],
 )
-def test_a_bad_record_is_told_by_field(changed: dict[str, Any], said: str) -> None:
+def test_an_invalid_record_is_reported_by_field(changed: dict[str, Any], message: str) -> None:
     (problem,) = problems(RECORD | changed)
 
-    assert problem.startswith(said)
+    assert problem.startswith(message)
 
 
 @pytest.mark.parametrize("record", [[1], "x", None, 5])
-def test_a_line_that_is_no_object_is_told(record: object) -> None:
+def test_a_line_that_is_not_an_object_is_reported(record: object) -> None:
     assert problems(record) == ["not an object"]
 
 
-def test_fields_that_say_nothing_may_be_absent_or_null() -> None:
+def test_optional_fields_may_be_null() -> None:
     spare = dict.fromkeys(["section", "type", "description", "offerings", "crsid"])
 
     assert problems(RECORD | spare) == []

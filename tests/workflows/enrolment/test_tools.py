@@ -1,4 +1,4 @@
-"""The tools over real stores: what they write, what they refuse, and what they tell the model."""
+"""The tools on real stores: their writes, refusals and results."""
 
 import asyncio
 from typing import Any, cast
@@ -28,7 +28,7 @@ async def write(store: Store, tool: Tool, who: Principal, code: str) -> dict[str
                 return cast("dict[str, Any]", await tool(tx, who, code))
         except StoreUnavailable:
             await asyncio.sleep(0.01)
-    raise AssertionError(f"{tool.name} did not get through in twenty attempts")
+    raise AssertionError(f"{tool.name} did not succeed in twenty attempts")
 
 
 async def refusal(store: Store, tool: Tool, who: Principal, code: str) -> str:
@@ -59,7 +59,7 @@ def codes(found: dict[str, Any]) -> list[str]:
 # Finding
 
 
-async def test_courses_are_found_by_words_and_the_best_fit_comes_first(store: Store) -> None:
+async def test_courses_are_found_by_words_and_the_best_match_is_first(store: Store) -> None:
     found = await read(store, tools.find_courses, text="I want to learn databases")
 
     assert codes(found)[:6] == ["DB-110", "DB-102", "DB-210", "DB-201", "DB-301", "DB-101"]
@@ -74,7 +74,7 @@ async def test_courses_are_found_by_words_and_the_best_fit_comes_first(store: St
     }
 
 
-async def test_a_full_course_is_found_after_those_with_seats(store: Store) -> None:
+async def test_a_full_course_is_listed_after_those_with_seats(store: Store) -> None:
     found = await read(store, tools.find_courses, topic="db")
 
     assert codes(found) == ["DB-110", "DB-102", "DB-210", "DB-201", "DB-301", "DB-101"]
@@ -93,11 +93,11 @@ async def test_no_course_costs_more_than_the_highest_price(store: Store) -> None
     assert codes(found) == ["DB-110", "DB-102"]
 
 
-async def test_ten_courses_are_the_most(store: Store) -> None:
+async def test_a_search_returns_at_most_ten_courses(store: Store) -> None:
     assert len(codes(await read(store, tools.find_courses))) == 10
 
 
-async def test_a_search_that_finds_nothing_says_what_topics_there_are(store: Store) -> None:
+async def test_a_search_without_results_lists_the_topics(store: Store) -> None:
     found = await read(store, tools.find_courses, text="falconry")
 
     assert found["courses"] == []
@@ -105,7 +105,7 @@ async def test_a_search_that_finds_nothing_says_what_topics_there_are(store: Sto
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "note"),
+    ("search", "first", "note"),
     [
         ({"topic": "python"}, "PY-101", "there is no topic 'python'; these courses have the words"),
         (
@@ -135,40 +135,38 @@ async def test_a_search_that_finds_nothing_says_what_topics_there_are(store: Sto
         ),
     ],
 )
-async def test_a_search_that_is_too_narrow_gives_up_a_condition_and_says_which(
-    store: Store, asked: dict[str, Any], first: str, note: str
+async def test_a_too_narrow_search_drops_a_condition_and_notes_it(
+    store: Store, search: dict[str, Any], first: str, note: str
 ) -> None:
-    found = await read(store, tools.find_courses, **asked)
+    found = await read(store, tools.find_courses, **search)
 
     assert (codes(found)[0], found["note"]) == (first, note)
 
 
 @pytest.mark.parametrize("tool", [tools.get_course, tools.enrol])
-async def test_a_course_that_is_not_there_names_those_that_have_its_words(
-    store: Store, tool: Tool
-) -> None:
-    said = await refusal(store, tool, ADA, "Python for absolute beginners")
+async def test_an_unknown_course_names_courses_with_its_words(store: Store, tool: Tool) -> None:
+    message = await refusal(store, tool, ADA, "Python for absolute beginners")
 
-    assert said == (
+    assert message == (
         "there is no course 'PYTHON-FOR-ABSOLUTE-BEGINNERS'; "
         "the nearest are PY-101 (Python for Beginners)"
     )
 
 
-async def test_a_course_that_the_student_does_not_take_names_those_that_are_taken(
+async def test_a_course_without_an_enrolment_names_the_enrolled_courses(
     store: Store,
 ) -> None:
     await write(store, tools.enrol, ADA, "DB-102")
 
-    said = await refusal(store, tools.drop, ADA, "PY-101")
+    message = await refusal(store, tools.drop, ADA, "PY-101")
 
-    assert said == "the student is not enrolled in 'PY-101'; the student takes DB-102"
+    assert message == "the student is not enrolled in 'PY-101'; the student takes DB-102"
 
 
 @pytest.mark.parametrize(
     "text", ["100%", "_", "'; drop table courses; --", ":x", "é", "", "a " * 500]
 )
-async def test_a_search_takes_any_text(store: Store, text: str) -> None:
+async def test_a_search_accepts_any_text(store: Store, text: str) -> None:
     assert "courses" in await read(store, tools.find_courses, text=text, topic=text)
 
 
@@ -194,13 +192,13 @@ async def test_a_course_is_shown_with_its_sections(store: Store) -> None:
 
 
 @pytest.mark.parametrize("written", ["PY-101", "py 101", "py101", " Py-101 "])
-async def test_a_code_is_taken_as_people_write_it(store: Store, written: str) -> None:
+async def test_a_code_is_accepted_in_any_notation(store: Store, written: str) -> None:
     course = await read(store, tools.get_course, ADA, written)
 
     assert [one["section"] for one in course["sections"]] == ["PY-101-A", "PY-101-B"]
 
 
-async def test_a_section_is_shown_alone_by_its_id(store: Store) -> None:
+async def test_a_section_id_shows_only_that_section(store: Store) -> None:
     course = await read(store, tools.get_course, ADA, "PY-101-B")
 
     assert [one["section"] for one in course["sections"]] == ["PY-101-B"]
@@ -209,10 +207,10 @@ async def test_a_section_is_shown_alone_by_its_id(store: Store) -> None:
 # Enrolling
 
 
-async def test_enrolling_takes_a_seat_and_writes_who_has_it(store: Store) -> None:
-    told = await write(store, tools.enrol, ADA, "DB-102")
+async def test_enrolling_takes_a_seat_and_records_the_student(store: Store) -> None:
+    result = await write(store, tools.enrol, ADA, "DB-102")
 
-    assert told == {
+    assert result == {
         "course": "DB-102",
         "section": "DB-102-A",
         "title": "Practical SQL",
@@ -227,22 +225,22 @@ async def test_enrolling_takes_a_seat_and_writes_who_has_it(store: Store) -> Non
     assert await rows(store, students) == [("ada", "ada@students.example", 1)]
 
 
-async def test_of_several_sections_the_only_one_with_seats_is_taken(store: Store) -> None:
-    told = await write(store, tools.enrol, ADA, "PY-101")
+async def test_the_only_section_with_seats_is_selected(store: Store) -> None:
+    result = await write(store, tools.enrol, ADA, "PY-101")
 
-    assert told["section"] == "PY-101-B"
+    assert result["section"] == "PY-101-B"
 
 
-async def test_which_of_several_sections_is_for_the_student_to_say(store: Store) -> None:
+async def test_the_student_chooses_among_several_sections(store: Store) -> None:
     refused = await refusal(store, tools.enrol, ADA, "MATH-101")
-    told = await write(store, tools.enrol, ADA, "MATH-101-B")
+    result = await write(store, tools.enrol, ADA, "MATH-101-B")
 
     assert "several sections of MATH-101 have seats: MATH-101-A, MATH-101-B" in refused
-    assert told["section"] == "MATH-101-B"
+    assert result["section"] == "MATH-101-B"
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("XX-999", "there is no course 'XX-999'; find_courses gives the codes"),
         ("DB-101", "DB-101 is full; find_alternatives gives courses with seats"),
@@ -255,17 +253,17 @@ async def test_which_of_several_sections_is_for_the_student_to_say(store: Store)
         ),
     ],
 )
-async def test_a_refusal_names_what_to_do_and_leaves_nothing(
-    store: Store, code: str, said: str
+async def test_a_refusal_names_the_next_step_and_writes_nothing(
+    store: Store, code: str, message: str
 ) -> None:
     before = await rows(store, "select id, seats_left from sections order by id")
 
-    assert await refusal(store, tools.enrol, ADA, code) == said
+    assert await refusal(store, tools.enrol, ADA, code) == message
     assert await rows(store, "select id, seats_left from sections order by id") == before
     assert await rows(store, "select id from students") == []
 
 
-async def test_nobody_is_enrolled_in_a_course_twice(store: Store) -> None:
+async def test_a_second_enrolment_in_a_course_is_refused(store: Store) -> None:
     await write(store, tools.enrol, ADA, "MATH-101-A")
 
     refused = await refusal(store, tools.enrol, ADA, "MATH-101-B")
@@ -274,7 +272,7 @@ async def test_nobody_is_enrolled_in_a_course_twice(store: Store) -> None:
     assert await seats_left(store, "MATH-101-B") == 18
 
 
-async def test_a_student_who_has_the_last_seat_hears_so_and_not_that_it_is_full(
+async def test_the_holder_of_the_last_seat_is_already_enrolled(
     store: Store,
 ) -> None:
     await write(store, tools.enrol, ADA, "DB-110")
@@ -303,10 +301,10 @@ async def test_a_prerequisite_is_met_by_a_course_that_ends_before(store: Store) 
     await write(store, tools.enrol, ADA, "DB-102")
 
     course = await read(store, tools.get_course, ADA, "DB-201")
-    told = await write(store, tools.enrol, ADA, "DB-201")
+    result = await write(store, tools.enrol, ADA, "DB-201")
 
     assert course["prerequisites"] == [{"code": "DB-102", "student": "takes it until 2027-01-29"}]
-    assert told["course"] == "DB-201"
+    assert result["course"] == "DB-201"
 
 
 async def test_a_prerequisite_is_met_by_a_completed_course(store: Store) -> None:
@@ -326,26 +324,26 @@ async def test_a_prerequisite_that_ends_too_late_is_not_met(store: Store) -> Non
     assert "DB-201-A" not in [one["section"] for one in alternatives["alternatives"]]
 
 
-async def test_ids_are_told_apart_by_case(store: Store) -> None:
+async def test_student_ids_are_case_sensitive(store: Store) -> None:
     await write(store, tools.enrol, ADA, "DB-102")
     await write(store, tools.enrol, Principal("Ada"), "DB-102")
 
     assert await seats_left(store, "DB-102-A") == 117
 
 
-# Two at once
+# Concurrency
 
 
-async def test_one_of_twenty_gets_the_last_seat(store: Store) -> None:
+async def test_one_of_twenty_students_gets_the_last_seat(store: Store) -> None:
     students = [Principal(f"student-{number}") for number in range(20)]
 
-    told = await asyncio.gather(
+    result = await asyncio.gather(
         *(write(store, tools.enrol, student, "DB-110") for student in students),
         return_exceptions=True,
     )
 
-    enrolled = [one for one in told if isinstance(one, dict)]
-    refused = [str(one) for one in told if isinstance(one, ToolRefused)]
+    enrolled = [one for one in result if isinstance(one, dict)]
+    refused = [str(one) for one in result if isinstance(one, ToolRefused)]
     assert len(enrolled) == 1
     assert refused == ["DB-110 is full; find_alternatives gives courses with seats"] * 19
     assert await seats_left(store, "DB-110-A") == 0
@@ -366,12 +364,12 @@ async def test_twenty_take_seats_of_two_courses_and_no_seat_is_lost(store: Store
 
 
 async def test_a_students_own_calls_at_once_do_not_clash_past_each_other(store: Store) -> None:
-    told = await asyncio.gather(
+    result = await asyncio.gather(
         *(write(store, tools.enrol, ADA, code) for code in ("DB-102", "WEB-101", "DB-102")),
         return_exceptions=True,
     )
 
-    assert sum(isinstance(one, dict) for one in told) == 1
+    assert sum(isinstance(one, dict) for one in result) == 1
     assert len(await rows(store, "select section_id from enrolments")) == 1
     assert await rows(store, "select seats_held from students") == [(1,)]
 
@@ -388,13 +386,13 @@ async def test_alternatives_are_near_and_can_be_taken(store: Store) -> None:
     assert found["alternatives"][0]["meets"] == ["Tue 18:00-19:30", "Thu 18:00-19:30"]
 
 
-async def test_another_section_of_the_same_course_is_the_nearest(store: Store) -> None:
+async def test_another_section_of_the_course_is_the_nearest_alternative(store: Store) -> None:
     found = await read(store, tools.find_alternatives, ADA, "LANG-101-A")
 
     assert found["alternatives"][0]["section"] == "LANG-101-B"
 
 
-async def test_no_alternative_clashes_or_is_taken_already(store: Store) -> None:
+async def test_alternatives_have_no_conflict_and_no_enrolment(store: Store) -> None:
     await write(store, tools.enrol, ADA, "WEB-101")
     await write(store, tools.enrol, ADA, "DB-110")
 
@@ -403,7 +401,7 @@ async def test_no_alternative_clashes_or_is_taken_already(store: Store) -> None:
     assert [one["section"] for one in found["alternatives"]] == ["DB-210-A"]
 
 
-async def test_no_alternative_at_all_says_where_to_look(store: Store) -> None:
+async def test_a_note_replaces_missing_alternatives(store: Store) -> None:
     await change(store, "update sections set status = 'closed'")
 
     found = await read(store, tools.find_alternatives, ADA, "DB-101")
@@ -414,30 +412,30 @@ async def test_no_alternative_at_all_says_where_to_look(store: Store) -> None:
 # Afterwards
 
 
-async def test_dropping_gives_the_seat_back_once(store: Store) -> None:
+async def test_dropping_returns_the_seat_once(store: Store) -> None:
     await write(store, tools.enrol, ADA, "DB-102")
 
-    told = await write(store, tools.drop, ADA, "DB-102")
+    result = await write(store, tools.drop, ADA, "DB-102")
     again = await refusal(store, tools.drop, ADA, "DB-102")
 
-    assert told == {"dropped": "DB-102", "title": "Practical SQL"}
+    assert result == {"dropped": "DB-102", "title": "Practical SQL"}
     assert again == "the student is not enrolled in 'DB-102'; the student takes no course"
     assert await seats_left(store, "DB-102-A") == 119
     assert await rows(store, "select seats_held from students") == [(0,)]
 
 
-async def test_drops_at_once_give_one_seat_back(store: Store) -> None:
+async def test_concurrent_drops_return_one_seat(store: Store) -> None:
     await write(store, tools.enrol, ADA, "DB-102")
 
-    told = await asyncio.gather(
+    result = await asyncio.gather(
         *(write(store, tools.drop, ADA, "DB-102") for _ in range(5)), return_exceptions=True
     )
 
-    assert sum(isinstance(one, dict) for one in told) == 1
+    assert sum(isinstance(one, dict) for one in result) == 1
     assert await seats_left(store, "DB-102-A") == 119
 
 
-async def test_nobody_drops_anothers_course(store: Store) -> None:
+async def test_a_student_cannot_drop_another_students_course(store: Store) -> None:
     await write(store, tools.enrol, ADA, "DB-102")
 
     assert "not enrolled" in await refusal(store, tools.drop, BOB, "DB-102")
@@ -452,24 +450,24 @@ async def test_enrolments_are_listed_with_their_times(store: Store) -> None:
     assert (listed["course"], listed["meets"]) == ("DB-102", ["Tue 18:00-19:30", "Thu 18:00-19:30"])
 
 
-async def test_the_welcome_goes_into_the_outbox_once(store: Store) -> None:
+async def test_the_welcome_is_in_the_outbox_once(store: Store) -> None:
     await write(store, tools.enrol, BOB, "DB-102")
 
-    told = await write(store, tools.send_welcome, BOB, "DB-102")
+    result = await write(store, tools.send_welcome, BOB, "DB-102")
     again = await refusal(store, tools.send_welcome, BOB, "DB-102")
 
-    assert told["sent_to"] == "bob@example.org"
+    assert result["sent_to"] == "bob@example.org"
     assert again == "the welcome for DB-102 was sent before"
     ((kind, body),) = await rows(store, "select kind, body from outbox")
     assert kind == "mail"
     assert "Welcome to Practical SQL" in body
 
 
-async def test_a_welcome_needs_an_enrolment(store: Store) -> None:
+async def test_a_welcome_requires_an_enrolment(store: Store) -> None:
     assert "not enrolled in 'DB-102'" in await refusal(store, tools.send_welcome, ADA, "DB-102")
 
 
-def test_the_gates_are_as_promised() -> None:
+def test_the_tools_declare_their_gates() -> None:
     gates = {one.name: (one.effect, one.requires, one.after_refusal) for one in workflow.tools}
 
     assert gates == {

@@ -18,7 +18,7 @@ from twelvefold.web.projection.chat_completion import Chunks, completion, error_
 from twelvefold.web.runs.create import StartedRun, begin
 from twelvefold.web.runs.foreground import cancelled, leaving, until_over
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
-from twelvefold.web.schemas.responses import json_body
+from twelvefold.web.schemas.http_request import json_body
 from twelvefold.web.state import Web, client_watch, web_of
 from twelvefold.web.streaming.reader import ResponseReader
 from twelvefold.web.streaming.sse import DONE, EventStream, data

@@ -6,7 +6,7 @@ before stays read. Listing, the journal and forks are our own, no part of the Op
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -38,14 +38,18 @@ from twelvefold.web.schemas.call_results import (
     brings_calls,
     without_repeats,
 )
-from twelvefold.web.schemas.items import item_of
-from twelvefold.web.schemas.responses import json_body, tool_items_of
+from twelvefold.web.schemas.conversations import (
+    CreateConversation,
+    CreateItems,
+    ForkConversation,
+    UpdateConversation,
+)
+from twelvefold.web.schemas.decode import decode
+from twelvefold.web.schemas.http_request import json_body, tool_items_of
+from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.schemas.types import Json
-from twelvefold.web.schemas.validators import Check, list_of, members, metadata, whole
 from twelvefold.web.state import Web, client_watch, web_of
 
-MOST_ITEMS = 20
-"""In one request. Source: the Conversations API."""
 MOST_ENTRIES = 500
 LOCK_S = 5.0
 POLL_INTERVAL_S = 0.2
@@ -57,12 +61,11 @@ POLL_INTERVAL_S = 0.2
 async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
-    fields: Mapping[str, Check] = {"metadata": metadata, "items": _some_items()}
-    given = members(await json_body(request, may_be_empty=True), fields, ())
-    items = await resolved(web, principal, given.get("items", ()), "items")
+    body = decode(await json_body(request, may_be_empty=True), CreateConversation)
+    items = await resolved(web, principal, plain_items(body.items or ()), "items")
     items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
-    about = given.get("metadata", {})
+    about = body.metadata or {}
     said = ItemsAdded(items)
     check_room(0, 0, size_of(encode(said)[2]), web.services.limits)
     with suppress(DuplicateRow):  # by a try whose answer was lost
@@ -70,10 +73,6 @@ async def create(request: Request) -> Response:
     if items:
         await _put_in(store, thread, 0, 0, 0, said)
     return json_response(_conversation(await store.thread(thread)))
-
-
-def _some_items(least: int = 0) -> Check:
-    return list_of(item_of, least=least, most=MOST_ITEMS)
 
 
 async def retrieve(request: Request) -> Response:
@@ -85,9 +84,8 @@ async def retrieve(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}`: the metadata are replaced."""
     web, head = web_of(request), await _head(request)
-    body = await json_body(request)
-    given = members(body, {"metadata": metadata}, () if "metadata" in body else ("metadata",))
-    await web.services.store.describe(head.id, given.get("metadata", {}))
+    body = decode(await json_body(request), UpdateConversation)
+    await web.services.store.describe(head.id, body.metadata or {})
     return json_response(_conversation(await web.services.store.thread(head.id)))
 
 
@@ -144,8 +142,8 @@ async def _items(request: Request) -> ItemPages:
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: behind all others."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"items": _some_items(1)}, ("items",))
-    items = await resolved(web, principal, given["items"], "items")
+    body = decode(await json_body(request), CreateItems)
+    items = await resolved(web, principal, plain_items(body.items), "items")
 
     async def event(head: ThreadHead) -> Event:
         calls = NO_CALLS
@@ -267,8 +265,7 @@ async def journal(request: Request) -> Response:
 async def fork(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/fork`: a conversation that goes on from there."""
     web, principal, head = web_of(request), principal_of(request), await _head(request)
-    given = members(await json_body(request), {"position": whole(1)}, ("position",))
-    position: int = given["position"]
+    position = decode(await json_body(request), ForkConversation).position
     if position > head.head:
         raise_invalid(f"the conversation has {head.head} entries", "position")
     made = await fork_at(web.services, head.id, position, principal=principal)

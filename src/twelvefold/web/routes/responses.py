@@ -23,7 +23,8 @@ from twelvefold.web.runs.approvals import answers, go_on
 from twelvefold.web.runs.create import StartedRun, begin
 from twelvefold.web.runs.foreground import cancelled, leaving, until_over
 from twelvefold.web.schemas.answer_options import changed_options
-from twelvefold.web.schemas.responses import json_body, parse, tool_items_of
+from twelvefold.web.schemas.http_request import json_body, tool_items_of
+from twelvefold.web.schemas.responses import parse
 from twelvefold.web.schemas.types import Json
 from twelvefold.web.state import client_watch, web_of
 from twelvefold.web.streaming.reader import ResponseReader, opened

@@ -1,126 +1,154 @@
-"""What `POST /v1/chat/completions` may ask for, as a turn of the newer API.
+"""The body of `POST /v1/chat/completions`, and the turn that it requests.
 
 Source: the request body of `POST /chat/completions` of the OpenAI API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
 
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.http.errors import abbreviate, raise_invalid
-from twelvefold.web.schemas.chat_messages import items_of_messages, messages_of
-from twelvefold.web.schemas.items import TOOL_NAME, function_of
-from twelvefold.web.schemas.responses import (
-    Request,
-    check_names,
-    hops_of,
-    idempotent,
-    known_tool,
-    workflow_of,
-)
-from twelvefold.web.schemas.validators import (
-    Check,
-    an_object,
-    anything,
-    flag,
-    list_of,
-    members,
-    metadata,
-    number,
-    one_of,
-    record,
-    short,
-    text,
-    unless,
-    whole,
+from twelvefold.web.http.errors import raise_invalid
+from twelvefold.web.schemas.chat_messages import ChatMessage, items_of
+from twelvefold.web.schemas.decode import Invalid, Object, OpenObject, decode
+from twelvefold.web.schemas.http_request import hops_of, idempotent
+from twelvefold.web.schemas.items import Function
+from twelvefold.web.schemas.responses import Request, check_choice, check_names, workflow_of
+from twelvefold.web.schemas.types import (
+    Metadata,
+    Temperature,
+    Text64,
+    Text512,
+    Tokens,
+    ToolName,
+    TopP,
+    Verbosity,
 )
 
-LEAST_TOKENS = 16
-"""Fewer are refused by models' servers; a client that wants fewer gets these."""
-_SCHEMA = record(
-    {"name": TOOL_NAME, "schema": an_object, "description": text, "strict": flag}, "name", "schema"
-)
+MIN_TOKENS = 16
+"""The least that models' servers accept; a client that wants fewer gets these."""
+_CHOSEN = ("tool_choice.function.name", "tool_choice.allowed_tools.tools[{}].function.name")
 
 
-def _format(value: Any, at: str) -> Item:
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind in ("text", "json_object"):
-        return {"type": kind}
-    if kind != "json_schema":
-        message = f"must be text, json_schema or json_object, not {abbreviate(kind)}"
-        raise_invalid(message, f"{at}.type", "unsupported_value")
-    schema = members(given, {"json_schema": _SCHEMA}, ("json_schema",), f"{at}.")["json_schema"]
-    return {"type": "json_schema", **schema}
+# --- the body -------------------------------------------------------------------------------------
 
 
-def _tool(value: Any, at: str) -> Item:
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind is None:
-        raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
-    if kind != "function":
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    tool: Item = members(given, {"function": function_of}, ("function",), f"{at}.")["function"]
-    return tool
+class ChatStreamOptions(Object):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
-def _sequence(value: Any, at: str) -> str:
-    if not text(value, at):
-        raise_invalid("must have a character at least", at)
-    return str(value)
+class ChatPlainText(OpenObject, tag="text"):
+    """Any text."""
 
 
-def _stop(value: Any, at: str) -> tuple[str, ...]:
-    if type(value) is str:
-        return (_sequence(value, at),)
-    return tuple(list_of(_sequence, most=4)(value, at))
+class ChatJsonObject(OpenObject, tag="json_object"):
+    """Any JSON object."""
 
 
-PARAMETERS: Mapping[str, Check] = {
-    "model": text,
-    "messages": messages_of,
-    "stream": flag,
-    "stream_options": record({"include_usage": flag, "include_obfuscation": flag}),
-    "max_tokens": whole(1, 2**31 - 1),
-    "max_completion_tokens": whole(1, 2**31 - 1),
-    "temperature": number(0, 2),
-    "top_p": number(0, 1),
-    "n": whole(1, 1),
-    "stop": _stop,
-    "tools": list_of(_tool, most=128),
-    "tool_choice": anything,  # it names tools, so it is checked once they are known
-    "parallel_tool_calls": flag,
-    "response_format": _format,
-    "reasoning_effort": short(64),
-    "verbosity": one_of("low", "medium", "high"),
-    "metadata": metadata,
-    "user": short(512),
-    # What changes nothing here.
-    "store": flag,
-    "seed": whole(-(2**63), 2**64),
-    "service_tier": short(64),
-    "safety_identifier": short(64),
-    "prompt_cache_key": short(512),
-    "prompt_cache_retention": text,
-    # What would change something, and cannot be had.
-    "presence_penalty": unless(0, 0.0),
-    "frequency_penalty": unless(0, 0.0),
-    "logit_bias": unless({}),
-    "logprobs": unless(False),
-    "top_logprobs": unless(0),
-    "functions": unless([]),
-    "function_call": unless("auto", "none"),
-    "modalities": unless(["text"]),
-    "audio": unless(),
-    "prediction": unless(),
-    "web_search_options": unless(),
-    "moderation": unless(),
-}
+class ChatSchema(Object):
+    name: ToolName
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ChatJsonSchema(Object, tag="json_schema"):
+    """JSON that fits a schema."""
+
+    json_schema: ChatSchema
+
+
+class ChatTool(Object, tag="function"):
+    """A function that the caller runs; no tool of the server has its name."""
+
+    MISSING_TAG = "missing_required_parameter"
+
+    function: Function
+
+
+class ChatFunctionName(Object):
+    name: str
+
+
+class ChatFunctionChoice(Object, tag="function"):
+    function: ChatFunctionName
+
+
+class ChatAllowedTool(Object):
+    type: Literal["function"]
+    function: ChatFunctionName
+
+
+class ChatAllowedList(Object):
+    mode: Literal["auto", "required"]
+    tools: list[ChatAllowedTool]
+
+
+class ChatAllowedTools(Object, tag="allowed_tools"):
+    allowed_tools: ChatAllowedList
+
+
+StopSequence = Annotated[str, Meta(min_length=1)]
+
+
+class CreateChatCompletion(Object, kw_only=True):
+    """A turn of a workflow whose conversation the caller keeps."""
+
+    UNSUPPORTED: ClassVar = {
+        "presence_penalty": (0, 0.0),
+        "frequency_penalty": (0, 0.0),
+        "logit_bias": ({},),
+        "logprobs": (False,),
+        "top_logprobs": (0,),
+        "functions": ([],),
+        "function_call": ("auto", "none"),
+        "modalities": (["text"],),
+        "audio": (),
+        "prediction": (),
+        "web_search_options": (),
+        "moderation": (),
+    }
+
+    model: Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: ChatStreamOptions | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    stop: StopSequence | Annotated[list[StopSequence], Meta(max_length=4)] | None = None
+    tools: Annotated[list[ChatTool], Meta(max_length=128)] | None = None
+    tool_choice: (
+        Literal["none", "auto", "required"] | ChatFunctionChoice | ChatAllowedTools | None
+    ) = None
+    parallel_tool_calls: bool | None = None
+    response_format: ChatPlainText | ChatJsonObject | ChatJsonSchema | None = None
+    reasoning_effort: Text64 | None = None
+    verbosity: Verbosity | None = None
+    metadata: Metadata | None = None
+    # These change nothing here.
+    user: Text512 | None = None
+    store: bool | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), extra_json_schema={"maximum": 2**64})] | None = None
+    service_tier: Text64 | None = None
+    safety_identifier: Text64 | None = None
+    prompt_cache_key: Text512 | None = None
+    prompt_cache_retention: str | None = None
+
+    def __post_init__(self) -> None:
+        # msgspec's limits are integers of 64 bits.
+        if self.seed is not None and self.seed > 2**64:
+            raise Invalid(f"must be at most {2**64}", "seed", code="integer_above_max_value")
+
+
+# --- the turn -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,82 +166,86 @@ def parse_chat(
     *,
     images: bool = False,
 ) -> ChatRequest:
-    """What a body asks for; `images`: the model is sent images. Raises ApiError."""
-    given = members(body, PARAMETERS, ("model", "messages"))
-    workflow = workflow_of(given["model"], workflows)
-    stream = given.get("stream", False)
-    if "stream_options" in given and not stream:
+    """Return the turn that a body requests; `images`: the model accepts images. Raises ApiError."""
+    created = decode(body, CreateChatCompletion)
+    workflow = workflow_of(created.model, workflows)
+    stream = bool(created.stream)
+    if created.stream_options is not None and not stream:
         raise_invalid("is for streams alone", "stream_options")
     turn = Request(
         workflow,
-        items_of_messages(given["messages"], images=images),
-        _asked(given, workflow, hops_of(headers)),
+        items_of(created.messages, images=images),
+        _options(created, workflow, hops_of(headers)),
         stream,
         key=idempotent(headers, "chat/completions", body),
         items_at="messages",
     )
-    return ChatRequest(turn, given.get("stream_options", {}).get("include_usage", False))
+    with_usage = created.stream_options is not None and bool(created.stream_options.include_usage)
+    return ChatRequest(turn, with_usage)
 
 
-def _asked(given: Mapping[str, Any], workflow: Workflow, hops: int) -> RequestOptions:
-    most = given.get("max_completion_tokens", given.get("max_tokens"))
-    form, verbosity = given.get("response_format"), given.get("verbosity")
-    said = ({"format": form} if form else {}) | ({"verbosity": verbosity} if verbosity else {})
-    effort = given.get("reasoning_effort")
-    tools = tuple(given.get("tools", ()))
+def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> RequestOptions:
+    tools = tuple(_tool(tool) for tool in body.tools or ())
     check_names(tools, workflow, "tools[{}].function.name")
-    own = {tool["name"] for tool in tools}
-    choice = given.get("tool_choice")
-    if choice is not None:
-        choice = _choice(choice, own | set(workflow.by_name))
+    choice = _choice(body.tool_choice)
+    check_choice(choice, tools, workflow, _CHOSEN)
     return RequestOptions(
         tools=tools,
         tool_choice=choice,
-        choice_holds=_demands(choice, own),
-        parallel_tool_calls=given.get("parallel_tool_calls"),
-        max_output_tokens=None if most is None else max(most, LEAST_TOKENS),
-        temperature=given.get("temperature"),
-        top_p=given.get("top_p"),
-        text=said or None,
-        reasoning={"effort": effort} if effort else None,
-        metadata=given.get("metadata", {}),
-        stream=given.get("stream", False),
+        choice_holds=_demands(choice, {tool["name"] for tool in tools}),
+        parallel_tool_calls=body.parallel_tool_calls,
+        max_output_tokens=_max_tokens(body),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        text=_text(body) or None,
+        reasoning={"effort": body.reasoning_effort} if body.reasoning_effort else None,
+        metadata=body.metadata or {},
+        stream=bool(body.stream),
         store=False,
         hops=hops,
-        # Whatever is called in an answer of this API is the caller's to run.
+        # Every call in an answer of this API is the caller's to run.
         tool_items="hidden",
-        stop=given.get("stop", ()),
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
     )
 
 
-def _choice(value: Any, names: set[str]) -> str | Item:
-    at = "tool_choice"
-    if type(value) is str:
-        return str(one_of("none", "auto", "required")(value, at))
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    function = record({"name": known_tool(names)}, "name")
-    if kind == "function":
-        named = record({"function": function}, "function")(given, at)["function"]
-        return {"type": kind, **named}
-    if kind != "allowed_tools":
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    tool = record({"type": one_of("function"), "function": function}, "type", "function")
-    allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
-    chosen = record({"allowed_tools": allowed}, "allowed_tools")(given, at)["allowed_tools"]
-    tools = [{"type": "function", **one["function"]} for one in chosen["tools"]]
-    return {"type": kind, "mode": chosen["mode"], "tools": tools}
+def _tool(tool: ChatTool) -> Item:
+    return {"type": "function", **msgspec.to_builtins(tool.function)}
 
 
-def _demands(choice: str | Item | None, own: set[str]) -> bool:
-    """Whether the answer has to have a call of one of the caller's own tools.
+def _choice(choice: str | ChatFunctionChoice | ChatAllowedTools | None) -> str | Item | None:
+    match choice:
+        case ChatFunctionChoice(function=function):
+            return {"type": "function", "name": function.name}
+        case ChatAllowedTools(allowed_tools=allowed):
+            tools = [{"type": "function", "name": tool.function.name} for tool in allowed.tools]
+            return {"type": "allowed_tools", "mode": allowed.mode, "tools": tools}
+        case _:
+            return choice
 
-    It sees no others: a call of the server's is not the one that it waits for.
+
+def _demands(choice: str | Item | None, names: Collection[str]) -> bool:
+    """Return whether the answer must contain a call of one of the caller's own tools.
+
+    The answer shows no other calls, so a call of the server's cannot meet the demand.
     """
     if choice == "required":
-        return bool(own)
+        return bool(names)
     if not isinstance(choice, dict) or choice.get("mode") != "required":
         return False
-    return any(tool["name"] in own for tool in choice["tools"])
+    return any(tool["name"] in names for tool in choice["tools"])
+
+
+def _max_tokens(body: CreateChatCompletion) -> int | None:
+    wanted = body.max_completion_tokens or body.max_tokens
+    return None if wanted is None else max(wanted, MIN_TOKENS)
+
+
+def _text(body: CreateChatCompletion) -> Item:
+    text: Item = {}
+    if isinstance(body.response_format, ChatJsonSchema):
+        schema = msgspec.to_builtins(body.response_format.json_schema)
+        text["format"] = {"type": "json_schema", **schema}
+    elif body.response_format is not None:
+        text["format"] = msgspec.to_builtins(body.response_format)
+    return text | ({"verbosity": body.verbosity} if body.verbosity else {})

@@ -1,135 +1,180 @@
-"""The messages of a Chat Completions request, as items of the Responses API.
+"""The messages of a chat completion, and the items of the Responses API that they stand for.
 
 Source: `messages` of `POST /chat/completions` of the OpenAI API.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import msgspec
+from msgspec import Meta
 
 from twelvefold.core.events import Item
-from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.items import CALL_ID, RESULT, refuse_images
-from twelvefold.web.schemas.validators import (
-    Check,
-    an_object,
-    anything,
-    list_of,
-    members,
-    one_of,
-    record,
-    text,
-    unless,
-)
+from twelvefold.web.schemas.decode import Invalid, Object, OpenObject, Variants
+from twelvefold.web.schemas.items import RESULT, Refusal, refuse_images
+from twelvefold.web.schemas.types import CallId
 
-_ROLES = ("system", "developer", "user", "assistant", "tool")
-_IMAGE = record({"url": text, "detail": one_of("auto", "low", "high")}, "url")
-_BESIDE: Mapping[str, Check] = {
-    "name": text,
-    "refusal": text,
-    "annotations": list_of(anything),
-    "audio": unless(),
-    "tool_calls": unless([]),
-    "function_call": unless(),
-}
-"""What some clients send with every message."""
+# --- parts ----------------------------------------------------------------------------------------
 
 
-def messages_of(value: Any, at: str) -> list[list[Item]]:
-    """The items of each message. Raises ApiError."""
-    messages: list[list[Item]] = list_of(_message, least=1)(value, at)
-    return messages
+class ChatText(Object, tag="text"):
+    text: str
 
 
-def items_of_messages(messages: Sequence[Sequence[Item]], *, images: bool) -> tuple[Item, ...]:
-    """The items in order, each result once; `images`: the model is sent images.
+class ChatImageUrl(Object):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ChatImage(Object, tag="image_url"):
+    """The demo model accepts it and does not see it; with any other model it returns 400."""
+
+    image_url: ChatImageUrl
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+class ChatFunctionCall(OpenObject):
+    name: str
+    arguments: str
+
+
+class ChatToolCall(OpenObject):
+    """Members that a client has added are ignored, such as the index of a piece."""
+
+    id: CallId
+    function: ChatFunctionCall
+    type: Annotated[Any, Meta(extra_json_schema={"enum": ["function", None]})] = None
+
+    def __post_init__(self) -> None:
+        if self.type not in (None, "function"):
+            raise Invalid("must be function", "type", code="unsupported_value")
+
+    def item(self) -> Item:
+        return {"type": "function_call", "call_id": self.id, **msgspec.to_builtins(self.function)}
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+class _Message(Object, tag_field="role", kw_only=True):
+    MISSING_TAG = "missing_required_parameter"
+    UNSUPPORTED: ClassVar = {"audio": (), "function_call": (), "tool_calls": ([],)}
+
+    name: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+
+
+class _InputMessage(_Message, kw_only=True):
+    content: str | list[ChatText | ChatImage]
+
+    def items(self) -> list[Item]:
+        return [_message(str(self.__struct_config__.tag), _content(self.content))]
+
+
+class SystemMessage(_InputMessage, tag="system"):
+    """Instructions."""
+
+
+class DeveloperMessage(_InputMessage, tag="developer"):
+    """Instructions."""
+
+
+class UserMessage(_InputMessage, tag="user"):
+    """A message of the user."""
+
+
+class AssistantMessage(_Message, tag="assistant", kw_only=True):
+    """An earlier answer. Members that a client has added are ignored, such as its reasoning."""
+
+    UNSUPPORTED: ClassVar = {"audio": (), "function_call": ()}
+
+    content: str | list[ChatText | Refusal] | None = None
+    tool_calls: list[ChatToolCall] | None = None
+
+    def __post_init__(self) -> None:
+        if self.content is None and self.refusal is None and not self.tool_calls:
+            raise Invalid("is missing", "content", code="missing_required_parameter")
+
+    @classmethod
+    def check_unknown(cls, key: str, value: object) -> None:
+        if key in cls.UNSUPPORTED:
+            super().check_unknown(key, value)
+
+    def items(self) -> list[Item]:
+        content = self.refusal if self.content is None else self.content
+        calls = [call.item() for call in self.tool_calls or ()]
+        if calls and not content:
+            return calls
+        return [_message("assistant", _content(content or "", "output_text")), *calls]
+
+
+class ToolMessage(_Message, tag="tool", kw_only=True):
+    """The result of a call."""
+
+    tool_call_id: CallId
+    content: str | list[ChatText]
+
+    def items(self) -> list[Item]:
+        output = _content(self.content)
+        return [{"type": RESULT, "call_id": self.tool_call_id, "output": output}]
+
+
+AnyMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class ChatMessage(Variants):
+    """One message; its role tells which."""
+
+    VARIANTS = get_args(AnyMessage)
+
+    @classmethod
+    def variant(cls, raw: object) -> Any:
+        """Return the union of the messages. Raises Invalid for a role of the past."""
+        if isinstance(raw, dict) and raw.get("role") == "function":
+            message = "'function' is not supported here; use 'tool'"
+            raise Invalid(message, "role", code="unsupported_value")
+        return AnyMessage
+
+    @abstractmethod
+    def items(self) -> list[Item]:
+        """Return the items that the message stands for."""
+
+
+def items_of(messages: Sequence[ChatMessage], *, images: bool) -> tuple[Item, ...]:
+    """Return the items of messages in order, without repeated ones; `images`: images are accepted.
 
     Raises ApiError.
     """
-    places = [f"messages[{n}]" for n, items in enumerate(messages) for _ in items]
-    items = [item for message in messages for item in message]
+    items_by_message = [message.items() for message in messages]
+    places = [f"messages[{n}]" for n, items in enumerate(items_by_message) for _ in items]
+    items = [item for one in items_by_message for item in one]
     if not images:
         refuse_images(items, places)
     params = [f"{place}.tool_call_id" for place in places]
     return without_repeats(items, at="messages", params=params)
 
 
-def _message(value: Any, at: str) -> list[Item]:
-    role = an_object(value, at).get("role")
-    if role == "function":
-        message = "role 'function' is not supported here; use role 'tool'"
-        raise_invalid(message, f"{at}.role", "unsupported_value")
-    if role == "tool":
-        return [_result(value, at)]
-    if role == "assistant":
-        return _assistant(value, at)
-    fields = {"role": one_of(*_ROLES), "content": _parts("text", "image_url"), **_BESIDE}
-    given = members(value, fields, ("role", "content"), f"{at}.")
-    return [_said(given["role"], given["content"])]
-
-
-def _said(role: str, content: str | list[Item]) -> Item:
+def _message(role: str, content: str | list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _result(value: Any, at: str) -> Item:
-    fields = {"role": text, "content": _parts("text"), "tool_call_id": CALL_ID, **_BESIDE}
-    given = members(value, fields, ("tool_call_id", "content"), f"{at}.")
-    return {"type": RESULT, "call_id": given["tool_call_id"], "output": given["content"]}
+def _content(
+    content: str | Sequence[ChatText | ChatImage | Refusal], text: str = "input_text"
+) -> str | list[Item]:
+    return content if isinstance(content, str) else [_part(part, text) for part in content]
 
 
-def _assistant(value: Any, at: str) -> list[Item]:
-    parts = _parts("text", "refusal", to="output_text")
-    fields = {"role": text, "content": parts, **_BESIDE, "tool_calls": list_of(_call)}
-    given = members(_known(value, fields), fields, (), f"{at}.")
-    content: str | list[Item] | None = given.get("content", given.get("refusal"))
-    calls: list[Item] = given.get("tool_calls", [])
-    if content is None and not calls:
-        raise_invalid("is missing", f"{at}.content", "missing_required_parameter")
-    # Beside calls an empty text says nothing.
-    return calls if calls and not content else [_said("assistant", content or ""), *calls]
-
-
-def _call(value: Any, at: str) -> Item:
-    fields: Mapping[str, Check] = {"id": CALL_ID, "function": _function, "type": anything}
-    given = members(_known(an_object(value, at), fields), fields, ("id", "function"), f"{at}.")
-    if (kind := given.get("type", "function")) != "function":
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    return {"type": "function_call", "call_id": given["id"], **given["function"]}
-
-
-def _function(value: Any, at: str) -> Item:
-    fields = {"name": text, "arguments": text}
-    return members(_known(an_object(value, at), fields), fields, ("name", "arguments"), f"{at}.")
-
-
-def _known(value: Mapping[str, Any], fields: Mapping[str, Check]) -> dict[str, Any]:
-    """The members that this API has of what an assistant said.
-
-    Clients add their own to what they have received: pieces' indexes, reasoning, parsed arguments.
-    """
-    return {key: one for key, one in value.items() if key in fields}
-
-
-def _parts(*kinds: str, to: str = "input_text") -> Check:
-    """A string, or parts of these kinds."""
-
-    def part(value: Any, at: str) -> Item:
-        given = an_object(value, at)
-        kind = given.pop("type", None)
-        if kind not in kinds:
-            known = ", ".join(kinds)
-            raise_invalid(
-                f"must be one of {known}, not {abbreviate(kind)}", f"{at}.type", "unsupported_value"
-            )
-        if kind == "image_url":
-            image = members(given, {"image_url": _IMAGE}, ("image_url",), f"{at}.")["image_url"]
-            about = {"detail": image["detail"]} if "detail" in image else {}
-            return {"type": "input_image", "image_url": image["url"], **about}
-        said = members(given, {kind: text}, (kind,), f"{at}.")
-        return {"type": to if kind == "text" else kind, **said}
-
-    parts = list_of(part)
-    return lambda value, at: value if type(value) is str else parts(value, at)
+def _part(part: ChatText | ChatImage | Refusal, text: str) -> Item:
+    match part:
+        case ChatText():
+            return {"type": text, "text": part.text}
+        case ChatImage(image_url=image):
+            detail = {} if image.detail is None else {"detail": image.detail}
+            return {"type": "input_image", "image_url": image.url, **detail}
+        case Refusal():
+            return {"type": "refusal", "refusal": part.refusal}

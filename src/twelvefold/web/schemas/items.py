@@ -1,153 +1,195 @@
-"""The items that a caller may send, each as the journal is to keep it.
+"""The items that a caller may send, and the functions that it offers.
 
-Source: the `input` union of the OpenAI Responses API. What only OpenAI's own tools make is refused,
-never left aside: a model that was not told is worse than a client that was.
+Source: the `input` union of the OpenAI Responses API. An item that only OpenAI's own tools make
+returns 400: a model that lacks it would answer wrongly.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from twelvefold.core.events import Item
 from twelvefold.web.http.errors import abbreviate, raise_invalid
-from twelvefold.web.schemas.validators import (
-    Check,
-    an_object,
-    anything,
-    flag,
-    list_of,
-    matching,
-    members,
-    one_of,
-    record,
-    short,
-    text,
-)
+from twelvefold.web.schemas.decode import Invalid, Object, Variants
+from twelvefold.web.schemas.types import CallId, ToolName
 
 REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
 RESULT = "function_call_output"
-_STATUS = one_of("in_progress", "completed", "incomplete", "calling", "failed")
-# Proxies of Gemini put a thought signature of some thousand characters into their ids.
-CALL_ID = matching(r"(?s).{1,65536}", "a string of 1 to 65536 characters")
-_OBJECTS = list_of(an_object)
-_TEXT_PART: Mapping[str, Check] = {"text": text}
-_PARTS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
-    "input_text": (_TEXT_PART, ("text",)),
-    "output_text": (
-        {"text": text, "annotations": _OBJECTS, "logprobs": list_of(anything)},
-        ("text",),
-    ),
-    "refusal": ({"refusal": text}, ("refusal",)),
-    "input_image": (
-        {"image_url": text, "file_id": text, "detail": one_of("low", "high", "auto", "original")},
-        (),
-    ),
-}
-_SAID = ("input_text", "input_image")
-_OWN = ("output_text", "refusal", "input_text")
+Status = Literal["in_progress", "completed", "incomplete", "calling", "failed"]
 _HOLDS_PARTS = {"message": "content", RESULT: "output"}
-_CALL: dict[str, Check] = {"name": text, "arguments": text, "id": text, "status": _STATUS}
-_ITEMS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
-    "function_call": (_CALL | {"call_id": CALL_ID}, ("call_id", "name", "arguments")),
-    "mcp_call": (
-        _CALL
-        | {"server_label": text, "output": anything, "error": anything}
-        | {"approval_request_id": text},
-        ("id", "name", "arguments"),
-    ),
-    "mcp_list_tools": (
-        {"id": text, "server_label": text, "tools": _OBJECTS, "error": anything},
-        (),
-    ),
-    "mcp_approval_request": (
-        {"id": text, "server_label": text, "name": text, "arguments": text},
-        ("id",),
-    ),
-    ANSWER: (
-        {"approval_request_id": text, "approve": flag, "reason": short(10_000), "id": text},
-        ("approval_request_id", "approve"),
-    ),
-    "reasoning": (
-        {"id": text, "summary": _OBJECTS, "content": _OBJECTS, "encrypted_content": text}
-        | {"status": _STATUS},
-        (),
-    ),
-    REFERENCE: ({"id": text}, ("id",)),
+
+
+# --- parts of a message ---------------------------------------------------------------------------
+
+
+class InputText(Object, tag="input_text"):
+    text: str
+
+
+class OutputText(Object, tag="output_text"):
+    text: str
+    annotations: list[dict[str, Any]] | None = None
+    logprobs: list[Any] | None = None
+
+
+class Refusal(Object, tag="refusal"):
+    refusal: str
+
+
+class InputImage(Object, tag="input_image"):
+    """The demo model accepts it and does not see it; with any other model it returns 400."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: Literal["low", "high", "auto", "original"] | None = None
+
+
+# --- items ----------------------------------------------------------------------------------------
+
+
+class _Message(Object, kw_only=True):
+    type: Literal["message"] | None = None
+    id: str | None = None
+    status: Status | None = None
+    phase: str | None = None
+
+    def __post_init__(self) -> None:
+        self.type = "message"
+
+
+class InputMessage(_Message, kw_only=True):
+    role: Literal["user", "system", "developer"]
+    content: str | list[InputText | InputImage]
+
+
+class InputAssistantMessage(_Message, kw_only=True):
+    role: Literal["assistant"]
+    content: str | list[OutputText | Refusal | InputText]
+
+
+class InputFunctionCall(Object, tag="function_call"):
+    call_id: CallId
+    name: str
+    arguments: str
+    id: str | None = None
+    status: Status | None = None
+
+
+class InputFunctionCallOutput(Object, tag=RESULT):
+    call_id: CallId
+    output: str | list[InputText | InputImage]
+    id: str | None = None
+    status: Status | None = None
+
+
+class InputReasoning(Object, tag="reasoning"):
+    id: str | None = None
+    summary: list[dict[str, Any]] | None = None
+    content: list[dict[str, Any]] | None = None
+    encrypted_content: str | None = None
+    status: Status | None = None
+
+
+class InputMcpCall(Object, tag="mcp_call"):
+    """Context for the model alone: never evidence that a tool ran."""
+
+    id: str
+    name: str
+    arguments: str
+    status: Status | None = None
+    server_label: str | None = None
+    output: Any = None
+    error: Any = None
+    approval_request_id: str | None = None
+
+
+class InputMcpListTools(Object, tag="mcp_list_tools"):
+    id: str | None = None
+    server_label: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    error: Any = None
+
+
+class InputMcpApprovalRequest(Object, tag="mcp_approval_request"):
+    id: str
+    server_label: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+
+
+class InputMcpApprovalResponse(Object, tag=ANSWER):
+    """Approves or denies the call of an `mcp_approval_request`."""
+
+    approval_request_id: str
+    approve: bool
+    reason: Annotated[str, Meta(max_length=10_000)] | None = None
+    id: str | None = None
+
+
+class ItemReference(Object):
+    """Stands for an item of a conversation of the caller's."""
+
+    id: str
+    type: Literal["item_reference"] | None = None
+
+    def __post_init__(self) -> None:
+        self.type = "item_reference"
+
+
+class InputItem(Variants):
+    """One item; without a `type` it is a message, or a reference if it has an id alone."""
+
+    VARIANTS = (
+        InputMessage,
+        InputAssistantMessage,
+        InputFunctionCall,
+        InputFunctionCallOutput,
+        InputReasoning,
+        InputMcpCall,
+        InputMcpListTools,
+        InputMcpApprovalRequest,
+        InputMcpApprovalResponse,
+        ItemReference,
+    )
+
+    @classmethod
+    def variant(cls, raw: object) -> type[Object]:
+        """Return the struct for an item. Raises Invalid."""
+        if not isinstance(raw, dict):
+            return InputMessage
+        kind = raw.get("type")
+        if kind is None:
+            kind = REFERENCE if raw.keys() <= {"id", "type"} and "id" in raw else "message"
+        if kind == "message" and raw.get("role") == "assistant":
+            return InputAssistantMessage
+        if type(kind) is not str or kind not in _ITEMS:
+            message = f"{abbreviate(kind)} is not supported here"
+            raise Invalid(message, "type", code="unsupported_value")
+        return _ITEMS[kind]
+
+
+_ITEMS: Mapping[str, type[Object]] = {
+    "message": InputMessage,
+    REFERENCE: ItemReference,
+    **{
+        str(one.__struct_config__.tag): one
+        for one in InputItem.VARIANTS
+        if one.__struct_config__.tag
+    },
 }
 
 
-def items_of(value: Any, at: str) -> tuple[Item, ...]:
-    """The items of an `input`; a string is what a user says."""
-    if type(value) is str:
-        return ({"type": "message", "role": "user", "content": value},)
-    if type(value) is not list:
-        raise_invalid("must be a string or an array of items", at, "invalid_type")
-    return tuple(list_of(item_of, least=1)(value, at))
-
-
-def item_of(value: Any, at: str) -> Item:
-    """One item, without what is null in it."""
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind is None:
-        kind = REFERENCE if given.keys() == {"id"} else "message"
-    if kind == "message":
-        return _message(given, at)
-    if kind == RESULT:
-        return _result(given, at)
-    if type(kind) is not str or kind not in _ITEMS:
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    fields, needed = _ITEMS[kind]
-    return {"type": kind, **members(given, fields, needed, f"{at}.")}
-
-
-def _message(given: Mapping[str, Any], at: str) -> Item:
-    fields = {
-        "role": one_of("user", "assistant", "system", "developer"),
-        "content": _parts(_OWN if given.get("role") == "assistant" else _SAID),
-        "id": text,
-        "status": _STATUS,
-        "phase": text,
-    }
-    return {"type": "message", **members(given, fields, ("role", "content"), f"{at}.")}
-
-
-def _result(given: Mapping[str, Any], at: str) -> Item:
-    fields = {"call_id": CALL_ID, "output": _parts(_SAID), "id": text, "status": _STATUS}
-    return {"type": RESULT, **members(given, fields, ("call_id", "output"), f"{at}.")}
-
-
-def _parts(kinds: tuple[str, ...]) -> Check:
-    """A string, or parts of these kinds."""
-
-    def part(value: Any, at: str) -> Item:
-        given = an_object(value, at)
-        kind = given.pop("type", None)
-        if type(kind) is not str or kind not in kinds:
-            known = ", ".join(kinds)
-            if kind in ("input_file", "input_audio"):
-                raise_invalid(f"{kind} is not supported here", f"{at}.type", "unsupported_value")
-            raise_invalid(
-                f"must be one of {known}, not {abbreviate(kind)}", f"{at}.type", "unsupported_value"
-            )
-        fields, needed = _PARTS[kind]
-        return {"type": kind, **members(given, fields, needed, f"{at}.")}
-
-    parts = list_of(part)
-
-    def check(value: Any, at: str) -> str | list[Item]:
-        return value if type(value) is str else parts(value, at)
-
-    return check
+def plain_items(items: Sequence[InputItem]) -> list[Item]:
+    """Return items as the journal keeps them, without members that are null."""
+    plain: list[Item] = msgspec.to_builtins(items)
+    return plain
 
 
 def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
-    """Refuse images, which the model is not sent; `places` has the name of each item.
-
-    Raises ApiError.
-    """
+    """Raise ApiError for an image, for a model that accepts none; `places` names each item."""
     for place, item in zip(places, items, strict=True):
         key = _HOLDS_PARTS.get(item["type"], "")
         parts = item.get(key)
@@ -157,43 +199,47 @@ def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
                 raise_invalid(message, f"{place}.{key}[{index}].type", "unsupported_value")
 
 
-TOOL_NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
-_FUNCTION = record(
-    {
-        "name": TOOL_NAME,
-        "description": text,
-        "parameters": an_object,
-        "strict": flag,
-    },
-    "name",
-)
+# --- functions ------------------------------------------------------------------------------------
 
 
-def tool_of(value: Any, at: str) -> Item:
-    """A tool of the caller's own: a function, and nothing that the server would have to call."""
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind is None:
-        raise_invalid("is missing", f"{at}.type", "missing_required_parameter")
-    if kind != "function":
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    return function_of(given, at)
+class Function(Object, kw_only=True):
+    """A function that the caller runs."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: (
+        Annotated[dict[str, Any], Meta(description="A JSON Schema of an object.")] | None
+    ) = None
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.parameters is not None:
+            _check_schema(self.parameters)
 
 
-def function_of(value: Any, at: str) -> Item:
-    """A function of the caller's own, as the Responses API has it."""
-    tool: Item = {"type": "function", **_FUNCTION(value, at)}
-    _check_schema(tool.get("parameters", {}), f"{at}.parameters")
-    return tool
+class FunctionTool(Function, tag="function"):
+    """A function that the caller runs; no tool of the server has its name."""
+
+    MISSING_TAG = "missing_required_parameter"
 
 
-def _check_schema(schema: Mapping[str, Any], at: str) -> None:
-    """As much as every model's server wants of a function's parameters."""
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    """Raise Invalid for function parameters that a model's server would refuse."""
     if schema.get("type", "object") != "object":
-        raise_invalid(f"must be the schema of an object, not of {abbreviate(schema['type'])}", at)
-    for key, one in an_object(schema.get("properties") or {}, f"{at}.properties").items():
+        message = f"must be the schema of an object, not of {abbreviate(schema['type'])}"
+        raise Invalid(message, "parameters")
+    properties = schema.get("properties") or {}
+    _check_type(properties, dict, "properties")
+    for key, one in properties.items():
         if type(one) is not bool:
-            an_object(one, f"{at}.properties.{key}")
-    list_of(text)(schema.get("required") or [], f"{at}.required")
+            _check_type(one, dict, "properties", key)
+    required = schema.get("required") or []
+    _check_type(required, list, "required")
+    for index, one in enumerate(required):
+        _check_type(one, str, "required", index)
+
+
+def _check_type(value: object, kind: type[object], *at: str | int) -> None:
+    if type(value) is not kind:
+        names: Mapping[type[object], str] = {dict: "an object", list: "an array", str: "a string"}
+        raise Invalid(f"must be {names[kind]}", "parameters", *at, code="invalid_type")

@@ -1,118 +1,144 @@
-"""What `POST /v1/responses` may ask for: a body, read whole and checked before anything is done.
+"""The body of `POST /v1/responses`, and the turn that it requests.
 
-Source: the request body of `POST /responses` of the OpenAI API. Every parameter is taken, refused
-by name, or not known; none is passed over in silence that would change what is done.
+Source: the request body of `POST /responses` of the OpenAI API. A parameter is used, refused or
+unknown: none that would change the result is ignored.
 """
 
-import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
-from starlette.requests import Request as HTTPRequest
+from msgspec import Meta
 
 from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
-from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
-from twelvefold.web.schemas.items import ANSWER, TOOL_NAME, items_of, refuse_images, tool_of
-from twelvefold.web.schemas.types import ToolItems
-from twelvefold.web.schemas.validators import (
-    Check,
-    an_object,
-    anything,
-    flag,
-    list_of,
-    matching,
-    members,
-    metadata,
-    number,
-    one_of,
-    record,
-    short,
-    text,
-    unsupported,
-    whole,
+from twelvefold.web.schemas.decode import Invalid, Object, decode
+from twelvefold.web.schemas.http_request import hops_of, idempotent, tool_items_of
+from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, refuse_images
+from twelvefold.web.schemas.types import (
+    Id,
+    Metadata,
+    Temperature,
+    Text64,
+    Text512,
+    Tokens,
+    ToolName,
+    TopP,
+    Verbosity,
 )
 
-HOPS = "x-twelvefold-hops"
-TOOL_ITEMS = "Twelvefold-Tool-Items"
-MOST_HOPS = 5
-"""Instances that may stand before one another; a circle of them would never end."""
-_HOPS = re.compile(r"[0-9]{1,3}")
-_KEY = re.compile(r"[!-~]{1,255}")
-_WORD = short(64)
-_ID = matching(r"(?s).+", "an id")
-
-_REASONING = record({"effort": _WORD, "summary": _WORD, "generate_summary": _WORD})
-
-
-def _format(value: Any, at: str) -> Item:
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind in ("text", "json_object") and not given:
-        return {"type": kind}
-    if kind != "json_schema":
-        message = f"must be text, json_schema or json_object, not {abbreviate(kind)}"
-        raise_invalid(message, f"{at}.type", "unsupported_value")
-    fields = {"name": TOOL_NAME, "schema": an_object, "description": text, "strict": flag}
-    return {"type": "json_schema", **members(given, fields, ("name", "schema"), f"{at}.")}
-
-
-def _conversation(value: Any, at: str) -> str:
-    if type(value) is str:
-        return str(_ID(value, at))
-    return str(record({"id": _ID}, "id")(value, at)["id"])
-
-
-PARAMETERS: Mapping[str, Check] = {
-    "model": text,
-    "input": items_of,
-    "instructions": text,
-    "previous_response_id": _ID,
-    "conversation": _conversation,
-    "background": flag,
-    "store": flag,
-    "stream": flag,
-    "stream_options": record({"include_obfuscation": flag}),
-    "tools": list_of(tool_of, most=128),
-    "tool_choice": anything,  # it names tools, so it is checked once they are known
-    "parallel_tool_calls": flag,
-    "max_tool_calls": whole(1, 2**31 - 1),
-    "max_output_tokens": whole(16, 2**31 - 1),
-    "temperature": number(0, 2),
-    "top_p": number(0, 1),
-    "top_logprobs": whole(0, 20),
-    "text": record({"format": _format, "verbosity": one_of("low", "medium", "high")}),
-    "reasoning": _REASONING,
-    "metadata": metadata,
-    "include": list_of(text, most=100),
-    "truncation": one_of("auto", "disabled"),
-    "service_tier": _WORD,
-    "user": short(512),
-    "safety_identifier": short(64),
-    "prompt_cache_key": short(512),
-    "prompt_cache_retention": text,
-    "prompt_cache_options": an_object,
-    "prompt": unsupported,
-    "moderation": unsupported,
-    "context_management": unsupported,
-}
 _ECHOED = ("user", "safety_identifier", "prompt_cache_key", "truncation", "top_logprobs")
 _PASSED = (
-    *("instructions", "parallel_tool_calls", "max_tool_calls", "max_output_tokens"),
+    *("instructions", "parallel_tool_calls", "max_tool_calls", "max_output_tokens", "tool_choice"),
     *("temperature", "top_p", "text", "reasoning", "metadata", "stream", "store"),
 )
 
 
+# --- the body -------------------------------------------------------------------------------------
+
+
+class StreamOptions(Object):
+    include_obfuscation: bool | None = None
+
+
+class ConversationReference(Object):
+    id: Id
+
+
+class Reasoning(Object):
+    effort: Text64 | None = None
+    summary: Text64 | None = None
+    generate_summary: Text64 | None = None
+
+
+class _PlainFormat(Object):
+    @classmethod
+    def check_unknown(cls, key: str, value: object) -> None:
+        raise Invalid(f"must be json_schema where there is {key}", "type", code="unsupported_value")
+
+
+class PlainText(_PlainFormat, tag="text"):
+    """Any text."""
+
+
+class JsonObject(_PlainFormat, tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(Object, tag="json_schema", kw_only=True):
+    """JSON that fits a schema."""
+
+    name: ToolName
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextOptions(Object):
+    format: PlainText | JsonObject | JsonSchema | None = None
+    verbosity: Verbosity | None = None
+
+
+class FunctionChoice(Object, tag="function"):
+    name: str
+
+
+class AllowedTool(Object):
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(Object, tag="allowed_tools"):
+    mode: Literal["auto", "required"]
+    tools: list[AllowedTool]
+
+
+class CreateResponse(Object, kw_only=True):
+    """A turn of a workflow."""
+
+    UNSUPPORTED = dict.fromkeys(("prompt", "moderation", "context_management"), ())
+
+    model: Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+    input: str | Annotated[list[InputItem], Meta(min_length=1)]
+    instructions: str | None = None
+    previous_response_id: Id | None = None
+    conversation: Id | ConversationReference | None = None
+    background: bool | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[FunctionTool], Meta(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedTools | None = None
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: Tokens | None = None
+    max_output_tokens: Annotated[int, Meta(ge=16, le=2**31 - 1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    metadata: Metadata | None = None
+    include: Annotated[list[str], Meta(max_length=100)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    service_tier: Text64 | None = None
+    user: Text512 | None = None
+    safety_identifier: Text64 | None = None
+    prompt_cache_key: Text512 | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+
+
+# --- the turn -------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A turn that a caller asks for. `items` may still hold references to other items.
+    """A requested turn. `items` may still contain references to other items.
 
-    `items_at` is the parameter that they came in. `given` has the names of the body's parameters,
+    `items_at` is the parameter of the items. `given` has the names of the body's parameters,
     null ones included: an answer to an approval changes those options alone.
     """
 
@@ -128,24 +154,6 @@ class Request:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
-async def json_body(request: HTTPRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
-    """The object that the body is. Raises ApiError where it is none."""
-    # Not `body()`, which would keep the bytes as long as the request is answered.
-    body = b"".join([piece async for piece in request.stream()])
-    if may_be_empty and not body.strip():
-        return {}
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and not (
-        media.startswith("application/") and media.endswith("+json")
-    ):
-        message = "the body must be JSON, with the header `Content-Type: application/json`"
-        raise ApiError(415, message, code="unsupported_media_type")
-    value = parse_json(body)
-    if type(value) is not dict:
-        raise ApiError(400, "the body must be a JSON object", code="invalid_json")
-    return value
-
-
 def parse(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
@@ -153,40 +161,33 @@ def parse(
     *,
     images: bool = False,
 ) -> Request:
-    """What a body asks for; `images`: the model is sent images.
+    """Return the turn that a body requests; `images`: the model accepts images.
 
-    Raises ApiError for the first thing in it that is wrong.
+    Raises ApiError for the first invalid parameter.
     """
-    given = members(body, PARAMETERS, ("model", "input"))
+    created = decode(body, CreateResponse)
+    given = msgspec.to_builtins(created)
+    items = _items(given["input"])
     if not images:
-        refuse_images(given["input"], [f"input[{n}]" for n in range(len(given["input"]))])
-    workflow = workflow_of(given["model"], workflows)
-    _check_together(given)
+        refuse_images(items, [f"input[{n}]" for n in range(len(items))])
+    workflow = workflow_of(created.model, workflows)
+    _check_together(created)
+    conversation = created.conversation
     return Request(
         workflow,
-        given["input"],
-        _asked(given, workflow, headers),
-        given.get("stream", False),
-        given.get("background", False),
-        given.get("previous_response_id", ""),
-        given.get("conversation", ""),
+        items,
+        _options(given, items, workflow, headers),
+        bool(created.stream),
+        bool(created.background),
+        created.previous_response_id or "",
+        conversation.id if isinstance(conversation, ConversationReference) else conversation or "",
         idempotent(headers, "responses", body),
         given=frozenset(body),
     )
 
 
-def _check_together(given: Mapping[str, Any]) -> None:
-    if "previous_response_id" in given and "conversation" in given:
-        message = "excludes conversation; give one of the two"
-        raise_invalid(message, "previous_response_id", "mutually_exclusive_parameters")
-    if given.get("background") and not given.get("store", True):
-        raise_invalid("needs store to be true", "background", "unsupported_value")
-    if "stream_options" in given and not given.get("stream"):
-        raise_invalid("is for streams alone", "stream_options")
-
-
 def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
-    """The workflow that a model's name stands for. Raises ApiError."""
+    """Return the workflow that a model's name stands for. Raises ApiError."""
     if workflow := workflows.get(name):
         return workflow
     known = ", ".join(workflows)
@@ -194,70 +195,8 @@ def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
     raise ApiError(404, message, code="model_not_found", param="model")
 
 
-def hops_of(headers: Mapping[str, str]) -> int:
-    """How many instances the request has come through. Raises ApiError if they are too many."""
-    told = headers.get(HOPS, "")
-    hops = int(told) if _HOPS.fullmatch(told) else 0
-    if hops > MOST_HOPS:
-        message = f"the request has come through {hops} instances; {MOST_HOPS} is the most"
-        raise ApiError(400, message, code="too_many_hops")
-    return hops
-
-
-def idempotent(
-    headers: Mapping[str, str], endpoint: str, body: Mapping[str, Any]
-) -> IdempotentRequest | None:
-    """Under which key the request may be sent again. Raises ApiError for what is no key."""
-    key = headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key):
-        message = "Idempotency-Key must be 1 to 255 visible ASCII characters"
-        raise ApiError(400, message, code="invalid_value", param="Idempotency-Key")
-    # The order of an object's members says nothing, so the hash does not depend on it.
-    whole_body = msgspec.json.encode([endpoint, body], order="deterministic")
-    return IdempotentRequest(key, hashlib.sha256(whole_body).hexdigest())
-
-
-def tool_items_of(headers: Mapping[str, str]) -> str:
-    """How the caller wants the server's tool calls shown; "" if it does not say.
-
-    Raises ApiError.
-    """
-    wanted = headers.get(TOOL_ITEMS, "")
-    if wanted and wanted not in get_args(ToolItems):
-        known = ", ".join(get_args(ToolItems))
-        message = f"{TOOL_ITEMS} must be one of {known}, not {abbreviate(wanted)}"
-        raise ApiError(400, message, code="invalid_value", param=TOOL_ITEMS)
-    return wanted
-
-
-def _asked(
-    given: Mapping[str, Any], workflow: Workflow, headers: Mapping[str, str]
-) -> RequestOptions:
-    tools = tuple(given.get("tools", ()))
-    check_names(tools, workflow, "tools[{}].name")
-    choice = given.get("tool_choice")
-    if choice is not None:
-        choice = _choice(choice)
-    if "tools" in given or not any(item["type"] == ANSWER for item in given["input"]):
-        # The tools of an answer without any are those of the run that it answers.
-        check_choice(choice, tools, workflow)
-    asked = RequestOptions(
-        **{name: given[name] for name in _PASSED if name in given},
-        tools=tools,
-        tool_choice=choice,
-        echo={name: given[name] for name in _ECHOED if name in given},
-        conversation="conversation" in given,
-        previous=given.get("previous_response_id", ""),
-        hops=hops_of(headers),
-        tool_items=tool_items_of(headers),
-    )
-    return DEFAULT_OPTIONS if asked == DEFAULT_OPTIONS else asked
-
-
-def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None:
-    """Refuse a name that is taken; `param` names the place of one by its index."""
+def check_names(tools: Sequence[Item], workflow: Workflow, param: str) -> None:
+    """Raise ApiError for a name that is taken; `param` is the place of a name by its index."""
     names: set[str] = set()
     for index, tool in enumerate(tools):
         name, at = tool["name"], param.format(index)
@@ -268,41 +207,64 @@ def check_names(tools: tuple[Item, ...], workflow: Workflow, param: str) -> None
         names.add(name)
 
 
-def _choice(value: Any) -> str | Item:
-    at = "tool_choice"
-    if type(value) is str:
-        return str(one_of("none", "auto", "required")(value, at))
-    given = an_object(value, at)
-    kind = given.pop("type", None)
-    if kind == "function":
-        return {"type": kind, **record({"name": text}, "name")(given, at)}
-    if kind != "allowed_tools":
-        raise_invalid(
-            f"{abbreviate(kind)} is not supported here", f"{at}.type", "unsupported_value"
-        )
-    tool = record({"type": one_of("function"), "name": text}, "type", "name")
-    allowed = record({"mode": one_of("auto", "required"), "tools": list_of(tool)}, "mode", "tools")
-    return {"type": kind, **allowed(given, at)}
+def check_choice(
+    choice: str | Item | None,
+    tools: Sequence[Item],
+    workflow: Workflow,
+    at: tuple[str, str] = ("tool_choice.name", "tool_choice.tools[{}].name"),
+) -> None:
+    """Raise ApiError for the choice of a tool that neither the caller nor the server has.
 
-
-def check_choice(choice: str | Item | None, tools: tuple[Item, ...], workflow: Workflow) -> None:
-    """Refuse a choice of a tool that is neither the caller's nor the server's. Raises ApiError."""
+    `at`: the places of one tool's name, and of an allowed tool's name by its index.
+    """
     if not isinstance(choice, dict):
         return
-    known = known_tool({tool["name"] for tool in tools} | set(workflow.by_name))
-    if choice["type"] == "function":
-        known(choice["name"], "tool_choice.name")
-    for index, tool in enumerate(choice.get("tools", ())):
-        known(tool["name"], f"tool_choice.tools[{index}].name")
+    known = {tool["name"] for tool in tools} | set(workflow.by_name)
+    chosen = [(choice["name"], at[0])] if choice["type"] == "function" else []
+    chosen += [
+        (tool["name"], at[1].format(index)) for index, tool in enumerate(choice.get("tools", ()))
+    ]
+    for name, place in chosen:
+        if name not in known:
+            raise_invalid(f"there is no tool {abbreviate(name)}", place)
 
 
-def known_tool(names: set[str]) -> Check:
-    """The name of one of these tools."""
+def _items(given: str | list[Item]) -> tuple[Item, ...]:
+    if isinstance(given, str):
+        return ({"type": "message", "role": "user", "content": given},)
+    return tuple(given)
 
-    def check(value: Any, at: str) -> str:
-        name = text(value, at)
-        if name not in names:
-            raise_invalid(f"there is no tool {abbreviate(name)}", at)
-        return name
 
-    return check
+def _check_together(body: CreateResponse) -> None:
+    """Raise ApiError for parameters that exclude or need each other."""
+    if body.previous_response_id is not None and body.conversation is not None:
+        message = "excludes conversation; give one of the two"
+        raise_invalid(message, "previous_response_id", "mutually_exclusive_parameters")
+    if body.background and body.store is False:
+        raise_invalid("needs store to be true", "background", "unsupported_value")
+    if body.stream_options is not None and not body.stream:
+        raise_invalid("is for streams alone", "stream_options")
+
+
+def _options(
+    given: Mapping[str, Any],
+    items: Sequence[Item],
+    workflow: Workflow,
+    headers: Mapping[str, str],
+) -> RequestOptions:
+    """Return the options of a body; `given`: its members that are not null, as plain objects."""
+    tools = tuple(given.get("tools", ()))
+    check_names(tools, workflow, "tools[{}].name")
+    if "tools" in given or not any(item["type"] == ANSWER for item in items):
+        # The tools of an answer without any are those of the run that it answers.
+        check_choice(given.get("tool_choice"), tools, workflow)
+    options = RequestOptions(
+        **{name: given[name] for name in _PASSED if name in given},
+        tools=tools,
+        echo={name: given[name] for name in _ECHOED if name in given},
+        conversation="conversation" in given,
+        previous=given.get("previous_response_id", ""),
+        hops=hops_of(headers),
+        tool_items=tool_items_of(headers),
+    )
+    return DEFAULT_OPTIONS if options == DEFAULT_OPTIONS else options

@@ -1,8 +1,35 @@
-"""Types of the API that requests and responses share."""
+"""Types of the API that several requests or responses share."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
 ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
+
+# `$` would accept a line break behind the name.
+_END = r"(?![\s\S])"
+_TOOL_NAME = rf"^[a-zA-Z0-9_-]{{1,64}}{_END}"
+# Proxies of Gemini put a thought signature of some thousand characters into their ids.
+_CALL_ID = rf"^[\s\S]{{1,65536}}{_END}"
+FORMS = {
+    _TOOL_NAME: "1 to 64 letters, digits, _ or -",
+    _CALL_ID: "a string of 1 to 65536 characters",
+}
+"""What a string of each pattern is, in words."""
+
+Id = Annotated[str, Meta(min_length=1)]
+CallId = Annotated[str, Meta(pattern=_CALL_ID)]
+ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]
+Text64 = Annotated[str, Meta(max_length=64)]
+Text512 = Annotated[str, Meta(max_length=512)]
+Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+TopP = Annotated[float, Meta(ge=0, le=1)]
+Verbosity = Literal["low", "medium", "high"]
+Metadata = Annotated[
+    dict[Text64, Text512],
+    Meta(max_length=16, description="Kept beside the object and returned with it."),
+]

@@ -105,14 +105,12 @@ _STOP_WORDS = {
 def parse_intent(conversation: Conversation) -> Intent:
     """Parse the intent of the last message."""
     text = conversation.user_text.lower().replace("\u2019", "'")
-    offers = current_offers(conversation.earlier_results)
+    earlier = conversation.earlier_results
+    offers = current_offers(earlier)
+    kinds = (kind for kind, pattern in _INTENT_PATTERNS if re.search(pattern, text))
     intent = Intent(
-        kind=next(
-            (kind for kind, pattern in _INTENT_PATTERNS if re.search(pattern, text)), "search"
-        ),
-        code=_find_code(text)
-        or _code_by_position(text, offers)
-        or _code_by_title(text, conversation.earlier_results),
+        kind=next(kinds, "search"),
+        code=_find_code(text) or _code_by_position(text, offers) or _code_by_title(text, earlier),
         words=_keywords(text),
         highest_usd=_max_price(text, offers),
         accepts_alternative=bool(_ALTERNATIVE.search(text)),
@@ -121,15 +119,12 @@ def parse_intent(conversation: Conversation) -> Intent:
         return replace(intent, kind="drop")
     match intent.kind:
         case "search":
-            return _classify_search(intent, text, conversation.earlier_results, offers)
+            return _classify_search(intent, text, earlier, offers)
         case "enrol" | "yes":
             return _resolve_choice(intent, offers)
         case "drop":
-            return (
-                intent
-                if intent.code
-                else replace(intent, code=_last_enrolled_code(conversation.earlier_results))
-            )
+            code = intent.code or _last_enrolled_code(earlier)
+            return replace(intent, code=code)
         case _:
             return intent
 
@@ -139,10 +134,8 @@ def _classify_search(
 ) -> Intent:
     """Return the intent of a message without a known verb."""
     if intent.code:
-        asked_for = _WANT.search(text) or any(
-            one.code == intent.code and one.enrols_if_chosen for one in offers
-        )
-        return replace(intent, kind="enrol" if asked_for else "details")
+        is_chosen = any(one.code == intent.code and one.enrols_if_chosen for one in offers)
+        return replace(intent, kind="enrol" if is_chosen or _WANT.search(text) else "details")
     if intent.words:
         return intent
     if intent.highest_usd is not None:
@@ -163,7 +156,7 @@ def _resolve_choice(intent: Intent, offers: Sequence[Offer]) -> Intent:
 
 
 def current_offers(earlier: Sequence[CallResult]) -> tuple[Offer, ...]:
-    """Return the courses of the last list, unless the student has enrolled since."""
+    """Return what the student was last shown, unless an enrolment or a drop followed."""
     for call in reversed(earlier):
         if call.tool in ("enrol", "drop") and call.result:
             return ()
@@ -218,8 +211,8 @@ def _code_by_position(text: str, offers: Sequence[Offer]) -> str:
         return min(offers, key=lambda offer: offer.price_usd).code
     if match[1] == "last":
         return offers[-1].code
-    place = ("first", "second", "third", "fourth").index(match[1])
-    return offers[place].code if place < len(offers) else ""
+    index = ("first", "second", "third", "fourth").index(match[1])
+    return offers[index].code if index < len(offers) else ""
 
 
 def _code_by_title(text: str, earlier: Sequence[CallResult]) -> str:

@@ -127,9 +127,8 @@ class _Generator:
     def _choose(self, choices: Sequence[Any], position: _Position) -> Any:
         """Return the choice in the user's text, otherwise the first; in a list the next one."""
         user_text = self._user_text.lower()
-        named = [
-            one for one in choices if isinstance(one, str) and one and one.lower() in user_text
-        ]
+        texts = [one for one in choices if isinstance(one, str) and one]
+        named = [one for one in texts if one.lower() in user_text]
         ordered = [*named, *(one for one in choices if one not in named)]
         return ordered[position.number % len(ordered)]
 
@@ -150,11 +149,8 @@ class _Generator:
         first: Sequence[Any] = schema.get("prefixItems") or ()
         items = schema.get("items", True)
         least = int(schema.get("minItems") or 0)
-        count = max(
-            least,
-            1 if position.depth < _MAX_OPTIONAL_DEPTH and items is not False else 0,
-            len(first),
-        )
+        has_item = position.depth < _MAX_OPTIONAL_DEPTH and items is not False
+        count = max(least, int(has_item), len(first))
         count = min(count, int(schema.get("maxItems", count)))
         schemas = [first[at] if at < len(first) else items for at in range(count)]
         values = [
@@ -167,11 +163,8 @@ class _Generator:
             return matching_text(str(pattern), min_length=int(schema.get("minLength") or 0))
         if (form := schema.get("format")) in _FORMAT_EXAMPLES:
             return _FORMAT_EXAMPLES[str(form)]
-        text = (
-            self._answer
-            if not position.depth or position.name in _ANSWER_FIELDS
-            else self._user_text
-        )
+        is_answer = not position.depth or position.name in _ANSWER_FIELDS
+        text = self._answer if is_answer else self._user_text
         text = text[: min(int(schema.get("maxLength", _MAX_TEXT_CHARS)), _MAX_TEXT_CHARS)]
         least = int(schema.get("minLength") or 0)
         return text if len(text) >= least else text + "." * (least - len(text))

@@ -33,13 +33,10 @@ def choose_call(conversation: Conversation) -> Call | str:
     hello = "Hello! " if is_greeting(conversation.user_text) else ""
     if not conversation.tools:
         return f"{hello}This workflow offers me no tool, and my rules know nothing but tools."
-    ranked_calls = (
-        []
-        if hello
-        else [call for name in conversation.tools if (call := _ranked_call(conversation, name))]
-    )
-    if ranked_calls:
-        return max(ranked_calls, key=lambda ranked: ranked[0])[1]
+    ranked_calls = [_ranked_call(conversation, name) for name in conversation.tools]
+    matching = [call for call in ranked_calls if call is not None]
+    if matching and not hello:
+        return max(matching, key=lambda ranked: ranked[0])[1]
     return (
         f"{hello}My rules do not know this workflow; I call a tool if your words name it. "
         f"There are: {', '.join(conversation.tools)}."
@@ -74,8 +71,8 @@ def score_tool(user_text: str, tool: Mapping[str, Any]) -> int:
     words = _words(user_text.partition(":")[0])
     in_name = set(words) & set(_words(name))
     in_description = set(words) & set(_words(description)) - in_name
-    does = bool(words) and words[0] in (_verb(name), _verb(description))
-    return 3 * len(in_name) + len(in_description) + 6 * does
+    is_verb = bool(words) and words[0] in (_verb(name), _verb(description))
+    return 3 * len(in_name) + len(in_description) + 6 * is_verb
 
 
 def _verb(text: str) -> str:
@@ -92,9 +89,9 @@ def fill_arguments(user_text: str, tool: Mapping[str, Any]) -> dict[str, Any] | 
     """Return arguments from the text; None if the tool needs more than one text and one number."""
     properties = (tool.get("parameters") or {}).get("properties") or {}
     kinds = {name: _kind(schema) for name, schema in properties.items()}
-    wanted = sorted(kind for kind in kinds.values() if kind != "null")
+    required = sorted(kind for kind in kinds.values() if kind != "null")
     number = re.search(r"-?\d+(\.\d+)?", user_text)
-    if wanted not in (
+    if required not in (
         [],
         ["string"],
         ["number"],
@@ -103,7 +100,7 @@ def fill_arguments(user_text: str, tool: Mapping[str, Any]) -> dict[str, Any] | 
         ["integer", "string"],
     ):
         return None
-    if number is None and {"number", "integer"} & set(wanted):
+    if number is None and {"number", "integer"} & set(required):
         return None
     values: dict[str, Any] = {"null": None, "string": _text(user_text, tool)}
     if number:

@@ -96,9 +96,9 @@ def strip_marks(item: Item) -> Item:
 
 def message_fields(item: Item) -> Mapping[str, Any]:
     """Return the provider's fields of the message that the item belongs to."""
-    fields: Mapping[str, Any] = (
-        item.get(MESSAGE_FIELDS_KEY, {}) if has_provider_fields(item) else {}
-    )
+    fields: Mapping[str, Any] = {}
+    if has_provider_fields(item):
+        fields = item.get(MESSAGE_FIELDS_KEY, {})
     if item.get("type") == "function_call":
         return fields
     return {key: value for key, value in fields.items() if key not in _REASONING_TEXT_FIELDS}

@@ -97,9 +97,8 @@ def _messages(request: ModelRequest) -> list[Message]:
     text = "\n\n".join(one for one in texts if one)
     messages: list[Message] = [{"role": "system", "content": text}] if text else []
     reply: Message | None = None  # the assistant's message, while it is the last one
-    for item in alternate_roles(
-        item for item in items if item.get("type", "message") in _SENT_TYPES
-    ):
+    sendable = [item for item in items if item.get("type", "message") in _SENT_TYPES]
+    for item in alternate_roles(sendable):
         match item.get("type", "message"):
             case "message" if item["role"] == "assistant":
                 reply = _append_text(messages, reply, text_of(item["content"]))
@@ -186,9 +185,8 @@ def _add_signatures(body: dict[str, Any]) -> bool:
 
 def _add_reasoning(body: dict[str, Any]) -> bool:
     """Add empty reasoning to calls without reasoning. Returns whether there were any."""
-    bare = [
-        message for message in _messages_with_calls(body) if not message.get("reasoning_content")
-    ]
+    calling = _messages_with_calls(body)
+    bare = [message for message in calling if not message.get("reasoning_content")]
     for message in bare:
         message["reasoning_content"] = _EMPTY_REASONING
     return bool(bare)

@@ -141,6 +141,11 @@ def _settings_error(
         return ModelUnavailable(f"OPENAI_MODEL: {server} has no {context.model!r}: {message}")
     if status == 400 and _message_of_400_matches(_INVALID_KEY, response):
         status = 401
+    return _error_of_status(status, context, message)
+
+
+def _error_of_status(status: int, context: RequestContext, message: str) -> ModelUnavailable | None:
+    server = context.server
     match status:
         case 401 | 403 if not context.api_key:
             return ModelUnavailable(

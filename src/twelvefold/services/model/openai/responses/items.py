@@ -48,7 +48,7 @@ class _PartialItem:
     arguments: list[str] = field(default_factory=list)
 
     def matches(self, item_id: Any, output_index: Any) -> bool | None:
-        """Return whether an event is about this item; None if both lack a common id or index."""
+        """Return whether an event is about this item, None if no id or index can be compared."""
         if item_id and self.item_id:
             return bool(item_id == self.item_id)
         if output_index is None or self.output_index is None:
@@ -73,16 +73,13 @@ class _PartialItem:
             return {"type": "message", "role": "assistant", **item, "content": parts}
         lacks_arguments = item.get("arguments") in (None, "", "{}")
         if self.kind == "function_call" and lacks_arguments and self.arguments:
-            return item | {
-                "arguments": split_objects(repair_surrogates("".join(self.arguments)))[0]
-            }
+            arguments = repair_surrogates("".join(self.arguments))
+            return item | {"arguments": split_objects(arguments)[0]}
         return item
 
     def _parts(self) -> list[Item]:
-        text, refusal = (
-            repair_surrogates("".join(self.text)),
-            repair_surrogates("".join(self.refusal)),
-        )
+        text = repair_surrogates("".join(self.text))
+        refusal = repair_surrogates("".join(self.refusal))
         parts: list[Item] = []
         if text:
             parts.append({"type": "output_text", "text": text, "annotations": []})
@@ -219,15 +216,13 @@ def normalize_item(item: Item, index: int, request_hash: str) -> Item:
     match normalized["type"]:
         case "message":
             normalized.pop("id", None)
-            normalized["content"] = [
-                _normalized_part(part) for part in _parts(normalized.get("content"))
-            ]
+            parts = _parts(normalized.get("content"))
+            normalized["content"] = [_normalized_part(part) for part in parts]
         case "function_call":
             normalized.pop("id", None)
             call_id = normalized.get("call_id") or generate_call_id(request_hash, index)
-            normalized |= function_call(
-                call_id, normalized.get("name", ""), normalized.get("arguments")
-            )
+            name, arguments = normalized.get("name", ""), normalized.get("arguments")
+            normalized |= function_call(call_id, name, arguments)
         case "reasoning":
             normalized.pop("status", None)
         case str(kind) if not kind.startswith("mcp_"):

@@ -38,7 +38,7 @@ def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[
     body["include"] = ["reasoning.encrypted_content"]
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
-    # This API has no stop sequences: the caller's text is cut after the reply.
+    # This API has no stop sequences; the caller of this model truncates the text.
     body |= {name: value for name, value in request.options.items() if name != "stop"}
     requested = body.pop("max_output_tokens", None)
     if limit := output_limit(requested, settings.max_output_tokens):
@@ -47,9 +47,8 @@ def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    items = alternate_roles(
-        _drop_dangling_reasoning([one for one in request.items if _is_sendable(one)])
-    )
+    sendable = [item for item in request.items if _is_sendable(item)]
+    items = alternate_roles(_drop_dangling_reasoning(sendable))
     body["input"] = [_encode_item(item) for item in items]
     return omit_parts(msgspec.json.encode(body), _OPTIONAL_PARTS, omitted)
 

@@ -1,7 +1,7 @@
 """Reads a reply from the events of a Responses stream.
 
 Source: OpenAI's API reference, the streaming events of `POST /responses`. Unknown events are
-ignored; unknown fields of an item are normalize_item.
+ignored; unknown fields of an item are kept.
 """
 
 from typing import Any, TypeVar

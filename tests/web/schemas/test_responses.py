@@ -293,7 +293,7 @@ def test_files_are_refused(kind: str, images: bool) -> None:
         (USER | {"content": [{"type": kind, "file_id": "f"}]}, "input[0].content[0].type"),
         (OUTPUT | {"output": [{"type": kind, "file_id": "f"}]}, "input[0].output[0].type"),
     ):
-        with pytest.raises(ApiError, match=f"{kind} is not supported here") as caught:
+        with pytest.raises(ApiError, match=f"{kind}' is not supported here") as caught:
             parsed(input=[item], images=images)
 
         assert (caught.value.code, caught.value.param) == ("unsupported_value", param)

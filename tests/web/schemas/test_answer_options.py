@@ -19,7 +19,8 @@ from twelvefold.engine.commands import answer as record_answer
 from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
-from twelvefold.web.schemas.responses import PARAMETERS, TOOL_ITEMS, Request, parse
+from twelvefold.web.schemas.http_request import TOOL_ITEMS
+from twelvefold.web.schemas.responses import CreateResponse, Request, parse
 
 ANSWER = {
     "type": "mcp_approval_response",
@@ -28,6 +29,7 @@ ANSWER = {
 }
 MAP = {**WEATHER, "name": "draw_map"}
 JSON_TEXT = {"format": {"type": "json_object"}}
+PARAMETERS = {*CreateResponse.__struct_fields__, *CreateResponse.UNSUPPORTED}
 APPROVER, BOTH = "tw_" + "a" * 43, "tw_" + "b" * 43
 
 
@@ -133,9 +135,9 @@ def test_an_option_that_is_given_needs_more_than_to_approve(name: str) -> None:
     assert bool(changed_options(answer(option.gives))) is not option.free
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS.keys() - UNCHANGING))
+@pytest.mark.parametrize("name", sorted(PARAMETERS - UNCHANGING))
 def test_a_default_or_null_that_is_given_counts_as_a_change(name: str) -> None:
-    if name in ("prompt", "moderation", "context_management"):
+    if name in CreateResponse.UNSUPPORTED:
         assert changed_options(answer({name: None})) == {name}
         return
     defaults = {
@@ -149,7 +151,7 @@ def test_a_default_or_null_that_is_given_counts_as_a_change(name: str) -> None:
 def test_a_parameter_that_is_new_needs_more_than_to_approve_until_it_is_decided() -> None:
     undecided = answer({}).given | {"something_new"}
 
-    assert PARAMETERS.keys() > UNCHANGING
+    assert PARAMETERS > UNCHANGING
     assert changed_options(replaced(answer({}), given=undecided)) == {"something_new"}
 
 

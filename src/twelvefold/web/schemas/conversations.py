@@ -1,0 +1,36 @@
+"""The bodies of the requests to `/v1/conversations`.
+
+Source: the Conversations API of OpenAI; forks are this server's own.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from twelvefold.web.schemas.decode import Object
+from twelvefold.web.schemas.items import InputItem
+from twelvefold.web.schemas.types import Metadata
+
+MAX_ITEMS = 20
+"""Items in one request. Source: the Conversations API."""
+
+
+class CreateConversation(Object):
+    metadata: Metadata | None = None
+    items: Annotated[list[InputItem], Meta(max_length=MAX_ITEMS)] | None = None
+
+
+class UpdateConversation(Object):
+    """The metadata that replace the conversation's; null removes all."""
+
+    metadata: Metadata | None
+
+
+class CreateItems(Object):
+    items: Annotated[list[InputItem], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class ForkConversation(Object):
+    """A fork has the entries up to `position`."""
+
+    position: Annotated[int, Meta(ge=1)]
