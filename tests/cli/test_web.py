@@ -187,3 +187,26 @@ def test_web_goes_on_when_nobody_reads_its_log(here: Path) -> None:
         web.process.terminate()
         assert web.process.wait(timeout=30) in (0, 141)
         web.process.stdout = None
+
+
+PROBE = """
+import atexit, gc, json
+from shop import workflow
+
+def report():
+    frozen, (young, *_) = gc.get_freeze_count(), gc.get_threshold()
+    print(json.dumps({"event": "collector", "frozen": frozen, "young": young}), flush=True)
+
+atexit.register(report)
+"""
+
+
+def test_the_garbage_collector_of_web_visits_few_objects_at_once(here: Path) -> None:
+    (here / "probe.py").write_text(PROBE)
+    with serving(here, WORKFLOWS="probe:workflow") as web:
+        web.process.terminate()
+        assert web.end().status == 0
+
+    collector = web.lines[-1]
+    assert collector["frozen"] > 10_000  # what was imported
+    assert collector["young"] < 10_000
