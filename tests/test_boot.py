@@ -98,7 +98,7 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
     assert problems[8] == (
         "WORKFLOWS: wrong:flow: WorkflowError: tool t: takes none of Transaction, ReadOnly, "
-        'CallKey; say effect="pure" if it changes nothing anywhere, else effect="unsafe" '
+        'CallKey; declare effect="pure" if it changes nothing anywhere, else effect="unsafe" '
         f"({here}/wrong.py, line 2)"
     )
 
