@@ -14,7 +14,7 @@ import msgspec
 
 from tools.openapi.examples import EVENTS, EXAMPLES
 from tools.openapi.operations import OPERATIONS, PARAMETERS, Json, Operation
-from twelvefold.web.schemas.chat_messages import AssistantMessage, ChatMessage
+from twelvefold.web.schemas.chat_messages import AssistantMessage
 from twelvefold.web.schemas.decode import Object, OpenObject, Variants
 from twelvefold.web.schemas.items import InputItem
 from twelvefold.web.schemas.objects import Error, Readiness, ServerSentEvent
@@ -37,7 +37,7 @@ KEY = {
     "scheme": "bearer",
     "description": "An API key: tw_… . Not needed where the server accepts its own machine only.",
 }
-VARIANTS: tuple[type[Variants], ...] = (InputItem, ChatMessage)
+VARIANTS: tuple[type[Variants], ...] = (InputItem,)
 OPEN = (OpenObject, AssistantMessage)
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}
 CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}}}
