@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -118,7 +118,7 @@ class CallHistoryBuilder:
         self.awaited -= results
 
     def _add_reply(self, position: int, reply: ModelReplied) -> None:
-        for index, call in enumerate(called(reply)):
+        for index, call in enumerate(calls_of(reply)):
             wire_id = str(call.get("call_id", ""))
             self.calls.add(_call(call))
             if call.get("name") in self._client_tools:
