@@ -163,7 +163,9 @@ def _complete(schema: Json, kind: type[Object]) -> None:
     """Add to a request's schema the members of which only some values are accepted, or none."""
     for name, harmless in kind.UNSUPPORTED.items():
         values = list(dict.fromkeys(map(json.dumps, harmless)))
-        schema["properties"][name] = {"enum": [*map(json.loads, values), None]}
+        about = "Only a value without effect is accepted." if values else "Not supported."
+        accepted = [*map(json.loads, values), None]
+        schema["properties"][name] = {"enum": accepted, "description": about}
     if not issubclass(kind, OPEN):
         schema["additionalProperties"] = False
 
