@@ -179,13 +179,12 @@ def parse(
     Raises ApiError for the first invalid parameter.
     """
     created = decode(body, CreateResponse)
-    given = msgspec.to_builtins(created)
+    given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
     if not images:
         refuse_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
-    conversation = created.conversation
     return Request(
         workflow,
         items,
@@ -193,7 +192,7 @@ def parse(
         bool(created.stream),
         bool(created.background),
         created.previous_response_id or "",
-        conversation.id if isinstance(conversation, ConversationReference) else conversation or "",
+        _conversation(created.conversation),
         idempotent(headers, "responses", body),
         given=frozenset(body),
     )
@@ -240,6 +239,10 @@ def check_choice(
     for name, place in chosen:
         if name not in known:
             raise_invalid(f"there is no tool {abbreviate(name)}", place)
+
+
+def _conversation(given: str | ConversationReference | None) -> str:
+    return given.id if isinstance(given, ConversationReference) else given or ""
 
 
 def _items(given: str | list[Item]) -> tuple[Item, ...]:
