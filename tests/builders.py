@@ -1,6 +1,6 @@
 """Builders that keep the stories of the tests short: what happened, and the threads it made.
 
-    thread(asked("enrol me"), called("enrol", id="c1"), succeeded("2.0"))
+    thread_of(asked("enrol me"), called("enrol", id="c1"), succeeded("2.0"))
 
 A call's id is the position of its reply and its index there, so `2.0` is the first call of the
 second entry.
@@ -54,7 +54,7 @@ def _numbered(events: Iterable[Event]) -> Iterable[Entry]:
         yield Entry(position, run, event, size=size_of(encode(event)[2]))
 
 
-def thread(*events: Event, interrupted: bool = False) -> Thread:
+def thread_of(*events: Event, interrupted: bool = False) -> Thread:
     return fold(entries(*events), interrupted=interrupted)
 
 

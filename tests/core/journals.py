@@ -27,7 +27,7 @@ from tests.builders import (
     said,
     settled,
     succeeded,
-    thread,
+    thread_of,
 )
 from twelvefold.core.budget import Limits
 from twelvefold.core.decide import (
@@ -117,7 +117,7 @@ def _written(thrown: bytes) -> list[Event]:
     events: list[Event] = []
     length = 1 + dice.one_of(range(14))
     while len(events) < length:
-        happened = thread(*events, interrupted=dice.one_of((False, False, True)))
+        happened = thread_of(*events, interrupted=dice.one_of((False, False, True)))
         events += _said_of(happened, dice) if happened.waits else _next(happened, dice)
     return events[:length]
 

@@ -24,7 +24,7 @@ from tests.builders import (
     said,
     settled,
     succeeded,
-    thread,
+    thread_of,
 )
 from tests.core.journals import LIMITS as JOURNAL_LIMITS
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
@@ -117,7 +117,7 @@ WORKFLOW = Workflow(
 
 
 def decision(*events: Event, limits: Limits = LIMITS, interrupted: bool = False) -> Decision:
-    return decide(thread(*events, interrupted=interrupted), WORKFLOW, limits)
+    return decide(thread_of(*events, interrupted=interrupted), WORKFLOW, limits)
 
 
 def tools_run(*events: Event, interrupted: bool = False) -> list[str]:
@@ -335,13 +335,13 @@ def test_three_faults_in_a_row_end_the_run() -> None:
 def test_a_call_is_in_doubt_only_if_it_leaves_the_database_and_may_have_begun(
     name: str, interrupted: bool, doubtful: bool
 ) -> None:
-    told = thread(asked(), called(name), interrupted=interrupted)
+    thread = thread_of(asked(), called(name), interrupted=interrupted)
 
-    assert in_doubt(told, WORKFLOW, LIMITS) == (told.pending[0] if doubtful else None)
+    assert in_doubt(thread, WORKFLOW, LIMITS) == (thread.pending[0] if doubtful else None)
 
 
 def test_no_call_is_in_doubt_where_the_model_has_the_word() -> None:
-    assert in_doubt(thread(asked()), WORKFLOW, LIMITS) is None
+    assert in_doubt(thread_of(asked()), WORKFLOW, LIMITS) is None
 
 
 @settings(max_examples=30)
@@ -350,31 +350,31 @@ def test_any_prefix_of_a_journal_has_one_decision(events: list[Event]) -> None:
     journal = entries(*events)
 
     for cut in range(len(journal) + 1):
-        told = fold(journal[:cut])
-        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        thread = fold(journal[:cut])
+        found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
         assert type(found) in get_args(Decision)
         assert found == decide(fold(journal[:cut]), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
-        assert told == fold(journal[:cut])
+        assert thread == fold(journal[:cut])
 
 
 @settings(max_examples=30)
 @given(scrambled)
 def test_entries_in_any_order_have_one_decision(events: list[Event]) -> None:
     for interrupted in (False, True):
-        told = thread(*events, interrupted=interrupted)
-        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        thread = thread_of(*events, interrupted=interrupted)
+        found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
         assert type(found) in get_args(Decision)
-        assert found == decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        assert found == decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
 
 @settings(max_examples=30)
 @given(journals)
 def test_a_run_rests_only_when_it_is_over_or_waits_for_a_person(events: list[Event]) -> None:
-    told = thread(*events)
+    thread = thread_of(*events)
 
-    rests = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
+    rests = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
 
-    assert rests == (told.status != "active" or told.waits)
+    assert rests == (thread.status != "active" or thread.waits)
 
 
 @settings(max_examples=30)
@@ -382,7 +382,7 @@ def test_a_run_rests_only_when_it_is_over_or_waits_for_a_person(events: list[Eve
 def test_no_call_is_run_that_has_an_answer(events: Sequence[Event]) -> None:
     answered = {one.call for one in events if isinstance(one, ToolSucceeded | ToolFailed)}
 
-    found = decide(thread(*events), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+    found = decide(thread_of(*events), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
     assert not isinstance(found, RunTools) or answered.isdisjoint(one.id for one in found.pending)
 
@@ -390,13 +390,13 @@ def test_no_call_is_run_that_has_an_answer(events: Sequence[Event]) -> None:
 @settings(max_examples=30)
 @given(journals)
 def test_calls_are_run_from_the_first_that_is_pending(events: Sequence[Event]) -> None:
-    told = thread(*events)
-    found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+    thread = thread_of(*events)
+    found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
     if isinstance(found, RunTools):
         count = len(found.calls)
-        assert found.pending == told.pending[:count]
-        assert found.all_pending == (count == len(told.pending))
+        assert found.pending == thread.pending[:count]
+        assert found.all_pending == (count == len(thread.pending))
         traceless = {"readonly", "pure"}
         effects = [one.tool.effect for one in found.calls if isinstance(one, ValidCall)]
         assert count == 1 or traceless.issuperset(effects)
@@ -420,26 +420,26 @@ def test_the_servers_own_calls_come_first() -> None:
 
 
 def test_a_call_of_the_callers_waits_behind_a_decision() -> None:
-    told = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
+    thread = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
 
-    assert isinstance(told, RunTools)
-    assert not told.all_pending
+    assert isinstance(thread, RunTools)
+    assert not thread.all_pending
 
 
 def test_no_call_of_the_callers_is_in_doubt() -> None:
-    told = thread(asked(tools=(WEATHER,)), called("get_weather"), interrupted=True)
+    thread = thread_of(asked(tools=(WEATHER,)), called("get_weather"), interrupted=True)
 
-    assert in_doubt(told, WORKFLOW, LIMITS) is None
+    assert in_doubt(thread, WORKFLOW, LIMITS) is None
 
 
 def test_a_limit_of_calls_is_looked_at_before_each() -> None:
     story: list[Event] = [asked(max_tool_calls=1), called("look", "look")]
 
     assert tools_run(*story) == ["look"]
-    told = decision(*story, succeeded("2.0", "look"))
-    assert isinstance(told, RunTools)
-    assert isinstance(told.calls[0], RejectedCall)
-    assert told.calls[0].failure == "not_open"
+    thread = decision(*story, succeeded("2.0", "look"))
+    assert isinstance(thread, RunTools)
+    assert isinstance(thread.calls[0], RejectedCall)
+    assert thread.calls[0].failure == "not_open"
 
 
 # --- a model that says nothing
@@ -469,8 +469,8 @@ SOMETHING: list[ModelReplied] = [
 @pytest.mark.parametrize("empty", EMPTY)
 def test_a_model_that_says_nothing_is_asked_again_three_times(empty: ModelReplied) -> None:
     for times in range(1, 4):
-        assert decide(thread(asked(), *[empty] * times), WORKFLOW, LIMITS) == CallModel()
-    story = thread(asked(), *[empty] * 4)
+        assert decide(thread_of(asked(), *[empty] * times), WORKFLOW, LIMITS) == CallModel()
+    story = thread_of(asked(), *[empty] * 4)
 
     assert decide(story, WORKFLOW, LIMITS) == Stop("failed", "empty_reply")
     assert story.usage.total_tokens == 4 * SPENT.total_tokens
@@ -478,7 +478,7 @@ def test_a_model_that_says_nothing_is_asked_again_three_times(empty: ModelReplie
 
 @pytest.mark.parametrize("reply", SOMETHING)
 def test_a_model_that_says_something_is_not_asked_again(reply: ModelReplied) -> None:
-    assert decide(thread(asked(), reply), WORKFLOW, LIMITS) == Finish()
+    assert decide(thread_of(asked(), reply), WORKFLOW, LIMITS) == Finish()
 
 
 def test_empty_replies_count_only_in_a_row() -> None:
@@ -491,12 +491,12 @@ def test_empty_replies_count_only_in_a_row() -> None:
         said(""),
     ]
 
-    assert thread(*story).empty_replies == 1
-    assert decide(thread(*story), WORKFLOW, LIMITS) == CallModel()
+    assert thread_of(*story).empty_replies == 1
+    assert decide(thread_of(*story), WORKFLOW, LIMITS) == CallModel()
 
 
 def test_a_model_that_says_nothing_is_asked_within_the_limits() -> None:
-    story = thread(asked(), said(""))
+    story = thread_of(asked(), said(""))
 
     assert decide(story, WORKFLOW, Limits(max_steps=1)) == Stop("incomplete", "max_steps")
     assert decide(story, WORKFLOW, Limits(run_tokens=1)) == Stop("incomplete", "token_budget")
@@ -504,12 +504,12 @@ def test_a_model_that_says_nothing_is_asked_within_the_limits() -> None:
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
 def test_a_reply_without_text_that_was_cut_short_is_no_empty_one(ended: ReplyEnd) -> None:
-    story = thread(asked(), replied(ended=ended))
+    story = thread_of(asked(), replied(ended=ended))
 
     assert decide(story, WORKFLOW, LIMITS) == Stop("incomplete", ended)
 
 
 def test_a_run_that_an_older_release_ended_with_an_empty_reply_stays_as_it_is() -> None:
-    story = thread(asked(), said(""), finished())
+    story = thread_of(asked(), said(""), finished())
 
     assert (story.status, decide(story, WORKFLOW, LIMITS)) == ("completed", Rest())

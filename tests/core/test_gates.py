@@ -12,7 +12,7 @@ from tests.builders import (
     own_tool,
     refused,
     succeeded,
-    thread,
+    thread_of,
 )
 from twelvefold.core.events import Event
 from twelvefold.core.gates import ValidCall, needs_approval, open_tools, validate_call, why_closed
@@ -61,21 +61,21 @@ WORKFLOW = Workflow("academy", "Help.", (look, pay, enrol, advise, welcome, gues
 
 
 def offered(*events: Event) -> list[str]:
-    return [one.name for one in open_tools(thread(asked(), *events), WORKFLOW)]
+    return [one.name for one in open_tools(thread_of(asked(), *events), WORKFLOW)]
 
 
 def admitted(call: Call, *events: Event) -> ValidCall | RejectedCall:
-    return validate_call(thread(asked(), *events), WORKFLOW, call)
+    return validate_call(thread_of(asked(), *events), WORKFLOW, call)
 
 
 def closed(tool: Tool, *events: Event) -> RejectedCall:
     """What admitting a call of a tool says that is closed, listed or not."""
-    told = thread(asked(), *events)
-    assert tool not in open_tools(told, WORKFLOW)
-    bad = validate_call(told, WORKFLOW, open_call(tool.name))
+    thread = thread_of(asked(), *events)
+    assert tool not in open_tools(thread, WORKFLOW)
+    bad = validate_call(thread, WORKFLOW, open_call(tool.name))
     assert isinstance(bad, RejectedCall)
     assert bad.failure == "not_open"
-    assert bad.problems == (why_closed(told, tool),)
+    assert bad.problems == (why_closed(thread, tool),)
     return bad
 
 
@@ -149,7 +149,7 @@ def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
 
 
 def test_a_workflow_without_tools_has_none_to_offer() -> None:
-    bad = validate_call(thread(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
+    bad = validate_call(thread_of(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
 
     assert isinstance(bad, RejectedCall)
     assert bad.problems == ("there is no tool 'look'; there are none now",)
@@ -210,9 +210,9 @@ def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
 
 def wanted(**wishes: Any) -> tuple[list[str], ValidCall | RejectedCall]:
     """What is offered in a run with these wishes, and what comes of calling `pay` in it."""
-    told = thread(asked(**wishes))
-    offered = [one.name for one in open_tools(told, WORKFLOW)]
-    return offered, validate_call(told, WORKFLOW, open_call("pay"))
+    thread = thread_of(asked(**wishes))
+    offered = [one.name for one in open_tools(thread, WORKFLOW)]
+    return offered, validate_call(thread, WORKFLOW, open_call("pay"))
 
 
 def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
@@ -229,11 +229,11 @@ def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
 
 
 def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
-    told = thread(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
+    thread = thread_of(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
 
-    bad = validate_call(told, WORKFLOW, open_call("pay"))
+    bad = validate_call(thread, WORKFLOW, open_call("pay"))
 
-    assert open_tools(told, WORKFLOW) == ()
+    assert open_tools(thread, WORKFLOW) == ()
     assert isinstance(bad, RejectedCall)
     assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
     assert wanted(max_tool_calls=0)[0] == []
@@ -241,7 +241,9 @@ def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
 
 
 def test_tools_of_the_callers_own_are_there_too() -> None:
-    bad = validate_call(thread(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time"))
+    bad = validate_call(
+        thread_of(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time")
+    )
 
     assert isinstance(bad, RejectedCall)
     assert bad.offered == ("look", "pay", "welcome", "guess", "get_time")

@@ -18,7 +18,7 @@ from tests.builders import (
     replied,
     said,
     succeeded,
-    thread,
+    thread_of,
 )
 from twelvefold.core.budget import Limits, conversation_full
 from twelvefold.core.decide import (
@@ -68,7 +68,7 @@ SHOP = Workflow("shop", "Help.", (look, buy, pay, refund))
 
 
 def decision(*events: Event, limits: Limits = LIMITS, interrupted: bool = False) -> Decision:
-    return decide(thread(*events, interrupted=interrupted), SHOP, limits)
+    return decide(thread_of(*events, interrupted=interrupted), SHOP, limits)
 
 
 def size(*events: Event) -> int:
@@ -88,8 +88,8 @@ def test_the_size_of_a_thread_is_that_of_all_its_entries() -> None:
         asked("more"),
     ]
 
-    assert thread(*events).size == size(*events)
-    assert thread(*events[:3]).after(*entries(*events)[3:]).size == size(*events)
+    assert thread_of(*events).size == size(*events)
+    assert thread_of(*events[:3]).after(*entries(*events)[3:]).size == size(*events)
     assert fold(()).size == 0
 
 

@@ -25,7 +25,7 @@ from tests.builders import (
     said,
     settled,
     succeeded,
-    thread,
+    thread_of,
 )
 from tests.core.journals import journals, scrambled
 from twelvefold.core.events import Event, Failure, ReplyEnd, RequestOptions
@@ -43,26 +43,26 @@ ONE_RUN: tuple[Event, ...] = (
 
 def the_call(*events: Event) -> Call:
     """The only call of the reply that these events follow."""
-    (call,) = thread(asked(), called("enrol", id="c1"), *events).pending
+    (call,) = thread_of(asked(), called("enrol", id="c1"), *events).pending
     return call
 
 
 def test_nothing_has_happened_in_a_new_thread() -> None:
-    empty = thread()
+    empty = thread_of()
 
     assert empty == Thread()
     assert (empty.status, empty.run, empty.head, empty.entries) == ("none", 0, 0, ())
 
 
 def test_a_run_that_was_asked_for_is_active() -> None:
-    started = thread(asked("hello", principal="ann"))
+    started = thread_of(asked("hello", principal="ann"))
 
     assert (started.status, started.run, started.head) == ("active", 1, 1)
     assert (started.principal, started.workflow) == ("ann", "academy")
 
 
 def test_a_reply_leaves_its_calls_open() -> None:
-    replied_to = thread(asked(), called("look", "enrol", code="CR-1"))
+    replied_to = thread_of(asked(), called("look", "enrol", code="CR-1"))
 
     written = '{"code": "CR-1"}'
     assert replied_to.pending == (
@@ -73,34 +73,34 @@ def test_a_reply_leaves_its_calls_open() -> None:
 
 
 def test_a_call_with_a_result_is_no_longer_pending() -> None:
-    answered = thread(asked(), called("look", "enrol"), succeeded("2.0", "look"))
+    answered = thread_of(asked(), called("look", "enrol"), succeeded("2.0", "look"))
 
     assert [call.id for call in answered.pending] == ["2.1"]
     assert answered.reply_ended == "completed"
 
 
 def test_once_all_calls_are_answered_the_model_has_the_word() -> None:
-    answered = thread(asked(), called("look", "enrol"), succeeded("2.0", "look"), failed("2.1"))
+    answered = thread_of(asked(), called("look", "enrol"), succeeded("2.0", "look"), failed("2.1"))
 
     assert answered.pending == ()
     assert answered.reply_ended is None
 
 
 def test_the_same_call_id_twice_in_one_reply_is_a_repetition() -> None:
-    twice = thread(asked(), replied(*[function_call("enrol", "c1")] * 2))
+    twice = thread_of(asked(), replied(*[function_call("enrol", "c1")] * 2))
 
     assert [(call.id, call.repeated) for call in twice.pending] == [("2.0", False), ("2.1", True)]
 
 
 def test_the_same_call_id_in_a_later_reply_is_another_call() -> None:
-    again = thread(asked(), called("enrol", id="c1"), succeeded("2.0"), called("enrol", id="c1"))
+    again = thread_of(asked(), called("enrol", id="c1"), succeeded("2.0"), called("enrol", id="c1"))
 
     assert [(call.id, call.repeated) for call in again.pending] == [("4.0", False)]
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
 def test_a_reply_that_was_cut_short_leaves_no_call(ended: ReplyEnd) -> None:
-    cut = thread(asked(), replied(function_call("enrol", "c1", '{"co'), ended=ended))
+    cut = thread_of(asked(), replied(function_call("enrol", "c1", '{"co'), ended=ended))
 
     assert cut.pending == ()
     assert cut.reply_ended == ended
@@ -129,33 +129,33 @@ def test_who_allows_a_call_may_ask_otherwise_from_there_on() -> None:
     before = (asked("refund it", instructions="Be kind."), called("refund"), approval_asked())
     otherwise = RequestOptions(instructions="Be brief.")
 
-    assert thread(*before, allowed()).options == RequestOptions(instructions="Be kind.")
-    assert thread(*before, allowed(options=otherwise)).options == otherwise
+    assert thread_of(*before, allowed()).options == RequestOptions(instructions="Be kind.")
+    assert thread_of(*before, allowed(options=otherwise)).options == otherwise
 
 
 @pytest.mark.parametrize("state", [approval_asked(), outcome_unknown()])
 def test_a_run_waits_for_a_person_who_was_asked(state: Event) -> None:
-    assert thread(asked(), called("enrol"), state).waits
-    assert not thread(asked(), called("enrol")).waits
-    assert not thread(asked(), called("enrol"), state, finished("cancelled")).waits
+    assert thread_of(asked(), called("enrol"), state).waits
+    assert not thread_of(asked(), called("enrol")).waits
+    assert not thread_of(asked(), called("enrol"), state, finished("cancelled")).waits
 
 
 def test_a_finished_run_has_no_pending_calls() -> None:
-    over = thread(asked(), called("enrol"), finished("cancelled", "cancelled"))
+    over = thread_of(asked(), called("enrol"), finished("cancelled", "cancelled"))
 
     assert over.pending == ()
     assert (over.status, over.reason) == ("cancelled", "cancelled")
 
 
 def test_success_and_refusal_are_counted_over_the_whole_thread() -> None:
-    later = thread(*ONE_RUN, *ONE_RUN)
+    later = thread_of(*ONE_RUN, *ONE_RUN)
 
     assert later.succeeded == {"look": 2}
     assert later.refused == {"enrol": 2}
 
 
 def test_calls_and_steps_and_tokens_are_counted_by_run() -> None:
-    later = thread(*ONE_RUN, *ONE_RUN)
+    later = thread_of(*ONE_RUN, *ONE_RUN)
 
     assert later.called == {"look": 1, "enrol": 1}
     assert (later.steps, later.usage) == (1, SPENT)
@@ -163,42 +163,42 @@ def test_calls_and_steps_and_tokens_are_counted_by_run() -> None:
 
 @pytest.mark.parametrize("failure", ["arguments", "unknown_tool", "not_open", "repeated", "denied"])
 def test_a_call_that_never_reached_its_tool_does_not_count_as_one(failure: Failure) -> None:
-    assert thread(asked(), called("enrol"), failed(failure=failure)).called == {}
+    assert thread_of(asked(), called("enrol"), failed(failure=failure)).called == {}
 
 
 @pytest.mark.parametrize("failure", ["refused", "fault", "settled"])
 def test_a_call_that_failed_in_its_tool_counts_as_one(failure: Failure) -> None:
-    assert thread(asked(), called("enrol"), failed(failure=failure)).called == {"enrol": 1}
+    assert thread_of(asked(), called("enrol"), failed(failure=failure)).called == {"enrol": 1}
 
 
 def test_faults_are_counted_until_a_call_does_not_fault() -> None:
     faults: list[Event] = [asked(), called("look", "look", "look"), failed("2.0"), failed("2.1")]
 
-    assert thread(*faults).faults_in_a_row == 2
-    assert thread(*faults, succeeded("2.2")).faults_in_a_row == 0
-    assert thread(*faults, refused("2.2")).faults_in_a_row == 0
+    assert thread_of(*faults).faults_in_a_row == 2
+    assert thread_of(*faults, succeeded("2.2")).faults_in_a_row == 0
+    assert thread_of(*faults, refused("2.2")).faults_in_a_row == 0
 
 
 def test_a_new_run_keeps_what_was_before_it_as_its_past() -> None:
     journal = entries(asked("one"), said(), finished(), asked("two"), said())
 
-    told = fold(journal)
+    thread = fold(journal)
 
-    assert told.history.entries == journal[:3]
-    assert told.latest == journal[3:]
-    assert told.entries == journal
-    assert (told.run, told.head) == (2, 5)
+    assert thread.history.entries == journal[:3]
+    assert thread.latest == journal[3:]
+    assert thread.entries == journal
+    assert (thread.run, thread.head) == (2, 5)
 
 
 def test_the_past_tells_its_turns_once() -> None:
-    told = thread(asked("one"), said(), finished(), asked("two"))
+    thread = thread_of(asked("one"), said(), finished(), asked("two"))
 
-    assert [turn.items[0]["content"] for turn in told.history.turns] == ["one"]
-    assert told.history.turns is told.history.turns
+    assert [turn.items[0]["content"] for turn in thread.history.turns] == ["one"]
+    assert thread.history.turns is thread.history.turns
 
 
 def test_whoever_takes_a_run_over_does_not_know_until_the_next_entry() -> None:
-    taken = thread(asked(), called("enrol"), interrupted=True)
+    taken = thread_of(asked(), called("enrol"), interrupted=True)
     *_, entry = entries(asked(), called("enrol"), outcome_unknown())
 
     assert taken.interrupted
@@ -206,9 +206,9 @@ def test_whoever_takes_a_run_over_does_not_know_until_the_next_entry() -> None:
 
 
 def test_an_answer_to_a_call_that_is_not_there_changes_no_call() -> None:
-    told = thread(asked(), called("enrol"), approval_asked("9.9"), allowed("7.0"))
+    thread = thread_of(asked(), called("enrol"), approval_asked("9.9"), allowed("7.0"))
 
-    assert [(call.id, call.state) for call in told.pending] == [(CallId("2.0"), "open")]
+    assert [(call.id, call.state) for call in thread.pending] == [(CallId("2.0"), "open")]
 
 
 @settings(max_examples=30)
@@ -246,11 +246,11 @@ def test_folding_changes_nothing_and_gives_the_same_again(events: Sequence[Event
 
 
 def test_calls_of_the_callers_own_tools_wait_behind_all_others() -> None:
-    told = thread(
+    thread = thread_of(
         asked(tools=(own_tool("get_time"),)), called("get_time", "look", "get_time", "enrol")
     )
 
-    assert [(call.id, call.state) for call in told.pending] == [
+    assert [(call.id, call.state) for call in thread.pending] == [
         ("2.1", "open"),
         ("2.3", "open"),
         ("2.0", "client"),
@@ -259,13 +259,13 @@ def test_calls_of_the_callers_own_tools_wait_behind_all_others() -> None:
 
 
 def test_a_caller_has_its_tools_for_one_run() -> None:
-    told = thread(asked(tools=(own_tool("get_time"),)), said(), finished(), asked())
+    thread = thread_of(asked(tools=(own_tool("get_time"),)), said(), finished(), asked())
 
-    assert told.options == asked().options
+    assert thread.options == asked().options
 
 
 def test_a_callers_tool_that_it_does_not_allow_is_not_left_to_it() -> None:
-    (call,) = thread(
+    (call,) = thread_of(
         asked(tools=(own_tool("get_time"),), tool_choice="none"), called("get_time")
     ).pending
 
@@ -273,16 +273,16 @@ def test_a_callers_tool_that_it_does_not_allow_is_not_left_to_it() -> None:
 
 
 def test_what_is_put_in_and_taken_out_changes_no_run() -> None:
-    over = thread(*ONE_RUN)
+    over = thread_of(*ONE_RUN)
 
-    changed = thread(*ONE_RUN, added(), removed("2"))
+    changed = thread_of(*ONE_RUN, added(), removed("2"))
 
     assert (changed.status, changed.run, changed.head) == (over.status, over.run, over.head + 2)
-    assert thread(*ONE_RUN, added(), removed("2"), asked()).history.entries == changed.entries
+    assert thread_of(*ONE_RUN, added(), removed("2"), asked()).history.entries == changed.entries
 
 
 def test_a_thread_that_begins_with_what_was_put_in_has_no_run() -> None:
-    told = thread(added())
+    thread = thread_of(added())
 
-    assert (told.status, told.run, told.head) == ("none", 0, 1)
-    assert thread(added(), asked()).run == 1
+    assert (thread.status, thread.run, thread.head) == ("none", 0, 1)
+    assert thread_of(added(), asked()).run == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.builders import open_call, thread
+from tests.builders import open_call, thread_of
 from tests.engine.leases import LEASE, lease_of
 from tests.engine.stage import ANN, Stage, fault
 from twelvefold.core.budget import Limits
@@ -301,7 +301,7 @@ async def test_a_tool_is_handed_what_it_asks_for(services: Services) -> None:
 
 
 async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[CallOutcome]:
-    told = thread()
+    told = thread_of()
     group = [(validate_call(told, workflow, call), call) for call in calls]
     answered = await run_group(services, workflow, lease_of(services.monotonic), "ann", group)
     return [one for one in answered if isinstance(one, ToolSucceeded | ToolFailed)]

@@ -18,7 +18,7 @@ from tests.builders import (
     replied,
     said,
     succeeded,
-    thread,
+    thread_of,
     user,
 )
 from twelvefold.core.conversation.call_results import UNKNOWN
@@ -28,11 +28,11 @@ from twelvefold.core.events import Event, Item, ReplyEnd, RequestOptions, RunSta
 
 
 def turns(*events: Event) -> list[Turn]:
-    return list(thread(*events).turns)
+    return list(thread_of(*events).turns)
 
 
 def test_nothing_has_happened_in_an_empty_journal() -> None:
-    assert thread().turns == ()
+    assert thread_of().turns == ()
 
 
 def test_a_run_is_a_turn() -> None:
