@@ -79,11 +79,11 @@ def closed(tool: Tool, *events: Event) -> RejectedCall:
     return bad
 
 
-def test_at_first_only_tools_without_conditions_are_offered() -> None:
+def test_tools_without_gates_are_offered_at_first() -> None:
     assert offered() == ["look", "pay", "welcome", "guess"]
 
 
-def test_a_tool_is_open_after_all_that_it_requires_succeeded() -> None:
+def test_a_tool_opens_after_all_required_tools_succeeded() -> None:
     looked, paid = succeeded("2.0", "look"), succeeded("2.1", "pay")
 
     assert closed(enrol).problems == ("enrol can be called only after look succeeded",)
@@ -92,31 +92,31 @@ def test_a_tool_is_open_after_all_that_it_requires_succeeded() -> None:
     assert isinstance(admitted(open_call("enrol"), looked, paid), ValidCall)
 
 
-def test_what_succeeded_in_an_earlier_run_opens_a_tool_too() -> None:
+def test_a_success_in_an_earlier_run_opens_a_tool() -> None:
     earlier: list[Event] = [succeeded("2.0", "look"), succeeded("2.1", "pay"), finished()]
 
     assert "enrol" in offered(*earlier, asked())
 
 
-def test_a_refusal_does_not_open_what_requires_a_success() -> None:
+def test_a_refusal_does_not_open_a_tool_that_requires_a_success() -> None:
     assert closed(enrol, refused("2.0", "look"), succeeded("2.1", "pay"))
 
 
-def test_a_tool_is_open_after_one_of_its_refusals() -> None:
+def test_a_tool_opens_after_one_of_the_refusals_it_names() -> None:
     assert closed(advise).problems == ("advise can be called only after enrol or pay refused",)
     assert closed(advise, succeeded("2.0", "pay"))
     assert "advise" in offered(refused("2.0", "pay"))
     assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), ValidCall)
 
 
-def test_a_tool_that_may_succeed_once_closes_when_it_did() -> None:
+def test_a_tool_with_once_closes_after_it_succeeded() -> None:
     again = closed(welcome, succeeded("2.0", "welcome"), finished(), asked())
 
     assert again.problems == ("welcome has succeeded and can be called only once",)
     assert "welcome" in offered(refused("2.0", "welcome"))
 
 
-def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
+def test_a_tool_closes_after_its_maximum_of_calls_in_a_run() -> None:
     twice: list[Event] = [succeeded("2.0", "guess"), refused("2.1", "guess")]
 
     assert "guess" in offered(twice[0])
@@ -126,19 +126,19 @@ def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
     assert "guess" in offered(*twice, finished(), asked())
 
 
-def test_an_outcome_that_nobody_knows_opens_nothing() -> None:
+def test_an_unknown_outcome_opens_no_gate() -> None:
     story: list[Event] = [called("look", "pay"), outcome_unknown("2.0", "look")]
 
     assert closed(enrol, *story)
 
 
-def test_a_call_is_admitted_with_its_arguments() -> None:
+def test_a_valid_call_has_its_parsed_arguments() -> None:
     call = open_call("look", arguments='{"code":"CR-1"}')
 
     assert admitted(call) == ValidCall(call, look, {"code": "CR-1"})
 
 
-def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_the_error_for_an_unknown_tool_lists_the_offered_tools() -> None:
     assert admitted(open_call("lok")) == RejectedCall(
         "unknown_tool",
         "lok",
@@ -148,14 +148,14 @@ def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
     )
 
 
-def test_a_workflow_without_tools_has_none_to_offer() -> None:
+def test_the_error_for_a_call_without_any_tool_says_so() -> None:
     bad = validate_call(thread_of(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
 
     assert isinstance(bad, RejectedCall)
     assert bad.problems == ("there is no tool 'look'; there are none now",)
 
 
-def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
+def test_a_call_with_a_repeated_id_is_rejected() -> None:
     again = Call(open_call("look").id, "look", '{"code":"A"}', "c1", repeated=True)
 
     bad = admitted(again)
@@ -165,7 +165,7 @@ def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
     assert bad.problems == ("call id 'c1' came twice in one reply; only the first call was run",)
 
 
-def test_arguments_that_do_not_fit_are_told_all_at_once() -> None:
+def test_all_problems_of_the_arguments_are_reported_at_once() -> None:
     bad = admitted(open_call("look", arguments='{"cod":"CR-1","x":1}'))
 
     assert isinstance(bad, RejectedCall)
@@ -195,7 +195,7 @@ def broken(arguments: Mapping[str, Any]) -> bool:
         (broken, 1, True),
     ],
 )
-def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
+def test_approval_is_needed_as_declared_and_if_the_function_raises(
     approval: Approval, amount: int, asks: bool
 ) -> None:
     @tool(approval=approval)
@@ -215,7 +215,7 @@ def wanted(**wishes: Any) -> tuple[list[str], ValidCall | RejectedCall]:
     return offered, validate_call(thread, WORKFLOW, open_call("pay"))
 
 
-def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
+def test_a_tool_that_tool_choice_excludes_is_neither_offered_nor_run() -> None:
     only_look = {"type": "allowed_tools", "tools": [{"type": "function", "name": "look"}]}
 
     for choice, names in ((only_look, ["look"]), ("none", [])):
@@ -228,7 +228,7 @@ def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
         )
 
 
-def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
+def test_max_tool_calls_limits_the_calls_of_a_run() -> None:
     thread = thread_of(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
 
     bad = validate_call(thread, WORKFLOW, open_call("pay"))
@@ -240,7 +240,7 @@ def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
     assert isinstance(wanted(max_tool_calls=1)[1], ValidCall)
 
 
-def test_tools_of_the_callers_own_are_there_too() -> None:
+def test_the_error_for_an_unknown_tool_lists_the_callers_tools() -> None:
     bad = validate_call(
         thread_of(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time")
     )

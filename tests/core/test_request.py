@@ -91,7 +91,7 @@ def test_a_request_is_the_instructions_the_conversation_and_the_open_tools() -> 
     )
 
 
-def test_a_tool_is_offered_once_it_is_open() -> None:
+def test_a_request_offers_the_tools_that_are_open() -> None:
     thread = thread_of(asked(), called("look"), succeeded("2.0", "look"))
 
     assert build_request(thread, WORKFLOW, LIMITS).request.tools == (look.spec, enrol.spec)
@@ -105,7 +105,7 @@ def test_a_conversation_that_fits_is_sent_whole() -> None:
     assert (compacted.results_left_out, compacted.turns_left_out) == (0, 0)
 
 
-def test_of_one_that_does_not_the_oldest_results_go_first() -> None:
+def test_the_oldest_results_are_replaced_first() -> None:
     thread = thread_of(*turn(), *turn(6), asked())
 
     compacted = build_request(thread, BARE, room_for(thread, less=100))
@@ -115,7 +115,7 @@ def test_of_one_that_does_not_the_oldest_results_go_first() -> None:
     assert (compacted.results_left_out, compacted.turns_left_out) == (1, 0)
 
 
-def test_no_more_results_go_than_must() -> None:
+def test_only_as_many_results_are_replaced_as_necessary() -> None:
     looked: list[Event] = [called("look", id="c1"), succeeded("2.0", "look", LONG)]
     looked_again: list[Event] = [called("look", id="c2"), succeeded("4.0", "look", LONG)]
     thread = thread_of(asked(), *looked, *looked_again, replied(ended="content_filter"))
@@ -126,7 +126,7 @@ def test_no_more_results_go_than_must() -> None:
     assert results == [left_out(len(LONG)), LONG]
 
 
-def test_then_the_oldest_turns_go() -> None:
+def test_the_oldest_turns_are_dropped_after_the_results() -> None:
     thread = thread_of(*turn(), *turn(6), asked("and now"))
 
     compacted = build_request(thread, BARE, Limits(context_tokens=250))
@@ -137,7 +137,7 @@ def test_then_the_oldest_turns_go() -> None:
     assert (compacted.results_left_out, compacted.turns_left_out) == (2, 1)
 
 
-def test_results_that_the_model_has_not_seen_stay() -> None:
+def test_unread_results_stay() -> None:
     thread = thread_of(
         asked("w" * 2000),
         called("look", id="c1"),
@@ -178,7 +178,7 @@ def brings(id: str, text: str, *more: Item) -> RunStarted:
     return RunStarted((output(id, text), *more), "ann", "academy", "1.0")
 
 
-def test_a_question_and_the_callers_result_are_sent_whole_or_not_at_all() -> None:
+def test_a_question_and_the_callers_result_are_sent_in_full_or_not_at_all() -> None:
     question, result = "q" * 150_000, "r" * 245_000
     thread = thread_of(*own_call(question), brings("c1", result))
 
@@ -192,7 +192,7 @@ def test_a_question_and_the_callers_result_are_sent_whole_or_not_at_all() -> Non
     )
 
 
-def test_what_the_caller_brought_along_is_not_replaced_and_older_turns_go_instead() -> None:
+def test_older_turns_are_dropped_before_the_callers_results_are_replaced() -> None:
     thread = thread_of(*turn(), *own_call("and here"), brings("c1", LONG, user("so?")))
 
     compacted = build_request(thread, BARE, Limits(context_tokens=600))
@@ -206,7 +206,7 @@ def test_what_the_caller_brought_along_is_not_replaced_and_older_turns_go_instea
     assert (compacted.results_left_out, compacted.turns_left_out) == (1, 1)
 
 
-def test_what_the_caller_brought_along_may_go_once_the_model_has_read_it() -> None:
+def test_the_callers_results_may_be_replaced_after_the_model_has_read_them() -> None:
     brought = [*own_call("and here"), brings("c1", LONG)]
     looked: list[Event] = [called("look", id="c2"), succeeded("5.0", "look", LONG)]
 
@@ -221,7 +221,7 @@ def test_what_the_caller_brought_along_may_go_once_the_model_has_read_it() -> No
     )
 
 
-def test_of_a_history_that_the_caller_sends_only_the_last_results_are_unread() -> None:
+def test_only_the_last_results_of_a_history_from_the_caller_are_unread() -> None:
     brought = [
         *(user("one"), function_call("get", "a"), output("a", LONG)),
         *(function_call("get", "b"), output("b", LONG)),
@@ -236,7 +236,7 @@ def test_of_a_history_that_the_caller_sends_only_the_last_results_are_unread() -
     ]
 
 
-def test_an_item_that_was_taken_out_takes_no_room() -> None:
+def test_a_removed_item_takes_no_room() -> None:
     story: list[Event] = [asked("hello", user("x" * 3000)), said("hi"), finished(), removed("1i1")]
     thread = thread_of(*story, asked("more"))
 
@@ -246,7 +246,7 @@ def test_an_item_that_was_taken_out_takes_no_room() -> None:
     assert compacted.turns_left_out == 0
 
 
-def test_a_run_whose_only_item_was_taken_out_still_has_the_last_turn() -> None:
+def test_the_turn_before_is_sent_if_the_only_item_of_the_latest_was_removed() -> None:
     story: list[Event] = [asked("one"), said("1"), finished(), asked("two"), said("2"), finished()]
     thread = thread_of(*story, asked("three"), removed("7i0"))
 
@@ -256,7 +256,7 @@ def test_a_run_whose_only_item_was_taken_out_still_has_the_last_turn() -> None:
     assert compacted.turns_left_out == 1
 
 
-def test_the_callers_own_tools_take_room_once_and_their_earlier_lists_none() -> None:
+def test_tools_of_the_callers_earlier_runs_take_no_room() -> None:
     wordy = own_tool("get", description="Get. " * 100)
     story: list[Event] = [asked("hello", tools=(wordy,)), said("hi"), finished()]
     thread = thread_of(*story * 3, asked("more"))
@@ -264,7 +264,7 @@ def test_the_callers_own_tools_take_room_once_and_their_earlier_lists_none() -> 
     assert len(items_of(thread, Limits(context_tokens=400))) == 7
 
 
-def test_arguments_that_grow_when_they_are_sent_make_the_rest_shorter() -> None:
+def test_arguments_that_grow_when_they_are_sent_count_with_their_new_size() -> None:
     garbled = replied(function_call("look", "c1", '"' * 500))
     bad = failed("2.0", "look", "arguments", "Error: no JSON")
     thread = thread_of(*turn(), asked(), garbled, failed("7.0", "look", "arguments"))
@@ -275,7 +275,7 @@ def test_arguments_that_grow_when_they_are_sent_make_the_rest_shorter() -> None:
     assert len(msgspec.json.encode(items)) <= room_for(thread).context_tokens * 0.9 * 3
 
 
-def test_a_conversation_in_chinese_is_as_long_as_its_tokens() -> None:
+def test_the_size_of_a_chinese_conversation_is_counted_in_bytes() -> None:
     thread = thread_of(*turn(), asked("课" * 900))
 
     compacted = build_request(thread, BARE, Limits(context_tokens=1100))
@@ -283,7 +283,7 @@ def test_a_conversation_in_chinese_is_as_long_as_its_tokens() -> None:
     assert compacted.turns_left_out == 1
 
 
-def test_a_turn_that_the_model_has_made_too_long_is_no_fault_of_the_users() -> None:
+def test_the_error_for_long_items_of_the_model_does_not_advise_a_shorter_input() -> None:
     thread = thread_of(asked(), *[replied(assistant("so " * 500), function_call("x"))] * 3)
 
     with pytest.raises(RequestError) as refused:
@@ -292,7 +292,7 @@ def test_a_turn_that_the_model_has_made_too_long_is_no_fault_of_the_users() -> N
     assert "shorten" not in str(refused.value)
 
 
-def test_a_result_that_is_shorter_than_its_note_stays() -> None:
+def test_a_result_shorter_than_the_note_stays() -> None:
     short: list[Event] = [
         asked(LONG),
         called("look"),
@@ -308,7 +308,7 @@ def test_a_result_that_is_shorter_than_its_note_stays() -> None:
 
 
 @pytest.mark.parametrize("parts", [[{"type": "input_text", "text": LONG}], LONG, None])
-def test_results_that_a_caller_brought_along_may_have_any_shape(parts: object) -> None:
+def test_the_callers_results_may_have_any_shape(parts: object) -> None:
     brought = [function_call("look"), {"type": RESULT, "call_id": "c1", "output": parts}]
     start = RunStarted((*brought, assistant("I see."), user("go on")), "ann", "academy", "1.0")
     thread = thread_of(start)
@@ -319,7 +319,7 @@ def test_results_that_a_caller_brought_along_may_have_any_shape(parts: object) -
     assert kept == [left_out(len(str(parts))) if parts else "(no result)"]
 
 
-def test_the_instructions_and_the_tools_take_room_too() -> None:
+def test_instructions_and_tools_take_room() -> None:
     thread = thread_of(*turn(), asked())
     wordy = Workflow("academy", "Help. " * 100, (replace(look, description="Look. " * 100),))
 
@@ -328,7 +328,7 @@ def test_the_instructions_and_the_tools_take_room_too() -> None:
     assert compacted.results_left_out == 1
 
 
-def test_a_turn_that_alone_is_longer_than_the_window_is_refused_with_what_there_is() -> None:
+def test_the_error_for_a_turn_longer_than_the_window_names_both_sizes() -> None:
     thread = thread_of(*turn(), asked("x" * 3000))
 
     with pytest.raises(RequestError) as refused:
@@ -340,14 +340,14 @@ def test_a_turn_that_alone_is_longer_than_the_window_is_refused_with_what_there_
     )
 
 
-def test_instructions_that_are_longer_than_the_window_leave_no_room() -> None:
+def test_instructions_longer_than_the_window_leave_no_room() -> None:
     with pytest.raises(RequestError, match="leaves room for 0"):
         build_request(
             thread_of(asked()), Workflow("a", "x" * 9000, ()), Limits(context_tokens=1000)
         )
 
 
-def test_what_the_caller_wants_goes_into_the_request() -> None:
+def test_the_callers_options_are_part_of_the_request() -> None:
     weather = own_tool("get_weather")
     wishes: dict[str, Any] = {"tools": (weather,), "temperature": 0.5, "hops": 2}
     start = asked("hello", instructions="Be brief.", tool_choice="required", **wishes)
@@ -364,13 +364,13 @@ def test_what_the_caller_wants_goes_into_the_request() -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("Help.", ""), ("", "Help.")])
-def test_instructions_of_one_side_alone_are_all(ours: str, theirs: str) -> None:
+def test_instructions_of_one_side_are_sent_alone(ours: str, theirs: str) -> None:
     thread = thread_of(asked(instructions=theirs))
 
     assert build_request(thread, Workflow("a", ours, ()), LIMITS).request.instructions == "Help."
 
 
-def test_a_call_is_demanded_only_of_the_first_reply() -> None:
+def test_a_required_call_applies_to_the_first_reply() -> None:
     thread = thread_of(asked(tool_choice="required"), called("look"), succeeded("2.0", "look"))
 
     assert build_request(thread, WORKFLOW, LIMITS).request.options == {}

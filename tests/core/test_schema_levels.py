@@ -15,7 +15,7 @@ from twelvefold.core.ports import Schema
         ("0002", "0002", False),
     ],
 )
-def test_a_schema_fits_releases_between_what_it_serves_and_what_it_is(
+def test_a_schema_fits_releases_from_the_level_it_serves_to_its_own(
     level: str, serves: str, fits: bool
 ) -> None:
     assert Schema(level, serves).fits("0003") is fits
