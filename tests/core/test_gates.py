@@ -64,12 +64,12 @@ def offered(*events: Event) -> list[str]:
     return [one.name for one in open_tools(thread_of(asked(), *events), WORKFLOW)]
 
 
-def admitted(call: Call, *events: Event) -> ValidCall | RejectedCall:
+def validated(call: Call, *events: Event) -> ValidCall | RejectedCall:
     return validate_call(thread_of(asked(), *events), WORKFLOW, call)
 
 
 def closed(tool: Tool, *events: Event) -> RejectedCall:
-    """What admitting a call of a tool says that is closed, listed or not."""
+    """Return the rejection of a call of a tool that is not offered."""
     thread = thread_of(asked(), *events)
     assert tool not in open_tools(thread, WORKFLOW)
     bad = validate_call(thread, WORKFLOW, open_call(tool.name))
@@ -89,7 +89,7 @@ def test_a_tool_opens_after_all_required_tools_succeeded() -> None:
     assert closed(enrol).problems == ("enrol can be called only after look succeeded",)
     assert closed(enrol, looked).problems == ("enrol can be called only after pay succeeded",)
     assert "enrol" in offered(looked, paid)
-    assert isinstance(admitted(open_call("enrol"), looked, paid), ValidCall)
+    assert isinstance(validated(open_call("enrol"), looked, paid), ValidCall)
 
 
 def test_a_success_in_an_earlier_run_opens_a_tool() -> None:
@@ -106,7 +106,7 @@ def test_a_tool_opens_after_one_of_the_refusals_it_names() -> None:
     assert closed(advise).problems == ("advise can be called only after enrol or pay refused",)
     assert closed(advise, succeeded("2.0", "pay"))
     assert "advise" in offered(refused("2.0", "pay"))
-    assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), ValidCall)
+    assert isinstance(validated(open_call("advise"), refused("2.0", "pay")), ValidCall)
 
 
 def test_a_tool_with_once_closes_after_it_succeeded() -> None:
@@ -135,11 +135,11 @@ def test_an_unknown_outcome_opens_no_gate() -> None:
 def test_a_valid_call_has_its_parsed_arguments() -> None:
     call = open_call("look", arguments='{"code":"CR-1"}')
 
-    assert admitted(call) == ValidCall(call, look, {"code": "CR-1"})
+    assert validated(call) == ValidCall(call, look, {"code": "CR-1"})
 
 
 def test_the_error_for_an_unknown_tool_lists_the_offered_tools() -> None:
-    assert admitted(open_call("lok")) == RejectedCall(
+    assert validated(open_call("lok")) == RejectedCall(
         "unknown_tool",
         "lok",
         "{}",
@@ -158,7 +158,7 @@ def test_the_error_for_a_call_without_any_tool_says_so() -> None:
 def test_a_call_with_a_repeated_id_is_rejected() -> None:
     again = Call(open_call("look").id, "look", '{"code":"A"}', "c1", repeated=True)
 
-    bad = admitted(again)
+    bad = validated(again)
 
     assert isinstance(bad, RejectedCall)
     assert (bad.failure, bad.arguments) == ("repeated", '{"code":"A"}')
@@ -166,7 +166,7 @@ def test_a_call_with_a_repeated_id_is_rejected() -> None:
 
 
 def test_all_problems_of_the_arguments_are_reported_at_once() -> None:
-    bad = admitted(open_call("look", arguments='{"cod":"CR-1","x":1}'))
+    bad = validated(open_call("look", arguments='{"cod":"CR-1","x":1}'))
 
     assert isinstance(bad, RejectedCall)
     assert bad.failure == "arguments"
@@ -208,9 +208,9 @@ def test_approval_is_needed_as_declared_and_if_the_function_raises(
     assert needs_approval(call) is asks
 
 
-def wanted(**wishes: Any) -> tuple[list[str], ValidCall | RejectedCall]:
-    """What is offered in a run with these wishes, and what comes of calling `pay` in it."""
-    thread = thread_of(asked(**wishes))
+def restricted(**options: Any) -> tuple[list[str], ValidCall | RejectedCall]:
+    """Return the offered tools of a run with these options, and the validated call of `pay`."""
+    thread = thread_of(asked(**options))
     offered = [one.name for one in open_tools(thread, WORKFLOW)]
     return offered, validate_call(thread, WORKFLOW, open_call("pay"))
 
@@ -219,7 +219,7 @@ def test_a_tool_that_tool_choice_excludes_is_neither_offered_nor_run() -> None:
     only_look = {"type": "allowed_tools", "tools": [{"type": "function", "name": "look"}]}
 
     for choice, names in ((only_look, ["look"]), ("none", [])):
-        offered, bad = wanted(tool_choice=choice)
+        offered, bad = restricted(tool_choice=choice)
         assert offered == names
         assert isinstance(bad, RejectedCall)
         assert (bad.failure, bad.problems) == (
@@ -236,8 +236,8 @@ def test_max_tool_calls_limits_the_calls_of_a_run() -> None:
     assert open_tools(thread, WORKFLOW) == ()
     assert isinstance(bad, RejectedCall)
     assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
-    assert wanted(max_tool_calls=0)[0] == []
-    assert isinstance(wanted(max_tool_calls=1)[1], ValidCall)
+    assert restricted(max_tool_calls=0)[0] == []
+    assert isinstance(restricted(max_tool_calls=1)[1], ValidCall)
 
 
 def test_the_error_for_an_unknown_tool_lists_the_callers_tools() -> None:

@@ -20,7 +20,7 @@ OFFERED = (LOOK, ToolSpec("get_weather", "", {}))
 
 
 def allowed(*names: str, mode: str = "auto") -> dict[str, object]:
-    """A choice of these tools."""
+    """Return a `tool_choice` that allows these tools."""
     tools = [{"type": "function", "name": name} for name in names]
     return {"type": "allowed_tools", "mode": mode, "tools": tools}
 
@@ -77,21 +77,21 @@ def test_a_request_has_no_options_by_default() -> None:
 
 
 def test_choice_holds_applies_the_choice_to_every_reply() -> None:
-    asked = RequestOptions(tool_choice="required", choice_holds=True)
+    options = RequestOptions(tool_choice="required", choice_holds=True)
 
     for first in (True, False):
-        assert build_options(asked, OFFERED, first=first) == {"tool_choice": "required"}
+        assert build_options(options, OFFERED, first=first) == {"tool_choice": "required"}
 
 
 def test_stop_sequences_are_part_of_every_request() -> None:
-    asked = RequestOptions(stop=("a", "b"), tool_items="hidden")
+    options = RequestOptions(stop=("a", "b"), tool_items="hidden")
 
-    assert build_options(asked, OFFERED, first=True) == {"stop": ["a", "b"]}
-    assert build_options(asked, (), first=False) == {"stop": ["a", "b"]}
+    assert build_options(options, OFFERED, first=True) == {"stop": ["a", "b"]}
+    assert build_options(options, (), first=False) == {"stop": ["a", "b"]}
 
 
 def test_options_about_the_reply_are_part_of_every_request() -> None:
-    wishes: dict[str, Any] = {
+    values: dict[str, Any] = {
         "max_output_tokens": 16,
         "temperature": 0.0,
         "top_p": 0.5,
@@ -99,21 +99,21 @@ def test_options_about_the_reply_are_part_of_every_request() -> None:
         "reasoning": {"effort": "low"},
     }
 
-    assert build_options(RequestOptions(**wishes), (), first=False) == wishes
+    assert build_options(RequestOptions(**values), (), first=False) == values
 
 
 def test_options_about_tools_are_left_out_of_a_request_without_tools() -> None:
-    asked = RequestOptions(parallel_tool_calls=False, tool_choice="required")
+    options = RequestOptions(parallel_tool_calls=False, tool_choice="required")
 
-    assert build_options(asked, OFFERED, first=True) == {
+    assert build_options(options, OFFERED, first=True) == {
         "parallel_tool_calls": False,
         "tool_choice": "required",
     }
-    assert build_options(asked, (), first=True) == {}
+    assert build_options(options, (), first=True) == {}
 
 
 @pytest.mark.parametrize(
-    ("choice", "demanded"),
+    ("choice", "sent"),
     [
         ("required", "required"),
         ("auto", None),
@@ -124,8 +124,8 @@ def test_options_about_tools_are_left_out_of_a_request_without_tools() -> None:
         (allowed("look"), None),
     ],
 )
-def test_a_required_call_is_part_of_the_first_request_only(choice: Any, demanded: Any) -> None:
-    asked = RequestOptions(tool_choice=choice)
+def test_a_required_call_is_part_of_the_first_request_only(choice: Any, sent: Any) -> None:
+    options = RequestOptions(tool_choice=choice)
 
-    assert build_options(asked, OFFERED, first=True).get("tool_choice") == demanded
-    assert build_options(asked, OFFERED, first=False) == {}
+    assert build_options(options, OFFERED, first=True).get("tool_choice") == sent
+    assert build_options(options, OFFERED, first=False) == {}
