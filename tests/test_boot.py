@@ -22,8 +22,7 @@ from twelvefold.boot import (
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
-from twelvefold.engine.renewal import LeaseRenewer
-from twelvefold.engine.renewal_thread import RenewalThread
+from twelvefold.engine.lease import LeaseRenewer, RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
 from twelvefold.services.store import open_store
 
