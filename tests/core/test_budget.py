@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twelvefold.core.budget import Limits, Price, cost_micro_usd, overspent
+from twelvefold.core.budget import Limits, Price, cost_micro_usd, find_exhausted_budget
 from twelvefold.core.events import Usage
 
 PRICE = Price(input=2_000_000, cached_input=500_000, output=8_000_000)
@@ -47,4 +47,4 @@ def test_no_cost_is_negative(usage: Usage) -> None:
 def test_a_budget_is_exhausted_when_it_is_reached(limits: Limits, reason: str | None) -> None:
     usage = Usage(input_tokens=100, output_tokens=10)
 
-    assert overspent(usage, limits) == reason
+    assert find_exhausted_budget(usage, limits) == reason

@@ -20,7 +20,7 @@ from tests.builders import (
     succeeded,
     thread_of,
 )
-from twelvefold.core.budget import Limits, conversation_full
+from twelvefold.core.budget import Limits, find_reached_limit
 from twelvefold.core.decide import (
     AskOutcome,
     CallModel,
@@ -105,7 +105,7 @@ def test_the_size_of_a_thread_is_that_of_all_its_entries() -> None:
 def test_a_conversation_is_full_at_its_limit(held: tuple[int, int], reason: str | None) -> None:
     limits = Limits(conversation_entries=10, conversation_bytes=100)
 
-    assert conversation_full(*held, limits) == reason
+    assert find_reached_limit(*held, limits) == reason
 
 
 # --- a run that reaches the limit

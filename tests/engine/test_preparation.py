@@ -34,7 +34,7 @@ async def main():
         prepare(services)
         print(there())
         tools = [tool for one in services.workflows.values() for tool in one.tools]
-        print(all("spec" in vars(tool) and "_built" in vars(tool.parameters) for tool in tools))
+        print(all("spec" in vars(tool) and "_adapter" in vars(tool.parameters) for tool in tools))
 
 asyncio.run(main())
 """
@@ -120,7 +120,7 @@ async def test_a_tool_without_a_schema_is_reported_and_keeps_no_other_from_being
 
     (line,) = caplog.records
     assert line.message == "tool_not_prepared"
-    assert "_built" in vars(good.parameters)
+    assert "_adapter" in vars(good.parameters)
 
 
 async def test_whatever_cannot_be_prepared_is_reported_and_ends_no_process(

@@ -56,7 +56,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a caller may set beside the input; names and values as in `POST /responses`.
+    """The options of a request beside its input; names and values as in `POST /responses`.
 
     `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text are
     stored while the reply arrives, for readers of the stream. `echo` are parameters without an
