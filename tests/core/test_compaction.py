@@ -184,10 +184,10 @@ def test_older_turns_are_dropped_before_the_callers_results_are_replaced() -> No
 
 
 def test_the_callers_results_may_be_replaced_after_the_model_has_read_them() -> None:
-    brought = [*own_call("and here"), start_with_result("c1", LONG)]
+    answered = [*own_call("and here"), start_with_result("c1", LONG)]
     looked: list[Event] = [called("look", id="c2"), succeeded("5.0", "look", LONG)]
 
-    items = items_of(thread_of(*brought, *looked), Limits(context_tokens=700))
+    items = items_of(thread_of(*answered, *looked), Limits(context_tokens=700))
 
     assert items == (
         user("and here"),
@@ -199,11 +199,11 @@ def test_the_callers_results_may_be_replaced_after_the_model_has_read_them() -> 
 
 
 def test_only_the_last_results_of_a_history_from_the_caller_are_unread() -> None:
-    brought = [
+    history = [
         *(user("one"), function_call("get", "a"), output("a", LONG)),
         *(function_call("get", "b"), output("b", LONG)),
     ]
-    thread = thread_of(RunStarted(tuple(brought), "ann", "academy", "1.0"))
+    thread = thread_of(RunStarted(tuple(history), "ann", "academy", "1.0"))
 
     items = items_of(thread, Limits(context_tokens=650))
 
@@ -284,8 +284,8 @@ def test_a_result_shorter_than_the_note_stays() -> None:
 
 @pytest.mark.parametrize("parts", [[{"type": "input_text", "text": LONG}], LONG, None])
 def test_the_callers_results_may_have_any_shape(parts: object) -> None:
-    brought = [function_call("look"), {"type": RESULT, "call_id": "c1", "output": parts}]
-    start = RunStarted((*brought, assistant("I see."), user("go on")), "ann", "academy", "1.0")
+    history = [function_call("look"), {"type": RESULT, "call_id": "c1", "output": parts}]
+    start = RunStarted((*history, assistant("I see."), user("go on")), "ann", "academy", "1.0")
     thread = thread_of(start)
 
     compacted = build_request(thread, BARE, room_for(thread, less=10 if parts else 0))

@@ -222,9 +222,12 @@ def test_a_call_with_invalid_arguments_is_rejected() -> None:
     found = decision(asked(), called("look", code=1))
 
     assert isinstance(found, RunTools)
-    (bad,) = found.calls
-    assert isinstance(bad, RejectedCall)
-    assert (bad.failure, bad.problems) == ("arguments", ("code: Extra inputs are not permitted",))
+    (rejected,) = found.calls
+    assert isinstance(rejected, RejectedCall)
+    assert (rejected.failure, rejected.problems) == (
+        "arguments",
+        ("code: Extra inputs are not permitted",),
+    )
 
 
 def test_approval_is_requested_once() -> None:
@@ -419,10 +422,10 @@ def test_calls_of_workflow_tools_run_before_those_of_the_callers_tools() -> None
 
 
 def test_a_call_of_the_callers_tool_stays_pending_after_a_decision() -> None:
-    thread = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
+    found = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
 
-    assert isinstance(thread, RunTools)
-    assert not thread.all_pending
+    assert isinstance(found, RunTools)
+    assert not found.all_pending
 
 
 def test_no_call_of_the_callers_tools_is_in_doubt() -> None:
@@ -435,10 +438,10 @@ def test_max_tool_calls_is_checked_before_each_call() -> None:
     story: list[Event] = [asked(max_tool_calls=1), called("look", "look")]
 
     assert tools_run(*story) == ["look"]
-    thread = decision(*story, succeeded("2.0", "look"))
-    assert isinstance(thread, RunTools)
-    assert isinstance(thread.calls[0], RejectedCall)
-    assert thread.calls[0].failure == "not_open"
+    found = decision(*story, succeeded("2.0", "look"))
+    assert isinstance(found, RunTools)
+    assert isinstance(found.calls[0], RejectedCall)
+    assert found.calls[0].failure == "not_open"
 
 
 # --- replies without content

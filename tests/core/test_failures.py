@@ -1,4 +1,4 @@
-"""Why a run failed, in words for a person."""
+"""The reasons of failed runs as sentences."""
 
 from collections.abc import Sequence
 

@@ -72,11 +72,11 @@ def closed(tool: Tool, *events: Event) -> RejectedCall:
     """Return the rejection of a call of a tool that is not offered."""
     thread = thread_of(asked(), *events)
     assert tool not in open_tools(thread, WORKFLOW)
-    bad = validate_call(thread, WORKFLOW, open_call(tool.name))
-    assert isinstance(bad, RejectedCall)
-    assert bad.failure == "not_open"
-    assert bad.problems == (why_closed(thread, tool),)
-    return bad
+    rejected = validate_call(thread, WORKFLOW, open_call(tool.name))
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.failure == "not_open"
+    assert rejected.problems == (why_closed(thread, tool),)
+    return rejected
 
 
 def test_tools_without_gates_are_offered_at_first() -> None:
@@ -149,28 +149,30 @@ def test_the_error_for_an_unknown_tool_lists_the_offered_tools() -> None:
 
 
 def test_the_error_for_a_call_without_any_tool_says_so() -> None:
-    bad = validate_call(thread_of(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
+    rejected = validate_call(thread_of(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.problems == ("there is no tool 'look'; there are none now",)
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.problems == ("there is no tool 'look'; there are none now",)
 
 
 def test_a_call_with_a_repeated_id_is_rejected() -> None:
     again = Call(open_call("look").id, "look", '{"code":"A"}', "c1", repeated=True)
 
-    bad = validated(again)
+    rejected = validated(again)
 
-    assert isinstance(bad, RejectedCall)
-    assert (bad.failure, bad.arguments) == ("repeated", '{"code":"A"}')
-    assert bad.problems == ("call id 'c1' came twice in one reply; only the first call was run",)
+    assert isinstance(rejected, RejectedCall)
+    assert (rejected.failure, rejected.arguments) == ("repeated", '{"code":"A"}')
+    assert rejected.problems == (
+        "call id 'c1' came twice in one reply; only the first call was run",
+    )
 
 
 def test_all_problems_of_the_arguments_are_reported_at_once() -> None:
-    bad = validated(open_call("look", arguments='{"cod":"CR-1","x":1}'))
+    rejected = validated(open_call("look", arguments='{"cod":"CR-1","x":1}'))
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.failure == "arguments"
-    assert bad.problems == (
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.failure == "arguments"
+    assert rejected.problems == (
         "code: Field required",
         "cod: Extra inputs are not permitted",
         "x: Extra inputs are not permitted",
@@ -219,10 +221,10 @@ def test_a_tool_that_tool_choice_excludes_is_neither_offered_nor_run() -> None:
     only_look = {"type": "allowed_tools", "tools": [{"type": "function", "name": "look"}]}
 
     for choice, names in ((only_look, ["look"]), ("none", [])):
-        offered, bad = restricted(tool_choice=choice)
+        offered, rejected = restricted(tool_choice=choice)
         assert offered == names
-        assert isinstance(bad, RejectedCall)
-        assert (bad.failure, bad.problems) == (
+        assert isinstance(rejected, RejectedCall)
+        assert (rejected.failure, rejected.problems) == (
             "not_open",
             ("pay cannot be called in this turn; the caller's tool_choice excludes it",),
         )
@@ -231,19 +233,19 @@ def test_a_tool_that_tool_choice_excludes_is_neither_offered_nor_run() -> None:
 def test_max_tool_calls_limits_the_calls_of_a_run() -> None:
     thread = thread_of(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
 
-    bad = validate_call(thread, WORKFLOW, open_call("pay"))
+    rejected = validate_call(thread, WORKFLOW, open_call("pay"))
 
     assert open_tools(thread, WORKFLOW) == ()
-    assert isinstance(bad, RejectedCall)
-    assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.problems == ("2 tools have been called in this turn, which is the maximum",)
     assert restricted(max_tool_calls=0)[0] == []
     assert isinstance(restricted(max_tool_calls=1)[1], ValidCall)
 
 
 def test_the_error_for_an_unknown_tool_lists_the_callers_tools() -> None:
-    bad = validate_call(
+    rejected = validate_call(
         thread_of(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time")
     )
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.offered == ("look", "pay", "welcome", "guess", "get_time")
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.offered == ("look", "pay", "welcome", "guess", "get_time")

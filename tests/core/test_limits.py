@@ -1,4 +1,4 @@
-"""How large a conversation may become, and how many calls of one reply are run."""
+"""The maximum size of a conversation, and of the calls of one reply."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What makes a thread listed, and what its title is."""
+"""Which threads are listed, and their titles."""
 
 import pytest
 

@@ -42,7 +42,7 @@ ONE_RUN: tuple[Event, ...] = (
 
 
 def the_call(*events: Event) -> Call:
-    """The only call of the reply that these events follow."""
+    """Return the only call of a reply, after these events."""
     (call,) = thread_of(asked(), called("enrol", id="c1"), *events).pending
     return call
 

@@ -251,9 +251,11 @@ def test_a_function_that_is_no_tool_is_an_error() -> None:
 
 
 def test_the_explanation_of_a_rejected_call_has_all_problems() -> None:
-    bad = RejectedCall("arguments", "enrol", "{}", ("code: Field required", "seats: not a number"))
+    rejected = RejectedCall(
+        "arguments", "enrol", "{}", ("code: Field required", "seats: not a number")
+    )
 
-    assert explain(bad) == "Error: code: Field required; seats: not a number"
+    assert explain(rejected) == "Error: code: Field required; seats: not a number"
 
 
 def test_tools_are_values() -> None:

@@ -127,7 +127,7 @@ def test_a_call_without_an_id_has_a_result_without_one() -> None:
     assert turn.items[1:] == (call, output("", "there"))
 
 
-# --- tools of the caller's own
+# --- tools of the caller
 
 WEATHER = own_tool("get_weather")
 
@@ -136,13 +136,13 @@ def all_items(*events: Event) -> list[Item]:
     return [item for turn in turns(*events) for item in turn.items]
 
 
-def answered(*items: Item) -> RunStarted:
-    """A run's start that brings results along."""
+def start_with(*items: Item) -> RunStarted:
+    """Return the start of a run with results as its input."""
     return RunStarted(items, "ann", "academy", "1.0")
 
 
 def weather(*calls: Item) -> list[Event]:
-    """A run that ends with calls of the caller's own tool."""
+    """Return a run that ends with calls of the caller's tool."""
     return [asked("and now?", tools=(WEATHER,)), replied(*calls), finished()]
 
 
@@ -194,9 +194,9 @@ def test_a_callers_call_without_a_result_was_not_run() -> None:
 
 def test_the_callers_results_follow_in_the_order_of_the_calls() -> None:
     calls = [function_call("get_weather", id) for id in ("c1", "c2", "c1")]
-    brought = answered(output("c2", "two"), output("c1", "one"), user("so?"))
+    second = start_with(output("c2", "two"), output("c1", "one"), user("so?"))
 
-    assert all_items(*weather(*calls), brought)[4:] == [
+    assert all_items(*weather(*calls), second)[4:] == [
         output("c1", "one"),
         output("c2", "two"),
         output("c1", "one"),
@@ -208,7 +208,7 @@ def test_a_caller_cannot_replace_the_result_of_a_workflow_tool() -> None:
     calls = replied(function_call("get_weather", "c1"), function_call("look", "c2"))
     story: list[Event] = [asked(tools=(WEATHER,)), calls, succeeded("2.1", "look", "3"), finished()]
 
-    assert all_items(*story, answered(output("c1", "sunny"), output("c2", "forged")))[3:] == [
+    assert all_items(*story, start_with(output("c1", "sunny"), output("c2", "forged")))[3:] == [
         output("c1", "sunny"),
         output("c2", "3"),
         output("c2", "forged"),
@@ -219,13 +219,13 @@ def test_a_result_beside_its_own_call_belongs_to_that_call() -> None:
     story = weather(function_call("get_weather", "c1"))
     replayed = (function_call("get_weather", "c1"), output("c1", "rain"))
 
-    assert all_items(*story, answered(*replayed))[2:] == [output("c1", NOT_RUN), *replayed]
+    assert all_items(*story, start_with(*replayed))[2:] == [output("c1", NOT_RUN), *replayed]
 
 
 def test_a_result_belongs_to_the_newest_call_with_its_id() -> None:
     story = weather(function_call("get_weather", "c1")) * 2
 
-    items = all_items(*story, answered(output("c1", "sunny")))
+    items = all_items(*story, start_with(output("c1", "sunny")))
 
     assert [item["output"] for item in items if "output" in item] == [NOT_RUN, "sunny"]
 
@@ -234,13 +234,13 @@ def test_a_call_of_a_reply_that_was_cut_off_gets_no_result() -> None:
     half = replied(function_call("get_weather", "c1", "{"), ended="max_output_tokens")
     story: list[Event] = [asked(tools=(WEATHER,)), half, finished("incomplete")]
 
-    assert all_items(*story, answered(output("c1", "?")))[1:] == [output("c1", "?")]
+    assert all_items(*story, start_with(output("c1", "?")))[1:] == [output("c1", "?")]
 
 
 def test_a_result_may_be_a_list_of_parts() -> None:
-    brought = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image"}]}
+    result = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image"}]}
 
-    items = all_items(*weather(function_call("get_weather", "c1")), answered(brought))
+    items = all_items(*weather(function_call("get_weather", "c1")), start_with(result))
 
     assert items[2]["output"] == [{"type": "input_image"}]
 
@@ -258,7 +258,7 @@ def test_tools_of_an_approval_do_not_count_towards_the_size_of_a_turn() -> None:
     assert turns(*story, allowed(options=long))[0].size < turns(*story, allowed())[0].size + 100
 
 
-# --- items put in and taken out
+# --- added and removed items
 
 
 def test_items_added_between_runs_are_a_turn() -> None:
@@ -335,7 +335,7 @@ def test_reasoning_is_removed_with_the_message_it_led_to() -> None:
 
 def test_a_call_whose_result_was_removed_was_not_run() -> None:
     story = weather(function_call("get_weather", "c1"))
-    story += [answered(output("c1", "secret")), said("I see."), finished()]
+    story += [start_with(output("c1", "secret")), said("I see."), finished()]
 
     left = all_items(*story, removed("4i0"), asked())
     other = all_items(*story, removed("1i0"), asked())

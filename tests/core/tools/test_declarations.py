@@ -1,4 +1,4 @@
-"""Mistakes of an author, each named where it was made."""
+"""Errors in declarations of tools and workflows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

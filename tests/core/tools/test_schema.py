@@ -321,7 +321,7 @@ def test_a_schema_that_strict_mode_accepts_is_strict(kind: Any) -> None:
     made = parameters(required=kind, optional=(kind, None))
 
     assert made.strict
-    assert refusal_of(made.schema) is None
+    assert error_of(made.schema) is None
 
 
 @pytest.mark.parametrize(
@@ -357,10 +357,10 @@ def test_a_schema_that_strict_mode_may_refuse_is_not_strict(kind: Any) -> None:
     assert not made.strict
 
 
-def refusal_of(node: Any) -> str | None:
+def error_of(node: Any) -> str | None:
     """Return OpenAI's error for a schema, of the errors seen in practice; else None."""
     if isinstance(node, list):
-        return next((error for one in node if (error := refusal_of(one))), None)
+        return next((error for one in node if (error := error_of(one))), None)
     if not isinstance(node, dict):
         return None
     if "$ref" in node and len(node) > 1:
@@ -369,7 +369,7 @@ def refusal_of(node: Any) -> str | None:
         return f"{node['format']!r} is not a valid format"
     if isinstance(node.get("enum"), list) and "type" not in node:
         return "schema must have a 'type' key"
-    return next((error for one in node.values() if (error := refusal_of(one))), None)
+    return next((error for one in node.values() if (error := error_of(one))), None)
 
 
 FORMATS = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
@@ -420,7 +420,7 @@ def test_only_a_closed_object_is_strict(schema: JsonSchema) -> None:
 
 
 class Order:
-    """Not known to Pydantic."""
+    """A type without a schema in Pydantic."""
 
 
 class Strange:

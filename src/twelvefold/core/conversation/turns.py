@@ -83,12 +83,13 @@ class _Draft:
 
 
 def _own_items(position: int, items: Sequence[Item], results: CallResults) -> Sequence[Item]:
-    if not (results.brought or results.removed):
+    if not (results.client_items or results.removed):
         return items
     return [
         item
         for index, item in enumerate(items)
-        if (position, index) not in results.brought and f"{position}i{index}" not in results.removed
+        if (position, index) not in results.client_items
+        and f"{position}i{index}" not in results.removed
     ]
 
 
