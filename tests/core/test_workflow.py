@@ -6,7 +6,8 @@ import pytest
 from pydantic import Field
 
 from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
-from twelvefold.core.workflow import Effect, RejectedCall, Tool, Workflow, explain, tool
+from twelvefold.core.tools.signature import Effect
+from twelvefold.core.workflow import RejectedCall, Tool, Workflow, explain, tool
 from twelvefold.errors import WorkflowError
 
 
@@ -118,7 +119,7 @@ async def both(db: ReadOnly, key: CallKey) -> None: ...
     [
         (plain_reader, "tool plain_reader: takes ReadOnly, so it must be an async function"),
         (plain_writer, "tool plain_writer: takes Transaction, so it must be an async function"),
-        (plain, "tool plain: takes none of Transaction, ReadOnly, CallKey; say effect="),
+        (plain, "tool plain: takes none of Transaction, ReadOnly, CallKey; declare effect="),
         (wrapped, "tool neither: a decorator has made a plain function of an async one"),
         (several, "tool several: must return its result, not yield it"),
         (several_async, "tool several_async: must return its result, not yield it"),
@@ -130,7 +131,7 @@ async def both(db: ReadOnly, key: CallKey) -> None: ...
         (unknown, "tool unknown: its types cannot be read: name 'Nowhere' is not defined"),
         (fielded, "tool fielded: parameter 'code' has a Field as its default; write Annotated"),
         (both, "tool both: takes ReadOnly and CallKey; no connection is held while"),
-        (neither, "tool neither: takes none of Transaction, ReadOnly, CallKey; say effect="),
+        (neither, "tool neither: takes none of Transaction, ReadOnly, CallKey; declare effect="),
         (lambda: None, "tool '<lambda>': a name has 1 to 64 letters, digits, _ or -"),
         (partial(readonly), "tool '': a name has 1 to 64 letters, digits, _ or -"),
     ],

@@ -11,12 +11,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tests.builders import user
+from twelvefold.backoff import Backoff
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
@@ -48,17 +49,20 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.commands import start_run, take
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT
-from twelvefold.engine.services import Services
+from twelvefold.engine.retry import RetryPolicy
+from twelvefold.engine.services import Services, Timings
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
 LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
+TIMINGS = Timings(retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002)))
+FREQUENT_DELTAS = replace(TIMINGS, delta_s=0.001, delta_retry_s=0.001)
 ANN = Principal("ann")
 
 
@@ -278,23 +282,23 @@ class FixedIds:
 
 @dataclass
 class RecordingListener:
-    """A listener that remembers. `rings` counts how often there was something new to read."""
+    """A listener that records everything; `shown_count` counts the calls of `shown`."""
 
     entries: list[Entry] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    rings: int = 0
+    texts: list[str] = field(default_factory=list)
+    shown_count: int = 0
 
     def text(self, delta: str) -> None:
-        self.said.append(delta)
+        self.texts.append(delta)
 
     def restarted(self, why: str) -> None:
-        self.said.clear()
+        self.texts.clear()
 
     def recorded(self, entry: Entry) -> None:
         self.entries.append(entry)
 
     def shown(self) -> None:
-        self.rings += 1
+        self.shown_count += 1
 
 
 class Stage:
@@ -303,6 +307,7 @@ class Stage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.requests: list[ModelRequest] = []
+        self.timings = TIMINGS
         self._stores: list[SQLiteStore] = []
         self._ids = FixedIds()
 
@@ -314,6 +319,7 @@ class Stage:
         workflow: Workflow = SHOP,
         trouble: Trouble | None = None,
         monotonic: Clock = time.monotonic,
+        timings: Timings | None = None,
     ) -> Services:
         """A process of its own; its model says these replies, each as often as it is asked."""
         trouble = trouble or Trouble()
@@ -321,7 +327,16 @@ class Stage:
         self._stores.append(store)
         asked = TroubledModel(model or ScriptedModel(rehearsed(*replies)), trouble, self.requests)
         workflows = {workflow.name: workflow}
-        return Services(store, asked, workflows, self._ids, limits, "1.0", monotonic)
+        return Services(
+            store,
+            asked,
+            workflows,
+            self._ids,
+            limits,
+            "1.0",
+            monotonic,
+            timings=timings or self.timings,
+        )
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:
         return (await self._store.load(run.thread)).entries
@@ -380,13 +395,13 @@ async def start(
     )
 
 
-async def driven(services: Services, listener: Listener | None = None) -> Outcome:
-    """A new run, driven to rest."""
+async def drive_new(services: Services, listener: Listener | None = None) -> Outcome:
+    """Drive a new run until it rests."""
     return await drive(services, await start(services), listener or NullListener())
 
 
-async def resumed(services: Services, run: RunId) -> Outcome:
-    """A run that another process left, driven to rest."""
+async def resume(services: Services, run: RunId) -> Outcome:
+    """Drive a run that another process left until it rests."""
     return await drive(services, await take(services, run), NullListener())
 
 

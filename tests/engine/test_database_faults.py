@@ -16,9 +16,9 @@ from tests.engine.stage import (
     LIMITS,
     Stage,
     after_start,
-    driven,
+    drive_new,
     fault,
-    resumed,
+    resume,
     start,
     world,
 )
@@ -139,7 +139,7 @@ async def test_a_run_fails_with_the_error_that_lasted(stage: Stage) -> None:
     services = stage.process(calls(("buy", LAMP)), limits=BRIEF)
     Refusing(services, StoreFailed(FULL), lambda change: change.status == "running")
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert (outcome.status, outcome.error) == ("failed", FULL)
     assert (await stage.record(outcome.run)).error == FULL
@@ -153,36 +153,36 @@ async def test_a_run_whose_database_asks_for_retries_until_the_deadline_says_so(
     services = stage.process(calls(("buy", LAMP)), limits=SOON)
     Refusing(services, StoreUnavailable("deadlock"), lambda change: change.status == "running")
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert (outcome.status, outcome.error) == ("failed", "deadlock")
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_an_attempt_that_the_database_ended_counts(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=replace(BRIEF, max_attempts=2))
     Refusing(services, StoreFailed(FULL), lambda change: True)
-    outcome = await driven(services)
+    outcome = await drive_new(services)
     for _ in range(2):
         assert outcome.status == "queued"
         other = stage.process(says("Hello."), limits=replace(BRIEF, max_attempts=2))
         Refusing(other, StoreFailed(FULL), lambda change: True)
-        outcome = await resumed(other, outcome.run)
+        outcome = await resume(other, outcome.run)
     asked = len(stage.requests)
 
-    last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
+    last = await resume(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
     assert last.error == f"2 attempts at this step ended without a result; the last error: {FULL}"
     assert len(stage.requests) == asked == 3
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_who_cannot_write_the_end_says_why(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=SOON)
     Refusing(services, StoreFailed(FULL), lambda change: True)
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert outcome.status == "queued"
     assert outcome.error == f"the end of the run is not written: {FULL}"
@@ -193,10 +193,10 @@ BRIEF_TWICE = replace(BRIEF, max_attempts=2)
 
 async def test_an_attempt_that_the_model_ended_does_not_count(stage: Stage) -> None:
     away = ModelUnavailable("the model is away")
-    outcome = await driven(stage.process(away))
+    outcome = await drive_new(stage.process(away))
 
     for _ in range(3):
-        outcome = await resumed(stage.process(away, limits=BRIEF_TWICE), outcome.run)
+        outcome = await resume(stage.process(away, limits=BRIEF_TWICE), outcome.run)
 
     assert outcome.status == "queued"
 
@@ -204,13 +204,13 @@ async def test_an_attempt_that_the_model_ended_does_not_count(stage: Stage) -> N
 async def test_an_attempt_that_paid_for_a_part_of_a_reply_counts(stage: Stage) -> None:
     broken = ModelUnavailable("it broke off")
     broken.usage = Usage(input_tokens=900)
-    outcome = await driven(stage.process(broken, limits=BRIEF_TWICE))
+    outcome = await drive_new(stage.process(broken, limits=BRIEF_TWICE))
     for _ in range(2):
         assert outcome.status == "queued"
-        outcome = await resumed(stage.process(broken, limits=BRIEF_TWICE), outcome.run)
+        outcome = await resume(stage.process(broken, limits=BRIEF_TWICE), outcome.run)
     paid = len(stage.requests)
 
-    last = await resumed(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
+    last = await resume(stage.process(says("Hello."), limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
     assert len(stage.requests) == paid
@@ -220,7 +220,7 @@ async def test_what_can_never_be_stored_fails_the_run_at_once(stage: Stage) -> N
     services = stage.process(calls(("buy", LAMP)))
     refusing = Refusing(services, TooLarge(TOO_LARGE), lambda change: change.status == "running")
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert (outcome.status, outcome.error) == ("failed", TOO_LARGE)
     assert len(stage.requests) == refusing.refused == 1
@@ -233,22 +233,22 @@ async def test_a_reply_that_was_not_stored_counts_in_what_the_run_has_cost(stage
     services = stage.process(says("Hello."))
     Refusing(services, TooLarge(TOO_LARGE), lambda change: change.status == "completed")
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     spent = (await stage.record(outcome.run)).usage
     assert spent.total_tokens > 0
     assert outcome.thread.usage == spent
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_a_reply_that_another_process_paid_for_counts_in_the_budget(stage: Stage) -> None:
     limits = replace(BRIEF, run_tokens=SPENT.total_tokens + 1)
     services = stage.process(says("Hello."), limits=limits)
     Refusing(services, StoreFailed(FULL), lambda change: True)
-    first = await driven(services)
+    first = await drive_new(services)
     paid = (await stage.record(first.run)).usage
 
-    outcome = await resumed(stage.process(says("Hello."), limits=budget(paid)), first.run)
+    outcome = await resume(stage.process(says("Hello."), limits=budget(paid)), first.run)
 
     assert (outcome.status, outcome.error) == ("incomplete", "token_budget")
     assert len(stage.requests) == 1
@@ -266,7 +266,7 @@ async def test_tries_that_broke_off_count_in_the_budget(stage: Stage, stream: bo
 
     assert (first.status, (await stage.record(first.run)).usage) == ("queued", broken.usage)
     limits = budget(broken.usage)
-    outcome = await resumed(stage.process(says("Hello."), limits=limits), first.run)
+    outcome = await resume(stage.process(says("Hello."), limits=limits), first.run)
     assert (outcome.status, outcome.error) == ("incomplete", "token_budget")
 
 
@@ -274,7 +274,7 @@ async def test_tries_of_a_request_that_was_rejected_count_too(stage: Stage) -> N
     rejected = ModelRejected("no such model")
     rejected.usage = Usage(input_tokens=900)
 
-    outcome = await driven(stage.process(rejected))
+    outcome = await drive_new(stage.process(rejected))
 
     assert (outcome.status, (await stage.record(outcome.run)).usage) == ("failed", rejected.usage)
 
@@ -299,7 +299,7 @@ class Registered:
         """Nothing is open."""
 
 
-@pytest.mark.usefixtures("little_patience")
+@pytest.mark.usefixtures("short_retries")
 async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +320,7 @@ async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
     Refusing(services, StoreFailed(FULL), refused)
     monkeypatch.setattr(services.store, "release", released)
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert outcome.status == "queued"
     assert all(renewed)
@@ -337,7 +337,7 @@ async def test_the_known_result_of_an_unsafe_call_is_written_with_the_end(
     services = stage.process(calls(("ship", LAMP)), limits=BRIEF)
     Refusing(services, error, lambda change: change.status == "running" and bool(world.shipped))
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert outcome.status == "failed"
     assert (await story(stage, outcome.run))[1:] == [
@@ -359,7 +359,7 @@ async def test_a_call_whose_outcome_is_unknown_is_left_to_a_person(stage: Stage)
     refused = iter([False, True, False])  # the reply is written, the outcome only at the end
     Refusing(services, StoreFailed(FULL), lambda _: next(refused))
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert outcome.status == "waiting"
     assert (await story(stage, outcome.run))[1:] == [OutcomeUnknown(CallId("2.0"), "ship")]
@@ -447,7 +447,7 @@ async def test_a_known_result_that_can_never_be_stored_is_asked_of_a_person(stag
         lambda change: bool(world.shipped) and change.status != "waiting",
     )
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     assert (outcome.status, outcome.error) == ("waiting", TOO_LARGE)
     assert (await stage.record(outcome.run)).error == TOO_LARGE
@@ -514,12 +514,12 @@ async def test_a_result_that_cannot_be_written_before_the_process_ends_is_in_dou
 
 async def test_an_error_of_our_own_counts_as_an_attempt(stage: Stage) -> None:
     bug = KeyError("usage")
-    outcome = await driven(stage.process(ModelUnavailable("the model is away")))
+    outcome = await drive_new(stage.process(ModelUnavailable("the model is away")))
     for _ in range(2):
         with pytest.raises(KeyError):
-            await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
+            await resume(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
 
-    last = await resumed(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
+    last = await resume(stage.process(bug, limits=BRIEF_TWICE), outcome.run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
 
@@ -544,9 +544,9 @@ async def test_a_panic_counts_as_an_attempt(stage: Stage) -> None:
     await stage.let_leases_run_out()
     for _ in range(2):
         with pytest.raises(Panic):
-            await resumed(services, run)
+            await resume(services, run)
 
-    last = await resumed(services, run)
+    last = await resume(services, run)
 
     assert (last.status, last.thread.reason) == ("failed", "attempts")
 
@@ -577,7 +577,7 @@ async def test_a_statement_that_the_tool_did_not_wait_for_is_its_fault(stage: St
     workflow = Workflow("shop", "Sell.", (buy,))
     services = stage.process(calls(("buy", LAMP)), says("Sorry."), workflow=workflow)
 
-    outcome = await driven(services)
+    outcome = await drive_new(services)
 
     await asyncio.wait(left)
     failed = (await story(stage, outcome.run))[1]

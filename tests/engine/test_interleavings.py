@@ -21,7 +21,7 @@ from tests.engine.stage import (
     Trouble,
     cut_off,
     kill,
-    resumed,
+    resume,
     staged,
     start,
     world,
@@ -79,7 +79,7 @@ async def _process(stage: Stage, run: RunId, script: Script, kind: str, at: int)
     happens = {"killed": kill, "cut off": cut_off}.get(kind, stop)
     world.trouble = Trouble(happens, at=at, spares=spares)
     services = stage.process(*script, says("Good bye."), trouble=world.trouble)
-    task = asyncio.ensure_future(resumed(services, run))
+    task = asyncio.ensure_future(resume(services, run))
     await asyncio.wait([task])
     error = None if task.cancelled() else task.exception()
     assert isinstance(error, Crash | Conflict | None)

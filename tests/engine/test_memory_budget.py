@@ -7,7 +7,7 @@ import pytest
 from tests.builders import asked, entries, said
 from tests.engine.stage import RecordingListener
 from twelvefold.engine.memory_budget import (
-    MOST_WAITING,
+    MAX_WAITING,
     BudgetExhausted,
     GrowingListener,
     MemoryBudget,
@@ -84,9 +84,9 @@ async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> Non
     growing.shown()
 
     assert budget.held == 40 + first.size + second.size
-    assert (listener.entries, listener.said, listener.rings) == ([first, second], ["a"], 1)
+    assert (listener.entries, listener.texts, listener.shown_count) == ([first, second], ["a"], 1)
     growing.restarted("why")
-    assert listener.said == []
+    assert listener.texts == []
     await refused(budget, "bob", 60)
 
 
@@ -135,7 +135,7 @@ async def test_so_many_wait_and_no_more() -> None:
     budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 100)
     async with asyncio.TaskGroup() as group:
-        reservations = [budget.reservation(f"p{number}") for number in range(MOST_WAITING)]
+        reservations = [budget.reservation(f"p{number}") for number in range(MAX_WAITING)]
         for reservation in reservations:
             group.create_task(reservation.hold(1, wait_s=SOON))
         await asyncio.sleep(0)
@@ -144,7 +144,7 @@ async def test_so_many_wait_and_no_more() -> None:
             await one_more.hold(1, wait_s=SOON)
         first.release()
 
-    assert budget.held == MOST_WAITING
+    assert budget.held == MAX_WAITING
 
 
 async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:

@@ -35,7 +35,7 @@ from twelvefold.core.ids import CallId
 from twelvefold.core.ports import ModelReply, NullListener, ReadOnly, RunStatus, Transaction
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.commands import take
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
@@ -52,16 +52,16 @@ def cut_short(ended: ReplyEnd) -> ModelReply:
 
 async def stepped(services: Services, times: int = 1) -> HeldRun:
     """A new run after so many steps."""
-    driven = await start(services)
+    held = await start(services)
     for _ in range(times):
-        driven = await step(services, driven, SHOP, NullListener())
-    return driven
+        held = await step(services, held, SHOP, NullListener())
+    return held
 
 
-async def story(stage: Stage, driven: HeldRun) -> list[Event]:
+async def story(stage: Stage, held: HeldRun) -> list[Event]:
     """What the journal has of a run, which is what its driver has."""
-    assert await stage.entries(driven.run) == driven.thread.entries
-    return after_start(await stage.journal(driven.run))
+    assert await stage.entries(held.run) == held.thread.entries
+    return after_start(await stage.journal(held.run))
 
 
 def kinds(events: Sequence[Event]) -> list[str]:
@@ -72,27 +72,27 @@ async def test_the_model_is_asked_with_the_conversation_and_the_open_tools(stage
     asked = stage.process(says("Which one?"))
     heard = RecordingListener()
 
-    driven = await step(asked, await start(asked, "a lamp"), SHOP, heard)
+    held = await step(asked, await start(asked, "a lamp"), SHOP, heard)
 
-    reply, _ = await story(stage, driven)
+    reply, _ = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     assert reply.items == tuple(says("Which one?"))
-    assert heard.said == ["Which one?"]
+    assert heard.texts == ["Which one?"]
     assert [entry.event for entry in heard.entries] == [reply, RunFinished("completed")]
 
 
 async def test_a_last_word_and_the_end_of_the_run_are_one_commit(stage: Stage) -> None:
-    driven = await stepped(stage.process(says("Good bye.")))
+    held = await stepped(stage.process(says("Good bye.")))
 
-    assert kinds(await story(stage, driven)) == ["ModelReplied", "RunFinished"]
-    assert driven.status == (await stage.record(driven.run)).status == "completed"
+    assert kinds(await story(stage, held)) == ["ModelReplied", "RunFinished"]
+    assert held.status == (await stage.record(held.run)).status == "completed"
 
 
 @pytest.mark.parametrize("name", ["buy", "look", "weigh", "fly"])
 async def test_a_reply_and_its_only_call_are_one_commit(stage: Stage, name: str) -> None:
-    driven = await stepped(stage.process(calls((name, LAMP))))
+    held = await stepped(stage.process(calls((name, LAMP))))
 
-    reply, answer = await story(stage, driven)
+    reply, answer = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     assert isinstance(answer, ToolSucceeded | ToolFailed)
     assert (answer.call, answer.tool) == (CallId("2.0"), name)
@@ -102,16 +102,16 @@ async def test_a_reply_and_its_only_call_are_one_commit(stage: Stage, name: str)
 async def test_any_other_reply_is_in_the_journal_before_its_calls_run(
     stage: Stage, names: Sequence[str]
 ) -> None:
-    driven = await stepped(stage.process(calls(*((name, LAMP) for name in names))))
+    held = await stepped(stage.process(calls(*((name, LAMP) for name in names))))
 
-    assert kinds(await story(stage, driven)) == ["ModelReplied"]
+    assert kinds(await story(stage, held)) == ["ModelReplied"]
     assert (await stage.bought(), world.shipped, world.notified) == ([], [], [])
 
 
 async def test_a_transactional_tool_commits_with_its_entry(stage: Stage) -> None:
-    driven = await stepped(stage.process(calls(("buy", LAMP))))
+    held = await stepped(stage.process(calls(("buy", LAMP))))
 
-    assert (await story(stage, driven))[-1] == ToolSucceeded(CallId("2.0"), "buy", "bought a lamp")
+    assert (await story(stage, held))[-1] == ToolSucceeded(CallId("2.0"), "buy", "bought a lamp")
     assert await stage.bought() == ["a lamp"]
 
 
@@ -125,9 +125,9 @@ async def test_a_transactional_tool_commits_with_its_entry(stage: Stage) -> None
 async def test_a_tool_that_says_no_leaves_nothing_behind_but_its_answer(
     stage: Stage, item: str, failure: Failure, message: str
 ) -> None:
-    driven = await stepped(stage.process(calls(("buy", {"item": item}))))
+    held = await stepped(stage.process(calls(("buy", {"item": item}))))
 
-    reply, answer = await story(stage, driven)
+    reply, answer = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     assert isinstance(answer, ToolFailed)
     assert (answer.call, answer.failure, answer.message) == ("2.0", failure, message)
@@ -158,9 +158,9 @@ async def test_what_an_orm_tool_leaves_to_be_flushed_is_part_of_its_call(
     workflow = Workflow("shop", "Sell.", (buy,))
     services = stage.process(calls(("buy", LAMP)), workflow=workflow)
 
-    driven = await step(services, await start(services), workflow, NullListener())
+    held = await step(services, await start(services), workflow, NullListener())
 
-    answer = (await story(stage, driven))[-1]
+    answer = (await story(stage, held))[-1]
     assert isinstance(answer, ToolSucceeded if kept else ToolFailed)
     assert answer.call == CallId("2.0")
     assert await stage.bought() == kept
@@ -182,37 +182,37 @@ async def test_what_a_tool_leaves_that_cannot_be_committed_is_its_fault(
         "create table children (parent integer references parents deferrable initially deferred);"
     )
 
-    driven = await step(services, await start(services), workflow, NullListener())
+    held = await step(services, await start(services), workflow, NullListener())
 
-    reply, answer = await story(stage, driven)
+    reply, answer = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     raised = ToolError("StoreRefused", "FOREIGN KEY constraint failed (SQLite)")
     assert fault(answer) == ("2.0", "adopt", raised)
     assert [line.message for line in caplog.records] == ["tool_raised"]
-    assert driven.status == "running"
+    assert held.status == "running"
 
 
 async def test_calls_with_an_effect_run_one_a_step_in_their_order(stage: Stage) -> None:
     services = stage.process(calls(("buy", LAMP), ("ship", LAMP), ("notify", LAMP)))
 
-    driven = await stepped(services, times=4)
+    held = await stepped(services, times=4)
 
-    _, *answers = await story(stage, driven)
+    _, *answers = await story(stage, held)
     assert answers == [
         ToolSucceeded(CallId("2.0"), "buy", "bought a lamp"),
         ToolSucceeded(CallId("2.1"), "ship", "shipped a lamp"),
         ToolSucceeded(CallId("2.2"), "notify", "told a lamp"),
     ]
     assert await stage.bought() == world.shipped == ["a lamp"]
-    assert world.notified == [(f"{driven.run.thread}:2.2", "a lamp")]
+    assert world.notified == [(f"{held.run.thread}:2.2", "a lamp")]
 
 
 async def test_calls_that_leave_no_trace_are_one_step(stage: Stage) -> None:
     services = stage.process(calls(("look", LAMP), ("fly", LAMP), ("weigh", LAMP)))
 
-    driven = await stepped(services, times=2)
+    held = await stepped(services, times=2)
 
-    _, *answers = await story(stage, driven)
+    _, *answers = await story(stage, held)
     assert answers == [
         ToolSucceeded(CallId("2.0"), "look", '{"item":"a lamp","sold":0}'),
         ToolFailed(
@@ -234,13 +234,13 @@ async def test_a_tool_that_only_reads_cannot_write(stage: Stage, times: int) -> 
 
     workflow = Workflow("shop", "Sell.", (buy, steal))
     services = stage.process(calls(("buy", LAMP)), calls(*[("steal", {})] * times))
-    driven = await start(services)
+    held = await start(services)
     for _ in range(1 + times):
-        driven = await step(services, driven, workflow, NullListener())
+        held = await step(services, held, workflow, NullListener())
 
     message = "DELETE is not a read; a tool that writes takes a Transaction"
     raised = ToolError("StoreRefused", message)
-    assert fault((await story(stage, driven))[-1]) == (f"4.{times - 1}", "steal", raised)
+    assert fault((await story(stage, held))[-1]) == (f"4.{times - 1}", "steal", raised)
     assert await stage.bought() == ["a lamp"]
 
 
@@ -248,9 +248,9 @@ async def test_a_tool_that_only_reads_cannot_write(stage: Stage, times: int) -> 
 async def test_a_reply_that_was_cut_short_runs_none_of_its_calls(
     stage: Stage, ended: ReplyEnd
 ) -> None:
-    driven = await stepped(stage.process(cut_short(ended)))
+    held = await stepped(stage.process(cut_short(ended)))
 
-    reply, end = await story(stage, driven)
+    reply, end = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     assert end == RunFinished("incomplete", ended)
     assert await stage.bought() == []
@@ -259,9 +259,9 @@ async def test_a_reply_that_was_cut_short_runs_none_of_its_calls(
 async def test_the_same_call_id_twice_in_a_reply_is_done_once(stage: Stage) -> None:
     twice = [function_call("buy", "c1", '{"item":"a lamp"}')] * 2
 
-    driven = await stepped(stage.process(twice), times=3)
+    held = await stepped(stage.process(twice), times=3)
 
-    _, first, second = await story(stage, driven)
+    _, first, second = await story(stage, held)
     assert isinstance(first, ToolSucceeded)
     assert isinstance(second, ToolFailed)
     assert (second.call, second.failure) == (CallId("2.1"), "repeated")
@@ -271,18 +271,18 @@ async def test_the_same_call_id_twice_in_a_reply_is_done_once(stage: Stage) -> N
 async def test_the_same_call_id_in_a_later_reply_is_another_call(stage: Stage) -> None:
     again = [function_call("buy", "c1", '{"item":"a lamp"}')]
 
-    driven = await stepped(stage.process(again, again), times=2)
+    held = await stepped(stage.process(again, again), times=2)
 
-    assert kinds(await story(stage, driven)) == ["ModelReplied", "ToolSucceeded"] * 2
+    assert kinds(await story(stage, held)) == ["ModelReplied", "ToolSucceeded"] * 2
     assert await stage.bought() == ["a lamp", "a lamp"]
 
 
 async def test_a_call_that_a_person_must_allow_rests_the_run(stage: Stage) -> None:
-    driven = await stepped(stage.process(calls(("refund", LAMP))))
+    held = await stepped(stage.process(calls(("refund", LAMP))))
 
-    assert (await story(stage, driven))[-1] == ApprovalAsked(CallId("2.0"), "refund")
-    record = await stage.record(driven.run)
-    assert (driven.status, record.status, record.leased) == ("waiting", "waiting", False)
+    assert (await story(stage, held))[-1] == ApprovalAsked(CallId("2.0"), "refund")
+    record = await stage.record(held.run)
+    assert (held.status, record.status, record.leased) == ("waiting", "waiting", False)
 
 
 async def test_a_run_that_waits_goes_on_waiting(stage: Stage) -> None:
@@ -321,12 +321,12 @@ async def test_an_unsafe_call_that_takes_too_long_rests_the_run(stage: Stage) ->
 
     workflow = Workflow("shop", "Sell.", (ship,))
     services = stage.process(calls(("ship", LAMP)), workflow=workflow)
-    driven = await step(services, await start(services), workflow, NullListener())
+    held = await step(services, await start(services), workflow, NullListener())
 
-    driven = await step(services, driven, workflow, NullListener())
+    held = await step(services, held, workflow, NullListener())
 
-    assert (await story(stage, driven))[-1] == OutcomeUnknown(CallId("2.0"), "ship")
-    assert driven.status == (await stage.record(driven.run)).status == "waiting"
+    assert (await story(stage, held))[-1] == OutcomeUnknown(CallId("2.0"), "ship")
+    assert held.status == (await stage.record(held.run)).status == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -339,9 +339,9 @@ async def test_an_unsafe_call_that_takes_too_long_rests_the_run(stage: Stage) ->
 async def test_a_run_that_may_go_no_further_ends(
     stage: Stage, limits: Limits, status: RunStatus, reason: str
 ) -> None:
-    driven = await stepped(stage.process(limits=limits))
+    held = await stepped(stage.process(limits=limits))
 
-    assert (driven.status, driven.thread.reason) == (status, reason)
+    assert (held.status, held.thread.reason) == (status, reason)
 
 
 async def test_a_conversation_over_the_window_is_compacted_and_the_log_says_so(
@@ -360,34 +360,34 @@ async def test_a_conversation_over_the_window_is_compacted_and_the_log_says_so(
         workflow=workflow,
         limits=Limits(context_tokens=2000),
     )
-    driven = await start(services, "a lamp" * 400)
+    held = await start(services, "a lamp" * 400)
 
-    while driven.status == "running":
-        driven = await step(services, driven, workflow, NullListener())
+    while held.status == "running":
+        held = await step(services, held, workflow, NullListener())
 
     (line,) = [line for line in caplog.records if line.message == "context_compacted"]
     left_out = {"results_left_out": 1, "turns_left_out": 0}
     assert vars(line)["fields"] == left_out
-    assert driven.status == "completed"
+    assert held.status == "completed"
 
 
 async def test_a_turn_over_the_window_is_refused_and_nothing_is_written(stage: Stage) -> None:
     services = stage.process(says("Hello."), limits=Limits(context_tokens=1000))
-    driven = await start(services, "x" * 5000)
+    held = await start(services, "x" * 5000)
 
     with pytest.raises(RequestError, match="shorten the input, or set OPENAI_CONTEXT_TOKENS"):
-        await step(services, driven, SHOP, NullListener())
+        await step(services, held, SHOP, NullListener())
 
-    assert await story(stage, driven) == []
+    assert await story(stage, held) == []
 
 
 async def test_a_later_turn_is_asked_with_what_was_said_before(stage: Stage) -> None:
     services = stage.process(calls(("look", LAMP)), says("There are two."), says("Good bye."))
-    driven = await start(services, "lamps?")
-    while driven.status == "running":
-        driven = await step(services, driven, SHOP, NullListener())
+    held = await start(services, "lamps?")
+    while held.status == "running":
+        held = await step(services, held, SHOP, NullListener())
 
-    later = await start(services, "thanks", thread=driven.run.thread)
+    later = await start(services, "thanks", thread=held.run.thread)
     await step(services, later, SHOP, NullListener())
 
     (request,) = stage.requests[-1:]
@@ -413,9 +413,9 @@ async def test_a_run_that_calls_its_callers_tool_is_over_until_the_caller_goes_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {})), says("Sunny."))
-    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
+    held = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
-    over = await step(services, driven, SHOP, NullListener())
+    over = await step(services, held, SHOP, NullListener())
 
     assert kinds(await story(stage, over)) == ["ModelReplied", "RunFinished"]
     assert over.status == "completed"
@@ -426,26 +426,26 @@ async def test_the_servers_calls_of_a_reply_are_run_before_the_caller_gets_its_o
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("get_weather", {}), ("buy", LAMP)))
-    driven = await start(services, options=RequestOptions(tools=(WEATHER,)))
+    held = await start(services, options=RequestOptions(tools=(WEATHER,)))
 
     for _ in range(3):
-        driven = await step(services, driven, SHOP, NullListener())
+        held = await step(services, held, SHOP, NullListener())
 
-    assert kinds(await story(stage, driven)) == ["ModelReplied", "ToolSucceeded", "RunFinished"]
+    assert kinds(await story(stage, held)) == ["ModelReplied", "ToolSucceeded", "RunFinished"]
     assert await stage.bought() == ["a lamp"]
 
 
 async def test_a_streamed_reply_and_its_only_call_are_one_commit_too(stage: Stage) -> None:
     services = stage.process(says("I buy it.") + calls(("buy", LAMP)))
 
-    driven = await start(services, options=RequestOptions(stream=True))
-    driven = await step(services, driven, SHOP, NullListener())
+    held = await start(services, options=RequestOptions(stream=True))
+    held = await step(services, held, SHOP, NullListener())
 
-    reply, answer = await story(stage, driven)
+    reply, answer = await story(stage, held)
     assert isinstance(reply, ModelReplied)
     assert isinstance(answer, ToolSucceeded)
     assert (reply.first_delta, reply.cuts) == (1, (len("I buy it."),))
-    heard = await services.store.follow(driven.run.thread, after=0, deltas_after=(0, 0))
+    heard = await services.store.follow(held.run.thread, after=0, deltas_after=(0, 0))
     assert heard.deltas == ()
 
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import HASH, SPENT, assistant, function_call
 from tests.engine.reading import Reader, Told, told
-from tests.engine.stage import Crash, Stage, Trouble, resumed, staged, start
+from tests.engine.stage import FREQUENT_DELTAS, Crash, Stage, Trouble, resume, staged, start
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Delta, Listener, ModelReply, ModelRequest, Store
@@ -45,7 +44,7 @@ class Story:
         services = self.stage.process(model=model, trouble=trouble)
         model.store = services.store
         await self.stage.let_leases_run_out()
-        task = asyncio.ensure_future(resumed(services, self.run))
+        task = asyncio.ensure_future(resume(services, self.run))
         await asyncio.wait([task])
         assert isinstance(task.exception(), Crash | Conflict | StaleRun | None)
 
@@ -127,6 +126,7 @@ async def played(
 ) -> list[list[Told]]:
     """What each reader was told; the last one looked only when all was over."""
     async with staged(template) as stage:
+        stage.timings = FREQUENT_DELTAS
         run = (await start(stage.process(), options=RequestOptions(stream=True))).run
         store = stage.process().store
         readers = [Reader(store, run.thread) for _ in range(2)]
@@ -142,7 +142,6 @@ async def played(
 plans = st.lists(st.lists(st.sampled_from(ACTS), max_size=8), max_size=5)
 
 
-@pytest.mark.usefixtures("short_pieces")
 @settings(
     max_examples=40,
     deadline=None,

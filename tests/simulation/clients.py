@@ -122,7 +122,7 @@ class Client:
 async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Services) -> None:
     """What a process does for a caller who waits."""
     with suppress(ServiceFault, RequestError, StaleRun):
-        driven = await start_run(
+        held = await start_run(
             services,
             workflow=SHOP.name,
             principal=ANN,
@@ -131,7 +131,7 @@ async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Servic
             options=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
             request=IdempotentRequest(turn.name, ""),
         )
-        await drive(services, driven, NullListener())
+        await drive(services, held, NullListener())
 
 
 class Person:

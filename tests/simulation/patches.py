@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.simulation.loop import Timeline
-from twelvefold.engine import tool_thread
+from twelvefold.engine.perform import tool_thread
 from twelvefold.observe import log
 
 

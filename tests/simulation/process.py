@@ -18,8 +18,7 @@ from twelvefold.core.events import Entry, Event
 from twelvefold.core.ids import LeaseToken, RunId
 from twelvefold.core.ports import Claim, Ids, Lease, Mailer, Model, NewRun, Store
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.lease import RenewedLease
-from twelvefold.engine.renewal_thread import RenewalThread
+from twelvefold.engine.lease import RenewalThread, RenewedLease
 from twelvefold.engine.services import Services
 from twelvefold.worker.loop import Worker
 

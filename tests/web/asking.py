@@ -1,5 +1,6 @@
-"""Words for what a test of the API says and hears."""
+"""Requests of tests, and what they read of the answers."""
 
+import json
 from typing import Any
 
 import httpx2
@@ -38,3 +39,12 @@ async def approval(api: Served, **more: Any) -> tuple[Json, Json]:
 def answer_to(request: Json, approve: bool) -> list[Json]:
     id = request["id"]
     return [{"type": "mcp_approval_response", "approval_request_id": id, "approve": approve}]
+
+
+async def chunks(api: Served, **body: Any) -> list[Any]:
+    """The chunks of a streamed chat completion."""
+    answer = await api.post("/chat/completions", {"model": "shop", "stream": True, **body})
+    assert answer.status_code == 200, answer.text
+    *blocks, done, rest = answer.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    return [json.loads(block.removeprefix("data: ")) for block in blocks]

@@ -68,7 +68,7 @@ class Keys:
 
 
 class Clock:
-    """Stands until it is told."""
+    """Stands still unless a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0

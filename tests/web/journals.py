@@ -1,7 +1,7 @@
 """Journals as readers of the web see them, and every way in which they may have been written.
 
-`told` is the events of a finished journal. `histories` makes journals with all that can go wrong
-while a reply is shown as it comes, as the sequence of states that readers may meet on the way.
+`events_of` has the events of a finished journal. `histories` makes journals with all that can go
+wrong while a reply is streamed, as the sequence of states that readers may read meanwhile.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,8 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import RunId, ThreadId, call_id
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import ResponseProjection, View
+from twelvefold.web.projection.objects import View
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 THREAD = ThreadId("019" + "a" * 41)
@@ -57,11 +58,13 @@ def view(
 def projection(
     *events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any
 ) -> ResponseProjection:
-    """A response that was told the whole of this journal; its events are in `told`."""
+    """A response with all entries of this journal."""
     return _read(ResponseProjection(ResponseId(RUN, part), _view(events, how)), events, deltas)[0]
 
 
-def told(*events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any) -> list[Json]:
+def events_of(
+    *events: Event, part: int = 0, deltas: Sequence[Delta] = (), **how: Any
+) -> list[Json]:
     """The events of a response, read from a finished journal."""
     return _read(ResponseProjection(ResponseId(RUN, part), _view(events, how)), events, deltas)[1]
 
@@ -238,23 +241,23 @@ class _Driver:
     def commit_reply(self, items: tuple[Item, ...], first: int, cuts: tuple[int, ...]) -> None:
         ended = "max_output_tokens" if self.chance(8) else "completed"
         at = self.position
-        told = ModelReplied(items, SPENT, "m-1", HASH, ended, first, cuts)  # type: ignore[arg-type]
+        reply = ModelReplied(items, SPENT, "m-1", HASH, ended, first, cuts)  # type: ignore[arg-type]
         tools = [item["name"] for item in items if item["type"] == "function_call"]
         ours = [(call_id(at, i), tool) for i, tool in enumerate(tools) if tool != "theirs"]
         if ended != "completed":
-            self.commit(told, RunFinished("incomplete", ended), drop_from=first)
+            self.commit(reply, RunFinished("incomplete", ended), drop_from=first)
         elif not ours:
-            self.commit(told, RunFinished("completed"), drop_from=first)
+            self.commit(reply, RunFinished("completed"), drop_from=first)
         else:
-            self.answer(told, first, ours, last=len(ours) < len(tools))
+            self.answer(reply, first, ours, last=len(ours) < len(tools))
 
     # --- calls -----------------------------------------------------------------------------
 
     def answer(
-        self, told: ModelReplied, first: int, calls: list[tuple[Any, str]], *, last: bool
+        self, reply: ModelReplied, first: int, calls: list[tuple[Any, str]], *, last: bool
     ) -> None:
         """Answer the calls in turn; the reply is written with the first thing that follows."""
-        lead: tuple[Event, ...] = (told,)
+        lead: tuple[Event, ...] = (reply,)
         for index, (id, tool) in enumerate(calls):
             if index == 0 and self.chance(2):
                 lead = self.alone(lead, first)

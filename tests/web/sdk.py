@@ -60,7 +60,7 @@ def check_events(events: list[Json]) -> None:
 
 
 def check_story(events: list[Json]) -> None:
-    """Each item is added, then told, then done, at the next index; the last event has them all."""
+    """Each item is added, streamed and done at the next index; the last event has all items."""
     added = [event["item"] for event in events if event["type"] == "response.output_item.added"]
     done = {
         event["output_index"]: event["item"]
@@ -77,14 +77,14 @@ def check_story(events: list[Json]) -> None:
 
 def text_told(events: list[Json], index: int) -> list[str]:
     """What the deltas of an item add up to, by content part."""
-    told: dict[int, str] = {}
+    texts: dict[int, str] = {}
     for event in events:
         if event.get("output_index") != index or "content_index" not in event:
             continue
-        part = told.setdefault(event["content_index"], "")
+        part = texts.setdefault(event["content_index"], "")
         if event["type"] in ("response.output_text.delta", "response.refusal.delta"):
-            told[event["content_index"]] = part + event["delta"]
-    return [told[at] for at in sorted(told)]
+            texts[event["content_index"]] = part + event["delta"]
+    return [texts[at] for at in sorted(texts)]
 
 
 def _text(part: Json) -> str:

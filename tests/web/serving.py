@@ -175,7 +175,7 @@ async def served(
         asyncio.TaskGroup() as group,
     ):
         if worker:
-            working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.news.listener)
+            working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.notifier.listener)
             group.create_task(working.run(stop))
             web = replace(web, wake=working.wake)
         [listening] = bound("127.0.0.1", 0)

@@ -187,3 +187,9 @@ async def _running(both: Tenants, stack: AsyncExitStack) -> str:
     await both.model.held.wait()
     id: str = event["response"]["id"]
     return id
+
+
+def unused(id: str) -> str:
+    """An id of the same form that no object has."""
+    prefix, _, rest = id.partition("_")
+    return f"{prefix}_{rest[:12]}{'f' * 32}{rest[44:]}"

@@ -1,4 +1,4 @@
-"""What every answer has, whatever the path: an id, an envelope, headers, a line in the log."""
+"""What every answer has: an id, an envelope for errors, headers, and a line in the log."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ RAISED: dict[str, Exception] = {
 }
 
 LATER = ("/compact", "/input_tokens")
-"""Paths of the OpenAI API that answer as if they were not there."""
+"""Paths of the OpenAI API that answer as unknown ones."""
 
 
 async def raise_it(request: Request) -> Response:
@@ -73,7 +73,7 @@ def envelope(answer: Any) -> dict[str, Any]:
     return error
 
 
-async def test_a_path_that_is_not_there_has_an_envelope() -> None:
+async def test_an_unknown_path_has_an_envelope() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         for path in ("/v1/nope", "/nope", "/v1/conversations/"):
             answer = await client.get(path)
@@ -82,7 +82,7 @@ async def test_a_path_that_is_not_there_has_an_envelope() -> None:
             assert envelope(answer)["code"] == "unknown_url"
 
 
-async def test_a_method_that_is_not_there_has_an_envelope_and_names_those_that_are() -> None:
+async def test_an_unknown_method_has_an_envelope_and_names_the_known_ones() -> None:
     async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
         answer = await client.delete("/v1/echo")
 
@@ -116,7 +116,7 @@ async def test_every_fault_has_its_status(
     assert "10.0.0.1" not in answer.text
 
 
-async def test_who_has_to_wait_for_a_step_reads_so() -> None:
+async def test_a_request_that_must_wait_has_a_time_to_retry() -> None:
     async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
         answer = await client.post("/v1/raise/step")
 
@@ -142,7 +142,7 @@ async def test_a_request_that_changes_nothing_twice_may_be_sent_again(
     assert unheard.headers["x-should-retry"] == "false"
 
 
-async def test_a_fault_that_nobody_foresaw_is_logged_under_the_requests_id(
+async def test_an_unexpected_error_is_logged_with_the_requests_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
@@ -215,7 +215,7 @@ async def test_health_checks_are_lines_for_debugging_only(
     assert "request" not in [one.getMessage() for one in caplog.records]
 
 
-async def test_the_api_wants_a_key_also_where_nothing_is() -> None:
+async def test_unknown_paths_of_the_api_require_a_key_too() -> None:
     async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *OURS)) as client:
         for path in ("/v1/echo", "/v1/nope", "/v1"):
             answer = await client.post(path, content=b"{}")
@@ -233,7 +233,7 @@ async def test_the_principal_is_the_keys() -> None:
     assert answer.json() == {"who": "ann", "said": {"a": 1}}
 
 
-async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_fine() -> None:
+async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_accepted() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b"x" * 1_000
@@ -242,15 +242,15 @@ async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_fine() -> 
         web_on(Keys(), max_body_bytes=10_000) as web,
         asking(with_routes(web, *OURS)) as client,
     ):
-        told = await client.post("/v1/echo", content=b"x" * 20_000)
-        untold = await client.post("/v1/echo", content=pieces())
+        announced = await client.post("/v1/echo", content=b"x" * 20_000)
+        unannounced = await client.post("/v1/echo", content=pieces())
         fine = await client.post("/v1/echo", json="ok")
 
-    assert [told.status_code, untold.status_code, fine.status_code] == [413, 413, 200]
-    assert envelope(told)["code"] == envelope(untold)["code"] == "request_too_large"
+    assert [announced.status_code, unannounced.status_code, fine.status_code] == [413, 413, 200]
+    assert envelope(announced)["code"] == envelope(unannounced)["code"] == "request_too_large"
 
 
-async def test_json_that_is_none_is_400() -> None:
+async def test_invalid_json_is_400() -> None:
     async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
         answer = await client.post("/v1/echo", content=b"[" * 50_000)
 
@@ -270,7 +270,7 @@ async def test_too_many_requests_of_one_key_are_429() -> None:
     assert health.status_code == 200
 
 
-async def test_half_an_answer_breaks_off_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_interrupted_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with web_on(Keys()) as web:
         app = with_routes(web, *OURS)
         sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""Ids on the wire: what is written is read back, and anything else is not there."""
+"""The ids of the API: formatted and parsed; any other text is not found."""
 
 import pytest
 from hypothesis import given
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.errors import NotFound
 from twelvefold.web import ids
-from twelvefold.web.ids import ItemPlace, ResponseId
+from twelvefold.web.ids import ItemLocation, ResponseId
 
 THREAD = ThreadId("019" + "c" * 41)
-"""A `c` is what parts a run from its part, too."""
+"""With many a `c`, which also separates a run from its part."""
 threads = st.text("0123456789abcdef", min_size=44, max_size=44).map(ThreadId)
 numbers = st.integers(1, 10**9 - 1)
 
@@ -65,7 +65,7 @@ def test_no_other_text_is_a_conversation_id(text: str) -> None:
         ids.parse_conversation_id(text)
 
 
-def test_an_approval_request_says_which_call_it_is_about() -> None:
+def test_an_approval_request_id_names_its_call() -> None:
     call = CallId("12.0")
 
     assert ids.parse_approval_id(ids.approval_id(THREAD, call)) == (THREAD, call)
@@ -104,8 +104,8 @@ def test_no_other_text_is_an_approval_request(text: str) -> None:
         (ids.approval_answer_id(THREAD, CallId("7.1")), False),
     ],
 )
-def test_an_item_id_says_where_the_item_is(id: str, shown: bool) -> None:
-    assert ids.parse_item_id(id) == ItemPlace(THREAD, 7, shown)
+def test_an_item_id_names_the_position_of_the_item(id: str, shown: bool) -> None:
+    assert ids.parse_item_id(id) == ItemLocation(THREAD, 7, shown)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_no_other_text_is_an_item_id(text: str) -> None:
         ids.parse_item_id(text)
 
 
-def test_what_stands_at_one_position_never_shares_an_id() -> None:
+def test_items_of_one_position_have_different_ids() -> None:
     given_up, whole = ids.message_id(THREAD, 7, first_delta=1), ids.message_id(THREAD, 7)
     again = ids.message_id(THREAD, 7, first_delta=11)
     said = ids.input_id(THREAD, 7, 0, "message")

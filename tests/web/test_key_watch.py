@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
-from tests.web.test_stream import Reader
+from tests.web.stream_clients import Reader
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator
 from twelvefold.web.http.key_watch import KeyWatch, watching_keys

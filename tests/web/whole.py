@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -29,9 +29,8 @@ from twelvefold.core.ports import ThreadRecord
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.projection.objects import content_of, result_shown
-from twelvefold.web.projection.response import ResponseProjection, parts
-from twelvefold.web.projection.view import View
+from twelvefold.web.projection.objects import View, content_of, shorten_result
+from twelvefold.web.projection.response import ResponseProjection, split_parts
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
@@ -103,7 +102,7 @@ def _items_of(
         yield from input_items(thread, first)
         return
     view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
-    for number, part in enumerate(parts(stretch)):
+    for number, part in enumerate(split_parts(stretch)):
         yield from input_items(thread, part[0])
         projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
         for entry in stretch:
@@ -186,14 +185,14 @@ class WholeJournal:
     def _came_of_it(self, event: _OF_A_CALL) -> Json:
         match event:
             case ToolSucceeded(result=result):
-                return {"result": result_shown(result, self._outputs)}
+                return {"result": shorten_result(result, self._outputs)}
             case ToolFailed(failure=failure, message=message, error=error):
-                told = {"failure": failure, "result": result_shown(message, self._outputs)}
-                return told | {"error": msgspec.to_builtins(error)} if error else told
+                details = {"failure": failure, "result": shorten_result(message, self._outputs)}
+                return details | {"error": msgspec.to_builtins(error)} if error else details
             case ApprovalAnswered(approved=approved, by=by, reason=reason):
                 return {"approved": approved, "by": by, "reason": reason}
             case OutcomeSettled(settled=settled, by=by, result=result):
-                shown = result_shown(result, self._outputs)
+                shown = shorten_result(result, self._outputs)
                 return {"settled": settled, "by": by, "result": shown}
             case _:
                 return {}
@@ -222,7 +221,7 @@ def _calls(entries: Sequence[Entry]) -> Iterator[tuple[CallId, Json]]:
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
-    for index, item in enumerate(called(reply)):
+    for index, item in enumerate(calls_of(reply)):
         id = call_id(position, index)
         yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}
 
@@ -234,6 +233,6 @@ def _responses(record: ThreadRecord) -> Iterator[tuple[int, str]]:
         if entry.position > record.forked_at:
             runs.setdefault(entry.run, []).append(entry)
     for ordinal, entries in runs.items():
-        for number, part in enumerate(parts(entries)):
+        for number, part in enumerate(split_parts(entries)):
             id = ResponseId(RunId(record.id, ordinal), number)
             yield from ((entry.position, str(id)) for entry in part)

@@ -1,4 +1,4 @@
-"""The web app: every route in one list, and what stands before them."""
+"""The web app: all routes in one list, and the middleware."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,8 +11,7 @@ from twelvefold.web.http.middleware import Edge, Gate
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version
-from twelvefold.web.routes import chat_completions as completions
-from twelvefold.web.routes import conversations, models, responses
+from twelvefold.web.routes import chat_completions, conversations, models, responses
 from twelvefold.web.state import Web
 
 ROUTES: list[BaseRoute] = [
@@ -23,19 +22,19 @@ ROUTES: list[BaseRoute] = [
     *models.ROUTES,
     *responses.ROUTES,
     *conversations.ROUTES,
-    *completions.ROUTES,
+    *chat_completions.ROUTES,
     *PAGE,
 ]
 
 
 def create_app(web: Web) -> Starlette:
-    """The app for one process; it opens nothing by itself, so it needs no lifespan."""
+    """Return the app of one process; it opens no service, so it needs no lifespan."""
     app = Starlette(
         routes=ROUTES,
         middleware=[Middleware(Edge), _gate(web)],
         exception_handlers={HTTPException: answer_http_exception},
     )
-    # /v1/models/ is no other name of /v1/models, and no client follows a redirected POST well.
+    # Most clients do not repeat the body of a redirected POST, so a trailing slash is a 404.
     app.router.redirect_slashes = False
     app.state.web = web
     return app

@@ -1,17 +1,17 @@
-"""Ids as they go over the wire: each says where in the journal to look, so there is no table.
+"""The ids of the API. Each names a place in the journal, so no table of ids is stored.
 
 | id | of |
 |---|---|
-| `resp_<thread><run>` | a run's first response; `c1`, `c2` … behind it for those after a wait |
+| `resp_<thread><run>` | a run's first response; with `c1`, `c2` …: those after a wait |
 | `conv_<thread>` | a conversation |
-| `msg_<thread><position>` | a reply's message; `_1`, `_2` … behind it for further ones |
-| `msg_<thread><position>x<number>` | one shown as it came, by the number of its first delta |
-| `msg_<thread><position>i<index>` | what a caller said; `fc_`, `rs_` … for other types |
-| `mcp_`, `fc_`, `fco_<thread><call>` | a call, and its result where that is an item of its own |
+| `msg_<thread><position>` | a reply's message; with `_1`, `_2` …: further ones |
+| `msg_<thread><position>x<number>` | a streamed message, by the number of its first delta |
+| `msg_<thread><position>i<index>` | an input item; `fc_`, `rs_` … for other types |
+| `mcp_`, `fc_`, `fco_<thread><call>` | a call, and its result if that is a separate item |
 | `mcpr_`, `mcpa_<thread><call>` | a request for approval, and its answer |
 
-A message shown as it came always has its `x`: whoever reads along cannot know whether it will be
-given up, and the reply that then comes at the same position needs a name of its own.
+A streamed message always has its `x`: it may be abandoned later, and the reply that then follows at
+the same position needs another id.
 """
 
 import re
@@ -49,7 +49,7 @@ _PREFIXES = {
 
 @dataclass(frozen=True, slots=True)
 class ResponseId:
-    """A response: what a run did until it was over or had to wait; `part` counts the waits."""
+    """A response: a run up to its end or its next wait; `part` counts the waits before it."""
 
     run: RunId
     part: int = 0
@@ -59,8 +59,8 @@ class ResponseId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `resp_<thread><run>[c<part>]`. Raises NotFound, as for one that is not there."""
-        # The thread is hexadecimal, so a `c` may be in it.
+        """Read `resp_<thread><run>[c<part>]`. Raises NotFound."""
+        # The thread is hexadecimal, so it may contain a `c`.
         start = len("resp_") + THREAD_ID_LENGTH
         run, mark, part = text[start:].partition("c")
         if not text.startswith("resp_") or (mark and not _PART.fullmatch(mark + part)):
@@ -76,7 +76,7 @@ def conversation_id(thread: ThreadId) -> str:
 
 
 def parse_conversation_id(text: str) -> ThreadId:
-    """Read `conv_<thread>`. Raises NotFound, as for a conversation that is not there."""
+    """Read `conv_<thread>`. Raises NotFound."""
     if not text.startswith("conv_"):
         raise NotFound(f"no conversation {text!r}")
     try:
@@ -86,14 +86,17 @@ def parse_conversation_id(text: str) -> ThreadId:
 
 
 def message_id(thread: ThreadId, position: int, index: int = 0, first_delta: int = 0) -> str:
-    """A reply's message; `index` counts the reply's messages, `first_delta` is 0 if none came."""
+    """Return the id of a reply's message; `index` is that among the reply's messages.
+
+    `first_delta`: the number of a streamed message's first delta, else 0.
+    """
     if first_delta:
         return f"msg_{thread}{position}x{first_delta}"
     return f"msg_{thread}{position}_{index}" if index else f"msg_{thread}{position}"
 
 
 def input_id(thread: ThreadId, position: int, index: int, type: str) -> str:
-    """The item of this index among those that the entry at `position` brought along."""
+    """Return the id of the input item with this index in the entry at `position`."""
     return f"{_PREFIXES.get(type, 'in')}_{thread}{position}i{index}"
 
 
@@ -110,15 +113,15 @@ def function_output_id(thread: ThreadId, call: CallId) -> str:
 
 
 def own_call_id(thread: ThreadId, call: CallId) -> str:
-    """The call id under which a call of the server's own is shown as a function call.
+    """Return the `call_id` of a server's call that is shown as a function call.
 
-    The model's own would not do: it may use one again in the same conversation.
+    The model's own id is not unique: it may use one twice in a conversation.
     """
     return f"call_{thread}{call}"
 
 
 def parse_own_call_id(text: str) -> CallId | None:
-    """The call that `own_call_id` names, in whichever thread; None for any other id."""
+    """Return the call that an id of `own_call_id` names, of any thread; None for another id."""
     call = text[len("call_") + THREAD_ID_LENGTH :]
     return CallId(call) if text.startswith("call_") and call else None
 
@@ -132,7 +135,7 @@ def approval_answer_id(thread: ThreadId, call: CallId) -> str:
 
 
 def parse_approval_id(text: str) -> tuple[ThreadId, CallId]:
-    """Read `mcpr_<thread><call>`. Raises NotFound, as for a request that was never made."""
+    """Read `mcpr_<thread><call>`. Raises NotFound."""
     found = _ITEM.fullmatch(text)
     if found is None or found["prefix"] != "mcpr" or found["call"] is None:
         raise NotFound(f"no approval request {text!r}")
@@ -140,20 +143,22 @@ def parse_approval_id(text: str) -> tuple[ThreadId, CallId]:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemPlace:
-    """Where an item's id says that it is. `shown` is True for a message shown as it came.
+class ItemLocation:
+    """The place that an item's id names. `is_streamed`: the id is that of a streamed message.
 
-    Such a message may have been given up; then the journal's entry does not know it.
+    Such a message may have been abandoned; then the journal's entry does not have it.
     """
 
     thread: ThreadId
     position: int
-    shown: bool
+    is_streamed: bool
 
 
-def parse_item_id(text: str) -> ItemPlace:
-    """Read the id of any item of ours. Raises NotFound for what cannot be one."""
+def parse_item_id(text: str) -> ItemLocation:
+    """Read the id of any item. Raises NotFound for a text that cannot be one."""
     found = _ITEM.fullmatch(text)
     if found is None or found["prefix"] not in (*_PREFIXES.values(), "in"):
         raise NotFound(f"no item {text!r}")
-    return ItemPlace(ThreadId(found["thread"]), int(found["position"]), found["delta"] is not None)
+    return ItemLocation(
+        ThreadId(found["thread"]), int(found["position"]), found["delta"] is not None
+    )

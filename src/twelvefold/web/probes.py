@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can work, and which release it is."""
+"""Liveness, readiness and version."""
 
 import asyncio
 import time
@@ -18,32 +18,32 @@ from twelvefold.web.state import web_of
 
 log = get_logger(__name__)
 CACHE_TTL_S = 1.0
-"""How long a look counts: anybody may ask, and the database has other work."""
-TIMEOUT_S = 2.0
+"""How long a check is valid: the endpoint is public and should not load the database."""
+CHECK_TIMEOUT_S = 2.0
 
 
 async def healthz(request: Request) -> Response:
-    """Alive: the process answers. What it stands on is `readyz`'s to say."""
+    """`GET /healthz`: the process answers. Its services are checked by `readyz`."""
     return json_response({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """Whether to send requests here: 200, or 503 with what is missing."""
+    """`GET /readyz`: 200 if requests can be sent here, else 503 with the reason."""
     web = web_of(request)
     if web.draining.is_set():
         return json_response({"status": "stopping"}, 503, {"retry-after": "1"})
-    found = await web.readiness.look()
-    answer = {
-        "status": "ready" if found.ready else "not_ready",
-        "database": "answers" if found.answers else "does not answer",
-        "schema": found.schema,
+    state = await web.readiness.check()
+    body = {
+        "status": "ready" if state.ready else "not_ready",
+        "database": "answers" if state.answers else "does not answer",
+        "schema": state.schema,
         "schema_needed": SCHEMA,
     }
-    return json_response(answer, 200 if found.ready else 503)
+    return json_response(body, 200 if state.ready else 503)
 
 
 async def version(request: Request) -> Response:
-    """Which release this is, what it was built of, and which schema it was made for."""
+    """`GET /version`: the release, the commit that it was built from, and its schema."""
     release = web_of(request).services.release
     return json_response(
         {
@@ -57,8 +57,8 @@ async def version(request: Request) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one look found; `schema` is None where there is none, or nothing answered."""
+class ServiceState:
+    """What one check has found; `schema` None: the database has none or does not answer."""
 
     answers: bool
     schema: str | None
@@ -66,39 +66,39 @@ class Found:
 
 
 class Readiness:
-    """Looks when it is asked; requests that come while it looks wait for the same look."""
+    """Checks the database on request; concurrent requests share one check."""
 
     def __init__(
         self,
         store: Store,
         needed: str,
         clock: Callable[[], float] = time.monotonic,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = CHECK_TIMEOUT_S,
     ) -> None:
         self._timeout_s = timeout_s
         self._store = store
         self._needed = needed
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._found: Found | None = None
-        self._until = 0.0
+        self._state: ServiceState | None = None
+        self._valid_until = 0.0
 
-    async def look(self) -> Found:
-        """What there is, at most a moment old."""
+    async def check(self) -> ServiceState:
+        """Return the state of the database, at most CACHE_TTL_S old."""
         async with self._lock:
-            if self._found is None or self._clock() >= self._until:
-                found = await self._looked()
-                if self._found is not None and found.ready != self._found.ready:
-                    log.warning("readiness_changed", ready=found.ready, schema=found.schema)
-                self._found, self._until = found, self._clock() + CACHE_TTL_S
-            return self._found
+            if self._state is None or self._clock() >= self._valid_until:
+                state = await self._check_store()
+                if self._state is not None and state.ready != self._state.ready:
+                    log.warning("readiness_changed", ready=state.ready, schema=state.schema)
+                self._state, self._valid_until = state, self._clock() + CACHE_TTL_S
+            return self._state
 
-    async def _looked(self) -> Found:
+    async def _check_store(self) -> ServiceState:
         try:
             async with asyncio.timeout(self._timeout_s):
                 schema = await self._store.schema()
         except (ServiceFault, TimeoutError):
-            return Found(answers=False, schema=None, ready=False)
+            return ServiceState(answers=False, schema=None, ready=False)
         if schema is None:
-            return Found(answers=True, schema=None, ready=False)
-        return Found(answers=True, schema=schema.level, ready=schema.fits(self._needed))
+            return ServiceState(answers=True, schema=None, ready=False)
+        return ServiceState(answers=True, schema=schema.level, ready=schema.fits(self._needed))

@@ -1,4 +1,4 @@
-"""Opens one web process: what its requests share."""
+"""Opens what the requests of one web process share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,21 +16,20 @@ from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter
 from twelvefold.web.state import WAITS, Waits, Web
-from twelvefold.web.streaming.notifier import RunNotifier
-from twelvefold.web.streaming.poller import watching
+from twelvefold.web.streaming.notifier import RunNotifier, polling_journal
 
 
 @asynccontextmanager
 async def open_web(
     services: Services, settings: Settings, waits: Waits = WAITS
 ) -> AsyncIterator[Web]:
-    """All that the app needs. Raises SettingsError if nobody could be kept out."""
-    authenticator, news = await Authenticator.of(services.store, settings), RunNotifier()
+    """Open all that the app needs. Raises SettingsError if the API would be open to everyone."""
+    authenticator, notifier = await Authenticator.of(services.store, settings), RunNotifier(waits)
     memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
-    places = settings.max_runs, settings.max_runs_per_principal
+    slots = settings.max_runs, settings.max_runs_per_principal
     async with (
-        RunExecutor(services, *places, memory=memory, shares=shares) as executor,
-        watching(services.store, news),
+        RunExecutor(services, *slots, memory=memory, shares=shares) as executor,
+        polling_journal(services.store, notifier),
         watching_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(
@@ -44,7 +43,7 @@ async def open_web(
                 settings.max_queued,
                 settings.max_queued_per_principal,
             ),
-            news,
+            notifier,
             RateLimiter(settings.rate_per_minute),
             AdmissionControl(settings.max_concurrent_requests, shares),
             Readiness(services.store, SCHEMA),

@@ -73,7 +73,7 @@ async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
     log.info("web_stopping", runs=web.executor.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
-    web.news.wake()
+    web.notifier.notify_all()
     # For requests too, which may wait for a database that does not answer.
     web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True

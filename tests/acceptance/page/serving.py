@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 FIELDS = tuple(f"field_{number:02}" for number in range(27))
 REFUNDS = f'''
@@ -52,8 +53,7 @@ class Site:
     """A server that can be killed and restarted at the same address."""
 
     def __init__(self, directory: Path, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         self._directory = directory
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None

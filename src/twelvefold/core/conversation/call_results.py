@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twelvefold.core.conversation.external_items import for_model
+from twelvefold.core.conversation.external_items import convert_items
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -66,8 +66,8 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
     return results
 
 
-def called(reply: ModelReplied) -> list[Item]:
-    """Return the calls of a reply, in order; none of a reply that was cut off: they do not run."""
+def calls_of(reply: ModelReplied) -> list[Item]:
+    """Return the calls of a reply, in order; none if it was cut off, because they do not run."""
     if reply.ended != "completed":
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
@@ -108,7 +108,7 @@ class _ClientCalls:
 
     def add_calls(self, position: int, reply: ModelReplied) -> None:
         calls: dict[str, list[CallId]] = {}
-        for index, call in enumerate(called(reply)):
+        for index, call in enumerate(calls_of(reply)):
             if call.get("name") in self.tools:
                 wire_id = str(call.get("call_id", ""))
                 calls.setdefault(wire_id, []).append(call_id(position, index))
@@ -133,7 +133,7 @@ class _ClientCalls:
             if item.get("type") != RESULT or wire_id in with_their_call:
                 continue
             if calls := self._awaited.pop(wire_id, None):
-                output = for_model([item])[0].get("output", "")
+                output = convert_items([item])[0].get("output", "")
                 self._results.brought[position, index] = calls
                 self._results.outputs |= dict.fromkeys(calls, output)
 

@@ -10,19 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import RESULT, CallResults, called, is_empty
-from twelvefold.core.conversation.external_items import for_model, replied_for_model
+from twelvefold.core.conversation.call_results import RESULT, CallResults, calls_of, is_empty
+from twelvefold.core.conversation.external_items import convert_items, convert_reply
 from twelvefold.core.conversation.sendable import NOT_RUN
-from twelvefold.core.events import (
-    Entry,
-    Item,
-    ItemsAdded,
-    ModelReplied,
-    RunStarted,
-)
+from twelvefold.core.events import Entry, Item, ItemsAdded, ModelReplied, RunStarted
 from twelvefold.core.ids import CallId, call_id
-
-__all__ = ["NOT_RUN", "RESULT", "Turn", "turns_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +42,13 @@ def turns_of(
         event = entry.event
         if type(event) is RunStarted or type(event) is ItemsAdded:
             items = _own_items(entry.position, event.items, results)
-            drafts.append(_Draft(list(for_model(items))))
+            drafts.append(_Draft(list(convert_items(items))))
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
             if not drafts:
                 drafts.append(_Draft([]))
-            drafts[-1].items += replied_for_model(_reply_items(entry.position, event, results))
+            drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
             drafts[-1].add(_results(entry.position, event, results), unread)
     return tuple(draft.turn() for draft in drafts)
 
@@ -133,7 +125,7 @@ def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterato
 def _results(
     position: int, reply: ModelReplied, results: CallResults
 ) -> Iterator[tuple[CallId, Item]]:
-    for index, call in enumerate(called(reply)):
+    for index, call in enumerate(calls_of(reply)):
         id = call_id(position, index)
         if id not in results.removed:
             output = results.outputs.get(id, NOT_RUN)

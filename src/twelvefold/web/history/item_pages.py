@@ -1,6 +1,6 @@
-"""Pages of a conversation's items, and single ones: reads no more of its journal than they need.
+"""Pages of a conversation's items, and single items, read from no more of its journal than needed.
 
-An item's id says at which entry its unit begins: the reply that it is of, or what brought it along.
+An item's id has the position at which its unit starts: that of its reply, or of its input.
 """
 
 from collections.abc import AsyncGenerator
@@ -18,8 +18,8 @@ from twelvefold.web.history.thread_reader import (
     PAGE_BYTES,
     RunContext,
     ThreadReader,
-    cut,
-    reader_of,
+    open_thread_reader,
+    take_page,
 )
 from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.http.pagination import Page, listed
@@ -30,29 +30,29 @@ from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """How items are shown; `wanted` is how the reader wants the server's calls, "" as the run's.
+    """How items are shown; `wanted`: how to show the server's calls, "": as the run's options say.
 
-    `kept_only`: without those of turns that were not to be kept.
+    `only_stored`: without the items of turns with `store` false.
     """
 
     tool_items: ToolItems = "mcp_call"
     tool_outputs: ToolOutputs = "full"
     wanted: str = ""
-    kept_only: bool = False
+    only_stored: bool = False
 
 
-async def items_of(store: Store, head: ThreadHead, view: ItemView) -> "ItemPages":
-    """The items of a conversation."""
-    reader = await reader_of(store, head)
+async def open_item_pages(store: Store, head: ThreadHead, view: ItemView) -> "ItemPages":
+    """Return the pages of a conversation's items."""
+    reader = await open_thread_reader(store, head)
     lineage = reader.lineage
     removed = await retry_unavailable(lambda: store.removed_items(lineage))
     return ItemPages(reader, removed, view)
 
 
 class ItemPages:
-    """The items of one conversation, input and output, without those that were taken out.
+    """The items of one conversation, input and output, without removed ones.
 
-    What a call came to in the end stands where it was first shown.
+    The final state of a call stands where the call was first shown.
     """
 
     def __init__(self, reader: ThreadReader, removed: frozenset[str], view: ItemView) -> None:
@@ -60,25 +60,25 @@ class ItemPages:
         self._removed = removed
         self._view = view
 
-    async def page(self, page: Page, size: int = PAGE_BYTES) -> Json:
-        """One page. Raises ApiError if `page.after` is none of the items."""
-        found, has_more = await cut(self._sized(page), page.limit, size)
-        return listed(found, has_more)
+    async def page(self, page: Page, max_bytes: int = PAGE_BYTES) -> Json:
+        """Return one page. Raises ApiError if `page.after` is none of the items."""
+        items, has_more = await take_page(self._with_sizes(page), page.limit, max_bytes)
+        return listed(items, has_more)
 
     async def item(self, id: str) -> Json:
-        """One item. Raises NotFound."""
-        _, items, index = await self._located(id)
+        """Return one item. Raises NotFound."""
+        _, items, index = await self._locate(id)
         return items[index]
 
-    async def _sized(self, page: Page) -> AsyncGenerator[tuple[Json, int], None]:
-        async for item in self._ordered(page):
+    async def _with_sizes(self, page: Page) -> AsyncGenerator[tuple[Json, int], None]:
+        async for item in self._in_order(page):
             yield item, len(msgspec.json.encode(item))
 
-    async def _ordered(self, page: Page) -> AsyncGenerator[Json, None]:
+    async def _in_order(self, page: Page) -> AsyncGenerator[Json, None]:
         first, last = 0, self._reader.head.head
         if page.after:
             try:
-                unit, items, index = await self._located(page.after)
+                unit, items, index = await self._locate(page.after)
             except NotFound:
                 raise_invalid(f"there is no {abbreviate(page.after)} in this list", "after")
             first, last = unit[-1].position, unit[0].position - 1
@@ -89,24 +89,24 @@ class ItemPages:
         else:
             units = self._reader.units(after=first)
         async for unit in units:
-            items = await self._shown(unit)
+            items = await self._items(unit)
             for item in reversed(items) if page.newest_first else items:
                 yield item
 
-    async def _located(self, id: str) -> tuple[list[Entry], list[Json], int]:
-        """The unit that an item is of, its items, and which of them it is. Raises NotFound."""
-        place = parse_item_id(id)
-        if place.thread == self._reader.head.id:
-            async with aclosing(self._reader.units(after=place.position - 1)) as units:
+    async def _locate(self, id: str) -> tuple[list[Entry], list[Json], int]:
+        """Return an item's unit, the unit's items, and the item's index. Raises NotFound."""
+        location = parse_item_id(id)
+        if location.thread == self._reader.head.id:
+            async with aclosing(self._reader.units(after=location.position - 1)) as units:
                 unit = await anext(units, None)
-            items = await self._shown(unit) if unit else []
+            items = await self._items(unit) if unit else []
             for index, item in enumerate(items):
                 if unit and item["id"] == id:
                     return unit, items, index
         raise NotFound(f"no item {id!r} in this conversation")
 
-    async def _shown(self, unit: list[Entry]) -> list[Json]:
-        """The items of a unit."""
+    async def _items(self, unit: list[Entry]) -> list[Json]:
+        """Return the items of a unit."""
         first, thread = unit[0], self._reader.head.id
         if isinstance(first.event, ItemsAdded):
             items = input_items(thread, first)
@@ -115,21 +115,21 @@ class ItemPages:
             if run is None or await self._is_hidden(first, run):
                 return []
             view = self._view
-            how = cast(
-                "ToolItems", view.wanted or run.started.options.tool_items or view.tool_items
-            )
-            items = run_items(thread, _as_run(unit, run), how, view.tool_outputs)
+            chosen = view.wanted or run.started.options.tool_items or view.tool_items
+            tool_items = cast("ToolItems", chosen)
+            items = run_items(thread, _as_run(unit, run), tool_items, view.tool_outputs)
         else:
             return []
         return [item for item in items if item["id"] not in self._removed]
 
     async def _is_hidden(self, first: Entry, run: RunContext) -> bool:
-        unkept = self._view.kept_only and not run.started.options.store
-        return unkept or await self._reader.is_gone(first)
+        if self._view.only_stored and not run.started.options.store:
+            return True
+        return await self._reader.is_deleted(first)
 
 
 def _as_run(unit: list[Entry], run: RunContext) -> list[Entry]:
-    """A unit as a run of its own: behind what began the run, without what was said then."""
+    """Return a unit as a whole run: after the run's first entry, without the input."""
     first = unit[0]
     if isinstance(first.event, RunStarted):
         return unit

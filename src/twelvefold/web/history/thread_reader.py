@@ -1,9 +1,9 @@
-"""A conversation's journal as its owner may see it, read a bounded window at a time.
+"""Reads a conversation's journal for its owner, window by window.
 
-A conversation that was named keeps what was said in it, whatever becomes of the response. Source:
-the OpenAI API, where the items of a conversation outlive the responses that they came with.
+Holds no more of a journal than one window and the entries of one reply.
 
-Nothing here holds more of a journal than a window and the entries of one reply.
+The items of a conversation stay when the response that they came with is deleted. Source: the
+OpenAI API. The entries of a deleted response that named no conversation are left out.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -24,22 +24,23 @@ from twelvefold.core.events import (
 from twelvefold.core.ports import Segment, Store, ThreadHead
 from twelvefold.core.request_options import client_names
 from twelvefold.engine.retry import retry_unavailable
+from twelvefold.web.schemas.call_results import CallHistory, CallHistoryBuilder
 
 PAGE_BYTES = 1024 * 1024
-"""What a page holds before it is cut; one item is on it however large it is."""
-FIRST_ROWS, MOST_ROWS = 8, 32
-"""How many entries a window looks at: the database reads all of each to know its length."""
-Shown = TypeVar("Shown")
-_PUT_IN = ItemsAdded | ItemRemoved
+"""The most bytes on a page; a page has at least one row, of any size."""
+FIRST_ROWS, MAX_ROWS = 8, 32
+"""Rows of a window: the database reads each row whole to know its length."""
+Row = TypeVar("Row")
+_NO_RUN = ItemsAdded | ItemRemoved
 _OPENS_UNIT = RunStarted | ItemsAdded | ModelReplied
 
 
 @dataclass(slots=True)
 class RunContext:
-    """What of a run its later entries need to be shown.
+    """What is needed of a run to show its later entries.
 
-    `started` is its first event without the items. `tools` are the names of the caller's own tools
-    that were added at a position; all of them that were before `known_to` are there.
+    `started` is its first event without the items. `tools` has the names of the client's tools that
+    were added, with the position; it is complete up to `known_to`.
     """
 
     position: int
@@ -47,20 +48,20 @@ class RunContext:
     known_to: int
     tools: list[tuple[int, frozenset[str]]] = field(default_factory=list)
 
-    def take(self, entry: Entry) -> None:
-        """Note an entry that follows, or that is read again."""
+    def add(self, entry: Entry) -> None:
+        """Add the run's next entry, or an earlier one again."""
         if isinstance(entry.event, ApprovalAnswered) and entry.event.options is not None:
             self.tools.append((entry.position, client_names(entry.event.options)))
         self.known_to = entry.position + 1
 
     def tools_before(self, position: int) -> frozenset[str]:
-        """The names of the caller's own tools, as of the entries before a position."""
+        """Return the names of the client's tools as of the entries before a position."""
         added = (names for at, names in self.tools if at < position)
         return client_names(self.started.options).union(*added)
 
 
 class ThreadReader:
-    """Reads the entries of one conversation; `deleted` are the runs that were deleted."""
+    """Reads the entries of one conversation; `deleted` are its deleted runs."""
 
     def __init__(
         self, store: Store, head: ThreadHead, lineage: Sequence[Segment], deleted: frozenset[int]
@@ -74,29 +75,29 @@ class ThreadReader:
     async def windows(
         self, *, after: int = 0, to: int | None = None, newest_first: bool = False
     ) -> AsyncGenerator[list[Entry], None]:
-        """The entries behind `after` and up to `to` (None: all), window by window."""
+        """Yield the entries after `after` up to `to` (None: all), window by window."""
         to, rows = self.head.head if to is None else to, FIRST_ROWS
         while found := await self._window(after, to, newest_first, rows):
-            self._note(reversed(found) if newest_first else found)
+            self._cache_contexts(reversed(found) if newest_first else found)
             yield found
             if newest_first:
                 to = found[-1].position - 1
             else:
                 after = found[-1].position
             if len(found) == rows:
-                # They are short, so more of them have room.
-                rows = min(2 * rows, MOST_ROWS)
+                # Short rows: a longer window stays within its bytes.
+                rows = min(2 * rows, MAX_ROWS)
 
     async def entries(
         self, *, after: int = 0, to: int | None = None
     ) -> AsyncGenerator[Entry, None]:
-        """The entries behind `after` and up to `to` (None: all), one by one."""
+        """Yield the entries after `after` up to `to` (None: all), one by one."""
         async for window in self.windows(after=after, to=to):
             for entry in window:
                 yield entry
 
     async def entry(self, position: int) -> Entry | None:
-        """One entry; None if there is none."""
+        """Return the entry at a position; None if there is none."""
         found = await self._window(position - 1, position, newest_first=False, rows=1)
         return found[0] if found else None
 
@@ -109,7 +110,8 @@ class ThreadReader:
     # --- units --------------------------------------------------------------------------------
 
     async def units(self, *, after: int = 0) -> AsyncGenerator[list[Entry], None]:
-        """Behind `after`, each reply with what came of it, and what came from outside."""
+        """Yield the units after `after`: each reply with the entries up to the next one, and each
+        entry with input."""
         unit: list[Entry] = []
         async for entry in self.entries(after=after):
             if unit and isinstance(entry.event, _OPENS_UNIT):
@@ -120,7 +122,7 @@ class ThreadReader:
             yield unit
 
     async def units_backwards(self, *, to: int | None = None) -> AsyncGenerator[list[Entry], None]:
-        """As `units`, up to `to`, the last one first; the entries of each are in order."""
+        """Yield the units up to `to`, the last one first; the entries of each are in order."""
         unit: list[Entry] = []
         async for window in self.windows(to=to, newest_first=True):
             for entry in window:
@@ -131,74 +133,88 @@ class ThreadReader:
 
     # --- runs ---------------------------------------------------------------------------------
 
-    async def is_gone(self, entry: Entry) -> bool:
-        """Whether an entry is a deleted run's that was begun in no conversation of a name."""
-        if entry.run not in self._deleted or isinstance(entry.event, _PUT_IN):
+    async def is_deleted(self, entry: Entry) -> bool:
+        """Return whether an entry is of a deleted run whose request named no conversation."""
+        if entry.run not in self._deleted or isinstance(entry.event, _NO_RUN):
             return False
         run = await self.run_of(entry)
         return run is not None and not run.started.options.conversation
 
     async def run_of(self, entry: Entry) -> RunContext | None:
-        """The run that an entry is of; None if its first entry is not there."""
+        """Return the run of an entry; None if the run's first entry is not there."""
         run = self._runs.get(entry.run)
         if run is None:
             lineage, store = self.lineage, self._store
             start = await retry_unavailable(lambda: store.last_start(lineage, entry.position))
             if start is None or start.run != entry.run:
                 return None
-            run = self._runs[entry.run] = _context(start)
+            run = self._runs[entry.run] = _build_context(start)
         while run.known_to < entry.position:
-            await self._read_answers(run, entry.position - 1)
+            await self._load_answers(run, entry.position - 1)
         return run
 
-    async def _read_answers(self, run: RunContext, to: int) -> None:
-        """Read what the run was asked for with later, in part."""
+    async def _load_answers(self, run: RunContext, to: int) -> None:
+        """Load some of the answers to approval requests, which may add tools."""
         lineage, store, after = self.lineage, self._store, run.known_to - 1
         answers = await retry_unavailable(lambda: store.answers(lineage, after=after, to=to))
         for answer in answers:
-            run.take(answer)
+            run.add(answer)
         if not answers:
             run.known_to = to + 1
 
-    def _note(self, entries: Iterable[Entry]) -> None:
-        """Remember how runs began from what is read anyhow; of others forget it."""
+    def _cache_contexts(self, entries: Iterable[Entry]) -> None:
+        """Cache the context of the runs in this window, and of no others."""
         before, self._runs = self._runs, {}
         for entry in entries:
             run = self._runs.get(entry.run) or before.get(entry.run)
             if isinstance(entry.event, RunStarted):
-                run = run or _context(entry)
+                run = run or _build_context(entry)
             elif run is not None and run.known_to == entry.position:
-                run.take(entry)
+                run.add(entry)
             if run is not None:
                 self._runs[entry.run] = run
 
 
-def _context(start: Entry) -> RunContext:
+def _build_context(start: Entry) -> RunContext:
     event = start.event
-    assert isinstance(event, RunStarted)  # noqa: S101 - what the caller has looked for
+    assert isinstance(event, RunStarted)  # noqa: S101 - the callers have checked it
     return RunContext(start.position, structs.replace(event, items=()), start.position + 1)
 
 
-async def reader_of(store: Store, head: ThreadHead) -> ThreadReader:
-    """A reader of a conversation."""
+async def open_thread_reader(store: Store, head: ThreadHead) -> ThreadReader:
+    """Return a reader of a conversation."""
     lineage = await retry_unavailable(lambda: store.lineage(head))
     deleted = await retry_unavailable(lambda: store.deleted_runs(lineage))
     return ThreadReader(store, head, lineage, deleted)
 
 
-async def cut(
-    found: AsyncGenerator[tuple[Shown, int], None], limit: int, size: int = PAGE_BYTES
-) -> tuple[list[Shown], bool]:
-    """The first of what is found, each with its size, and whether there is more.
+async def load_call_history(
+    reader: ThreadReader, *, to: int | None = None, with_deleted: bool = False
+) -> CallHistory:
+    """Return the calls of a conversation up to a position (None: all).
 
-    So many of them at most, and none behind those that have `size` together.
+    `with_deleted`: also the calls of deleted responses.
     """
-    page: list[Shown] = []
-    left = size
-    async with aclosing(found):
-        async for one, its_size in found:
+    builder = CallHistoryBuilder()
+    async for entry in reader.entries(to=to):
+        if with_deleted or not await reader.is_deleted(entry):
+            builder.add(entry)
+    return builder.history()
+
+
+async def take_page(
+    rows: AsyncGenerator[tuple[Row, int], None], limit: int, max_bytes: int = PAGE_BYTES
+) -> tuple[list[Row], bool]:
+    """Return the first rows of those that come with their sizes, and whether there are more.
+
+    A page has at most `limit` rows, and none after those that have `max_bytes` together.
+    """
+    page: list[Row] = []
+    left = max_bytes
+    async with aclosing(rows):
+        async for row, size in rows:
             if len(page) == limit or (page and left <= 0):
                 return page, True
-            page.append(one)
-            left -= its_size
+            page.append(row)
+            left -= size
     return page, False

@@ -1,4 +1,4 @@
-"""A response as a chat completion, whole or in chunks. Pure.
+"""A response as a chat completion, whole or in chunks.
 
 Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI API.
 """
@@ -6,20 +6,20 @@ Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI 
 from collections.abc import Iterator, Sequence
 
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.projection.stop_sequences import StopFilter, stopped_text
+from twelvefold.web.projection.stop_sequences import StopFilter, cut_at_stop
 from twelvefold.web.schemas.types import Json
 
-BETWEEN = "\n\n"
-"""Between two messages of one turn, which are one text here."""
+SEPARATOR = "\n\n"
+"""Between two messages of one turn, which are one text in a completion."""
 NO_APPROVAL = (
     "This needs a person's approval of {name}, which Chat Completions cannot carry; "
     "use the Responses API."
 )
-_FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 def error_of(response: Json) -> str:
-    """Why there is no answer; "" where there is one."""
+    """Return why the response has no answer; "" if it has one."""
     status = response["status"]
     if status in ("completed", "incomplete"):
         return ""
@@ -29,59 +29,59 @@ def error_of(response: Json) -> str:
 
 
 def tool_to_approve(response: Json) -> str:
-    """The tool that waits for approval; "" if none does."""
-    asked = (item for item in response["output"] if item["type"] == "mcp_approval_request")
-    return next((str(item["name"]) for item in asked), "")
+    """Return the tool that waits for approval; "" if none does."""
+    requests = (item for item in response["output"] if item["type"] == "mcp_approval_request")
+    return next((str(item["name"]) for item in requests), "")
 
 
 # --- whole ----------------------------------------------------------------------------------------
 
 
 def completion(response: Json, stop: Sequence[str] = ()) -> Json:
-    """The whole answer, up to the first of the caller's stop sequences."""
-    said, stopped = _said(response, stop)
-    refused = _texts(response, "refusal")
+    """Return the whole completion, up to the first stop sequence."""
+    texts, stopped = _message_texts(response, stop)
+    refusals = _texts(response, "refusal")
     calls = [] if stopped else _calls(response)
     message: Json = {
         "role": "assistant",
-        "content": BETWEEN.join(said) if said or not (refused or calls) else None,
-        "refusal": BETWEEN.join(refused) or None,
+        "content": SEPARATOR.join(texts) if texts or not (refusals or calls) else None,
+        "refusal": SEPARATOR.join(refusals) or None,
         "annotations": [],
     }
     if calls:
         message["tool_calls"] = calls
-    finish = "stop" if stopped else _finish(response)
+    finish = "stop" if stopped else _finish_reason(response)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-    about = _about(response, "chat.completion")
-    return about | {"choices": [choice], "usage": _usage(response)}
+    return _head(response, "chat.completion") | {"choices": [choice], "usage": _usage(response)}
 
 
-def _said(response: Json, stop: Sequence[str]) -> tuple[list[str], bool]:
-    said: list[str] = []
+def _message_texts(response: Json, stop: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the text of each message, and whether a stop sequence ended the last one."""
+    texts: list[str] = []
     for text in _texts(response, "text"):
-        kept, stopped = stopped_text(text, stop)
-        said += [kept] if kept else []
+        text, stopped = cut_at_stop(text, stop)
+        texts += [text] if text else []
         if stopped:
-            return said, True
+            return texts, True
     if name := tool_to_approve(response):
-        said.append(NO_APPROVAL.format(name=name))
-    return said, False
+        texts.append(NO_APPROVAL.format(name=name))
+    return texts, False
 
 
 def _texts(response: Json, key: str) -> list[str]:
-    """What was said, message by message; a draft that was given up was not."""
-    whole = response["status"] == "completed"
+    """Return the text of each message that is not an abandoned draft."""
+    is_completed = response["status"] == "completed"
     messages = (item for item in response["output"] if item["type"] == "message")
     texts = (
         "".join(part.get(key) or "" for part in item["content"])
         for item in messages
-        if item["status"] == "completed" or (not whole and item is response["output"][-1])
+        if item["status"] == "completed" or (not is_completed and item is response["output"][-1])
     )
     return [text for text in texts if text]
 
 
 def _calls(response: Json) -> list[Json]:
-    """The calls that are the caller's to run."""
+    """Return the calls that the client has to run."""
     return [
         {"id": item["call_id"], "type": "function", "function": _function(item, item["arguments"])}
         for item in response["output"]
@@ -93,7 +93,7 @@ def _function(item: Json, arguments: str) -> Json:
     return {"name": item["name"], "arguments": arguments}
 
 
-def _about(response: Json, kind: str) -> Json:
+def _head(response: Json, kind: str) -> Json:
     return {
         "id": f"chatcmpl-{response['id'].removeprefix('resp_')}",
         "object": kind,
@@ -104,9 +104,9 @@ def _about(response: Json, kind: str) -> Json:
     }
 
 
-def _finish(response: Json) -> str:
+def _finish_reason(response: Json) -> str:
     if details := response["incomplete_details"]:
-        return _FINISHED[details["reason"]]
+        return _FINISH_REASONS[details["reason"]]
     return "tool_calls" if _calls(response) else "stop"
 
 
@@ -131,24 +131,24 @@ def _usage(response: Json) -> Json:
 
 
 class Chunks:
-    """The chunks of one completion; `with_usage`: each has the member that the last one fills."""
+    """The chunks of one completion; `with_usage`: each has `usage`, null in all but the last."""
 
     def __init__(self, response: Json, stop: Sequence[str] = (), *, with_usage: bool) -> None:
-        self._about = _about(response, "chat.completion.chunk")
+        self._head = _head(response, "chat.completion.chunk")
         self._stop = stop
         self._with_usage = with_usage
         self._text = StopFilter(stop)
-        self._spoke = False
-        self._begins = False
+        self._has_text = False
+        self._is_new_message = False
         self._calls: dict[int, int] = {}
 
-    def of(self, delta: Json, finish: str | None = None) -> Json:
+    def chunk(self, delta: Json, finish: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         usage = {"usage": None} if self._with_usage else {}
-        return self._about | {"choices": [choice]} | usage
+        return self._head | {"choices": [choice]} | usage
 
     def deltas(self, event: Json) -> Iterator[Json]:
-        """What an event of the response adds to the completion."""
+        """Yield what an event of the response adds to the completion."""
         if self._text.stopped:
             return
         match event["type"]:
@@ -167,33 +167,33 @@ class Chunks:
 
     def _begin(self, index: int, item: Json) -> Iterator[Json]:
         if item["type"] == "message":
-            # A stop sequence is of one message's text: what stands between two is ours.
-            self._text, self._begins = StopFilter(self._stop), self._spoke
+            # Stop sequences apply to each message: the separator is not the model's text.
+            self._text, self._is_new_message = StopFilter(self._stop), self._has_text
         elif item["type"] == "function_call":
             self._calls[index] = len(self._calls)
-            about = {"id": item["call_id"], "type": "function"}
-            yield self._call(index, _function(item, ""), **about)
+            fields = {"id": item["call_id"], "type": "function"}
+            yield self._call(index, _function(item, ""), **fields)
 
     def _content(self, key: str, text: str) -> Iterator[Json]:
         if text:
-            if self._begins:
-                yield {"content": BETWEEN}
-            self._begins, self._spoke = False, True
+            if self._is_new_message:
+                yield {"content": SEPARATOR}
+            self._is_new_message, self._has_text = False, True
             yield {key: text}
 
-    def _call(self, index: int, function: Json, **about: str) -> Json:
-        return {"tool_calls": [{"index": self._calls[index], **about, "function": function}]}
+    def _call(self, index: int, function: Json, **fields: str) -> Json:
+        return {"tool_calls": [{"index": self._calls[index], **fields, "function": function}]}
 
     def last(self, response: Json) -> Iterator[Json]:
-        """What stands at the end of the stream."""
+        """Yield the last chunks of the stream."""
         if error := error_of(response):
             yield ApiError(500, error, code="server_error").body
             return
         stopped = self._text.stopped
         name = tool_to_approve(response)
         if name and not stopped:
-            between = BETWEEN if self._spoke else ""
-            yield self.of({"content": between + NO_APPROVAL.format(name=name)})
-        yield self.of({}, "stop" if stopped else _finish(response))
+            separator = SEPARATOR if self._has_text else ""
+            yield self.chunk({"content": separator + NO_APPROVAL.format(name=name)})
+        yield self.chunk({}, "stop" if stopped else _finish_reason(response))
         if self._with_usage:
-            yield self._about | {"choices": [], "usage": _usage(response)}
+            yield self._head | {"choices": [], "usage": _usage(response)}

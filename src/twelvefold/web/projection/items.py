@@ -1,40 +1,38 @@
-"""Items in lists: what a request brought along, and what came of it."""
+"""Items in lists: those of a request's input, and those of its output."""
 
 from collections.abc import Sequence
 
 from twelvefold.core.events import ApprovalAnswered, Entry, Item, ItemsAdded, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
-from twelvefold.web.projection import objects as shapes
-from twelvefold.web.projection.response import ResponseProjection, parts
-from twelvefold.web.projection.view import View
+from twelvefold.web.projection import objects
+from twelvefold.web.projection.response import ResponseProjection, split_parts
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 
 def run_items(
     thread: ThreadId, entries: Sequence[Entry], tool_items: ToolItems, tool_outputs: ToolOutputs
 ) -> list[Json]:
-    """What a run's first entry brought along, and what came of it, by these entries of it."""
+    """Return the input of a run's first entry and the output of these entries of the run."""
     first = entries[0]
-    assert isinstance(first.event, RunStarted)  # noqa: S101 - nothing else begins a run
-    view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
+    assert isinstance(first.event, RunStarted)  # noqa: S101 - a run starts with this event
+    view = objects.View(first.event.workflow, tool_items, tool_outputs, False, first.event)
     items: dict[str, Json] = {}
-    for number, part in enumerate(parts(entries)):
+    for number, part in enumerate(split_parts(entries)):
         projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
         projection.position = first.position - 1
         for entry in entries:
             projection.feed(entry)
         output = projection.response()["output"]
-        # What became of an item that is there already stands where that was shown first.
+        # The final state of an item stands where the item was first shown.
         items |= {item["id"]: item for item in (*input_items(thread, part[0]), *output)}
     return list(items.values())
 
 
 def input_items(thread: ThreadId, entry: Entry) -> list[Json]:
-    """What an entry brought along, each item with its id, in order.
+    """Return the input of an entry, each item with its id, in order.
 
-    That is what started a run or was put into the conversation, or what a person said to a
-    request for approval.
+    That is the input of a run, items that were added to the conversation, or an approval response.
     """
     match entry.event:
         case RunStarted(items=items) | ItemsAdded(items=items):
@@ -44,7 +42,7 @@ def input_items(thread: ThreadId, entry: Entry) -> list[Json]:
             ]
         case ApprovalAnswered(call=call, approved=approved, reason=reason):
             id, request = approval_answer_id(thread, call), approval_id(thread, call)
-            return [shapes.approval_response(id, request, approved, reason)]
+            return [objects.approval_response(id, request, approved, reason)]
         case _:
             return []
 
@@ -54,7 +52,7 @@ def _type_of(item: Item) -> str:
 
 
 def _input_item(item: Item, id: str) -> Json:
-    """An item with all that the API's own schema wants of it."""
+    """Return an item with all fields that the API's own schema requires."""
     match _type_of(item):
         case "message":
             status = item.get("status") or "completed"
@@ -70,7 +68,7 @@ def _input_item(item: Item, id: str) -> Json:
 def _content(item: Item) -> list[Json]:
     content = item.get("content")
     if item.get("role") == "assistant":
-        return shapes.content_of(item)
+        return objects.content_of(item)
     if isinstance(content, str):
         return [{"type": "input_text", "text": content}]
     return [_input_part(part) for part in content or ()]

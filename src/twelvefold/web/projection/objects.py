@@ -1,25 +1,183 @@
-"""Items as they go over the wire, and how much of a tool's result they show.
+"""The objects of the Responses API: the response and the items of its output.
 
-Source: the `output` union of the OpenAI Responses API. Why a tool that the server runs is an
-`mcp_call`: of the kinds with a free tool name it is the only one that asks nothing of the client.
+Sources: the OpenAI Responses API, and Open Responses, which requires every field in every response.
+A tool that the server runs is an `mcp_call`: of the item types with a free tool name it is the only
+one that requires nothing of the client.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from twelvefold.core.conversation.call_results import is_empty
-from twelvefold.core.events import Item, ModelReplied
+from twelvefold.core.events import (
+    FinalStatus,
+    Item,
+    ModelReplied,
+    RequestOptions,
+    RunStarted,
+    Usage,
+)
+from twelvefold.core.failures import failure_sentence
 from twelvefold.core.ids import ThreadId
-from twelvefold.web.ids import message_id
-from twelvefold.web.schemas.types import ItemStatus, Json, ToolOutputs
+from twelvefold.web.ids import ResponseId, conversation_id, message_id
+from twelvefold.web.schemas.types import ItemStatus, Json, ToolItems, ToolOutputs
+
+Status = Literal["queued", "in_progress"] | FinalStatus
 
 OUTPUT_BYTES = 64 * 1024
-"""The most of a tool's result that an item shows; the journal has all of it."""
+"""The most bytes of a tool's result that an item has; the journal has all of it."""
 SUMMARY_CHARS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a response is shown. `label` is the workflow's name; `started` is its run's first event.
+
+    An answer to an approval request may change the options and `background` for its response.
+    """
+
+    label: str
+    tool_items: ToolItems
+    tool_outputs: ToolOutputs
+    background: bool
+    started: RunStarted
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseState:
+    """How far a response is; times are microseconds since 1970."""
+
+    status: Status = "in_progress"
+    created_at_us: int = 0
+    ended_at_us: int = 0
+    reason: str = ""
+    error: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+    def ended(
+        self, status: FinalStatus, at_us: int, *, reason: str = "", error: str = ""
+    ) -> "ResponseState":
+        """Return the state at the end; `error` and `reason` as in `RunFinished`."""
+        return replace(
+            self,
+            status=status,
+            ended_at_us=at_us,
+            reason=reason,
+            error=failure_sentence(reason, error) if status == "failed" else "",
+        )
+
+
+def response_object(id: ResponseId, view: View, state: ResponseState, output: list[Json]) -> Json:
+    """Return the response as its endpoints and the events of its stream have it."""
+    options = view.started.options
+    return {
+        "id": str(id),
+        "object": "response",
+        **_result(state),
+        "model": view.label,
+        "output": output,
+        "background": view.background,
+        "previous_response_id": _previous(id, options),
+        "conversation": {"id": conversation_id(id.run.thread)} if options.conversation else None,
+        **_options(options),
+        **_sampling(options),
+        **_echo(options.echo),
+    }
+
+
+def _result(state: ResponseState) -> Json:
+    status = state.status
+    over = status not in ("queued", "in_progress")
+    return {
+        "created_at": state.created_at_us // 1_000_000,
+        "completed_at": state.ended_at_us // 1_000_000 if status == "completed" else None,
+        "status": status,
+        "error": _error(state.error) if state.error else None,
+        "incomplete_details": _incomplete(state.reason) if status == "incomplete" else None,
+        "usage": _usage(state.usage) if over else None,
+    }
+
+
+def _error(message: str) -> Json:
+    # The code is of a closed enumeration; the AI SDK's parser requires `type` and `param`.
+    return {"code": "server_error", "message": message, "type": "server_error", "param": None}
+
+
+def _incomplete(reason: str) -> Json:
+    filtered = reason == "content_filter"
+    return {"reason": "content_filter" if filtered else "max_output_tokens"}
+
+
+def _usage(usage: Usage) -> Json:
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _previous(id: ResponseId, options: RequestOptions) -> str | None:
+    if id.part and not options.conversation:
+        return str(ResponseId(id.run, id.part - 1))
+    return options.previous or None
+
+
+def _options(options: RequestOptions) -> Json:
+    return {
+        "instructions": options.instructions or None,
+        "tools": [_tool(tool) for tool in options.tools],
+        "tool_choice": options.tool_choice or "auto",
+        "parallel_tool_calls": options.parallel_tool_calls is not False,
+        "max_tool_calls": options.max_tool_calls,
+        "max_output_tokens": options.max_output_tokens,
+        "text": _text(options.text or {}),
+        "reasoning": {"effort": None, "summary": None} | (options.reasoning or {}),
+        "store": options.store,
+        "metadata": dict(options.metadata),
+    }
+
+
+def _tool(tool: Item) -> Json:
+    required = ("type", "name", "description", "parameters", "strict")
+    return {key: tool.get(key) for key in required} | tool
+
+
+def _text(text: Item) -> Json:
+    form = text.get("format") or {"type": "text"}
+    if form.get("type") == "json_schema":
+        form = {"description": None, "strict": False} | form
+    return text | {"format": form}
+
+
+def _sampling(options: RequestOptions) -> Json:
+    return {
+        "temperature": 1.0 if options.temperature is None else options.temperature,
+        "top_p": 1.0 if options.top_p is None else options.top_p,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+    }
+
+
+def _echo(echo: Item) -> Json:
+    """Return the options that have no effect here."""
+    return {
+        "top_logprobs": echo.get("top_logprobs") or 0,
+        "truncation": echo.get("truncation") or "disabled",
+        "service_tier": echo.get("service_tier") or "default",
+        "safety_identifier": echo.get("safety_identifier"),
+        "prompt_cache_key": echo.get("prompt_cache_key"),
+        "user": echo.get("user"),
+    }
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
 def message(id: str, status: ItemStatus, content: Sequence[Json], phase: str | None = None) -> Json:
-    """An assistant's message."""
+    """Return an assistant's message."""
     item: Json = {
         "id": id,
         "type": "message",
@@ -31,7 +189,7 @@ def message(id: str, status: ItemStatus, content: Sequence[Json], phase: str | N
 
 
 def output_text(text: str, annotations: Sequence[Any] = ()) -> Json:
-    # The API's own schema and Open Responses both want `logprobs`, with nothing in it if need be.
+    # The API's own schema and Open Responses both require `logprobs`; it may be empty.
     return {
         "type": "output_text",
         "text": text,
@@ -41,31 +199,31 @@ def output_text(text: str, annotations: Sequence[Any] = ()) -> Json:
 
 
 def messages_of(thread: ThreadId, position: int, reply: ModelReplied) -> list[Json]:
-    """A reply's messages; the one that was shown as it came is the one text that it was then.
+    """Return a reply's messages; a streamed one has a single text part, as its deltas had.
 
-    An empty reply has none: the model is asked again.
+    An empty reply has none: the model is called again.
     """
     status: ItemStatus = "completed" if reply.ended == "completed" else "incomplete"
-    said = [item for item in reply.items if item.get("type") == "message"]
-    if shown_as_it_came(reply):
+    items = [item for item in reply.items if item.get("type") == "message"]
+    if is_streamed(reply):
         id = message_id(thread, position, first_delta=reply.first_delta)
-        return [message(id, status, [_as_shown(said[0])], said[0].get("phase"))]
+        return [message(id, status, [_joined_text(items[0])], items[0].get("phase"))]
     if is_empty(reply):
         return []
     return [
         message(message_id(thread, position, index), status, content_of(item), item.get("phase"))
-        for index, item in enumerate(said)
+        for index, item in enumerate(items)
     ]
 
 
-def shown_as_it_came(reply: ModelReplied) -> bool:
-    """Whether pieces of the reply's one message may have been shown before it was whole."""
+def is_streamed(reply: ModelReplied) -> bool:
+    """Return whether clients may have read deltas of the reply's one message."""
     count = sum(item.get("type") == "message" for item in reply.items)
     return reply.first_delta > 0 and count == 1
 
 
 def content_of(item: Item) -> list[Json]:
-    """The parts of an assistant's message."""
+    """Return the parts of an assistant's message."""
     content = item.get("content")
     if isinstance(content, str):
         return [output_text(content)]
@@ -78,7 +236,7 @@ def _part(part: Item) -> Json:
     return output_text(str(part.get("text") or ""), part.get("annotations") or ())
 
 
-def _as_shown(item: Item) -> Json:
+def _joined_text(item: Item) -> Json:
     parts = content_of(item)
     text = "".join(part.get("text") or part.get("refusal") or "" for part in parts)
     return output_text(text, [note for part in parts for note in part.get("annotations", ())])
@@ -95,8 +253,8 @@ def mcp_call(
     error: str | None = None,
     approval: str | None = None,
 ) -> Json:
-    """A call that the server runs; `error` is what the model read of it."""
-    failed = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": error}]}
+    """Return a call that the server runs; `error` is the result that the model has read."""
+    failure = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": error}]}
     return {
         "id": id,
         "type": "mcp_call",
@@ -105,7 +263,7 @@ def mcp_call(
         "name": name,
         "arguments": arguments,
         "output": output,
-        "error": None if error is None else failed,
+        "error": None if error is None else failure,
         "approval_request_id": approval,
     }
 
@@ -153,20 +311,15 @@ def approval_response(id: str, request: str, approve: bool, reason: str) -> Json
     }
 
 
-def result_shown(text: str, outputs: ToolOutputs) -> str:
-    """As much of a tool's result as its caller is to see."""
+def shorten_result(text: str, outputs: ToolOutputs) -> str:
+    """Return as much of a tool's result as clients may see."""
     if outputs == "none":
         return ""
     if outputs == "summary":
         dots = "…" if len(text) > SUMMARY_CHARS else ""
         return f"{text[:SUMMARY_CHARS]}{dots} [{len(text)} characters]"
-    return _capped(text)
-
-
-def _capped(text: str) -> str:
     # A character has at most four bytes.
-    if len(text) * 4 <= OUTPUT_BYTES or len(whole := text.encode()) <= OUTPUT_BYTES:
+    if len(text) * 4 <= OUTPUT_BYTES or len(encoded := text.encode()) <= OUTPUT_BYTES:
         return text
     note = f"\n[cut here: the result has {len(text)} characters, all of which are in the journal]"
-    kept = whole[: OUTPUT_BYTES - len(note.encode())].decode(errors="ignore")
-    return kept + note
+    return encoded[: OUTPUT_BYTES - len(note.encode())].decode(errors="ignore") + note

@@ -1,17 +1,36 @@
-"""A response's output as it grows: every change to it as the events that tell of it.
+"""A response's output as it grows: its items, and an event for each change.
 
-Numbers the events and the items. What an event holds is never changed afterwards.
+Items and events are numbered in order. The fields of an event never change afterwards.
+
+The first call of a reply is shown as soon as it is certain that it needs no approval, which the
+commit of the reply says; each other call when the journal has its result. A call of a client's own
+tool is shown when the run has ended, because only then it is the client's turn.
 """
 
 from dataclasses import dataclass, field
 
-from twelvefold.web.projection import objects as shapes
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Event,
+    ModelReplied,
+    OutcomeSettled,
+    OutcomeUnknown,
+    ToolFailed,
+    ToolSucceeded,
+)
+from twelvefold.core.ids import CallId, ThreadId, call_id
+from twelvefold.core.request_options import client_names
+from twelvefold.web import ids
+from twelvefold.web.projection import objects
 from twelvefold.web.schemas.types import ItemStatus, Json
+
+NOT_KNOWN = "it is not known whether this call was done; an operator has to find out"
 
 
 @dataclass(slots=True)
 class Draft:
-    """A message that is being shown as it comes; `first` is the number of its first delta."""
+    """A message that is streamed; `first` is the number of its first delta."""
 
     id: str
     index: int
@@ -30,19 +49,19 @@ class Output:
         self._number = 0
 
     def items(self) -> list[Json]:
-        """All items as of now, in the order in which they were begun."""
+        """Return all items as they are now, in the order in which they were added."""
         items = list(self._items)
         if self.draft:
-            part = shapes.output_text("".join(self.draft.pieces))
-            items[self.draft.index] = shapes.message(self.draft.id, "in_progress", [part])
+            part = objects.output_text("".join(self.draft.pieces))
+            items[self.draft.index] = objects.message(self.draft.id, "in_progress", [part])
         return items
 
     def take(self) -> list[Json]:
-        """The events since the last time, in order."""
+        """Return the events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
-    def tell(self, type: str, **fields: object) -> None:
+    def emit(self, type: str, **fields: object) -> None:
         """Add an event with the next number."""
         self._events.append({"type": type, "sequence_number": self._number, **fields})
         self._number += 1
@@ -50,85 +69,258 @@ class Output:
     # --- items -------------------------------------------------------------------------------
 
     def begin(self, item: Json) -> int:
-        """Add an item that is not done yet; its index in the output."""
+        """Add an item that is not done yet; return its index in the output."""
         index = len(self._items)
         self._items.append(item)
-        self.tell("response.output_item.added", output_index=index, item=item)
+        self.emit("response.output_item.added", output_index=index, item=item)
         return index
 
     def done(self, index: int, item: Json) -> None:
-        """Put the item as it has become in the place of the one that was begun."""
+        """Replace the item that was begun by its final state."""
         self._items[index] = item
-        self.tell("response.output_item.done", output_index=index, item=item)
+        self.emit("response.output_item.done", output_index=index, item=item)
 
-    def whole(self, item: Json, begun: Json | None = None) -> None:
-        """Add an item that is done at once; `begun` is how it looks when it is added."""
-        self.done(self.begin(begun or item), item)
+    def add(self, item: Json) -> None:
+        """Add an item that is done at once."""
+        self.done(self.begin(item), item)
 
     def update(self, index: int, item: Json) -> None:
-        """Change an item that is under way, with no event of its own."""
+        """Change an item that is not done, without an event."""
         self._items[index] = item
 
     # --- messages ----------------------------------------------------------------------------
 
     def open_draft(self, id: str, first: int) -> Draft:
-        index = self.begin(shapes.message(id, "in_progress", []))
+        index = self.begin(objects.message(id, "in_progress", []))
         self.draft = draft = Draft(id, index, first)
-        self._tell_part("response.content_part.added", draft.id, index, 0, shapes.output_text(""))
+        self._emit_part("response.content_part.added", draft.id, index, 0, objects.output_text(""))
         return draft
 
     def write(self, draft: Draft, text: str) -> None:
         draft.pieces.append(text)
         draft.length += len(text)
-        self._tell_text(draft.id, draft.index, 0, text)
+        self._emit_text(draft.id, draft.index, 0, text)
 
-    def give_up_draft(self) -> None:
-        """End the draft, if there is one, as what it is: a piece of a message that never came."""
+    def abandon_draft(self) -> None:
+        """End the draft, if there is one, as incomplete: its message never came."""
         if self.draft:
-            part = shapes.output_text("".join(self.draft.pieces))
+            part = objects.output_text("".join(self.draft.pieces))
             self.close_draft(part, "incomplete")
 
     def close_draft(self, part: Json, status: ItemStatus, phase: str | None = None) -> None:
         if draft := self.draft:
             self.draft = None
-            self._tell_part_done(draft.id, draft.index, 0, part)
-            self.done(draft.index, shapes.message(draft.id, status, [part], phase))
+            self._emit_part_done(draft.id, draft.index, 0, part)
+            self.done(draft.index, objects.message(draft.id, status, [part], phase))
 
-    def whole_message(self, item: Json) -> None:
-        """Tell a message that was never shown in pieces."""
+    def add_message(self, item: Json) -> None:
+        """Add a message that was not streamed."""
         id: str = item["id"]
-        index = self.begin(shapes.message(id, "in_progress", []))
+        index = self.begin(objects.message(id, "in_progress", []))
         for at, part in enumerate(item["content"]):
             empty = part | ({"text": ""} if part["type"] == "output_text" else {"refusal": ""})
-            self._tell_part("response.content_part.added", id, index, at, empty)
-            self._tell_whole_part(id, index, at, part)
+            self._emit_part("response.content_part.added", id, index, at, empty)
+            self._emit_whole_part(id, index, at, part)
         self.done(index, item)
 
-    def _tell_whole_part(self, id: str, index: int, at: int, part: Json) -> None:
+    def _emit_whole_part(self, id: str, index: int, at: int, part: Json) -> None:
         if part["type"] == "output_text" and part["text"]:
-            self._tell_text(id, index, at, part["text"])
+            self._emit_text(id, index, at, part["text"])
         elif part["type"] == "refusal":
             fields = {"item_id": id, "output_index": index, "content_index": at}
-            self.tell("response.refusal.delta", **fields, delta=part["refusal"])
-        self._tell_part_done(id, index, at, part)
+            self.emit("response.refusal.delta", **fields, delta=part["refusal"])
+        self._emit_part_done(id, index, at, part)
 
-    def _tell_text(self, id: str, index: int, at: int, text: str) -> None:
-        self.tell(
-            "response.output_text.delta",
-            item_id=id,
-            output_index=index,
-            content_index=at,
-            delta=text,
-            logprobs=[],
-        )
+    def _emit_text(self, id: str, index: int, at: int, text: str) -> None:
+        fields = {"item_id": id, "output_index": index, "content_index": at}
+        self.emit("response.output_text.delta", **fields, delta=text, logprobs=[])
 
-    def _tell_part(self, type: str, id: str, index: int, at: int, part: Json) -> None:
-        self.tell(type, item_id=id, output_index=index, content_index=at, part=part)
+    def _emit_part(self, type: str, id: str, index: int, at: int, part: Json) -> None:
+        self.emit(type, item_id=id, output_index=index, content_index=at, part=part)
 
-    def _tell_part_done(self, id: str, index: int, at: int, part: Json) -> None:
+    def _emit_part_done(self, id: str, index: int, at: int, part: Json) -> None:
         fields = {"item_id": id, "output_index": index, "content_index": at}
         if part["type"] == "refusal":
-            self.tell("response.refusal.done", **fields, refusal=part["refusal"])
+            self.emit("response.refusal.done", **fields, refusal=part["refusal"])
         else:
-            self.tell("response.output_text.done", **fields, text=part["text"], logprobs=[])
-        self._tell_part("response.content_part.done", id, index, at, part)
+            self.emit("response.output_text.done", **fields, text=part["text"], logprobs=[])
+        self._emit_part("response.content_part.done", id, index, at, part)
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call without a result; `index` is that of its item in the output, once there is one."""
+
+    id: CallId
+    tool: str
+    arguments: str
+    wire_id: str
+    approved: bool = False
+    index: int | None = None
+
+
+class CallProjection:
+    """The calls that have no result yet. Adds no item while `is_shown` is False."""
+
+    def __init__(self, thread: ThreadId, view: objects.View, output: Output) -> None:
+        self.is_shown = False
+        self._thread = thread
+        self._view = view
+        self._output = output
+        self._client_tools = client_names(view.started.options)
+        self._open: dict[CallId, _Call] = {}
+        self._next: _Call | None = None
+
+    def apply(self, position: int, event: Event) -> None:
+        """Add the run's next event, and show what it makes certain."""
+        if not isinstance(event, ApprovalAsked):
+            self.begin_next()
+        match event:
+            case ModelReplied():
+                self._add(position, event)
+            case ApprovalAsked(call=id):
+                self._request_approval(id)
+            case ApprovalAnswered(call=id):
+                if event.options is not None:
+                    self._client_tools |= client_names(event.options)
+                if event.approved:
+                    self._continue(id, approved=True)
+            case OutcomeSettled(call=id, settled="retry"):
+                self._continue(id)
+            case ToolSucceeded() | ToolFailed() | OutcomeUnknown():
+                self._take_result(event)
+            case _:
+                pass
+
+    def begin_next(self) -> None:
+        """Show the call that is certain to run now, if there is one."""
+        call, self._next = self._next, None
+        if call:
+            self._begin(call)
+
+    def _add(self, position: int, reply: ModelReplied) -> None:
+        self._open.clear()
+        if reply.ended != "completed":
+            # Their arguments may be incomplete: none of them runs.
+            return
+        items = [item for item in reply.items if item.get("type") == "function_call"]
+        for index, item in enumerate(items):
+            id, name = call_id(position, index), str(item.get("name", ""))
+            wire_id = str(item.get("call_id", ""))
+            self._open[id] = _Call(id, name, str(item.get("arguments", "")), wire_id)
+        own = (call for call in self._open.values() if call.tool not in self._client_tools)
+        self._next = next(own, None)
+
+    def _request_approval(self, id: CallId) -> None:
+        self._next = None
+        call = self._open.get(id)
+        if call and self.is_shown:
+            request = ids.approval_id(self._thread, id)
+            label = self._view.label
+            self._output.add(objects.approval_request(request, label, call.tool, call.arguments))
+
+    def _continue(self, id: CallId, *, approved: bool = False) -> None:
+        if call := self._open.get(id):
+            call.approved = call.approved or approved
+            self._next = call
+
+    def _take_result(self, event: ToolSucceeded | ToolFailed | OutcomeUnknown) -> None:
+        call = self._open.get(event.call)
+        if call is None:
+            return
+        if isinstance(event, OutcomeUnknown):
+            # An operator's answer may still follow.
+            self._end(call, "failed", NOT_KNOWN)
+            return
+        del self._open[event.call]
+        if isinstance(event, ToolSucceeded):
+            self._end(call, "completed", event.result)
+        elif event.failure != "denied":
+            # A denied call never began.
+            self._end(call, "failed", event.message)
+
+    def close(self, *, completed: bool) -> None:
+        """End all calls; those that a completed run leaves are for the client."""
+        for call in self._open.values():
+            if call.index is not None:
+                self._end(call, "incomplete")
+        if completed and self.is_shown:
+            self._add_client_calls()
+
+    def _add_client_calls(self) -> None:
+        known: set[str] = set()
+        for call in self._open.values():
+            # Clients tell calls apart by the model's own id, so a second one with it is left out.
+            if call.tool in self._client_tools and call.wire_id not in known:
+                known.add(call.wire_id)
+                self._add_function_call(call, call.wire_id)
+
+    def _begin(self, call: _Call) -> None:
+        if not self.is_shown or call.index is not None:
+            return
+        match self._view.tool_items:
+            case "mcp_call":
+                self._begin_mcp_call(call)
+            case "function":
+                call.index = self._add_function_call(call, ids.own_call_id(self._thread, call.id))
+            case "hidden":
+                pass
+
+    def _begin_mcp_call(self, call: _Call) -> None:
+        id = ids.tool_call_id(self._thread, call.id)
+        approval = ids.approval_id(self._thread, call.id) if call.approved else None
+        label = self._view.label
+        begun = objects.mcp_call(id, label, call.tool, "", approval=approval)
+        call.index = index = self._output.begin(begun)
+        place = {"item_id": id, "output_index": index}
+        self._output.emit("response.mcp_call.in_progress", **place)
+        if call.arguments:
+            self._output.emit("response.mcp_call_arguments.delta", **place, delta=call.arguments)
+        self._output.emit("response.mcp_call_arguments.done", **place, arguments=call.arguments)
+        self._output.update(index, begun | {"arguments": call.arguments})
+
+    def _add_function_call(self, call: _Call, as_call_id: str) -> int:
+        id = ids.function_call_id(self._thread, call.id)
+        name, arguments = call.tool, call.arguments
+        begun = objects.function_call(id, as_call_id, name, "", "in_progress")
+        index = self._output.begin(begun)
+        place = {"item_id": id, "output_index": index}
+        kind = "response.function_call_arguments"
+        if arguments:
+            self._output.emit(f"{kind}.delta", **place, delta=arguments)
+        self._output.emit(f"{kind}.done", **place, name=name, arguments=arguments)
+        self._output.done(index, objects.function_call(id, as_call_id, name, arguments))
+        return index
+
+    def _end(self, call: _Call, status: ItemStatus, text: str = "") -> None:
+        self._begin(call)
+        if not self.is_shown or call.index is None:
+            return
+        result = objects.shorten_result(text, self._view.tool_outputs)
+        if self._view.tool_items == "mcp_call":
+            self._end_mcp_call(call, call.index, status, result)
+        elif status != "incomplete":
+            id = ids.function_output_id(self._thread, call.id)
+            self._output.add(
+                objects.function_output(id, ids.own_call_id(self._thread, call.id), result)
+            )
+        call.index = None
+
+    def _end_mcp_call(self, call: _Call, index: int, status: ItemStatus, result: str) -> None:
+        id = ids.tool_call_id(self._thread, call.id)
+        if status != "incomplete":
+            self._output.emit(f"response.mcp_call.{status}", item_id=id, output_index=index)
+        item = objects.mcp_call(
+            id,
+            self._view.label,
+            call.tool,
+            call.arguments,
+            status=status,
+            output=result if status == "completed" else None,
+            error=result if status == "failed" else None,
+            approval=ids.approval_id(self._thread, call.id) if call.approved else None,
+        )
+        self._output.done(index, item)

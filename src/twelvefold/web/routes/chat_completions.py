@@ -1,6 +1,6 @@
-"""`/v1/chat/completions`: one turn in the words of the older API, and not kept.
+"""`/v1/chat/completions`: one turn in the format of the older API, not stored.
 
-A wrapper around the same runs: the answer is text and calls of the caller's own tools.
+A wrapper around the same runs: the answer is text and calls of the client's own tools.
 """
 
 from collections.abc import AsyncGenerator
@@ -15,13 +15,12 @@ from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
-from twelvefold.web.runs.create import StartedRun, begin
-from twelvefold.web.runs.foreground import cancelled, leaving, until_over
+from twelvefold.web.runs.create import StartedRun, start_turn
+from twelvefold.web.runs.supervise import EventStream, supervised_events, wait_for_end
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.http_request import json_body
 from twelvefold.web.state import Web, client_watch, web_of
-from twelvefold.web.streaming.reader import ResponseReader
-from twelvefold.web.streaming.sse import DONE, EventStream, data
+from twelvefold.web.streaming.sse import DONE, encode_data
 
 
 async def create(request: Request) -> Response:
@@ -29,61 +28,56 @@ async def create(request: Request) -> Response:
     web, principal = web_of(request), principal_of(request)
     body, workflows = await json_body(request), web.services.workflows
     chat = parse_chat(body, request.headers, workflows, images=web.takes_images)
-    asked = chat.turn
+    turn = chat.turn
     client = client_watch(request)
-    begun = await begin(web, principal, asked, client)
+    started = await start_turn(web, principal, turn, client)
     release_soon(request)
-    leave = leaving(web, begun, asked)
-    if asked.stream:
-        return EventStream(_told(web, begun, chat), client, leave, last_words=_refused)
-    await until_over(web, begun, client, leave)
-    response = begun.reading.projection.response()
+    if turn.stream:
+        # A text that ends without an error seems complete.
+        return EventStream(web, started, _chunks(web, started, chat), client, with_error=True)
+    await wait_for_end(web, started, client)
+    response = started.reader.projection.response()
     error = error_of(response)
-    if error and begun.reading.over:
+    if error and started.reader.over:
         raise ApiError(500, error, code="server_error", repeat=False)
     if error:
-        # Under its key the same turn goes on elsewhere; without one it would be another.
-        raise ApiError(503, error, code="server_error", repeat=asked.key is not None)
-    await _end_waiting(web, begun.reading)
-    return json_response(completion(response, asked.options.stop))
+        # A request with the same key continues the turn; without a key it would start another one.
+        raise ApiError(503, error, code="server_error", repeat=turn.key is not None)
+    await _cancel_waiting(web, started)
+    return json_response(completion(response, turn.options.stop))
 
 
-async def _end_waiting(web: Web, reading: ResponseReader) -> None:
-    """Cancel a run that waits for approval: nobody could ever give it."""
-    if tool_to_approve(reading.projection.response()):
-        await cancelled(web, reading.id.run)
+async def _cancel_waiting(web: Web, started: StartedRun) -> None:
+    """Cancel a run that waits for approval, which no client could give."""
+    if tool_to_approve(started.reader.projection.response()):
+        await web.cancel(started.run)
 
 
-def _refused(error: ApiError) -> bytes:
-    """The end of a stream whose key was revoked: a text that just ends looks whole."""
-    return data(error.body)
-
-
-async def _told(web: Web, begun: StartedRun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
-    """The turn as chunks. What was said of a reply that was then given up cannot be taken back."""
-    reading, asked = begun.reading, chat.turn
-    opening, stop = reading.projection.response(), asked.options.stop
+async def _chunks(web: Web, started: StartedRun, chat: ChatRequest) -> AsyncGenerator[bytes, None]:
+    """Yield the turn as chunks. Text of an abandoned draft cannot be taken back."""
+    reader, turn = started.reader, chat.turn
+    opening, stop = reader.projection.response(), turn.options.stop
     chunks = Chunks(opening, stop, with_usage=chat.with_usage)
-    yield data(chunks.of({"role": "assistant", "content": "", "refusal": None}))
-    async with aclosing(reading.events(begun.ensure_progress)) as batches:
+    yield encode_data(chunks.chunk({"role": "assistant", "content": "", "refusal": None}))
+    async with aclosing(supervised_events(web, started)) as batches:
         async for batch in batches:
             for event in batch:
                 for delta in chunks.deltas(event):
-                    yield data(chunks.of(delta))
-    response = reading.projection.response()
-    if not reading.over:
-        # A text that just ends looks whole. Who has no key cannot come back for the rest.
-        if asked.key is None:
+                    yield encode_data(chunks.chunk(delta))
+    if not reader.over:
+        # A text that ends without an error seems complete. Without a key the run cannot be read.
+        if turn.key is None:
             with suppress(ServiceFault):
-                await cancelled(web, reading.id.run)
+                await web.cancel(started.run)
         message = "this server cannot follow the turn to its end; ask again"
-        message += " with the same Idempotency-Key" if asked.key else ""
+        message += " with the same Idempotency-Key" if turn.key else ""
         fault = ApiError(503, message, code="service_unavailable")
-        yield data(fault.body)
+        yield encode_data(fault.body)
         return
-    await _end_waiting(web, reading)
+    response = reader.projection.response()
+    await _cancel_waiting(web, started)
     for chunk in chunks.last(response):
-        yield data(chunk)
+        yield encode_data(chunk)
     yield DONE
 
 

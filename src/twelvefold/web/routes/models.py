@@ -1,4 +1,4 @@
-"""`/v1/models`: a workflow is a model to whoever asks for one."""
+"""`/v1/models`: each workflow as a model."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +25,7 @@ async def get_model(request: Request) -> Response:
 
 
 def _model(name: str) -> Json:
-    # Nobody knows when a workflow was written, and clients want a number.
+    # Clients require a number; a workflow has no date.
     return {"id": name, "object": "model", "created": 0, "owned_by": "twelvefold"}
 
 

@@ -1,7 +1,7 @@
-"""A call that waits for a person, answered by an item in a request's input.
+"""A call that waits for approval, answered by an item in a request's input.
 
-The run then goes on where it stood; what follows is its next response. Whoever answers twice has
-answered once: the second finds nothing that waits.
+The run continues where it stopped; what follows is its next response. An answer counts once: a
+second one finds no waiting call.
 """
 
 import asyncio
@@ -23,35 +23,41 @@ from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal, Segment
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer, take
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
-from twelvefold.web.projection.response import makes_wait, parts
-from twelvefold.web.runs.create import StartedRun, deleted_before, found, run_before
-from twelvefold.web.runs.target import conversation_of
+from twelvefold.web.projection.response import makes_wait, split_parts
+from twelvefold.web.runs.create import (
+    StartedRun,
+    enqueuing,
+    find_repeated_run,
+    open_repeated,
+    response_deleted,
+)
+from twelvefold.web.runs.polling import poll_until
+from twelvefold.web.runs.target import load_conversation
 from twelvefold.web.schemas.answer_options import merge_options
 from twelvefold.web.schemas.items import ANSWER
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import opened, own_entries, run_of
-from twelvefold.web.turn_memory import TurnMemory, turn_memory
+from twelvefold.web.state import TurnMemory, Web, turn_memory
+from twelvefold.web.streaming.reader import entries_of_run, load_run, open_response
 
 log = get_logger(__name__)
-NOT_PENDING = "approval_not_pending"
-TAKE_S = 1.0
 Result = TypeVar("Result")
+NOT_PENDING = "approval_not_pending"
 POLL_INTERVAL_S = 0.02
+"""How often to try again while another process holds the run: it does for a moment only."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A call of the principal's that waits for approval. `next` is the response that follows.
+class _WaitingCall:
+    """A call of the principal that waits for approval. `next` is the response that follows.
 
-    `options` are those of its run. `head` is where its thread was then.
+    `options` are those of its run. `head` is the last position of its thread.
     """
 
     call: CallId
@@ -61,45 +67,44 @@ class _Waiting:
     options: RequestOptions
 
 
-def answers(request: Request) -> bool:
-    """Whether a request answers a call that waits, or means to."""
-    return any(item["type"] == ANSWER for item in request.items)
-
-
-async def go_on(web: Web, principal: Principal, request: Request) -> StartedRun:
-    """Give the answer, and go on with the run here. Raises ApiError if nothing waits for it."""
-    if before := await _given_before(web, principal, request):
-        return before
+async def answer_approval(web: Web, principal: Principal, request: Request) -> StartedRun:
+    """Write the answer and continue the run here. Raises ApiError if no call waits for it."""
+    if repeated := await _find_repeated(web, principal, request):
+        return repeated
     try:
         with turn_memory(web.executor.memory, principal, 0) as memory:
-            return await _given(web, principal, request, memory)
+            return await _continue(web, principal, request, memory)
     except ApiError as error:
-        # The same request may have been made at the same moment.
-        if error.code == NOT_PENDING and (before := await _given_before(web, principal, request)):
-            return before
+        # The same request may have been made at the same time.
+        if error.code == NOT_PENDING and (
+            repeated := await _find_repeated(web, principal, request)
+        ):
+            return repeated
         raise
 
 
-async def _given_before(web: Web, principal: Principal, request: Request) -> StartedRun | None:
-    """What came of this very request, where it was made before under its key."""
-    run = await run_before(web, principal, request.key)
+async def _find_repeated(web: Web, principal: Principal, request: Request) -> StartedRun | None:
+    """Return the response of this request if it was made before with its idempotency key."""
+    run = await find_repeated_run(web, principal, request.key)
     if run is None:
         return None
-    given = {item["approval_request_id"] for item in request.items if item["type"] == ANSWER}
+    requests = {item["approval_request_id"] for item in request.items if item["type"] == ANSWER}
     try:
-        part = await _answered_part(web, principal, run, given)
+        part = await _find_answered_part(web, principal, run, requests)
     except NotFound as error:
-        raise deleted_before() from error
-    return await found(web, principal, ResponseId(run, part))
+        raise response_deleted() from error
+    return await open_repeated(web, principal, ResponseId(run, part))
 
 
-async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[str]) -> int:
-    """The number of the response that one of these answers began, read window by window.
+async def _find_answered_part(
+    web: Web, principal: Principal, run: RunId, requests: set[str]
+) -> int:
+    """Return which response of the run an answer to one of these requests has started.
 
-    Raises NotFound.
+    Reads the journal window by window. Raises NotFound.
     """
     store = web.services.store
-    record = await run_of(store, principal, run)
+    record = await load_run(store, principal, run)
     head = await retry_unavailable(lambda: store.thread(run.thread))
     own = (Segment(head.id, head.forked_at, head.head),)
     reader = ThreadReader(store, head, own, frozenset())
@@ -110,7 +115,8 @@ async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[
             continue
         if before is None or makes_wait(before):
             part += 1
-            if isinstance(event, ApprovalAnswered) and approval_id(run.thread, event.call) in given:
+            call = event.call if isinstance(event, ApprovalAnswered) else None
+            if call is not None and approval_id(run.thread, call) in requests:
                 answered = part
         before = event
     if answered < 0:
@@ -118,41 +124,52 @@ async def _answered_part(web: Web, principal: Principal, run: RunId, given: set[
     return answered
 
 
-async def _given(
+async def _continue(
     web: Web, principal: Principal, request: Request, memory: TurnMemory
 ) -> StartedRun:
-    index, waiting = await _waiting(web, principal, request.items, memory)
+    index, waiting = await _find_waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
         raise_invalid(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
-    _refuse_news(request, index)
-    await _check_place(web, principal, request, waiting)
+    _check_no_message(request, index)
+    await _check_target(web, principal, request, waiting)
     if request.background:
-        async with web.queue.place(principal):
-            await _answer(web, principal, request, waiting, index)
-        web.wake()
-        return await _begun(web, principal, waiting.next)
+        async with enqueuing(web, principal):
+            await _write_answer(web, principal, request, waiting, index)
+        return await _open_next(web, principal, request, waiting, is_here=False)
     with web.executor.slot(principal):
-        await _answer(web, principal, request, waiting, index)
-        if driven := await _taken(web, waiting.next.run):
-            web.drive(driven, memory.reservation)
-    # Behind the slot, which would count as a second one while the response is read.
-    return await _begun(web, principal, waiting.next, here=driven is not None)
+        await _write_answer(web, principal, request, waiting, index)
+        if held := await _take(web, waiting.next.run):
+            web.drive(held, memory.reservation)
+    # After the slot: with it the run would count twice while its response is read.
+    return await _open_next(web, principal, request, waiting, is_here=held is not None)
 
 
-async def _waiting(
+async def _open_next(
+    web: Web, principal: Principal, request: Request, waiting: _WaitingCall, *, is_here: bool
+) -> StartedRun:
+    reader, _ = await open_response(web, principal, waiting.next, only_stored=False)
+    is_private = request.key is None and not reader.view.started.options.store
+    return StartedRun(reader, ends_with_client=is_here and is_private)
+
+
+# --- the waiting call ---------------------------------------------------------------------------
+
+
+async def _find_waiting(
     web: Web, principal: Principal, items: Sequence[Item], memory: TurnMemory
-) -> tuple[int, _Waiting]:
-    """The first answer that something waits for; others were given before and are only told."""
-    given = [index for index, item in enumerate(items) if item["type"] == ANSWER]
-    for index in given:
-        if waiting := await _found(web, principal, items[index]["approval_request_id"], memory):
+) -> tuple[int, _WaitingCall]:
+    """Return the first answer that a call waits for; the others repeat earlier ones."""
+    answers = [index for index, item in enumerate(items) if item["type"] == ANSWER]
+    for index in answers:
+        id = items[index]["approval_request_id"]
+        if waiting := await _load_waiting(web, principal, id, memory):
             return index, waiting
-    raise _not_pending(items[given[0]], given[0])
+    raise _not_pending(items[answers[0]], answers[0])
 
 
-async def _found(
+async def _load_waiting(
     web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
-) -> _Waiting | None:
+) -> _WaitingCall | None:
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)
@@ -164,22 +181,21 @@ async def _found(
         record = await retry_unavailable(lambda: store.load(thread))
     except NotFound:
         return None
-    told = fold(record.entries)
-    waits = any(one.id == call and one.state == "asked" for one in told.pending)
-    run = RunId(thread, told.run)
-    own: list[Entry] = own_entries(record.entries, run, behind=record.forked_at)
-    # On a fork of the thread it is asked no more.
+    folded = fold(record.entries)
+    waits = any(one.id == call and one.state == "asked" for one in folded.pending)
+    run = RunId(thread, folded.run)
+    own: list[Entry] = entries_of_run(record.entries, run, after=record.forked_at)
+    # A fork of the thread does not wait for the answer.
     if not waits or not own:
         return None
-    return _Waiting(
-        call, record.head, ResponseId(run, len(parts(own))), record.workflow, told.options
-    )
+    next = ResponseId(run, len(split_parts(own)))
+    return _WaitingCall(call, record.head, next, record.workflow, folded.options)
 
 
-def _refuse_news(request: Request, index: int) -> None:
-    """Refuse what cannot be said to a run that stands in the middle of a call.
+def _check_no_message(request: Request, index: int) -> None:
+    """Raise ApiError for a new message: the run stands in the middle of a call.
 
-    Who sends no id sends the whole story again, with the answer behind it.
+    A request without an id repeats the whole conversation, with the answer at its end.
     """
     start = 0 if request.previous or request.conversation else index + 1
     for at, item in enumerate(request.items[start:], start):
@@ -189,8 +205,10 @@ def _refuse_news(request: Request, index: int) -> None:
             )
 
 
-async def _check_place(web: Web, principal: Principal, request: Request, waiting: _Waiting) -> None:
-    """Refuse an answer that is said to belong elsewhere."""
+async def _check_target(
+    web: Web, principal: Principal, request: Request, waiting: _WaitingCall
+) -> None:
+    """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
     before = str(ResponseId(id.run, id.part - 1))
     if request.previous not in ("", before):
@@ -198,7 +216,7 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
             f"the call is one of {before}, so this must go on from there", "previous_response_id"
         )
     if request.conversation:
-        head = await conversation_of(web.services, principal, request.conversation)
+        head = await load_conversation(web.services, principal, request.conversation)
         if head.id != id.run.thread:
             raise_invalid("the call is one of another conversation", "conversation")
     if waiting.options.store and not request.options.store:
@@ -209,84 +227,82 @@ async def _check_place(web: Web, principal: Principal, request: Request, waiting
         )
 
 
-async def _answer(
-    web: Web, principal: Principal, request: Request, waiting: _Waiting, index: int
-) -> None:
-    """Write the answer to the journal, with the options that hold from there on.
+# --- the answer ---------------------------------------------------------------------------------
 
-    Raises ApiError if somebody else has just answered, or it was cancelled, and Conflict if the
-    run is held for long.
+
+async def _write_answer(
+    web: Web, principal: Principal, request: Request, waiting: _WaitingCall, index: int
+) -> None:
+    """Append the answer, with the options that are valid from there on.
+
+    Raises ApiError if the call was answered meanwhile or its run cancelled, and Conflict if the run
+    is held for longer than `Waits.take_s`.
     """
-    said = request.items[index]
-    id = said["approval_request_id"]
+    item = request.items[index]
+    id = item["approval_request_id"]
     write = partial(
         answer,
         web.services,
         waiting.next.run,
-        approved=said["approve"],
+        approved=item["approve"],
         by=principal.id,
-        reason=said.get("reason", ""),
+        reason=item.get("reason", ""),
         call=waiting.call,
         options=merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
     )
 
-    async def once() -> None:
+    async def attempt() -> None:
         try:
             await write()
         except Conflict as error:
-            # Who has answered goes on with the run, and has it for as long as that takes.
+            # The process that has written another answer now drives the run and holds it.
             if await _is_answered(web, principal, id, waiting):
                 raise TooLate(str(error)) from error
             raise
 
     try:
-        await _once_free(once)
+        await _retry_while_held(web, attempt)
     except TooLate as error:
-        raise _not_pending(said, index) from error
+        raise _not_pending(item, index) from error
 
 
-async def _is_answered(web: Web, principal: Principal, id: str, waiting: _Waiting) -> bool:
-    """Whether the call does not wait any more. A thread that is where it was is not loaded."""
+async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
+    """Return whether the call waits no longer. Loads the thread only if it has new entries."""
     store, thread = web.services.store, waiting.next.run.thread
     with suppress(NotFound):
         if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
             return False
-    return await _found(web, principal, id) is None
+    return await _load_waiting(web, principal, id) is None
 
 
-def _not_pending(said: Item, index: int) -> ApiError:
-    message = f"no call waits for the answer to {abbreviate(said['approval_request_id'])}"
+def _not_pending(item: Item, index: int) -> ApiError:
+    message = f"no call waits for the answer to {abbreviate(item['approval_request_id'])}"
     param = f"input[{index}].approval_request_id"
     return ApiError(400, message, code=NOT_PENDING, param=param)
 
 
-async def _taken(web: Web, run: RunId) -> HeldRun | None:
-    """The run, to be driven here; None if a worker was quicker, or will have to do it."""
+async def _take(web: Web, run: RunId) -> HeldRun | None:
+    """Claim the run; None if a worker was quicker, or will continue it."""
     try:
-        return await _once_free(partial(take, web.services, run))
+        return await _retry_while_held(web, partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:
         log.info("run_not_taken", run=str(run), error=error)
         return None
 
 
-async def _once_free(do: Callable[[], Awaitable[Result]]) -> Result:
-    """Try for a moment: who answers at the same time, and maybe in vain, holds the run so long."""
-    end = asyncio.get_running_loop().time() + TAKE_S
+async def _retry_while_held(web: Web, attempt: Callable[[], Awaitable[Result]]) -> Result:
+    """Do something with a run, again for `Waits.take_s` while another request holds it.
+
+    Raises Conflict.
+    """
+    end = asyncio.get_running_loop().time() + web.waits.take_s
     while True:
         try:
-            return await do()
+            return await attempt()
         except TooLate:
             raise
         except Conflict:
-            if asyncio.get_running_loop().time() >= end:
+            if not await poll_until(end, POLL_INTERVAL_S):
                 raise
-            await asyncio.sleep(POLL_INTERVAL_S)
-
-
-async def _begun(
-    web: Web, principal: Principal, id: ResponseId, *, here: bool = False
-) -> StartedRun:
-    reading, _ = await opened(web, principal, id, stored=False)
-    return StartedRun(web, reading, here=here)

@@ -1,12 +1,13 @@
-"""From a request to a run under way: once a key, one turn at a time a conversation, never half.
+"""From a request to a run: once per idempotency key, one turn of a conversation at a time.
 
-Everything that can be refused is refused before the run is written; from then on the run's journal
-is the answer.
+Every error that the request can cause is raised before the run is written. After that the run's
+journal has the answer.
 """
 
 import asyncio
-import random
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import msgspec
@@ -16,84 +17,66 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import OVER, IdempotentRequest, JournalDelta, Principal
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import enqueue_run, start_run
-from twelvefold.engine.commit import HeldRun
-from twelvefold.engine.memory_budget import Reservation
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id
-from twelvefold.web.runs.supervise import Supervisor
-from twelvefold.web.runs.target import ThreadTarget, no_previous, resolve_target, resolved
+from twelvefold.web.runs.polling import poll_until
+from twelvefold.web.runs.target import (
+    ThreadTarget,
+    previous_not_found,
+    resolve_references,
+    resolve_target,
+)
 from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import ResponseReader, opened, view_of
-from twelvefold.web.turn_memory import TurnMemory, turn_memory
+from twelvefold.web.state import TurnMemory, Web, turn_memory
+from twelvefold.web.streaming.reader import ResponseReader, build_view, open_response
 
-LOCK_S = 5.0
-"""How long a turn waits for the one before it in its conversation."""
-POLL_INTERVAL_S = 0.1
+POLL_INTERVAL_S = 0.2
+"""How often a turn checks whether the one before it is over."""
 
 
+@dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run under way; `here`: this process has begun to drive it for whoever waits for it."""
+    """A run that was created or found for a request, with the reader of the request's response.
 
-    def __init__(self, web: Web, reading: ResponseReader, *, here: bool = False) -> None:
-        self.reading = reading
-        self.run = reading.id.run
-        self.here = here
-        self.ensure_progress = Supervisor(web, reading).ensure_progress
+    `ends_with_client`: only the client that waits here can ever read the response, so the run does
+    not continue without it.
+    """
+
+    reader: ResponseReader
+    ends_with_client: bool = False
 
     @property
-    def unseen_elsewhere(self) -> bool:
-        """Whether whoever waits for the run here is the only one who could ever see it."""
-        return self.here and not self.reading.view.started.options.store
+    def run(self) -> RunId:
+        return self.reader.id.run
 
 
-async def begin(
+async def start_turn(
     web: Web, principal: Principal, request: Request, client: ClientWatch
 ) -> StartedRun:
-    """Start what is asked for, or find what came of it when it was asked for before.
+    """Create the run of a request, or find the run that the same request has created before.
 
     Raises ApiError, and ClientDisconnect if the client leaves while the turn waits for another.
     """
     input_bytes = len(msgspec.json.encode(request.items))
     with turn_memory(web.executor.memory, principal, input_bytes) as memory:
         await memory.hold()
-        try:
-            return await _begun_once(web, principal, request, memory, client)
-        except ConversationTooLarge as error:
-            raise _too_large(error, request) from error
-
-
-async def _begun_once(
-    web: Web, principal: Principal, request: Request, memory: TurnMemory, client: ClientWatch
-) -> StartedRun:
-    end = asyncio.get_running_loop().time() + LOCK_S
-    place: ThreadTarget | None = None
-    while True:
-        if before := await _made_before(web, principal, request):
-            return before
-        if place is None:
-            request, place = await _placed(web, principal, request, memory)
-        try:
-            return await _begun(web, principal, request, place, memory)
-        except Repeated:
-            continue
-        except NotFound as error:
-            if request.previous:  # its conversation was deleted
-                raise no_previous(request.previous) from error
-            raise
-        except Conflict:
-            if request.previous:
-                # Somebody else was quicker to go on from there, so this one goes on beside it.
-                place = place.as_fork()
-            elif place.thread:
-                await _wait(web, place.thread, end, client)
-                place = None  # the turn before may have had the results that this one brings
-            else:
-                raise
+        turn = _Turn(web, principal, request, memory, client)
+        end = asyncio.get_running_loop().time() + web.waits.thread_s
+        while True:
+            try:
+                return await turn.start()
+            except ConversationTooLarge as error:
+                raise _too_large(error, request) from error
+            except Conflict as error:
+                if not request.conversation:
+                    raise
+                if not await poll_until(end, POLL_INTERVAL_S, turn.is_conversation_free):
+                    message = "the turn before is not over; try again in a moment"
+                    raise _conversation_locked(message, repeat=True) from error
 
 
 def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
@@ -103,146 +86,141 @@ def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
     return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
 
 
-async def _made_before(web: Web, principal: Principal, request: Request) -> StartedRun | None:
-    run = await run_before(web, principal, request.key)
-    if run is None:
-        return None
-    return await found(web, principal, ResponseId(run))
+class _Turn:
+    """A turn that is about to start; `client` waits for it."""
+
+    def __init__(
+        self,
+        web: Web,
+        principal: Principal,
+        request: Request,
+        memory: TurnMemory,
+        client: ClientWatch,
+    ) -> None:
+        self._web = web
+        self._principal = principal
+        self._request = request
+        self._memory = memory
+        self._client = client
+        self._thread: ThreadId | None = None
+
+    async def start(self) -> StartedRun:
+        """Start the turn. Raises Conflict while the conversation's previous turn is not over."""
+        target: ThreadTarget | None = None
+        while True:
+            if repeated := await self._find_repeated():
+                return repeated
+            if target is None:
+                # Again after each wait: the turn before may have had the same results of calls.
+                request, target = await self._resolve()
+            try:
+                return await self._write(request, target)
+            except Repeated:
+                continue
+            except NotFound as error:
+                if request.previous:  # its conversation was deleted
+                    raise previous_not_found(request.previous) from error
+                raise
+            except Conflict:
+                if not request.previous:
+                    self._thread = target.thread
+                    raise
+                # Another turn has continued the conversation from there, so this one forks it.
+                target = target.as_fork()
+
+    async def is_conversation_free(self) -> bool:
+        """Return whether the conversation's last run is over; its journal is not loaded for that.
+
+        Raises ApiError if the run waits for a person, and ClientDisconnect if the client left.
+        """
+        await self._client.check()
+        if self._thread is None:
+            return True
+        store, thread = self._web.services.store, self._thread
+        try:
+            latest = (await retry_unavailable(lambda: store.listed_thread(thread))).latest
+        except NotFound:
+            return True  # it was deleted; the next try raises the error
+        if latest is None or latest.status in OVER:
+            return True
+        if latest.status == "waiting":
+            await _raise_if_waiting(self._web, thread)
+        return False
+
+    async def _find_repeated(self) -> StartedRun | None:
+        run = await find_repeated_run(self._web, self._principal, self._request.key)
+        if run is None:
+            return None
+        return await open_repeated(self._web, self._principal, ResponseId(run))
+
+    async def _resolve(self) -> tuple[Request, ThreadTarget]:
+        """Return the request with its references replaced, and where it goes. Raises ApiError."""
+        web, principal = self._web, self._principal
+        items = await resolve_references(web, principal, self._request.items)
+        request = replace(self._request, items=items)
+        target = await resolve_target(web.services, principal, request, self._memory)
+        return replace(request, items=without_repeats(request.items, target.calls)), target
+
+    async def _write(self, request: Request, target: ThreadTarget) -> StartedRun:
+        web, run = self._web, _run_fields(self._principal, request, target)
+        if request.background:
+            async with enqueuing(web, self._principal):
+                id, first = await enqueue_run(web.services, **run)
+            # Nothing is read here: once written, the run does not depend on the database's answer.
+            return StartedRun(_build_reader(web, id, first, background=True))
+        with web.executor.slot(self._principal):
+            held = await start_run(web.services, **run)
+            first = next(one for one in held.thread.latest if isinstance(one.event, RunStarted))
+            reader = _build_reader(web, held.run, first, background=False)
+            web.drive(held, self._memory.reservation)
+            is_private = request.key is None and not request.options.store
+            return StartedRun(reader, ends_with_client=is_private)
 
 
-async def run_before(web: Web, principal: Principal, key: IdempotentRequest | None) -> RunId | None:
-    """The run that came of the same request. Raises ApiError if the key was another request's."""
-    if key is None:
-        return None
-    store = web.services.store
-    made = await retry_unavailable(lambda: store.made_before(principal.id, key.key))
-    if made is None:
-        return None
-    run, body_hash = made
-    if body_hash != key.body_hash:
-        message = "this Idempotency-Key was used for another request; use a new one"
-        raise ApiError(422, message, code="idempotency_key_reused", param="Idempotency-Key")
-    return run
-
-
-async def found(web: Web, principal: Principal, id: ResponseId) -> StartedRun:
-    """What came of a request before. Raises ApiError if it was deleted: it is not done again."""
-    try:
-        reading, _ = await opened(web, principal, id, stored=False)
-    except NotFound as error:
-        raise deleted_before() from error
-    return StartedRun(web, reading)
-
-
-def deleted_before() -> ApiError:
-    """What came of the request before was deleted."""
-    message = "the response to this Idempotency-Key was deleted; use a new one"
-    return ApiError(422, message, code="response_deleted", param="Idempotency-Key")
-
-
-async def _placed(
-    web: Web, principal: Principal, request: Request, memory: TurnMemory
-) -> tuple[Request, ThreadTarget]:
-    """Where the turn goes, and all that it says. Raises ApiError for what it cannot refer to."""
-    request = replace(request, items=await resolved(web, principal, request.items))
-    place = await resolve_target(web.services, principal, request, memory)
-    return replace(request, items=without_repeats(request.items, place.calls)), place
-
-
-async def _begun(
-    web: Web, principal: Principal, request: Request, place: ThreadTarget, memory: TurnMemory
-) -> StartedRun:
-    if request.background:
-        return await _enqueued(web, principal, request, place)
-    with web.executor.slot(principal):
-        driven = await start_run(web.services, **_new_run(principal, request, place))
-        return drive_here(web, driven, memory.reservation)
-
-
-async def _enqueued(
-    web: Web, principal: Principal, request: Request, place: ThreadTarget
-) -> StartedRun:
-    async with web.queue.place(principal):
-        run, first = await enqueue_run(web.services, **_new_run(principal, request, place))
+@asynccontextmanager
+async def enqueuing(web: Web, principal: Principal) -> AsyncIterator[None]:
+    """Reserve a slot in the queue for the run that the body queues, then wake the worker."""
+    async with web.queue.slot(principal):
+        yield
     web.wake()
-    # Nothing is read: whatever becomes of the database now, what is written is done.
-    return StartedRun(web, _reading_of(web, run, first, background=True))
 
 
-def _new_run(principal: Principal, request: Request, place: ThreadTarget) -> dict[str, Any]:
-    """What is asked for, as the engine takes it."""
+def _run_fields(principal: Principal, request: Request, target: ThreadTarget) -> dict[str, Any]:
+    """Return a turn as the arguments of the engine's commands."""
     return {
         "workflow": request.workflow.name,
         "principal": principal,
         "items": request.items,
-        "thread": place.thread,
+        "thread": target.thread,
         "options": request.options,
         "request": request.key,
-        "behind": place.end,
-        "fork": place.fork,
+        "behind": target.end,
+        "fork": target.fork,
     }
 
 
-def drive_here(web: Web, driven: HeldRun, reservation: Reservation) -> StartedRun:
-    """Drive a new run in this process, whether or not anybody waits for it; it keeps the bytes."""
-    first = next(one for one in driven.thread.latest if isinstance(one.event, RunStarted))
-    reading = _reading_of(web, driven.run, first, background=False)
-    web.drive(driven, reservation)
-    return StartedRun(web, reading, here=True)
-
-
-def _reading_of(web: Web, run: RunId, first: Entry, *, background: bool) -> ResponseReader:
+def _build_reader(web: Web, run: RunId, first: Entry, *, background: bool) -> ResponseReader:
     started = cast("RunStarted", first.event)
-    view = view_of(web.settings, started, background=background)
-    reading = ResponseReader(web, ResponseId(run), view, first, first.position)
-    reading.apply(JournalDelta((), (first,)))
-    return reading
+    view = build_view(web.settings, started, background=background)
+    reader = ResponseReader(web, ResponseId(run), view, first, first.position)
+    reader.apply(JournalDelta((), (first,)))
+    return reader
 
 
-async def _wait(web: Web, thread: ThreadId, end: float, client: ClientWatch) -> None:
-    """Wait a moment, and then for the turn before; none of it is loaded meanwhile.
-
-    Raises ApiError if it takes too long or waits itself, and ClientDisconnect.
-    """
-    is_under_way = await _is_under_way(web, thread)
-    while True:
-        if asyncio.get_running_loop().time() >= end:
-            raise _locked("the turn before is not over; try again in a moment", repeat=True)
-        await asyncio.sleep(POLL_INTERVAL_S * random.uniform(1, 3))  # noqa: S311 - jitter, no secret
-        await client.check()
-        is_under_way = is_under_way and await _is_under_way(web, thread)
-        if not is_under_way:
-            return
-
-
-async def _is_under_way(web: Web, thread: ThreadId) -> bool:
-    """Whether the thread's last run is not over. Raises ApiError if it waits for a person."""
-    store = web.services.store
-    try:
-        latest = (await retry_unavailable(lambda: store.listed_thread(thread))).latest
-    except NotFound:
-        return False  # it was deleted; the turn is refused when its place is looked up again
-    if latest is None or latest.status in OVER:
-        return False
-    if latest.status == "waiting":
-        await _refuse_waiting(web, thread)
-    return True
-
-
-async def _refuse_waiting(web: Web, thread: ThreadId) -> None:
-    """Raise ApiError with what the thread's run waits for, if it still does."""
+async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
+    """Raise ApiError with what the thread's run waits for, if it still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
-    told = fold(record.entries)
-    if told.status == "active" and told.waits:
-        call = told.pending[0]
+    folded = fold(record.entries)
+    if folded.status == "active" and folded.waits:
+        call = folded.pending[0]
         do = f"answer {approval_id(thread, call.id)}"
         if call.state == "unknown":
             do = "have an operator settle what came of its last call"
         message = f"the turn before waits for a person; {do}, or cancel it with ?force=true"
-        raise _locked(message, repeat=False)
+        raise _conversation_locked(message, repeat=False)
 
 
-def _locked(message: str, *, repeat: bool) -> ApiError:
+def _conversation_locked(message: str, *, repeat: bool) -> ApiError:
     return ApiError(
         409,
         message,
@@ -251,3 +229,41 @@ def _locked(message: str, *, repeat: bool) -> ApiError:
         wait_s=1 if repeat else None,
         repeat=repeat,
     )
+
+
+# --- requests that were made before -------------------------------------------------------------
+
+
+async def find_repeated_run(
+    web: Web, principal: Principal, key: IdempotentRequest | None
+) -> RunId | None:
+    """Return the run that the same request has created before.
+
+    Raises ApiError if the key was used for another request.
+    """
+    if key is None:
+        return None
+    store = web.services.store
+    found = await retry_unavailable(lambda: store.made_before(principal.id, key.key))
+    if found is None:
+        return None
+    run, body_hash = found
+    if body_hash != key.body_hash:
+        message = "this Idempotency-Key was used for another request; use a new one"
+        raise ApiError(422, message, code="idempotency_key_reused", param="Idempotency-Key")
+    return run
+
+
+async def open_repeated(web: Web, principal: Principal, id: ResponseId) -> StartedRun:
+    """Read the response of a repeated request. Raises ApiError if it was deleted."""
+    try:
+        reader, _ = await open_response(web, principal, id, only_stored=False)
+    except NotFound as error:
+        raise response_deleted() from error
+    return StartedRun(reader)
+
+
+def response_deleted() -> ApiError:
+    """Return the error for a repeated request whose response was deleted: it is not done again."""
+    message = "the response to this Idempotency-Key was deleted; use a new one"
+    return ApiError(422, message, code="response_deleted", param="Idempotency-Key")

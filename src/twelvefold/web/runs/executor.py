@@ -1,10 +1,11 @@
-"""The runs that this process's requests have begun: bounded, counted, never loose.
+"""The runs that this process drives for its requests: limited, counted, each in a task of a group.
 
-A run that its process does not finish loses nothing: its lease is given back, and any other
-process goes on with it. A run that a fault of a service stops ends as failed: its caller waits.
+A run that the process does not finish is not lost: its lease is given back, and another process
+continues it. A run that a failing service stops ends as failed, because its client waits for it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +14,9 @@ from typing import Self
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
@@ -23,19 +24,22 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.run_slots import RunSlots
+from twelvefold.web.state import too_many_runs
 
 log = get_logger(__name__)
+Drive = asyncio.Task[Outcome | None]
+"""Drives one run. Never raises; None: the run continues elsewhere, or the drive failed and the log
+has the reason."""
 
 
 class RunExecutor:
-    """Runs in flight, at most `max_runs` at once; open as long as the body runs.
+    """Drives at most `max_runs` runs at once, while its context is open.
 
-    A request takes a slot before it writes a run, so that no run is written that nobody drives:
+    A request takes a slot before it writes a run, so that it writes none that is not driven:
 
-        with drives.slot(principal):
-            driven = await start_run(…)
-            drives.start(driven, listener)
+        with executor.slot(principal):
+            held = await start_run(…)
+            executor.start(held, listener)
 
     `max_per_principal` None: half of `max_runs`. `memory` bounds the bytes of their conversations.
     """
@@ -54,10 +58,10 @@ class RunExecutor:
         self._services = services
         self._slots = RunSlots(max_runs, max_per_principal)
         self._preparation = Preparation(services)
-        self._stopping = False
+        self._draining = False
         self._group = asyncio.TaskGroup()
-        self._hands: dict[RunId, DrainGuard] = {}
-        self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
+        self._guards: dict[RunId, DrainGuard] = {}
+        self._drives: dict[RunId, Drive] = {}
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -72,89 +76,87 @@ class RunExecutor:
         try:
             await self.drain(0)
         finally:
-            # No task of the group fails, so what ended the body goes on as it is, in no group.
+            # No drive raises, so the error of the body is passed on as it is, in no group.
             await self._group.__aexit__(None, None, None)
 
     async def prepare(self) -> None:
-        """Import and build what runs need; those that begin earlier wait for it."""
+        """Import and build what runs need; runs that start earlier wait for it."""
         await self._preparation.ready()
 
     @property
     def in_flight(self) -> int:
-        """How many runs are driven here now."""
-        return len(self._tasks)
+        """How many runs this process drives now."""
+        return len(self._drives)
 
     @contextmanager
     def slot(self, principal: Principal) -> Iterator[None]:
-        """Keep a place for one run of the principal's, until it is started or the body ends.
+        """Reserve a slot for one run of the principal until it is started or the body ends.
 
-        Raises ApiError: 429 if all places are taken, or all that one principal may take, 503 if the
-        process is about to end.
+        Raises ApiError: 429 if all slots are taken, or all that one principal may take; 503 if the
+        process drains.
         """
-        if self._stopping:
+        if self._draining:
             raise ApiError(503, "the server is stopping", code="service_unavailable", wait_s=1)
         with self._slots.slot(principal.id):
             yield
 
     def start(
-        self, driven: HeldRun, listener: Listener, reservation: Reservation | None = None
-    ) -> "asyncio.Task[Outcome | None]":
-        """Drive a run to its rest, whether or not anybody waits for it.
+        self, held: HeldRun, listener: Listener, reservation: Reservation | None = None
+    ) -> Drive:
+        """Drive a run until it is over or waits for a person, also after its client has left.
 
-        It keeps the reservation of its conversation's bytes, and gives it back then.
-
-        The task never raises; None says that the run went on elsewhere, or that the drive failed
-        as the log says. Who waits for it shields it: to cancel it is to give the run back.
+        The reservation of the conversation's bytes is kept until then. Shield the task to wait for
+        it: a cancellation gives the run back.
         """
-        principal = driven.thread.principal
+        principal = held.thread.principal
         reservation = reservation or self.memory.reservation(principal)
         reservation.keep()
-        reservation.grow_to(driven.thread.size)
+        reservation.grow_to(held.thread.size)
         self._slots.take(principal)
-        hand = DrainGuard(GrowingListener(listener, reservation), lambda: self._stopping)
-        drive = self._shares.measured(principal, partial(self._driven, driven, hand))
-        task = self._group.create_task(drive, name=f"drive {driven.run}")
-        self._hands[driven.run], self._tasks[driven.run] = hand, task
-        task.add_done_callback(lambda _: self._over(driven.run, task))
-        task.add_done_callback(lambda _: self._give_back(principal, reservation))
+        guard = DrainGuard(GrowingListener(listener, reservation), lambda: self._draining)
+        work = self._shares.measured(principal, partial(self._drive, held, guard))
+        task = self._group.create_task(work, name=f"drive {held.run}")
+        self._guards[held.run], self._drives[held.run] = guard, task
+        task.add_done_callback(lambda _: self._remove(held.run, task))
+        task.add_done_callback(lambda _: self._release(principal, reservation))
         return task
 
-    def _give_back(self, principal: str, reservation: Reservation) -> None:
+    def _release(self, principal: str, reservation: Reservation) -> None:
         self._slots.release(principal)
         reservation.release()
 
-    def _over(self, run: RunId, task: "asyncio.Task[Outcome | None]") -> None:
-        # A run that was approved at once may be in hand again.
-        if self._tasks[run] is task:
-            del self._hands[run], self._tasks[run]
+    def _remove(self, run: RunId, task: Drive) -> None:
+        # A run that was approved at once may have a new drive already.
+        if self._drives[run] is task:
+            del self._guards[run], self._drives[run]
 
-    def task(self, run: RunId) -> "asyncio.Task[Outcome | None] | None":
-        """The task that drives this run here; None if no task here does."""
-        return self._tasks.get(run)
+    def drive_of(self, run: RunId) -> Drive | None:
+        """Return the task that drives this run here, if there is one."""
+        return self._drives.get(run)
 
     async def drain(self, grace_s: float) -> None:
-        """Let every run finish the step in hand, then give it back.
+        """Let every run finish its current step, then give it back.
 
-        A step that takes longer than `grace_s` is abandoned. Returns when every lease is back.
+        A step that takes longer than `grace_s` is abandoned. Returns once every lease is back.
         """
-        self._stopping = True
+        self._draining = True
         self._services.exit_limit.begin(grace_s)
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
-        while self._tasks and (left_s := end - loop.time()) > 0:
-            await asyncio.wait([*self._tasks.values()], timeout=left_s)
-        while self._tasks:
-            await asyncio.sleep(0)  # until those that have just been started have begun
-            for hand in self._hands.values():
-                hand.leave()
-            await asyncio.wait([*self._tasks.values()])
+        while self._drives and (left_s := end - loop.time()) > 0:
+            await asyncio.wait([*self._drives.values()], timeout=left_s)
+        while self._drives:
+            await asyncio.sleep(0)  # until drives that were just created have started
+            for guard in self._guards.values():
+                guard.release()
+            await asyncio.wait([*self._drives.values()])
 
-    async def _driven(self, driven: HeldRun, hand: DrainGuard) -> Outcome | None:
-        with bind(run=str(driven.run)):
+    async def _drive(self, held: HeldRun, guard: DrainGuard) -> Outcome | None:
+        with bind(run=str(held.run)):
             try:
                 await self._preparation.ready()
-                hand.begin()
-                return await drive(self._services, driven, hand, fail_on_fault=True)
+                guard.attach()
+                return await drive(self._services, held, guard, fail_on_fault=True)
             except StaleRun:
                 return None  # the engine has logged it
             except Exception:
@@ -162,6 +164,47 @@ class RunExecutor:
                 return None
 
     def stop(self, run: RunId) -> None:
-        """End a drive, if there is one here."""
-        if hand := self._hands.get(run):
-            hand.leave()
+        """Stop the drive of a run, if there is one here."""
+        if guard := self._guards.get(run):
+            guard.release()
+
+
+class RunSlots:
+    """Slots for the runs that a process drives: `limit` in all, `limit_per_principal` for each.
+
+    None: half of `limit`. All keys of a principal count together.
+    """
+
+    def __init__(self, limit: int, limit_per_principal: int | None = None) -> None:
+        self._limit = limit
+        self._limit_per_principal = limit_per_principal or max(limit // 2, 1)
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many slots are taken now."""
+        return self._taken.total()
+
+    @contextmanager
+    def slot(self, principal: str) -> Iterator[None]:
+        """Take a slot while the body runs. Raises ApiError with 429 if none is free."""
+        if self.taken >= self._limit:
+            raise too_many_runs(f"all {self._limit} places for runs are taken")
+        if self._taken[principal] >= self._limit_per_principal:
+            message = f"all {self._limit_per_principal} places for runs of one principal are taken"
+            raise too_many_runs(message)
+        self.take(principal)
+        try:
+            yield
+        finally:
+            self.release(principal)
+
+    def take(self, principal: str) -> None:
+        """Count one more run, also above the limits."""
+        self._taken[principal] += 1
+
+    def release(self, principal: str) -> None:
+        """Count one run fewer."""
+        self._taken[principal] -= 1
+        if not self._taken[principal]:
+            del self._taken[principal]

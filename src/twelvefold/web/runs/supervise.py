@@ -1,75 +1,129 @@
-"""Make sure that a run which a client waits for comes to an end, whatever became of its process."""
+"""Waiting for a run on behalf of its client, and making sure meanwhile that the run ends."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from twelvefold.core.ports import OVER, Principal, RunRecord
 from twelvefold.engine.commands import cancel, give_up, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
+from twelvefold.web.http.admission import PLACE
+from twelvefold.web.http.client_watch import ClientWatch, first_done
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.state import Web
-from twelvefold.web.streaming.notifier import POLL_ELSEWHERE_S, POLL_HERE_S
-from twelvefold.web.streaming.reader import ResponseReader
-from twelvefold.web.turn_memory import turn_memory
+from twelvefold.web.runs.create import StartedRun
+from twelvefold.web.schemas.types import Json
+from twelvefold.web.state import Web, turn_memory
+from twelvefold.web.streaming import sse
 
 log = get_logger(__name__)
+CHECK_INTERVAL_S = 5.0
+"""How often to check a run that another process drives or will drive."""
+RETRY_INTERVAL_S = 1.0
+"""How often to check a run that no process drives."""
 
 
 class Supervisor:
-    """Continues or ends the foreground run of one reader when no process drives it any more.
+    """Continues or ends the run that a client waits for when no process drives it any more.
 
-    A run whose process died or stopped is taken up here. One that a failing service has stopped
-    fails: its caller would send the request again, and it would be done twice if it continued
-    elsewhere. `clock` gives monotonic seconds.
+    A run whose process died or stopped is claimed and driven here. A run that a failing service
+    has stopped fails: its client would repeat the request, and it would be done twice if the run
+    continued elsewhere. `clock` gives monotonic seconds.
     """
 
     def __init__(
-        self, web: Web, reading: ResponseReader, *, clock: Callable[[], float] = time.monotonic
+        self, web: Web, started: StartedRun, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._web = web
-        self._reading = reading
-        self._run = reading.id.run
+        self._started = started
+        self._reader = started.reader
+        self._run = started.run
         self._clock = clock
-        self._check_at = clock()
         self._undriven_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def start(self) -> None:
+        """Supervise the run in a task until the context ends; the second call does nothing."""
+        if self._task is None:
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._supervise(), name=f"supervise {self._run}")
+
+    async def _supervise(self) -> None:
+        try:
+            while not await self._is_driven_to_rest():
+                # A check is not interrupted: a run that it has claimed is driven.
+                check = self.ensure_progress()
+                pause_s = await run_uninterrupted(check, self._web.services.exit_limit)
+                await self._pause(pause_s)
+        except Exception:
+            log.exception("supervision_failed", run=str(self._run))
+            self._reader.stop()
+
+    async def _is_driven_to_rest(self) -> bool:
+        """Wait while this process drives the run; return whether it is over or waits then."""
+        outcome = None
+        while task := self._web.executor.drive_of(self._run):
+            await asyncio.wait([task])
+            outcome = None if task.cancelled() else task.result()
+        return outcome is not None and _rests(outcome.status)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, but not beyond the moment at which the process begins to drain."""
+        draining = self._web.draining
+        if draining.is_set():
+            await asyncio.sleep(pause_s)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await draining.wait()
 
     async def ensure_progress(self) -> float:
-        """Check whether a process drives the run, unless that was checked a moment ago.
+        """Continue or end the run if no process drives it; return when to check again, in seconds.
 
-        Returns after how many seconds the next check is due. A check that has begun is not
-        interrupted by a cancellation: a run that is claimed here is driven here.
+        Stops the reader of a run that was deleted, or that could not be driven for
+        `Waits.undriven_s`.
         """
-        if self._web.executor.task(self._run):
-            return POLL_HERE_S
-        if self._web.draining.is_set():
-            work = self._end_unseen()
-        elif (due_in_s := self._check_at - self._clock()) > 0:
-            return due_in_s
-        else:
-            work = self._check()
-        pause_s = await run_uninterrupted(work, self._web.services.exit_limit)
-        self._check_at = self._clock() + pause_s
-        return pause_s
-
-    async def _check(self) -> float:
         try:
+            if self._web.draining.is_set():
+                if self._started.ends_with_client:
+                    await self._end_for_drain()
+                return RETRY_INTERVAL_S
             record = await self._web.services.store.run(self._run)
             if self._is_taken_care_of(record):
                 self._undriven_since = None
-                return POLL_ELSEWHERE_S
+                return CHECK_INTERVAL_S
             await self._continue(record)
         except NotFound:
-            self._reading.stopped = True  # it was deleted: there is nothing more to read
+            self._reader.stop()
         except ServiceFault as error:
             log.warning("run_not_checked", run=str(self._run), error=error)
-        return POLL_HERE_S
+        return RETRY_INTERVAL_S
 
     def _is_taken_care_of(self, record: RunRecord) -> bool:
-        """Whether a process drives the run, or a worker will, or it rests."""
-        rests = record.status in OVER or record.status == "waiting"
-        return rests or record.leased or self._reading.projection.background
+        """Return whether the run rests, a process drives it, or a worker will."""
+        return _rests(record.status) or record.leased or self._reader.projection.background
 
     async def _continue(self, record: RunRecord) -> None:
         try:
@@ -78,14 +132,14 @@ class Supervisor:
             elif record.error:
                 await give_up(self._web.services, self._run, f"{record.error}; try again later")
             else:
-                await self._take_up(record)
+                await self._take_over(record)
         except (Conflict, StaleRun):
             pass  # another process was quicker
         except CancelAsked:
             await cancel(self._web.services, self._run)
-        self._web.news.notify(self._run)
+        self._web.notifier.notify(self._run)
 
-    async def _take_up(self, record: RunRecord) -> None:
+    async def _take_over(self, record: RunRecord) -> None:
         if record.workflow in self._web.services.workflows:
             try:
                 await self._drive_here(Principal(record.principal))
@@ -97,35 +151,149 @@ class Supervisor:
         self._note_undriven()
 
     async def _drive_here(self, principal: Principal) -> None:
-        """Claim the run and drive it. Raises ApiError where there is no place for it."""
+        """Claim the run and drive it. Raises ApiError if there is no slot or no memory for it."""
         web = self._web
         with web.executor.slot(principal), turn_memory(web.executor.memory, principal, 0) as memory:
             await memory.hold((await web.services.store.thread(self._run.thread)).size)
             web.drive(await take(web.services, self._run), memory.reservation)
 
     def _note_undriven(self) -> None:
-        """Stop the reader once the run has not been driven for long."""
+        """Stop the reader of a run that was not driven for `Waits.undriven_s`."""
         if self._undriven_since is None:
             self._undriven_since = self._clock()
         waited_s = self._clock() - self._undriven_since
         if waited_s >= self._web.waits.undriven_s:
             log.warning("run_not_driven", run=str(self._run), waited_s=round(waited_s))
-            self._reading.stopped = True
+            self._reader.stop()
 
-    async def _end_unseen(self) -> float:
-        """End a run in a process that stops, if its caller could never read the rest."""
-        services, reading = self._web.services, self._reading
-        if not reading.to_the_end:
-            return POLL_HERE_S
+    async def _end_for_drain(self) -> None:
+        """End a run whose client cannot read the rest in another process."""
+        services = self._web.services
+        record = await services.store.run(self._run)
+        if _rests(record.status):
+            return
         try:
-            await reading.look()
-            if not reading.over:
-                # Why it was given back; empty where this process was told to stop.
-                error = (await services.store.run(self._run)).error
-                await give_up(services, self._run, error and f"{error}; try again later")
+            # The reason why it was given back; empty where only this process stops.
+            error = record.error and f"{record.error}; try again later"
+            await give_up(services, self._run, error)
         except (Conflict, StaleRun, CancelAsked):
             await cancel(services, self._run)
-        except ServiceFault as error:
-            log.warning("run_not_ended", run=str(self._run), error=error)
-        self._web.news.notify(self._run)
-        return POLL_HERE_S
+        self._web.notifier.notify(self._run)
+
+
+def _rests(status: str) -> bool:
+    return status in OVER or status == "waiting"
+
+
+async def supervised_events(web: Web, started: StartedRun) -> AsyncGenerator[list[Json], None]:
+    """Yield the events of a response as its reader does, while its run is supervised."""
+    reader = started.reader
+    events = reader.events(while_draining=started.ends_with_client)
+    async with aclosing(events) as batches, Supervisor(web, started) as supervisor:
+        async for batch in batches:
+            if not reader.over:
+                supervisor.start()
+            yield batch
+
+
+async def wait_for_end(web: Web, started: StartedRun, client: ClientWatch) -> None:
+    """Wait for the end of the response, or of the process, as long as the client does.
+
+    Raises ClientDisconnect if the client leaves, ApiError if its key is revoked.
+    """
+    try:
+        await client.wait_for(_read_to_end(web, started))
+    except (ClientDisconnect, ApiError):
+        await on_disconnect(web, started)
+        raise
+
+
+async def _read_to_end(web: Web, started: StartedRun) -> None:
+    # The events of a run that is driven here are not needed before its end.
+    while task := web.executor.drive_of(started.run):
+        await asyncio.wait([task])
+    async with aclosing(supervised_events(web, started)) as batches:
+        async for _ in batches:
+            pass
+
+
+async def on_disconnect(web: Web, started: StartedRun) -> None:
+    """Cancel a run whose client has left, if only that client could read its response."""
+    if not started.ends_with_client:
+        return
+    log.info("client_gone", response=str(started.reader.id), kept=False)
+    try:
+        await web.cancel(started.run)
+    except ServiceFault as error:
+        log.warning("run_not_cancelled", run=str(started.run), error=error)
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+async def encoded_events(
+    web: Web, started: StartedRun, *, after: int = -1
+) -> AsyncGenerator[bytes, None]:
+    """Yield a response's events with a greater number than `after`, encoded, and the end mark."""
+    async with aclosing(supervised_events(web, started)) as batches:
+        async for batch in batches:
+            for event in batch:
+                if event["sequence_number"] > after:
+                    yield sse.encode_event(event)
+    yield sse.DONE if started.reader.over else sse.LEAVING
+
+
+class EventStream(Response):
+    """Sends the pieces of a stream of server-sent events to the client that waits for a run.
+
+    A stream whose key is revoked ends with a comment, or, `with_error`, with an error object.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        web: Web,
+        started: StartedRun,
+        pieces: AsyncGenerator[bytes, None],
+        client: ClientWatch,
+        *,
+        with_error: bool = False,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers(sse.HEADERS)
+        self._web = web
+        self._started = started
+        self._pieces = pieces
+        self._client = client
+        self._with_error = with_error
+        self._is_complete = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = sse.SSEWriter(send, self._web.waits.heartbeat_s)
+        await writer.start(self.raw_headers)
+        place, write = scope.get("state", {}).get(PLACE), partial(self._write, writer)
+        writing, _, ended = await first_done(
+            place.measured(write) if place else write(),
+            writer.write_heartbeats(),
+            self._client.ended(),
+        )
+        if not writing.cancelled():
+            writing.result()
+        if self._is_complete:
+            return
+        await on_disconnect(self._web, self._started)
+        if not ended.cancelled() and (refusal := ended.result()):
+            log.info("stream_ended_by_key", status=refusal.status)
+            last = sse.encode_data(refusal.body) if self._with_error else sse.REVOKED
+            with suppress(OSError):
+                await writer.write(last, more=False)
+
+    async def _write(self, writer: sse.SSEWriter) -> None:
+        with suppress(OSError):
+            async with aclosing(self._pieces) as pieces:
+                async for piece in pieces:
+                    await writer.write(piece)
+            self._is_complete = True
+            await writer.write(b"", more=False)

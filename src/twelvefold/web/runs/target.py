@@ -1,7 +1,7 @@
-"""Where a turn goes: on a new thread, behind the last run of one, or on a fork of it.
+"""Where a turn goes: to a new thread, to the end of one, or to a fork of it.
 
-A response is a point in a conversation, and one may go on from any of them: behind the last one the
-thread grows, from any other a fork does. A conversation has one end, so its turns come one by one.
+A turn may continue from any response of a thread. From the last one the thread grows, from an
+earlier one a fork of it does. A turn of a conversation always goes to the end of its thread.
 """
 
 from collections.abc import Sequence
@@ -27,26 +27,29 @@ from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
-from twelvefold.web.history.call_history import history_of
-from twelvefold.web.history.item_pages import ItemPages, ItemView, items_of
-from twelvefold.web.history.thread_reader import ThreadReader, reader_of
+from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pages
+from twelvefold.web.history.thread_reader import (
+    ThreadReader,
+    load_call_history,
+    open_thread_reader,
+)
 from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.runs.visibility import visible_head
+from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.schemas.call_results import NO_CALLS, CallHistory, brings_calls
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
 from twelvefold.web.schemas.responses import Request
-from twelvefold.web.state import Web
-from twelvefold.web.streaming.reader import run_of
-from twelvefold.web.turn_memory import TurnMemory
+from twelvefold.web.state import TurnMemory, Web
+from twelvefold.web.streaming.reader import load_run
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadTarget:
-    """Where a turn goes. `end` is the position that it goes on from, if it matters.
+    """Where a turn goes; None: to a new thread. `end`: the position that it continues from.
 
-    `fork`: on a thread of its own from there, not behind the end of that one.
+    `fork`: to a fork of the thread at `end`, else to the thread itself. `calls`: the earlier calls,
+    for a turn that brings results of calls.
     """
 
     thread: ThreadId | None = None
@@ -55,73 +58,70 @@ class ThreadTarget:
     calls: CallHistory = NO_CALLS
 
     def as_fork(self) -> "ThreadTarget":
-        """The same point of the conversation, but on a thread of its own."""
+        """Return the same position, but on a fork of the thread."""
         return replace(self, fork=True)
 
 
-NEW = ThreadTarget()
+NEW_THREAD = ThreadTarget()
 
 
 async def resolve_target(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
 ) -> ThreadTarget:
-    """Where the turn that is asked for goes; `memory` holds what is loaded of it then.
-
-    Raises ApiError.
-    """
+    """Return where a turn goes; `memory` holds the bytes of the thread. Raises ApiError."""
     if request.previous:
-        return await _behind_response(services, principal, request, memory)
+        return await _resolve_response(services, principal, request, memory)
     if request.conversation:
-        return await _in_conversation(services, principal, request, memory)
-    return NEW
+        return await _resolve_conversation(services, principal, request, memory)
+    return NEW_THREAD
 
 
 # --- in a conversation ------------------------------------------------------------------------
 
 
-async def _in_conversation(
+async def _resolve_conversation(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
 ) -> ThreadTarget:
-    head = await conversation_of(services, principal, request.conversation)
-    # A journal only grows, so what is full by what its row says need not be loaded.
+    head = await load_conversation(services, principal, request.conversation)
+    # A journal only grows, so a thread that is full according to its row need not be loaded.
     check_room(head.head, head.size or 0, 0, services.limits, entries=RUN_ENTRIES)
     await memory.hold(head.size)
     if not brings_calls(request.items):
         return ThreadTarget(head.id)
-    calls = await _calls_before(services, head, head.head)
+    calls = await _load_calls(services, head, head.head)
     return ThreadTarget(head.id, end=head.head, calls=calls)
 
 
-async def _calls_before(services: Services, head: ThreadHead, end: int) -> CallHistory:
-    """The calls of a conversation up to a position, those of deleted responses included."""
-    reader = await reader_of(services.store, head)
-    return await history_of(reader, to=end, with_deleted=True)
+async def _load_calls(services: Services, head: ThreadHead, end: int) -> CallHistory:
+    """Return the calls of a conversation up to a position, also those of deleted responses."""
+    reader = await open_thread_reader(services.store, head)
+    return await load_call_history(reader, to=end, with_deleted=True)
 
 
-async def conversation_of(services: Services, principal: Principal, id: str) -> ThreadHead:
-    """A conversation of the principal's. Raises ApiError with 404."""
+async def load_conversation(services: Services, principal: Principal, id: str) -> ThreadHead:
+    """Return a conversation of the principal. Raises ApiError with 404."""
     try:
-        return await visible_head(services.store, principal, parse_conversation_id(id))
+        return await load_visible_head(services.store, principal, parse_conversation_id(id))
     except NotFound:
         message = f"there is no conversation {abbreviate(id)}"
         raise ApiError(404, message, code="conversation_not_found", param="conversation") from None
 
 
-# --- behind a response ------------------------------------------------------------------------
+# --- after a response -------------------------------------------------------------------------
 
 
-async def _behind_response(
+async def _resolve_response(
     services: Services, principal: Principal, request: Request, memory: TurnMemory
 ) -> ThreadTarget:
     store = services.store
     try:
         id = ResponseId.parse(request.previous)
-        run = await run_of(store, principal, id.run)
+        run = await load_run(store, principal, id.run)
         await memory.hold(run.thread_size)
         head = await retry_unavailable(lambda: store.thread(id.run.thread))
-        started, last = await _part(store, head, run, id)
+        started, last = await _load_part(store, head, run, id)
     except NotFound:
-        raise no_previous(request.previous) from None
+        raise previous_not_found(request.previous) from None
     if run.workflow != request.workflow.name:
         raise_invalid(
             f"the previous response is of {run.workflow!r}, and so must be this one", "model"
@@ -129,25 +129,25 @@ async def _behind_response(
     _check_ended(last.event)
     end, calls = last.position, NO_CALLS
     if brings_calls(request.items):
-        calls = await _calls_before(services, head, end)
-    # A conversation grows only where it is named; a turn that is not to be kept leaves no trace.
-    grows = isinstance(last.event, RunFinished) and not started.options.conversation
-    grows = grows and end == head.head and request.options.store
+        calls = await _load_calls(services, head, end)
+    # A conversation grows only by turns that name it, a thread only by turns that are stored.
+    is_end = isinstance(last.event, RunFinished) and end == head.head
+    grows = is_end and not started.options.conversation and request.options.store
     return ThreadTarget(head.id, not grows, end, calls)
 
 
-def no_previous(id: str) -> ApiError:
-    """There is nothing to go on from."""
+def previous_not_found(id: str) -> ApiError:
+    """Return the error for a previous response that does not exist."""
     message = f"there is no response {abbreviate(id)}"
     return ApiError(400, message, code="previous_response_not_found", param="previous_response_id")
 
 
-async def _part(
+async def _load_part(
     store: Store, head: ThreadHead, run: RunRecord, id: ResponseId
 ) -> tuple[RunStarted, Entry]:
-    """How a response's run started, and the response's last entry.
+    """Return how a response's run started, and the response's last entry.
 
-    Raises NotFound, also if it was not to be kept.
+    Raises NotFound, also for a response with `store` false.
     """
     own = (Segment(head.id, head.forked_at, head.head),)
     reader = ThreadReader(store, head, own, frozenset())
@@ -180,17 +180,17 @@ def _check_ended(last: Event) -> None:
 # --- references -------------------------------------------------------------------------------
 
 
-async def resolved(
+async def resolve_references(
     web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
 ) -> tuple[Item, ...]:
-    """The items, each reference replaced by what its reader may see of it. Raises ApiError."""
-    known: dict[ThreadId, ItemPages] = {}
+    """Return the items with each reference replaced by the item that it names. Raises ApiError."""
+    pages: dict[ThreadId, ItemPages] = {}
     found: list[Item] = []
     size = 0
     for index, item in enumerate(items):
         if item["type"] == REFERENCE:
-            item = await _referred(web, principal, item["id"], f"{at}[{index}].id", known)
-            # A reference is short, and what it stands for may be long: many of them are very long.
+            item = await _load_item(web, principal, item["id"], f"{at}[{index}].id", pages)
+            # A reference is short and its item may be long, so the sum is checked too.
             size += len(msgspec.json.encode(item))
             if size > INPUT_BYTES:
                 message = f"what is referred to is longer than {INPUT_BYTES} bytes"
@@ -201,26 +201,26 @@ async def resolved(
     return tuple(found)
 
 
-async def _referred(
+async def _load_item(
     web: Web,
     principal: Principal,
     id: str,
     at: str,
-    known: dict[ThreadId, ItemPages],
+    pages: dict[ThreadId, ItemPages],
 ) -> Item:
     try:
         thread = parse_item_id(id).thread
-        if thread not in known:
-            known[thread] = await _items(web, principal, thread)
-        found = await known[thread].item(id)
+        if thread not in pages:
+            pages[thread] = await _open_pages(web, principal, thread)
+        found = await pages[thread].item(id)
     except NotFound:
         raise_invalid(f"there is no item {abbreviate(id)}", at, "item_not_found")
     return {key: value for key, value in found.items() if value is not None}
 
 
-async def _items(web: Web, principal: Principal, thread: ThreadId) -> ItemPages:
-    """The items of a thread that were to be kept. Raises NotFound."""
-    store, how = web.services.store, web.settings
-    head = await visible_head(store, principal, thread)
-    view = ItemView(how.tool_items, how.tool_outputs, kept_only=True)
-    return await items_of(store, head, view)
+async def _open_pages(web: Web, principal: Principal, thread: ThreadId) -> ItemPages:
+    """Return the stored items of a thread. Raises NotFound."""
+    store, settings = web.services.store, web.settings
+    head = await load_visible_head(store, principal, thread)
+    view = ItemView(settings.tool_items, settings.tool_outputs, only_stored=True)
+    return await open_item_pages(store, head, view)

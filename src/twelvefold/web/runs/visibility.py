@@ -1,4 +1,4 @@
-"""Which conversations a principal may open: not deleted ones, nor what was not to be kept."""
+"""Which conversations a principal may open: its own, if they are stored and not deleted."""
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, Store, ThreadHead
@@ -7,16 +7,21 @@ from twelvefold.errors import NotFound
 from twelvefold.web.ids import conversation_id
 
 
-async def visible_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:
-    """A conversation of the principal's. Raises NotFound, also for what was not to be kept."""
-    nothing = NotFound(f"no conversation {conversation_id(thread)!r}")
+async def load_visible_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:
+    """Return a conversation that the principal may open. Raises NotFound."""
+    not_found = NotFound(f"no conversation {conversation_id(thread)!r}")
     try:
         head = await retry_unavailable(lambda: store.thread(thread))
         if head.principal == principal.id and head.listed is None:
-            # An older release wrote it.
+            # A release without the column has written it.
             head = (await retry_unavailable(lambda: store.listed_thread(thread))).head
     except NotFound:
-        raise nothing from None
-    if head.principal != principal.id or not head.listed:
-        raise nothing
+        raise not_found from None
+    if not is_visible(head, principal):
+        raise not_found
     return head
+
+
+def is_visible(head: ThreadHead, principal: Principal) -> bool:
+    """Return whether the principal may open the conversation."""
+    return head.principal == principal.id and bool(head.listed)

@@ -1,113 +1,164 @@
-"""Who reads along is told at once when there is something new, if this process is where it happens.
+"""Notifies the readers in this process when a run appends to the journal.
 
-What happens in other processes somebody has to look for: `watch` does, for all. The journal is all
-that is ever read: what is rung here says that there is something, not what.
+A notification says that there is something new, not what: readers read the journal. For what other
+processes write, one task polls the journal on behalf of all readers here; a poll by each reader
+would multiply the load on the database by the number of readers.
 """
 
 import asyncio
-from collections.abc import Container, Iterator
-from contextlib import contextmanager, suppress
+import math
+from collections.abc import AsyncIterator, Collection, Container, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from weakref import WeakValueDictionary
 
 from twelvefold.core.events import Entry
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Listener
+from twelvefold.core.ports import Listener, Store
+from twelvefold.errors import ServiceFault
+from twelvefold.observe.log import get_logger
+from twelvefold.web.state import WAITS, Waits
 
-POLL_HERE_S = 1.0
-"""How often to look where the bell rings: for what somebody else wrote about the run."""
-POLL_ELSEWHERE_S = 5.0
-"""How often to look where the watch rings: for when the database keeps it from it."""
+log = get_logger(__name__)
 
 
 class RunNotifier:
-    """One process's bells, by run."""
+    """The subscriptions of one process, by run, and the runs that it drives."""
 
-    def __init__(self) -> None:
-        self._ears: dict[RunId, set[Subscription]] = {}
-        # Whoever drives a run holds its bell, so it is here as long as the run is driven here.
-        self._bells: WeakValueDictionary[RunId, _NotifyingListener] = WeakValueDictionary()
-        self._joined = asyncio.Event()
+    def __init__(self, waits: Waits = WAITS) -> None:
+        self.waits = waits
+        self._subscriptions: dict[RunId, set[Subscription]] = {}
+        # Only the drive of a run holds its listener, so an entry lasts as long as the drive.
+        self._listeners: WeakValueDictionary[RunId, _NotifyingListener] = WeakValueDictionary()
+        self._subscribed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many runs have subscriptions."""
+        return len(self._subscriptions)
 
     def listener(self, run: RunId) -> Listener:
-        """What to hand to whoever drives the run."""
+        """Return a listener for the drive of a run, which notifies the run's readers."""
         listener = _NotifyingListener(self, run)
-        self._bells[run] = listener
+        self._listeners[run] = listener
         return listener
 
     def notify(self, run: RunId) -> None:
-        """There is something new about this run."""
-        for subscription in self._ears.get(run, ()):
-            subscription.heard.set()
+        """Notify the readers of a run."""
+        for subscription in self._subscriptions.get(run, ()):
+            subscription.changed.set()
 
     def notify_threads(self, threads: Container[ThreadId]) -> None:
-        """There is something new in these threads."""
-        for run in self._ears:
+        """Notify the readers of all runs of these threads."""
+        for run in self._subscriptions:
             if run.thread in threads:
                 self.notify(run)
 
-    def wake(self) -> None:
-        """Have every reader look up: the process is about to end."""
-        for run in self._ears:
+    def notify_all(self) -> None:
+        """Notify every reader: the process drains."""
+        for run in self._subscriptions:
             self.notify(run)
 
     @contextmanager
     def subscribe(self, run: RunId) -> "Iterator[Subscription]":
-        """Hear the run's bell as long as the body runs."""
+        """Subscribe to a run while the body runs."""
         subscription = Subscription(self, run)
-        self._ears.setdefault(run, set()).add(subscription)
-        self._joined.set()
+        self._subscriptions.setdefault(run, set()).add(subscription)
+        self._subscribed.set()
         try:
             yield subscription
         finally:
-            subscriptions = self._ears[run]
+            subscriptions = self._subscriptions[run]
             subscriptions.discard(subscription)
             if not subscriptions:
-                del self._ears[run]
+                del self._subscriptions[run]
 
     def is_driven_here(self, run: RunId) -> bool:
-        """Whether somebody in this process drives the run now."""
-        return run in self._bells
+        """Return whether a task of this process drives the run."""
+        return run in self._listeners
 
-    async def followed_elsewhere(self) -> set[ThreadId]:
-        """Threads with a reader here and no bell; waits until there is a reader at all."""
-        while not self._ears:
-            self._joined.clear()
-            await self._joined.wait()
-        return {run.thread for run in self._ears if not self.is_driven_here(run)}
+    async def threads_to_poll(self) -> set[ThreadId]:
+        """Return the threads whose runs are read here and driven elsewhere.
+
+        Waits until this process has a reader.
+        """
+        while not self._subscriptions:
+            self._subscribed.clear()
+            await self._subscribed.wait()
+        return {run.thread for run in self._subscriptions if not self.is_driven_here(run)}
 
 
 class Subscription:
-    """One reader's. What was rung since `heard` was cleared is not missed."""
+    """One reader's subscription. A change after `changed` was cleared is not lost."""
 
-    def __init__(self, news: RunNotifier, run: RunId) -> None:
-        self.heard = asyncio.Event()
-        self._news = news
+    def __init__(self, notifier: RunNotifier, run: RunId) -> None:
+        self.changed = asyncio.Event()
+        self._notifier = notifier
         self._run = run
 
-    async def wait(self, at_most_s: float) -> None:
-        """Until it is time to look again."""
-        is_here = self._news.is_driven_here(self._run)
-        poll_s = POLL_HERE_S if is_here else POLL_ELSEWHERE_S
+    async def wait(self, at_most_s: float = math.inf) -> None:
+        """Wait until the run changes or its journal should be read without a notification."""
+        waits = self._notifier.waits
+        is_here = self._notifier.is_driven_here(self._run)
+        poll_s = waits.poll_driven_here_s if is_here else waits.poll_driven_elsewhere_s
         with suppress(TimeoutError):
             async with asyncio.timeout(min(poll_s, at_most_s)):
-                await self.heard.wait()
+                await self.changed.wait()
 
 
 class _NotifyingListener:
-    """A listener that rings when there is something to read."""
+    """Notifies the readers of a run when its drive has written something that they can read."""
 
-    def __init__(self, news: RunNotifier, run: RunId) -> None:
-        self._news = news
+    def __init__(self, notifier: RunNotifier, run: RunId) -> None:
+        self._notifier = notifier
         self._run = run
 
     def text(self, delta: str) -> None:
-        """Not in the journal yet."""
+        """Do nothing: the delta is not in the journal yet."""
 
     def restarted(self, why: str) -> None:
-        """Not in the journal yet."""
+        """Do nothing: the restart is not in the journal yet."""
 
     def recorded(self, entry: Entry) -> None:
-        self._news.notify(self._run)
+        self._notifier.notify(self._run)
 
     def shown(self) -> None:
-        self._news.notify(self._run)
+        self._notifier.notify(self._run)
+
+
+# --- what other processes write -----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def polling_journal(store: Store, notifier: RunNotifier) -> AsyncIterator[None]:
+    """Notify readers of what other processes write while the body runs."""
+    task = asyncio.get_running_loop().create_task(_poll(store, notifier), name="poll journal")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _poll(store: Store, notifier: RunNotifier) -> None:
+    known: dict[ThreadId, tuple[int, int]] = {}
+    while True:
+        threads = await notifier.threads_to_poll()
+        found = await _load_marks(store, threads)
+        # Readers of a new thread, and all readers after a fault, may be behind: notify them too.
+        changed = {thread for thread in threads if found.get(thread) != known.get(thread)}
+        notifier.notify_threads(changed)
+        known = found
+        await asyncio.sleep(notifier.waits.poll_journal_s)
+
+
+async def _load_marks(
+    store: Store, threads: Collection[ThreadId]
+) -> dict[ThreadId, tuple[int, int]]:
+    """Return how far each thread is; nothing if the store fails, for how long readers decide."""
+    try:
+        return await store.marks(threads)
+    except ServiceFault as error:
+        log.warning("journal_not_polled", error=error)
+    except Exception:
+        # No other task would restart the poll.
+        log.exception("journal_poll_failed")
+    return {}

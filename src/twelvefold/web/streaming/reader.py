@@ -1,11 +1,12 @@
-"""One response, read out of its journal as that grows.
+"""One response, read from its journal while that grows.
 
-Whoever reads is not whoever drives: live or later, here or in another process, it is the same.
+A reader does not depend on the drive of the run: it works the same way live or later, in the
+process that drives the run or in another one.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -17,33 +18,20 @@ from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import ResponseProjection, parts, without_input
-from twelvefold.web.projection.view import View
+from twelvefold.web.projection.objects import View
+from twelvefold.web.projection.response import ResponseProjection, split_parts, without_input
 from twelvefold.web.schemas.types import Json, ToolItems
-from twelvefold.web.state import Web
-from twelvefold.web.turn_memory import TurnMemory
+from twelvefold.web.state import TurnMemory, Web
 
 log = get_logger(__name__)
-READ_TIMEOUT_S = 30.0
-"""How long a reader stays whose journal cannot be read here: longer than a database takes to start
-anew, and then its client does better to read it elsewhere."""
-Aside = Callable[[], Awaitable[float]]
-"""What to do between two looks; it returns after how many seconds it is to be done again."""
-
-
-async def nothing() -> float:
-    """What there is to do between two looks, where there is nothing."""
-    return math.inf
+RETRY_INTERVAL_S = 1.0
+"""When to read a journal again that could not be read."""
 
 
 class ResponseReader:
     """A response as far as it was read; `opening` is its first entry.
 
-    Whoever follows the response keeps nothing of its input, which may be long: `events` drops it.
-
-    `unsent` are the events that nobody has taken yet. `to_the_end`: whoever reads cannot come back
-    for the rest, so a process that is about to end does not stop reading before the response does.
-    `stopped`: the reader ends before the response, which nothing more can be read of here.
+    `events` drops the input, which may be long. `unsent` are the events that were not taken yet.
     """
 
     def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
@@ -51,163 +39,163 @@ class ResponseReader:
         self.view = replace(view, started=without_input(view.started))
         self.opening = opening
         self.projection = ResponseProjection(id, self.view)
-        # What the thread had before the run says nothing about it.
+        # The entries of the thread before the run are not needed.
         self.projection.position = start - 1
         self.unsent: list[Json] = []
-        self.to_the_end = False
-        self.stopped = False
         self._web = web
+        self._is_stopped = False
 
     @property
     def over(self) -> bool:
         return self.projection.over
 
-    async def look(self) -> None:
+    def stop(self) -> None:
+        """End `events` before the response is over: nothing more of it can be read here."""
+        self._is_stopped = True
+        self._web.notifier.notify(self.id.run)
+
+    async def read(self) -> None:
         """Read what is new. Raises StoreUnavailable."""
         store, projection, again = self._web.services.store, self.projection, True
         while again:
-            heard = await store.follow(
+            delta = await store.follow(
                 self.id.run.thread, after=projection.position, deltas_after=projection.deltas_after
             )
-            self.apply(heard)
+            self.apply(delta)
             again = projection.behind
 
-    def apply(self, heard: JournalDelta) -> None:
-        """Take what somebody else has read."""
-        self.unsent += self.projection.apply(heard)
+    def apply(self, delta: JournalDelta) -> None:
+        """Add what a read of the journal has found."""
+        self.unsent += self.projection.apply(delta)
 
-    async def events(self, aside: Aside = nothing) -> AsyncGenerator[list[Json], None]:
-        """The events as they come, until the response is over or the process is to end.
+    async def events(self, *, while_draining: bool = False) -> AsyncGenerator[list[Json], None]:
+        """Yield the events that each read has found, possibly none, until the response is over.
 
-        Between two looks `aside` is done; then there may be an empty list. A database that is
-        away for a while only takes its while; one that stays away is an end, too.
+        Ends before that when the process drains, unless `while_draining`; when the journal could
+        not be read for `Waits.unreadable_s`; and after `stop`.
         """
         now = asyncio.get_running_loop().time
         read_at = now()
         self.opening = replace(self.opening, event=without_input(self.opening.event))
-        with self._web.news.subscribe(self.id.run) as subscription:
-            while True:
-                subscription.heard.clear()
-                if await self._looked():
-                    read_at = now()
+        with self._web.notifier.subscribe(self.id.run) as subscription:
+            while not self._is_stopped:
+                subscription.changed.clear()
+                is_read = await self._try_read()
+                read_at = now() if is_read else read_at
                 events, self.unsent = self.unsent, []
                 yield events
-                leaves = self._web.draining.is_set() and not self.to_the_end
-                if self.over or leaves or now() - read_at >= READ_TIMEOUT_S:
+                drains = self._web.draining.is_set() and not while_draining
+                if self.over or drains or now() - read_at >= self._web.waits.unreadable_s:
                     return
-                again_s = await aside()
-                if self.stopped:
-                    return
-                if not self.unsent:
-                    await subscription.wait(again_s)
+                await subscription.wait(math.inf if is_read else RETRY_INTERVAL_S)
 
-    async def _looked(self) -> bool:
+    async def _try_read(self) -> bool:
         try:
-            await self.look()
+            await self.read()
         except StoreUnavailable as error:
             log.warning("journal_not_read", response=str(self.id), error=error)
             return False
         return True
 
 
-def view_of(
+def build_view(
     settings: Settings,
     started: RunStarted,
     *,
     background: bool,
     tool_items: str = "",
 ) -> View:
-    """How this process shows a run; `tool_items` as the reader wants them, "" as its caller did."""
+    """Return how this process shows a run; `tool_items` "": as the run's own request wants it."""
     label, outputs = started.workflow, settings.tool_outputs
-    shown = tool_items or started.options.tool_items or settings.tool_items
-    return View(label, cast("ToolItems", shown), outputs, background, started)
+    chosen = tool_items or started.options.tool_items or settings.tool_items
+    return View(label, cast("ToolItems", chosen), outputs, background, started)
 
 
-async def opened(
+async def open_response(
     web: Web,
     principal: Principal,
     id: ResponseId,
     *,
-    stored: bool = True,
+    only_stored: bool = True,
     tool_items: str = "",
     memory: TurnMemory | None = None,
 ) -> tuple[ResponseReader, RunRecord]:
-    """A response as it is now. `stored` False: also one that was not to be kept.
+    """Read a response as it is now.
 
-    `tool_items` is how the server's calls are to be shown, "" as the response was asked for.
-    `memory` holds the run's thread, as the most that its entries may be.
+    `only_stored`: not one whose request had `store` false. `tool_items`: how to show the server's
+    calls, "" as the response's own request wants it. `memory` holds the size of the run's thread,
+    an upper bound for its entries.
 
-    Raises NotFound, as for one that is not there, for another's, too; with `memory` also ApiError.
+    Raises NotFound, also for a response of another principal; with `memory` also ApiError.
     """
     store = web.services.store
     try:
-        record = await run_of(store, principal, id.run)
+        record = await load_run(store, principal, id.run)
     except NotFound:
-        raise no_response(id) from None
+        raise _not_found(id) from None
     if memory is not None:
         await memory.hold(record.thread_size)
     thread, began, to = id.run.thread, record.began, record.last_position
-    heard = await retry_unavailable(
+    delta = await retry_unavailable(
         lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to)
     )
-    reading = _reading_of(web, id, record, heard, stored=stored, tool_items=tool_items)
-    if reading.projection.behind:
-        await retry_unavailable(reading.look)
-    return reading, record
+    reader = _build_reader(web, id, record, delta, only_stored=only_stored, tool_items=tool_items)
+    if reader.projection.behind:
+        await retry_unavailable(reader.read)
+    return reader, record
 
 
-def _reading_of(
+def _build_reader(
     web: Web,
     id: ResponseId,
     record: RunRecord,
-    heard: JournalDelta,
+    delta: JournalDelta,
     *,
-    stored: bool,
+    only_stored: bool,
     tool_items: str,
 ) -> ResponseReader:
-    """A response out of all entries of its run. Raises NotFound as `opened` does."""
-    started, first, opening = story_of(heard.entries, id)
-    if stored and not started.options.store:
-        raise no_response(id)
+    """Return the reader of a response from all entries of its run. Raises NotFound."""
+    started, first, opening = _find_response(delta.entries, id)
+    if only_stored and not started.options.store:
+        raise _not_found(id)
     if isinstance(opening.event, ApprovalAnswered) and opening.event.options is not None:
         tool_items = tool_items or opening.event.options.tool_items
-    view = view_of(web.settings, started, background=record.background, tool_items=tool_items)
-    reading = ResponseReader(web, id, view, opening, first.position)
-    since = [entry for entry in heard.entries if entry.position >= first.position]
-    reading.apply(replace(heard, entries=tuple(since)))
-    return reading
+    view = build_view(web.settings, started, background=record.background, tool_items=tool_items)
+    reader = ResponseReader(web, id, view, opening, first.position)
+    own = [entry for entry in delta.entries if entry.position >= first.position]
+    reader.apply(replace(delta, entries=tuple(own)))
+    return reader
 
 
-def no_response(id: ResponseId) -> NotFound:
-    """What is said of a response that is not there, and of another's alike."""
+def _find_response(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entry, Entry]:
+    """Return how the run started, the run's first entry, and the response's first entry.
+
+    Raises NotFound if the entries have no such response.
+    """
+    own = entries_of_run(entries, id.run)
+    parts = split_parts(own)
+    if len(parts) <= id.part or not isinstance(started := own[0].event, RunStarted):
+        raise _not_found(id)
+    return started, own[0], parts[id.part][0]
+
+
+def _not_found(id: ResponseId) -> NotFound:
     return NotFound(f"no response {str(id)!r}")
 
 
-def story_of(entries: Sequence[Entry], id: ResponseId) -> tuple[RunStarted, Entry, Entry]:
-    """How a response's run started, the run's first entry, and the response's own first.
-
-    Raises NotFound if they have no such response.
-    """
-    own = own_entries(entries, id.run)
-    split = parts(own)
-    if len(split) <= id.part or not isinstance(started := own[0].event, RunStarted):
-        raise no_response(id)
-    return started, own[0], split[id.part][0]
-
-
-def own_entries(entries: Sequence[Entry], run: RunId, behind: int = 0) -> list[Entry]:
-    """The entries of one run; those up to `behind` are of the thread it was forked from."""
+def entries_of_run(entries: Sequence[Entry], run: RunId, after: int = 0) -> list[Entry]:
+    """Return the entries of one run; those up to `after` are of the thread it was forked from."""
     return [
         entry
         for entry in entries
         if entry.run == run.ordinal
-        and entry.position > behind
+        and entry.position > after
         and not isinstance(entry.event, ItemsAdded | ItemRemoved)
     ]
 
 
-async def run_of(store: Store, principal: Principal, run: RunId) -> RunRecord:
-    """A run of the principal's. Raises NotFound."""
+async def load_run(store: Store, principal: Principal, run: RunId) -> RunRecord:
+    """Return a run of the principal. Raises NotFound."""
     record = await retry_unavailable(lambda: store.run(run))
     if record.principal != principal.id:
         raise NotFound(f"no response {run}")

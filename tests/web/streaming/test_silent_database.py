@@ -1,0 +1,123 @@
+"""A database that accepts connections and statements, and never answers."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
+from tests.servers import PrivateMariaDB
+from tests.services.store.test_mysql_connection import stop
+from tests.web.serving import Rules, Served, events, served
+from tests.web.stream_clients import reading, types
+from twelvefold.boot import RandomIds
+from twelvefold.core.ports import Store
+from twelvefold.engine.services import Services
+from twelvefold.services.store import open_store
+from twelvefold.services.store.migrate import migrate
+from twelvefold.services.store.mysql import store as mysql
+from twelvefold.web.state import Waits
+from twelvefold.web.streaming.sse import LEAVING
+
+pytestmark = pytest.mark.mysql
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
+    with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
+        asyncio.run(_made(server.url))
+        yield server
+
+
+async def _made(url: str) -> None:
+    await migrate(url)
+    store = await open_store(url)
+    await store.run_script(SCHEMA)
+    await store.close()
+
+
+class GivenStore:
+    """A stage whose processes use a given store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def process(self, *, model: Rules, **_: Any) -> Services:
+        return Services(self._store, model, {SHOP.name: SHOP}, RandomIds(), LIMITS, "1.0")
+
+
+@asynccontextmanager
+async def process(url: str, **how: Any) -> AsyncIterator[Served]:
+    store = await open_store(url)
+    async with served(cast("Stage", GivenStore(store)), **how) as api:
+        yield api
+    await store.close()
+
+
+@asynccontextmanager
+async def silent(server: PrivateMariaDB) -> AsyncIterator[None]:
+    try:
+        await stop(server.pid)
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
+    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "READ_S", 0.5)
+    waits = Waits(heartbeat_s=0.05, unreadable_s=1.0)
+    async with process(server.url, worker=False, waits=waits) as one:
+        async with reading(one, "hi", background=True) as client:
+            first = await client.events(2)
+            async with silent(server):
+                rest = await client.left()
+        async with process(server.url) as two:
+            query = {"stream": "true", "starting_after": first[-1]["sequence_number"]}
+            url = f"/v1/responses/{first[0]['response']['id']}"
+            resumed = await events(two.http, "GET", url, params=query)
+
+    assert types(first) == ["created", "queued"]
+    # Heartbeats are sent during a read, not only between two.
+    assert rest.count(": still here") >= 4
+    assert rest[-1] == LEAVING.decode().strip()
+    assert types(resumed)[-1] == "completed"
+
+
+async def test_requests_get_503_with_a_time_to_retry(
+    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "READ_S", 0.2)
+    async with process(server.url) as api:
+        response = await api.ask("hi")
+        path = f"/responses/{response['id']}"
+        turn = {"model": "shop", "input": "", "previous_response_id": response["id"]}
+        async with silent(server):
+            refused = await asyncio.gather(
+                api.get(path),
+                api.get(path, stream="true"),
+                api.get(f"{path}/input_items"),
+                api.get("/conversations"),
+                api.post("/responses", turn),
+                *(api.get(path) for _ in range(20)),
+            )
+            ready = await api.http.get("/readyz")
+        back = await api.get(path)
+
+    assert [_refusal(one) for one in refused] == [(503, "service_unavailable", "1")] * len(refused)
+    assert (ready.status_code, ready.json()["database"]) == (503, "does not answer")
+    assert back.json() == response
+
+
+def _refusal(answer: httpx2.Response) -> tuple[int, str, str | None]:
+    return (
+        answer.status_code,
+        answer.json()["error"]["code"],
+        answer.headers.get("retry-after"),
+    )
