@@ -74,7 +74,7 @@ async def step(
 
 
 async def _rest(services: Services, held: HeldRun) -> HeldRun:
-    """Release the run, which waits; if it has been asked to cancel, its status is "queued"."""
+    """Release the run, which waits; if a cancel has been requested, its status is "queued"."""
     release = partial(services.store.release, held.lease, status="waiting")
     cancel_asked = await services.retry(
         lambda: run_uninterrupted(release(), services.exit_limit), math.inf
