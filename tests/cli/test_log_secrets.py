@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import empty_database
-from tests.cli.conftest import ModelServer, by_the_rules, child, child_environ
+from tests.cli.conftest import ModelServer, child, child_environ, follow_rules
 from tests.services.model.mock_server import Call, refuses
 from tests.smtp_sink import Sink
 
@@ -180,7 +180,7 @@ class RequestOptions:
         elif "malformed" in last:
             await refuses(400, f"{CANARY} {last}")(call)
         else:
-            await by_the_rules(call)
+            await follow_rules(call)
 
 
 @contextmanager

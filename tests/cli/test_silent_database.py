@@ -19,7 +19,7 @@ from tests.cli.silent_proxy import SilentProxy, silent_proxy
 from tests.engine.stage import ANN, SHOP
 from tests.smtp_sink import Sink
 from twelvefold.boot import RandomIds, migrate_journal
-from twelvefold.cli.run import message
+from twelvefold.cli.run import user_message
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
@@ -77,7 +77,7 @@ def environ(here: Path, model: ModelServer, proxy: SilentProxy) -> dict[str, str
 
 async def enqueue(store: Store, text: str) -> RunId:
     services = Services(store, ScriptedModel(in_turn()), {"shop": SHOP}, RandomIds(), Limits(), "1")
-    items = [message(text)]
+    items = [user_message(text)]
     run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=items)
     return run
 
@@ -169,7 +169,7 @@ async def test_web_ends_in_time(proxy: SilentProxy, environ: dict[str, str], her
     async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=60) as http:
         address = (await logged(web, "web_ready"))["address"]
         proxy.fall_silent_at(*COMMIT_OF_A_STEP)
-        body = {"model": "shop", "input": [message(BUYS_TEA)]}
+        body = {"model": "shop", "input": [user_message(BUYS_TEA)]}
         url = f"{address}/v1/responses"
         asked = asyncio.ensure_future(http.post(url, json=body))
         await silent(proxy)

@@ -6,12 +6,12 @@ import sys
 
 SCRIPT = """
 import gc, resource, sys, threading, warnings
-from twelvefold.cli.command import take_over
+from twelvefold.cli.command import set_up_process
 from twelvefold.observe.log import start_logging
 
 canary = "ann@" + "example.org"
 start_logging(sys.stderr)
-take_over()
+set_up_process()
 
 
 class Odd:
