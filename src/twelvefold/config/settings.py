@@ -27,6 +27,7 @@ from twelvefold.config.variables import (
     MYSQL_NAMES,
     EnvironReader,
     Variable,
+    default_text,
     normalise,
 )
 from twelvefold.errors import SettingsError
@@ -276,16 +277,10 @@ def variables() -> Iterator[Variable]:
     """Return all variables in the order of the table."""
     for field in fields(Settings):
         parse, meaning, *marks = Settings.__annotations__[field.name].__metadata__
-        default = _default_text(field.default)
+        default = default_text(field.default)
         yield Variable(field.name.upper(), parse, meaning, default, SECRET in marks, field.name)
         if field.name == "database_url":
             yield from MYSQL
-
-
-def _default_text(default: object) -> str:
-    if isinstance(default, tuple):
-        return ",".join(default)
-    return f"{default:g}" if isinstance(default, float) else str(default or "")
 
 
 def _mask(value: object) -> str:

@@ -44,6 +44,13 @@ def normalise(environ: Mapping[str, str]) -> dict[str, str]:
     return values | {name.upper(): values[name] for name in LOWER_CASE_NAMES if name in values}
 
 
+def default_text(default: object) -> str:
+    """Return a default as the text of its variable."""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default or "")
+
+
 class EnvironReader:
     """Parses variables and collects every problem instead of raising at the first."""
 

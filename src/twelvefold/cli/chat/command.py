@@ -21,7 +21,6 @@ from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings, masked
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import Principal
-from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
@@ -67,7 +66,7 @@ async def _chat(
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
-        chat = _Chat(services, screen, ChatSession(services, screen, name, principal))
+        chat = _Chat(screen, ChatSession(services, screen, name, principal))
         if screen.interactive:
             screen.write(_welcome(settings, name), "dim")
         try:
@@ -93,8 +92,7 @@ def _welcome(settings: Settings, workflow: str) -> str:
 class _Chat:
     """Handles lines of input: each is a turn of `session` or a command."""
 
-    def __init__(self, services: Services, screen: Screen, session: ChatSession) -> None:
-        self._services = services
+    def __init__(self, screen: Screen, session: ChatSession) -> None:
         self._screen = screen
         self.session = session
         self._status = DONE
