@@ -41,7 +41,7 @@ def post(*names: str) -> None:
 
 def letters() -> list[OutboxMessage]:
     async def work(store: Store) -> list[OutboxMessage]:
-        return await store.letters(limit=100)
+        return await store.messages(limit=100)
 
     found: list[OutboxMessage] = asyncio.run(_with_store(work))
     return found
@@ -51,9 +51,9 @@ def fail(error: str, retry_s: float | None) -> None:
     """The only letter has been tried once."""
 
     async def work(store: Store) -> None:
-        (letter,) = await store.due_letters(1)
-        assert await store.claim_letter(letter, 60)
-        await store.letter_failed(letter, error, retry_s)
+        (letter,) = await store.due_messages(1)
+        assert await store.claim_message(letter, 60)
+        await store.message_failed(letter, error, retry_s)
 
     asyncio.run(_with_store(work))
 
@@ -135,7 +135,7 @@ def test_a_letter_that_is_not_there_is_told(tw: Twelvefold) -> None:
     done = tw("outbox", "retry", "nope")
 
     assert (done.status, done.out) == (2, "")
-    assert "no letter 'nope'" in done.err
+    assert "no message 'nope'" in done.err
 
 
 @contextmanager

@@ -13,7 +13,7 @@ async def list_letters(
     desk: CommandContext, *, state: LetterState | None, limit: int, as_json: bool
 ) -> int:
     """Print the newest letters."""
-    letters = await desk.services.store.letters(limit=limit, state=state)
+    letters = await desk.services.store.messages(limit=limit, state=state)
     if as_json:
         for letter in letters:
             print_json(facts(letter))
@@ -43,7 +43,7 @@ async def retry(desk: CommandContext, *, ids: Sequence[str], dead: bool) -> int:
     if dead:
         print(f"{await desk.services.store.retry_dead()} dead letters are due now")
     for id in ids:
-        await desk.services.store.retry_letter(id)
+        await desk.services.store.retry_message(id)
         print(f"{id} is due now")
     if not desk.settings.smtp_url:
         print("SMTP_URL is not set here; a worker that has it will send what is due")
