@@ -99,7 +99,7 @@ def _of_this_machine() -> dict[str, str]:
         "services/store/mysql/store.py",
         (
             (
-                '        return list(problems(variables, [row["name"] for row in others]))\n',
+                '        return list(find_problems(variables, [row["name"] for row in others]))\n',
                 "        return []\n",
             ),
         ),

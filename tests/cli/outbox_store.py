@@ -29,7 +29,7 @@ def send_mail(*names: str) -> None:
 
 def stored_messages() -> list[OutboxMessage]:
     async def work(store: Store) -> list[OutboxMessage]:
-        return await store.letters(limit=100)
+        return await store.messages(limit=100)
 
     found: list[OutboxMessage] = asyncio.run(with_store(work))
     return found
@@ -39,8 +39,8 @@ def fail_delivery(error: str, retry_s: float | None) -> None:
     """Record a failed delivery of the only message."""
 
     async def work(store: Store) -> None:
-        (message,) = await store.due_letters(1)
-        assert await store.claim_letter(message, 60)
-        await store.letter_failed(message, error, retry_s)
+        (message,) = await store.due_messages(1)
+        assert await store.claim_message(message, 60)
+        await store.message_failed(message, error, retry_s)
 
     asyncio.run(with_store(work))

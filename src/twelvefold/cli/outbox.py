@@ -15,7 +15,7 @@ async def list_messages(
     context: CommandContext, *, state: MessageState | None, limit: int, as_json: bool
 ) -> int:
     """Print the newest messages."""
-    messages = await context.services.store.letters(limit=limit, state=state)
+    messages = await context.services.store.messages(limit=limit, state=state)
     if as_json:
         for message in messages:
             print_json(_message_json(message))
@@ -69,7 +69,7 @@ async def retry(context: CommandContext, *, ids: Sequence[str], dead: bool) -> i
     if dead:
         print(f"{await context.services.store.retry_dead()} dead messages are due now")
     for id in ids:
-        await context.services.store.retry_letter(id)
+        await context.services.store.retry_message(id)
         print(f"{id} is due now")
     if not context.settings.smtp_url:
         print("SMTP_URL is not set here; a worker with SMTP_URL sends messages that are due")

@@ -1,4 +1,4 @@
-"""A bounded number of places, for which owners take turns while all are in use."""
+"""A semaphore whose waiting owners take turns."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,11 +7,11 @@ from types import TracebackType
 from twelvefold.core.owner import OWNER
 
 
-class FairPlaces:
+class FairSemaphore:
     """An async context manager that at most `count` tasks enter at once.
 
-    A place that becomes free goes to the next owner that waits, whose tasks get theirs in order. So
-    an owner with hundreds of waiting tasks delays another's by one place at a time.
+    A free place goes to the next owner that waits, whose tasks enter in order. So an owner with
+    hundreds of waiting tasks delays another owner by one place at a time.
     """
 
     def __init__(self, count: int) -> None:
@@ -28,7 +28,7 @@ class FairPlaces:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self._hand_over()  # it came as this task gave up
+                self._release()  # the place came while this task was cancelled
             raise
 
     async def __aexit__(
@@ -37,14 +37,14 @@ class FairPlaces:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._hand_over()
+        self._release()
 
-    def _hand_over(self) -> None:
-        """Give a place to the owner whose last turn is longest ago, or set it free."""
+    def _release(self) -> None:
+        """Give the place to the owner whose last turn is longest ago, or free it."""
         while self._waiting:
             owner, turns = self._waiting.popitem(last=False)
             while turns and turns[0].done():
-                turns.popleft()  # its task gave up
+                turns.popleft()  # its task was cancelled
             if not turns:
                 continue
             turns.popleft().set_result(None)

@@ -4,13 +4,13 @@ import asyncio
 from contextlib import suppress
 
 from twelvefold.core.owner import OWNER
-from twelvefold.services.store.mysql.fair_places import FairPlaces
+from twelvefold.services.store.mysql.fair_semaphore import FairSemaphore
 
 
 class Crowd:
     """Tasks that want a place; `entered` has the owners in the order in which they got one."""
 
-    def __init__(self, places: FairPlaces) -> None:
+    def __init__(self, places: FairSemaphore) -> None:
         self.entered: list[str] = []
         self.let = asyncio.Event()
         self._places = places
@@ -35,7 +35,7 @@ class Crowd:
 
 
 async def test_there_are_only_so_many() -> None:
-    crowd = Crowd(FairPlaces(2))
+    crowd = Crowd(FairSemaphore(2))
 
     tasks = await crowd.start("ann", "ann", "ann")
 
@@ -45,7 +45,7 @@ async def test_there_are_only_so_many() -> None:
 
 
 async def test_owners_take_turns() -> None:
-    crowd = Crowd(FairPlaces(1))
+    crowd = Crowd(FairSemaphore(1))
 
     tasks = await crowd.start("ann", "ann", "ann", "ann", "bob", "eve", "bob")
     await crowd.end(*tasks)
@@ -54,7 +54,7 @@ async def test_owners_take_turns() -> None:
 
 
 async def test_a_task_that_gives_up_takes_no_turn() -> None:
-    crowd = Crowd(FairPlaces(1))
+    crowd = Crowd(FairSemaphore(1))
     first, second, *others = await crowd.start("ann", "bob", "bob", "ann")
 
     second.cancel()
@@ -64,7 +64,7 @@ async def test_a_task_that_gives_up_takes_no_turn() -> None:
 
 
 async def test_a_task_that_gives_up_as_its_turn_comes_hands_it_on() -> None:
-    places = FairPlaces(1)
+    places = FairSemaphore(1)
     crowd = Crowd(places)
     async with places:
         second, third = await crowd.start("ann", "bob")
