@@ -26,7 +26,12 @@ from twelvefold.web.history.thread_reader import load_call_history, open_thread_
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError, json_response, raise_invalid
-from twelvefold.web.http.pagination import check_oldest_first, integer_of, listed, page_of
+from twelvefold.web.http.pagination import (
+    check_oldest_first,
+    list_object,
+    parse_integer,
+    parse_page,
+)
 from twelvefold.web.ids import ResponseId, conversation_id, parse_conversation_id
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.runs.polling import poll_until
@@ -119,7 +124,7 @@ async def _load_row(web: Web, thread: ThreadId) -> Response:
 
 async def list_items(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items`."""
-    page = page_of(request.query_params)
+    page = parse_page(request.query_params)
     return json_response(await (await _items(request)).page(page))
 
 
@@ -148,7 +153,7 @@ async def create_items(request: Request) -> Response:
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
     entry = await _append_between_runs(web, head, build_event, client_watch(request))
-    return json_response(listed(input_items(head.id, entry), has_more=False))
+    return json_response(list_object(input_items(head.id, entry), has_more=False))
 
 
 async def delete_item(request: Request) -> Response:
@@ -210,13 +215,13 @@ async def _append(
 async def list_all(request: Request) -> Response:
     """`GET /v1/conversations`: each with its title and the status of its last run."""
     web, principal = web_of(request), principal_of(request)
-    page = page_of(request.query_params)
+    page = parse_page(request.query_params)
     after = parse_conversation_id(page.after) if page.after else None
     found = await web.services.store.threads(
         principal.id, limit=page.limit + 1, after=after, newest_first=page.newest_first
     )
     rows = [_row(thread) for thread in found]
-    return json_response(listed(rows[: page.limit], len(rows) > page.limit))
+    return json_response(list_object(rows[: page.limit], len(rows) > page.limit))
 
 
 def _row(thread: ListedThread) -> Json:
@@ -243,7 +248,10 @@ async def journal(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/journal`: the entries after a position."""
     query = request.query_params
     check_oldest_first(query)
-    after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MAX_ENTRIES, 1)
+    after, limit = (
+        parse_integer(query, "after", 0, 0),
+        parse_integer(query, "limit", MAX_ENTRIES, 1),
+    )
     web, head = web_of(request), await _head(request)
     services, outputs = web.services, web.settings.tool_outputs
     reader = await open_thread_reader(services.store, head)
