@@ -16,7 +16,7 @@ from twelvefold.cli.signals import stop_on_signals
 from twelvefold.config import Settings
 from twelvefold.web.http.server.file_limit import raise_file_limit
 from twelvefold.web.process import open_web
-from twelvefold.web.server import bound, serve, tls_of
+from twelvefold.web.server import bind_sockets, load_tls, serve
 from twelvefold.web.state import Web
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def web(environ: Mapping[str, str]) -> int:
 
 async def _serve_until_stopped(settings: Settings) -> int:
     stop = asyncio.Event()
-    tls, sockets = tls_of(settings), bound(settings.host, settings.port)
+    tls, sockets = load_tls(settings), bind_sockets(settings.host, settings.port)
     with stop_on_signals(stop, settings.grace_s) as started:
         async with (
             open_checked_services(settings) as services,

@@ -17,7 +17,7 @@ from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import DuplicateRow
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import json_response, raise_invalid
-from twelvefold.web.http.pagination import listed, page_of
+from twelvefold.web.http.pagination import list_object, parse_page
 from twelvefold.web.ids import conversation_id, parse_conversation_id
 from twelvefold.web.projection.conversations import conversation_object, conversation_row
 from twelvefold.web.runs.append import append_once
@@ -38,13 +38,13 @@ from twelvefold.web.state import Web, web_of
 async def list_all(request: Request) -> Response:
     """`GET /v1/conversations`: each with its title and the status of its last run."""
     web, principal = web_of(request), principal_of(request)
-    page = page_of(request.query_params)
+    page = parse_page(request.query_params)
     after = parse_conversation_id(page.after) if page.after else None
     found = await web.services.store.threads(
         principal.id, limit=page.limit + 1, after=after, newest_first=page.newest_first
     )
     rows = [conversation_row(thread) for thread in found]
-    return json_response(listed(rows[: page.limit], len(rows) > page.limit))
+    return json_response(list_object(rows[: page.limit], len(rows) > page.limit))
 
 
 async def create(request: Request) -> Response:
