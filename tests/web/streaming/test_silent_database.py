@@ -94,6 +94,8 @@ async def test_requests_get_503_with_a_time_to_retry(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "READ_S", 0.2)
+    # A constant of all processes, which no setting changes: with 5 s the requests queue for it.
+    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.1)
     async with process(server.url) as api:
         response = await api.ask("hi")
         path = f"/responses/{response['id']}"
