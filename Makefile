@@ -103,6 +103,7 @@ docs: $(READY) ## build the site into site/, with broken links as errors, and ru
 
 reference: $(READY) ## generate the pages of docs/reference/ that come from the code
 	$(PY) -m tools.reference
+	$(PY) -m tools.openapi.document
 
 check-ci: $(READY) ## lint workflows, compose.yaml, Procfile, systemd units and shell; compare the workflow with .ci/run
 	@tools/check-ci

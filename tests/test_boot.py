@@ -22,8 +22,7 @@ from twelvefold.boot import (
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
-from twelvefold.engine.renewal import LeaseRenewer
-from twelvefold.engine.renewal_thread import RenewalThread
+from twelvefold.engine.lease import LeaseRenewer, RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
 from twelvefold.services.store import open_store
 
@@ -99,7 +98,7 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
     assert problems[8] == (
         "WORKFLOWS: wrong:flow: WorkflowError: tool t: takes none of Transaction, ReadOnly, "
-        'CallKey; say effect="pure" if it changes nothing anywhere, else effect="unsafe" '
+        'CallKey; declare effect="pure" if it changes nothing anywhere, else effect="unsafe" '
         f"({here}/wrong.py, line 2)"
     )
 

@@ -108,7 +108,7 @@ def test_all_bad_variables_are_told_together() -> None:
     assert problems == (
         "OPENAI_API: 'soap': use responses or chat",
         "MAX_STEPS: 'many': use a whole number, 1 to 100000",
-        "PORT: '70000': use a whole number, 1 to 65535",
+        "PORT: '70000': use a whole number, 0 to 65535",
         "TWELVEFOLD_PORT: is not known; PORT is meant?",
     )
 

@@ -31,8 +31,7 @@ from twelvefold.core.ports import (
     Store,
 )
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.renewal import LeaseRenewer
-from twelvefold.engine.renewal_thread import RenewalThread
+from twelvefold.engine.lease import LeaseRenewer, RenewalThread
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     ModelUnavailable,

@@ -34,8 +34,8 @@ from twelvefold.core.ports import (
     Transaction,
 )
 from twelvefold.engine.commands import start_run, take
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StaleRun
 from twelvefold.services.model import open_model

@@ -63,5 +63,8 @@ async def test_a_tenant_is_served_beside_one_that_does_all_of_it(tmp_path: Path)
 
     report = await measure(url, SHORT, list(WAYS), tmp_path)
 
+    together = report.phases[-1]
+    assert together.broken == []
+    assert [way for way in WAYS if not together.counts[way].keys() - {"lost"}] == [], str(report)
     # How much longer the requests take depends on what else the machine does: `make abuse` tells.
     assert [fault for fault in report.faults if "p99" not in fault] == [], str(report)

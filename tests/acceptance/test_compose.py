@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.ci.workflow import ROOT, read
+from tests.ports import free_port
 from tests.servers import PrivateMariaDB
 
 SERVICES: dict[str, Any] = read(ROOT / "compose.yaml")["services"]
@@ -31,8 +31,7 @@ class Composed:
     """
 
     def __init__(self, server: PrivateMariaDB) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = str(free.getsockname()[1])
+        self._port = str(free_port())
         self._server = server
 
     def environ(self, name: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from tests.acceptance.crash import ENTRY_POINT, ROOT, Process
+from tests.ports import free_port
 
 READY_S = 20.0
 LEASE_S = 2
@@ -22,8 +22,7 @@ class Web:
     """A process that can be killed and started again at the same address."""
 
     def __init__(self, settings: Mapping[str, str], log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         self._settings = settings
         self._log = log
         self._process: Process | None = None

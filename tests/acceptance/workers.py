@@ -38,7 +38,7 @@ from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
-from twelvefold.worker.outbox import SENDERS
+from twelvefold.worker.outbox import PARALLEL_SENDS
 from twelvefold.workflows.enrolment.workflow import workflow
 
 LEASE_S = 2.0
@@ -300,7 +300,7 @@ async def _wrong_mails(scene: Scene, runs: int) -> list[str]:
     why += [f"no mail with the id {id}" for id, count in found.items() if not count]
     # One that the killed worker had handed over and not yet noted comes again, under its id.
     why += [f"twice, though tried once: {id}" for id in twice if expected[id]["attempts"] < 2]
-    return why + [f"{len(twice)} mails are there twice"] * (len(twice) > SENDERS)
+    return why + [f"{len(twice)} mails are there twice"] * (len(twice) > PARALLEL_SENDS)
 
 
 def _message_ids(maildir: Path) -> list[str]:

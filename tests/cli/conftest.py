@@ -186,6 +186,7 @@ def _process_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.handlers[:], logging.raiseExceptions = handlers, raises
     root.setLevel(level)
     gc.set_threshold(*threshold)
+    gc.unfreeze()
     for name in ("desk", "shop"):
         sys.modules.pop(name, None)
 

@@ -46,7 +46,7 @@ def test_settings_that_are_wrong_are_listed_and_told(
     assert {"name": "PORT", "value": "x", "from": "environment"}.items() <= next(
         row.items() for row in rows if row["name"] == "PORT"
     )
-    assert done.err == "twelvefold: PORT: 'x': use a whole number, 1 to 65535\n"
+    assert done.err == "twelvefold: PORT: 'x': use a whole number, 0 to 65535\n"
 
 
 @pytest.mark.usefixtures("shop")

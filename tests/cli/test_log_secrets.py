@@ -20,7 +20,6 @@ import pytest
 
 from tests.acceptance.database import empty_database
 from tests.cli.conftest import ModelServer, by_the_rules, child, child_environ
-from tests.cli.test_web import free_port
 from tests.services.model.mock_server import Call, refuses
 from tests.smtp_sink import Sink
 
@@ -307,11 +306,9 @@ def process(here: Path, environ: dict[str, str], command: str) -> Iterator[Path]
 
 def _used(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
     """What web and worker print while each does all of it, and the journals of their runs."""
-    port = free_port()
-    web = process(here, {**environ, "PORT": str(port)}, "web")
+    web = process(here, {**environ, "PORT": "0"}, "web")
     with web as web_log, process(here, environ, "worker") as worker_log:
-        while "web_ready" not in web_log.read_text():
-            time.sleep(0.05)
+        port = _listening_port(web_log)
         ask = partial(post, port, key)
         made = [ask("/responses", _turn(text)) for text in turns()]
         made += [ask("/responses", _turn(text, background=True)) for text in turns()]
@@ -326,6 +323,13 @@ def _used(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
             time.sleep(0.05)
         journals = [ask(f"/conversations/conv_{one['id'][5:49]}/journal", None) for one in made]
     return web_log.read_text() + worker_log.read_text(), json.dumps(journals)
+
+
+def _listening_port(log: Path) -> int:
+    """Wait until the server listens and return its port."""
+    while not (found := re.search(r"web_ready.*127\.0\.0\.1:(\d+)", log.read_text())):
+        time.sleep(0.05)
+    return int(found[1])
 
 
 def _are_logged(*logs: Path) -> bool:

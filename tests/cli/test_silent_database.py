@@ -1,12 +1,14 @@
 """Processes that are told to stop while the database does not answer: they end in time."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,7 +16,6 @@ import pytest
 from tests.acceptance.database import private_database
 from tests.cli.conftest import ModelServer, child_environ
 from tests.cli.silent_proxy import SilentProxy, silent_proxy
-from tests.cli.test_web import free_port
 from tests.engine.stage import ANN, SHOP
 from tests.smtp_sink import Sink
 from twelvefold.boot import RandomIds, migrate_journal
@@ -70,7 +71,7 @@ def environ(here: Path, model: ModelServer, proxy: SilentProxy) -> dict[str, str
         OPENAI_BASE_URL=model.url,
         GRACE_S="0.2",
         WEB_DRIVES="foreground",
-        PORT=str(free_port()),
+        PORT="0",
     )
 
 
@@ -99,10 +100,13 @@ async def process(
         await process.communicate()
 
 
-async def logged(process: asyncio.subprocess.Process, event: str) -> None:
+async def logged(process: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
+    """Return the first log line of the event."""
     assert process.stdout is not None
-    while f'"{event}"' not in (await process.stdout.readline()).decode():
+    while f'"{event}"' not in (line := (await process.stdout.readline()).decode()):
         assert process.returncode is None
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 async def silent(proxy: SilentProxy) -> None:
@@ -163,10 +167,10 @@ async def test_a_worker_that_notes_a_mail_ends_in_time(
 @pytest.mark.usefixtures("store")
 async def test_web_ends_in_time(proxy: SilentProxy, environ: dict[str, str], here: Path) -> None:
     async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=60) as http:
-        await logged(web, "web_ready")
+        address = (await logged(web, "web_ready"))["address"]
         proxy.fall_silent_at(*COMMIT_OF_A_STEP)
         body = {"model": "shop", "input": [message(BUYS_TEA)]}
-        url = f"http://127.0.0.1:{environ['PORT']}/v1/responses"
+        url = f"{address}/v1/responses"
         asked = asyncio.ensure_future(http.post(url, json=body))
         await silent(proxy)
         # A request that has to write what it was asked for, too.

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -27,28 +28,22 @@ from tests.cli.conftest import (
 from tests.services.model.mock_server import Call
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 class Web:
     """A running server; `lines` is what it has logged so far."""
 
     def __init__(self, here: Path, *, files: int | None = None, **environ: str) -> None:
-        self.port = free_port()
         self.lines: list[dict[str, Any]] = []
         limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(files)] if files else []
         self.process = subprocess.Popen(
             [*limited, sys.executable, "-m", "twelvefold", "web"],
-            env=child_environ(PORT=str(self.port), **environ),
+            env=child_environ(PORT="0", **environ),
             cwd=here,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.wait_for("web_ready")
+        self.address: str = self.wait_for("web_ready")["address"]
+        self.port = int(self.address.rpartition(":")[2])
 
     def wait_for(self, event: str) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -91,8 +86,7 @@ def test_web_serves_until_a_signal_and_ends_with_0(here: Path, number: signal.Si
     assert (done.status, done.err) == (0, "")
     assert web.lines[-1]["event"] == "web_stopped"
     assert all(line["release"] == "r-7" for line in web.lines)
-    address = next(line["address"] for line in web.lines if line["event"] == "web_ready")
-    assert address == f"http://127.0.0.1:{web.port}"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", web.address)
 
 
 def test_a_second_signal_ends_web_at_once(here: Path) -> None:
@@ -162,7 +156,7 @@ def test_a_signal_ends_a_stream_whole_and_gives_the_run_back(
 
 
 def test_web_that_others_could_reach_wants_a_key(here: Path) -> None:
-    done = child(here, "web", HOST="0.0.0.0", PORT=str(free_port()))  # noqa: S104 - it refuses
+    done = child(here, "web", HOST="0.0.0.0", PORT="0")  # noqa: S104 - it refuses
 
     assert done.status == 2
     assert "twelvefold: HOST: '0.0.0.0' can be reached from elsewhere" in done.err
@@ -193,3 +187,26 @@ def test_web_goes_on_when_nobody_reads_its_log(here: Path) -> None:
         web.process.terminate()
         assert web.process.wait(timeout=30) in (0, 141)
         web.process.stdout = None
+
+
+PROBE = """
+import atexit, gc, json
+from shop import workflow
+
+def report():
+    frozen, (young, *_) = gc.get_freeze_count(), gc.get_threshold()
+    print(json.dumps({"event": "collector", "frozen": frozen, "young": young}), flush=True)
+
+atexit.register(report)
+"""
+
+
+def test_the_garbage_collector_of_web_visits_few_objects_at_once(here: Path) -> None:
+    (here / "probe.py").write_text(PROBE)
+    with serving(here, WORKFLOWS="probe:workflow") as web:
+        web.process.terminate()
+        assert web.end().status == 0
+
+    collector = web.lines[-1]
+    assert collector["frozen"] > 10_000  # what was imported
+    assert collector["young"] < 10_000

@@ -7,7 +7,6 @@ free ones.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block, blocks
+from tests.ports import free_port
 
 TIMEOUT_S = 240
 ANY = "…"
@@ -110,12 +110,6 @@ def matches(shown: str, printed: str) -> bool:
 
 def stripped(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip("\n").splitlines()]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def run_script(

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, Block, blocks
-from tests.docs.shell import free_port, run_script
+from tests.docs.shell import run_script
 from tests.docs.test_running import log_in_as_administrator, pip_settings, programs
+from tests.ports import free_port
 from tests.servers import PrivateMariaDB
 
 PAGE = ROOT / "docs" / "howto" / "deploy.md"

@@ -1,7 +1,8 @@
-"""A database that is made once and copied for each test, and waits that a test can sit out."""
+"""A database that is created once and copied for each test, and timings that keep tests short."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,26 +34,19 @@ async def stage(template: Path) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-def frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fiftieth of a second, of leases that a slow machine does not lose."""
-    monkeypatch.setattr("twelvefold.engine.lease.RENEWALS", 50 * LIMITS.lease_s)
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twelvefold.engine.retry.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.retry.LONGEST_PAUSE_S", 0.002)
+def frequent_renewals(stage: Stage) -> None:
+    """Renew every fiftieth of a second, with leases that a slow machine does not lose."""
+    stage.timings = replace(stage.timings, renewals_per_lease=50 * LIMITS.lease_s)
 
 
 @pytest.fixture
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For stories in which the database stays away."""
-    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("twelvefold.engine.drive.RELEASE_S", 0.05)
+def short_retries(stage: Stage) -> None:
+    """Stop retrying soon, for tests in which the database stays unavailable."""
+    retry = replace(stage.timings.retry, timeout_s=0.05)
+    stage.timings = replace(stage.timings, retry=retry, release_s=0.25)
 
 
 @pytest.fixture
-def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For stories of replies that are read while they come in."""
-    monkeypatch.setattr("twelvefold.engine.delta_writer.PIECE_S", 0.001)
-    monkeypatch.setattr("twelvefold.engine.delta_writer.AGAIN_S", 0.001)
+def frequent_deltas(stage: Stage) -> None:
+    """Write deltas at once, for tests of replies that are read while they arrive."""
+    stage.timings = replace(stage.timings, delta_s=0.001, delta_retry_s=0.001)

@@ -1,7 +1,7 @@
-"""Where the engine's stories play: a shop, its database, and processes that come and go.
+"""The world of the engine's tests: a shop, its database, and processes that start and die.
 
-A process is `Services` over a connection of its own. What it reaches on its way is told to its
-`Trouble`, which lets something happen at one of those places.
+A process is `Services` over a connection of its own. The places that it reaches call its
+`Trouble`, which causes a fault at one of them.
 """
 
 import asyncio
@@ -11,12 +11,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tests.builders import user
+from twelvefold.backoff import Backoff
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
@@ -48,17 +49,20 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.commands import start_run, take
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT
-from twelvefold.engine.services import Services
+from twelvefold.engine.retry import RetryPolicy
+from twelvefold.engine.services import Services, Timings
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
 LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
+TIMINGS = Timings(retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002)))
+FREQUENT_DELTAS = replace(TIMINGS, delta_s=0.001, delta_retry_s=0.001)
 ANN = Principal("ann")
 
 
@@ -67,7 +71,7 @@ class Crash(GeneratorExit):
 
 
 class Trouble:
-    """Lets something happen at the n-th place that a process reaches, or at certain places.
+    """Causes a fault at the n-th place that a process reaches, or at certain places.
 
     Places whose names begin with one of `spares` are not counted.
     """
@@ -99,7 +103,7 @@ class Trouble:
             self._strike()
 
     def die(self) -> None:
-        """The process is gone from here on."""
+        """End the process here."""
         self._dead = True
         raise Crash
 
@@ -119,7 +123,7 @@ def kill() -> None:
 
 
 WITHOUT_DATABASE = ("an unsafe tool", "an idempotent tool", "a pure tool")
-"""Places from which no database is reached, so that none can be lost."""
+"""Places from which no database is used, so that none can be lost."""
 
 
 def cut_off() -> None:
@@ -128,18 +132,18 @@ def cut_off() -> None:
 
 @dataclass
 class World:
-    """What is outside the database."""
+    """The effects outside the database."""
 
     shipped: list[str] = field(default_factory=list)
     notified: list[tuple[CallKey, str]] = field(default_factory=list)
     trouble: Trouble = field(default_factory=Trouble)
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         self.shipped, self.notified, self.trouble = [], [], Trouble()
 
     async def reach(self, place: str) -> None:
         self.trouble.reach(place)
-        await asyncio.sleep(0)  # where a process that is told to stop does
+        await asyncio.sleep(0)  # where a cancellation arrives
 
 
 world = World()
@@ -204,7 +208,7 @@ SHOP = Workflow("shop", "Sell.", (look, weigh, buy, ship, notify, refund))
 
 
 class TroubledStore(SQLiteStore):
-    """The store of a process that may meet trouble around every use of its database."""
+    """The store of a process that may have a fault around every use of its database."""
 
     def __init__(self, path: str, trouble: Trouble) -> None:
         super().__init__(path)
@@ -241,13 +245,13 @@ class TroubledStore(SQLiteStore):
 
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")
-        asked = await super().release(lease, **how)
+        cancel_asked = await super().release(lease, **how)
         self._trouble.reach("after a release")
-        return asked
+        return cancel_asked
 
 
 class TroubledModel:
-    """A model whose process may meet trouble before, amid and after a reply."""
+    """A model whose process may have a fault before and after a reply."""
 
     def __init__(self, model: Model, trouble: Trouble, requests: list[ModelRequest]) -> None:
         self._model = model
@@ -278,23 +282,23 @@ class FixedIds:
 
 @dataclass
 class RecordingListener:
-    """A listener that remembers. `rings` counts how often there was something new to read."""
+    """A listener that records everything; `shown_count` counts the calls of `shown`."""
 
     entries: list[Entry] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    rings: int = 0
+    texts: list[str] = field(default_factory=list)
+    shown_count: int = 0
 
     def text(self, delta: str) -> None:
-        self.said.append(delta)
+        self.texts.append(delta)
 
     def restarted(self, why: str) -> None:
-        self.said.clear()
+        self.texts.clear()
 
     def recorded(self, entry: Entry) -> None:
         self.entries.append(entry)
 
     def shown(self) -> None:
-        self.rings += 1
+        self.shown_count += 1
 
 
 class Stage:
@@ -303,6 +307,7 @@ class Stage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.requests: list[ModelRequest] = []
+        self.timings = TIMINGS
         self._stores: list[SQLiteStore] = []
         self._ids = FixedIds()
 
@@ -314,14 +319,24 @@ class Stage:
         workflow: Workflow = SHOP,
         trouble: Trouble | None = None,
         monotonic: Clock = time.monotonic,
+        timings: Timings | None = None,
     ) -> Services:
-        """A process of its own; its model says these replies, each as often as it is asked."""
+        """Return a process with its own connection, whose model gives these replies in order."""
         trouble = trouble or Trouble()
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
-        asked = TroubledModel(model or ScriptedModel(rehearsed(*replies)), trouble, self.requests)
+        troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
         workflows = {workflow.name: workflow}
-        return Services(store, asked, workflows, self._ids, limits, "1.0", monotonic)
+        return Services(
+            store,
+            troubled,
+            workflows,
+            self._ids,
+            limits,
+            "1.0",
+            monotonic,
+            timings=timings or self.timings,
+        )
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:
         return (await self._store.load(run.thread)).entries
@@ -351,8 +366,8 @@ class Stage:
         return store
 
 
-def rehearsed(*replies: Scripted) -> Script:
-    """A script that says the reply that is not in the conversation yet."""
+def scripted(*replies: Scripted) -> Script:
+    """Return a script that gives the first reply that is not in the conversation yet."""
 
     def script(request: ModelRequest) -> Scripted:
         own = sum(_is_the_models(item) for item in request.items)
@@ -360,7 +375,7 @@ def rehearsed(*replies: Scripted) -> Script:
             if not own or isinstance(reply, Exception):
                 return reply
             own -= len(reply.items if isinstance(reply, ModelReply) else reply)
-        raise AssertionError("the model was asked for more than was rehearsed")
+        raise AssertionError("the model has no more replies")
 
     return script
 
@@ -380,24 +395,24 @@ async def start(
     )
 
 
-async def driven(services: Services, listener: Listener | None = None) -> Outcome:
-    """A new run, driven to rest."""
+async def drive_new(services: Services, listener: Listener | None = None) -> Outcome:
+    """Drive a new run until it rests."""
     return await drive(services, await start(services), listener or NullListener())
 
 
-async def resumed(services: Services, run: RunId) -> Outcome:
-    """A run that another process left, driven to rest."""
+async def resume(services: Services, run: RunId) -> Outcome:
+    """Drive a run that another process left until it rests."""
     return await drive(services, await take(services, run), NullListener())
 
 
 def after_start(events: Sequence[Event]) -> list[Event]:
-    """A journal without the entries that start its runs."""
+    """Return a journal without the entries that start its runs."""
     return [event for event in events if not isinstance(event, RunStarted)]
 
 
 @contextmanager
 def fast_directory() -> Iterator[Path]:
-    """A directory in memory where there is one: these databases need not survive a power cut."""
+    """Return a directory in memory if possible: these databases need not survive a power cut."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
         yield Path(made)
@@ -405,8 +420,8 @@ def fast_directory() -> Iterator[Path]:
 
 @asynccontextmanager
 async def staged(template: Path) -> AsyncIterator[Stage]:
-    """A stage with a database of its own, and a world in which nothing has happened."""
-    world.begin_anew()
+    """Return a stage with its own database, and reset the world."""
+    world.reset()
     with fast_directory() as directory:
         stage = Stage(Path(shutil.copy(template, directory)))
         try:
@@ -416,7 +431,7 @@ async def staged(template: Path) -> AsyncIterator[Stage]:
 
 
 def fault(event: Event) -> tuple[str, str, ToolError]:
-    """The call, the tool and the exception of a fault, whose place in the code is left out."""
+    """Return the call, the tool and the exception of a fault, without its place in the code."""
     assert isinstance(event, ToolFailed)
     assert (event.failure, event.message) == ("fault", FAULT)
     assert event.error is not None

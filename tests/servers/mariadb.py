@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.ports import free_port
 from tests.servers.home import STOP_S, Record, ServersError
 from tests.servers.install import programs
 
@@ -60,7 +61,7 @@ class PrivateMariaDB:
             return self.url
         mariadbd, install_db = programs()
         self._make_data(install_db)
-        ports = [self._port] if self._port else [_free_port() for _ in range(3)]
+        ports = [self._port] if self._port else [free_port() for _ in range(3)]
         for port in ports:
             self._port = port
             if self._spawn(mariadbd, port):
@@ -180,13 +181,6 @@ class PrivateMariaDB:
 
 def as_root() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _greets(port: int) -> bool:

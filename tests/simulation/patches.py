@@ -1,4 +1,4 @@
-"""The one place where the code under test gets other clocks and other random numbers.
+"""Gives the code under test other clocks and other random numbers; the only place that does.
 
 Its modules have `time`, `random` and `secrets` as names; these are replaced, not the modules.
 """
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.simulation.loop import Timeline
-from twelvefold.engine import tool_thread
+from twelvefold.engine.perform import tool_thread
 from twelvefold.observe import log
 
 

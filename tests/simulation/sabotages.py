@@ -1,4 +1,4 @@
-"""Rules of the code under test, broken one at a time: each has to be found."""
+"""Rules of the code under test, broken one at a time: the simulation has to find each."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import pytest
 
 from tests.simulation.store import DirectStore, SimulatedStore
 from twelvefold.core.ports import Append, Claim, OutboxMessage
-from twelvefold.engine import perform
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.lease import HeldLease, LeaseGuard
+from twelvefold.engine.perform import call as perform
 from twelvefold.services.store.sql.runs import SQLStore
 from twelvefold.services.store.transaction import Connection, SQLTransaction
 
@@ -25,8 +25,8 @@ def a_lapsed_lease_is_good_enough(patch: Patch) -> None:
         """Cancels nothing."""
 
     patch.setattr(HeldLease, "is_valid", lambda _: True)
-    patch.setattr(HeldLease, "confirm", confirm)
-    patch.setattr(HeldLease, "confirm_for_effect", confirm)
+    patch.setattr(HeldLease, "ensure_valid", confirm)
+    patch.setattr(HeldLease, "ensure_valid_for_effect", confirm)
     patch.setattr(LeaseGuard, "check", check)
 
 
@@ -39,7 +39,7 @@ def the_fence_is_ignored(patch: Patch) -> None:
 
 
 def a_database_error_is_charged_to_the_tool(patch: Patch) -> None:
-    patch.setattr(perform, "_raise_if_not_the_tools", lambda db, error: None)
+    patch.setattr(perform, "_raise_if_not_of_the_tool", lambda db, error: None)
 
 
 def a_letter_is_sent_without_a_claim(patch: Patch) -> None:
@@ -69,7 +69,7 @@ def a_crash_leaves_no_call_in_doubt(patch: Patch) -> None:
 
 
 def a_given_up_reply_is_not_called_off(patch: Patch) -> None:
-    patch.setattr(DeltaWriter, "_owes_a_restart", lambda self, *, last: False)
+    patch.setattr(DeltaWriter, "_needs_restart", lambda self, *, last: False)
 
 
 SABOTAGES: Mapping[str, Callable[[Patch], None]] = {

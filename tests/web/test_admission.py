@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from tests.web.doubles import BEARER, OTHER, Clock, Keys, api_key, asking, web_on, with_routes
 from tests.web.serving import Serve, Served
+from twelvefold.core.owner import OWNER
 from twelvefold.engine.loop_shares import ANONYMOUS, LoopShares
 from twelvefold.web.http.admission import AdmissionControl, Owners
 from twelvefold.web.http.errors import ApiError
@@ -181,6 +182,21 @@ async def test_a_request_of_another_principal_overtakes_those_that_wait() -> Non
         assert not third.done()
         let.set()
         assert [(await one).status_code for one in (first, second, third)] == [200] * 3
+
+
+async def test_the_work_for_a_request_has_its_principal_as_owner() -> None:
+    async def owner(request: Request) -> Response:
+        return Response(await asyncio.create_task(named()))
+
+    async def named() -> str:
+        return OWNER.get()
+
+    keys = Keys([api_key(), api_key(OTHER, "bob", "key-2")])
+    async with web_on(keys) as web, asking(with_routes(web, Route("/v1/owner", owner))) as http:
+        anns = await http.get("/v1/owner", headers=BEARER)
+        bobs = await http.get("/v1/owner", headers={"authorization": f"Bearer {OTHER}"})
+
+    assert [anns.text, bobs.text] == ["ann", "bob"]
 
 
 async def none_in_hand(api: Served) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -221,7 +221,7 @@ def _calls(entries: Sequence[Entry]) -> Iterator[tuple[CallId, Json]]:
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
-    for index, item in enumerate(called(reply)):
+    for index, item in enumerate(calls_of(reply)):
         id = call_id(position, index)
         yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}
 

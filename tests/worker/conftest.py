@@ -1,5 +1,22 @@
-"""The engine's stage for the worker's stories."""
+"""The fixtures of the engine's tests, and the log of a test as text."""
 
-from tests.engine.conftest import short_pauses, stage, template
+import logging
+from collections.abc import Iterator
+from io import StringIO
 
-__all__ = ["short_pauses", "stage", "template"]
+import pytest
+
+from tests.engine.conftest import frequent_renewals, stage, template
+from twelvefold.observe.log import start_logging
+
+__all__ = ["frequent_renewals", "log", "stage", "template"]
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    start_logging(stream := StringIO(), format="json")
+    yield stream
+    root.handlers[:], logging.raiseExceptions = handlers, raises
+    root.setLevel(level)

@@ -1,4 +1,4 @@
-"""What processes with nothing to do ask of the database, by the server's own count."""
+"""How many statements idle processes send, by the database server's own count."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers import PrivateMariaDB
 from tests.services.store.stories import made
-from tests.worker.test_loop import working
+from tests.worker.running import working
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.services.mail.memory import MemoryMailer
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.mysql
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that nobody else asks anything."""
+    """A server that no other process uses."""
     with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
         asyncio.run(made(server.url))
         yield server.url
 
 
 class Server:
-    """The server's count of statements, read on a connection of its own."""
+    """The server's count of statements, read on a separate connection."""
 
     def __init__(self, connection: asyncmy.Connection) -> None:
         self._connection = connection
@@ -43,8 +43,8 @@ class Server:
             ((_, count),) = await cursor.fetchall()
         return int(count)
 
-    async def meanwhile(self, length_s: float) -> tuple[int, float]:
-        """How many statements others have sent in this time, and how long it was."""
+    async def count_during(self, length_s: float) -> tuple[int, float]:
+        """Return how many statements others have sent in this time, and how long it was."""
         before, began_at = await self.statements(), time.monotonic()
         await asyncio.sleep(length_s)
         took_s = time.monotonic() - began_at
@@ -58,15 +58,15 @@ async def server(url: str) -> AsyncIterator[Server]:
     await connection.ensure_closed()
 
 
-async def test_an_idle_worker_sends_one_statement_in_a_pause_for_runs_and_mail_together(
+async def test_an_idle_worker_sends_one_statement_per_poll_for_runs_and_mail_together(
     url: str, server: Server
 ) -> None:
     async with (
         open_services(Settings(database_url=url)) as services,
         working(Worker(services, 8, POLL_S, mailer=MemoryMailer())),
     ):
-        await asyncio.sleep(6 * POLL_S)  # until pauses are as long as they get
-        sent, took_s = await server.meanwhile(LENGTH_S)
+        await asyncio.sleep(6 * POLL_S)  # until the pauses have their full length
+        sent, took_s = await server.count_during(LENGTH_S)
 
     assert 1 <= sent <= took_s / POLL_S + 1
 
@@ -74,6 +74,6 @@ async def test_an_idle_worker_sends_one_statement_in_a_pause_for_runs_and_mail_t
 async def test_an_idle_web_process_sends_none(url: str, server: Server) -> None:
     settings = Settings(database_url=url)
     async with open_services(settings) as services, open_web(services, settings):
-        sent, _ = await server.meanwhile(LENGTH_S)
+        sent, _ = await server.count_during(LENGTH_S)
 
     assert sent == 0

@@ -1,4 +1,4 @@
-"""A letter is sent only under a lease: renewed while it takes, given up when it lapses."""
+"""A message is sent only under a lease: renewed meanwhile, and abandoned when it lapses."""
 
 import asyncio
 import time
@@ -12,13 +12,13 @@ from tests.worker.test_outbox import POLL_S, all_sent, post, until
 from twelvefold.core.ports import Mail, OutboxMessage, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
-from twelvefold.worker.outbox import OutboxSender
+from twelvefold.worker.outbox import OutboxSender, SendPolicy
 
 LEASE_S = 20.0
 
 
 class Clock:
-    """Goes on by a millisecond at each look, and further when it is put forward."""
+    """Advances by a millisecond at each call, and further when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Slow(MemoryMailer):
-    """Sends when it is let."""
+    """Sends a mail when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,20 +55,16 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(autouse=True)
-def _frequent_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fiftieth of a second, of leases that a slow machine does not lose."""
-    monkeypatch.setattr("twelvefold.engine.lease.RENEWALS", 50 * LEASE_S)
-
-
 @asynccontextmanager
 async def sending(
     store: Store, mailer: MemoryMailer, clock: Callable[[], float], lease_s: float = LEASE_S
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        postman = OutboxSender(store, mailer, POLL_S, lease_s=lease_s, clock=clock)
-        group.create_task(postman.run(stop))
+        # Renewed every fiftieth of a second at LEASE_S, which a slow machine does not lose.
+        policy = SendPolicy(lease_s=lease_s, renewals_per_lease=50 * LEASE_S)
+        sender = OutboxSender(store, mailer, POLL_S, policy=policy, clock=clock)
+        group.create_task(sender.run(stop))
         yield
         stop.set()
 
@@ -76,10 +72,10 @@ async def sending(
 def renewals(
     store: Store, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bool]
 ) -> asyncio.Event:
-    """Answers renewals in place of the database; the event says that one was asked for."""
+    """Answer renewals in place of the database; the event is set at the first."""
     asked = asyncio.Event()
 
-    async def renew(letter: OutboxMessage, for_s: float) -> bool:
+    async def renew(message: OutboxMessage, for_s: float) -> bool:
         asked.set()
         return answer()
 
@@ -87,7 +83,9 @@ def renewals(
     return asked
 
 
-async def test_a_letter_that_takes_long_stays_its_senders(store: Store, clock: Clock) -> None:
+async def test_the_lease_of_a_message_is_renewed_while_it_is_sent(
+    store: Store, clock: Clock
+) -> None:
     await post(store, "ann")
 
     async with sending(store, mailer := Slow(), clock):
@@ -97,19 +95,19 @@ async def test_a_letter_that_takes_long_stays_its_senders(store: Store, clock: C
         while await store.due_letters(1):  # until it is renewed
             await asyncio.sleep(0.01)
         mailer.let.set()
-        (letter,) = await until(store, all_sent)
+        (message,) = await until(store, all_sent)
 
-    assert letter.attempts == 1
+    assert message.attempts == 1
 
 
-async def test_nothing_is_sent_under_a_claim_that_was_answered_too_late(
+async def test_nothing_is_sent_if_the_claim_is_answered_after_the_lease(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
     claim, late = store.claim_letter, asyncio.Event()
 
-    async def claimed(letter: OutboxMessage, for_s: float) -> bool:
-        held = await claim(letter, for_s)
+    async def claimed(message: OutboxMessage, for_s: float) -> bool:
+        held = await claim(message, for_s)
         clock.now += for_s
         late.set()
         return held
@@ -118,12 +116,12 @@ async def test_nothing_is_sent_under_a_claim_that_was_answered_too_late(
     async with sending(store, mailer := MemoryMailer(), clock):
         await late.wait()
 
-    (letter,) = await store.letters(limit=1)
+    (message,) = await store.letters(limit=1)
     assert mailer.sent == []
-    assert (letter.attempts, letter.error, letter.sent_at_us) == (1, "", None)
+    assert (message.attempts, message.error, message.sent_at_us) == (1, "", None)
 
 
-async def test_a_send_ends_when_its_lease_could_not_be_renewed_in_time(
+async def test_a_send_is_cancelled_when_its_lease_could_not_be_renewed_in_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away() -> bool:
@@ -136,12 +134,12 @@ async def test_a_send_ends_when_its_lease_could_not_be_renewed_in_time(
         await asked.wait()
         await mailer.cut_off.wait()
 
-    (letter,) = await store.letters(limit=1)
+    (message,) = await store.letters(limit=1)
     assert mailer.sent == []
-    assert (letter.error, letter.sent_at_us, letter.dead_at_us) == ("", None, None)
+    assert (message.error, message.sent_at_us, message.dead_at_us) == ("", None, None)
 
 
-async def test_a_send_ends_when_another_sender_has_the_letter(
+async def test_a_send_is_cancelled_when_another_sender_has_the_message(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
@@ -150,11 +148,11 @@ async def test_a_send_ends_when_another_sender_has_the_letter(
     async with sending(store, mailer := Slow(), clock):
         await mailer.cut_off.wait()
 
-    (letter,) = await store.letters(limit=1)
-    assert (letter.error, letter.sent_at_us) == ("", None)
+    (message,) = await store.letters(limit=1)
+    assert (message.error, message.sent_at_us) == ("", None)
 
 
-async def test_a_renewal_that_breaks_is_tried_again(
+async def test_a_renewal_that_raises_is_retried(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = iter([True])
@@ -177,20 +175,20 @@ async def test_a_renewal_that_breaks_is_tried_again(
     assert len(mailer.sent) == 1
 
 
-async def test_a_mail_that_has_left_is_noted_as_sent_also_when_the_lease_has_lapsed(
+async def test_a_mail_is_recorded_as_sent_even_if_its_lease_has_lapsed(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
     note, renewed = store.letter_sent, renewals(store, monkeypatch, lambda: False)
 
-    async def slowly(letter: OutboxMessage) -> None:
+    async def slowly(message: OutboxMessage) -> None:
         await renewed.wait()
         clock.now += LEASE_S
-        await note(letter)
+        await note(message)
 
     monkeypatch.setattr(store, "letter_sent", slowly)
     async with sending(store, mailer := MemoryMailer(), clock):
-        (letter,) = await until(store, all_sent)
+        (message,) = await until(store, all_sent)
 
     assert len(mailer.sent) == 1
-    assert letter.attempts == 1
+    assert message.attempts == 1

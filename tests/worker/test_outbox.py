@@ -1,4 +1,4 @@
-"""Letters leave at least once: when, how often they are tried, and what is noted of them."""
+"""Messages are sent at least once: when, how often they are tried, and what is recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,12 +7,17 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.engine.stage import Stage
+from twelvefold.backoff import Backoff
 from twelvefold.core.ports import Mail, OutboxMessage, Store
-from twelvefold.engine import retry as patience
 from twelvefold.errors import MailRejected, MailUnavailable, StoreFailed, StoreUnavailable
 from twelvefold.services.mail.memory import MemoryMailer
-from twelvefold.worker import outbox
-from twelvefold.worker.outbox import ATTEMPTS, LONGEST_RETRY_S, OutboxSender, mail_of, retry_s
+from twelvefold.worker.outbox import (
+    MAIL_BACKOFF,
+    PARALLEL_SENDS,
+    OutboxSender,
+    SendPolicy,
+    mail_of,
+)
 
 POLL_S = 0.02
 
@@ -29,23 +34,25 @@ async def post(store: Store, *names: str) -> None:
 
 
 @asynccontextmanager
-async def delivering(store: Store, *mailers: MemoryMailer) -> AsyncIterator[asyncio.Event]:
+async def delivering(
+    store: Store, *mailers: MemoryMailer, policy: SendPolicy | None = None
+) -> AsyncIterator[asyncio.Event]:
     stop = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         for mailer in mailers:
-            group.create_task(OutboxSender(store, mailer, POLL_S).run(stop))
+            group.create_task(OutboxSender(store, mailer, POLL_S, policy=policy).run(stop))
         yield stop
         stop.set()
 
 
 async def until(store: Store, holds: Callable[[list[OutboxMessage]], bool]) -> list[OutboxMessage]:
-    while not holds(letters := await store.letters(limit=100)):
+    while not holds(messages := await store.letters(limit=100)):
         await asyncio.sleep(0.01)
-    return letters
+    return messages
 
 
-def all_sent(letters: list[OutboxMessage]) -> bool:
-    return all(letter.sent_at_us for letter in letters)
+def all_sent(messages: list[OutboxMessage]) -> bool:
+    return all(message.sent_at_us for message in messages)
 
 
 async def make_due(store: Store) -> None:
@@ -53,18 +60,18 @@ async def make_due(store: Store) -> None:
         await tx.execute("update outbox set due_at = 0")
 
 
-async def test_a_letter_is_sent_once_and_noted(store: Store) -> None:
+async def test_a_message_is_sent_once_and_recorded(store: Store) -> None:
     await post(store, "ann")
 
     async with delivering(store, mailer := MemoryMailer()):
-        (letter,) = await until(store, all_sent)
+        (message,) = await until(store, all_sent)
         await asyncio.sleep(0.1)
 
-    assert mailer.sent == [Mail(letter.id, "ann@example.org", "Hi", "Dear ann", "<p>ann</p>")]
-    assert (letter.attempts, letter.error) == (1, "")
+    assert mailer.sent == [Mail(message.id, "ann@example.org", "Hi", "Dear ann", "<p>ann</p>")]
+    assert (message.attempts, message.error) == (1, "")
 
 
-async def test_of_several_postmen_one_sends_a_letter(store: Store) -> None:
+async def test_one_of_several_senders_sends_a_message(store: Store) -> None:
     names = [f"ann{number}" for number in range(60)]
     await post(store, *names)
     mailers = [MemoryMailer() for _ in range(4)]
@@ -76,35 +83,35 @@ async def test_of_several_postmen_one_sends_a_letter(store: Store) -> None:
     assert sorted(sent) == sorted(f"{name}@example.org" for name in names)
 
 
-async def test_a_letter_that_did_not_get_out_is_due_later(store: Store) -> None:
+async def test_a_message_that_could_not_be_sent_is_due_later(store: Store) -> None:
     await post(store, "ann")
     mailer = MemoryMailer(lambda _: MailUnavailable("greylisted"))
 
     async with delivering(store, mailer):
-        (letter,) = await until(store, lambda letters: bool(letters[0].error))
+        (message,) = await until(store, lambda messages: bool(messages[0].error))
         await asyncio.sleep(0.1)
 
-    assert (letter.attempts, letter.error) == (1, "greylisted")
-    assert (letter.sent_at_us, letter.dead_at_us) == (None, None)
-    assert letter.due_at_us > 0
+    assert (message.attempts, message.error) == (1, "greylisted")
+    assert (message.sent_at_us, message.dead_at_us) == (None, None)
+    assert message.due_at_us > 0
     assert await store.due_letters(10) == []
 
 
-async def test_it_is_tried_again_when_it_is_due(store: Store) -> None:
+async def test_it_is_retried_when_it_is_due(store: Store) -> None:
     await post(store, "ann")
     answers = [MailUnavailable("greylisted"), None]
     mailer = MemoryMailer(lambda _: answers.pop(0))
 
     async with delivering(store, mailer):
-        await until(store, lambda letters: bool(letters[0].error))
+        await until(store, lambda messages: bool(messages[0].error))
         await make_due(store)
-        (letter,) = await until(store, all_sent)
+        (message,) = await until(store, all_sent)
 
-    assert letter.attempts == 2
-    assert [mail.id for mail in mailer.sent] == [letter.id]
+    assert message.attempts == 2
+    assert [mail.id for mail in mailer.sent] == [message.id]
 
 
-async def test_a_letter_that_is_rejected_is_dead_until_somebody_says_otherwise(
+async def test_a_rejected_message_is_dead_until_an_operator_retries_it(
     store: Store,
 ) -> None:
     await post(store, "ann")
@@ -112,56 +119,55 @@ async def test_a_letter_that_is_rejected_is_dead_until_somebody_says_otherwise(
     mailer = MemoryMailer(lambda _: answers.pop(0))
 
     async with delivering(store, mailer):
-        (dead,) = await until(store, lambda letters: bool(letters[0].dead_at_us))
+        (dead,) = await until(store, lambda messages: bool(messages[0].dead_at_us))
         await make_due(store)
         await asyncio.sleep(0.1)
-        tried = len(answers)
+        unused = len(answers)
         await store.retry_letter(dead.id)
         await until(store, all_sent)
 
-    assert (dead.error, tried) == ("550 no such user", 1)
+    assert (dead.error, unused) == ("550 no such user", 1)
     assert await store.letters(limit=10, state="dead") == []
 
 
-async def test_after_the_last_attempt_a_letter_is_dead(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_after_the_last_attempt_a_message_is_dead(
+    store: Store,
 ) -> None:
-    monkeypatch.setattr(outbox, "ATTEMPTS", 3)
-    monkeypatch.setattr(outbox, "FIRST_RETRY_S", 0.01)
     await post(store, "ann")
+    mailer = MemoryMailer(lambda _: MailUnavailable("away"))
+    policy = SendPolicy(max_attempts=3, backoff=Backoff(0.01, 1.0))
 
-    async with delivering(store, MemoryMailer(lambda _: MailUnavailable("away"))):
-        (letter,) = await until(store, lambda letters: bool(letters[0].dead_at_us))
+    async with delivering(store, mailer, policy=policy):
+        (message,) = await until(store, lambda messages: bool(messages[0].dead_at_us))
 
-    assert (letter.attempts, letter.error) == (3, "away")
+    assert (message.attempts, message.error) == (3, "away")
 
 
-async def test_a_postman_that_dies_before_its_note_leaves_a_second_copy_under_the_same_id(
+async def test_a_sender_that_dies_before_the_record_causes_a_second_copy_with_the_same_id(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
     mailer = MemoryMailer()
 
-    async def dies(letter: OutboxMessage) -> None:
+    async def dies(message: OutboxMessage) -> None:
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "letter_sent", dies)
-        patch.setattr(outbox, "NOTE_S", 0.01)
-        async with delivering(store, mailer):
+        async with delivering(store, mailer, policy=SendPolicy(record_timeout_s=0.01)):
             while not mailer.sent:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
     held = await store.due_letters(10)
     await make_due(store)
     async with delivering(store, mailer):
-        (letter,) = await until(store, all_sent)
+        (message,) = await until(store, all_sent)
 
     assert held == []
-    assert [mail.id for mail in mailer.sent] == [letter.id, letter.id]
+    assert [mail.id for mail in mailer.sent] == [message.id, message.id]
 
 
-async def test_what_is_under_way_when_it_stops_is_finished(store: Store) -> None:
+async def test_messages_that_are_being_sent_at_the_stop_are_finished(store: Store) -> None:
     class Slow(MemoryMailer):
         began = asyncio.Event()
 
@@ -175,46 +181,41 @@ async def test_what_is_under_way_when_it_stops_is_finished(store: Store) -> None
     async with delivering(store, mailer):
         await mailer.began.wait()
 
-    letters = await store.letters(limit=100)
-    sent = {letter.id for letter in letters if letter.sent_at_us}
+    messages = await store.letters(limit=100)
+    sent = {message.id for message in messages if message.sent_at_us}
     assert 0 < len(sent) < 12
     assert sent == {mail.id for mail in mailer.sent}
-    assert all(letter.attempts == 0 for letter in letters if letter.id not in sent)
+    assert all(message.attempts == 0 for message in messages if message.id not in sent)
 
 
-async def test_a_letter_that_breaks_the_mailer_does_not_hold_up_the_others(store: Store) -> None:
+async def test_a_message_on_which_the_mailer_fails_does_not_delay_others(store: Store) -> None:
     def answer(mail: Mail) -> Exception | None:
         return RuntimeError("a bug") if mail.to.startswith("bad") else None
 
     await post(store, "bad", "ann")
 
     async with delivering(store, mailer := MemoryMailer(answer)):
-        await until(store, lambda letters: all(one.sent_at_us or one.error for one in letters))
+        await until(store, lambda messages: all(one.sent_at_us or one.error for one in messages))
 
     assert [mail.to for mail in mailer.sent] == ["ann@example.org"]
-    errors = {letter.error for letter in await store.letters(limit=10)}
+    errors = {message.error for message in await store.letters(limit=10)}
     assert errors == {"", "RuntimeError: a bug"}
 
 
-async def test_a_server_that_never_answers_is_given_up(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_does_not_answer_is_given_up(store: Store) -> None:
     class Silent(MemoryMailer):
         async def send(self, mail: Mail) -> None:
             await asyncio.sleep(3600)
 
-    monkeypatch.setattr(outbox, "SEND_S", 0.05)
     await post(store, "ann")
 
-    async with delivering(store, Silent()):
-        (letter,) = await until(store, lambda letters: bool(letters[0].error))
+    async with delivering(store, Silent(), policy=SendPolicy(send_timeout_s=0.05)):
+        (message,) = await until(store, lambda messages: bool(messages[0].error))
 
-    assert letter.error == "the mail server was silent for 0.05 s"
+    assert message.error == "the mail server was silent for 0.05 s"
 
 
-async def test_letters_that_hang_keep_no_other_waiting(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hanging_messages_do_not_delay_others(store: Store) -> None:
     class Hanging(MemoryMailer):
         hung = 0
         gate = asyncio.Event()
@@ -225,26 +226,23 @@ async def test_letters_that_hang_keep_no_other_waiting(
                 await self.gate.wait()
             await super().send(mail)
 
-    monkeypatch.setattr(outbox, "SLOW_S", 0.01)
-    hanging = [f"hangs{number}" for number in range(outbox.SENDERS - 1)]
+    hanging = [f"hangs{number}" for number in range(PARALLEL_SENDS - 1)]
     await post(store, *hanging, *(f"ann{number}" for number in range(20)))
     mailer = Hanging()
 
-    async with delivering(store, mailer):
+    async with delivering(store, mailer, policy=SendPolicy(slow_s=0.01)):
         while len(mailer.sent) < 20 or mailer.hung < len(hanging):
             await asyncio.sleep(0.01)
         await post(store, "late")
         while len(mailer.sent) < 21:
             await asyncio.sleep(0.01)
         mailer.gate.set()
-        letters = await until(store, all_sent)
+        messages = await until(store, all_sent)
 
-    assert {letter.attempts for letter in letters} == {1}
+    assert {message.attempts for message in messages} == {1}
 
 
-async def test_an_outbox_that_cannot_be_read_is_waited_for(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reading_the_outbox_is_retried(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await post(store, "ann")
     usual, looks = store.due_letters, 0
 
@@ -262,25 +260,26 @@ async def test_an_outbox_that_cannot_be_read_is_waited_for(
     assert len(mailer.sent) == 1
 
 
-def test_retries_come_later_and_later_and_end() -> None:
-    pauses = [retry_s(attempt) for attempt in range(1, ATTEMPTS + 1)]
+def test_retries_have_growing_pauses_and_end_after_half_a_day() -> None:
+    policy = SendPolicy()
 
-    *others, last = pauses
+    *pauses, last = [policy.pause_s(attempt) for attempt in range(1, policy.max_attempts + 1)]
+
     assert last is None
-    waits = [one for one in others if one is not None]
-    assert len(waits) == ATTEMPTS - 1
-    assert waits[0] <= outbox.FIRST_RETRY_S
-    assert all(one <= LONGEST_RETRY_S for one in waits)
+    waits = [one for one in pauses if one is not None]
+    assert len(waits) == policy.max_attempts - 1
+    assert waits[0] <= MAIL_BACKOFF.first_s
+    assert all(one <= MAIL_BACKOFF.longest_s for one in waits)
     assert 8 * 3600 < sum(waits) < 24 * 3600
 
 
-def test_a_letter_that_is_no_mail_is_rejected() -> None:
-    with pytest.raises(MailRejected, match="the letter's body is no mail"):
+def test_a_message_that_is_no_mail_is_rejected() -> None:
+    with pytest.raises(MailRejected, match="the message's body is no mail"):
         mail_of(OutboxMessage("1", "", "mail", {}, 0, 0, None, None, ""))
 
 
 @pytest.mark.parametrize("body", ["[1]", "{", '{"to": 1}'])
-async def test_a_letter_that_cannot_be_read_keeps_no_other_waiting(store: Store, body: str) -> None:
+async def test_a_message_that_cannot_be_read_does_not_delay_others(store: Store, body: str) -> None:
     await post(store, "ann")
     async with store.write() as tx:
         await tx.execute(
@@ -291,18 +290,18 @@ async def test_a_letter_that_cannot_be_read_keeps_no_other_waiting(store: Store,
     mailer = MemoryMailer()
 
     async with delivering(store, mailer):
-        letters = await until(store, all_over)
+        messages = await until(store, all_over)
 
     assert [mail.to for mail in mailer.sent] == ["ann@example.org"]
-    assert [one.id for one in letters if one.dead_at_us is not None] == ["broken"]
+    assert [one.id for one in messages if one.dead_at_us is not None] == ["broken"]
 
 
-def all_over(letters: list[OutboxMessage]) -> bool:
-    return all(one.sent_at_us or one.dead_at_us for one in letters)
+def all_over(messages: list[OutboxMessage]) -> bool:
+    return all(one.sent_at_us or one.dead_at_us for one in messages)
 
 
 class Watched(MemoryMailer):
-    """Takes its time for a mail, and counts how many are under way."""
+    """Takes some time for a mail, and counts how many are sent in parallel."""
 
     def __init__(self, takes_s: float) -> None:
         super().__init__()
@@ -318,21 +317,20 @@ class Watched(MemoryMailer):
         await super().send(mail)
 
 
-@pytest.mark.parametrize(("slow_s", "most"), [(60.0, 1), (0.001, outbox.SENDERS)])
-async def test_only_a_slow_server_gets_several_mails_at_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch, slow_s: float, most: int
+@pytest.mark.parametrize(("slow_s", "most"), [(60.0, 1), (0.001, PARALLEL_SENDS)])
+async def test_only_a_slow_server_gets_several_mails_in_parallel(
+    store: Store, slow_s: float, most: int
 ) -> None:
-    monkeypatch.setattr(outbox, "SLOW_S", slow_s)
     await post(store, *(f"ann{number}" for number in range(16)))
 
-    async with delivering(store, mailer := Watched(0.05)):
+    async with delivering(store, mailer := Watched(0.05), policy=SendPolicy(slow_s=slow_s)):
         await until(store, all_sent)
 
     assert mailer.most == most
 
 
 @pytest.mark.parametrize("name", ["claim_letter", "letter_sent"])
-async def test_no_error_of_a_letter_ends_the_sender(
+async def test_no_error_of_one_message_ends_the_sender(
     store: Store, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     await post(store, "ann")
@@ -353,19 +351,18 @@ async def test_no_error_of_a_letter_ends_the_sender(
         await until(store, all_sent)
 
 
-async def test_a_note_that_fails_for_longer_than_a_run_would_try_is_tried_again(
+async def test_the_record_of_an_outcome_is_retried_after_an_error_that_may_last(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
     usual, failures = store.letter_sent, 0
-    monkeypatch.setattr(patience.retry_unavailable, "__defaults__", (0.0,))
 
-    async def denied(letter: OutboxMessage) -> None:
+    async def denied(message: OutboxMessage) -> None:
         nonlocal failures
         failures += 1
         if failures < 3:
             raise StoreFailed("the database reports: UPDATE command denied")
-        await usual(letter)
+        await usual(message)
 
     monkeypatch.setattr(store, "letter_sent", denied)
     async with delivering(store, mailer := MemoryMailer()):

@@ -1,4 +1,4 @@
-"""A worker that is told to stop while the database does not answer: nothing holds it up."""
+"""A worker that stops: what becomes of its runs, also when the database does not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,29 +9,122 @@ from typing import Any
 import pytest
 
 from tests.engine.stage import Stage
-from tests.worker.test_loop import POLL_S, enqueue, working
-from twelvefold.core.ports import Append, Listener, ModelReply, ModelRequest, StepTransaction
+from tests.worker.running import POLL_S, Gate, enqueue, working
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import (
+    Append,
+    Listener,
+    ModelReply,
+    ModelRequest,
+    StepTransaction,
+)
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.services.mail.memory import MemoryMailer
-from twelvefold.services.model.scripted import calls, says
+from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.worker.loop import Worker
 
 
-class NullListener:
-    """Makes a store hang from a place on, as a database does that does not answer any more."""
+async def test_the_running_step_is_finished_and_the_run_given_back(stage: Stage) -> None:
+    gate = Gate()
+    buying = ScriptedModel(in_turn(calls(("buy", {"item": "a lamp"})), says("never asked")))
+
+    class Buying(Gate):
+        async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+            await super().reply(request, listener)
+            return await buying.reply(request, listener)
+
+    services = stage.process(model=(gate := Buying()))
+    run = await enqueue(services)
+
+    async with working(Worker(services, 10, POLL_S)) as stop:
+        await gate.until_requested(1)
+        stop.set()
+        await asyncio.sleep(0.05)
+        gate.open()
+
+    record = await stage.record(run)
+    assert (record.status, record.leased) == ("queued", False)
+    assert await stage.bought() == ["a lamp"]
+    assert len(buying.requests) == 1
+
+
+async def test_a_run_at_its_last_step_ends(stage: Stage) -> None:
+    services = stage.process(model=(gate := Gate()))
+    run = await enqueue(services)
+
+    async with working(Worker(services, 10, POLL_S)) as stop:
+        await gate.until_requested(1)
+        stop.set()
+        await asyncio.sleep(0.05)
+        gate.open()
+
+    assert (await stage.record(run)).status == "completed"
+
+
+async def test_a_step_that_outlasts_the_grace_is_abandoned(stage: Stage) -> None:
+    services = stage.process(model=(gate := Gate()))
+    runs = [await enqueue(services) for _ in range(20)]
+
+    async with working(Worker(services, 256, POLL_S, grace_s=0.1)):
+        await gate.until_requested(20)
+
+    records = [await stage.record(run) for run in runs]
+    assert {(one.status, one.leased) for one in records} == {("queued", False)}
+
+
+async def test_runs_claimed_during_the_stop_are_given_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.process(says("There you are."))
+    runs = [await enqueue(services) for _ in range(10)]
+    usual, claiming = services.store.claim, asyncio.Event()
+
+    async def claim(run: RunId, *how: Any) -> Any:
+        claiming.set()
+        await asyncio.sleep(0.1)
+        return await usual(run, *how)
+
+    monkeypatch.setattr(services.store, "claim", claim)
+    async with working(Worker(services, 256, POLL_S, grace_s=0)):
+        await claiming.wait()
+
+    records = [await stage.record(run) for run in runs]
+    assert {one.leased for one in records} == {False}
+
+
+async def test_a_worker_without_runs_ends_at_once(stage: Stage) -> None:
+    async with asyncio.timeout(2), working(Worker(stage.process(), 10, 60.0)):
+        await asyncio.sleep(0.3)
+
+
+async def test_a_cancelled_worker_gives_its_runs_back(stage: Stage) -> None:
+    services = stage.process(model=(gate := Gate()))
+    run = await enqueue(services)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(Worker(services, 10, POLL_S).run(asyncio.Event()))
+        await gate.until_requested(1)
+        task.cancel()
+
+    record = await stage.record(run)
+    assert (record.status, record.leased) == ("queued", False)
+
+
+class SilentDatabase:
+    """Makes methods of a store wait forever, like a database that no longer answers."""
 
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self.broken_off = 0
+        self.reached = asyncio.Event()
+        self.cancelled = 0
         self.calls: list[str] = []
 
     async def hang(self) -> None:
-        self.begun.set()
+        self.reached.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            self.broken_off += 1
+            self.cancelled += 1
             raise
 
     def instead_of(self, name: str) -> Callable[..., Any]:
@@ -43,19 +136,19 @@ class NullListener:
 
 
 @pytest.fixture
-def silence() -> NullListener:
-    return NullListener()
+def silence() -> SilentDatabase:
+    return SilentDatabase()
 
 
 def stopping(services: Services) -> Services:
-    """The process abandons at once what is still under way when it stops."""
+    """Let the process abandon unfinished work at once when it stops."""
     return replace(services, exit_limit=ExitLimit(release_s=0.05))
 
 
 def silent_at_commit(
-    services: Services, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+    services: Services, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database receives a step's COMMIT and never answers, this or anything after it."""
+    """Let the database receive a step's COMMIT and answer neither it nor any later statement."""
     append_here = services.store.append
 
     @asynccontextmanager
@@ -70,36 +163,36 @@ def silent_at_commit(
 
 
 async def test_a_commit_that_is_not_answered_is_abandoned_and_nothing_is_written_after_it(
-    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process(calls(("buy", {"item": "a lamp"})), says("There.")))
     run = await enqueue(services)
     silent_at_commit(services, silence, monkeypatch)
 
     async with working(Worker(services, 1, POLL_S, grace_s=0)):
-        await silence.begun.wait()
+        await silence.reached.wait()
 
-    assert silence.broken_off == 1
+    assert silence.cancelled == 1
     assert silence.calls == []
     assert (await stage.record(run)).status == "running"
 
 
 @pytest.mark.parametrize("hangs", ["claim", "load", "waiting_work"])
-async def test_a_claim_that_is_not_answered_is_broken_off(
-    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch, hangs: str
+async def test_a_claim_that_is_not_answered_is_cancelled(
+    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:
     services = stopping(stage.process())
     await enqueue(services)
     monkeypatch.setattr(services.store, hangs, silence.instead_of(hangs))
 
     async with working(Worker(services, 10, POLL_S, grace_s=0)):
-        await silence.begun.wait()
+        await silence.reached.wait()
 
-    assert silence.broken_off == 1
+    assert silence.cancelled == 1
 
 
-async def test_of_two_claims_the_one_that_is_answered_is_given_back(
-    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+async def test_the_answered_one_of_two_claims_is_given_back(
+    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = asyncio.Event()
 
@@ -124,13 +217,13 @@ async def test_of_two_claims_the_one_that_is_answered_is_given_back(
     monkeypatch.setattr(services.store, "claim", first_hangs)
     async with working(Worker(services, 10, POLL_S, grace_s=0)):
         await gate.wait()
-        await silence.begun.wait()
+        await silence.reached.wait()
 
     assert {(await stage.record(run)).status for run in runs} == {"queued"}
 
 
 async def test_a_release_that_is_not_answered_is_abandoned(
-    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process(says("never")))
     monkeypatch.setattr(services.store, "release", silence.instead_of("release"))
@@ -138,14 +231,14 @@ async def test_a_release_that_is_not_answered_is_abandoned(
     await enqueue(services)
 
     async with working(Worker(services, 10, POLL_S, grace_s=0)):
-        await silence.begun.wait()
+        await silence.reached.wait()
 
     assert silence.calls == ["reply", "release"]
-    assert silence.broken_off == 2
+    assert silence.cancelled == 2
 
 
-async def test_a_mail_that_cannot_be_noted_does_not_keep_the_process(
-    stage: Stage, silence: NullListener, monkeypatch: pytest.MonkeyPatch
+async def test_a_mail_whose_outcome_cannot_be_written_does_not_keep_the_process(
+    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stopping(stage.process())
     async with services.store.write() as tx:
@@ -153,6 +246,6 @@ async def test_a_mail_that_cannot_be_noted_does_not_keep_the_process(
     monkeypatch.setattr(services.store, "letter_sent", silence.instead_of("letter_sent"))
 
     async with working(Worker(services, 10, POLL_S, grace_s=0, mailer=MemoryMailer())):
-        await silence.begun.wait()
+        await silence.reached.wait()
 
-    assert silence.broken_off == 1
+    assert silence.cancelled == 1

@@ -1,4 +1,4 @@
-"""Round-robin between principals: whose run is next, and who has enough."""
+"""Round-robin between principals: whose run is next, and how many one principal may have."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from twelvefold.worker.turns import Search, Turns, default_share
 
 
 def waiting(**runs: int) -> list[WaitingRun]:
-    """So many runs of each principal."""
+    """Return so many waiting runs of each principal."""
     return [
         WaitingRun(RunId(ThreadId(f"{name:0>44}"), n + 1), 0, name)
         for name, number in runs.items()
@@ -21,18 +21,18 @@ def names(runs: list[WaitingRun]) -> str:
 
 
 def test_each_principal_has_a_run_before_one_has_two() -> None:
-    assert names(Turns(9).in_turn(waiting(a=3, b=1, c=2), choice=1)) == "a1 b1 c1 a2 c2 a3"
+    assert names(Turns(9).order(waiting(a=3, b=1, c=2), choice=1)) == "a1 b1 c1 a2 c2 a3"
 
 
-def test_the_turn_goes_on_behind_the_last_one() -> None:
+def test_the_next_turn_is_that_of_the_next_principal() -> None:
     turns = Turns(9)
     turns.after = "b"
 
-    assert names(turns.in_turn(waiting(a=2, b=2, c=1, d=1), choice=1)) == "c1 d1 a1 b1 a2 b2"
+    assert names(turns.order(waiting(a=2, b=2, c=1, d=1), choice=1)) == "c1 d1 a1 b1 a2 b2"
 
 
 def test_the_first_runs_of_a_principal_are_in_random_order() -> None:
-    firsts = {Turns(9).in_turn(waiting(a=9), choice=3)[0].run.ordinal for _ in range(200)}
+    firsts = {Turns(9).order(waiting(a=9), choice=3)[0].run.ordinal for _ in range(200)}
 
     assert firsts == {1, 2, 3}
 
@@ -41,21 +41,21 @@ def test_no_principal_is_given_more_than_its_share() -> None:
     turns, runs = Turns(2), waiting(a=3, b=3)
     held = {RunId(ThreadId("x"), 1): "a", RunId(ThreadId("y"), 1): "c"}
 
-    assert names(turns.chosen(turns.in_turn(runs, choice=1), 9, held)) == "a1 b1 b2"
+    assert names(turns.choose(turns.order(runs, choice=1), 9, held)) == "a1 b1 b2"
 
 
 @pytest.mark.parametrize(
     ("max_runs", "share"), [(1, 1), (2, 1), (8, 7), (9, 8), (16, 14), (256, 224)]
 )
-def test_one_principal_leaves_a_place_to_others_by_default(max_runs: int, share: int) -> None:
+def test_one_principal_leaves_a_slot_to_others_by_default(max_runs: int, share: int) -> None:
     assert default_share(max_runs) == share
 
 
-def test_everybody_has_a_turn_whatever_wait_behind_one() -> None:
+def test_every_principal_has_a_turn_however_many_runs_wait() -> None:
     turns, runs, taken = Turns(99), waiting(a=40, b=40, c=1, d=40), list[str]()
     for _ in range(8):
-        chosen = turns.chosen(turns.in_turn(runs, choice=1), 1, {})
-        turns.took(chosen, 1, Search(turns.after))
+        chosen = turns.choose(turns.order(runs, choice=1), 1, {})
+        turns.record(chosen, 1, Search(turns.after))
         runs.remove(chosen[0])
         taken.append(chosen[0].principal)
 
@@ -65,30 +65,30 @@ def test_everybody_has_a_turn_whatever_wait_behind_one() -> None:
 def test_a_search_from_the_beginning_is_over_at_the_end() -> None:
     search = Search("")
 
-    assert [search.is_over(end) for end in ("b", "f", "")] == [False, False, True]
+    assert [search.advance(end) for end in ("b", "f", "")] == [False, False, True]
     assert search.after == ""
 
 
 @pytest.mark.parametrize("last", ["d", "e", ""])
-def test_a_search_that_began_behind_somebody_is_over_when_it_is_round(last: str) -> None:
+def test_a_search_that_began_after_a_principal_is_over_when_it_reaches_it(last: str) -> None:
     search = Search("d")
 
-    assert [search.is_over(end) for end in ("f", "", "c", last)] == [False, False, False, True]
+    assert [search.advance(end) for end in ("f", "", "c", last)] == [False, False, False, True]
 
 
-def test_a_search_that_is_broken_off_goes_on_where_it_was() -> None:
+def test_a_search_that_was_not_finished_continues_where_it_was() -> None:
     turns, search = Turns(9), Search("")
-    search.is_over("f")
+    search.advance("f")
 
-    turns.took([], 4, search)
+    turns.record([], 4, search)
 
     assert turns.after == "f"
 
 
-def test_who_takes_nothing_leaves_the_turn_where_it_was() -> None:
+def test_a_search_for_no_runs_does_not_change_the_turn() -> None:
     turns = Turns(9)
     turns.after = "b"
 
-    turns.took([], 0, Search(turns.after))
+    turns.record([], 0, Search(turns.after))
 
     assert turns.after == "b"

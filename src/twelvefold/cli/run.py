@@ -14,8 +14,8 @@ from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, NullListener, Principal
 from twelvefold.core.thread import Thread
 from twelvefold.engine.commands import cancel, start_run
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose

@@ -11,6 +11,7 @@ import uvloop
 
 from twelvefold.boot import open_mailer
 from twelvefold.cli.command import DONE, begin, ready_services
+from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.web.http.server.file_limit import raise_file_limit
@@ -40,6 +41,7 @@ async def _web(settings: Settings) -> int:
             _with_worker(opened, stop) if settings.web_is_worker else nullcontext(opened) as whole,
         ):
             started()
+            bound_gc_pauses()
             await serve(whole, sockets, stop, tls)
     return DONE
 

@@ -8,6 +8,7 @@ import uvloop
 
 from twelvefold.boot import open_mailer
 from twelvefold.cli.command import DONE, begin, ready_services
+from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.signals import signals_to
 from twelvefold.config import Settings
 from twelvefold.worker.loop import Worker
@@ -25,6 +26,7 @@ async def _worker(settings: Settings) -> int:
     with signals_to(stop, settings.grace_s) as started:
         async with ready_services(settings) as services, open_mailer(settings) as mailer:
             started()
+            bound_gc_pauses()
             made = Worker(
                 services,
                 settings.max_runs,

@@ -165,7 +165,9 @@ class Settings:
     ] = 20.0
 
     host: Annotated[str, text, "the address at which web listens"] = "127.0.0.1"
-    port: Annotated[int, whole(1, 65_535), "the port at which web listens"] = 8000
+    port: Annotated[int, whole(0, 65_535), "the port that `web` listens on; 0: any free port"] = (
+        8000
+    )
     tls_cert: Annotated[
         str, path, "file with the certificate chain; not set: web speaks plain HTTP"
     ] = ""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.core.request_options import chosen, client_tools
-from twelvefold.core.schema import BadArguments
+from twelvefold.core.request_options import client_tools, read_tool_choice
 from twelvefold.core.thread import Call, Thread
+from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
 
@@ -29,7 +29,7 @@ def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | N
 
     `approved`: a person has approved this call, so the caller's `tool_choice` does not apply.
     """
-    names = None if approved else chosen(thread.options)
+    names = None if approved else read_tool_choice(thread.options)
     if names is not None and tool.name not in names:
         return f"{tool.name} cannot be called in this turn; the caller's tool_choice excludes it"
     most = thread.options.max_tool_calls
@@ -48,7 +48,10 @@ def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | N
 
 
 def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall | RejectedCall:
-    """Check a call's tool, gate and arguments, without regard to earlier checks."""
+    """Return the call with its parsed arguments, or the reasons why it may not run.
+
+    Checks the tool, its gates and the arguments again, without regard to earlier checks.
+    """
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))

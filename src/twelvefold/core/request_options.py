@@ -1,8 +1,8 @@
-"""What a caller asks for beside the input, as it bears on a run's tools and on its model requests.
+"""The caller's `RequestOptions`, as they apply to a run's tools and to its model requests.
 
-`tool_choice` binds the server's tools and those of the caller. A required call holds for
-the first reply only: a model that has to call a tool every time never ends, unless
-one of those tools is the caller's, whose call ends the run (`choice_holds`).
+`tool_choice` applies to the workflow's tools and to the caller's. A required call applies to the
+first reply only: a model that must call a tool in every reply never ends the run, unless one of
+those tools is the caller's, whose call ends it (`choice_holds`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ _NONE: frozenset[str] = frozenset()
 _PASSED_ON = ("max_output_tokens", "temperature", "top_p", "text", "reasoning")
 
 
-def chosen(requested: RequestOptions) -> frozenset[str] | None:
-    """The names of the tools that may be called in the run; None: all."""
-    choice = requested.tool_choice
+def read_tool_choice(options: RequestOptions) -> frozenset[str] | None:
+    """Return the names of the tools that `tool_choice` allows in the run; None: all."""
+    choice = options.tool_choice
     if choice == "none":
         return _NONE
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
@@ -26,19 +26,19 @@ def chosen(requested: RequestOptions) -> frozenset[str] | None:
     return None
 
 
-def client_tools(requested: RequestOptions) -> tuple[ToolSpec, ...]:
-    """The caller's own tools that may be called in the run, in the caller's order."""
-    if not requested.tools:
+def client_tools(options: RequestOptions) -> tuple[ToolSpec, ...]:
+    """Return the caller's own tools that may be called in the run, in the caller's order."""
+    if not options.tools:
         return ()
-    names = chosen(requested)
+    names = read_tool_choice(options)
     return tuple(
-        _spec(tool) for tool in requested.tools if names is None or tool.get("name", "") in names
+        _spec(tool) for tool in options.tools if names is None or tool.get("name", "") in names
     )
 
 
-def client_names(requested: RequestOptions) -> frozenset[str]:
-    """The names of those tools."""
-    return frozenset(tool.name for tool in client_tools(requested)) if requested.tools else _NONE
+def client_names(options: RequestOptions) -> frozenset[str]:
+    """Return the names of `client_tools`."""
+    return frozenset(tool.name for tool in client_tools(options)) if options.tools else _NONE
 
 
 def _spec(tool: Item) -> ToolSpec:
@@ -46,31 +46,35 @@ def _spec(tool: Item) -> ToolSpec:
         name=str(tool.get("name", "")),
         description=str(tool.get("description") or ""),
         parameters=tool.get("parameters") or NO_PARAMETERS,
-        # A schema that was not written for it is refused by a server that is to be strict.
+        # In strict mode a server refuses a schema that was not written for it.
         strict=tool.get("strict") is True,
     )
 
 
-def options(requested: RequestOptions, tools: Sequence[ToolSpec], *, first: bool) -> dict[str, Any]:
-    """What to ask of the model beside the conversation; `first`: for the first reply of a run."""
-    if requested is DEFAULT_OPTIONS:
+def build_options(
+    options: RequestOptions, tools: Sequence[ToolSpec], *, first: bool
+) -> dict[str, Any]:
+    """Return the `options` of a model request; `first`: it asks for the first reply of a run."""
+    if options is DEFAULT_OPTIONS:
         return {}
-    values = ((name, getattr(requested, name)) for name in _PASSED_ON)
-    wanted = {name: value for name, value in values if value is not None}
-    if requested.stop:
-        wanted["stop"] = list(requested.stop)
+    values = ((name, getattr(options, name)) for name in _PASSED_ON)
+    built = {name: value for name, value in values if value is not None}
+    if options.stop:
+        built["stop"] = list(options.stop)
     if not tools:
-        # Servers refuse what is about tools where there are none.
-        return wanted
-    if requested.parallel_tool_calls is not None:
-        wanted["parallel_tool_calls"] = requested.parallel_tool_calls
-    if (first or requested.choice_holds) and (choice := _demanded(requested.tool_choice, tools)):
-        wanted["tool_choice"] = choice
-    return wanted
+        # Servers refuse options about tools in a request without tools.
+        return built
+    if options.parallel_tool_calls is not None:
+        built["parallel_tool_calls"] = options.parallel_tool_calls
+    if (first or options.choice_holds) and (
+        choice := _build_tool_choice(options.tool_choice, tools)
+    ):
+        built["tool_choice"] = choice
+    return built
 
 
-def _demanded(choice: str | Item | None, tools: Sequence[ToolSpec]) -> str | Item | None:
-    """What the model has to call; None if it may do as it likes."""
+def _build_tool_choice(choice: str | Item | None, tools: Sequence[ToolSpec]) -> str | Item | None:
+    """Return the `tool_choice` that makes the model call a tool; None if it need not."""
     if choice == "required":
         return choice
     if not isinstance(choice, dict):
@@ -78,7 +82,7 @@ def _demanded(choice: str | Item | None, tools: Sequence[ToolSpec]) -> str | Ite
     if choice.get("type") == "allowed_tools":
         return "required" if choice.get("mode") == "required" else None
     name = choice.get("name")
-    # One that is not open now is not offered, and cannot be demanded.
+    # A tool whose gate is closed is not in the request, and a server refuses a choice of it.
     if any(tool.name == name for tool in tools):
         return {"type": "function", "name": name}
     return None

@@ -1,44 +1,36 @@
-"""How a workflow and its tools are declared: a function's signature says what it may do.
+"""Declare workflows and their tools. The signature of a tool's function declares its effect.
 
-| takes | effect | after a crash in mid-call |
+| takes | effect | after a crash during a call |
 |---|---|---|
 | `Transaction` | transactional | rolled back, run again: exactly once |
 | `ReadOnly` | readonly | run again |
 | `CallKey` | idempotent | run again with the same key |
-| none of them | `effect="pure"` or `"unsafe"` must be said | run again · a person decides |
+| none of them | `effect="pure"` or `"unsafe"` declares it | run again · a person decides |
 
 A tool is an async function, or a plain one, which runs in a thread and takes no connection.
 """
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, cast, overload
 
-from twelvefold.core.declarations import (
+from twelvefold.core.events import Failure
+from twelvefold.core.ports import ToolSpec, Transaction
+from twelvefold.core.tools.declarations import (
     check_approval,
     check_gates,
     check_limits,
-    repeated,
-    tool_names,
+    check_name,
+    check_tools,
+    parse_tool_names,
 )
-from twelvefold.core.events import Failure
-from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
-from twelvefold.core.schema import Parameters
+from twelvefold.core.tools.schema import Parameters
+from twelvefold.core.tools.signature import Effect, find_effect, location_of, split_parameters
 from twelvefold.errors import WorkflowError
 
-Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
 Approval = bool | Callable[[dict[str, Any]], bool]
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""Source: `tools[].name` of the Responses API."""
-HANDED_IN = (Transaction, ReadOnly, Principal, CallKey)
-_EFFECT_OF: tuple[tuple[type, Effect], ...] = (
-    (Transaction, "transactional"),
-    (ReadOnly, "readonly"),
-    (CallKey, "idempotent"),
-)
 
 
 @dataclass(frozen=True)
@@ -64,25 +56,26 @@ class Tool:
 
     @cached_property
     def parameters(self) -> Parameters:
-        """What the model fills in; built on first use, since Pydantic is slow to start."""
-        return Parameters(self.name, self.model_parameters, _place_of(self.function))
+        """The parameters that the model fills; built on first use, since Pydantic starts slowly."""
+        return Parameters(self.name, self.model_parameters, location_of(self.function))
 
     @cached_property
     def spec(self) -> ToolSpec:
+        """The tool as the model sees it. Raises WorkflowError."""
         return ToolSpec(self.name, self.description, self.parameters.schema, self.parameters.strict)
 
     @property
     def is_async(self) -> bool:
-        """Whether the function is awaited; else it is called in a thread."""
+        """Whether the function is awaited; otherwise it is called in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
     def prepare(self) -> None:
-        """Build what is built on first use. Raises WorkflowError."""
+        """Build now what the first use would build. Raises WorkflowError."""
         _ = self.spec
         self.parameters.prepare()
 
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
-        """Call the function itself, as a test of it would."""
+        """Call the function itself, for example in a test."""
         returned = self.function(*args, **kwargs)
         return await cast("Awaitable[object]", returned) if self.is_async else returned
 
@@ -114,127 +107,46 @@ def tool(
     approval: Approval = False,
     timeout_s: float = 60.0,
 ) -> Tool | Callable[[Callable[..., object]], Tool]:
-    """Declare a function as a tool; its docstring is what the model reads.
+    """Declare a function as a tool; the model reads its docstring as the description.
 
-    An async function, or one that takes no Transaction and no ReadOnly: that runs in a thread.
+    The function is async, or takes no Transaction and no ReadOnly and runs in a thread.
 
-    `requires`: offered, and accepted, only after each of these tools succeeded in the thread.
-    `after_refusal`: only after one of these refused. `once`: not again after it succeeded in the
-    thread. `max_calls`: so often in a run. `approval`: a person must allow the call; a function
-    of the arguments says which. Raises WorkflowError if the signature does not say its effect.
+    `requires`: the tool is offered, and calls are accepted, only after each of these tools
+    succeeded in the thread. `after_refusal`: only after one of these refused. `once`: not again
+    after it succeeded in the thread. `max_calls`: the maximum in one run. `approval`: a person must
+    approve the call; a function of the arguments returns whether. `timeout_s` bounds one call.
+    Raises WorkflowError if the declaration is wrong, for example if it declares no effect.
     """
 
-    def declared(function: Callable[..., object]) -> Tool:
-        tool_name = name or getattr(function, "__name__", "")
+    def declare(function: Callable[..., object]) -> Tool:
+        tool_name = check_name(name or getattr(function, "__name__", ""))
         check_limits(tool_name, max_calls, timeout_s)
-        if not _TOOL_NAME.fullmatch(tool_name):
-            raise WorkflowError(
-                f"tool {tool_name!r}: a name has 1 to 64 letters, digits, _ or -; give it by name="
-            )
         check_approval(tool_name, approval)
-        handed_in, model_parameters = _split_parameters(tool_name, function)
+        handed_in, model_parameters = split_parameters(tool_name, function)
         return Tool(
             name=tool_name,
             description=inspect.getdoc(function) or "",
-            effect=_effect_of(tool_name, handed_in, effect),
+            effect=find_effect(tool_name, handed_in, effect),
             function=function,
             handed_in=handed_in,
             model_parameters=model_parameters,
-            requires=tool_names(tool_name, "requires", requires),
-            after_refusal=tool_names(tool_name, "after_refusal", after_refusal),
+            requires=parse_tool_names(tool_name, "requires", requires),
+            after_refusal=parse_tool_names(tool_name, "after_refusal", after_refusal),
             once=once,
             max_calls=max_calls,
             approval=approval,
             timeout_s=timeout_s,
         )
 
-    return declared if function is None else declared(function)
-
-
-def _split_parameters(
-    name: str, function: Callable[..., object]
-) -> tuple[dict[str, type], dict[str, inspect.Parameter]]:
-    is_async = _is_async(name, function)
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, SyntaxError) as error:
-        raise WorkflowError(f"tool {name}: its types cannot be read: {error}") from error
-    handed_in: dict[str, type] = {}
-    model_parameters: dict[str, inspect.Parameter] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-            parameter.POSITIONAL_ONLY,
-        ):
-            raise WorkflowError(f"tool {name}: {parameter} has no name that the model could use")
-        hint = hints.get(parameter.name)
-        if hint is None:
-            raise WorkflowError(f"tool {name}: parameter {parameter.name!r} needs a type")
-        if type(parameter.default).__name__ == "FieldInfo":
-            raise WorkflowError(
-                f"tool {name}: parameter {parameter.name!r} has a Field as its default; "
-                "write Annotated[type, Field(…)]"
-            )
-        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if plain in HANDED_IN:
-            if plain in (Transaction, ReadOnly) and not is_async:
-                raise WorkflowError(
-                    f"tool {name}: takes {plain.__name__}, so it must be an async function"
-                )
-            handed_in[parameter.name] = cast("type", plain)
-        else:
-            model_parameters[parameter.name] = parameter.replace(annotation=hint)
-    return handed_in, model_parameters
-
-
-def _is_async(name: str, function: Callable[..., object]) -> bool:
-    if inspect.iscoroutinefunction(function):
-        return True
-    if not inspect.isroutine(function):
-        raise WorkflowError(f"tool {name}: must be a function")
-    inner = inspect.unwrap(function)
-    if inspect.iscoroutinefunction(inner):
-        raise WorkflowError(
-            f"tool {name}: a decorator has made a plain function of an async one; make it async"
-        )
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-        raise WorkflowError(f"tool {name}: must return its result, not yield it")
-    return False
-
-
-def _place_of(function: Callable[..., object]) -> str:
-    """Where the function stands, for the author; "" where that is not known."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}, line {code.co_firstlineno}" if code else ""
-
-
-def _effect_of(name: str, handed_in: Mapping[str, type], said: Effect | None) -> Effect:
-    if {ReadOnly, CallKey} <= set(handed_in.values()):
-        raise WorkflowError(
-            f"tool {name}: takes ReadOnly and CallKey; no connection is held while a call leaves "
-            "the database, so make it two tools"
-        )
-    for kind, effect in _EFFECT_OF:
-        if kind in handed_in.values():
-            if said is not None:
-                raise WorkflowError(
-                    f"tool {name}: takes {kind.__name__}, so its effect is {effect}, not {said}"
-                )
-            return effect
-    if said is None:
-        raise WorkflowError(
-            f"tool {name}: takes none of Transaction, ReadOnly, CallKey; "
-            'say effect="pure" if it changes nothing anywhere, else effect="unsafe"'
-        )
-    if said not in ("pure", "unsafe"):
-        raise WorkflowError(f"tool {name}: effect is pure or unsafe, not {said!r}")
-    return said
+    return declare if function is None else declare(function)
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedCall:
-    """A call that never reached its tool; `arguments` is the text that the model wrote."""
+    """A call that did not reach its tool; `arguments` is the text that the model wrote.
+
+    `problems` are the reasons. `offered` are the tools that the model could have called.
+    """
 
     failure: Failure
     tool: str
@@ -243,23 +155,24 @@ class RejectedCall:
     offered: tuple[str, ...] = ()
 
 
-def explain(bad: RejectedCall) -> str:
-    """What the model reads about a call that never reached its tool."""
-    return "Error: " + "; ".join(bad.problems)
+def explain(call: RejectedCall) -> str:
+    """Return what the model reads about a call that did not reach its tool."""
+    return "Error: " + "; ".join(call.problems)
 
 
 Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[int]]
+"""Writes a workflow's rows, from the records given or its own, and returns how many."""
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """Instructions plus typed tools.
+    """Instructions and typed tools.
 
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
-    records of a file or, given None, with the workflow's own. `explain` words what the model
-    reads about a call that never reached its tool. Raises WorkflowError if a gate names a tool
-    that is not there, or if a parameter of a tool has a type without a JSON Schema.
+    records of a file or, given None, with the workflow's own. `explain` returns what the model
+    reads about a call that did not reach its tool. Raises WorkflowError if a gate names a tool that
+    does not exist, or if a parameter of a tool has a type without a JSON Schema.
     """
 
     name: str
@@ -275,29 +188,10 @@ class Workflow:
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
-        tools = _tools_of(self.name, self.tools)
+        tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
-        if len(by_name) < len(tools):
-            names = ", ".join(repeated(one.name for one in tools))
-            raise WorkflowError(f"workflow {self.name}: two tools have the same name: {names}")
         check_gates(self.name, by_name)
         for one in tools:
             one.parameters.check()
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_name", by_name)
-
-
-def _tools_of(workflow: str, given: object) -> tuple[Tool, ...]:
-    if isinstance(given, Tool):
-        raise WorkflowError(
-            f"workflow {workflow}: tools is the tool {given.name}, not a tuple; "
-            f"write tools=({given.name},)"
-        )
-    if not isinstance(given, Iterable):
-        raise WorkflowError(f"workflow {workflow}: tools is {given!r}, not a tuple of tools")
-    tools = tuple(given)
-    for one in tools:
-        if not isinstance(one, Tool):
-            named = getattr(one, "__name__", repr(one))
-            raise WorkflowError(f"workflow {workflow}: {named} is no tool; put @tool above it")
-    return tools

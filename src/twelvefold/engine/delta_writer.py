@@ -1,7 +1,8 @@
-"""A reply that others may read while it comes in: its text in pieces, beside the journal.
+"""Writes a reply's text while it arrives, in pieces beside the journal, for readers of the stream.
 
-Pieces are numbered from 1 at each position. A process that has lost its run may not know it yet,
-so whoever finds a number taken looks at its lease, calls off what is there and begins anew.
+Pieces (deltas) are numbered from 1 at each position. A process that has lost its run may not know
+that yet. So a process that finds its next number taken checks its lease, writes that the pieces so
+far are void, and writes the text again.
 """
 
 import asyncio
@@ -13,63 +14,59 @@ from typing import Literal, Self
 
 from twelvefold.core.events import Item
 from twelvefold.core.ports import Delta, Listener, ModelReply, NullListener
-from twelvefold.engine.commit import HeldRun
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-PIECE_S = 0.05
-"""How long text is gathered before it is shown; the first of it is shown at once."""
-SLOWER_EVERY = 500
-"""After so many pieces each of them is gathered for a while longer: a reply of ten minutes has
-some 3,200 rows, not 12,000."""
-AGAIN_S = 1.0
-"""How long after a failure the database is asked again."""
+SLOWDOWN_PIECES = 500
+"""After each so many pieces the interval grows by its first length: a reply of ten minutes has some
+3,200 rows, not 12,000."""
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """The text of one try at the reply; `first` is the number of its first piece."""
+    """The text of one attempt at the reply; `first` is the number of its first piece."""
 
-    shown: list[str] = field(default_factory=list)
-    unshown: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
     first: int = 0
 
-    def begin_anew(self) -> None:
-        self.unshown[:0] = self.shown
-        self.shown.clear()
+    def reset(self) -> None:
+        """Count all of the text as not written yet."""
+        self.unwritten[:0] = self.written
+        self.written.clear()
         self.first = 0
 
 
-def pause_after(number: int) -> float:
-    """How long text is gathered, in seconds, behind the piece with this number."""
-    return PIECE_S * (1 + number // SLOWER_EVERY)
+def pause_after(number: int, delta_s: float) -> float:
+    """Return how many seconds text is collected after the piece with this number."""
+    return delta_s * (1 + number // SLOWDOWN_PIECES)
 
 
 class DeltaWriter(NullListener):
-    """A listener that shows a reply's text to others, in front of the caller's own.
+    """A listener that writes the text of a reply, and passes everything on to `listener`.
 
-    Once it finds out that another process has the run, it raises LeaseLost out of `text`. When
-    its context is left, nothing is written any more.
+    When it finds that another process has the run, `text` raises LeaseLost. After its context it
+    writes nothing more.
     """
 
-    def __init__(self, services: Services, driven: HeldRun, listener: Listener) -> None:
+    def __init__(self, services: Services, held: HeldRun, listener: Listener) -> None:
         self._services = services
-        self._lease = driven.lease
-        self._position = driven.thread.head + 1
+        self._lease = held.lease
+        self._position = held.thread.head + 1
         self._listener = listener
-        # One row of ours keeps a process that had the run before from adding any.
-        self._has_to_write = driven.claimed
+        # One row of this process keeps the process that had the run before from adding any.
+        self._must_write = held.claimed
         self._attempt = _Attempt()
         self._number = 0
-        self._void = False  # the last rows are of an attempt that has been given up
-        self._unsure = False  # which numbers are taken
+        self._is_void = False  # the last rows are of an attempt that has been given up
+        self._is_unsure = False  # which numbers are taken
         self._writer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._is_closed = False
         self._fault: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,30 +84,30 @@ class DeltaWriter(NullListener):
         if self._fault:
             raise self._fault
         self._listener.text(delta)
-        self._attempt.unshown.append(delta)
-        self._show()
+        self._attempt.unwritten.append(delta)
+        self._start_writing()
 
     def restarted(self, why: str) -> None:
         self._listener.restarted(why)
         self._attempt = _Attempt()
-        self._void = True
-        self._show()
+        self._is_void = True
+        self._start_writing()
 
-    async def ended(self, reply: ModelReply) -> tuple[int, tuple[int, ...]]:
-        """What ModelReplied is to say of the pieces: `first_delta` and `cuts`.
+    async def finish(self, reply: ModelReply) -> tuple[int, tuple[int, ...]]:
+        """Return `first_delta` and `cuts` of the ModelReplied event: which pieces are its text.
 
         Raises LeaseLost if another process has the run.
         """
         await self._close()
         if self._fault:
             raise self._fault
-        shown, text = "".join(self._attempt.shown), only_text(reply.items)
-        if shown and not (text or "").startswith(shown):
-            self._void = True
-        if not (self._unsure or self._owes_a_restart(last=True)):
-            return self._attempt.first, tuple(map(len, self._attempt.shown))
+        written, text = "".join(self._attempt.written), only_text(reply.items)
+        if written and not (text or "").startswith(written):
+            self._is_void = True
+        if not (self._is_unsure or self._needs_restart(last=True)):
+            return self._attempt.first, tuple(map(len, self._attempt.written))
         limit = self._services.exit_limit
-        await retry_unavailable(
+        await self._services.retry(
             lambda: run_uninterrupted(self._write_rows(last=True), limit), math.inf
         )
         self._listener.shown()
@@ -118,70 +115,71 @@ class DeltaWriter(NullListener):
 
     # --- writing ------------------------------------------------------------------------------
 
-    def _show(self) -> None:
-        """Write down what there is, unless that is being done or was done just now."""
-        if not (self._writer or self._timer or self._closed):
+    def _start_writing(self) -> None:
+        """Write the text collected so far, unless a write is running or has just ended."""
+        if not (self._writer or self._timer or self._is_closed):
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
-        pause_s = pause_after(self._number)
+        timings = self._services.timings
+        pause_s = pause_after(self._number, timings.delta_s)
         try:
             await self._write_rows()
             self._listener.shown()
         except StoreUnavailable as error:
             log.warning("delta_not_written", error=error)
-            self._unsure, pause_s = True, AGAIN_S
+            self._is_unsure, pause_s = True, timings.delta_retry_s
         except Exception as fault:
             self._fault = fault
         self._writer = None
-        if not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(pause_s, self._go_on)
+        if not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_later(pause_s, self._continue_writing)
 
-    def _go_on(self) -> None:
+    def _continue_writing(self) -> None:
         self._timer = None
-        if self._attempt.unshown or self._void:
-            self._show()
+        if self._attempt.unwritten or self._is_void:
+            self._start_writing()
 
     async def _close(self) -> None:
-        self._closed = True
+        self._is_closed = True
         if self._timer:
             self._timer.cancel()
         if self._writer:
             await run_uninterrupted(self._writer, self._services.exit_limit)
 
     async def _write_rows(self, *, last: bool = False) -> None:
-        """Write what others have to know now; `last`: what is not shown so far need not be."""
+        """Write what readers need now. With `last` no more text: the reply itself follows."""
         while True:
             try:
-                if self._unsure:
-                    await self._look()
-                if self._owes_a_restart(last=last):
+                if self._is_unsure:
+                    await self._resynchronize()
+                if self._needs_restart(last=last):
                     await self._add("restarted")
-                self._void = False
+                self._is_void = False
                 if not last:
                     await self._add_text(self._attempt)
                 return
             except DuplicateRow:
-                self._unsure = True
+                self._is_unsure = True
 
-    def _owes_a_restart(self, *, last: bool) -> bool:
-        return self._void if self._number else last and self._has_to_write
+    def _needs_restart(self, *, last: bool) -> bool:
+        return self._is_void if self._number else last and self._must_write
 
-    async def _look(self) -> None:
-        """Find out what is there, if the run is still ours, and call it off. Raises LeaseLost."""
+    async def _resynchronize(self) -> None:
+        """Read the last number, and mark the pieces so far as void. Raises LeaseLost."""
         store = self._services.store
         await store.renew(self._lease, self._services.limits.lease_s)
         self._number = await store.last_delta(self._lease.run.thread, self._position)
-        self._attempt.begin_anew()
-        self._void, self._unsure = True, False
+        self._attempt.reset()
+        self._is_void, self._is_unsure = True, False
 
     async def _add_text(self, attempt: _Attempt) -> None:
-        pieces = len(attempt.unshown)
-        if pieces:
-            piece = "".join(attempt.unshown)
+        count = len(attempt.unwritten)
+        if count:
+            piece = "".join(attempt.unwritten)
             await self._add("text", piece)
-            del attempt.unshown[:pieces]
-            attempt.shown.append(piece)
+            del attempt.unwritten[:count]
+            attempt.written.append(piece)
             attempt.first = attempt.first or self._number
 
     async def _add(self, kind: Literal["text", "restarted"], text: str = "") -> None:
@@ -191,7 +189,7 @@ class DeltaWriter(NullListener):
 
 
 def only_text(items: Sequence[Item]) -> str | None:
-    """The text of a reply that has one message with one part, which is text; else None."""
+    """Return the text of a reply that is one message with one text part, else None."""
     messages = [item for item in items if item.get("type") == "message"]
     parts = messages[0].get("content") if len(messages) == 1 else ()
     if not isinstance(parts, list) or len(parts) != 1 or parts[0].get("type") != "output_text":

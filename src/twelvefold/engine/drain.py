@@ -1,4 +1,4 @@
-"""A run in a process's hands, and how the process lets go of it when it is about to end."""
+"""How a process that drains gives its runs back: at the next step, or at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,32 +7,35 @@ from typing import Any
 from twelvefold.core.events import ApprovalAsked, Entry, OutcomeUnknown, RunFinished
 from twelvefold.core.ports import Listener
 
-RESTING = (RunFinished, ApprovalAsked, OutcomeUnknown)
-"""What a drive ends with by itself."""
+_LAST_EVENTS = (RunFinished, ApprovalAsked, OutcomeUnknown)
+"""A drive ends by itself after one of these."""
 
 
 class DrainGuard:
-    """Passes on what is heard of a run, and lets go of it behind a step once `stopping` says so."""
+    """Cancels the drive of a run after its current step once `is_stopping` returns true.
 
-    def __init__(self, listener: Listener, stopping: Callable[[], bool]) -> None:
+    It is the run's listener, and passes everything on to `listener`.
+    """
+
+    def __init__(self, listener: Listener, is_stopping: Callable[[], bool]) -> None:
         self._listener = listener
-        self._stopping = stopping
+        self._is_stopping = is_stopping
         self._task: asyncio.Task[Any] | None = None
-        self._left = False
-        self._rests = False
+        self._is_released = False
+        self._is_ending = False
 
-    def begin(self) -> None:
-        """The current task drives the run: from here on to cancel it is to give the run back.
+    def attach(self) -> None:
+        """Guard the current task, which drives the run: cancelling it gives the run back.
 
-        Cancelled before its first line a task gives nothing back.
+        A task that is cancelled before its first line gives nothing back.
         """
         self._task = asyncio.current_task()
-        self._stepped()
+        self._check()
 
-    def leave(self) -> None:
-        """Give the run back, once: a second cancellation would break off the giving back."""
-        if self._task is not None and not self._left:
-            self._left = True
+    def release(self) -> None:
+        """Give the run back. Works once: a second cancellation would interrupt the release."""
+        if self._task is not None and not self._is_released:
+            self._is_released = True
             self._task.cancel()
 
     def text(self, delta: str) -> None:
@@ -46,10 +49,10 @@ class DrainGuard:
 
     def recorded(self, entry: Entry) -> None:
         self._listener.recorded(entry)
-        self._rests = isinstance(entry.event, RESTING)
-        # Soon, not now: the other entries of the same commit are still to come.
-        asyncio.get_running_loop().call_soon(self._stepped)
+        self._is_ending = isinstance(entry.event, _LAST_EVENTS)
+        # Soon, not now: the other entries of the same commit follow.
+        asyncio.get_running_loop().call_soon(self._check)
 
-    def _stepped(self) -> None:
-        if self._stopping() and not self._rests:
-            self.leave()
+    def _check(self) -> None:
+        if self._is_stopping() and not self._is_ending:
+            self.release()

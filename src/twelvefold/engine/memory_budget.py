@@ -1,4 +1,4 @@
-"""How many bytes of conversations one process holds for its runs, and for turns about to begin.
+"""Limits the bytes of conversations that a process holds for its runs and for turns that begin.
 
 Bytes as the journal counts them; in memory each of them takes three to seven. A conversation is
 counted from before it is loaded until its run rests.
@@ -12,11 +12,11 @@ from twelvefold.core.events import Entry
 from twelvefold.core.ports import Listener
 
 RUN_BYTES = 24 * 1024 * 1024
-"""The budget where nothing else is said."""
+"""The default budget."""
 SMALL_BYTES = 16 * 1024
-"""The longest conversation that needs no room in its principal's share: half of all the places of
-web, full of them, take a twelfth of the budget."""
-MOST_WAITING = 64
+"""The longest conversation that needs no room in its principal's share: if it fills half of web's
+slots, those take a twelfth of the budget."""
+MAX_WAITING = 64
 
 
 class BudgetExhausted(Exception):
@@ -24,18 +24,18 @@ class BudgetExhausted(Exception):
 
 
 class MemoryBudget:
-    """At most `most` bytes are held at once, and `share` of them, or half, for one principal.
+    """Holds at most `limit` bytes at once, and `share` of them, or half, for one principal.
 
-    A conversation that is larger alone is let in while nothing else is held, by the same measure.
-    One of at most `small` bytes needs room in the whole alone: beside one that is larger than its
-    principal's share, short turns of the same principal go on.
-    Reservations that wait are let in as they fit, in no order: a small one passes a large one.
+    A larger conversation is admitted while nothing else is held; the same holds for the share. One
+    of at most `small` bytes needs room in the whole budget only: while a principal has a
+    conversation that is larger than its share, its short turns continue.
+    Waiting reservations are admitted as they fit, in no order: a small one passes a large one.
     """
 
-    def __init__(self, most: int, share: int | None = None, *, small: int = SMALL_BYTES) -> None:
-        self._most = most
+    def __init__(self, limit: int, share: int | None = None, *, small: int = SMALL_BYTES) -> None:
+        self._limit = limit
         self._small = small
-        self._share = most // 2 if share is None else share
+        self._share = limit // 2 if share is None else share
         self._held = 0
         self._held_by: Counter[str] = Counter()
         self._waiting: set[asyncio.Future[None]] = set()
@@ -48,21 +48,21 @@ class MemoryBudget:
     @property
     def is_full(self) -> bool:
         """Whether nothing more can be held."""
-        return self._held >= self._most
+        return self._held >= self._limit
 
     def reservation(self, principal: str) -> "Reservation":
-        """A reservation of the principal's, of nothing yet."""
+        """Return an empty reservation of the principal."""
         return Reservation(self, principal)
 
     def fits(self, principal: str, size: int, more: int) -> bool:
-        """Whether the principal, who holds `size` of it by this reservation, may hold `more`."""
+        """Return whether a reservation of the principal, which holds `size`, may hold `more`."""
         held, own = self._held, self._held_by[principal]
-        in_all = held + more <= self._most or held == size
+        in_budget = held + more <= self._limit or held == size
         in_share = own + more <= self._share or own == size
-        return in_all and (in_share or size + more <= self._small)
+        return in_budget and (in_share or size + more <= self._small)
 
     def add(self, principal: str, more: int) -> None:
-        """Count so many more bytes, or fewer; those that wait look again if it is fewer."""
+        """Count so many more bytes, or fewer; fewer wakes the reservations that wait."""
         self._held += more
         self._held_by[principal] += more
         if not self._held_by[principal]:
@@ -72,9 +72,9 @@ class MemoryBudget:
                 if not waiter.done():
                     waiter.set_result(None)
 
-    async def freed(self) -> None:
+    async def wait_for_release(self) -> None:
         """Wait until fewer bytes are held. Raises BudgetExhausted if too many wait already."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             raise BudgetExhausted
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
@@ -85,7 +85,7 @@ class MemoryBudget:
 
 
 class Reservation:
-    """What one turn or run holds; given back at the end of its context, unless it is `kept`."""
+    """The bytes of one turn or run; released at the end of its context, unless `keep` is called."""
 
     def __init__(self, budget: MemoryBudget, principal: str) -> None:
         self._budget = budget
@@ -101,21 +101,21 @@ class Reservation:
             self.release()
 
     async def hold(self, size: int, *, wait_s: float) -> None:
-        """Hold so many bytes at least. Raises BudgetExhausted if that is not possible by then."""
+        """Hold at least `size` bytes. Raises BudgetExhausted if they do not fit within `wait_s`."""
         try:
             async with asyncio.timeout(wait_s):
                 while not self._budget.fits(self._principal, self._size, size - self._size):
-                    await self._budget.freed()
+                    await self._budget.wait_for_release()
         except TimeoutError:
             raise BudgetExhausted from None
         self.grow_to(size)
 
     def grow_to(self, size: int) -> None:
-        """Hold so many bytes at least, whether or not there is room: they are in memory already."""
+        """Hold at least `size` bytes, even if they do not fit: they are in memory already."""
         self.grow(max(size - self._size, 0))
 
     def grow(self, more: int) -> None:
-        """Hold so many bytes more, as `grow_to` does."""
+        """Hold `more` bytes more, as `grow_to` does."""
         self._size += more
         self._budget.add(self._principal, more)
 
@@ -124,13 +124,13 @@ class Reservation:
         self._is_kept = True
 
     def release(self) -> None:
-        """Give everything back."""
+        """Release all bytes."""
         size, self._size = self._size, 0
         self._budget.add(self._principal, -size)
 
 
 class GrowingListener:
-    """Passes on what is heard of a run, and counts what its journal grows by."""
+    """Adds the size of a run's new entries to its reservation, and passes everything on."""
 
     def __init__(self, listener: Listener, reservation: Reservation) -> None:
         self._listener = listener

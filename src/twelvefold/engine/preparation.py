@@ -1,7 +1,7 @@
-"""What a run needs and a process imports or builds only on first use, prepared before that.
+"""Imports and builds before the first run what would otherwise be imported on first use.
 
-An HTTP client, say, takes a second of CPU to import, and many on a loaded machine. On the event
-loop, with runs claimed, that would hold up the renewals of their leases.
+An HTTP client takes a second of CPU to import, and many seconds on a loaded machine. On the event
+loop, with runs claimed, that would delay the renewals of their leases.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ class Preparable(Protocol):
     """A service that imports or builds something on first use."""
 
     def prepare(self) -> None:
-        """Do it now; called in a thread. A second call does nothing."""
+        """Import and build it now; called in a thread. A second call does nothing."""
         ...
 
 
 class Preparation:
-    """Prepares the services and tools of a process once, in a thread of its own."""
+    """Prepares the services and tools of a process once, in a thread."""
 
     def __init__(self, services: Services, mailer: Mailer | None = None) -> None:
         self._services = services
@@ -34,7 +34,7 @@ class Preparation:
         self._task: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
-        """Return when everything is prepared; all callers wait for the same preparation."""
+        """Return when the preparation is done; all callers wait for the same one."""
         if self._task is None:
             work = asyncio.to_thread(prepare, self._services, self._mailer)
             self._task = asyncio.get_running_loop().create_task(work, name="prepare")
@@ -45,7 +45,7 @@ class Preparation:
 def prepare(services: Services, mailer: Mailer | None = None) -> None:
     """Import and build what runs of these workflows need.
 
-    Raises nothing. What cannot be prepared is logged, and fails the runs that use it.
+    Raises nothing. An error is logged, and raised again in the runs that use the service or tool.
     """
     attached: tuple[object, ...] = (services.model, services.store, mailer)
     for service in attached:
@@ -68,5 +68,5 @@ def _prepare_tool(workflow: Workflow, tool: Tool) -> None:
         tool.prepare()
     except WorkflowError as error:
         log.error("tool_not_prepared", workflow=workflow.name, error=str(error))
-    except Exception:  # a type of the author's may raise anything when its schema is built
+    except Exception:  # a type of the author may raise anything when its schema is built
         log.exception("tool_not_prepared", workflow=workflow.name, tool=tool.name)

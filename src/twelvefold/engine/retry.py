@@ -1,57 +1,93 @@
-"""Waiting for a database that is away, or that asks for a transaction to be tried again."""
+"""Retries of work that fails because the database is unavailable."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from twelvefold.backoff import Backoff
 from twelvefold.errors import StoreFailed, StoreUnavailable
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 Result = TypeVar("Result")
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 2.0
-RETRY_TIMEOUT_S = 5.0
-"""How long a statement is retried while the database is unavailable."""
-FAILED_TIMEOUT_S = 60.0
-"""How long work is retried that fails with StoreFailed, an error that may last."""
+_BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long work is retried, in seconds, and with which pauses.
+
+    `timeout_s`: while the database is unavailable. `failing_timeout_s`: while it reports
+    StoreFailed, an error that may last.
+    """
+
+    backoff: Backoff = _BACKOFF
+    timeout_s: float = 5.0
+    failing_timeout_s: float = 60.0
+
+
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 async def retry_unavailable(
     work: Callable[[], Awaitable[Result]],
     timeout_s: float | None = None,
-    failing_s: float = FAILED_TIMEOUT_S,
+    failing_timeout_s: float | None = None,
+    *,
+    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
 ) -> Result:
     """Retry `work`, which must be repeatable, while it raises StoreUnavailable.
 
-    Raises the last StoreUnavailable after `timeout_s` (None: RETRY_TIMEOUT_S), and StoreFailed
-    `failing_s` after the first one. With `math.inf` the caller's deadline ends the retries; the
-    CancelledError has the last StoreUnavailable as its cause.
+    Raises the last StoreUnavailable after `timeout_s`, and StoreFailed `failing_timeout_s` after
+    the first one; None means the value of `policy`. With `math.inf` the caller's deadline ends the
+    retries; the CancelledError has the last StoreUnavailable as its cause.
     """
-    loop = asyncio.get_running_loop()
-    timeout_s = RETRY_TIMEOUT_S if timeout_s is None else timeout_s
-    end, pause_s = loop.time() + timeout_s, FIRST_PAUSE_S
-    last: StoreUnavailable | None = None
+    attempts = _Attempts(
+        policy.backoff,
+        policy.timeout_s if timeout_s is None else timeout_s,
+        policy.failing_timeout_s if failing_timeout_s is None else failing_timeout_s,
+    )
     try:
         while True:
             try:
                 return await work()
             except StoreUnavailable as error:
-                if isinstance(error, StoreFailed) and not isinstance(last, StoreFailed):
-                    end = min(end, loop.time() + failing_s)
-                if loop.time() + pause_s > end:
+                pause_s = attempts.next_pause_s(error)
+                if pause_s is None:
                     raise
-                last = error
-                log.warning("tried_again", error=error)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                log.warning("store_retried", error=error)
+            await asyncio.sleep(pause_s)
     except asyncio.CancelledError as cancelled:
-        raise cancelled from last
+        raise cancelled from attempts.last_error
+
+
+class _Attempts:
+    """The failed attempts of one `retry_unavailable`, and when there is no time for another."""
+
+    def __init__(self, backoff: Backoff, timeout_s: float, failing_timeout_s: float) -> None:
+        self._backoff = backoff
+        self._failing_timeout_s = failing_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + timeout_s
+        self._count = 0
+        self.last_error: StoreUnavailable | None = None
+
+    def next_pause_s(self, error: StoreUnavailable) -> float | None:
+        """Return the pause after an attempt that failed; None if the next would be too late."""
+        now = self._loop.time()
+        if isinstance(error, StoreFailed) and not isinstance(self.last_error, StoreFailed):
+            self._end = min(self._end, now + self._failing_timeout_s)
+        self._count += 1
+        pause_s = self._backoff.pause_s(self._count)
+        if now + pause_s > self._end:
+            return None
+        self.last_error = error
+        return pause_s
 
 
 def cause_of(timeout: TimeoutError) -> StoreUnavailable | None:
-    """The database's error that was being retried when a deadline expired, if there was one."""
+    """Return the database error that was being retried when a deadline expired, if any."""
     error: BaseException | None = timeout
     while error is not None and not isinstance(error, StoreUnavailable):
         error = error.__cause__

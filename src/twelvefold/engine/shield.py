@@ -1,6 +1,6 @@
-"""Work that a cancellation does not interrupt, and the time by which a process that stops is gone.
+"""Work that a cancellation does not interrupt, and the limit by which a stopping process exits.
 
-A step's transaction happens whole or not at all.
+A step's transaction happens completely or not at all.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ log = get_logger(__name__)
 Result = TypeVar("Result")
 EXIT_S = 4.0
 """How long after GRACE_S a process that stops may take to give its runs back. With the closing of
-its connections it ends within about five seconds."""
+its connections it exits within about five seconds."""
 
 
 class ExitLimit:
     """When a process that stops abandons the work that cancellations do not interrupt.
 
-    Until `begin` there is no limit. Once it has passed, the process writes nothing more: what it
-    has abandoned may still be committed, and another process goes on when the lease has expired.
+    There is no limit until `begin` is called. After the limit the process writes nothing more: what
+    it abandoned may still be committed, and another process continues when the lease has expired.
     """
 
     def __init__(self, release_s: float = EXIT_S) -> None:
@@ -31,7 +31,7 @@ class ExitLimit:
         self._waiting: set[asyncio.Task[Any]] = set()
 
     def begin(self, grace_s: float) -> None:
-        """The process stops; steps in hand may go on for `grace_s`. The first call counts."""
+        """Set the limit: running steps may continue for `grace_s`. Only the first call counts."""
         if self._end == math.inf:
             loop = asyncio.get_running_loop()
             self._end = loop.time() + grace_s + self._release_s
@@ -51,7 +51,7 @@ class ExitLimit:
 
     @contextmanager
     def applied_to(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        """Cancels the task at the limit, if the body is still waiting for it then."""
+        """Cancel the task at the limit if the body is still waiting for it then."""
         self._waiting.add(task)
         if self.has_passed:
             _abandon(task)
@@ -66,19 +66,18 @@ class ExitLimit:
 
 
 def _abandon(task: asyncio.Task[Any]) -> None:
-    log.warning("step_abandoned", error="not over when the process had to end")
+    log.warning("step_abandoned", error="not over when the process had to exit")
     task.cancel()
 
 
 async def run_uninterrupted(
     work: Coroutine[Any, Any, Result] | asyncio.Task[Result], limit: ExitLimit | None = None
 ) -> Result:
-    """Do all of the work, even if the caller is cancelled meanwhile; then the caller is.
+    """Finish the work even if the caller is cancelled meanwhile; the caller is cancelled after it.
 
-    A cancelled task does not stop its statement on the server: a step's transaction is short, and
-    either all of it happens or none. However often it is cancelled: a transaction that nobody
-    waits for could still commit after the next write of the same run. Only `limit` ends the work:
-    a process that stops must not wait for a database that does not answer.
+    Cancelling a task does not stop its statement on the server, and an abandoned transaction could
+    commit after the next write of the same run. So the work survives any number of cancellations.
+    Only `limit` ends it: a process that stops must not wait for a database that does not answer.
     """
     task = asyncio.ensure_future(work)
     try:

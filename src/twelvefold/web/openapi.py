@@ -1,7 +1,4 @@
-"""The API's own description, as it stands in openapi.json beside this file.
-
-What depends on the process is added to it: which models there are.
-"""
+"""`/openapi.json`: the generated document beside this file, with the models of this process."""
 
 from functools import cache
 from pathlib import Path
@@ -15,7 +12,7 @@ from twelvefold.web.state import web_of
 
 
 async def openapi(request: Request) -> Response:
-    """The OpenAPI document."""
+    """Return the OpenAPI document."""
     names = tuple(web_of(request).services.workflows)
     return Response(_document(names), media_type="application/json")
 

@@ -12,7 +12,7 @@ from twelvefold.config import Settings
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.memory_budget import BudgetExhausted, MemoryBudget, Reservation
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl

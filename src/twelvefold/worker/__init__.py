@@ -1,1 +1,1 @@
-"""The process that nobody waits for: it drives runs from the table, and sends mail."""
+"""The worker process: it drives runs from the queue, and sends mail from the outbox."""

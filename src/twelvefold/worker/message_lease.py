@@ -1,40 +1,47 @@
-"""The lease of one outbox message: renewed while it is sent, and never sent without it."""
+"""The lease of one outbox message: renewed while the message is sent, which needs the lease."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from twelvefold.core.ports import OutboxMessage, Store
-from twelvefold.engine.lease import Clock, LeaseGuard, RenewedLease, Renewer
+from twelvefold.engine.lease import RENEWALS_PER_LEASE, Clock, LeaseGuard, RenewedLease, Renewer
 from twelvefold.errors import CancelAsked, LeaseLost
 
 
 class LeaseLapsed(Exception):
-    """The message may be another sender's by now."""
+    """Another sender may have the message by now."""
 
 
 class MessageLease(RenewedLease):
     """The lease of a claimed message; renewed as the leases of runs are."""
 
     def __init__(
-        self, store: Store, message: OutboxMessage, lease_s: float, sent_at: float, clock: Clock
+        self,
+        store: Store,
+        message: OutboxMessage,
+        lease_s: float,
+        sent_at: float,
+        clock: Clock,
+        *,
+        renewals: float = RENEWALS_PER_LEASE,
     ) -> None:
-        super().__init__(store, lease_s, sent_at, clock)
+        super().__init__(store, lease_s, sent_at, clock, renewals=renewals)
         self.message = message
 
     @property
-    def about(self) -> dict[str, str]:
-        return {"letter": self.message.id}
+    def log_fields(self) -> dict[str, str]:
+        return {"mail": self.message.id}
 
-    async def ask(self, store: Store) -> bool:
+    async def request_renewal(self, store: Store) -> bool:
         if not await store.renew_letter(self.message, self.lease_s):
             raise LeaseLost(f"another sender has message {self.message.id}").loggable()
         return False
 
 
 @asynccontextmanager
-async def kept(lease: MessageLease, renewer: Renewer) -> AsyncIterator[None]:
-    """Renews the lease until the body ends, also while what came of the message is noted."""
+async def keep_renewed(lease: MessageLease, renewer: Renewer) -> AsyncIterator[None]:
+    """Renew the lease until the body ends, also while the outcome is written."""
     lease.loop = asyncio.get_running_loop()
     renewer.add(lease)
     try:
@@ -44,8 +51,8 @@ async def kept(lease: MessageLease, renewer: Renewer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def under_lease(lease: MessageLease) -> AsyncIterator[None]:
-    """For what needs the lease: it is cancelled when that lapses. Raises LeaseLapsed."""
+async def require_lease(lease: MessageLease) -> AsyncIterator[None]:
+    """Cancel the body when the lease lapses. Raises LeaseLapsed then."""
     if not lease.is_valid():
         raise LeaseLapsed
     guard = LeaseGuard(lease)

@@ -1,49 +1,69 @@
-"""The outbox: letters that a step's transaction has left there are sent, at least once.
+"""Sends the messages that steps have written to the outbox, each at least once.
 
-A sender claims a letter for the length of a lease and renews that while it sends; a letter of a
-process that died is due when its lease expires. A process that dies between the server's "250" and
-its own note of it leaves the letter to the next, which sends it again under the same Message-ID;
-nobody can do better without the server's help.
+A sender claims a message under a lease, which it renews while it sends; the message of a process
+that died is due when its lease expires. A process that dies between the server's "250" and its own
+write of that outcome leaves the message to the next sender, which sends it again under the same
+Message-ID. Only the mail server could prevent that.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from twelvefold.backoff import Backoff
 from twelvefold.core.ports import Mail, Mailer, OutboxMessage, Store
-from twelvefold.engine.lease import Clock, Renewer
-from twelvefold.engine.renewal import LeaseRenewer
+from twelvefold.engine.lease import RENEWALS_PER_LEASE, Clock, LeaseRenewer, Renewer
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.shield import ExitLimit, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.worker.message_lease import LeaseLapsed, MessageLease, kept, under_lease
+from twelvefold.worker.message_lease import (
+    LeaseLapsed,
+    MessageLease,
+    keep_renewed,
+    require_lease,
+)
 from twelvefold.worker.poll_interval import PollInterval
 
 log = get_logger(__name__)
-FEW = 16
-SLOW_S = 0.2
-SENDERS = 4
-"""Mails under way at once, at most. The next one waits for the one before, but not longer than
-`SLOW_S`: what is in hand when a process is killed may leave twice, so that is one mail unless the
-server is slow, and one that hangs keeps no other waiting."""
-SEND_S = 90.0
-LEASE_S = 30.0
-NOTE_S = 3_600.0
-"""How long to try to note what became of a letter: who forgets that it has left sends it again."""
-FIRST_RETRY_S = 30.0
-LONGEST_RETRY_S = 3_600.0
-ATTEMPTS = 20
-"""Then a letter is dead; it has been tried for about half a day."""
+BATCH_SIZE = 16
+PARALLEL_SENDS = 4
+"""How many mails are sent in parallel at most. The next mail waits for the one before, but not
+longer than `slow_s`: mails that are being sent when a process is killed may be sent twice, so that
+is one mail unless the server is slow, and a hanging one does not delay the others."""
+MAIL_BACKOFF = Backoff(first_s=30.0, longest_s=3_600.0, jitter=(0.75, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class SendPolicy:
+    """How long a message is sent and retried, in seconds.
+
+    `send_timeout_s` limits one attempt; `slow_s`: see PARALLEL_SENDS. `record_timeout_s`: how long
+    the sender tries to write the outcome, since a message whose outcome is lost is sent again.
+    After `max_attempts`, which is about half a day, a message is dead.
+    """
+
+    send_timeout_s: float = 90.0
+    slow_s: float = 0.2
+    record_timeout_s: float = 3_600.0
+    backoff: Backoff = MAIL_BACKOFF
+    max_attempts: int = 20
+    lease_s: float = 30.0
+    renewals_per_lease: float = RENEWALS_PER_LEASE
+
+    def pause_s(self, attempts: int) -> float | None:
+        """Return the pause after so many attempts; None after the last."""
+        return None if attempts >= self.max_attempts else self.backoff.pause_s(attempts)
 
 
 class OutboxSender:
-    """Sends what is due, in no strict order. Reads the outbox when woken, else every `poll_s`.
+    """Sends due messages, in no strict order. Reads the outbox when woken, else every `poll_s`.
 
-    `lease_s` is how long a letter is claimed for, by `clock`, which is monotonic; `renewer` keeps
-    the leases. `limit`: when a process that stops abandons its notes.
+    `clock`, which is monotonic, is that of the leases; `renewer` renews them. `limit`: when a
+    process that stops abandons the write of outcomes.
     """
 
     def __init__(
@@ -52,150 +72,155 @@ class OutboxSender:
         mailer: Mailer,
         poll_s: float,
         *,
-        lease_s: float = LEASE_S,
+        policy: SendPolicy | None = None,
         limit: ExitLimit | None = None,
         renewer: Renewer | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
         self._mailer = mailer
-        self._lease_s = lease_s
+        self._policy = policy or SendPolicy()
         self._limit = limit
         self._renewer = renewer or LeaseRenewer()
         self._clock = clock
-        self._rhythm = PollInterval(poll_s)
-        self._places = asyncio.Semaphore(SENDERS)
+        self._poll = PollInterval(poll_s)
+        self._slots = asyncio.Semaphore(PARALLEL_SENDS)
 
     def wake(self) -> None:
-        """Look for letters now: there may be some."""
-        self._rhythm.nudge.set()
+        """Read the outbox now: there may be new messages."""
+        self._poll.nudge.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until `stop` is set, and to the end what is under way then."""
+        """Send until `stop` is set, and finish what is being sent then."""
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._look(group, stop))
-            stopping = group.create_task(self._nudge(stop))
-            await asyncio.wait([looking])
+            sending = group.create_task(self._send_due(group, stop))
+            stopping = group.create_task(self._wake_on(stop))
+            await asyncio.wait([sending])
             stopping.cancel()
 
-    async def _nudge(self, stop: asyncio.Event) -> None:
+    async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.wake()
 
-    async def _look(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+    async def _send_due(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                due = await self._store.due_letters(FEW)
-            except ServiceFault as error:
-                await self._rhythm.failed("outbox_not_read", error)
-                continue
+                due = await self._store.due_letters(BATCH_SIZE)
             except Exception as error:
-                # Whatever one row holds, the others must leave.
-                log.exception("outbox_broke")
-                await self._rhythm.failed("outbox_not_read", error)
+                if not isinstance(error, ServiceFault):
+                    # The error may be of one row: the other messages must be sent.
+                    log.exception("outbox_search_failed")
+                await self._poll.failed("outbox_not_read", error)
                 continue
-            # Other workers have found the same ones.
+            # Other workers have found the same messages.
             random.shuffle(due)
-            taken = [await self._begin(letter, group, stop) for letter in due]
-            if any(taken):
-                await self._rhythm.found(True)
+            started = [await self._start(message, group, stop) for message in due]
+            if any(started):
+                await self._poll.found(True)
             else:
-                await self._rhythm.idle()
+                await self._poll.idle()
 
-    async def _begin(
-        self, letter: OutboxMessage, group: asyncio.TaskGroup, stop: asyncio.Event
+    async def _start(
+        self, message: OutboxMessage, group: asyncio.TaskGroup, stop: asyncio.Event
     ) -> bool:
-        """Try a letter, if nobody else does; True if it was this one's to try."""
-        await self._places.acquire()
-        lease = None if stop.is_set() else await self._claimed(letter)
+        """Claim a message and begin to send it; return whether it was claimed."""
+        await self._slots.acquire()
+        lease = None if stop.is_set() else await self._claim(message)
         if lease is None:
-            self._places.release()
+            self._slots.release()
             return False
-        sending = group.create_task(self._send(lease), name=f"send {letter.id}")
-        sending.add_done_callback(lambda _: self._places.release())
-        await asyncio.wait([sending], timeout=SLOW_S)
+        sending = group.create_task(self._send(lease), name=f"send {message.id}")
+        sending.add_done_callback(lambda _: self._slots.release())
+        await asyncio.wait([sending], timeout=self._policy.slow_s)
         return True
 
-    async def _claimed(self, letter: OutboxMessage) -> MessageLease | None:
-        sent_at = self._clock()
+    async def _claim(self, message: OutboxMessage) -> MessageLease | None:
+        lease_s, sent_at = self._policy.lease_s, self._clock()
         try:
-            if await self._store.claim_letter(letter, self._lease_s):
-                return MessageLease(self._store, letter, self._lease_s, sent_at, self._clock)
+            if not await self._store.claim_letter(message, lease_s):
+                return None
         except ServiceFault as error:
-            log.warning("mail_not_claimed", letter=letter.id, error=error)
+            log.warning("mail_not_claimed", mail=message.id, error=error)
+            return None
         except Exception:
-            # Whatever one row brings about, the others must leave.
-            log.exception("mail_not_claimed", letter=letter.id)
-        return None
+            # The error may be of this row: the other messages must be sent.
+            log.exception("mail_not_claimed", mail=message.id)
+            return None
+        renewals = self._policy.renewals_per_lease
+        return MessageLease(self._store, message, lease_s, sent_at, self._clock, renewals=renewals)
 
     async def _send(self, lease: MessageLease) -> None:
         try:
-            async with kept(lease, self._renewer):
+            async with keep_renewed(lease, self._renewer):
                 await self._deliver(lease)
         except ServiceFault as error:
-            # It is due again when its lease has expired.
-            log.error("mail_not_noted", letter=lease.message.id, error=error)
+            # The message is due again when its lease has expired.
+            log.error("mail_outcome_not_written", mail=lease.message.id, error=error)
         except Exception:
-            log.exception("mail_not_noted", letter=lease.message.id)
+            log.exception("mail_outcome_not_written", mail=lease.message.id)
 
     async def _deliver(self, lease: MessageLease) -> None:
-        letter, attempt = lease.message, lease.message.attempts + 1
+        message, attempt = lease.message, lease.message.attempts + 1
         try:
-            async with asyncio.timeout(SEND_S), under_lease(lease):
-                await self._mailer.send(mail_of(letter))
+            async with asyncio.timeout(self._policy.send_timeout_s), require_lease(lease):
+                await self._mailer.send(mail_of(message))
         except LeaseLapsed:
-            # Another sender may have it: what became of it is for that one to note.
-            log.warning("mail_let_go", letter=letter.id, attempt=attempt)
-        except MailRejected as error:
-            await self._failed(letter, str(error), error, None)
-        except MailUnavailable as error:
-            await self._failed(letter, str(error), error, retry_s(attempt))
-        except TimeoutError:
-            silent = f"the mail server was silent for {SEND_S:g} s"
-            await self._failed(letter, silent, silent, retry_s(attempt))
+            # Another sender may have the message, and writes the outcome.
+            log.warning("mail_lease_lapsed", mail=message.id, attempt=attempt)
         except Exception as error:
-            # One letter that breaks the mailer must not keep the others from leaving.
-            log.exception("mail_broke", letter=letter.id)
-            said = f"{type(error).__name__}: {error}"
-            await self._failed(letter, said, error, retry_s(attempt))
+            # A message on which the mailer fails must not delay the others.
+            await self._handle_failure(message, error)
         else:
-            await self._noted(lambda: self._store.letter_sent(letter))
-            log.info("mail_sent", letter=letter.id, attempt=attempt)
+            await self._record(lambda: self._store.letter_sent(message))
+            log.info("mail_sent", mail=message.id, attempt=attempt)
 
-    async def _noted(self, note: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Try to note what became of a letter; a sender that is cancelled finishes the try."""
-        await retry_unavailable(lambda: run_uninterrupted(note(), self._limit), NOTE_S, NOTE_S)
+    async def _handle_failure(self, message: OutboxMessage, error: Exception) -> None:
+        pause_s = self._policy.pause_s(message.attempts + 1)
+        match error:
+            case MailRejected():
+                await self._record_failure(message, str(error), error, None)
+            case MailUnavailable():
+                await self._record_failure(message, str(error), error, pause_s)
+            case TimeoutError():
+                silent = f"the mail server was silent for {self._policy.send_timeout_s:g} s"
+                await self._record_failure(message, silent, silent, pause_s)
+            case _:
+                log.exception("mailer_failed", mail=message.id)  # noqa: LOG004 - in a handler
+                text = f"{type(error).__name__}: {error}"
+                await self._record_failure(message, text, error, pause_s)
 
-    async def _failed(
-        self, letter: OutboxMessage, said: str, error: Exception | str, again_s: float | None
+    async def _record(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Write the outcome of a message; a sender that is cancelled finishes the current try."""
+        timeout_s = self._policy.record_timeout_s
+        await retry_unavailable(
+            lambda: run_uninterrupted(write(), self._limit), timeout_s, timeout_s
+        )
+
+    async def _record_failure(
+        self, message: OutboxMessage, text: str, error: Exception | str, pause_s: float | None
     ) -> None:
-        """Note in the outbox what was said, which may quote the address, and log `error`."""
-        await self._noted(lambda: self._store.letter_failed(letter, said, again_s))
-        attempt = letter.attempts + 1
-        if again_s is None:
-            log.error("mail_dead", letter=letter.id, attempt=attempt, error=error)
+        """Write `text`, which may quote the address, to the outbox, and log `error`."""
+        await self._record(lambda: self._store.letter_failed(message, text, pause_s))
+        attempt = message.attempts + 1
+        if pause_s is None:
+            log.error("mail_dead", mail=message.id, attempt=attempt, error=error)
         else:
-            pause_s = round(again_s)
             log.warning(
-                "mail_waits", letter=letter.id, attempt=attempt, error=error, pause_s=pause_s
+                "mail_deferred",
+                mail=message.id,
+                attempt=attempt,
+                error=error,
+                pause_s=round(pause_s),
             )
 
 
-def retry_s(attempt: int) -> float | None:
-    """When to try again after so many attempts, with jitter; None after the last."""
-    if attempt >= ATTEMPTS:
-        return None
-    longest_s = min(FIRST_RETRY_S * 2.0 ** (attempt - 1), LONGEST_RETRY_S)
-    return longest_s * random.uniform(0.75, 1)  # noqa: S311 - jitter, no secret
-
-
-def mail_of(letter: OutboxMessage) -> Mail:
-    """The letter as a mail. Raises MailRejected if it is none."""
-    body: Mapping[str, Any] = letter.body
+def mail_of(message: OutboxMessage) -> Mail:
+    """Return the message as a mail. Raises MailRejected if it is none."""
+    body: Mapping[str, Any] = message.body
     if not isinstance(body.get("to"), str):
-        raise MailRejected("the letter's body is no mail").loggable()
+        raise MailRejected("the message's body is no mail").loggable()
     return Mail(
-        letter.id,
+        message.id,
         body["to"],
         str(body.get("subject", "")),
         str(body.get("text", "")),

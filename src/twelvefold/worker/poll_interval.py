@@ -1,54 +1,56 @@
-"""How often to look for work: at once while there is some, once in `poll_s` while there is none."""
+"""Adaptive poll interval: short while there is work, and up to `poll_s` while there is none."""
 
 import asyncio
-import random
 from contextlib import suppress
 
+from twelvefold.backoff import Backoff
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 SHORTEST_S = 0.05
 LONGEST_FAULT_S = 5.0
-JITTER = (1.0, 1.1)
-"""Factors between which a pause is drawn. None is shorter: `poll_s` bounds the load."""
-FAULT_JITTER = (0.5, 1.0)
-"""Wider, since a fault hits all processes at the same moment."""
+IDLE_JITTER = (1.0, 1.1)
+"""Factors of an idle pause. None shortens it: `poll_s` bounds the load."""
+_MANY = 32
+"""So many empty searches that the pause is `poll_s`."""
 
 
 class PollInterval:
-    """The pauses between looks, each with jitter so that processes do not look in step.
+    """The pauses between searches for work, with jitter so that processes do not search in step.
 
-    `poll_s` is the longest while all is well; `nudge` ends a pause early.
+    `poll_s` is the longest pause while no service fails; setting `nudge` ends a pause early.
     """
 
     def __init__(self, poll_s: float) -> None:
         self.nudge = asyncio.Event()
-        self._poll_s = poll_s
-        self._pause_s = SHORTEST_S
+        self._idle = Backoff(SHORTEST_S, poll_s, IDLE_JITTER)
+        self._fault = Backoff(2 * poll_s, LONGEST_FAULT_S)
+        self._empty = 0
+        self._failed = 0
 
     async def found(self, something: bool) -> None:
-        """Wait after a look."""
-        self._pause_s = SHORTEST_S if something else min(2 * self._pause_s, self._poll_s)
-        await self._wait()
+        """Wait after a search; longer each time that nothing was found."""
+        self._failed, self._empty = 0, 0 if something else self._empty + 1
+        await self._wait(self._idle.pause_s(1 + self._empty))
 
     async def idle(self) -> None:
-        """Wait after a look that found nothing; a nudge comes when there is something."""
-        self._pause_s = self._poll_s
-        await self._wait()
+        """Wait for `poll_s` after a search that found nothing, where new work sets `nudge`."""
+        self._failed, self._empty = 0, _MANY
+        await self._wait(self._idle.pause_s(_MANY))
 
-    async def failed(self, what: str, error: Exception) -> None:
-        """Wait after a look that came to nothing because a service failed; longer each time."""
-        self._pause_s = min(2 * max(self._pause_s, self._poll_s), LONGEST_FAULT_S)
-        log.warning(what, error=error, pause_s=round(self._pause_s, 2))
-        await self._wait(FAULT_JITTER)
+    async def failed(self, event: str, error: Exception) -> None:
+        """Log and wait after a search that failed because of a service; longer each time."""
+        self._failed, self._empty = self._failed + 1, _MANY
+        pause_s = self._fault.pause_s(self._failed)
+        log.warning(event, error=error, pause_s=round(pause_s, 2))
+        await self._wait(pause_s)
 
     async def nudged(self) -> None:
-        """Wait for nothing but a nudge."""
+        """Wait until `nudge` is set."""
         await self.nudge.wait()
         self.nudge.clear()
 
-    async def _wait(self, jitter: tuple[float, float] = JITTER) -> None:
-        pause_s = self._pause_s * random.uniform(*jitter)  # noqa: S311 - jitter, no secret
+    async def _wait(self, pause_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self.nudge.wait()

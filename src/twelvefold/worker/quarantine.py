@@ -1,8 +1,9 @@
-"""Runs that have outlived processes: one of them may be what ended those.
+"""Limits how many runs are driven together that have outlived processes: one may have ended those.
 
-Together they would take each other along until all count as dead; one by one they would wait for
-hours. So the number of those that may be in hand halves with each process that ended, down to one
-for the last tries: the innocent get on, which clears them, and the guilty is alone in the end.
+Driven all together, one bad run would use up the attempts of all; driven one by one, they would
+wait for hours. So the number that may be held together halves with each process that ended, down to
+one for the last attempts. The good runs make progress, which clears them; the bad one is alone in
+the end.
 """
 
 from collections.abc import Container, Sequence
@@ -10,33 +11,33 @@ from collections.abc import Container, Sequence
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import WaitingRun
 
-SUSPECT = 2
-"""From so many processes on that a run has outlived it may be what ended them."""
+SUSPECT_ATTEMPTS = 2
+"""A run that has outlived so many processes may be what ended them."""
 
 
 class PoisonRunLimiter:
-    """Which runs may be driven beside others; `max_attempts` as in `Limits`."""
+    """Decides which runs may be driven beside others; `max_attempts` as in `Limits`."""
 
     def __init__(self, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._let_in: dict[RunId, int] = {}
-        self.left_out = 0
-        """How many had to wait when it was last asked."""
+        self._admitted: dict[RunId, int] = {}
+        self.excluded = 0
+        """How many runs the last `admit` left out."""
 
-    def let_in(self, waiting: Sequence[WaitingRun], in_hand: Container[RunId]) -> list[WaitingRun]:
-        """Those that may be taken up now, in their order, beside the ones that are in hand."""
-        group = {run: attempts for run, attempts in self._let_in.items() if run in in_hand}
-        free = []
+    def admit(self, waiting: Sequence[WaitingRun], held: Container[RunId]) -> list[WaitingRun]:
+        """Return the runs that may be claimed now beside those that are held, in their order."""
+        group = {run: attempts for run, attempts in self._admitted.items() if run in held}
+        admitted = []
         for one in waiting:
-            if one.attempts >= SUSPECT:
-                if len(group) >= self._most(max(one.attempts, *group.values(), 0)):
+            if one.attempts >= SUSPECT_ATTEMPTS:
+                if len(group) >= self._limit(max(one.attempts, *group.values(), 0)):
                     continue
                 group[one.run] = one.attempts
-            free.append(one)
-        self._let_in, self.left_out = group, len(waiting) - len(free)
-        return free
+            admitted.append(one)
+        self._admitted, self.excluded = group, len(waiting) - len(admitted)
+        return admitted
 
-    def _most(self, attempts: int) -> int:
-        """How many may be in hand together, if this is what one of them has outlived."""
-        tries_left = self._max_attempts - attempts
-        return 1 << max(0, tries_left - 2)
+    def _limit(self, attempts: int) -> int:
+        """Return how many suspect runs may be held together if one has had so many attempts."""
+        attempts_left = self._max_attempts - attempts
+        return 1 << max(0, attempts_left - 2)

@@ -1,6 +1,6 @@
 """Round-robin between principals: whose waiting runs a worker takes next, and how many.
 
-A worker's memory alone: each worker goes round for itself.
+The turns are in the worker's memory: each worker goes round on its own.
 """
 
 import random
@@ -11,61 +11,64 @@ from itertools import zip_longest
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import WaitingRun
 
-RESERVE = 8
-"""By default one principal may have all of a worker's places but one in so many."""
+RESERVED_PART = 8
+"""By default one in so many slots of a worker is reserved for other principals."""
 
 
 def default_share(max_runs: int) -> int:
-    """How many runs of one principal a worker drives at once, of `max_runs`."""
-    return max(1, max_runs - max(1, max_runs // RESERVE))
+    """Return how many of `max_runs` a worker drives at most for one principal."""
+    return max(1, max_runs - max(1, max_runs // RESERVED_PART))
 
 
 class Turns:
-    """Which runs are next. `share`: runs of one principal in hand at once, at most."""
+    """Orders runs by turns; `share` is how many runs of one principal are held at most."""
 
     def __init__(self, share: int) -> None:
         self._share = share
         self.after = ""
-        """The principal that had the last turn; "" before the first one's."""
+        """The principal that had the last turn; "" before the first turn."""
 
-    def in_turn(self, waiting: Iterable[WaitingRun], choice: int) -> list[WaitingRun]:
-        """The first run of each principal, then the second of each, and so on.
+    def order(self, waiting: Iterable[WaitingRun], choice: int) -> list[WaitingRun]:
+        """Return the first run of each principal, then the second of each, and so on.
 
-        The principals behind `after` come first. The first `choice` runs of each principal are in
+        The principals after `after` come first. The first `choice` runs of each principal are in
         random order, since other workers have found the same ones.
         """
-        lines: dict[str, list[WaitingRun]] = {}
+        queues: dict[str, list[WaitingRun]] = {}
         for one in waiting:
-            lines.setdefault(one.principal, []).append(one)
-        order = sorted(lines, key=lambda principal: (principal <= self.after, principal))
-        rounds = zip_longest(*(_shuffled(lines[principal], choice) for principal in order))
+            queues.setdefault(one.principal, []).append(one)
+        principals = sorted(queues, key=lambda principal: (principal <= self.after, principal))
+        rounds = zip_longest(*(_shuffled(queues[principal], choice) for principal in principals))
         return [one for turn in rounds for one in turn if one is not None]
 
-    def chosen(
-        self, in_turn: Sequence[WaitingRun], few: int, in_hand: Mapping[RunId, str]
+    def choose(
+        self, ordered: Sequence[WaitingRun], limit: int, held: Mapping[RunId, str]
     ) -> list[WaitingRun]:
-        """The first `few` that leave no principal with more than its share."""
-        held = Counter(in_hand.values())
+        """Return the first `limit` runs that leave no principal with more than its share.
+
+        `held` maps the runs that are held already to their principals.
+        """
+        counts = Counter(held.values())
         chosen: list[WaitingRun] = []
-        for one in in_turn:
-            if len(chosen) == few:
+        for one in ordered:
+            if len(chosen) == limit:
                 break
-            if held[one.principal] < self._share:
-                held[one.principal] += 1
+            if counts[one.principal] < self._share:
+                counts[one.principal] += 1
                 chosen.append(one)
         return chosen
 
-    def took(self, chosen: Sequence[WaitingRun], few: int, search: "Search") -> None:
-        """Note whose turn was last: that of the last run if all places were filled."""
-        if few:
-            self.after = chosen[-1].principal if len(chosen) == few else search.after
+    def record(self, chosen: Sequence[WaitingRun], limit: int, search: "Search") -> None:
+        """Set the last turn: that of the last chosen run if all slots were filled."""
+        if limit:
+            self.after = chosen[-1].principal if len(chosen) == limit else search.after
 
 
 class Search:
-    """One search through the principals that wait, in several statements.
+    """One search through the principals that have waiting runs, in several statements.
 
-    It begins behind `start` and ends there, "" being the beginning. `after` is where the next
-    statement begins, "" once all were read.
+    It begins after `start` and ends there, "" being the beginning. `after` is where the next
+    statement begins, "" when all were read.
     """
 
     def __init__(self, start: str) -> None:
@@ -73,15 +76,18 @@ class Search:
         self._from_beginning = not start
         self.after = start
 
-    def is_over(self, end: str) -> bool:
-        """Note the last principal of a statement, "" if there is none behind it."""
-        over = self._from_beginning and (not end or end >= self._start > "")
+    def advance(self, end: str) -> bool:
+        """Return whether the search is over after a statement.
+
+        `end` is the last principal that it read, "" if there is none after it.
+        """
+        is_over = self._from_beginning and (not end or end >= self._start > "")
         self._from_beginning = self._from_beginning or not end
-        self.after = "" if over else end
-        return over
+        self.after = "" if is_over else end
+        return is_over
 
 
-def _shuffled(line: list[WaitingRun], choice: int) -> list[WaitingRun]:
-    first = line[:choice]
+def _shuffled(queue: list[WaitingRun], choice: int) -> list[WaitingRun]:
+    first = queue[:choice]
     random.shuffle(first)
-    return first + line[choice:]
+    return first + queue[choice:]

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from tests.acceptance.abuse.lane import Target
 from tests.acceptance.academy import Place, academy
 from tests.acceptance.chaos.admin import Admin
 from tests.acceptance.crash import ENTRY_POINT, ROOT, Process
+from tests.ports import free_port
 from tests.servers.home import Record
 from twelvefold.admin.keys import create_key
 from twelvefold.core.ports import SCOPES
@@ -72,8 +72,7 @@ async def arena(
         keys = await _keys(url)
         admin = Admin(url)
         stack.push_async_callback(admin.close)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
+        port = free_port()
         made = Arena(port, admin, keys)
         stack.push_async_callback(_end, made)
         for command in ("web", "worker"):

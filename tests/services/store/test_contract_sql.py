@@ -39,7 +39,11 @@ ENDINGS = (
 )
 
 
-@pytest.mark.parametrize("text", TEXTS)
+LONG = "".join(map(chr, range(256))) * 20
+"""Longer texts are quoted in another way."""
+
+
+@pytest.mark.parametrize("text", [*TEXTS, LONG, LONG + "\\", LONG + "'", LONG + "😀\\'"])
 async def test_text_comes_back_as_it_was(store: Store, text: str) -> None:
     async with store.write() as tx:
         await tx.execute("INSERT INTO notes (id, body) VALUES (1, :body)", body=text)

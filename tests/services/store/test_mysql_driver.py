@@ -8,8 +8,9 @@ from twelvefold.services.store.mysql.driver import FULL_PACKET, QuietCursor, Row
 
 
 def test_the_driver_has_what_is_overridden() -> None:
-    # Without them statements are sent unchecked, warnings are logged, and big rows are lost.
-    for name in ("_query", "_show_warnings"):
+    # Without them statements are sent unchecked, warnings are logged, long texts block the event
+    # loop, and big rows are lost.
+    for name in ("_query", "_show_warnings", "_escape_args"):
         assert callable(getattr(Cursor, name))
         assert getattr(QuietCursor, name) is not getattr(Cursor, name)
     assert callable(asyncmy.connection.Connection.read_packet)

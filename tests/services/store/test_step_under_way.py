@@ -9,7 +9,8 @@ from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import Append, Store
 from twelvefold.engine.commands import cancel, delete_thread
-from twelvefold.engine.services import Services
+from twelvefold.engine.retry import RetryPolicy
+from twelvefold.engine.services import Services, Timings
 from twelvefold.errors import StepUnderWay
 from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
@@ -23,7 +24,6 @@ async def store(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     """Waits for a lock for one second in place of five."""
     short = [one.replace("lock_wait_timeout = 5", "lock_wait_timeout = 1") for one in mysql.SESSION]
     monkeypatch.setattr(mysql, "SESSION", short)
-    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.05)
     store = await open_store(mariadb_url)
     await emptied(store)
     yield store
@@ -31,7 +31,8 @@ async def store(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 def services(store: Store) -> Services:
-    return Services(store, ScriptedModel(lambda _: says("hi")), {}, RandomIds(), Limits(), "1.0")
+    model, timings = ScriptedModel(lambda _: says("hi")), Timings(retry=RetryPolicy(timeout_s=0.05))
+    return Services(store, model, {}, RandomIds(), Limits(), "1.0", timings=timings)
 
 
 async def test_who_cancels_in_mid_step_reads_what_to_wait_for_and_succeeds_after_it(

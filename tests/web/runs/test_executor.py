@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stage import ANN, SCHEMA, Stage, fast_directory, resumed, staged, start
+from tests.engine.stage import ANN, SCHEMA, Stage, fast_directory, resume, staged, start
 from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
 from twelvefold.core.workflow import Workflow, tool
@@ -131,7 +131,7 @@ async def test_draining_finishes_the_current_step_and_gives_the_run_back(stage: 
     record = await stage.record(begun.run)
     assert [type(event) for event in journal[1:]] == [ModelReplied, ToolSucceeded]
     assert (record.status, record.leased) == ("queued", False)
-    ended = await resumed(stage.process(calls(BUY), says("Done.")), begun.run)
+    ended = await resume(stage.process(calls(BUY), says("Done.")), begun.run)
     assert ended.status == "completed"
     assert await stage.bought() == ["a lamp"]
 

@@ -1,4 +1,4 @@
-"""What a request for a chat completion may say, and which turn it asks for."""
+"""The body of POST /v1/chat/completions, and the turn that it requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ USER = {"role": "user", "content": "hi"}
 WEATHER = {"name": "get_weather", "parameters": {"type": "object"}}
 TOOL = {"type": "function", "function": WEATHER}
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
-ASKED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "sunny"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}
 
@@ -27,7 +27,7 @@ def chat(
     return parse_chat(whole, headers or {}, {"shop": SHOP}, images=images)
 
 
-def asked(**body: Any) -> RequestOptions:
+def options(**body: Any) -> RequestOptions:
     return chat(**body).turn.options
 
 
@@ -43,11 +43,11 @@ def result(output: object = "sunny", id: str = "c1") -> Item:
     return {"type": "function_call_output", "call_id": id, "output": output}
 
 
-def said(role: str, content: object) -> Item:
+def message(role: str, content: object) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def test_a_chat_is_a_turn_that_is_not_kept() -> None:
+def test_a_chat_completion_is_a_turn_that_is_not_stored() -> None:
     messages = [
         {"role": "system", "content": "Be brief.", "name": "x"},
         {"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE]},
@@ -77,9 +77,9 @@ def test_a_chat_is_a_turn_that_is_not_kept() -> None:
     text = {"type": "input_text", "text": "look"}
     image = {"type": "input_image", "image_url": "data:x", "detail": "low"}
     assert request.turn.items == (
-        said("system", "Be brief."),
-        said("user", [text, image]),
-        said("assistant", "I see."),
+        message("system", "Be brief."),
+        message("user", [text, image]),
+        message("assistant", "I see."),
     )
     assert request.turn.options == RequestOptions(
         max_output_tokens=16,
@@ -97,10 +97,10 @@ def test_a_chat_is_a_turn_that_is_not_kept() -> None:
 # --- tools ----------------------------------------------------------------------------------------
 
 
-def test_the_callers_tools_are_those_of_a_turn() -> None:
+def test_the_tools_of_a_chat_are_those_of_the_turn() -> None:
     described = WEATHER | {"description": "Look outside.", "strict": None}
 
-    wanted = asked(
+    wanted = options(
         tools=[{"type": "function", "function": described}, TOOL | {"function": {"name": "b"}}],
         parallel_tool_calls=False,
     )
@@ -143,8 +143,8 @@ def test_the_callers_tools_are_those_of_a_turn() -> None:
         ),
     ],
 )
-def test_a_choice_of_tools_is_that_of_a_turn(choice: object, kept: object) -> None:
-    assert asked(tools=[TOOL], tool_choice=choice).tool_choice == kept
+def test_the_tool_choice_of_a_chat_is_that_of_the_turn(choice: object, kept: object) -> None:
+    assert options(tools=[TOOL], tool_choice=choice).tool_choice == kept
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -161,18 +161,18 @@ def test_calls_and_results_in_the_history_are_items() -> None:
         {"role": "tool", "tool_call_id": "c2", "content": parts},
         USER,
     ) == (
-        said("user", "hi"),
-        said("assistant", "Let me look."),
+        message("user", "hi"),
+        message("assistant", "Let me look."),
         call(),
         call("c2"),
         result(),
         result([{"type": "input_text", "text": "rainy"}], "c2"),
-        said("user", "hi"),
+        message("user", "hi"),
     )
 
 
 @pytest.mark.parametrize("content", [None, "", [], "missing"])
-def test_a_message_beside_calls_may_say_nothing(content: object) -> None:
+def test_a_message_with_calls_needs_no_content(content: object) -> None:
     message = {"role": "assistant", "content": content, "tool_calls": [CALL]}
     if content == "missing":
         del message["content"]
@@ -189,7 +189,7 @@ def test_a_message_beside_calls_may_say_nothing(content: object) -> None:
         {key: value for key, value in CALL.items() if key != "type"},
     ],
 )
-def test_a_call_that_was_put_together_from_a_stream_is_taken(odd: Json) -> None:
+def test_members_that_a_client_adds_to_a_call_are_ignored(odd: Json) -> None:
     assert items({"role": "assistant", "tool_calls": [odd]}, RESULT) == (call(), result())
 
 
@@ -201,37 +201,37 @@ def test_a_call_that_was_put_together_from_a_stream_is_taken(odd: Json) -> None:
         {"reasoning_details": [{"type": "reasoning.text"}], "parsed": {"a": 1}},
     ],
 )
-def test_what_a_client_adds_to_an_assistants_message_is_ignored(added: Json) -> None:
-    assert items(ASKED | added, RESULT) == (call(), result())
-    assert items({"role": "assistant", "content": "hi"} | added) == (said("assistant", "hi"),)
+def test_members_that_a_client_adds_to_an_assistant_message_are_ignored(added: Json) -> None:
+    assert items(CALLS | added, RESULT) == (call(), result())
+    assert items({"role": "assistant", "content": "hi"} | added) == (message("assistant", "hi"),)
 
 
-def test_an_assistants_message_may_have_parts() -> None:
+def test_an_assistant_message_may_have_parts() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
 
     assert items({"role": "assistant", "content": parts}) == (
-        said("assistant", [{"type": "output_text", "text": "a"}, parts[1]]),
+        message("assistant", [{"type": "output_text", "text": "a"}, parts[1]]),
     )
-    assert items({"role": "assistant", "refusal": "no"}) == (said("assistant", "no"),)
+    assert items({"role": "assistant", "refusal": "no"}) == (message("assistant", "no"),)
 
 
 @pytest.mark.parametrize(
     "messages",
     [
-        [ASKED, RESULT, RESULT],
-        [ASKED, RESULT, USER, RESULT],
-        [ASKED, ASKED, RESULT],
-        [ASKED, RESULT | {"content": "sunny"}, {**RESULT, "content": "changed"}],
+        [CALLS, RESULT, RESULT],
+        [CALLS, RESULT, USER, RESULT],
+        [CALLS, CALLS, RESULT],
+        [CALLS, RESULT | {"content": "sunny"}, {**RESULT, "content": "changed"}],
     ],
 )
-def test_a_result_that_is_there_twice_is_dropped(messages: list[Json]) -> None:
+def test_a_repeated_result_is_dropped(messages: list[Json]) -> None:
     kept = [item for item in items(*messages) if item["type"] != "message"]
 
     assert kept == [call(), result()]
 
 
 def test_an_id_may_be_used_again_for_a_later_call() -> None:
-    assert items(ASKED, RESULT, ASKED, RESULT) == (call(), result(), call(), result())
+    assert items(CALLS, RESULT, CALLS, RESULT) == (call(), result(), call(), result())
 
 
 # --- stop sequences and formats -------------------------------------------------------------------
@@ -247,17 +247,17 @@ def test_an_id_may_be_used_again_for_a_later_call() -> None:
     ],
 )
 def test_stop_sequences_are_kept(stop: object, kept: tuple[str, ...]) -> None:
-    assert asked(stop=stop).stop == kept
+    assert options(stop=stop).stop == kept
 
 
 @pytest.mark.parametrize("kind", ["text", "json_object"])
 def test_a_format_without_a_schema_is_passed_on(kind: str) -> None:
-    assert asked(response_format={"type": kind}).text == {"format": {"type": kind}}
+    assert options(response_format={"type": kind}).text == {"format": {"type": kind}}
 
 
 def test_a_call_id_may_be_as_long_as_the_models_server_made_it() -> None:
     long = "call_" + "s" * 5_000
-    asks = ASKED | {"tool_calls": [CALL | {"id": long}]}
+    asks = CALLS | {"tool_calls": [CALL | {"id": long}]}
 
     assert items(USER, asks, RESULT | {"tool_call_id": long})[1:] == (
         call(long),
@@ -334,18 +334,18 @@ def with_content(*parts: Json, role: str = "user") -> list[Json]:
         ),
         ({"messages": [USER, RESULT]}, "invalid_call_id", "messages[1].tool_call_id"),
         (
-            {"messages": [ASKED, RESULT, RESULT | {"tool_call_id": "c2"}]},
+            {"messages": [CALLS, RESULT, RESULT | {"tool_call_id": "c2"}]},
             "invalid_call_id",
             "messages[2].tool_call_id",
         ),
-        ({"messages": [ASKED, USER]}, "invalid_call_id", "messages"),
+        ({"messages": [CALLS, USER]}, "invalid_call_id", "messages"),
         (
-            {"messages": [ASKED | {"tool_calls": [CALL | {"type": "custom"}]}]},
+            {"messages": [CALLS | {"tool_calls": [CALL | {"type": "custom"}]}]},
             "unsupported_value",
             "messages[0].tool_calls[0].type",
         ),
         (
-            {"messages": [ASKED | {"tool_calls": [{"id": "c1"}]}]},
+            {"messages": [CALLS | {"tool_calls": [{"id": "c1"}]}]},
             "missing_required_parameter",
             "messages[0].tool_calls[0].function",
         ),
@@ -366,7 +366,7 @@ def with_content(*parts: Json, role: str = "user") -> list[Json]:
             "messages[0].content[0].type",
         ),
         (
-            {"messages": [ASKED, RESULT | {"content": [IMAGE]}]},
+            {"messages": [CALLS, RESULT | {"content": [IMAGE]}]},
             "unsupported_value",
             "messages[1].content[0].type",
         ),
@@ -377,7 +377,7 @@ def with_content(*parts: Json, role: str = "user") -> list[Json]:
         ),
     ],
 )
-def test_what_a_chat_cannot_have_is_refused(body: Json, code: str, param: str) -> None:
+def test_the_error_names_the_invalid_parameter(body: Json, code: str, param: str) -> None:
     with pytest.raises(ApiError) as caught:
         chat(**body)
 

@@ -1,4 +1,4 @@
-"""The API's own description is true: a fuzzer that believes it finds nothing."""
+"""The OpenAPI document matches the service: a fuzzer that uses it finds no difference."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What a request may say: what is wrong is refused by its name, before anything is done."""
+"""The body of POST /v1/responses: an invalid parameter returns an error that names it."""
 
 import json
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any,
     return caught.value.code, caught.value.param
 
 
-def test_a_plain_request_asks_for_nothing_beside_the_input() -> None:
+def test_a_request_with_an_input_alone_has_default_options() -> None:
     request = parsed()
 
     assert request == Request(SHOP, (USER,), DEFAULT_OPTIONS)
     assert request.options is DEFAULT_OPTIONS
 
 
-def test_null_is_as_good_as_not_given() -> None:
+def test_null_equals_a_parameter_that_is_left_out() -> None:
     nothing: Json = dict.fromkeys(
         ("instructions", "tools", "conversation", "previous_response_id", "metadata", "stream")
     )
@@ -48,7 +48,7 @@ def test_null_is_as_good_as_not_given() -> None:
     assert parsed(**nothing) == parsed()
 
 
-def test_everything_that_is_taken_is_kept() -> None:
+def test_every_accepted_parameter_is_in_the_options() -> None:
     request = parsed(
         instructions="Be brief.",
         tools=[WEATHER | {"strict": None, "description": "Look outside."}],
@@ -143,7 +143,7 @@ def test_everything_that_is_taken_is_kept() -> None:
         ({"conversation": {"name": "x"}}, "missing_required_parameter", "conversation.id"),
     ],
 )
-def test_a_parameter_that_is_wrong_is_named(body: Json, code: str, param: str) -> None:
+def test_the_error_names_the_invalid_parameter(body: Json, code: str, param: str) -> None:
     assert refusal(**body) == (code, param)
 
 
@@ -171,7 +171,7 @@ def test_a_parameter_that_is_wrong_is_named(body: Json, code: str, param: str) -
         ),
     ],
 )
-def test_a_tool_that_is_not_the_callers_to_run_is_refused(
+def test_a_tool_that_is_no_function_of_the_caller_is_invalid(
     tool: Json, code: str, param: str
 ) -> None:
     assert refusal(tools=[tool]) == (code, param)
@@ -185,18 +185,18 @@ def test_a_format_without_a_schema_is_kept(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mcp_call", "function", "hidden"])
-def test_a_caller_may_say_how_the_servers_calls_are_shown(kind: str) -> None:
+def test_a_header_sets_how_the_servers_calls_are_shown(kind: str) -> None:
     assert parsed({"Twelvefold-Tool-Items": kind}).options == RequestOptions(tool_items=kind)
 
 
 @pytest.mark.parametrize("kind", ["none", "HIDDEN", "function,hidden"])
-def test_another_way_to_show_calls_is_refused(kind: str) -> None:
+def test_an_unknown_value_of_that_header_is_invalid(kind: str) -> None:
     found = refusal({"Twelvefold-Tool-Items": kind})
 
     assert found == ("invalid_value", "Twelvefold-Tool-Items")
 
 
-def test_two_tools_of_one_name_are_refused() -> None:
+def test_two_tools_with_one_name_are_invalid() -> None:
     assert refusal(tools=[WEATHER, WEATHER]) == ("invalid_value", "tools[1].name")
 
 
@@ -214,13 +214,11 @@ def test_two_tools_of_one_name_are_refused() -> None:
         ),
     ],
 )
-def test_a_choice_of_tools_that_are_not_there_is_refused(
-    choice: object, code: str, param: str
-) -> None:
+def test_a_choice_of_unknown_tools_is_invalid(choice: object, code: str, param: str) -> None:
     assert refusal(tool_choice=choice) == (code, param)
 
 
-def test_a_choice_may_name_the_servers_tools_and_the_callers() -> None:
+def test_a_choice_may_name_tools_of_the_server_and_of_the_caller() -> None:
     tools = [{"type": "function", "name": name} for name in ("buy", "get_weather")]
     choice = {"type": "allowed_tools", "mode": "auto", "tools": tools}
 
@@ -257,7 +255,7 @@ def test_a_choice_may_name_the_servers_tools_and_the_callers() -> None:
         ),
     ],
 )
-def test_an_item_that_is_wrong_is_named(item: object, code: str, param: str) -> None:
+def test_the_error_names_the_invalid_item(item: object, code: str, param: str) -> None:
     assert refusal(input=[item]) == (code, param)
 
 
@@ -281,14 +279,14 @@ IMAGE = {"type": "input_image", "image_url": "data:x"}
         ),
     ],
 )
-def test_an_image_is_refused_where_the_model_is_sent_none(items: list[Json], param: str) -> None:
+def test_an_image_is_invalid_for_a_model_without_images(items: list[Json], param: str) -> None:
     assert refusal(input=items) == ("unsupported_value", param)
     assert len(parsed(input=items, images=True).items) == len(items)
 
 
 @pytest.mark.parametrize("kind", ["input_file", "input_audio"])
 @pytest.mark.parametrize("images", [False, True])
-def test_files_are_refused(kind: str, images: bool) -> None:
+def test_a_file_is_not_supported(kind: str, images: bool) -> None:
     for item, param in (
         (USER | {"content": [{"type": kind, "file_id": "f"}]}, "input[0].content[0].type"),
         (OUTPUT | {"output": [{"type": kind, "file_id": "f"}]}, "input[0].output[0].type"),
@@ -299,7 +297,7 @@ def test_files_are_refused(kind: str, images: bool) -> None:
         assert (caught.value.code, caught.value.param) == ("unsupported_value", param)
 
 
-def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
+def test_items_are_kept_without_members_that_are_null() -> None:
     image = {"type": "input_image", "image_url": "data:x", "detail": "auto", "file_id": None}
     text = {"type": "input_text", "text": "hi"}
     mcp = {"type": "mcp_call", "id": "mcp_1", "name": "buy", "arguments": "{}", "output": "done"}
@@ -339,14 +337,14 @@ def test_items_are_kept_as_they_were_sent_but_for_what_is_null() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b'"\\ud800"', b'"\\udc00x"', b"\xff"])
-def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_invalid(body: bytes) -> None:
     with pytest.raises(ApiError) as caught:
         parse_json(body)
 
     assert (caught.value.status, caught.value.code) == (400, "invalid_json")
 
 
-def test_a_key_stands_for_a_body_whatever_the_order_of_its_members() -> None:
+def test_the_order_of_members_does_not_change_the_hash_of_a_body() -> None:
     headers = {"idempotency-key": "k"}
 
     one = parse({"model": "shop", "input": "hi", "user": "a"}, headers, SHOPS)
@@ -360,17 +358,17 @@ def test_a_key_stands_for_a_body_whatever_the_order_of_its_members() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
-def test_a_key_that_is_none_is_refused(key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(key: str) -> None:
     assert refusal({"idempotency-key": key}) == ("invalid_value", "Idempotency-Key")
 
 
-def test_a_circle_of_instances_comes_to_an_end() -> None:
+def test_a_request_that_passed_through_too_many_instances_is_refused() -> None:
     assert parsed({"x-twelvefold-hops": "5"}).options == RequestOptions(hops=5)
     assert refusal({"x-twelvefold-hops": "6"}) == ("too_many_hops", None)
     assert parsed({"x-twelvefold-hops": "many"}).options == DEFAULT_OPTIONS
 
 
-def test_what_is_refused_can_be_told() -> None:
+def test_an_error_shortens_the_name_of_a_long_parameter() -> None:
     with pytest.raises(ApiError) as caught:
         parse({"x" * 1_000: "\u2028", "model": "shop", "input": "hi"}, {}, SHOPS)
 

@@ -13,8 +13,8 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import Call, fold
 from twelvefold.engine.commands import answer, cancel, settle, start_run, take
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
 from twelvefold.observe.escape import escape

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twelvefold.core.conversation.external_items import for_model
+from twelvefold.core.conversation.external_items import convert_items
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -27,20 +27,20 @@ from twelvefold.core.request_options import client_names
 RESULT = "function_call_output"
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
-_OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
+_FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
 
 
 @dataclass(slots=True)
 class CallResults:
     """The results of the calls of some entries, by call id.
 
-    `brought` has the calls that an item (position, index) of the caller is the result of; such an
-    item is sent after its calls only. `removed` are the ids of removed items, without prefix and
-    thread.
+    `client_items` are results from the caller: the (position, index) of an item, and the calls that
+    it is the result of. Such an item is sent only after its calls. `removed` are the ids of removed
+    items, without prefix and thread.
     """
 
     outputs: dict[CallId, Any] = field(default_factory=dict)
-    brought: dict[tuple[int, int], list[CallId]] = field(default_factory=dict)
+    client_items: dict[tuple[int, int], list[CallId]] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
 
 
@@ -59,15 +59,15 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
         elif type(event) is ModelReplied:
             if client.tools:
                 client.add_calls(entry.position, event)
-        elif type(event) in _OF_THE_CALLER:
+        elif type(event) in _FROM_CALLER:
             client.add_items(entry.position, event)
     if results.removed:
         _drop_removed(results)
     return results
 
 
-def called(reply: ModelReplied) -> list[Item]:
-    """Return the calls of a reply, in order; none of a reply that was cut off: they do not run."""
+def calls_of(reply: ModelReplied) -> list[Item]:
+    """Return the calls of a reply, in order; none if it was cut off, because they do not run."""
     if reply.ended != "completed":
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
@@ -108,7 +108,7 @@ class _ClientCalls:
 
     def add_calls(self, position: int, reply: ModelReplied) -> None:
         calls: dict[str, list[CallId]] = {}
-        for index, call in enumerate(called(reply)):
+        for index, call in enumerate(calls_of(reply)):
             if call.get("name") in self.tools:
                 wire_id = str(call.get("call_id", ""))
                 calls.setdefault(wire_id, []).append(call_id(position, index))
@@ -133,14 +133,14 @@ class _ClientCalls:
             if item.get("type") != RESULT or wire_id in with_their_call:
                 continue
             if calls := self._awaited.pop(wire_id, None):
-                output = for_model([item])[0].get("output", "")
-                self._results.brought[position, index] = calls
+                output = convert_items([item])[0].get("output", "")
+                self._results.client_items[position, index] = calls
                 self._results.outputs |= dict.fromkeys(calls, output)
 
 
 def _drop_removed(results: CallResults) -> None:
     """Drop results of the caller that were removed later."""
-    for (position, index), calls in results.brought.items():
+    for (position, index), calls in results.client_items.items():
         if f"{position}i{index}" in results.removed:
             for call in calls:
                 del results.outputs[call]

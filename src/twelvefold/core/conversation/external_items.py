@@ -9,46 +9,46 @@ from collections.abc import Iterator, Sequence
 
 from twelvefold.core.events import Item
 
-_LEFT_OUT = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response"})
-_OF_OTHERS = _LEFT_OUT | {"mcp_call"}
+_DROPPED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response"})
+_MCP_TYPES = _DROPPED | {"mcp_call"}
 
 
-def for_model(items: Sequence[Item]) -> Sequence[Item]:
-    """Return a caller's items as a request has them."""
-    if all(map(_is_a_plain_message, items)):
+def convert_items(items: Sequence[Item]) -> Sequence[Item]:
+    """Return a caller's items in the form of a request."""
+    if all(map(_is_plain_message, items)):
         return items
-    return [read for item in items for read in _read(item)]
+    return [one for item in items for one in _convert(item)]
 
 
-def replied_for_model(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the items of a reply as a request has them; the model may be another instance."""
+def convert_reply(items: Sequence[Item]) -> Sequence[Item]:
+    """Return a reply's items in the form of a request; the model may be another instance."""
     for item in items:
-        if item.get("type") in _OF_OTHERS:
+        if item.get("type") in _MCP_TYPES:
             break
     else:
         return items
     return [
-        read
+        one
         for item in items
-        for read in (_read(item) if item.get("type") in _OF_OTHERS else (item,))
+        for one in (_convert(item) if item.get("type") in _MCP_TYPES else (item,))
     ]
 
 
-def _is_a_plain_message(item: Item) -> bool:
+def _is_plain_message(item: Item) -> bool:
     if type(item.get("content")) is not str or item.get("type", "message") != "message":
         return False
     return "id" not in item and "status" not in item
 
 
-def _read(item: Item) -> Iterator[Item]:
+def _convert(item: Item) -> Iterator[Item]:
     kind = item.get("type", "message")
     if kind == "mcp_call":
-        yield from _as_call_and_result(item)
-    elif kind not in _LEFT_OUT:
-        yield _plain(item, kind)
+        yield from _split_call(item)
+    elif kind not in _DROPPED:
+        yield _strip(item, kind)
 
 
-def _as_call_and_result(item: Item) -> Iterator[Item]:
+def _split_call(item: Item) -> Iterator[Item]:
     call_id = str(item.get("id", ""))
     name, arguments = str(item.get("name", "")), str(item.get("arguments") or "{}")
     yield {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
@@ -64,7 +64,7 @@ def _text(output: object) -> str:
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
 
 
-def _plain(item: Item, kind: object) -> Item:
+def _strip(item: Item, kind: object) -> Item:
     """Return the item without the sender's id and status; a reasoning item keeps its id."""
     kept = item
     if "status" in item or ("id" in item and kind != "reasoning"):

@@ -22,22 +22,23 @@ NO_TEXT = "(empty message)"
 """Replaces an empty user message, which marks a turn."""
 RAW = "_raw"
 """The key of arguments that are no JSON object; the model reads its own text there."""
-MOST_LEVELS = 64
+MAX_DEPTH = 64
 """Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
-LONGEST = 64
-"""Characters of a name. Source: the Responses API's `tools[].name`."""
-_SHORT = 1_000
-_OTHER = re.compile(r"[^a-zA-Z0-9_-]")
+MAX_NAME_CHARS = 64
+"""Source: the Responses API's `tools[].name`."""
+_CACHED_CHARS = 1_000
+"""Longer arguments are not cached: the cache would take too much memory."""
+_INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _CALL_ID = re.compile(r"[!-~]+")
 """Of any length: Kimi parses its ids, and some proxies put a thought signature into them."""
-_NOT_OF_AN_ID = re.compile(r"[^!-~]")
+_INVALID_IN_ID = re.compile(r"[^!-~]")
 
 
-def sendable(items: Iterable[Item]) -> tuple[Item, ...]:
+def make_sendable(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items of a whole conversation as a request has them."""
     sent: list[Item] = []
     block: list[Item | _Call] = []
-    for one in _matched(items):
+    for one in _match_results(items):
         if isinstance(one, _Call) or (one is not None and _is_model_item(one)):
             block.append(one)
             continue
@@ -49,14 +50,14 @@ def sendable(items: Iterable[Item]) -> tuple[Item, ...]:
     return (*sent, *_block_items(block))
 
 
-def object_text(arguments: object) -> str:
+def arguments_text(arguments: object) -> str:
     """Return the arguments of a call as a JSON object; a text that is one stays unchanged."""
-    text = arguments if isinstance(arguments, str) else _dumped(arguments)
-    return _to_object_text(text) if len(text) > _SHORT else _short_object_text(text)
+    text = arguments if isinstance(arguments, str) else _dump(arguments)
+    return _to_object_text(text) if len(text) > _CACHED_CHARS else _cached_object_text(text)
 
 
 @lru_cache(maxsize=2048)
-def _short_object_text(text: str) -> str:
+def _cached_object_text(text: str) -> str:
     # The same calls are sent with each request of a conversation.
     return _to_object_text(text)
 
@@ -64,14 +65,14 @@ def _short_object_text(text: str) -> str:
 def _to_object_text(text: str) -> str:
     if text == "{}" or not text.strip():
         return "{}"
-    if _levels(text) <= MOST_LEVELS and (found := _object_in(text)) is not None:
+    if _depth(text) <= MAX_DEPTH and (found := _parse_object(text)) is not None:
         return found
     return json.dumps({RAW: text}, ensure_ascii=False)
 
 
-def name_for(name: object) -> str:
+def sanitize_name(name: object) -> str:
     """Return a valid name for the name by which the model called a tool."""
-    return _OTHER.sub("_", str(name or ""))[:LONGEST] or "unknown"
+    return _INVALID_IN_NAME.sub("_", str(name or ""))[:MAX_NAME_CHARS] or "unknown"
 
 
 @dataclass(slots=True)
@@ -82,20 +83,20 @@ class _Call:
     id: str
     output: object = NOT_RUN
 
-    def sent(self) -> Item:
+    def call_item(self) -> Item:
         name, arguments = self.item.get("name"), self.item.get("arguments")
         return {
             **self.item,
             "call_id": self.id,
-            "name": name_for(name),
-            "arguments": object_text(arguments),
+            "name": sanitize_name(name),
+            "arguments": arguments_text(arguments),
         }
 
-    def result(self) -> Item:
-        return {"type": RESULT, "call_id": self.id, "output": _output(self.output)}
+    def result_item(self) -> Item:
+        return {"type": RESULT, "call_id": self.id, "output": _prepare_output(self.output)}
 
 
-def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
+def _match_results(items: Iterable[Item]) -> list[Item | _Call | None]:
     """Return the items with each result in its call, and None in the result's place."""
     found: list[Item | _Call | None] = []
     ids = _Ids()
@@ -113,7 +114,7 @@ def _matched(items: Iterable[Item]) -> list[Item | _Call | None]:
                 found.append(None)
         elif kind != "message":
             found.append(item)
-        elif (message := _message(item)) is not None:
+        elif (message := _prepare_message(item)) is not None:
             found.append(message)
     return found
 
@@ -129,7 +130,7 @@ class _Ids:
         """Return the id if it is valid and free, else a variant that is."""
         valid = wire_id
         if not _CALL_ID.fullmatch(wire_id):
-            valid = _NOT_OF_AN_ID.sub("_", wire_id) or "call"
+            valid = _INVALID_IN_ID.sub("_", wire_id) or "call"
         free, number = valid, self._number.get(valid, 1)
         while free in self._taken:
             number += 1
@@ -150,9 +151,9 @@ def _block_items(block: list[Item | _Call]) -> Iterator[Item]:
         return
     calls = [one for one in block if isinstance(one, _Call)]
     for one in _in_order(block):
-        yield one.sent() if isinstance(one, _Call) else one
+        yield one.call_item() if isinstance(one, _Call) else one
     for call in calls:
-        yield call.result()
+        yield call.result_item()
 
 
 def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:
@@ -171,7 +172,7 @@ def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:
     yield from (*first, *last, *lead)
 
 
-def _message(item: Item) -> Item | None:
+def _prepare_message(item: Item) -> Item | None:
     """Return the message without empty parts; None if no part is left."""
     content = item.get("content")
     if isinstance(content, str):
@@ -182,20 +183,20 @@ def _message(item: Item) -> Item | None:
     return {**item, "content": NO_TEXT} if item.get("role") == "user" else None
 
 
-def _output(output: object) -> str | list[Any]:
+def _prepare_output(output: object) -> str | list[Any]:
     if isinstance(output, list):
         return [part for part in output if not is_blank(part)] or NO_RESULT
-    text = output if isinstance(output, str) else _dumped(output)
+    text = output if isinstance(output, str) else _dump(output)
     return text if text.strip() else NO_RESULT
 
 
-def _dumped(value: object) -> str:
+def _dump(value: object) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _levels(text: str) -> int:
+def _depth(text: str) -> int:
     """Return an upper bound of the JSON's depth; exact unless its strings hold brackets."""
-    if text.count("{") + text.count("[") <= MOST_LEVELS:
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
         return 0
     level = deepest = 0
     for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
@@ -204,7 +205,7 @@ def _levels(text: str) -> int:
     return deepest
 
 
-def _object_in(text: str) -> str | None:
+def _parse_object(text: str) -> str | None:
     """Return the text if it is a JSON object, without duplicate keys; None if it is none."""
     try:
         # Stricter than json: no NaN, no half of a surrogate pair.

@@ -10,19 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import RESULT, CallResults, called, is_empty
-from twelvefold.core.conversation.external_items import for_model, replied_for_model
+from twelvefold.core.conversation.call_results import RESULT, CallResults, calls_of, is_empty
+from twelvefold.core.conversation.external_items import convert_items, convert_reply
 from twelvefold.core.conversation.sendable import NOT_RUN
-from twelvefold.core.events import (
-    Entry,
-    Item,
-    ItemsAdded,
-    ModelReplied,
-    RunStarted,
-)
+from twelvefold.core.events import Entry, Item, ItemsAdded, ModelReplied, RunStarted
 from twelvefold.core.ids import CallId, call_id
-
-__all__ = ["NOT_RUN", "RESULT", "Turn", "turns_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +42,15 @@ def turns_of(
         event = entry.event
         if type(event) is RunStarted or type(event) is ItemsAdded:
             items = _own_items(entry.position, event.items, results)
-            drafts.append(_Draft(list(for_model(items))))
+            drafts.append(_Draft(list(convert_items(items))))
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
             if not drafts:
                 drafts.append(_Draft([]))
-            drafts[-1].items += replied_for_model(_reply_items(entry.position, event, results))
-            drafts[-1].add(_results(entry.position, event, results), unread)
-    return tuple(draft.turn() for draft in drafts)
+            drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
+            drafts[-1].add_results(_results(entry.position, event, results), unread)
+    return tuple(draft.build() for draft in drafts)
 
 
 @dataclass(slots=True)
@@ -76,7 +68,7 @@ class _Draft:
             elif item.get("role") == "assistant" or item.get("type") == "function_call":
                 self.unread.clear()
 
-    def add(
+    def add_results(
         self, results: Iterable[tuple[CallId, Item]], unread: AbstractSet[CallId] | None
     ) -> None:
         self.unread.clear()
@@ -85,18 +77,19 @@ class _Draft:
                 self.unread.add(len(self.items))
             self.items.append(item)
 
-    def turn(self) -> Turn:
+    def build(self) -> Turn:
         size = len(msgspec.json.encode(self.items)) if self.items else 0
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
 def _own_items(position: int, items: Sequence[Item], results: CallResults) -> Sequence[Item]:
-    if not (results.brought or results.removed):
+    if not (results.client_items or results.removed):
         return items
     return [
         item
         for index, item in enumerate(items)
-        if (position, index) not in results.brought and f"{position}i{index}" not in results.removed
+        if (position, index) not in results.client_items
+        and f"{position}i{index}" not in results.removed
     ]
 
 
@@ -133,7 +126,7 @@ def _names(position: int, reply: ModelReplied, items: Iterable[Item]) -> Iterato
 def _results(
     position: int, reply: ModelReplied, results: CallResults
 ) -> Iterator[tuple[CallId, Item]]:
-    for index, call in enumerate(called(reply)):
+    for index, call in enumerate(calls_of(reply)):
         id = call_id(position, index)
         if id not in results.removed:
             output = results.outputs.get(id, NOT_RUN)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -101,7 +101,7 @@ class Journal:
         if entry.run not in self._waits:
             before = entry.position
             self._waits = {
-                entry.run: await retry_unavailable(lambda: store.waits(run, before=before))
+                entry.run: await retry_unavailable(lambda: store.count_waits(run, before=before))
             }
         number = self._waits[entry.run]
         if makes_wait(entry.event):
@@ -179,6 +179,6 @@ def _reply_details(position: int, reply: ModelReplied) -> Json:
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:
-    for index, item in enumerate(called(reply)):
+    for index, item in enumerate(calls_of(reply)):
         id = call_id(position, index)
         yield id, {"id": id, "tool": item.get("name"), "arguments": item.get("arguments")}

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from twelvefold.core.owner import OWNER
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.admission import PLACE, AdmissionControl
@@ -75,16 +76,26 @@ class Edge:
         except ClientDisconnect:
             exchange.status = CLIENT_GONE
         except Exception as error:
-            path = scope["path"]
-            once = path.endswith(ONCE) or ("idempotency-key" in headers and path in KEYED)
-            fault = api_error(error, scope["method"], once=once)
-            if fault.status == 500:
-                log.exception("request_failed")
-            elif fault.status > 500:
-                log.warning("request_failed", error=error)
+            answer = _refusal(error, scope, headers)
             if exchange.status:
                 raise  # half an answer is out; the server closes the connection
-            await refusal(fault)(scope, receive, exchange.send)
+            await answer(scope, receive, exchange.send)
+
+
+def _refusal(error: Exception, scope: Scope, headers: Headers) -> ASGIApp:
+    """The answer to a request that failed, which is logged.
+
+    A function of its own: in a variable of the frame that has caught it, an error would be part of
+    a cycle, which keeps the request until the garbage collector finds it.
+    """
+    path = scope["path"]
+    once = path.endswith(ONCE) or ("idempotency-key" in headers and path in KEYED)
+    fault = api_error(error, scope["method"], once=once)
+    if fault.status == 500:
+        log.failure("request_failed", error)
+    elif fault.status > 500:
+        log.warning("request_failed", error=error)
+    return refusal(fault)
 
 
 class _Exchange:
@@ -140,6 +151,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         owner, state = await self._owner(scope), scope.setdefault("state", {})
+        OWNER.set(owner)
         async with self._admission.place(owner) as state[PLACE]:
             await state[PLACE].measured(partial(self._admitted, scope, receive, send))
 

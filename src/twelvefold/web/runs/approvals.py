@@ -23,7 +23,7 @@ from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Principal, Segment
 from twelvefold.core.thread import fold
 from twelvefold.engine.commands import answer, take
-from twelvefold.engine.commit import HeldRun
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger

@@ -14,9 +14,9 @@ from typing import Self
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.commit import HeldRun
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.loop_shares import LoopShares
 from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
@@ -148,14 +148,14 @@ class RunExecutor:
         while self._drives:
             await asyncio.sleep(0)  # until drives that were just created have started
             for guard in self._guards.values():
-                guard.leave()
+                guard.release()
             await asyncio.wait([*self._drives.values()])
 
     async def _drive(self, held: HeldRun, guard: DrainGuard) -> Outcome | None:
         with bind(run=str(held.run)):
             try:
                 await self._preparation.ready()
-                guard.begin()
+                guard.attach()
                 return await drive(self._services, held, guard, fail_on_fault=True)
             except StaleRun:
                 return None  # the engine has logged it
@@ -166,7 +166,7 @@ class RunExecutor:
     def stop(self, run: RunId) -> None:
         """Stop the drive of a run, if there is one here."""
         if guard := self._guards.get(run):
-            guard.leave()
+            guard.release()
 
 
 class RunSlots:

@@ -1,7 +1,7 @@
-"""Which options of a run an answer to an approval changes: those that it gives, and no others.
+"""The options of a run that an answer to an approval changes.
 
-An option that the answer leaves out keeps the run's value. One that it gives counts as a change
-even where its value is the default or null, and needs the scope `runs` beside `approve`.
+An option that the answer leaves out keeps the run's value. A given option is a change even if its
+value is the default or null, and needs the scope `runs` in addition to `approve`.
 """
 
 from msgspec import structs
@@ -15,7 +15,7 @@ UNCHANGING = frozenset(
         *("stream", "stream_options", "background", "include"),
     }
 )
-"""Parameters that say where an answer belongs and how its response is delivered."""
+"""Parameters that locate the run and choose how to deliver its response."""
 _OPTIONS = (
     *("instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
     *("max_output_tokens", "temperature", "top_p", "text", "reasoning", "metadata"),
@@ -23,29 +23,29 @@ _OPTIONS = (
 
 
 def changed_options(request: Request) -> frozenset[str]:
-    """The options that a request gives, by their names in its body."""
+    """Return the options that a request gives, by their names in its body."""
     return request.given - UNCHANGING
 
 
 def merge_options(run: RequestOptions, request: Request) -> RequestOptions:
-    """The run's options with those that the answer gives in their place.
+    """Return the run's options, replaced by those that the answer gives.
 
-    `store`, `conversation` and `stop` stay the run's. Raises ApiError if the choice of a tool and
-    the tools do not fit.
+    `store`, `conversation` and `stop` remain the run's. Raises ApiError if `tool_choice` names a
+    tool that is not in `tools`.
     """
-    asked, given = request.options, request.given
-    changed = {name: getattr(asked, name) for name in _OPTIONS if name in given}
-    kept_echo = {name: value for name, value in run.echo.items() if name not in given}
+    options, given = request.options, request.given
+    changed = {name: getattr(options, name) for name in _OPTIONS if name in given}
+    echo = {name: value for name, value in run.echo.items() if name not in given}
     merged = structs.replace(
         run,
         **changed,
-        echo=kept_echo | asked.echo,
+        echo=echo | options.echo,
         choice_holds=run.choice_holds and "tool_choice" not in given,
-        tool_items=asked.tool_items or run.tool_items,
-        stream=asked.stream,
-        previous=asked.previous,
-        # A cycle of instances must not end its count with an answer.
-        hops=max(run.hops, asked.hops),
+        tool_items=options.tool_items or run.tool_items,
+        stream=options.stream,
+        previous=options.previous,
+        # An answer must not reset the count of a cycle of instances.
+        hops=max(run.hops, options.hops),
     )
     if {"tools", "tool_choice"} & given:
         check_choice(merged.tool_choice, merged.tools, request.workflow)

@@ -1,8 +1,8 @@
-"""The function calls and results of a request, compared with those that the conversation has.
+"""Compare the function calls and results of a request with those of the conversation.
 
 Some clients send every earlier result again with each turn, and with a result the message that led
-to its call. What is repeated is dropped; a result without a call is refused, and so is a call
-without a result: no model takes one without the other.
+to its call. Repeated items are dropped. A result without a call is invalid, and so is a call
+without a result: no model accepts one without the other.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import called
+from twelvefold.core.conversation.call_results import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
@@ -31,26 +31,26 @@ from twelvefold.web.ids import parse_own_call_id
 from twelvefold.web.schemas.items import RESULT
 
 _Call = tuple[str, str, str]
-"""A call as it goes over the wire: its id, name and arguments."""
+"""Id, name and arguments of a call in the API."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallHistory:
     """The calls of a conversation so far.
 
-    `awaited` and `answered` have the ids that the model gave them; `awaited` are the caller's to
-    answer. `run_here` are the answered calls of the server's own tools, `made` all calls, and
-    `said` the digests of the messages that led to the awaited ones.
+    `awaited` and `answered` are ids of the model; the caller has to answer the awaited ones.
+    `run_here` are the answered calls of the server's own tools, `calls` all calls, and
+    `messages` the digests of the messages that led to the awaited ones.
     """
 
     awaited: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     run_here: frozenset[CallId] = frozenset()
-    made: frozenset[_Call] = frozenset()
-    said: frozenset[bytes] = frozenset()
+    calls: frozenset[_Call] = frozenset()
+    messages: frozenset[bytes] = frozenset()
 
     def has_answered(self, id: str) -> bool:
-        """Whether the conversation has a result for the call with this id."""
+        """Return whether the conversation has a result for the call with this id."""
         return id in self.answered or parse_own_call_id(id) in self.run_here
 
 
@@ -58,7 +58,7 @@ NO_CALLS = CallHistory()
 
 
 def call_history(entries: Iterable[Entry]) -> CallHistory:
-    """The calls that these entries hold, and which of them have a result."""
+    """Return the calls in these entries, and which of them have a result."""
     builder = CallHistoryBuilder()
     for entry in entries:
         builder.add(entry)
@@ -66,20 +66,20 @@ def call_history(entries: Iterable[Entry]) -> CallHistory:
 
 
 def brings_calls(items: Iterable[Item]) -> bool:
-    """Whether there are calls or results among items: only those are compared with what was."""
+    """Return whether items need the conversation's calls: whether a call or a result is in them."""
     return any(item["type"] in (RESULT, "function_call") for item in items)
 
 
 class CallHistoryBuilder:
-    """Collects the calls of a conversation from its entries, one by one."""
+    """Collects the calls of a conversation from its entries, in order."""
 
     def __init__(self) -> None:
         self.awaited: set[str] = set()
         self.answered: set[str] = set()
         self.run_here: set[CallId] = set()
-        self.made: set[_Call] = set()
-        self.said: set[bytes] = set()
-        self._theirs: frozenset[str] = frozenset()
+        self.calls: set[_Call] = set()
+        self.messages: set[bytes] = set()
+        self._client_tools: frozenset[str] = frozenset()
         self._wire_ids: dict[CallId, str] = {}
 
     def history(self) -> CallHistory:
@@ -87,42 +87,42 @@ class CallHistoryBuilder:
             frozenset(self.awaited),
             frozenset(self.answered),
             frozenset(self.run_here),
-            frozenset(self.made),
-            frozenset(self.said),
+            frozenset(self.calls),
+            frozenset(self.messages),
         )
 
     def add(self, entry: Entry) -> None:
         match entry.event:
             case RunStarted(items=items, options=options):
-                self._bring(items)
-                self._theirs = client_names(options)
+                self._add_items(items)
+                self._client_tools = client_names(options)
             case ItemsAdded(items=items):
-                self._bring(items)
+                self._add_items(items)
             case ApprovalAnswered(options=options) if options is not None:
-                self._theirs = client_names(options)
+                self._client_tools = client_names(options)
             case ModelReplied() as reply:
-                self._reply(entry.position, reply)
+                self._add_reply(entry.position, reply)
             case ToolSucceeded(call=call) | ToolFailed(call=call) | OutcomeUnknown(call=call):
                 self.run_here.add(call)
                 self.answered |= {self._wire_ids[call]} if call in self._wire_ids else set()
             case _:
                 pass
 
-    def _bring(self, items: Sequence[Item]) -> None:
-        self.made |= {_call(item) for item in items if item.get("type") == "function_call"}
+    def _add_items(self, items: Sequence[Item]) -> None:
+        self.calls |= {_call(item) for item in items if item.get("type") == "function_call"}
         results = {str(item.get("call_id")) for item in items if item.get("type") == RESULT}
         if not results & self.awaited:
-            self.said.clear()
-        self.said |= {_message(item) for item in items if item.get("type") == "message"}
+            self.messages.clear()
+        self.messages |= {_message(item) for item in items if item.get("type") == "message"}
         self.answered |= results
         self.awaited -= results
 
-    def _reply(self, position: int, reply: ModelReplied) -> None:
-        for index, call in enumerate(called(reply)):
+    def _add_reply(self, position: int, reply: ModelReplied) -> None:
+        for index, call in enumerate(calls_of(reply)):
             wire_id = str(call.get("call_id", ""))
-            self.made.add(_call(call))
-            if call.get("name") in self._theirs:
-                # A model may use an id again: then the later call is the one without a result.
+            self.calls.add(_call(call))
+            if call.get("name") in self._client_tools:
+                # A model may use an id again: the later call is the one without a result.
                 self.awaited.add(wire_id)
                 self.answered.discard(wire_id)
             else:
@@ -134,9 +134,9 @@ def _call(item: Item) -> _Call:
 
 
 def _message(item: Item) -> bytes:
-    """What a message is known by: the digest is kept as long as a turn begins, and is short."""
-    said = msgspec.json.encode([item.get("role"), item.get("content")], order="sorted")
-    return sha256(said).digest()
+    """Return a digest of a message: the history keeps many of them while a turn starts."""
+    message = msgspec.json.encode([item.get("role"), item.get("content")], order="sorted")
+    return sha256(message).digest()
 
 
 def without_repeats(
@@ -146,9 +146,9 @@ def without_repeats(
     at: str = "input",
     params: Sequence[str] = (),
 ) -> tuple[Item, ...]:
-    """The items without what is repeated of the conversation or of the request itself.
+    """Return the items without those that repeat the conversation or the request itself.
 
-    `at` names the items in a refusal, `params` each of their call ids. Raises ApiError.
+    `at` is the parameter of the items, `params` that of each call id. Raises ApiError.
     """
     kept = list(_new_calls(_new_messages(items, history), history))
     without_result = Counter(i["call_id"] for _, i in kept if i["type"] == "function_call")
@@ -160,31 +160,31 @@ def without_repeats(
         if item["type"] != RESULT or without_result[id] or id in awaited:
             new.append(item)
             if item["type"] == RESULT:
-                _settle(id, without_result, awaited)
+                _mark_answered(id, without_result, awaited)
         elif id not in known and not history.has_answered(id):
             param = params[index] if params else f"{at}[{index}].call_id"
             raise_invalid(f"no call {abbreviate(id)} waits for a result", param, "invalid_call_id")
     if missing := +without_result:
-        message = f"no result for the call {abbreviate(min(missing))} comes with it"
+        message = f"the call {abbreviate(min(missing))} has no result in the request"
         raise_invalid(message, at, "invalid_call_id")
     return tuple(new)
 
 
 def _new_messages(items: Sequence[Item], history: CallHistory) -> Iterable[tuple[int, Item]]:
-    """The items by their index, without messages that led to a call whose result they bring."""
-    brought = (n for n, item in enumerate(items) if item.get("call_id") in history.awaited)
-    behind = next(brought, 0)
+    """Yield the items by index, without messages that led to a call whose result is among them."""
+    results = (n for n, item in enumerate(items) if item.get("call_id") in history.awaited)
+    first_result = next(results, 0)
     for index, item in enumerate(items):
-        repeated = index < behind and item["type"] == "message" and _message(item) in history.said
-        if not repeated:
+        before = index < first_result and item["type"] == "message"
+        if not before or _message(item) not in history.messages:
             yield index, item
 
 
 def _new_calls(
     items: Iterable[tuple[int, Item]], history: CallHistory
 ) -> Iterable[tuple[int, Item]]:
-    """The items without calls that were made before."""
-    repeated = set(history.made)
+    """Yield the items without calls that the conversation or an earlier item has."""
+    repeated = set(history.calls)
     for index, item in items:
         if item["type"] == "function_call":
             run_here = parse_own_call_id(item["call_id"]) in history.run_here
@@ -192,12 +192,12 @@ def _new_calls(
                 continue
             repeated.add(_call(item))
         elif item["type"] == RESULT:
-            # Behind its result the same call may come again, as another one.
-            repeated -= {call for call in repeated - history.made if call[0] == item["call_id"]}
+            # After its result the same call is another one.
+            repeated -= {call for call in repeated - history.calls if call[0] == item["call_id"]}
         yield index, item
 
 
-def _settle(id: str, without_result: Counter[str], awaited: set[str]) -> None:
+def _mark_answered(id: str, without_result: Counter[str], awaited: set[str]) -> None:
     if without_result[id]:
         without_result[id] -= 1
     else:

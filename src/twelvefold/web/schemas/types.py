@@ -9,17 +9,24 @@ ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
 ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
-# `$` would accept a line break behind the name.
-_END = r"(?![\s\S])"
-_TOOL_NAME = rf"^[a-zA-Z0-9_-]{{1,64}}{_END}"
+# Python's `$` accepts a line break behind it.
+END = r"(?![\s\S])"
+_TOOL_NAME = rf"^[a-zA-Z0-9_-]{{1,64}}{END}"
 # Proxies of Gemini put a thought signature of some thousand characters into their ids.
-_CALL_ID = rf"^[\s\S]{{1,65536}}{_END}"
+_CALL_ID = rf"^[\s\S]{{1,65536}}{END}"
 FORMS = {
     _TOOL_NAME: "1 to 64 letters, digits, _ or -",
     _CALL_ID: "a string of 1 to 65536 characters",
 }
 """What a string of each pattern is, in words."""
 
+PASSED = Meta(description="Passed to the model.")
+RETURNED = Meta(description="Returned in the response, without effect.")
+UNUSED = Meta(description="Accepted, without effect.")
+STREAM = Meta(description="Answer with server-sent events.")
+TOOL_CHOICE = Meta(description="Applies to the server's tools, too.")
+
+ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
 Id = Annotated[str, Meta(min_length=1)]
 CallId = Annotated[str, Meta(pattern=_CALL_ID)]
 ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]

@@ -6,6 +6,7 @@ A test for each says what breaks without it.
 from typing import Any
 
 from asyncmy.charset import charset_by_name
+from asyncmy.constants import SERVER_STATUS
 from asyncmy.cursors import Cursor
 from asyncmy.protocol import MysqlPacket
 
@@ -15,6 +16,8 @@ COMMAND_BYTES = 1
 """What a packet holds before the statement."""
 FULL_PACKET = 2**24 - 1
 """What is longer comes in several packets."""
+LONG_TEXT = 4_096
+"""From how many characters on a text is escaped here."""
 TOO_LARGE = (
     "the statement is {} bytes, more than the server accepts; raise max_allowed_packet (now {})"
 )
@@ -45,8 +48,27 @@ class QuietCursor(Cursor):
         # The driver writes bytes into the text in this way.
         return statement.encode(charset.encoding, "surrogateescape")
 
+    def _escape_args(self, args: Any, conn: Any) -> object:
+        """As the driver does it, but without blocking the event loop for long texts."""
+        if not isinstance(args, tuple):
+            return super()._escape_args(args, conn)  # type: ignore[misc]
+        return tuple(_literal(value, conn) for value in args)
+
     async def _show_warnings(self, _: object) -> None:
         """The server is in strict mode: what matters is an error."""
+
+
+def _literal(value: object, conn: Any) -> object:
+    """A value as SQL.
+
+    A text with a quote, such as JSON, is translated by the driver character by character: 80 ms for
+    4 MB, where this takes 5. Only the backslash and the delimiter have to be escaped.
+    """
+    has_escapes = not conn.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+    if type(value) is str and len(value) > LONG_TEXT and has_escapes:
+        text = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{text}'"
+    return conn.literal(value)
 
 
 class RowPacket(MysqlPacket):

@@ -16,6 +16,7 @@ from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.driver import cut, read_big_rows
 from twelvefold.services.store.mysql.errors import connect_fault
+from twelvefold.services.store.mysql.fair_places import FairPlaces
 from twelvefold.services.store.mysql.server import VARIABLES, problems
 from twelvefold.services.store.sql.runs import LONG_STEP_S, SQLStore, wall_clock_us
 from twelvefold.services.store.sql_text import split_script
@@ -88,7 +89,7 @@ class MySQLStore(SQLStore):
         # A read is one round trip, and leaves no transaction that would have to be ended.
         self._readers = Pool(0, READERS, pool_recycle=IDLE_S, autocommit=True, **connect)
         # Who waits for a full pool cannot give up while another makes a connection: wait before it.
-        self._reading_places = asyncio.Semaphore(READERS)
+        self._reading_places = FairPlaces(READERS)
         self._sessions: dict[Any, _Session] = {}
         self._in_use: set[MySQLConnection] = set()
         self._look: asyncio.TimerHandle | None = None

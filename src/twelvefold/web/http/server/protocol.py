@@ -52,7 +52,8 @@ class Protocol(HttpToolsProtocol):
         self._timer.begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.end()
+        self._timer.close()
+        self._unset_keepalive_if_required()  # or it would keep all of this for as long
         self._place.leave()
         self._rest = b""
         super().connection_lost(exc)

@@ -76,6 +76,11 @@ class ReceiveTimer:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """End for good, and let go of the connection: a cycle would need the garbage collector."""
+        self.end()
+        self._is_paused, self._expire = bool, _do_nothing
+
     def _begin_window(self) -> None:
         self._received = 0
         until = min(self._loop.time() + self._limits.progress_s, self._body_end)
@@ -87,6 +92,10 @@ class ReceiveTimer:
             self._expire()
         else:
             self._begin_window()
+
+
+def _do_nothing() -> None:
+    """What happens when a connection that is closed would be too slow."""
 
 
 class HeldFlow(FlowControl):

@@ -1,0 +1,171 @@
+"""Start a run: here, under a lease, or in the queue for any process."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twelvefold.core.events import DEFAULT_OPTIONS, Entry, Item, RequestOptions, RunStarted
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import (
+    IdempotentRequest,
+    Lease,
+    NewRun,
+    NullListener,
+    Principal,
+    ThreadRecord,
+)
+from twelvefold.core.thread import Thread, fold
+from twelvefold.engine.commands.claim import new_token
+from twelvefold.engine.commands.input import check_room, check_storable
+from twelvefold.engine.held_run import HeldRun, apply_entries
+from twelvefold.engine.services import Services
+from twelvefold.errors import Conflict, NotFound, RequestError
+
+RUN_ENTRIES = 3
+"""The fewest entries of a run with a reply: its start, the reply, its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The arguments of `start_run` and `enqueue_run`."""
+
+    workflow: str
+    principal: Principal
+    items: Sequence[Item]
+    thread: ThreadId | None
+    options: RequestOptions
+    background: bool
+    request: IdempotentRequest | None
+    behind: int
+    fork: bool
+
+
+async def start_run(
+    services: Services,
+    *,
+    workflow: str,
+    principal: Principal,
+    items: Sequence[Item],
+    thread: ThreadId | None = None,
+    options: RequestOptions = DEFAULT_OPTIONS,
+    background: bool = False,
+    request: IdempotentRequest | None = None,
+    behind: int = 0,
+    fork: bool = False,
+) -> HeldRun:
+    """Write a new run, on a new thread or at the end of an existing one, and hold its lease.
+
+    `behind` is the position that the thread must be at, 0 for any. With `fork` the run continues
+    from that position on a new thread, wherever the thread's end is. Raises RequestError for
+    an unknown workflow or items that cannot be stored, ConversationTooLarge, NotFound for a thread
+    that is not the principal's, Conflict if its last run is not over or it is at another position,
+    Repeated if the request was made before.
+    """
+    new, before, started = await _prepare(
+        services,
+        _Request(workflow, principal, items, thread, options, background, request, behind, fork),
+    )
+    lease = services.hold(Lease(new.run, new.token), services.monotonic())
+    entry, _ = await services.retry(
+        lambda: services.store.start(new, started, services.limits.lease_s)
+    )
+    return apply_entries(HeldRun(new.run, before, lease), NullListener(), [entry])
+
+
+async def enqueue_run(
+    services: Services,
+    *,
+    workflow: str,
+    principal: Principal,
+    items: Sequence[Item],
+    thread: ThreadId | None = None,
+    options: RequestOptions = DEFAULT_OPTIONS,
+    background: bool = True,
+    request: IdempotentRequest | None = None,
+    behind: int = 0,
+    fork: bool = False,
+) -> tuple[RunId, Entry]:
+    """Write a new run for any process to claim; return its id and its first entry.
+
+    Raises as `start_run` does.
+    """
+    new, before, started = await _prepare(
+        services,
+        _Request(workflow, principal, items, thread, options, background, request, behind, fork),
+    )
+    entry, _ = await services.retry(lambda: services.store.start(new, started, None))
+    no_lease = services.hold(Lease(new.run, new.token), -math.inf)
+    apply_entries(HeldRun(new.run, before, no_lease), NullListener(), [entry])
+    return new.run, entry
+
+
+async def _prepare(services: Services, request: _Request) -> tuple[NewRun, Thread, RunStarted]:
+    """Return the new run, the thread that it continues, and its first entry."""
+    started, size = _first_entry(services, request)
+    before = await _thread_before(services, request)
+    check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
+    return _new_run(services, request, before), before, started
+
+
+def _first_entry(services: Services, request: _Request) -> tuple[RunStarted, int]:
+    """Return a run's first entry and its size in bytes. Raises RequestError."""
+    if request.workflow not in services.workflows:
+        known = ", ".join(services.workflows)
+        raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
+    return check_storable(
+        RunStarted(
+            tuple(request.items),
+            request.principal.id,
+            request.workflow,
+            services.release,
+            request.options,
+        )
+    )
+
+
+async def _thread_before(services: Services, request: _Request) -> Thread:
+    """Return the thread that a new run continues."""
+    thread = request.thread
+    if thread is None:
+        return Thread()
+    record = await services.retry(lambda: services.store.load(thread))
+    _check_thread(record, thread, request)
+    if request.fork:
+        return fold([entry for entry in record.entries if entry.position <= request.behind])
+    before = fold(record.entries)
+    # The run that a thread was forked from in the middle belongs to the other thread.
+    if before.status == "active" and record.head > record.forked_at:
+        raise Conflict(f"run {RunId(thread, before.run)} of this thread is not over")
+    if request.behind not in (0, before.head):
+        raise Conflict(
+            f"thread conv_{thread} is at {before.head}, not at {request.behind} any more"
+        )
+    return before
+
+
+def _check_thread(record: ThreadRecord, thread: ThreadId, request: _Request) -> None:
+    if record.principal != request.principal.id:
+        raise NotFound(f"no thread conv_{thread}")
+    # A conversation without runs may have no workflow.
+    if record.workflow not in ("", request.workflow):
+        raise RequestError(
+            f"thread conv_{thread} is of workflow {record.workflow!r}, not {request.workflow!r}"
+        )
+
+
+def _new_run(services: Services, request: _Request, before: Thread) -> NewRun:
+    thread, fork = request.thread, request.fork
+    own_thread = services.ids.thread() if fork or thread is None else thread
+    return NewRun(
+        RunId(own_thread, before.run + 1),
+        new_token(),
+        before.head,
+        request.principal.id,
+        request.workflow,
+        services.release,
+        request.background,
+        request.request,
+        thread_exists=thread is not None and not fork,
+        forked_from=thread if fork else None,
+        thread_size=before.size,
+    )

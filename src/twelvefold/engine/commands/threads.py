@@ -1,0 +1,45 @@
+"""Fork a thread, and delete one."""
+
+from contextlib import suppress
+from functools import partial
+
+from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ports import Principal
+from twelvefold.engine.commands.step_under_way import explain_thread_wait
+from twelvefold.engine.services import Services
+from twelvefold.errors import DuplicateRow, NotFound, StoreUnavailable
+
+
+async def fork_at(
+    services: Services,
+    source: RunId | ThreadId,
+    position: int,
+    *,
+    principal: Principal | None = None,
+) -> ThreadId:
+    """Create a thread that continues from an entry of another thread or of that one's origin.
+
+    Raises NotFound if there is no such entry, or if `principal` is given and the thread is not
+    theirs.
+    """
+    thread = source.thread if isinstance(source, RunId) else source
+    head = await services.retry(lambda: services.store.thread(thread))
+    if principal is not None and head.principal != principal.id:
+        raise NotFound(f"no thread conv_{thread}")
+    while head.forked_from and position <= head.forked_at:
+        head = await services.retry(partial(services.store.thread, head.forked_from))
+    fork = services.ids.thread()
+    with suppress(DuplicateRow):  # created by an earlier attempt whose answer was lost
+        await services.retry(lambda: services.store.fork(head.id, position, fork))
+    return fork
+
+
+async def delete_thread(services: Services, thread: ThreadId) -> None:
+    """Hide a thread, and request the cancel of its active run.
+
+    Raises NotFound, and StepUnderWay as `cancel` does.
+    """
+    try:
+        await services.store.delete_thread(thread)
+    except StoreUnavailable as error:
+        raise await explain_thread_wait(services, thread, error) from error

@@ -1,0 +1,234 @@
+"""A run while it is driven: how it is ended, or given back for another process to continue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+from twelvefold.core.decide import in_doubt
+from twelvefold.core.events import Event, FinalStatus, OutcomeUnknown, RunFinished
+from twelvefold.core.ids import RunId
+from twelvefold.core.ports import OVER, Listener, RunStatus
+from twelvefold.core.thread import Call, Thread
+from twelvefold.core.workflow import Workflow
+from twelvefold.engine.commands import cancel
+from twelvefold.engine.commit import catch_up, write
+from twelvefold.engine.held_run import CallOutcome, HeldRun
+from twelvefold.engine.retry import cause_of
+from twelvefold.engine.services import Services
+from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.errors import (
+    CancelAsked,
+    NotFound,
+    ServiceFault,
+    StaleRun,
+    StoreUnavailable,
+    TooLarge,
+)
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The status in which a drive left a run, and its error as a sentence, if there is one.
+
+    "queued" means that a service failed, and that any process may continue the run.
+    """
+
+    run: RunId
+    status: RunStatus
+    thread: Thread
+    error: str = ""
+
+
+class RunDriver:
+    """One run while it is driven; `held` is always what the journal says."""
+
+    def __init__(
+        self, services: Services, held: HeldRun, workflow: Workflow, listener: Listener
+    ) -> None:
+        self.services = services
+        self.held = held
+        self.workflow = workflow
+        self.listener = listener
+
+    def outcome(self, error: str = "") -> Outcome:
+        thread = self.held.thread
+        return Outcome(
+            self.held.run, self.held.status, thread, error or thread.error or thread.reason
+        )
+
+    # --- ending the run -------------------------------------------------------------------------
+
+    async def end(self, status: FinalStatus, reason: str, error: str = "") -> Outcome:
+        """Finish the run, within `release_s`. Raises StoreUnavailable if that is not possible."""
+        try:
+            async with self._keep_lease(), asyncio.timeout(self._release_s()):
+                return await self._finish(status, reason, error)
+        except TimeoutError as expired:
+            cause = cause_of(expired) or "the database does not answer"
+            logged = cause.logged if isinstance(cause, StoreUnavailable) else cause
+            raise StoreUnavailable(f"the end of the run is not written: {cause}").loggable(
+                f"the end of the run is not written: {logged}"
+            ) from expired
+
+    async def _finish(self, status: FinalStatus, reason: str, error: str) -> Outcome:
+        """Write the last entries.
+
+        A call whose result is known but not written yet is written with them. A call that had
+        started is left to a person, unless the run is cancelled: then its outcome stays unknown.
+        """
+        doubtful = await self._catch_up()
+        if self.held.status != "running" and not self.held.cancel_asked:
+            return self.outcome()
+        events, next_status = self._last_events(RunFinished(status, reason, error), doubtful)
+        try:
+            self.held = await write(
+                self.services, self.held, self.listener, events, next_status, error=error
+            )
+        except CancelAsked:
+            return await self._finish("cancelled", "cancelled", "")
+        except TooLarge:
+            if self.held.unrecorded.outcome is None:
+                raise
+            # The result is too large to store: a person has to settle the call.
+            self.held.unrecorded.outcome = None
+            return await self._finish(status, reason, error)
+        return self.outcome(error)
+
+    def _last_events(
+        self, finished: RunFinished, doubtful: Call | None
+    ) -> tuple[tuple[Event, ...], RunStatus]:
+        status = finished.status
+        if doubtful is None:
+            return (finished,), status
+        if known := self._known_outcome(doubtful):
+            return (known, finished), status
+        if status == "cancelled":
+            return (OutcomeUnknown(doubtful.id, doubtful.tool, final=True), finished), status
+        return (OutcomeUnknown(doubtful.id, doubtful.tool),), "waiting"
+
+    def _known_outcome(self, call: Call) -> CallOutcome | None:
+        """Return the outcome of the call if this process knows it and could not write it yet."""
+        known = self.held.unrecorded.outcome
+        is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
+        return known if is_known else None
+
+    async def error_of_attempts(self) -> str:
+        """Return the error of a run with too many attempts, with the last error of one of them."""
+        record = await self.services.store.run(self.held.run)
+        count = self.services.limits.max_attempts
+        error = f"{count} attempts at this step ended without a result"
+        return f"{error}; the last error: {record.error}" if record.error else error
+
+    # --- giving the run back --------------------------------------------------------------------
+
+    async def give_back(self, error: str, *, counts: bool = False) -> Outcome:
+        """Release the run as it is, for any process to continue.
+
+        A result that is known and not written yet is written first. `counts`: this attempt counts
+        towards `max_attempts`. Nothing is written after the exit limit: the lease expires.
+        """
+        if self.services.exit_limit.has_passed:
+            return self._queued(error)
+        with suppress(ServiceFault, StaleRun, CancelAsked, TimeoutError):
+            async with self._keep_lease(), asyncio.timeout(self._release_s()):
+                doubtful = await self._write_known_outcome(await self._catch_up())
+                if self.held.status == "running" and await self._release(doubtful, error, counts):
+                    await self.cancel()
+                if self.held.status != "running":
+                    return self.outcome()
+        return self._queued(error)
+
+    def _queued(self, error: str) -> Outcome:
+        return Outcome(self.held.run, "queued", self.held.thread, error)
+
+    async def _write_known_outcome(self, doubtful: Call | None) -> Call | None:
+        """Write the result of a doubtful call if it is known; return the call if it is not."""
+        known = self._known_outcome(doubtful) if doubtful else None
+        if known is None:
+            return doubtful
+        timeout_s = self._release_s() / 2  # the other half is for the release
+        try:
+            self.held = await write(
+                self.services, self.held, self.listener, (known,), timeout_s=timeout_s
+            )
+        except (StoreUnavailable, TooLarge) as error:
+            log.warning("result_not_written", call=known.call, error=error)
+            return doubtful
+        return None
+
+    async def _release(self, doubtful: Call | None, error: str, counts: bool) -> bool:
+        """Release the run; return whether a cancel has been requested."""
+        release = self.services.store.release(
+            self.held.lease,
+            in_doubt=doubtful is not None,
+            behind=bool(error) or counts,  # it may fail again, so runs that wait go first
+            error=error,
+            counts=counts,
+            usage=self.held.unrecorded_total(),
+        )
+        return await run_uninterrupted(release, self.services.exit_limit)
+
+    async def cancel(self) -> None:
+        """Cancel a run that was released: its cancel may have been left to the holder."""
+        await cancel(self.services, self.held.run)
+        await self._catch_up()
+
+    async def wait_for_rest(self) -> Outcome | None:
+        """Return where the run rests after its lease was lost; None if another process drives it.
+
+        A renewal that arrives after this process's own last commit finds no lease, either.
+        """
+        with suppress(ServiceFault, NotFound, TimeoutError):
+            async with asyncio.timeout(self._release_s()):
+                while await self._is_being_cancelled():  # noqa: ASYNC110 - another process does it
+                    await asyncio.sleep(self.services.timings.cancel_poll_s)
+                await self._catch_up()
+        return None if self.held.status == "running" else self.outcome()
+
+    async def _is_being_cancelled(self) -> bool:
+        """Return whether its lease was taken for a cancel, and its end is not written yet."""
+        record = await self.services.store.run(self.held.run)
+        return record.cancel_asked and record.status not in OVER
+
+    # --- the journal ----------------------------------------------------------------------------
+
+    async def _catch_up(self) -> Call | None:
+        """Adopt what an interrupted step has committed; return the call that it leaves in doubt."""
+        call = self._started_call()
+        held = await catch_up(self.services, self.held, self.listener)
+        self.held = replace(held, status=_status_of(held.thread))
+        return next((one for one in held.thread.pending if call and one.id == call.id), None)
+
+    def _started_call(self) -> Call | None:
+        """Return the call that this process, or the one that died during it, may have started."""
+        thread = self.held.thread
+        call = in_doubt(thread, self.workflow, self.services.limits)
+        is_started = call and (thread.interrupted or call.id in self.held.held_lease.started_calls)
+        return call if is_started else None
+
+    @asynccontextmanager
+    async def _keep_lease(self) -> AsyncIterator[None]:
+        """Renew the lease of a run whose steps are over, and do not report what becomes of it.
+
+        A process that claimed the run now would repeat what is about to be written.
+        """
+        renewer, lease = self.services.renewer, self.held.held_lease
+        renewer.add(lease)
+        try:
+            yield
+        finally:
+            await renewer.discard(lease)
+
+    def _release_s(self) -> float:
+        """Return how long ending the drive may take."""
+        return min(self.services.timings.release_s, self.services.exit_limit.left_s)
+
+
+def _status_of(thread: Thread) -> RunStatus:
+    if thread.status in OVER:
+        return thread.status
+    return "waiting" if thread.waits else "running"

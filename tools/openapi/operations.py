@@ -1,0 +1,297 @@
+"""The operations of the API: paths, parameters, bodies and answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.chat_completions import CreateChatCompletion
+from twelvefold.web.schemas.conversations import (
+    CreateConversation,
+    CreateItems,
+    ForkConversation,
+    UpdateConversation,
+)
+from twelvefold.web.schemas.decode import Object
+from twelvefold.web.schemas.responses import CreateResponse
+
+Json = dict[str, Any]
+OWN = "Not part of the OpenAI API; the page uses it."
+BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
+PARAMETERS: Mapping[str, Json] = {
+    "response_id": {"in": "path", "required": True, "schema": STRING},
+    "conversation_id": {"in": "path", "required": True, "schema": STRING},
+    "item_id": {"in": "path", "required": True, "schema": STRING},
+    "model": {"in": "path", "required": True, "schema": STRING},
+    "limit": {
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    },
+    "order": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
+    },
+    "after": {
+        "in": "query",
+        "schema": STRING,
+        "description": "The id of the last item of the page before.",
+    },
+    "include": {
+        "in": "query",
+        "schema": {"type": "array", "items": STRING},
+        "description": "Accepted for compatibility; changes nothing.",
+    },
+    "Twelvefold-Tool-Items": {
+        "in": "header",
+        "schema": {"type": "string", "enum": ["mcp_call", "function", "hidden"]},
+        "description": (
+            "How to show the server's tool calls, in place of the setting TOOL_ITEMS. "
+            "A response keeps the value that it was created with."
+        ),
+    },
+    "Idempotency-Key": {
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "description": (
+            "The server carries out a request once, however often it arrives "
+            "within 24 hours with the same key and body."
+        ),
+    },
+}
+STREAM = {"name": "stream", "in": "query", "schema": BOOLEAN}
+OBFUSCATION = {"name": "include_obfuscation", "in": "query", "schema": BOOLEAN}
+STARTING_AFTER = {
+    "name": "starting_after",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": -1},
+    "description": "Only events with a greater sequence number.",
+}
+FORCE = {
+    "name": "force",
+    "in": "query",
+    "schema": BOOLEAN,
+    "description": "Also one that is not in the background.",
+}
+AFTER_POSITION = {
+    "name": "after",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Only entries with a greater position.",
+}
+MAX_ENTRIES = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "default": 500},
+}
+PAGE = ("limit", "order", "after")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path. `parameters` are names in PARAMETERS, or parameters themselves."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    answer: type[msgspec.Struct]
+    errors: Sequence[int] = ()
+    body: type[Object] | None = None
+    parameters: Sequence[str | Json] = ()
+    description: str = ""
+    body_required: bool = True
+    streams: bool = False
+    public: bool = False
+
+
+RESPONSE = "/v1/responses/{response_id}"
+CONVERSATION = "/v1/conversations/{conversation_id}"
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/responses",
+        "createResponse",
+        "Run a turn of a workflow",
+        objects.Response,
+        (404, 409, 422),
+        CreateResponse,
+        ("Idempotency-Key", "Twelvefold-Tool-Items"),
+        "With `stream` the answer is a stream of server-sent events that ends with `data: [DONE]`. "
+        "With `background` the answer comes immediately, and the run goes on.",
+        streams=True,
+    ),
+    Operation(
+        "get",
+        RESPONSE,
+        "getResponse",
+        "Read a response, or follow it",
+        objects.Response,
+        (404,),
+        parameters=(
+            "Twelvefold-Tool-Items",
+            "include",
+            STREAM,
+            STARTING_AFTER,
+            OBFUSCATION,
+        ),
+        streams=True,
+    ),
+    Operation(
+        "delete", RESPONSE, "deleteResponse", "Delete a response", objects.Deleted, (404, 409)
+    ),
+    Operation(
+        "post",
+        f"{RESPONSE}/cancel",
+        "cancelResponse",
+        "Cancel a background response",
+        objects.Response,
+        (404, 409),
+        parameters=(FORCE,),
+    ),
+    Operation(
+        "get",
+        f"{RESPONSE}/input_items",
+        "listInputItems",
+        "List the input of a response",
+        objects.ItemList,
+        (404,),
+        parameters=(*PAGE, "include"),
+    ),
+    Operation(
+        "get",
+        "/v1/conversations",
+        "listConversations",
+        "List conversations",
+        objects.ConversationList,
+        (404,),
+        parameters=PAGE,
+        description=OWN,
+    ),
+    Operation(
+        "post",
+        "/v1/conversations",
+        "createConversation",
+        "Create a conversation",
+        objects.Conversation,
+        (404,),
+        CreateConversation,
+        body_required=False,
+    ),
+    Operation(
+        "get",
+        CONVERSATION,
+        "getConversation",
+        "Read a conversation",
+        objects.ConversationSummary,
+        (404,),
+    ),
+    Operation(
+        "post",
+        CONVERSATION,
+        "updateConversation",
+        "Replace a conversation's metadata",
+        objects.Conversation,
+        (404, 409),
+        UpdateConversation,
+    ),
+    Operation(
+        "delete",
+        CONVERSATION,
+        "deleteConversation",
+        "Delete a conversation",
+        objects.Deleted,
+        (404, 409),
+    ),
+    Operation(
+        "get",
+        f"{CONVERSATION}/items",
+        "listItems",
+        "List a conversation's items",
+        objects.ItemList,
+        (404,),
+        parameters=("Twelvefold-Tool-Items", *PAGE, "include"),
+    ),
+    Operation(
+        "post",
+        f"{CONVERSATION}/items",
+        "createItems",
+        "Add items to a conversation",
+        objects.ItemList,
+        (404, 409),
+        CreateItems,
+        ("include",),
+    ),
+    Operation(
+        "get",
+        f"{CONVERSATION}/items/{{item_id}}",
+        "getItem",
+        "Read an item",
+        objects.Item,
+        (404,),
+        parameters=("Twelvefold-Tool-Items", "include"),
+    ),
+    Operation(
+        "delete",
+        f"{CONVERSATION}/items/{{item_id}}",
+        "deleteItem",
+        "Remove an item",
+        objects.Conversation,
+        (404, 409),
+    ),
+    Operation(
+        "get",
+        f"{CONVERSATION}/journal",
+        "getJournal",
+        "Read a conversation's journal",
+        objects.Journal,
+        (404,),
+        parameters=(AFTER_POSITION, MAX_ENTRIES),
+        description=OWN,
+    ),
+    Operation(
+        "post",
+        f"{CONVERSATION}/fork",
+        "forkConversation",
+        "Create a conversation that continues from an earlier entry",
+        objects.ConversationSummary,
+        (404, 409),
+        ForkConversation,
+        description=OWN,
+    ),
+    Operation(
+        "post",
+        f"{CONVERSATION}/cancel",
+        "cancelConversation",
+        "Cancel a conversation's run",
+        objects.ConversationSummary,
+        (404, 409),
+        description=OWN,
+    ),
+    Operation("get", "/v1/models", "listModels", "List the workflows", objects.ModelList),
+    Operation("get", "/v1/models/{model}", "getModel", "Read a workflow", objects.Model, (404,)),
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "createChatCompletion",
+        "Run a turn of a workflow without keeping it",
+        objects.ChatCompletion,
+        (404, 409, 422),
+        CreateChatCompletion,
+        ("Idempotency-Key",),
+        streams=True,
+    ),
+    Operation(
+        "get", "/healthz", "healthz", "Whether the process answers", objects.Health, public=True
+    ),
+    Operation(
+        "get",
+        "/readyz",
+        "readyz",
+        "Whether the process is ready for requests",
+        objects.Readiness,
+        public=True,
+    ),
+    Operation("get", "/version", "version", "The running release", objects.Version, public=True),
+)
