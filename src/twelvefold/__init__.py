@@ -1,6 +1,6 @@
 """Agentic workflows as twelve-factor processes on the MySQL you already have.
 
-What a workflow's author imports; everything else is reached by its module.
+These are the names that the author of a workflow imports.
 """
 
 from importlib import import_module
@@ -38,7 +38,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # On first use only: the command line imports this package before it knows what is wanted.
+    # On first use: the command line imports this package first, and `--help` needs none of them.
     for home, names in _HOMES.items():
         if name in names:
             found: object = getattr(import_module(home), name)

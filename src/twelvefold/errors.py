@@ -1,29 +1,29 @@
-"""Every error that Twelvefold raises, as one tree, by who has to read it.
+"""All errors that Twelvefold raises, as one tree, with the reader of each.
 
 TwelvefoldError
-├── SettingsError          the operator: a variable is wrong; nothing was started
-├── RequestError           the caller: the request is wrong as it stands
-│   ├── NotFound           … it names something that is not there
+├── SettingsError          operator: a setting is invalid; nothing was started
+├── RequestError           caller: the request is invalid
+│   ├── NotFound           … it names something that does not exist
 │   ├── ConversationTooLarge … it would make a conversation larger than the limit
 │   └── Conflict           … it does not fit the present state; try again later
-│       ├── Repeated       … it was made before, under this very key
-│       └── TooLate        … it is about what is over; to try again does not help
-├── ToolRefused            the model: the tool says no, and what to try instead
-├── StaleRun               the engine: the run went on elsewhere; nothing was written
-│   └── LeaseLost          … because another process owns it now
-├── CancelAsked            the engine: somebody asked for the run to be cancelled
-├── ServiceFault           the operator: an attached service fails
-│   ├── StoreUnavailable   … the database cannot be reached or asks for a retry
+│       ├── Repeated       … its idempotency key was used before
+│       └── TooLate        … the run is over or the call is answered; do not try again
+├── ToolRefused            model: the tool refuses the call; try something else
+├── StaleRun               engine: the run has moved on; nothing was written
+│   └── LeaseLost          … another process owns it now
+├── CancelAsked            engine: the cancellation of the run was requested
+├── ServiceFault           operator: a backing service fails
+│   ├── StoreUnavailable   … the database cannot be reached or requires a retry
 │   │   ├── StoreFailed    … the database reports an error that may last
-│   │   └── StepUnderWay   … a step's transaction has the run; it ends first
-│   ├── StoreRefused       … the database is not fit, or refuses a statement
-│   │   ├── DuplicateRow   … because a row with this key is there already
-│   │   └── TooLarge       … because it, or a row, exceeds max_allowed_packet
-│   ├── ModelUnavailable   … the model gave no usable reply this time
-│   ├── ModelRejected      … the model will never take this request
-│   ├── MailUnavailable    … the mail server did not take a mail this time
-│   └── MailRejected       … the mail server will never take this mail
-└── WorkflowError          the author: a tool or workflow is declared wrongly
+│   │   └── StepUnderWay   … the transaction of a step has locked the run
+│   ├── StoreRefused       … the database is unfit, or refuses a statement
+│   │   ├── DuplicateRow   … a row with this key exists
+│   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
+│   ├── ModelUnavailable   … the model sent no usable reply; a retry may help
+│   ├── ModelRejected      … the model rejects the request; a retry does not help
+│   ├── MailUnavailable    … the mail server did not accept a mail; a retry may help
+│   └── MailRejected       … the mail server rejects a mail; a retry does not help
+└── WorkflowError          author: a tool or workflow is declared wrongly
 """
 
 from typing import TYPE_CHECKING, Self
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 
 class TwelvefoldError(Exception):
-    """The base of all errors raised on purpose.
+    """The base of all errors of Twelvefold.
 
-    A message may quote a statement's values, a prompt, a reply or an address, so it goes to the
-    journal and to the caller, and never to a log. `log_text` is what a log holds of the error
-    beside its type and place; "" unless the code that raises it calls `loggable`.
+    A message may quote values of a statement, a prompt, a reply or an address: the journal and the
+    caller get it, a log never does. A log has the type, the place and `log_text`, which is ""
+    unless the code that raises the error calls `loggable`.
     """
 
     log_text: str = ""
 
     def loggable(self, text: str = "") -> Self:
-        """Let logs hold `text`, by default the whole message; it must quote nothing of the above.
+        """Allow logs to have `text`, by default the message; return the error.
 
-        Returns the error, to be raised.
+        The text must not quote anything that the class names.
         """
         self.log_text = text or str(self)
         return self
 
     @property
     def logged(self) -> str:
-        """What another error's `log_text` may say of this one."""
+        """The text about this error that another error's `log_text` may quote."""
         return self.log_text or type(self).__name__
 
 
 class SettingsError(TwelvefoldError):
-    """One or more settings are wrong; `problems` has a line for each."""
+    """One or more settings are invalid; `problems` has a line for each."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -65,15 +65,15 @@ class SettingsError(TwelvefoldError):
 
 
 class RequestError(TwelvefoldError):
-    """The caller's request is wrong as it stands."""
+    """The caller's request is invalid."""
 
 
 class NotFound(RequestError):
-    """The request names something that is not there, or not the caller's."""
+    """The request names something that does not exist, or that is not the caller's."""
 
 
 class ConversationTooLarge(RequestError):
-    """The conversation is as large as it may be; the message names the setting."""
+    """The conversation has its maximum size; the message names the setting."""
 
 
 class Conflict(RequestError):
@@ -81,7 +81,7 @@ class Conflict(RequestError):
 
 
 class Repeated(Conflict):
-    """A request with this key was made before; `run` (its id as text) is what came of it."""
+    """A request with this key was made before; it started `run` (its id as text)."""
 
     def __init__(self, run: str, body_hash: str) -> None:
         super().__init__(f"the key was used before, for {run}")
@@ -90,13 +90,13 @@ class Repeated(Conflict):
 
 
 class TooLate(Conflict):
-    """The run is over, or the call that it is about waits for nobody; that stays so."""
+    """The run is over, or the call no longer waits for an answer; a retry does not help."""
 
 
 class ToolRefused(TwelvefoldError):
-    """A tool says no. The message is for the model, so it says what to try instead.
+    """A tool refuses the call. The model reads the message, which advises what to try instead.
 
-    Raised inside a transactional tool it rolls back what the tool has written.
+    In a transactional tool it rolls back the tool's writes.
     """
 
 
@@ -109,15 +109,15 @@ class LeaseLost(StaleRun):
 
 
 class CancelAsked(TwelvefoldError):
-    """Somebody asked for the run to be cancelled; nothing was written."""
+    """The cancellation of the run was requested; nothing was written."""
 
 
 class ServiceFault(TwelvefoldError):
-    """An attached service fails; the message says which, and what to look at."""
+    """A backing service fails; the message names it and what to check."""
 
 
 class StoreUnavailable(ServiceFault):
-    """The database cannot be reached, or asks for the transaction to be tried again."""
+    """The database cannot be reached, or requires the transaction to be retried."""
 
 
 class StoreFailed(StoreUnavailable):
@@ -129,15 +129,15 @@ class StoreFailed(StoreUnavailable):
 
 
 class StepUnderWay(StoreUnavailable):
-    """The run is in the transaction of a step, which ends first; the message names the tool."""
+    """The transaction of a step has locked the run; the message names the tool."""
 
 
 class StoreRefused(ServiceFault):
-    """The statement cannot be executed as it stands: the error is in it or in its values."""
+    """The statement cannot be executed: the error is in it or in its values."""
 
 
 class DuplicateRow(StoreRefused):
-    """A row with this key is there already; the statement changed nothing."""
+    """A row with this key exists; the statement changed nothing."""
 
 
 class TooLarge(StoreRefused):
@@ -145,16 +145,16 @@ class TooLarge(StoreRefused):
 
 
 class ModelUnavailable(ServiceFault):
-    """The model gave no usable reply; it may later, or once an operator has mended a setting.
+    """The model sent no usable reply; a retry, or a correction of a setting, may help.
 
-    `usage` is what the tries took that broke off; None if none of them got that far.
+    `usage` is the usage of attempts that broke off; None if no attempt reported any.
     """
 
     usage: "Usage | None" = None
 
 
 class ModelRejected(ServiceFault):
-    """The model will never take this request, whoever sends it.
+    """The model rejects this request; a retry does not help.
 
     `usage` as in ModelUnavailable.
     """
@@ -163,12 +163,12 @@ class ModelRejected(ServiceFault):
 
 
 class MailUnavailable(ServiceFault):
-    """The mail server did not take a mail this time; trying again later may help."""
+    """The mail server did not accept a mail; a retry may help."""
 
 
 class MailRejected(ServiceFault):
-    """The mail server will never take this mail: unknown recipient, malformed address."""
+    """The mail server rejects this mail: unknown recipient, malformed address."""
 
 
 class WorkflowError(TwelvefoldError):
-    """A tool or workflow is declared wrongly; raised on import."""
+    """A tool or workflow is declared wrongly. Raised on import."""

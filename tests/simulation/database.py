@@ -1,5 +1,5 @@
-"""Databases for simulations. One that was used is emptied and used again: its statements are
-prepared, and preparing them takes longer than most simulations."""
+"""Databases for simulations. A used one is emptied and used again: its statements are prepared, and
+preparing them takes longer than most simulations."""
 
 import sqlite3
 from collections.abc import Callable
@@ -44,11 +44,11 @@ def _shared() -> Database:
 
 
 def new_database(schema: str) -> Database:
-    """A database of its own."""
+    """Return a new database."""
     return Database(_image(schema))
 
 
 def shared_database() -> Database:
-    """The database of simulations, empty: one at a time uses it."""
+    """Return the shared database, empty: one simulation at a time uses it."""
     _shared().empty()
     return _shared()

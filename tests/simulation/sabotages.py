@@ -1,4 +1,4 @@
-"""Rules of the code under test, broken one at a time: each has to be found."""
+"""Rules of the code under test, broken one at a time: the simulation has to find each."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -117,7 +117,7 @@ class SimulatedServer:
         return self._replayed_us or EPOCH_US + int(self._clock.now * 1_000_000)
 
     def look(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What is committed, for those who check it."""
+        """Return the committed rows, to be checked."""
         self._suspend()
         return self.db.execute(statement, values).fetchall()
 
@@ -205,7 +205,7 @@ class SimulatedServer:
         done(server_error(*DEADLOCK))
 
     def disconnect(self, session: Session) -> None:
-        """The client is gone: undo what it has not committed."""
+        """Roll back the open transaction of a client that is gone."""
         session.is_closed = True
         waiter = session._waits
         self._undo(session)
@@ -323,7 +323,7 @@ class SimulatedServer:
 
 
 class _Deadlock(Exception):
-    """What a transaction has read or written is not as it was."""
+    """A transaction cannot be repeated with the same results."""
 
 
 def _without(answer: Answer | BaseException, skipped: set[str]) -> Answer | BaseException:

@@ -98,7 +98,7 @@ class SimulatedConnection:
             raise StoreRefused(BUSY)
 
     async def rollback(self) -> None:
-        """Undo what was written; a connection that cannot is closed, which comes to the same."""
+        """Roll back; a connection that cannot is closed, which has the same effect."""
         server, session = self._link.server, self._session
         if isinstance(self._over, StoreUnavailable):
             self.cut()
@@ -114,7 +114,7 @@ class SimulatedConnection:
         self._link.close(self._session)
 
     def leave(self) -> None:
-        """Ask nothing more."""
+        """Send nothing more."""
         self._over = StoreRefused(OVER)
         self.cut()
 
@@ -162,7 +162,7 @@ class SimulatedStore(SQLStore):
         self._now_us = link.now_us
 
     def another(self) -> "SimulatedStore":
-        """The same server as another process has it."""
+        """Return a store of another process on the same server."""
         return SimulatedStore(self._link)
 
     def _transaction(self) -> "_Transaction":
@@ -211,7 +211,7 @@ class SimulatedStore(SQLStore):
 
 
 class DirectStore(SimulatedStore):
-    """The same server for those who look at it from outside: nothing waits, nothing fails."""
+    """The same server for reads from outside: nothing waits, nothing fails."""
 
     def __init__(self, server: SimulatedServer) -> None:
         super().__init__(Direct(server))
@@ -278,7 +278,7 @@ def _prototype() -> dict[str, Any]:
 
 @cache
 def _names() -> dict[str, str]:
-    """What statements are called in a schedule, by their text."""
+    """Return the names of statements in a schedule, by their text."""
     names = {text: name for name, text in _prototype()["_sql"].items()}
     sql = _prototype()["_sql"]
     search = waiting_runs(sql, workflows=1)

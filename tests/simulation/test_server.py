@@ -92,7 +92,7 @@ def test_a_statement_waits_for_the_row_of_another_transaction() -> None:
     assert other.last.rowcount == 1
 
 
-def test_it_does_not_wait_for_ever() -> None:
+def test_a_statement_does_not_wait_forever() -> None:
     timeline, server = served()
     one, other = Client(server), Client(server)
     one.execute(MOVE, thread="t1", head=7)
@@ -107,7 +107,7 @@ def test_it_does_not_wait_for_ever() -> None:
     assert orders(server) == 0
 
 
-def test_a_lost_connection_undoes_its_transaction_and_frees_the_row() -> None:
+def test_a_lost_connection_rolls_back_and_frees_the_row() -> None:
     timeline, server = served()
     one, other = Client(server), Client(server)
     one.execute(MOVE, thread="t1", head=7)

@@ -161,28 +161,33 @@ class OutboxSender:
 
     async def _deliver(self, lease: MessageLease) -> None:
         message, attempt = lease.message, lease.message.attempts + 1
-        timeout_s = self._policy.send_timeout_s
         try:
-            async with asyncio.timeout(timeout_s), require_lease(lease):
+            async with asyncio.timeout(self._policy.send_timeout_s), require_lease(lease):
                 await self._mailer.send(mail_of(message))
         except LeaseLapsed:
             # Another sender may have the message, and writes the outcome.
             log.warning("mail_lease_lapsed", mail=message.id, attempt=attempt)
-        except MailRejected as error:
-            await self._record_failure(message, str(error), error, None)
-        except MailUnavailable as error:
-            await self._record_failure(message, str(error), error, self._policy.pause_s(attempt))
-        except TimeoutError:
-            silent = f"the mail server was silent for {timeout_s:g} s"
-            await self._record_failure(message, silent, silent, self._policy.pause_s(attempt))
         except Exception as error:
             # A message on which the mailer fails must not delay the others.
-            log.exception("mailer_failed", mail=message.id)
-            text = f"{type(error).__name__}: {error}"
-            await self._record_failure(message, text, error, self._policy.pause_s(attempt))
+            await self._handle_failure(message, error)
         else:
             await self._record(lambda: self._store.letter_sent(message))
             log.info("mail_sent", mail=message.id, attempt=attempt)
+
+    async def _handle_failure(self, message: OutboxMessage, error: Exception) -> None:
+        pause_s = self._policy.pause_s(message.attempts + 1)
+        match error:
+            case MailRejected():
+                await self._record_failure(message, str(error), error, None)
+            case MailUnavailable():
+                await self._record_failure(message, str(error), error, pause_s)
+            case TimeoutError():
+                silent = f"the mail server was silent for {self._policy.send_timeout_s:g} s"
+                await self._record_failure(message, silent, silent, pause_s)
+            case _:
+                log.exception("mailer_failed", mail=message.id)  # noqa: LOG004 - in a handler
+                text = f"{type(error).__name__}: {error}"
+                await self._record_failure(message, text, error, pause_s)
 
     async def _record(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Write the outcome of a message; a sender that is cancelled finishes the current try."""

@@ -9,7 +9,7 @@ from twelvefold.services.store.transaction import Connection
 class Requests(Database):
     """The methods of `twelvefold.core.ports.Store` that are about such requests."""
 
-    async def made_before(self, principal: str, key: str) -> tuple[RunId, str] | None:
+    async def find_request(self, principal: str, key: str) -> tuple[RunId, str] | None:
         for row in await self._found("request", principal=principal, request_key=key):
             return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
         return None

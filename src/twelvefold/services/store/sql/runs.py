@@ -159,7 +159,7 @@ class SQLStore(Conversations, Keys, Outbox, Queue, Releases, Requests, Upkeep):
     async def _refuse_start(self, new: NewRun, error: Exception) -> None:
         """Say why a run was not started, where it is not that its thread has moved on."""
         if new.request is not None:
-            before = await self.made_before(new.principal, new.request.key)
+            before = await self.find_request(new.principal, new.request.key)
             if before is not None:
                 run, body_hash = before
                 raise Repeated(str(run), body_hash) from error

@@ -88,7 +88,7 @@ class Windows(Database):
         rows = await self._found("run_at", thread=thread, position=head.head)
         return int(rows[0]["run"]) if rows else 0
 
-    async def waits(self, run: RunId, *, before: int) -> int:
+    async def count_waits(self, run: RunId, *, before: int) -> int:
         rows = await self._found("waits", **key_of(run), before=before)
         return int(rows[0]["waits"])
 

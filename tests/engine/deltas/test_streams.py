@@ -1,4 +1,4 @@
-"""A stream is the journal read aloud: whoever looks whenever is told the same, whatever happens.
+"""Every reader of a stream gets the same events, whenever it reads and whatever happens.
 
 Processes die, are overtaken and go on unaware, lose their model's connection, in any sequence.
 """
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import HASH, SPENT, assistant, function_call
-from tests.engine.reading import Reader, Told, told
+from tests.engine.reading import Reader, StreamEvent, read_events
 from tests.engine.stage import FREQUENT_DELTAS, Crash, Stage, Trouble, resume, staged, start
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
@@ -26,7 +26,7 @@ FIRST_REPLIES = ("text and call", "call", "two texts")
 
 @dataclass
 class Story:
-    """One run, its processes one after another, and who reads along."""
+    """One run, its processes one after another, and its readers."""
 
     stage: Stage
     run: RunId
@@ -36,7 +36,7 @@ class Story:
     first_reply: str = "call"
 
     async def process(self) -> None:
-        """One more process; the last one has no trouble."""
+        """Run one more process; the last one has no fault."""
         self.processes += 1
         plan = self.plans.pop(0) if self.plans else ("say", "wait", "say")
         trouble = Trouble()
@@ -56,7 +56,7 @@ class Story:
 
 
 class Unreliable:
-    """A process's model, which says something else every time and lives through a plan."""
+    """A process's model, which replies with another text every time and follows a plan."""
 
     store: Store
 
@@ -65,30 +65,30 @@ class Unreliable:
         self._name = name
         self._plan = iter(plan)
         self._trouble = trouble
-        self._said: list[str] = []
+        self._texts: list[str] = []
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        self._said = []
+        self._texts = []
         for act in self._plan:
-            await self._live_through(act, listener)
-            if len(self._said) == 4:
+            await self._perform(act, listener)
+            if len(self._texts) == 4:
                 break
         return ModelReply(tuple(self._items(request)), SPENT, "m-1", HASH)
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def _live_through(self, act: str, listener: Listener) -> None:
+    async def _perform(self, act: str, listener: Listener) -> None:
         match act:
             case "say":
-                self._said.append(f"{self._name}{len(self._said)} ")
-                listener.text(self._said[-1])
+                self._texts.append(f"{self._name}{len(self._texts)} ")
+                listener.text(self._texts[-1])
             case "wait":
                 await asyncio.sleep(0.004)
             case "look":
                 await self._story.look(0)
             case "anew":
-                self._said = []
+                self._texts = []
                 listener.restarted("the connection broke")
             case "die":
                 self._trouble.die()
@@ -98,7 +98,7 @@ class Unreliable:
                 self._overtake_the_next_piece()
 
     def _overtake_the_next_piece(self) -> None:
-        """Another process comes between what this one is about to write and its being written."""
+        """Let another process run right before this one writes its next delta."""
         add_delta = self.store.add_delta
 
         async def late(thread: ThreadId, delta: Delta) -> None:
@@ -109,7 +109,7 @@ class Unreliable:
         self.store.add_delta = late  # type: ignore[method-assign]
 
     def _items(self, request: ModelRequest) -> list[Item]:
-        text = assistant("".join(self._said))
+        text = assistant("".join(self._texts))
         if any(item.get("type") == "function_call" for item in request.items):
             return [text]
         match self._story.first_reply:
@@ -121,10 +121,10 @@ class Unreliable:
                 return [text, LOOKED]
 
 
-async def played(
+async def play(
     template: Path, plans: Sequence[Sequence[str]], first_reply: str
-) -> list[list[Told]]:
-    """What each reader was told; the last one looked only when all was over."""
+) -> list[list[StreamEvent]]:
+    """Return the events of each reader; the last one reads only when the run is over."""
     async with staged(template) as stage:
         stage.timings = FREQUENT_DELTAS
         run = (await start(stage.process(), options=RequestOptions(stream=True))).run
@@ -136,7 +136,7 @@ async def played(
             await story.look(1)
         for reader in readers:
             await reader.look()
-        return [*(reader.told for reader in readers), await told(stage, run)]
+        return [*(reader.events for reader in readers), await read_events(stage, run)]
 
 
 plans = st.lists(st.lists(st.sampled_from(ACTS), max_size=8), max_size=5)
@@ -148,10 +148,10 @@ plans = st.lists(st.lists(st.sampled_from(ACTS), max_size=8), max_size=5)
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plans, st.sampled_from(FIRST_REPLIES))
-def test_whoever_reads_along_is_told_what_is_told_later(
+def test_a_live_reader_gets_the_events_of_a_later_one(
     template: Path, plans: Sequence[Sequence[str]], first_reply: str
 ) -> None:
-    live, now_and_then, later = asyncio.run(played(template, plans, first_reply))
+    live, now_and_then, later = asyncio.run(play(template, plans, first_reply))
 
     assert live == later
     assert now_and_then == later
