@@ -1,6 +1,6 @@
-"""The page in a real browser, on a real server, answered by the demo model.
+"""Fixtures: a real browser, and a real server with the demo model.
 
-`PICTURES=docs/images make test ARGS=tests/acceptance/page` takes the pictures of the docs again.
+`PICTURES=docs/images make test-page` renews the screenshots of the docs.
 """
 
 import os
@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from tests.acceptance.page.chat_page import PICTURES_DIR, ChatPage, new_chat_page
 from tests.acceptance.page.chromium import chromium
 from tests.acceptance.page.serving import Site
 from tests.acceptance.page.slow_model import SlowModel, slow_model
-from tests.acceptance.page.visitor import PICTURES, Visitor, a_visitor
 
-Visits = Callable[..., Awaitable[Visitor]]
+OpenChat = Callable[..., Awaitable[ChatPage]]
 DESKTOP = {"width": 1440, "height": 900}
 _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
 <include>/etc/fonts/fonts.conf</include>
@@ -30,15 +30,15 @@ _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontco
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """One browser for all tests; each has a profile of its own in it."""
+    """One browser for all tests, with a new profile for each."""
     environ: dict[str, Any] = {**os.environ}
-    if PICTURES:
-        # Debian's default is wide and old; on a desktop the page has the system's own font. Without
-        # the package fonts-inter the pictures are taken with that default.
+    if PICTURES_DIR:
+        # Debian's default font is wide; a desktop's system font is closer to Inter. Without the
+        # package fonts-inter the screenshots have Debian's default.
         fonts = tmp_path_factory.mktemp("fonts") / "fonts.conf"
         fonts.write_text(_FONTS)
         environ["FONTCONFIG_FILE"] = str(fonts)
-    # The sandbox needs a user that is not root; nothing is opened but our own page.
+    # The sandbox does not work as root; the tests open only the page itself.
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         found = await playwright.chromium.launch(
@@ -56,7 +56,7 @@ async def model() -> AsyncIterator[SlowModel]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A server as a newcomer has it: the embedded database, the demo model."""
+    """A server with default settings: the embedded database, the demo model."""
     site = Site(tmp_path)
     await site.start()
     yield site
@@ -65,7 +65,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def slow_site(tmp_path: Path, model: SlowModel) -> AsyncIterator[Site]:
-    """A server whose model takes its time."""
+    """A server with the slow model."""
     site = Site(tmp_path, OPENAI_BASE_URL=model.url, OPENAI_API_KEY="none")
     await site.start()
     yield site
@@ -73,17 +73,17 @@ async def slow_site(tmp_path: Path, model: SlowModel) -> AsyncIterator[Site]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser) -> AsyncIterator[Visits]:
-    """Send somebody to a site; whatever is wrong with a visit fails the test at its end."""
-    visitors: list[Visitor] = []
+async def open_chat(browser: Browser) -> AsyncIterator[OpenChat]:
+    """Open the page with a new profile; its problems fail the test at its end."""
+    chats: list[ChatPage] = []
     async with AsyncExitStack() as stack:
 
-        async def visit(site: Site, **profile: Any) -> Visitor:
+        async def open_chat(site: Site, **profile: Any) -> ChatPage:
             settings = {"viewport": DESKTOP, "locale": "en-GB", **profile}
             context = await stack.enter_async_context(await browser.new_context(**settings))
             context.set_default_timeout(10_000)
-            visitors.append(await a_visitor(context, site.url))
-            return visitors[-1]
+            chats.append(await new_chat_page(context, site.url))
+            return chats[-1]
 
-        yield visit
-        assert [problem for visitor in visitors for problem in visitor.problems] == []
+        yield open_chat
+        assert [problem for chat in chats for problem in chat.problems] == []

@@ -1,4 +1,4 @@
-"""`twelvefold web` in a process of its own, on the embedded database of one directory."""
+"""`twelvefold web` in a subprocess, on the embedded database of a directory."""
 
 import asyncio
 import os
@@ -46,26 +46,26 @@ async def transfer(
 workflow = Workflow("refunds", "You give money back.", (refund, list_orders, transfer))
 '''
 ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
 class Site:
-    """A server that can be killed and started again at the same address."""
+    """A server that can be killed and restarted at the same address."""
 
-    def __init__(self, here: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, **settings: str) -> None:
         self._port = free_port()
-        self._here = here
+        self._directory = directory
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        (here / "refunds.py").write_text(REFUNDS, encoding="utf-8")
+        (directory / "refunds.py").write_text(REFUNDS, encoding="utf-8")
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
     async def start(self) -> None:
-        """Returns when it listens."""
-        process = self._process = self._started()
+        """Start the process and return when it listens."""
+        process = self._process = self._spawn()
         for _ in range(1200):
             if process.poll() is not None:
                 break
@@ -78,11 +78,11 @@ class Site:
             return
         raise AssertionError(f"web did not start:\n{self.log()}")
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "twelvefold", "web"]
-        with (self._here / "web.log").open("ab") as log:
+        with (self._directory / "web.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=self._here, env=self._environ(), stdout=log, stderr=log
+                command, cwd=self._directory, env=self._environ(), stdout=log, stderr=log
             )
 
     def kill(self) -> None:
@@ -91,10 +91,10 @@ class Site:
             self._process.wait()
 
     def command(self, *arguments: str) -> str:
-        """What a command prints, in the same directory with the same settings."""
+        """Return the output of a command in the same directory with the same settings."""
         done = subprocess.run(
             [sys.executable, "-m", "twelvefold", *arguments],
-            cwd=self._here,
+            cwd=self._directory,
             env=self._environ(),
             capture_output=True,
             text=True,
@@ -103,15 +103,15 @@ class Site:
         return done.stdout
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        with sqlite3.connect(self._here / "twelvefold.db") as db:
+        with sqlite3.connect(self._directory / "twelvefold.db") as db:
             found = db.execute(statement).fetchall()
         db.close()
         return found
 
     def log(self) -> str:
-        return (self._here / "web.log").read_text(errors="replace")
+        return (self._directory / "web.log").read_text(errors="replace")
 
     def _environ(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        ours = {"PORT": str(self._port), "WORKFLOWS": f"{ENROLMENT},refunds:workflow"}
-        return {**kept, **ours, "LEASE_S": "2", "LOG_FORMAT": "json", **self._settings}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        own = {"PORT": str(self._port), "WORKFLOWS": f"{ENROLMENT},refunds:workflow"}
+        return {**inherited, **own, "LEASE_S": "2", "LOG_FORMAT": "json", **self._settings}

@@ -1,4 +1,4 @@
-"""The demo model behind a URL: it takes its time, stops in mid-sentence, or says something else."""
+"""The demo model as an HTTP server that can be slow, pause in a text, or use other rules."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,44 +10,44 @@ from aiohttp import web
 from twelvefold.services.model import demo
 from twelvefold.services.model.demo import rules
 
-PACE_S = 0.004
+EVENT_DELAY_S = 0.004
 
 
 class SlowModel:
-    """`rules` say what it says. While it is `held`, a text stops before its `holds_at`th piece."""
+    """`rules` compute the reply. While paused, a text stops before its delta number `pause_at`."""
 
     def __init__(self) -> None:
         self.rules: demo.Rules = rules.reply
-        self.pace_s = PACE_S
-        self.holds_at = 25
+        self.delay_s = EVENT_DELAY_S
+        self.pause_at = 25
         self.url = ""
-        self._goes_on = asyncio.Event()
-        self._goes_on.set()
+        self._is_running = asyncio.Event()
+        self._is_running.set()
 
-    def hold(self) -> None:
-        self._goes_on.clear()
+    def pause(self) -> None:
+        self._is_running.clear()
 
-    def let_go(self) -> None:
-        self._goes_on.set()
+    def resume(self) -> None:
+        self._is_running.set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        with suppress(ConnectionError):  # a server that is killed says no goodbye
+        with suppress(ConnectionError):  # the service was killed
             await response.prepare(request)
-            pieces = 0
+            deltas = 0
             for event in demo.response_events(self.rules(msgspec.json.decode(body)), body):
-                pieces += b"output_text.delta" in event[:80]
-                if pieces >= self.holds_at:
-                    await self._goes_on.wait()
+                deltas += b"output_text.delta" in event[:80]
+                if deltas >= self.pause_at:
+                    await self._is_running.wait()
                 await response.write(event)
-                await asyncio.sleep(self.pace_s)
+                await asyncio.sleep(self.delay_s)
         return response
 
 
 @asynccontextmanager
 async def slow_model() -> AsyncIterator[SlowModel]:
-    """The model and its server, which ends with the body."""
+    """Serve the model until the end of the body."""
     model = SlowModel()
     app = web.Application(client_max_size=16 << 20)
     app.router.add_post("/v1/responses", model.answer)
@@ -58,5 +58,5 @@ async def slow_model() -> AsyncIterator[SlowModel]:
         model.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         yield model
     finally:
-        model.let_go()
+        model.resume()
         await runner.cleanup()

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.builders import open_call, thread
+from tests.builders import open_call, thread_of
 from tests.engine.leases import lease_of
 from twelvefold.core.events import (
     OutcomeUnknown,
@@ -45,7 +45,7 @@ def returning(result: object) -> Tool:
 
 
 async def answers(services: Services, workflow: Workflow, *calls: Call) -> list[CallOutcome]:
-    history = thread()
+    history = thread_of()
     group = [(validate_call(history, workflow, call), call) for call in calls]
     outcomes = await run_group(services, workflow, lease_of(services.monotonic), "ann", group)
     return [one for one in outcomes if isinstance(one, ToolSucceeded | ToolFailed)]

@@ -1,6 +1,6 @@
-"""The page at `/` and its files, as they are in `static/`: read once, asked for again by tag.
+"""Serves the page at `/` and its files, which are read at import and revalidated by `ETag`.
 
-Its policy lets in nothing but those files: no script or style of a model's, no request elsewhere.
+The content security policy allows only those files: no inline script or style, no other server.
 """
 
 import re
@@ -15,14 +15,15 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.state import web_of
 
-_HERE = Path(__file__).parent / "static"
-_TYPES = {
+_STATIC = Path(__file__).parent / "static"
+_MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-POLICY = {
+# The last two make it an error to turn text into markup or script.
+_POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
@@ -34,61 +35,58 @@ POLICY = {
     "require-trusted-types-for": "'script'",
     "trusted-types": "'none'",
 }
-"""The last two: text that becomes markup or script is an error, in this code or in a library's."""
-DEMO, REAL = "demo", "openai"
+_HEADERS = {
+    "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    # Stored, but revalidated for every request, so that no browser mixes the files of two releases.
+    "cache-control": "no-cache",
+}
+_DEMO, _OPENAI = "demo", "openai"
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file as it is served; `tag` changes with what is in it."""
-
+class _File:
     body: bytes
-    type: str
-    tag: str
+    media_type: str
+    etag: str
 
 
-def _file(body: bytes, suffix: str) -> File:
-    return File(body, _TYPES[suffix], f'"{sha256(body).hexdigest()[:32]}"')
+def _file(body: bytes, suffix: str) -> _File:
+    return _File(body, _MEDIA_TYPES[suffix], f'"{sha256(body).hexdigest()[:32]}"')
 
 
-def _page(model: str) -> File:
-    """The page where this model answers: it says so if it is the demo model."""
-    whole = (_HERE / "chat.html").read_text(encoding="utf-8")
-    return _file(whole.replace("{{model}}", model).encode(), ".html")
+def _page(model: str) -> _File:
+    """Return the page for a kind of model; for the demo model it has a notice."""
+    template = (_STATIC / "chat.html").read_text(encoding="utf-8")
+    return _file(template.replace("{{model}}", model).encode(), ".html")
 
 
-_PAGES = {model: _page(model) for model in (DEMO, REAL)}
+_PAGES = {model: _page(model) for model in (_DEMO, _OPENAI)}
 _FILES = {
     path.name: _file(path.read_bytes(), path.suffix)
-    for path in sorted(_HERE.iterdir())
-    if path.suffix in _TYPES and path.suffix != ".html"
-}
-_SENT = {
-    "content-security-policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
-    # Kept, but asked for again each time: after a release nobody has half of the old page.
-    "cache-control": "no-cache",
+    for path in sorted(_STATIC.iterdir())
+    if path.suffix in _MEDIA_TYPES and path.suffix != ".html"
 }
 
 
 async def page(request: Request) -> Response:
-    """The page itself; it needs no key, what it asks for does."""
-    return _sent(request, _PAGES[REAL if web_of(request).settings.model_base_url else DEMO])
+    """Serve the page. It needs no API key; its requests to the API may need one."""
+    return _response(request, _PAGES[_OPENAI if web_of(request).settings.model_base_url else _DEMO])
 
 
 async def static(request: Request) -> Response:
-    """One of the page's files."""
+    """Serve one of the page's files."""
     file = _FILES.get(request.path_params["name"])
     if file is None:
         raise HTTPException(404)
-    return _sent(request, file)
+    return _response(request, file)
 
 
-def _sent(request: Request, file: File) -> Response:
-    headers = {**_SENT, "etag": file.tag}
-    known = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
-    if file.tag in known:
+def _response(request: Request, file: _File) -> Response:
+    headers = {**_HEADERS, "etag": file.etag}
+    cached = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
+    if file.etag in cached:
         return Response(status_code=304, headers=headers)
-    return Response(file.body, headers=headers, media_type=f"{file.type}; charset=utf-8")
+    return Response(file.body, headers=headers, media_type=f"{file.media_type}; charset=utf-8")
 
 
 PAGE: list[BaseRoute] = [Route("/", page), Route("/static/{name}", static)]

@@ -1,19 +1,19 @@
-// What a screen reader is told: whole sentences as things happen, never each piece of a text.
+// Announcements for screen readers: sentences, never the pieces of a streamed text.
 import { byId, put } from "./dom.js";
 
-const PAUSE_MS = 250;
-const KEPT_MS = 8000;
-let waiting = [];
+const BATCH_MS = 250;
+const CLEAR_AFTER_MS = 8000;
+let queue = [];
 let timer = 0;
 
-/** Say something when the reader has a moment; what comes close together is said together. */
+/** Announce a sentence. Sentences within 250 ms are announced together. */
 export function announce(text) {
-  waiting.push(text);
+  queue.push(text);
   clearTimeout(timer);
   timer = setTimeout(() => {
-    put(byId("announcer"), waiting.join(". "));
-    waiting = [];
-    // Whoever reads through the page should not find it all a second time at its end.
-    timer = setTimeout(() => byId("announcer").replaceChildren(), KEPT_MS);
-  }, PAUSE_MS);
+    put(byId("announcer"), queue.join(". "));
+    queue = [];
+    // Cleared, so that a screen reader that reads the page from top to bottom does not repeat it.
+    timer = setTimeout(() => byId("announcer").replaceChildren(), CLEAR_AFTER_MS);
+  }, BATCH_MS);
 }

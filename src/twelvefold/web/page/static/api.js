@@ -1,7 +1,7 @@
-// Requests to the server that this page came from, and its errors as it words them.
-import { askForKey, key } from "./key.js";
+// Requests to the server that this page comes from, and their errors.
+import { key, requestKey } from "./key.js";
 
-/** What the server refused, or that it could not be reached (status 0). */
+/** An error response of the server; status 0 if the server cannot be reached. */
 export class ApiError extends Error {
   constructor(status, message, code = null, waitS = null) {
     super(message);
@@ -10,24 +10,24 @@ export class ApiError extends Error {
     this.waitS = waitS;
   }
 
-  /** Whether the same request may do later what it did not do now. */
-  get passes() {
+  /** Whether the same request may succeed later. */
+  get isRetryable() {
     return [0, 429, 502, 503, 504].includes(this.status);
   }
 }
 
-/** A request that the server took; asks for a key as often as the server wants another. */
+/** Return a successful response. Shows the login dialog as long as the server returns 401. */
 export async function request(method, path, { body, headers = {}, signal } = {}) {
   for (;;) {
-    const answer = await sent(method, path, { body, headers, signal });
+    const answer = await send(method, path, { body, headers, signal });
     if (answer.ok) return answer;
-    const error = await refused(answer);
+    const error = await errorOf(answer);
     if (error.status !== 401) throw error;
-    await askForKey(error.message);
+    await requestKey(error.message);
   }
 }
 
-async function sent(method, path, { body, headers, signal }) {
+async function send(method, path, { body, headers, signal }) {
   const token = key();
   const all = { ...headers };
   if (token) all.authorization = `Bearer ${token}`;
@@ -40,16 +40,16 @@ async function sent(method, path, { body, headers, signal }) {
   }
 }
 
-async function refused(answer) {
+async function errorOf(answer) {
   const wait = Number(answer.headers.get("retry-after"));
-  let said = {};
+  let error = {};
   try {
-    said = (await answer.json()).error ?? {};
+    error = (await answer.json()).error ?? {};
   } catch {
-    // A proxy answered, in words of its own.
+    // The error of a proxy is not JSON.
   }
-  const message = said.message ?? `the server answered with status ${answer.status}`;
-  return new ApiError(answer.status, message, said.code ?? null, wait || null);
+  const message = error.message ?? `the server returned status ${answer.status}`;
+  return new ApiError(answer.status, message, error.code ?? null, wait || null);
 }
 
 const read = async (path, options) => (await request("GET", path, options)).json();
@@ -69,13 +69,13 @@ export const deleteConversation = (id) => request("DELETE", conversation(id));
 export const cancelConversation = (id) => write(`${conversation(id)}/cancel`);
 export const forkConversation = (id, position) => write(`${conversation(id)}/fork`, { position });
 
-/** All items of a conversation, oldest first. */
+/** Return all items of a conversation, oldest first. */
 export async function items(id) {
   const pages = (after) => ({ order: "asc", limit: 100, ...(after && { after }) });
-  return paged((after) => read(`${conversation(id)}/items?${query(pages(after))}`));
+  return readAll((after) => read(`${conversation(id)}/items?${query(pages(after))}`));
 }
 
-/** What came to a conversation's journal behind a position. */
+/** Return the journal entries of a conversation after a position. */
 export async function journal(id, position, signal) {
   const entries = [];
   for (;;) {
@@ -87,7 +87,7 @@ export async function journal(id, position, signal) {
   }
 }
 
-async function paged(readPage) {
+async function readAll(readPage) {
   const all = [];
   for (let after = null; ; ) {
     const page = await readPage(after);

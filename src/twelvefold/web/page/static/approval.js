@@ -1,59 +1,58 @@
-// A call that waits for a person: what it would do, and the two answers.
+// A tool call that waits for approval: its arguments, and the buttons Allow and Deny.
 import { exact, h, put, quoted } from "./dom.js";
-import { judged } from "./value.js";
+import { exactValue } from "./value.js";
 
 export class Approval {
-  /** `answer(yes, reason)` sends what the person says; it returns a promise. */
+  /** `answer(approve, reason)` sends the decision and returns a promise. */
   constructor(item, answer) {
     this.answer = answer;
-    this.name = item.name;
-    this.open = true;
-    this.title = h("h2", { id: `title-${item.id}` }, "Allow ", h("code", {}, exact(item.name)), "?");
+    this.isOpen = true;
+    const title = h("h2", { id: `title-${item.id}` }, "Allow ", h("code", {}, exact(item.name)), "?");
     this.reason = h("input", { type: "text", dir: "auto", autocomplete: "off", maxlength: "500" });
-    const why = h("label", {}, "Reason, if you refuse ", h("span", { class: "quiet" }, "(optional)"), this.reason);
-    const allow = h("button", { type: "submit", class: "primary" }, "Allow");
-    this.allow = allow;
-    this.refuse = h("button", { type: "button", onclick: () => this.give(false) }, "Refuse");
+    const label = h("label", {}, "Reason for denial ", h("span", { class: "muted" }, "(optional)"), this.reason);
+    this.allow = h("button", { type: "submit", class: "primary" }, "Allow");
+    const deny = h("button", { type: "button", onclick: () => this.decide(false) }, "Deny");
     this.form = h(
       "form",
-      { onsubmit: (event) => (event.preventDefault(), this.give(true)) },
-      why,
-      h("div", { class: "buttons" }, allow, this.refuse),
+      { onsubmit: (event) => (event.preventDefault(), this.decide(true)) },
+      label,
+      h("div", { class: "buttons" }, this.allow, deny),
     );
-    this.said = h("p", { class: "said", hidden: true });
+    this.decision = h("p", { class: "decision", hidden: true });
     const attributes = { class: "approval", role: "group", "aria-labelledby": `title-${item.id}` };
-    const values = h("div", { class: "result" }, judged(item.arguments));
-    this.group = h("section", attributes, this.title, values, this.form, this.said);
+    const values = h("div", { class: "result" }, exactValue(item.arguments));
+    this.group = h("section", attributes, title, values, this.form, this.decision);
     this.node = h("li", {}, this.group);
   }
 
+  /** An approval does not change; its answer is an item of its own. */
   put() {}
 
   focus() {
     this.allow.focus();
   }
 
-  async give(yes) {
-    this.freeze(true);
+  async decide(approve) {
+    this.setDisabled(true);
     try {
-      await this.answer(yes, yes ? "" : this.reason.value.trim());
+      await this.answer(approve, approve ? "" : this.reason.value.trim());
     } catch (error) {
-      this.freeze(false);
+      this.setDisabled(false);
       throw error;
     }
   }
 
-  freeze(frozen) {
-    for (const control of this.form.elements) control.disabled = frozen;
+  setDisabled(disabled) {
+    for (const control of this.form.elements) control.disabled = disabled;
   }
 
-  /** Show what was said; `approve` is null where nobody is asked any more. */
-  answered(approve, reason = "") {
-    this.open = false;
+  /** Show the decision; `approve` is null if the run ended without one. */
+  close(approve, reason = "") {
+    this.isOpen = false;
     this.form.hidden = true;
-    this.group.dataset.answer = approve === null ? "none" : approve ? "allowed" : "refused";
-    const words = { none: "Nobody was asked any more.", allowed: "Allowed.", refused: "Refused." };
-    put(this.said, words[this.group.dataset.answer], reason ? [" “", quoted(reason), "”"] : []);
-    this.said.hidden = false;
+    this.group.dataset.decision = approve === null ? "none" : approve ? "allowed" : "denied";
+    const words = { none: "No longer pending.", allowed: "Allowed.", denied: "Denied." };
+    put(this.decision, words[this.group.dataset.decision], reason ? [" “", quoted(reason), "”"] : []);
+    this.decision.hidden = false;
   }
 }

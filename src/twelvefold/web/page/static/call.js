@@ -1,7 +1,7 @@
-// A tool call: its name and arguments in one line, its result below, opened on demand.
-import { aside, exact, h, put } from "./dom.js";
-import { took } from "./format.js";
-import { brief, shown } from "./value.js";
+// A tool call: its name and arguments in one line, and its result, which opens on click.
+import { exact, h, put, visuallyHidden } from "./dom.js";
+import { formatTook } from "./format.js";
+import { resultValue, summarize } from "./value.js";
 
 const STATES = {
   in_progress: "running",
@@ -11,15 +11,15 @@ const STATES = {
   failed: "failed",
 };
 const EFFECTS = {
-  transactional: ["written", "Its rows and this step were committed together"],
-  readonly: ["read only", "It can only read the database"],
-  idempotent: ["outside", "It acts outside the database, under a key that makes a repeat harmless"],
-  unsafe: ["outside", "It acts outside the database, and cannot be repeated safely"],
+  transactional: ["written", "Its rows and this step were committed in one transaction"],
+  readonly: ["read only", "The tool can only read the database"],
+  idempotent: ["external", "The tool acts outside the database; its idempotency key makes a repeat safe"],
+  unsafe: ["external", "The tool acts outside the database, and a repeat is not safe"],
 };
 
 export class Call {
   constructor(item) {
-    this.state = aside("");
+    this.state = visuallyHidden("");
     this.arguments = h("span", { class: "arguments" });
     this.effect = h("span", { class: "effect" });
     this.took = h("span", { class: "took" });
@@ -31,34 +31,32 @@ export class Call {
   }
 
   put(item) {
-    this.name = item.name ?? this.name;
-    this.status = item.status;
     this.node.dataset.status = item.status;
     put(this.state, ` ${STATES[item.status] ?? item.status}`);
-    if (item.arguments) this.argue(item.arguments);
-    const said = item.error ? errorText(item.error) : item.output;
-    this.result.replaceChildren(resultOf(item, said));
+    if (item.arguments) this.showArguments(item.arguments);
+    const output = item.error ? errorText(item.error) : item.output;
+    this.result.replaceChildren(resultOf(item, output));
   }
 
-  argue(text) {
-    put(this.arguments, exact(brief(text)));
+  showArguments(text) {
+    put(this.arguments, exact(summarize(text)));
   }
 
-  /** Take what the journal knows beside: how long it took, and what kind of tool it is. */
-  noted(entry) {
-    if (entry.took_ms) put(this.took, took(entry));
+  /** Show the duration and the kind of effect, which only the journal has. */
+  applyEntry(entry) {
+    if (entry.took_ms) put(this.took, formatTook(entry));
     const failed = entry.type === "ToolFailed";
-    const [word = "", why = ""] = failed ? [entry.failure] : (EFFECTS[entry.effect] ?? []);
+    const [word = "", description = ""] = failed ? [entry.failure] : (EFFECTS[entry.effect] ?? []);
     put(this.effect, entry.error ? `${entry.error.type}: ${entry.error.message}` : word);
-    this.effect.title = why;
+    this.effect.title = description;
     this.node.dataset.effect = failed ? "failed" : entry.effect;
   }
 }
 
-function resultOf(item, said) {
-  if (item.status === "in_progress") return h("p", { class: "quiet" }, "No result yet.");
-  if (said === null || said === undefined) return h("p", { class: "quiet" }, "It has no result.");
-  return shown(said);
+function resultOf(item, output) {
+  if (item.status === "in_progress") return h("p", { class: "muted" }, "No result yet.");
+  if (output === null || output === undefined) return h("p", { class: "muted" }, "No result.");
+  return resultValue(output);
 }
 
 function errorText(error) {

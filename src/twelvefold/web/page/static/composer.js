@@ -1,7 +1,7 @@
-// Where a person writes: Enter sends, Shift and Enter begin a new line.
+// The message field: Enter sends, Shift and Enter add a line.
 
-const GROWS = CSS.supports("field-sizing", "content");
-const MOST_ROWS = 6;
+const GROWS_WITH_CONTENT = CSS.supports("field-sizing", "content");
+const MAX_ROWS = 6;
 
 export class Composer {
   constructor({ form, field, button, hint }, { send, stop }) {
@@ -20,38 +20,37 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
-    field.addEventListener("input", () => this.paint());
+    field.addEventListener("input", () => this.render());
   }
 
   submit() {
     const text = this.field.value.trim();
     if (!text || this.state !== "ready") return;
     this.field.value = "";
-    this.paint();
+    this.render();
     this.send(text);
   }
 
-  /** Put back what could not be sent, unless something else was written since. */
-  giveBack(text) {
+  /** Put back a message that was not sent, unless the field has a new text. */
+  restore(text) {
     if (!this.field.value) this.field.value = text;
-    this.paint();
+    this.render();
   }
 
-  /** `ready`, `busy` while an answer is under way, `stopping`, or `waits` for an approval. */
-  show(state) {
+  /** Set the state: `ready`, `busy` during a response, `stopping`, or `waiting` for approval. */
+  setState(state) {
     this.state = state;
-    this.paint();
+    this.render();
   }
 
-  paint() {
-    // Where a field cannot grow with its text by itself, it has as many rows as the text has lines.
-    if (!GROWS) this.field.rows = Math.min(this.field.value.split("\n").length, MOST_ROWS);
+  render() {
+    if (!GROWS_WITH_CONTENT) this.field.rows = Math.min(this.field.value.split("\n").length, MAX_ROWS);
     const busy = this.state === "busy" || this.state === "stopping";
     this.button.textContent = this.state === "stopping" ? "Stopping" : busy ? "Stop" : "Send";
     this.button.classList.toggle("stop", busy);
-    // Not the attribute `disabled`: it would take the focus away from whoever is there.
+    // Not the attribute `disabled`: a focused button would lose the focus.
     const idle = this.state === "ready" && !this.field.value.trim();
-    this.button.setAttribute("aria-disabled", String(idle || ["waits", "stopping"].includes(this.state)));
-    this.hint.textContent = this.state === "waits" ? "Answer the request above first." : "";
+    this.button.setAttribute("aria-disabled", String(idle || ["waiting", "stopping"].includes(this.state)));
+    this.hint.textContent = this.state === "waiting" ? "Allow or deny the request above first." : "";
   }
 }

@@ -1,252 +1,256 @@
-// One conversation: opened, spoken in, followed wherever it is driven, cancelled, forked.
+// The open conversation: loads it, sends messages, follows its response, cancels it.
 import * as api from "./api.js";
 import { announce } from "./announce.js";
-import { dropPending, keepPending, newKey, pending } from "./pending.js";
-import { told } from "./stream.js";
+import { deletePending, loadPending, newIdempotencyKey, savePending } from "./pending.js";
+import { responseEvents } from "./stream.js";
 
-const UNDER_WAY = new Set(["queued", "running"]);
-const WHY_INCOMPLETE = {
-  max_output_tokens: "a limit on the length or the number of its steps was reached",
+const ACTIVE = new Set(["queued", "running"]);
+const INCOMPLETE_REASONS = {
+  max_output_tokens: "a limit on its length or on the number of its steps was reached",
   content_filter: "the model's provider withheld the rest",
 };
 
 /**
- * `page` is what it shows itself with:
- * `changed()` the state, `heard(event)` that the journal has grown, `line(error)` the connection,
- * `created(id)` the conversation got its id.
+ * `listener` has four callbacks: `onChange()` after a change of state, `onEvent(event)` when the
+ * journal has grown, `onConnection(error)` when the connection is lost (null when it is back), and
+ * `onCreated(id)` when a new conversation has its id.
  */
 export class Conversation {
-  constructor(thread, page) {
+  constructor(thread, listener) {
     this.thread = thread;
-    this.page = page;
-    this.leave();
+    this.listener = listener;
+    this.close();
   }
 
-  /** Stop listening; whatever runs on the server runs on. */
-  leave() {
-    this.listening?.abort();
-    this.listening = null;
-    this.about = null; // the conversation as the server describes it
-    this.busy = false;
-    this.cancelling = false;
+  /** Stop following the conversation. Its run continues on the server. */
+  close() {
+    this.controller?.abort();
+    this.controller = null;
+    this.resource = null; // the conversation object of the API
+    this.isBusy = false;
+    this.isStopping = false;
   }
 
   get id() {
-    return this.about?.id ?? null;
+    return this.resource?.id ?? null;
   }
 
-  get waits() {
-    return this.about?.status === "waiting" && !this.busy;
+  get isWaiting() {
+    return this.resource?.status === "waiting" && !this.isBusy;
   }
 
   startNew() {
-    this.leave();
+    this.close();
     this.thread.clear();
-    this.page.changed();
+    this.listener.onChange();
   }
 
-  /** Show a conversation as it is, and follow what is under way in it. */
+  /** Load a conversation and follow its active response. */
   async open(id) {
-    this.leave();
-    const here = (this.listening = new AbortController());
-    const [about, items] = await Promise.all([api.readConversation(id), api.items(id)]);
-    if (here.signal.aborted) return;
+    this.close();
+    const controller = (this.controller = new AbortController());
+    const [resource, items] = await Promise.all([api.readConversation(id), api.items(id)]);
+    if (controller.signal.aborted) return;
     this.thread.clear();
-    this.about = about;
+    this.resource = resource;
     items.forEach((item) => this.thread.put(item));
-    this.thread.scrollDown();
-    this.page.changed();
-    await this.goOn(here);
+    this.thread.scrollToEnd();
+    this.listener.onChange();
+    await this.resume(controller);
   }
 
-  async goOn(here) {
-    const { status, response } = this.about;
-    const unsent = pending(this.id);
-    if (UNDER_WAY.has(status)) {
-      dropPending(this.id);
-      return this.follow({ id: response }, here);
+  async resume(controller) {
+    const { status, response } = this.resource;
+    const pending = loadPending(this.id);
+    if (ACTIVE.has(status)) {
+      deletePending(this.id);
+      return this.follow({ id: response }, controller);
     }
-    if (unsent) return this.sendAgain(unsent, here);
+    if (pending) return this.resend(pending, controller);
     if (status !== "waiting") this.thread.closeApprovals();
     if (response && status !== "completed") {
-      this.remarkOn(await api.response(response));
-      this.page.changed();
+      this.showOutcome(await api.response(response));
+      this.listener.onChange();
     }
   }
 
-  /** Send what a reload has interrupted; if the server has it already, this tells what it made. */
-  async sendAgain(unsent, here) {
-    const { input } = JSON.parse(unsent.body);
-    const node = typeof input === "string" ? this.thread.say(input) : null;
-    const last = this.about.response;
+  /** Send again the request that a reload interrupted; the server executes it once. */
+  async resend(pending, controller) {
+    const { input } = JSON.parse(pending.body);
+    const node = typeof input === "string" ? this.thread.addUserMessage(input) : null;
+    const last = this.resource.response;
     try {
-      await this.follow(unsent, here, (response) => response === last && node?.remove());
+      await this.follow(pending, controller, (response) => response === last && node?.remove());
     } catch (error) {
       if (error.code !== "approval_not_pending") throw error;
       await this.open(this.id); // the answer had arrived
     }
   }
 
-  /** Say something; the first words make the conversation. */
-  async say(text, model) {
-    const node = this.thread.say(text);
-    this.busy = true;
-    this.sent = false;
-    this.page.changed();
+  /** Send a message; the first one creates the conversation. */
+  async sendMessage(text, model) {
+    const node = this.thread.addUserMessage(text);
+    this.isBusy = true;
+    this.isSent = false;
+    this.listener.onChange();
     try {
-      if (!this.about) await this.create();
-      await this.send(text, this.about.model || model);
+      if (!this.resource) await this.create();
+      await this.send(text, this.resource.model || model);
     } catch (error) {
-      // Who has opened another conversation meanwhile has left this one, and its error with it.
+      // The user has opened another conversation, where this error does not belong.
       if (error.name === "AbortError") return;
-      this.busy = false;
-      if (!this.sent) node.remove();
+      this.isBusy = false;
+      if (!this.isSent) node.remove();
       throw error;
     } finally {
-      this.page.changed();
+      this.listener.onChange();
     }
   }
 
   async create() {
-    const { signal } = (this.listening = new AbortController());
-    const about = await api.createConversation();
-    signal.throwIfAborted(); // another conversation was opened meanwhile
-    this.about = about;
-    this.page.created(this.id);
+    const { signal } = (this.controller = new AbortController());
+    const resource = await api.createConversation();
+    signal.throwIfAborted(); // the user has opened another conversation
+    this.resource = resource;
+    this.listener.onCreated(this.id);
   }
 
-  async answer(request, approve, reason) {
+  async answerApproval(request, approve, reason) {
     const item = { type: "mcp_approval_response", approval_request_id: request, approve };
     try {
-      await this.send([reason ? { ...item, reason } : item], this.about.model, () =>
-        this.thread.view(request)?.answered(approve, reason),
+      await this.send([reason ? { ...item, reason } : item], this.resource.model, () =>
+        this.thread.view(request)?.close(approve, reason),
       );
     } catch (error) {
       if (error.code !== "approval_not_pending") throw error;
-      announce("It was answered already");
+      announce("This request has already been answered");
       await this.open(this.id);
     }
   }
 
-  async send(input, model, begun) {
+  async send(input, model, onCreated) {
     const body = JSON.stringify({ model, conversation: this.id, input, stream: true });
-    const begin = { body, key: newKey() };
-    keepPending(this.id, begin);
-    this.listening ??= new AbortController();
-    await this.follow(begin, this.listening, begun);
+    const request = { body, key: newIdempotencyKey() };
+    savePending(this.id, request);
+    this.controller ??= new AbortController();
+    await this.follow(request, this.controller, onCreated);
   }
 
-  async follow(begin, here, begun = () => {}) {
-    const { signal } = here;
-    this.busy = true;
-    this.sent = false;
-    this.page.changed();
+  /** Apply the events of a response until its end; `source` as in `responseEvents`. */
+  async follow(source, { signal }, onCreated = () => {}) {
+    const onConnection = (error) => this.listener.onConnection(error);
+    this.isBusy = true;
+    this.isSent = false;
+    this.listener.onChange();
     try {
-      for await (const event of told(begin, { signal, onLine: (error) => this.page.line(error) })) {
+      for await (const event of responseEvents(source, { signal, onConnection })) {
         if (event.type === "response.created") {
-          this.sent = true;
-          dropPending(this.id);
-          begun(event.response.id);
+          this.isSent = true;
+          deletePending(this.id);
+          onCreated(event.response.id);
         }
         this.apply(event);
       }
     } catch (error) {
       if (signal.aborted) return;
-      dropPending(this.id);
+      deletePending(this.id);
       throw error;
     } finally {
-      if (!signal.aborted) this.ended();
+      if (!signal.aborted) this.endResponse();
     }
   }
 
-  ended() {
-    this.busy = false;
-    this.cancelling = false;
-    this.page.line(null);
-    this.page.changed();
+  endResponse() {
+    this.isBusy = false;
+    this.isStopping = false;
+    this.listener.onConnection(null);
+    this.listener.onChange();
   }
 
   apply(event) {
     switch (event.type) {
       case "response.created":
-      case "response.in_progress":
-        this.about = { ...this.about, response: event.response.id, status: "running", model: event.response.model };
+      case "response.in_progress": {
+        const { id, model } = event.response;
+        this.resource = { ...this.resource, response: id, status: "running", model };
         break;
+      }
       case "response.output_item.added":
-        this.begun(event.item);
+        this.addItem(event.item);
         break;
       case "response.output_text.delta":
         this.thread.view(event.item_id)?.append(event.delta);
-        return; // the journal has no pieces of text
+        return; // the journal has no text deltas
       case "response.mcp_call_arguments.done":
-        this.thread.view(event.item_id)?.argue(event.arguments);
+        this.thread.view(event.item_id)?.showArguments(event.arguments);
         break;
       case "response.output_item.done":
-        this.done(event.item);
+        this.completeItem(event.item);
         break;
       case "response.completed":
       case "response.incomplete":
       case "response.failed":
-        this.remarkOn(event.response);
+        this.showOutcome(event.response);
         break;
       default:
         return;
     }
-    this.page.heard(event);
-    this.page.changed();
+    this.listener.onEvent(event);
+    this.listener.onChange();
   }
 
-  begun(item) {
+  addItem(item) {
     this.thread.put(item);
     if (item.type === "mcp_call") announce(`${item.name} is running`);
   }
 
-  done(item) {
+  completeItem(item) {
     const view = this.thread.put(item);
     if (item.type === "mcp_call") announce(`${item.name} ${item.status}`);
     if (item.type === "message" && item.status === "completed") announce(view.text);
     if (item.type === "mcp_approval_request") {
-      announce(`${item.name} waits for your approval. Alt A goes there`);
+      announce(`${item.name} requires your approval. Press Alt A to go to the request`);
     }
   }
 
-  /** What is to be said about how a response ended, if anything is. */
-  remarkOn(response) {
-    const asks = response.output.some((item) => item.type === "mcp_approval_request");
-    const waits = asks && response.status === "completed" && this.thread.asked;
-    this.about = { ...this.about, response: response.id, status: waits ? "waiting" : response.status };
-    const reason = WHY_INCOMPLETE[response.incomplete_details?.reason];
+  /** Record how a response ended, and add a notice unless it completed. */
+  showOutcome(response) {
+    const requestsApproval = response.output.some((item) => item.type === "mcp_approval_request");
+    const isWaiting = requestsApproval && response.status === "completed" && this.thread.openApproval;
+    const status = isWaiting ? "waiting" : response.status;
+    this.resource = { ...this.resource, response: response.id, status };
+    const reason = INCOMPLETE_REASONS[response.incomplete_details?.reason];
     switch (response.status) {
       case "failed":
-        this.thread.remark(response.error?.message ?? "Run failed: no reason is recorded", "bad");
+        this.thread.addNotice(response.error?.message ?? "Run failed: no reason is recorded", "bad");
         break;
       case "cancelled":
-        this.thread.remark("Stopped. What was done until then is done.");
+        this.thread.addNotice("Stopped. Completed steps stay in effect.");
         break;
       case "incomplete":
-        this.thread.remark(`The answer ends early: ${reason ?? "no reason was given"}.`);
+        this.thread.addNotice(`Response incomplete: ${reason ?? "no reason is recorded"}.`);
     }
     if (response.status !== "completed") announce(this.thread.list.lastElementChild?.textContent ?? "");
   }
 
   async cancel() {
-    this.cancelling = true;
-    this.page.changed();
+    this.isStopping = true;
+    this.listener.onChange();
     try {
       await api.cancelConversation(this.id);
     } catch (error) {
-      this.cancelling = false;
-      this.page.changed();
+      this.isStopping = false;
+      this.listener.onChange();
       throw error;
     }
   }
 
-  /** Look again, after the page was away: another tab or another person may have gone on. */
+  /** Reload the conversation if another client has continued it. */
   async refresh() {
-    if (!this.id || this.busy) return;
-    const { id, about } = this;
-    const now = await api.readConversation(id);
-    const moved = now.response !== about.response || UNDER_WAY.has(now.status);
-    if (this.id === id && !this.busy && moved) await this.open(id);
+    if (!this.id || this.isBusy) return;
+    const { id, resource } = this;
+    const current = await api.readConversation(id);
+    const isChanged = current.response !== resource.response || ACTIVE.has(current.status);
+    if (this.id === id && !this.isBusy && isChanged) await this.open(id);
   }
 }

@@ -1,6 +1,6 @@
-// What the empty page offers, by workflow. Each of these works with the built-in demo model.
+// Example messages on the empty page, by workflow. Each works with the built-in demo model.
 
-const WISHES = {
+const EXAMPLES = {
   enrolment: [
     "I want to learn programming, for less than 250 dollars.",
     "Sign me up for PY-101, please.",
@@ -8,4 +8,4 @@ const WISHES = {
   ],
 };
 
-export const wishesFor = (workflow) => WISHES[workflow] ?? [];
+export const examplesFor = (workflow) => EXAMPLES[workflow] ?? [];

@@ -1,20 +1,20 @@
-// The journal beside the conversation: every step as it was written, with what it took.
+// The journal panel: every entry of the conversation, with tokens and duration.
 import * as api from "./api.js";
 import { h, indented } from "./dom.js";
-import { count, duration, plural, took, wholeTime, whenShort } from "./format.js";
+import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime } from "./format.js";
 import { textOf } from "./message.js";
-import { pretty } from "./value.js";
+import { prettyJson } from "./value.js";
 
-const PAUSE_MS = 120;
+const READ_DELAY_MS = 120;
 const EFFECTS = {
-  transactional: "written with this entry",
+  transactional: "written",
   readonly: "read only",
-  idempotent: "outside, repeatable",
-  unsafe: "outside, not repeatable",
+  idempotent: "external, repeatable",
+  unsafe: "external, not repeatable",
 };
 
 export class Journal {
-  /** `fork(position)` is called by a step's button, `onEntries` with what has come. */
+  /** The button of an entry calls `fork(position)`; `onEntries` gets each batch of new entries. */
   constructor({ list, totals, empty }, { fork, onEntries }) {
     this.list = list;
     this.totals = totals;
@@ -24,48 +24,48 @@ export class Journal {
     this.show(null);
   }
 
-  /** Show the journal of a conversation, null for none. */
+  /** Show the journal of a conversation; null clears the panel. */
   show(id) {
-    if (id !== null && id === this.id) return this.look();
+    if (id !== null && id === this.id) return this.scheduleRead();
     this.id = id;
     this.position = 0;
     this.steps = 0;
     this.tokens = 0;
     this.tookMs = 0;
-    this.looking?.abort();
-    this.looking = null;
+    this.reading?.abort();
+    this.reading = null;
     this.list.replaceChildren();
-    this.sum();
-    return id ? this.look() : null;
+    this.showTotals();
+    return id ? this.scheduleRead() : null;
   }
 
-  /** Read what is new, soon; once for many calls that come together. */
-  look() {
+  /** Read new entries after a short delay, once for all calls in that time. */
+  scheduleRead() {
     if (this.timer) return;
     this.timer = setTimeout(async () => {
       this.timer = 0;
       await this.read();
-    }, PAUSE_MS);
+    }, READ_DELAY_MS);
   }
 
   async read() {
     if (!this.id) return;
-    if (this.looking) {
-      this.again = true;
+    if (this.reading) {
+      this.isStale = true;
       return;
     }
-    const looking = (this.looking = new AbortController());
+    const reading = (this.reading = new AbortController());
     try {
-      const entries = await api.journal(this.id, this.position, looking.signal);
-      if (!looking.signal.aborted) this.add(entries);
+      const entries = await api.journal(this.id, this.position, reading.signal);
+      if (!reading.signal.aborted) this.add(entries);
     } catch {
-      // The conversation's own stream tells about a lost connection; the next look gets it all.
+      // The conversation's stream reports a lost connection; the next read gets these entries.
     }
-    if (this.looking !== looking) return;
-    this.looking = null;
-    if (this.again) {
-      this.again = false;
-      this.look();
+    if (this.reading !== reading) return;
+    this.reading = null;
+    if (this.isStale) {
+      this.isStale = false;
+      this.scheduleRead();
     }
   }
 
@@ -77,10 +77,10 @@ export class Journal {
       this.steps += 1;
       this.tokens += entry.usage?.total_tokens ?? 0;
       if (entry.type !== "ApprovalAnswered") this.tookMs += entry.took_ms ?? 0;
-      if (entry.type === "RunStarted") this.list.append(turn(entry));
-      this.list.append(this.entry(entry));
+      if (entry.type === "RunStarted") this.list.append(turnHeading(entry));
+      this.list.append(this.entryElement(entry));
     }
-    this.sum();
+    this.showTotals();
     if (atEnd) this.list.parentElement.scrollTop = this.list.parentElement.scrollHeight;
     this.onEntries(entries);
   }
@@ -90,32 +90,32 @@ export class Journal {
     return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 64;
   }
 
-  sum() {
+  showTotals() {
     this.empty.hidden = this.steps > 0;
-    const parts = [plural(this.steps, "step"), plural(this.tokens, "token"), duration(this.tookMs)];
+    const parts = [plural(this.steps, "step"), plural(this.tokens, "token"), formatDuration(this.tookMs)];
     this.totals.textContent = this.steps ? parts.join(" · ") : "";
   }
 
-  entry(entry) {
-    const { title, note, details } = told(entry);
+  entryElement(entry) {
+    const { title, note, details } = describe(entry);
     const name = `step ${entry.position}`;
     const line = [
       h("span", { class: "position" }, String(entry.position)),
       h("span", { class: "title" }, title),
-      h("span", { class: "took" }, took(entry)),
+      h("span", { class: "took" }, formatTook(entry)),
     ];
     const fork = h(
       "button",
       {
         type: "button",
         class: "fork",
-        title: "A new conversation that goes on from here",
+        title: "Start a new conversation that continues from this step",
         onclick: () => this.fork(entry.position),
       },
       "Fork",
-      h("span", { class: "unseen" }, ` from ${name}`),
+      h("span", { class: "visually-hidden" }, ` from ${name}`),
     );
-    const under = [
+    const meta = [
       h("span", {}, note),
       entry.inherited ? h("span", { class: "inherited" }, "inherited") : null,
     ];
@@ -123,76 +123,76 @@ export class Journal {
       "li",
       { class: "entry", "data-type": entry.type, "data-failure": entry.failure },
       details.length
-        ? h("details", {}, h("summary", {}, ...line), details, h("p", { class: "at" }, wholeTime(entry.at)))
+        ? h("details", {}, h("summary", {}, ...line), details, h("p", { class: "time" }, fullTime(entry.at)))
         : h("div", { class: "bare" }, ...line),
-      h("div", { class: "under" }, ...under, fork),
+      h("div", { class: "meta" }, ...meta, fork),
     );
   }
 }
 
-function turn(entry) {
-  return h("li", { class: "turn" }, h("h3", {}, `Turn ${entry.run}`), h("time", {}, whenShort(entry.at)));
+function turnHeading(entry) {
+  return h("li", { class: "turn" }, h("h3", {}, `Turn ${entry.run}`), h("time", {}, shortTime(entry.at)));
 }
 
 const block = (name, text) => [h("h4", {}, name), h("pre", { tabindex: "0" }, text)];
 const tool = (entry) => h("code", {}, entry.tool);
-const given = (entry) => block("Arguments", indented(pretty(entry.arguments ?? "")));
-const result = (entry) => block("Result", pretty(entry.result ?? ""));
+const argumentsOf = (entry) => block("Arguments", indented(prettyJson(entry.arguments ?? "")));
+const resultOf = (entry) => block("Result", prettyJson(entry.result ?? ""));
 const step = (title, note, ...details) => ({ title, note: note ?? "", details: details.flat() });
 
-/** An entry in words: its title, a note under it, and what can be opened. */
-function told(entry) {
+/** Return an entry's title, the note below it, and its details, which open on click. */
+function describe(entry) {
   switch (entry.type) {
     case "RunStarted":
-      return step("Asked", [entry.model, entry.release].filter(Boolean).join(" · "), items(entry));
+      return step("User message", [entry.model, entry.release].filter(Boolean).join(" · "), itemsOf(entry));
     case "ItemsAdded":
-      return step("Items added", "outside any turn", items(entry));
+      return step("Items added", "outside of a turn", itemsOf(entry));
     case "ItemRemoved":
       return step("Item removed", entry.item);
     case "ModelReplied":
-      return replied(entry);
+      return describeReply(entry);
     case "ToolSucceeded":
-      return step(tool(entry), EFFECTS[entry.effect], given(entry), result(entry));
+      return step(tool(entry), EFFECTS[entry.effect], argumentsOf(entry), resultOf(entry));
     case "ToolFailed":
-      return step(tool(entry), failure(entry.failure), given(entry), result(entry), raised(entry.error));
+      return step(tool(entry), failureNote(entry.failure), argumentsOf(entry), resultOf(entry), exceptionOf(entry.error));
     case "ApprovalAsked":
-      return step(["Approval asked: ", tool(entry)], "waits for a person", given(entry));
+      return step(["Approval: ", tool(entry)], "requested; the run waits", argumentsOf(entry));
     case "ApprovalAnswered":
-      return step(entry.approved ? "Allowed" : "Refused", `by ${entry.by}`, reason(entry));
+      return step(entry.approved ? "Allowed" : "Denied", `by ${entry.by}`, reasonOf(entry));
     case "OutcomeUnknown":
-      return step(["Outcome unknown: ", tool(entry)], "the process ended in mid-call", given(entry));
+      return step(["Outcome unknown: ", tool(entry)], "the process ended during the call", argumentsOf(entry));
     case "OutcomeSettled":
-      return step(`Settled: ${entry.settled}`, `by ${entry.by}`, entry.result ? result(entry) : []);
+      return step(`Outcome settled: ${entry.settled}`, `by ${entry.by}`, entry.result ? resultOf(entry) : []);
     case "RunFinished":
-      return step(`Turn ${entry.status}`, entry.reason, entry.error ? block("Error", entry.error) : []);
+      return step(`Run ${entry.status}`, entry.reason, entry.error ? block("Error", entry.error) : []);
     default:
       return step(entry.type, "", block("Entry", JSON.stringify(entry, null, 2)));
   }
 }
 
-const reason = (entry) => (entry.reason ? block("Reason", entry.reason) : []);
-const failure = (why) => (why === "refused" ? "refused, and left nothing behind" : `failed: ${why}`);
+const reasonOf = (entry) => (entry.reason ? block("Reason", entry.reason) : []);
+const failureNote = (kind) => (kind === "refused" ? "refused, no changes" : `failed: ${kind}`);
 
-function raised(error) {
+function exceptionOf(error) {
   if (!error) return [];
   const place = error.file ? `\n${error.file}, line ${error.line}` : "";
   return block("Exception", `${error.type}: ${error.message}${place}`);
 }
 
-function items(entry) {
-  const said = (item) => (item.content ? textOf(item.content) : JSON.stringify(item, null, 2));
-  return block("Input", (entry.items ?? []).map(said).join("\n"));
+function itemsOf(entry) {
+  const textOfItem = (item) => (item.content ? textOf(item.content) : JSON.stringify(item, null, 2));
+  return block("Input", (entry.items ?? []).map(textOfItem).join("\n"));
 }
 
-function replied(entry) {
+function describeReply(entry) {
   const { usage = {}, calls = [], text = "" } = entry;
-  const cached = usage.cached_tokens ? ` (${count(usage.cached_tokens)} cached)` : "";
+  const cached = usage.cached_tokens ? ` (${formatCount(usage.cached_tokens)} cached)` : "";
   const names = calls.map((call) => call.tool).join(", ");
-  const tokens = `${count(usage.input_tokens ?? 0)}${cached} → ${plural(usage.output_tokens ?? 0, "token")}`;
+  const tokens = `${formatCount(usage.input_tokens ?? 0)}${cached} → ${plural(usage.output_tokens ?? 0, "token")}`;
   return step(
-    names ? ["Model called ", h("code", {}, names)] : "Model answered",
+    names ? ["Model called ", h("code", {}, names)] : "Model replied",
     `${entry.model} · ${tokens}`,
     text ? block("Text", text) : [],
-    calls.map((call) => block(call.tool, indented(pretty(call.arguments)))).flat(),
+    calls.map((call) => block(call.tool, indented(prettyJson(call.arguments)))).flat(),
   );
 }

@@ -1,28 +1,28 @@
-// JSON as it stands: numbers with their digits, members in their order, names that are there twice.
-// Of those the last value counts, as for the server's tools.
+// A JSON parser that keeps the digits of numbers and the order of members. Of members with the same
+// name the last one counts, as in the server's tools.
 
 const TOKEN = /[\s]*(?:([{}[\]:,])|("(?:[^"\\]|\\.)*")|([^\s{}[\]:,"]+))/y;
 
 /**
- * The value of a JSON text, null where it is none: `{ kind: "object", members }`, a Map;
- * `{ kind: "array", items }`; `{ kind: "string", value }`; `{ kind: "literal", text }`.
+ * Return the value of a JSON text, or null if it is not JSON: `{ kind: "object", members }` with a
+ * Map; `{ kind: "array", items }`; `{ kind: "string", value }`; `{ kind: "literal", text }`.
  */
 export function parse(text) {
   try {
-    JSON.parse(text); // checks the text, so that the rest need not
-    const read = reader(text);
+    JSON.parse(text); // validates the text; the tokenizer does not
+    const read = tokenReader(text);
     return valueOf(read(), read);
   } catch {
     return null;
   }
 }
 
-function reader(text) {
+function tokenReader(text) {
   let at = 0;
   return () => {
     TOKEN.lastIndex = at;
-    const [whole, sign, string, literal] = TOKEN.exec(text);
-    at += whole.length;
+    const [match, sign, string, literal] = TOKEN.exec(text);
+    at += match.length;
     return { sign, string, literal };
   };
 }
@@ -52,7 +52,7 @@ function arrayOf(read) {
   return { kind: "array", items };
 }
 
-/** A value as JSON text, on one line or, with an indent, on several. */
+/** Return a value as JSON text on one line, or with an indent on several lines. */
 export function format(value, indent = null, depth = 0) {
   switch (value.kind) {
     case "string":

@@ -1,45 +1,45 @@
-// The API key of this browser tab: asked for when the server wants one, forgotten with the tab.
+// The API key of this browser tab, in its session storage.
 import { byId, put } from "./dom.js";
 
 const NAME = "twelvefold.key";
-let asking = null;
+let pendingLogin = null;
 
 export const key = () => sessionStorage.getItem(NAME) ?? "";
 
-export function forgetKey() {
+export function deleteKey() {
   sessionStorage.removeItem(NAME);
 }
 
-/** Ask for a key until one is given; `why` is what the server said. Asked once for all callers. */
-export function askForKey(why) {
-  asking ??= ask(why).finally(() => {
-    asking = null;
+/** Show the login dialog with the server's error; concurrent callers share one dialog. */
+export function requestKey(error) {
+  pendingLogin ??= showLogin(error).finally(() => {
+    pendingLogin = null;
   });
-  return asking;
+  return pendingLogin;
 }
 
-function ask(why) {
+function showLogin(error) {
   const dialog = byId("login");
   const field = byId("key");
-  put(byId("login-why"), key() ? why : "");
+  put(byId("login-error"), key() ? error : "");
   field.value = "";
   if (!dialog.open) dialog.showModal();
   field.focus();
-  return new Promise((given) => {
+  return new Promise((resolve) => {
     byId("login-form").addEventListener(
       "submit",
       (event) => {
         event.preventDefault();
         sessionStorage.setItem(NAME, field.value.trim());
         dialog.close();
-        given();
+        resolve();
       },
       { once: true },
     );
   });
 }
 
-/** Without a key there is nothing to show, so Escape does not close the question. */
+/** Prevent Escape from closing the login dialog: without a key the page shows nothing. */
 export function keepLoginOpen() {
   byId("login").addEventListener("cancel", (event) => event.preventDefault());
 }

@@ -1,18 +1,18 @@
 // The conversations of this key's principal, newest first.
 import * as api from "./api.js";
-import { aside, h } from "./dom.js";
-import { whenShort } from "./format.js";
+import { h, visuallyHidden } from "./dom.js";
+import { shortTime } from "./format.js";
 
-const WORDS = {
-  queued: "waits for a worker",
-  running: "running",
-  waiting: "waits for approval",
-  failed: "failed",
-  incomplete: "ended early",
-  cancelled: "stopped",
+const STATUS_LABELS = {
+  queued: "Queued",
+  running: "Running",
+  waiting: "Waiting for approval",
+  failed: "Failed",
+  incomplete: "Incomplete",
+  cancelled: "Stopped",
 };
 
-export class List {
+export class ConversationList {
   constructor({ list, more, empty }) {
     this.list = list;
     this.more = more;
@@ -22,43 +22,45 @@ export class List {
     more.addEventListener("click", () => this.read(this.rows.at(-1)?.id));
   }
 
-  /** Read the newest again, or what comes after one that is shown. */
+  /** Read the newest conversations, or the page after the conversation `after`. */
   async read(after = null) {
     const page = await api.conversations(after);
     if (after) this.rows.push(...page.data);
-    else this.rows = [...page.data, ...this.older(page)];
+    else this.rows = [...page.data, ...this.rowsAfter(page)];
     if (after || this.rows.length === page.data.length) this.more.hidden = !page.has_more;
-    this.show();
+    this.render();
   }
 
-  /** What was read on request before, and stays below the newest. */
-  older(page) {
+  /** Return the rows of later pages, which stay below the newest page. */
+  rowsAfter(page) {
     const last = this.rows.findIndex(({ id }) => id === page.data.at(-1)?.id);
     return page.has_more && last >= 0 ? this.rows.slice(last + 1) : [];
   }
 
-  mark(id) {
+  select(id) {
     this.current = id;
-    this.show();
+    this.render();
   }
 
   title(id) {
     return this.rows.find((row) => row.id === id)?.title ?? "";
   }
 
-  show() {
-    const spoken = this.rows.filter((row) => row.title || row.id === this.current);
-    this.empty.hidden = spoken.length > 0;
+  render() {
+    // A conversation without a title has no message yet.
+    const visible = this.rows.filter((row) => row.title || row.id === this.current);
+    this.empty.hidden = visible.length > 0;
     const focused = document.activeElement?.closest?.("#conversations a")?.hash;
-    this.list.replaceChildren(...spoken.map((row) => this.row(row)));
+    this.list.replaceChildren(...visible.map((row) => this.row(row)));
     if (focused) this.list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   }
 
   row(row) {
-    const word = WORDS[row.status];
-    const status = word ? [h("span", { class: "dot", "data-status": row.status }), h("span", {}, word)] : [];
-    const forked = row.forked_from ? h("span", {}, `fork of step ${row.forked_from.position}`) : null;
+    const label = STATUS_LABELS[row.status];
+    const status = label ? [h("span", { class: "dot", "data-status": row.status }), h("span", {}, label)] : [];
+    const fork = row.forked_from ? h("span", {}, `Fork from step ${row.forked_from.position}`) : null;
     const current = row.id === this.current;
+    const open = current ? visuallyHidden("open") : null;
     return h(
       "li",
       {},
@@ -66,7 +68,7 @@ export class List {
         "a",
         { href: `#${row.id}`, "aria-current": current ? "page" : null },
         h("span", { class: "name" }, row.title || "New conversation"),
-        h("span", { class: "under" }, h("time", {}, whenShort(row.created_at)), ...status, forked, current ? aside("open") : null),
+        h("span", { class: "meta" }, h("time", {}, shortTime(row.created_at)), ...status, fork, open),
       ),
     );
   }

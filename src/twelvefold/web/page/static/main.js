@@ -1,51 +1,56 @@
-// The page: its parts brought together. `#conv_…` in the address says what is open.
+// The page's entry point: connects its parts. The address has the open conversation: `#conv_…`.
 import * as api from "./api.js";
 import { announce } from "./announce.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, h, put } from "./dom.js";
 import { escape } from "./escape.js";
-import { wishesFor } from "./examples.js";
+import { examplesFor } from "./examples.js";
 import { Journal } from "./journal.js";
-import { forgetKey, keepLoginOpen, key } from "./key.js";
-import { List } from "./list.js";
-import { isNarrow, openPanels, showPanel, toggleJournal } from "./panels.js";
-import { listenToKeys } from "./shortcuts.js";
-import { retryNow } from "./stream.js";
+import { deleteKey, keepLoginOpen, key } from "./key.js";
+import { ConversationList } from "./list.js";
+import { initPanels, isNarrow, showPanel, toggleJournal } from "./panels.js";
+import { listenToShortcuts } from "./shortcuts.js";
+import { reconnectNow } from "./stream.js";
 import { Thread } from "./thread.js";
 
-const answer = (request, yes, reason) => guarded(conversation.answer(request, yes, reason));
-const thread = new Thread(byId("thread"), byId("scroller"), byId("latest"), answer);
-const list = new List({ list: byId("conversations"), more: byId("older"), empty: byId("no-conversations") });
+const answerApproval = (request, approve, reason) =>
+  withErrors(conversation.answerApproval(request, approve, reason));
+const thread = new Thread(byId("thread"), byId("scroller"), byId("scroll-to-end"), answerApproval);
+const list = new ConversationList({
+  list: byId("conversations"),
+  more: byId("load-more"),
+  empty: byId("no-conversations"),
+});
 const journal = new Journal(
   { list: byId("entries"), totals: byId("totals"), empty: byId("no-entries") },
-  { fork, onEntries: (entries) => thread.note(entries) },
+  { fork, onEntries: (entries) => thread.applyEntries(entries) },
 );
 const conversation = new Conversation(thread, {
-  changed: show,
-  heard,
-  line: showLine,
-  created: (id) => {
+  onChange: render,
+  onEvent,
+  onConnection: showConnection,
+  onCreated: (id) => {
     history.pushState(null, "", `#${id}`);
     journal.show(id);
-    list.mark(id);
+    list.select(id);
   },
 });
 const composer = new Composer(
-  { form: byId("composer"), field: byId("say"), button: byId("send"), hint: byId("hint") },
-  { send: say, stop },
+  { form: byId("composer"), field: byId("message"), button: byId("send"), hint: byId("hint") },
+  { send: sendMessage, stop },
 );
 
-// What a person does
+// Actions of the user
 
-async function say(text) {
+async function sendMessage(text) {
   showError(null);
   try {
-    await conversation.say(text, byId("model").value);
+    await conversation.sendMessage(text, byId("model").value);
   } catch (error) {
     showError(error);
-    if (!conversation.sent) composer.giveBack(text);
-    // Another tab or person was quicker: show what they are about.
+    if (!conversation.isSent) composer.restore(text);
+    // Another client has continued the conversation: show its response.
     if (error.status === 409) conversation.refresh().catch(() => {});
   } finally {
     readList().catch(showError);
@@ -53,37 +58,37 @@ async function say(text) {
 }
 
 async function stop() {
-  if (conversation.busy && conversation.id) await guarded(conversation.cancel());
+  if (conversation.isBusy && conversation.id) await withErrors(conversation.cancel());
 }
 
 async function fork(position) {
-  const made = await guarded(api.forkConversation(conversation.id, position));
-  location.hash = made.id;
+  const created = await withErrors(api.forkConversation(conversation.id, position));
+  location.hash = created.id;
   showPanel("chat");
-  announce(`A new conversation that goes on from step ${position}`);
-  byId("say").focus();
+  announce(`New conversation, forked from step ${position}`);
+  byId("message").focus();
 }
 
 function startNew() {
   if (location.hash) location.hash = "";
   else openFromAddress();
   showPanel("chat");
-  byId("say").focus();
+  byId("message").focus();
 }
 
-async function remove() {
-  if (!confirm("Delete this conversation? What it has done stays done.")) return;
-  await guarded(api.deleteConversation(conversation.id));
+async function deleteConversation() {
+  if (!confirm("Delete this conversation? The effects of its tools remain.")) return;
+  await withErrors(api.deleteConversation(conversation.id));
   startNew();
   await readList();
 }
 
 async function openFromAddress() {
   showError(null);
-  showLine(null);
+  showConnection(null);
   const id = location.hash.slice(1) || null;
   journal.show(id);
-  list.mark(id);
+  list.select(id);
   if (!id) return conversation.startNew();
   try {
     await conversation.open(id);
@@ -94,34 +99,40 @@ async function openFromAddress() {
   }
 }
 
-// What the page shows
+// State of the page
 
 async function readList() {
   await list.read();
-  show(); // the title may have come with it
+  render(); // the list has the title
 }
 
-function show() {
-  const { busy, cancelling, waits, about, id } = conversation;
-  const state = cancelling ? "stopping" : busy ? "busy" : waits ? "waits" : "ready";
-  composer.show(state);
-  thread.live = busy;
-  byId("welcome").hidden = !thread.empty || busy || id !== null;
-  byId("working").hidden = !busy || thread.list.querySelector(".streams") !== null;
-  byId("scroller").setAttribute("aria-busy", String(busy));
-  const title = id ? list.title(id) || about?.title || "New conversation" : "New conversation";
+function composerState({ isStopping, isBusy, isWaiting }) {
+  if (isStopping) return "stopping";
+  if (isBusy) return "busy";
+  return isWaiting ? "waiting" : "ready";
+}
+
+function render() {
+  const { isBusy, resource, id } = conversation;
+  composer.setState(composerState(conversation));
+  thread.isStreaming = isBusy;
+  byId("welcome").hidden = !thread.isEmpty || isBusy || id !== null;
+  byId("working").hidden = !isBusy || thread.list.querySelector(".streaming") !== null;
+  byId("scroller").setAttribute("aria-busy", String(isBusy));
+  const title = (id && (list.title(id) || resource?.title)) || "New conversation";
   put(byId("title"), title);
   document.title = id ? `${escape(title)} · Twelvefold` : "Twelvefold";
-  byId("delete").hidden = !id || busy;
+  byId("delete").hidden = !id || isBusy;
 }
 
-function heard(event) {
-  journal.look();
+/** Read the journal, and the list when a response begins or ends. */
+function onEvent(event) {
+  journal.scheduleRead();
   if (event.type.startsWith("response.c") || event.type.startsWith("response.f")) readList().catch(() => {});
-  thread.follow();
+  thread.followEnd();
 }
 
-/** Say what is wrong, null for nothing. */
+/** Show an error; null hides it. */
 function showError(error) {
   byId("error").hidden = !error;
   put(byId("error-text"), error ? sentence(error.message) : "");
@@ -131,16 +142,16 @@ function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }
 
-/** Say that the connection is lost, null when it is there. */
-function showLine(error) {
-  byId("line").hidden = !error;
-  put(byId("line-text"), error ? `${sentence(error.message)} Nothing is lost; trying again.` : "");
+/** Show that the connection is lost; null hides it. */
+function showConnection(error) {
+  byId("connection").hidden = !error;
+  put(byId("connection-text"), error ? `${sentence(error.message)} Nothing is lost. Reconnecting.` : "");
 }
 
-async function guarded(doing) {
+async function withErrors(promise) {
   showError(null);
   try {
-    return await doing;
+    return await promise;
   } catch (error) {
     showError(error);
     throw error;
@@ -151,21 +162,21 @@ async function showModels() {
   const names = (await api.models()).map((model) => model.id);
   byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, escape(name))));
   byId("model-choice").hidden = names.length < 2;
-  byId("model").addEventListener("change", showWishes);
-  showWishes();
+  byId("model").addEventListener("change", showExamples);
+  showExamples();
 }
 
-function showWishes() {
-  const wishes = wishesFor(byId("model").value);
-  byId("wishes").replaceChildren(
-    ...wishes.map((wish) => h("li", {}, h("button", { type: "button", onclick: () => say(wish) }, wish))),
+function showExamples() {
+  const examples = examplesFor(byId("model").value);
+  byId("examples").replaceChildren(
+    ...examples.map((text) => h("li", {}, h("button", { type: "button", onclick: () => sendMessage(text) }, text))),
   );
-  byId("wishes-title").hidden = !wishes.length;
+  byId("examples-title").hidden = !examples.length;
 }
 
 function listen() {
   addEventListener("hashchange", openFromAddress);
-  // An error that was shown where it happened needs no second line in the console.
+  // The page has shown this error, so the console does not report it again.
   addEventListener("unhandledrejection", (event) => event.reason instanceof api.ApiError && event.preventDefault());
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
@@ -173,12 +184,12 @@ function listen() {
     conversation.refresh().catch(() => {});
   });
   byId("new").addEventListener("click", startNew);
-  byId("delete").addEventListener("click", remove);
-  byId("retry").addEventListener("click", retryNow);
+  byId("delete").addEventListener("click", deleteConversation);
+  byId("retry").addEventListener("click", reconnectNow);
   byId("dismiss").addEventListener("click", () => showError(null));
-  byId("keys").addEventListener("click", () => byId("shortcuts").showModal());
-  byId("forget").addEventListener("click", () => {
-    forgetKey();
+  byId("show-shortcuts").addEventListener("click", () => byId("shortcuts").showModal());
+  byId("log-out").addEventListener("click", () => {
+    deleteKey();
     location.reload();
   });
   byId("conversations").addEventListener("click", (event) => {
@@ -186,30 +197,30 @@ function listen() {
     showPanel("chat");
     if (isNarrow()) byId("scroller").focus();
   });
-  listenToKeys({
+  listenToShortcuts({
     KeyN: startNew,
     KeyL: () => focusPanel("list", "#conversations a[aria-current]", "#conversations a", "#new"),
-    KeyC: () => focusPanel("chat", "#say"),
+    KeyC: () => focusPanel("chat", "#message"),
     KeyJ: () => (isNarrow() ? focusPanel("journal", "#entries summary") : toggleJournal()),
-    KeyA: () => (showPanel("chat"), thread.asked?.focus()),
+    KeyA: () => (showPanel("chat"), thread.openApproval?.focus()),
     Slash: () => byId("shortcuts").showModal(),
-    Escape: () => (conversation.busy ? void stop() : false),
+    Escape: () => (conversation.isBusy ? void stop() : false),
   });
 }
 
-/** Bring a panel to the front, and the focus to the first of these that is there. */
-function focusPanel(panel, ...wanted) {
+/** Show a panel and focus the first of these selectors that has an element. */
+function focusPanel(panel, ...selectors) {
   showPanel(panel);
-  wanted.map((one) => document.querySelector(one)).find((one) => one)?.focus();
+  selectors.map((selector) => document.querySelector(selector)).find((element) => element)?.focus();
 }
 
-async function begin() {
-  openPanels();
+async function start() {
+  initPanels();
   keepLoginOpen();
   listen();
-  await guarded(showModels());
-  byId("forget").hidden = !key();
-  await Promise.all([guarded(readList()), openFromAddress()]);
+  await withErrors(showModels());
+  byId("log-out").hidden = !key();
+  await Promise.all([withErrors(readList()), openFromAddress()]);
 }
 
-await begin();
+await start();

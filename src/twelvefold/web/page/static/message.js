@@ -1,46 +1,45 @@
-// A message: what a person said, as it was typed, or what the assistant says, as it comes.
-import { aside, h, put } from "./dom.js";
+// A message: a user's text as typed, or the assistant's text as it arrives.
+import { h, put, visuallyHidden } from "./dom.js";
 import { showText } from "./text.js";
 
 const SPEAKERS = { user: "You", system: "System", developer: "Developer" };
 
 export class Message {
   constructor(item) {
-    this.assistant = item.role === "assistant";
+    this.isAssistant = item.role === "assistant";
     this.text = "";
     this.body = h("div", { class: "text" });
-    this.note = h("p", { class: "quiet" }, "Cut off here.");
+    this.interruption = h("p", { class: "muted" }, "Interrupted here.");
     const speaker = SPEAKERS[item.role] ?? "Assistant";
-    const attributes = { class: `message ${this.assistant ? "assistant" : "user"}` };
-    this.node = h("li", attributes, aside(`${speaker}: `), this.body);
+    const attributes = { class: `message ${this.isAssistant ? "assistant" : "user"}` };
+    this.node = h("li", attributes, visuallyHidden(`${speaker}: `), this.body);
     this.put(item);
   }
 
-  /** Take the item as it is now, in the place of all that came before. */
+  /** Show the item's current state in place of the earlier one. */
   put(item) {
     this.text = textOf(item.content);
-    this.paint();
-    const streams = item.status === "in_progress";
-    this.node.classList.toggle("streams", streams);
-    const cut = this.assistant && item.status === "incomplete";
-    if (cut) this.node.append(this.note);
-    else this.note.remove();
-    this.node.classList.toggle("cut", cut);
+    this.render();
+    this.node.classList.toggle("streaming", item.status === "in_progress");
+    const interrupted = this.isAssistant && item.status === "incomplete";
+    if (interrupted) this.node.append(this.interruption);
+    else this.interruption.remove();
+    this.node.classList.toggle("interrupted", interrupted);
   }
 
   append(delta) {
     this.text += delta;
-    this.frame ||= requestAnimationFrame(() => this.paint());
+    this.frame ||= requestAnimationFrame(() => this.render());
   }
 
-  paint() {
+  render() {
     this.frame = 0;
-    if (this.assistant) showText(this.body, this.text);
-    else put(this.body, this.text); // as it was typed
+    if (this.isAssistant) showText(this.body, this.text);
+    else put(this.body, this.text); // without formatting
   }
 }
 
-/** The text of an item's content, which is a string or a list of parts. */
+/** Return the text of an item's content, which is a string or a list of parts. */
 export function textOf(content) {
   if (typeof content === "string") return content;
   return (content ?? []).map((part) => part.text ?? part.refusal ?? `[${part.type}]`).join("\n");

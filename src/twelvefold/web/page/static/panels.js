@@ -1,10 +1,10 @@
-// Three panels side by side, or one at a time where there is no room; the journal can be hidden.
+// The panels: three side by side, or one at a time on a narrow screen. The journal can be hidden.
 import { byId } from "./dom.js";
 
 const root = document.documentElement;
 const NAME = "twelvefold.journal";
 
-/** Bring a panel to the front: `list`, `chat` or `journal`. */
+/** Show a panel on a narrow screen: `list`, `chat` or `journal`. */
 export function showPanel(panel) {
   root.dataset.panel = panel;
   if (panel === "journal") setJournal(true);
@@ -26,7 +26,7 @@ export function toggleJournal() {
   setJournal(shown);
 }
 
-export function openPanels() {
+export function initPanels() {
   setJournal(localStorage.getItem(NAME) !== "hidden");
   byId("tabs").addEventListener("click", (event) => {
     const tab = event.target.closest("button");

@@ -1,24 +1,24 @@
-// A request that was sent and not yet confirmed: kept, so that a reload sends it again under the
-// same Idempotency-Key, which does it once.
+// The request that was sent and is not confirmed yet. It is in the session storage, so that a
+// reload sends it again with the same Idempotency-Key, under which the server executes it once.
 
-const name = (conversation) => `twelvefold.pending.${conversation}`;
+const storageName = (conversation) => `twelvefold.pending.${conversation}`;
 
-/** A key as random as an id. */
-export function newKey() {
+/** Return a random idempotency key of 128 bits. */
+export function newIdempotencyKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export function keepPending(conversation, begin) {
-  sessionStorage.setItem(name(conversation), JSON.stringify(begin));
+export function savePending(conversation, request) {
+  sessionStorage.setItem(storageName(conversation), JSON.stringify(request));
 }
 
-export function dropPending(conversation) {
-  sessionStorage.removeItem(name(conversation));
+export function deletePending(conversation) {
+  sessionStorage.removeItem(storageName(conversation));
 }
 
-/** `{ body, key }` of what may not have reached the server, or null. */
-export function pending(conversation) {
-  const kept = sessionStorage.getItem(name(conversation));
-  return kept ? JSON.parse(kept) : null;
+/** Return `{ body, key }` of the unconfirmed request, or null. */
+export function loadPending(conversation) {
+  const stored = sessionStorage.getItem(storageName(conversation));
+  return stored ? JSON.parse(stored) : null;
 }

@@ -1,12 +1,12 @@
-// Keys: all with Alt, so that none is in the way of typing or of a screen reader's own.
+// Keyboard shortcuts. All use Alt, which does not conflict with typing or with screen readers.
 
-/** `acts` by the key's place on the keyboard, which Alt does not change as it does the character. */
-export function listenToKeys(acts) {
+/** Call `actions[code]` for a key. `code` is its physical key, because Alt changes the character. */
+export function listenToShortcuts(actions) {
   document.addEventListener("keydown", (event) => {
     const plain = event.code === "Escape" && !event.altKey;
     const withAlt = event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-    const act = plain || withAlt ? acts[event.code] : null;
-    if (!act || event.isComposing || document.querySelector("dialog[open]")) return;
-    if (act(event) !== false) event.preventDefault();
+    const action = plain || withAlt ? actions[event.code] : null;
+    if (!action || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (action(event) !== false) event.preventDefault();
   });
 }

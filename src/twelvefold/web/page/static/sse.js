@@ -1,18 +1,17 @@
-// Server-sent events out of the body of an answer.
-// Source: the HTML standard, section 9.2.6; of its fields only `data` is used here.
+// Parses server-sent events. Source: the HTML standard, section 9.2.6; only `data` is used here.
 
-/** Silence for longer than two heartbeats of the server means that the connection is dead. */
-const SILENCE_MS = 35_000;
+/** Longer than two heartbeats of the server: after that the connection is considered dead. */
+const READ_TIMEOUT_MS = 35_000;
 
-/** Each event's data as it comes, parsed; that the server was done is said by the end itself. */
+/** Yield the parsed data of each event. The `[DONE]` marker is dropped: the body ends after it. */
 export async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
-      const { done, value } = await inTime(reader.read());
+      const { done, value } = await withTimeout(reader.read());
       if (done) return;
-      // A line may end with CR LF whose halves come apart; the server itself sends LF alone.
+      // The server itself sends LF; a proxy may send CR LF.
       const blocks = (rest + value).split(/\r?\n\r?\n/);
       rest = blocks.pop();
       for (const block of blocks) {
@@ -30,10 +29,10 @@ function dataOf(block) {
   return lines.map((line) => line.slice(5).replace(/^ /, "")).join("\n");
 }
 
-function inTime(reading) {
+function withTimeout(read) {
   let timer;
-  const silent = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the connection is silent")), SILENCE_MS);
+  const timeout = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the connection has timed out")), READ_TIMEOUT_MS);
   });
-  return Promise.race([reading, silent]).finally(() => clearTimeout(timer));
+  return Promise.race([read, timeout]).finally(() => clearTimeout(timer));
 }

@@ -1,64 +1,65 @@
-// One response from its first event to its last, over as many connections as that takes.
+// Reads the events of one response over as many connections as it takes.
 import { ApiError, request } from "./api.js";
 import { events } from "./sse.js";
 
-const LAST = new Set(["response.completed", "response.incomplete", "response.failed"]);
-const PAUSES_MS = [0, 250, 500, 1000, 2000, 4000];
+const FINAL_EVENTS = new Set(["response.completed", "response.incomplete", "response.failed"]);
+const BACKOFF_MS = [0, 250, 500, 1000, 2000, 4000];
 
 /**
- * The events of a response, each once and in order.
+ * Yield the events of a response, each once and in order.
  *
- * `begin` is how it starts: `{ body, key }` of a request to be sent, which is sent again under
- * the same key until the server has begun, or `{ id }` of a response that is under way.
- * `onLine(error)` hears of each lost connection, and `onLine(null)` when it is back.
+ * `source` is `{ body, key }` for a new request, which is repeated with the same idempotency key
+ * until the server has created the response, or `{ id }` for a response that exists.
+ * `onConnection(error)` is called for each failed attempt to reconnect, `onConnection(null)` when
+ * the connection is back.
  */
-export async function* told(begin, { signal, onLine }) {
-  const place = { id: begin.id ?? null, number: -1 };
-  let over = false;
-  for (let losses = 0; !over; ) {
+export async function* responseEvents(source, { signal, onConnection }) {
+  const position = { id: source.id ?? null, number: -1 };
+  let isComplete = false;
+  for (let failures = 0; !isComplete; ) {
     try {
-      const answer = await asked(begin, place, signal);
+      const answer = await connect(source, position, signal);
       for await (const event of events(answer)) {
-        if (losses) onLine(null);
-        losses = 0;
-        if (event.type === "response.created") place.id = event.response.id;
-        if (event.sequence_number <= place.number) continue;
-        place.number = event.sequence_number;
+        if (failures) onConnection(null);
+        failures = 0;
+        if (event.type === "response.created") position.id = event.response.id;
+        if (event.sequence_number <= position.number) continue;
+        position.number = event.sequence_number;
         yield event;
-        // Read on to the end all the same, so that the connection can be used again.
-        over = LAST.has(event.type);
+        // Read to the end of the body all the same, so that the connection can be reused.
+        isComplete = FINAL_EVENTS.has(event.type);
       }
-      if (over) return;
+      if (isComplete) return;
     } catch (error) {
-      if (over) return;
-      if (signal.aborted || isFinal(error)) throw error;
-      await lost(error, losses, { signal, onLine });
-      losses += 1;
+      if (isComplete) return;
+      if (signal.aborted || isPermanent(error)) throw error;
+      await waitToReconnect(error, failures, { signal, onConnection });
+      failures += 1;
       continue;
     }
-    // The server ended the stream and not the response: it is about to stop.
-    await lost(new ApiError(0, "the server has ended the stream"), losses, { signal, onLine });
-    losses += 1;
+    // The server ended the stream before the response: it is shutting down.
+    await waitToReconnect(new ApiError(0, "the server has ended the stream"), failures, { signal, onConnection });
+    failures += 1;
   }
 }
 
-function asked({ body, key }, { id, number }, signal) {
+function connect({ body, key }, { id, number }, signal) {
   if (id === null) {
     return request("POST", "v1/responses", { body, headers: { "idempotency-key": key }, signal });
   }
   return request("GET", `v1/responses/${id}?stream=true&starting_after=${number}`, { signal });
 }
 
-const isFinal = (error) => error instanceof ApiError && !error.passes;
+const isPermanent = (error) => error instanceof ApiError && !error.isRetryable;
 
-async function lost(error, losses, { signal, onLine }) {
-  const pause = PAUSES_MS[Math.min(losses, PAUSES_MS.length - 1)];
-  // One lost connection is no news to anybody if the next one holds.
-  if (losses) onLine(error);
+async function waitToReconnect(error, failures, { signal, onConnection }) {
+  const pause = BACKOFF_MS[Math.min(failures, BACKOFF_MS.length - 1)];
+  // A first failure is not reported: most often the next connection works.
+  if (failures) onConnection(error);
   await sleep(Math.max(pause, (error.waitS ?? 0) * 1000), signal);
 }
 
-/** Waits, but not longer than until the network is back or somebody wants it at once. */
+/** Wait until the time is over, the network is back, or the user presses Retry now. */
 function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
     const ended = new AbortController();
@@ -74,5 +75,5 @@ function sleep(ms, signal) {
   });
 }
 
-/** Every stream that waits tries again now. */
-export const retryNow = () => dispatchEvent(new Event("twelvefold:retry"));
+/** Make every waiting stream reconnect now. */
+export const reconnectNow = () => dispatchEvent(new Event("twelvefold:retry"));

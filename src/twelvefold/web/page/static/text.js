@@ -1,5 +1,5 @@
-// A model's text as elements: paragraphs, lists, code and bold, built one by one. Whatever else
-// stands in it, markup included, is shown as the text that it is.
+// A model's text as elements: paragraphs, lists, code and bold. Everything else, markup included,
+// is shown as text.
 import { h } from "./dom.js";
 
 const FENCE = /^\s*(```|~~~)/;
@@ -8,7 +8,7 @@ const NUMBER = /^\s*(\d{1,9})[.)]\s+/;
 const HEADING = /^#{1,6}\s+/;
 const INLINE = /(`+)(.+?)\1|\*\*(?=\S)(.+?)\*\*/gs;
 
-/** The blocks of a text, each as `{ kind, source }`; the same text has the same blocks. */
+/** Return the blocks of a text, each as `{ kind, source }`. */
 export function blocksOf(text) {
   const blocks = [];
   let open = null;
@@ -39,12 +39,12 @@ function kindOf(line, open) {
   if (BULLET.test(line)) return "bullets";
   if (NUMBER.test(line)) return "numbers";
   if (HEADING.test(line)) return "heading";
-  // A line that hangs under an item is a part of it.
-  const hangs = /^\s{2,}/.test(line) && (open?.kind === "bullets" || open?.kind === "numbers");
-  return hangs ? open.kind : "paragraph";
+  // An indented line after a list item continues the item.
+  const continues = /^\s{2,}/.test(line) && (open?.kind === "bullets" || open?.kind === "numbers");
+  return continues ? open.kind : "paragraph";
 }
 
-/** Show a text in an element, keeping the blocks that have not changed since the last time. */
+/** Show a text in an element; elements of blocks that have not changed stay. */
 export function showText(element, text) {
   const blocks = blocksOf(text.replaceAll("\r\n", "\n"));
   const shown = element.blocks ?? [];

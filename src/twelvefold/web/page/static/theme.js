@@ -1,24 +1,23 @@
-// Light, dark, or as the system has it. No module: it runs before the first paint.
+// The theme: light, dark, or the system's. Not a module, because it runs before the first paint.
 (() => {
   const NAME = "twelvefold.theme";
   const NEXT = { system: "light", light: "dark", dark: "system" };
-  const WORDS = { system: "as the system has it", light: "light", dark: "dark" };
 
-  const chosen = () => localStorage.getItem(NAME) ?? "system";
+  const current = () => localStorage.getItem(NAME) ?? "system";
 
   function show(theme) {
     document.documentElement.dataset.theme = theme;
-    for (const button of document.querySelectorAll("[data-does=theme]")) {
-      button.setAttribute("aria-label", `Colours: ${WORDS[theme]}. Change`);
-      button.title = `Colours: ${WORDS[theme]}`;
+    for (const button of document.querySelectorAll("[data-action=theme]")) {
+      button.setAttribute("aria-label", `Theme: ${theme}. Change`);
+      button.title = `Theme: ${theme}`;
     }
   }
 
-  show(chosen());
-  document.addEventListener("DOMContentLoaded", () => show(chosen()));
+  show(current());
+  document.addEventListener("DOMContentLoaded", () => show(current()));
   document.addEventListener("click", (event) => {
-    if (!event.target.closest("[data-does=theme]")) return;
-    localStorage.setItem(NAME, NEXT[chosen()]);
-    show(chosen());
+    if (!event.target.closest("[data-action=theme]")) return;
+    localStorage.setItem(NAME, NEXT[current()]);
+    show(current());
   });
 })();

@@ -1,66 +1,66 @@
-// The conversation as it is shown: items by their ids, so that an item that is told twice, by a
-// list and by a stream, is there once.
+// The items of a conversation as elements. Items are keyed by id, so an item that arrives both from
+// the list and from the stream is shown once.
 import { Approval } from "./approval.js";
 import { Call } from "./call.js";
 import { h } from "./dom.js";
 import { Message } from "./message.js";
 
-const NEAR_PX = 96;
+const NEAR_END_PX = 96;
 
 export class Thread {
-  /** `scroller` holds `list`; `answer(request, yes, reason)` answers a request for approval. */
-  constructor(list, scroller, toLatest, answer) {
+  /** `scroller` contains `list`; `answer(request, approve, reason)` answers a request for approval. */
+  constructor(list, scroller, scrollButton, answer) {
     this.list = list;
     this.scroller = scroller;
-    this.toLatest = toLatest;
+    this.scrollButton = scrollButton;
     this.answer = answer;
     this.views = new Map();
-    this.notes = new Map();
-    scroller.addEventListener("scroll", () => this.showWay(), { passive: true });
-    new ResizeObserver(() => this.follow()).observe(list);
-    this.live = false;
-    toLatest.addEventListener("click", () => this.scrollDown());
-    this.stuck = true;
+    this.entries = new Map();
+    this.isStreaming = false;
+    this.isAtEnd = true;
+    scroller.addEventListener("scroll", () => this.updateScrollButton(), { passive: true });
+    new ResizeObserver(() => this.followEnd()).observe(list);
+    scrollButton.addEventListener("click", () => this.scrollToEnd());
   }
 
   clear() {
     this.views.clear();
-    this.notes.clear();
+    this.entries.clear();
     this.list.replaceChildren();
-    this.stuck = true;
+    this.isAtEnd = true;
   }
 
-  get empty() {
+  get isEmpty() {
     return !this.list.childElementCount;
   }
 
-  /** The request for approval that waits, if one does. */
-  get asked() {
-    return [...this.views.values()].findLast((view) => view instanceof Approval && view.open);
+  /** The approval that waits for an answer, if there is one. */
+  get openApproval() {
+    return [...this.views.values()].findLast((view) => view instanceof Approval && view.isOpen);
   }
 
-  /** Show an item, or what has become of it. Returns its view, if it has one. */
+  /** Add or update an item. Returns its view; null for an item that is not shown. */
   put(item) {
     const id = item.type.startsWith("function_call") ? item.call_id : item.id;
-    const known = this.views.get(id);
+    const existing = this.views.get(id);
     if (item.type === "mcp_approval_response") {
-      this.views.get(item.approval_request_id)?.answered(item.approve, item.reason ?? "");
+      this.views.get(item.approval_request_id)?.close(item.approve, item.reason ?? "");
       return null;
     }
-    if (known) {
-      known.put(item.type === "function_call_output" ? { ...item, status: "completed" } : item);
-      return known;
+    if (existing) {
+      existing.put(item.type === "function_call_output" ? { ...item, status: "completed" } : item);
+      return existing;
     }
-    const view = this.viewOf(item);
+    const view = this.createView(item);
     if (view) {
       this.views.set(id, view);
-      if (view instanceof Call && this.notes.has(id)) view.noted(this.notes.get(id));
-      this.place(view);
+      if (view instanceof Call && this.entries.has(id)) view.applyEntry(this.entries.get(id));
+      this.appendView(view);
     }
     return view;
   }
 
-  viewOf(item) {
+  createView(item) {
     switch (item.type) {
       case "message":
         return new Message(item);
@@ -68,13 +68,13 @@ export class Thread {
       case "function_call":
         return new Call(item);
       case "mcp_approval_request":
-        return new Approval(item, (yes, reason) => this.answer(item.id, yes, reason));
+        return new Approval(item, (approve, reason) => this.answer(item.id, approve, reason));
       default:
-        return null; // reasoning and the like say nothing to a person
+        return null; // for example reasoning
     }
   }
 
-  place(view) {
+  appendView(view) {
     if (!(view instanceof Call)) {
       this.list.append(view.node);
       return;
@@ -91,49 +91,48 @@ export class Thread {
     return this.views.get(id);
   }
 
-  /** A line between the items: how a response ended. */
-  remark(text, kind = "quiet") {
-    this.list.append(h("li", { class: `remark ${kind}` }, text));
+  /** Add a line that reports how a response ended. */
+  addNotice(text, kind = "muted") {
+    this.list.append(h("li", { class: `notice ${kind}` }, text));
   }
 
-  /** What the person has just said, before the server has it. */
-  say(text) {
-    this.stuck = true;
+  /** Show a message before the server has confirmed it; returns its element. */
+  addUserMessage(text) {
+    this.isAtEnd = true;
     const message = new Message({ role: "user", content: text });
     this.list.append(message.node);
     return message.node;
   }
 
-  /** Tell the calls what the journal knows of them; it may be ahead of the stream. */
-  note(entries) {
+  /** Pass journal entries to their calls. The journal may be ahead of the stream. */
+  applyEntries(entries) {
     for (const entry of entries) {
       if (entry.type !== "ToolSucceeded" && entry.type !== "ToolFailed") continue;
-      this.notes.set(entry.item, entry);
+      this.entries.set(entry.item, entry);
       const view = this.views.get(entry.item);
-      if (view instanceof Call) view.noted(entry);
+      if (view instanceof Call) view.applyEntry(entry);
     }
   }
 
   closeApprovals() {
     for (const view of this.views.values()) {
-      if (view instanceof Approval && view.open) view.answered(null);
+      if (view instanceof Approval && view.isOpen) view.close(null);
     }
   }
 
-  // Scrolling: while an answer comes (`live`) stay at the end if the reader is there; let them read
-  // where they are if not, and open what they like when nothing comes.
+  // Scrolling: during a response, stay at the end if the user is at the end.
 
-  showWay() {
+  updateScrollButton() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    this.stuck = scrollHeight - scrollTop - clientHeight < NEAR_PX;
-    this.toLatest.hidden = this.stuck;
+    this.isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    this.scrollButton.hidden = this.isAtEnd;
   }
 
-  follow() {
-    if (this.stuck && this.live) this.scrollDown();
+  followEnd() {
+    if (this.isAtEnd && this.isStreaming) this.scrollToEnd();
   }
 
-  scrollDown() {
+  scrollToEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 }

@@ -1,4 +1,4 @@
-"""A person at the page: what they do with it, in words, and what is true of every visit."""
+"""The page object of the tests: locators and actions of the chat page in a browser."""
 
 import os
 from pathlib import Path
@@ -6,54 +6,54 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
-PICTURES = os.environ.get("PICTURES")
-"""A directory, if the pictures of the docs are to be taken again."""
-ANSWER_MS = 30_000
+PICTURES_DIR = os.environ.get("PICTURES")
+"""Where to write the screenshots of the docs; None to take none."""
+REPLY_TIMEOUT_MS = 30_000
 
 
-class Visitor:
-    """`problems` is what must never be seen: errors in the page, and requests to anywhere else."""
+class ChatPage:
+    """`problems` collects script errors, policy violations and requests to other servers."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on("console", self._console)
-        page.on("request", self._request)
+        page.on("console", self._check_console)
+        page.on("request", self._check_request)
 
-    def _console(self, message: ConsoleMessage) -> None:
+    def _check_console(self, message: ConsoleMessage) -> None:
         if "Content Security Policy" in message.text or "Trusted" in message.text:
             self.problems.append(message.text)
 
-    def _request(self, request: Request) -> None:
+    def _check_request(self, request: Request) -> None:
         if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
             self.problems.append(f"request to {request.url}")
 
-    async def opens(self) -> None:
+    async def open(self) -> None:
         await self.page.goto(self.url)
-        await expect(self.wishes.first).to_be_visible()
+        await expect(self.examples.first).to_be_visible()
 
-    async def says(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         await self.field.fill(text)
         await self.field.press("Enter")
 
-    async def waits_for_the_answer(self) -> None:
-        await expect(self.button).to_have_text("Send", timeout=ANSWER_MS)
+    async def wait_for_reply(self) -> None:
+        await expect(self.button).to_have_text("Send", timeout=REPLY_TIMEOUT_MS)
 
-    async def chooses(self, workflow: str) -> None:
+    async def choose_workflow(self, workflow: str) -> None:
         await self.page.get_by_label("Workflow").select_option(workflow)
 
-    async def is_pictured(self, name: str) -> None:
-        """Put a picture into the docs, where that was asked for."""
-        if PICTURES:
+    async def take_screenshot(self, name: str) -> None:
+        """Write a screenshot for the docs if PICTURES is set."""
+        if PICTURES_DIR:
             await self.page.evaluate("() => document.fonts.ready")
             await self.page.wait_for_timeout(400)
-            await self.page.screenshot(path=Path(PICTURES) / f"{name}.png")
+            await self.page.screenshot(path=Path(PICTURES_DIR) / f"{name}.png")
 
     @property
-    def wishes(self) -> Locator:
-        return self.page.locator("#wishes button")
+    def examples(self) -> Locator:
+        return self.page.locator("#examples button")
 
     @property
     def field(self) -> Locator:
@@ -79,5 +79,5 @@ class Visitor:
         return self.steps.nth(position - 1)
 
 
-async def a_visitor(context: BrowserContext, url: str) -> Visitor:
-    return Visitor(await context.new_page(), url)
+async def new_chat_page(context: BrowserContext, url: str) -> ChatPage:
+    return ChatPage(await context.new_page(), url)

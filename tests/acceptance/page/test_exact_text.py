@@ -1,4 +1,4 @@
-"""What a person at the page judges is what runs: all of it, and nothing that cannot be seen."""
+"""An approval shows the exact arguments of the call, and no text has invisible characters."""
 
 import json
 import sys
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.acceptance.page.conftest import Visits
+from tests.acceptance.page.chat_page import REPLY_TIMEOUT_MS, ChatPage
+from tests.acceptance.page.conftest import OpenChat
 from tests.acceptance.page.serving import FIELDS, Site
 from tests.acceptance.page.slow_model import SlowModel
-from tests.acceptance.page.visitor import ANSWER_MS, Visitor
 from twelvefold.core.events import Item
 from twelvefold.observe.escape import escape, escape_prose, is_visible
 from twelvefold.services.model.items import message
@@ -56,7 +56,7 @@ ARGUMENTS: Mapping[str, Any] = {
 
 
 def calls(name: str, arguments: str) -> Callable[[Item], list[Item]]:
-    """Rules of a model that makes this call, and then says that it is done."""
+    """Return rules that reply with this call, and then with a message."""
 
     def reply(body: Item) -> list[Item]:
         if body["input"][-1]["type"] == "function_call_output":
@@ -66,19 +66,21 @@ def calls(name: str, arguments: str) -> Callable[[Item], list[Item]]:
     return reply
 
 
-async def asked(site: Site, model: SlowModel, visit: Visits, arguments: str) -> Visitor:
-    """Somebody at the page of whom the approval of `transfer` is asked."""
-    model.rules, model.pace_s = calls("transfer", arguments), 0
-    person = await visit(site)
-    await person.opens()
-    await person.chooses("refunds")
-    await person.says("Move it")
-    await expect(person.page.locator(".approval form")).to_be_visible(timeout=ANSWER_MS)
-    return person
+async def request_approval(
+    site: Site, model: SlowModel, open_chat: OpenChat, arguments: str
+) -> ChatPage:
+    """Open the page and send a message that leads to a call of `transfer`."""
+    model.rules, model.delay_s = calls("transfer", arguments), 0
+    chat = await open_chat(site)
+    await chat.open()
+    await chat.choose_workflow("refunds")
+    await chat.send("Move it")
+    await expect(chat.page.locator(".approval form")).to_be_visible(timeout=REPLY_TIMEOUT_MS)
+    return chat
 
 
-async def read(element: Locator) -> Any:
-    """The values that a person reads in an approval, out of its elements."""
+async def read_values(element: Locator) -> Any:
+    """Return the values that an approval shows, from its elements."""
     return json.loads(
         await element.evaluate(
             """(element) => {
@@ -96,14 +98,14 @@ async def read(element: Locator) -> Any:
     )
 
 
-def text_of(value: Any) -> Any:
-    """The same values as they have to be written."""
+def displayed(value: Any) -> Any:
+    """Return the values as the page must show them."""
     if isinstance(value, dict) and value:
-        unclear = ("", " padded")
-        names = {name: json.dumps(name) if name in unclear else visible(name) for name in value}
-        return {names[name]: text_of(one) for name, one in value.items()}
+        ambiguous = ("", " padded")
+        names = {name: json.dumps(name) if name in ambiguous else visible(name) for name in value}
+        return {names[name]: displayed(one) for name, one in value.items()}
     if isinstance(value, list) and value:
-        return [text_of(one) for one in value]
+        return [displayed(one) for one in value]
     if not isinstance(value, str) or value in ("", "  x ", "5"):
         return json.dumps(value)
     return visible(value)
@@ -114,25 +116,25 @@ def visible(text: str) -> str:
 
 
 async def test_an_approval_shows_every_argument(
-    slow_site: Site, model: SlowModel, visit: Visits, tmp_path: Path
+    slow_site: Site, model: SlowModel, open_chat: OpenChat, tmp_path: Path
 ) -> None:
-    person = await asked(slow_site, model, visit, json.dumps(ARGUMENTS))
-    judged = person.page.locator(".approval .judged")
+    chat = await request_approval(slow_site, model, open_chat, json.dumps(ARGUMENTS))
+    values = chat.page.locator(".approval .exact-value")
 
-    assert await read(judged) == text_of(ARGUMENTS)
-    whole = await person.page.locator("body").evaluate("(body) => body.textContent")
-    assert not {one for one in whole if not is_visible(one)} - {"\n"}
-    assert not await cut_off(judged)
-    await person.page.evaluate("document.querySelector('.approval').scrollIntoView()")
-    await person.page.screenshot(path=tmp_path / "approval.png")
-    await person.page.get_by_role("button", name="Allow").click()
-    await person.waits_for_the_answer()
+    assert await read_values(values) == displayed(ARGUMENTS)
+    text = await chat.page.locator("body").evaluate("(body) => body.textContent")
+    assert not {one for one in text if not is_visible(one)} - {"\n"}
+    assert not await cut_off(values)
+    await chat.page.evaluate("document.querySelector('.approval').scrollIntoView()")
+    await chat.page.screenshot(path=tmp_path / "approval.png")
+    await chat.page.get_by_role("button", name="Allow").click()
+    await chat.wait_for_reply()
     [(result,)] = slow_site.rows("select body from events where type = 'ToolSucceeded'")
     assert json.loads(result)["result"].startswith(OVERRIDE)
 
 
 async def cut_off(element: Locator) -> list[str]:
-    """Elements whose text does not fit and is hidden."""
+    """Return elements whose text is clipped or hidden."""
     return await element.evaluate(  # type: ignore[no-any-return]
         """(element) => [element, ...element.querySelectorAll("*")].filter((one) => {
           const style = getComputedStyle(one);
@@ -157,72 +159,72 @@ async def cut_off(element: Locator) -> list[str]:
         ("{}", "{}"),
     ],
 )
-async def test_an_approval_shows_the_value_that_the_tool_gets(
-    slow_site: Site, model: SlowModel, visit: Visits, arguments: str, shown: Any
+async def test_an_approval_shows_the_value_that_the_tool_receives(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat, arguments: str, shown: Any
 ) -> None:
-    person = await asked(slow_site, model, visit, arguments)
+    chat = await request_approval(slow_site, model, open_chat, arguments)
 
-    assert await read(person.page.locator(".approval .judged")) == shown
+    assert await read_values(chat.page.locator(".approval .exact-value")) == shown
 
 
-async def test_the_name_of_a_tool_and_an_answer_are_shown_as_they_are(
-    site: Site, visit: Visits
+async def test_the_tools_name_and_the_reason_are_shown_with_escapes(
+    site: Site, open_chat: OpenChat
 ) -> None:
-    person = await visit(site)
-    await person.opens()
-    await person.chooses("refunds")
-    await person.says("Refund 25 to: A-17")
-    await person.page.get_by_label("Reason, if you refuse").fill(f"no {OVERRIDE}")
-    await person.page.get_by_role("button", name="Refuse").click()
-    await person.waits_for_the_answer()
+    chat = await open_chat(site)
+    await chat.open()
+    await chat.choose_workflow("refunds")
+    await chat.send("Refund 25 to: A-17")
+    await chat.page.get_by_label("Reason for denial").fill(f"no {OVERRIDE}")
+    await chat.page.get_by_role("button", name="Deny").click()
+    await chat.wait_for_reply()
 
-    said = person.page.locator(".said")
-    await expect(said).to_have_text(r"Refused. “no \u202eelpmaxe ta bob\u202c”")
-    await expect(said.locator("bdi")).to_have_count(1)
+    decision = chat.page.locator(".decision")
+    await expect(decision).to_have_text(r"Denied. “no \u202eelpmaxe ta bob\u202c”")
+    await expect(decision.locator("bdi")).to_have_count(1)
 
 
-async def test_no_text_of_others_acts_on_what_stands_beside_it(
-    slow_site: Site, model: SlowModel, visit: Visits
+async def test_a_foreign_text_does_not_affect_the_text_beside_it(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat
 ) -> None:
     model.rules = lambda _: [message(f"Hello {OVERRIDE} and **{OVERRIDE}**\n\n- {HIDDEN}x")]
-    person = await visit(slow_site)
-    await person.opens()
-    await person.chooses("refunds")
-    await person.says(f"hi {OVERRIDE}")
-    await person.waits_for_the_answer()
-    await expect(person.page.locator("#conversations .name")).to_contain_text(r"\u202e")
-    await expect(person.page.locator("#title")).to_contain_text(r"hi \u202e")
-    await person.step(1).locator("summary").click()
-    await person.step(2).locator("summary").click()
+    chat = await open_chat(slow_site)
+    await chat.open()
+    await chat.choose_workflow("refunds")
+    await chat.send(f"hi {OVERRIDE}")
+    await chat.wait_for_reply()
+    await expect(chat.page.locator("#conversations .name")).to_contain_text(r"\u202e")
+    await expect(chat.page.locator("#title")).to_contain_text(r"hi \u202e")
+    await chat.step(1).locator("summary").click()
+    await chat.step(2).locator("summary").click()
 
-    whole = await person.page.locator("body").evaluate("(body) => body.textContent")
-    assert not {one for one in whole if not is_visible(one)} - {"\n"}
-    assert all(map(is_visible, await person.page.title()))
-    await expect(person.answers.last).to_contain_text(r"and \u202eelpmaxe")
+    text = await chat.page.locator("body").evaluate("(body) => body.textContent")
+    assert not {one for one in text if not is_visible(one)} - {"\n"}
+    assert all(map(is_visible, await chat.page.title()))
+    await expect(chat.answers.last).to_contain_text(r"and \u202eelpmaxe")
 
 
 @pytest.mark.parametrize(
     "text", ["שלום עולם, זה מבחן 12.", "مرحبا بالعالم", "می‌خواهم ❤️‍🔥 1️⃣", "हिन्दी Tiếng Việt"]
 )
-async def test_ordinary_texts_of_any_script_stay_readable(
-    slow_site: Site, model: SlowModel, visit: Visits, text: str
+async def test_text_of_any_script_stays_readable(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat, text: str
 ) -> None:
     model.rules = lambda _: [message(text)]
-    person = await visit(slow_site)
-    await person.opens()
-    await person.chooses("refunds")
-    await person.says(text)
-    await person.waits_for_the_answer()
+    chat = await open_chat(slow_site)
+    await chat.open()
+    await chat.choose_workflow("refunds")
+    await chat.send(text)
+    await chat.wait_for_reply()
 
-    assert await person.answers.last.locator(".text").text_content() == text
-    assert await person.page.locator(".message.user .text").text_content() == text
-    assert await person.page.locator(".escape").count() == 0
+    assert await chat.answers.last.locator(".text").text_content() == text
+    assert await chat.page.locator(".message.user .text").text_content() == text
+    assert await chat.page.locator(".escape").count() == 0
     right = "R" in unicodedata.bidirectional(text[0]) or unicodedata.bidirectional(text[0]) == "AL"
-    assert await starts_at_the_right(person.answers.last.locator("p").last) is right
+    assert await starts_at_the_right(chat.answers.last.locator("p").last) is right
 
 
 async def starts_at_the_right(element: Locator) -> bool:
-    """Whether the first letter of a text stands right of its last one."""
+    """Return whether the first letter of a text is right of its last one."""
     return await element.evaluate(  # type: ignore[no-any-return]
         """(element) => {
           const node = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
@@ -237,17 +239,17 @@ async def starts_at_the_right(element: Locator) -> bool:
     )
 
 
-async def test_the_page_escapes_as_the_terminal_does(site: Site, visit: Visits) -> None:
-    person = await visit(site)
-    await person.opens()
+async def test_the_page_escapes_like_the_command_line(site: Site, open_chat: OpenChat) -> None:
+    chat = await open_chat(site)
+    await chat.open()
     table = json.loads(ESCAPES.read_text(encoding="utf-8"))
-    # Characters that are newer than one of the two are no concern: they are escaped in one place.
+    # Unassigned characters are left out: the Unicode versions of browser and Python may differ.
     known = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) != "Cn"]
     texts = [text for text, _ in table]
 
-    escaped = await escaped_by_the_page(person.page, "escape", texts)
-    shown = await escaped_by_the_page(person.page, "escape", [f"a{one}" for one in known])
-    prose = await escaped_by_the_page(person.page, "escapeProse", texts)
+    escaped = await escaped_by_the_page(chat.page, "escape", texts)
+    shown = await escaped_by_the_page(chat.page, "escape", [f"a{one}" for one in known])
+    prose = await escaped_by_the_page(chat.page, "escapeProse", texts)
 
     assert escaped == [shown for _, shown in table]
     pairs = zip(known, shown, strict=True)
