@@ -91,11 +91,7 @@ async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     assert types(resumed)[-1] == "completed"
 
 
-async def test_requests_get_503_with_a_time_to_retry(
-    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A constant of all processes, which no setting changes: with 5 s the requests queue for it.
-    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.1)
+async def test_requests_get_503_with_a_time_to_retry(server: PrivateMariaDB) -> None:
     async with process(server.url, 0.2) as api:
         response = await api.ask("hi")
         path = f"/responses/{response['id']}"
