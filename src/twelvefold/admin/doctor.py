@@ -86,6 +86,11 @@ async def _check_database(
         yield finding
     for problem in problems:
         yield Finding("fail", "database", problem)
+    async for finding in _check_contents(services, schema):
+        yield finding
+
+
+async def _check_contents(services: Services, schema: Schema | None) -> AsyncIterator[Finding]:
     yield _check_schema(schema)
     if schema and not schema_problem(schema):
         yield await _check_queue(services)
