@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.store.stories import new_thread
+from tests.services.store.builders import new_thread
 from twelvefold import Settings, open_services
 from twelvefold.admin.classify import classify_all
 from twelvefold.admin.migrate import migrate, prepare

@@ -10,7 +10,7 @@ import pytest
 
 from tests import servers
 from tests.certificates import Certificates, make_certificates
-from tests.services.store.stories import SCHEMA, emptied, made, on_server
+from tests.services.store.builders import SCHEMA, emptied, made, on_server
 from tests.simulation.store import SimulatedStore, simulated
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store

@@ -11,7 +11,8 @@ import pytest
 
 from tests import servers
 from tests.builders import finished
-from tests.services.store.stories import append, leased, on_server
+from tests.services.store.builders import append, leased, on_server
+from twelvefold.core.events import RequestOptions, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import ThreadHead
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
@@ -155,7 +156,7 @@ async def test_the_second_one_cut_off_anywhere_is_run_again(empty: str) -> None:
     assert await is_fit(empty)
 
 
-async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
+async def test_a_run_of_the_release_before_is_read_and_continued(empty: str) -> None:
     await migrate(empty, revision="0001")
     await run(
         empty,
@@ -163,7 +164,8 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
         INSERT INTO threads VALUES ('t', 'ann', 'academy', 1, NULL, NULL, 5);
         INSERT INTO runs VALUES ('t', 1, 'queued', '', 0, 0, 0, 't1', '', '', '1.0', 5, NULL);
         INSERT INTO events VALUES ('t', 1, 1, 'RunStarted', 1,
-          '{"items":[],"principal":"ann","workflow":"academy","release":"1.0"}', 5);
+          '{"items":[],"principal":"ann","workflow":"academy","release":"1.0",
+            "asked":{"stream":true}}', 5);
         INSERT INTO outbox VALUES ('m', 't', 'mail', '{"to":"ann@example.org"}', 0, 5, NULL);
         """,
     )
@@ -180,6 +182,11 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
     claimed = await store.claim(RunId(thread, 1), 60)
     assert claimed is not None
     await append(store, claimed[0], 1, finished(), status="completed")
+    started, end = [entry.event for entry in (await store.load(thread)).entries]
+    assert (started, end) == (
+        RunStarted((), "ann", "academy", "1.0", RequestOptions(stream=True)),
+        finished(),
+    )
     await store.close()
 
 

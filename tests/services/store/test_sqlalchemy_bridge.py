@@ -2,20 +2,25 @@
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import JSON, Numeric, String, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.sqlite.aiosqlite import (
+    AsyncAdapt_aiosqlite_connection,
+    AsyncAdapt_aiosqlite_dbapi,
+)
 from sqlalchemy.exc import IntegrityError, ResourceClosedError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tests.builders import asked, said
-from tests.services.store.stories import journal, leased, rows
+from tests.services.store.builders import journal, leased, rows
 from twelvefold.core.ports import Append, Lease, Store
 from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable, ToolRefused
 
@@ -43,6 +48,32 @@ class Course(Base):
     price: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
     starts_at: Mapped[datetime | None]
     notes: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+def test_sqlalchemy_s_adapter_of_sqlite_needs_only_the_errors_of_its_driver() -> None:
+    """Otherwise tools that use SQLAlchemy on SQLite fail, or need aiosqlite."""
+    module: Any = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3)
+
+    assert module.OperationalError is sqlite3.OperationalError
+    assert not module.has_stop
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_sqlalchemy_s_adapter_of_sqlite_ends_no_transaction_of_a_closed_driver(end: str) -> None:
+    """Otherwise each use of SQLAlchemy would call `commit` or `rollback` of the bridge's driver."""
+
+    class Closed:
+        _connection = None
+
+        async def commit(self) -> None:
+            pytest.fail("commit")
+
+        async def rollback(self) -> None:
+            pytest.fail("rollback")
+
+    module, closed = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3), cast("Any", Closed())
+
+    getattr(AsyncAdapt_aiosqlite_connection(module, closed), end)()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from asyncmy.errors import (
     ProgrammingError,
 )
 
-from tests.services.store.server_errors import FAULTS, NUMBERS, STATES
+from tests.services.store.mysql.server_errors import FAULTS, NUMBERS, STATES
 from twelvefold import errors
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.mysql import error_numbers as numbers

@@ -13,8 +13,7 @@ from tests.builders import (
     said,
     user,
 )
-from tests.services.store.crowds import thread_of
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     FAR_US,
     LONG_S,
     append,
@@ -26,6 +25,7 @@ from tests.services.store.stories import (
     queued,
     rows,
 )
+from tests.services.store.mysql.many_runs import thread_of
 from twelvefold.core.events import Entry, encode
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store, ThreadHead

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import asked, finished, said
-from tests.services.store.crowds import add_runs
-from tests.services.store.server_reads import reads_of
-from tests.services.store.stories import LONG_S, append, leased, new_run, queued
+from tests.services.store.builders import LONG_S, append, leased, new_run, queued
+from tests.services.store.mysql.many_runs import add_runs
+from tests.services.store.mysql.server_reads import reads_of
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
 

@@ -5,7 +5,7 @@ import random
 from contextlib import suppress
 
 from tests.builders import asked, said
-from tests.services.store.stories import append, journal, leased, rows
+from tests.services.store.builders import append, journal, leased, rows
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import StaleRun, StoreUnavailable
 

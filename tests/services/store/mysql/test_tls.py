@@ -8,7 +8,7 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.servers.mariadb import PrivateMariaDB
-from tests.services.store.stories import on_server
+from tests.services.store.builders import on_server
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store import open_store
 

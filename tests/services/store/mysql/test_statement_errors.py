@@ -10,8 +10,8 @@ import pytest
 
 from tests import servers
 from tests.builders import asked, said
+from tests.services.store.builders import emptied, journal, leased, on_server
 from tests.services.store.conftest import _private
-from tests.services.store.stories import emptied, journal, leased, on_server
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import open_store

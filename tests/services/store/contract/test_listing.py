@@ -19,7 +19,7 @@ from tests.builders import (
     succeeded,
     user,
 )
-from tests.services.store.stories import LONG_S, append, leased, new_run, new_thread, rows
+from tests.services.store.builders import LONG_S, append, leased, new_run, new_thread, rows
 from twelvefold.core.events import Event, OutcomeUnknown
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Append, LatestRun, ListedThread, Store

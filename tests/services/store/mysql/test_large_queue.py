@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import servers
-from tests.services.store.crowds import BATCH, add_runs
-from tests.services.store.server_reads import reads_of
-from tests.services.store.stories import made, on_server
+from tests.services.store.builders import made, on_server
+from tests.services.store.mysql.many_runs import BATCH, add_runs
+from tests.services.store.mysql.server_reads import reads_of
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 

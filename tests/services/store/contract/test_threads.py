@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import asked, finished, said
-from tests.services.store.crowds import add_runs, thread_of
-from tests.services.store.server_reads import reads_of
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     FAR_US,
     LONG_S,
     append,
@@ -19,6 +17,8 @@ from tests.services.store.stories import (
     new_thread,
     rows,
 )
+from tests.services.store.mysql.many_runs import add_runs, thread_of
+from tests.services.store.mysql.server_reads import reads_of
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Append, Store, ThreadRecord
 from twelvefold.errors import NotFound, TwelvefoldError

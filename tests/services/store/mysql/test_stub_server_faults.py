@@ -14,8 +14,8 @@ from asyncmy.pool import Pool
 from sqlalchemy import text
 
 from tests.builders import said
-from tests.services.store.stories import leased, new_thread
-from tests.services.store.stub_server import Session, StubServer, error
+from tests.services.store.builders import leased, new_thread
+from tests.services.store.mysql.stub_server import Session, StubServer, error
 from twelvefold.core.ids import LeaseToken, RunId
 from twelvefold.core.ports import Append, Lease, Store
 from twelvefold.errors import (

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.builders import finished
-from tests.services.store.stories import FAR_US, LONG_S, leased, rows
+from tests.services.store.builders import FAR_US, LONG_S, leased, rows
 from twelvefold.core.ports import Append, OutboxMessage, Store
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.services.store.sql.outbox import BATCH_SIZE

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.services.store.stories import emptied, journal, leased
+from tests.services.store.builders import emptied, journal, leased
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import Append, Store

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 import pytest
 
 from tests.builders import asked, finished, said
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     FAR_US,
     LONG_S,
     append,

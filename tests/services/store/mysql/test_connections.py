@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from asyncmy.errors import (
@@ -16,8 +15,7 @@ from asyncmy.errors import (
 
 from tests.builders import asked, said
 from tests.servers import PrivateMariaDB
-from tests.services.store.drivers import Driver
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     LONG_S,
     append,
     emptied,
@@ -29,6 +27,8 @@ from tests.services.store.stories import (
     rows,
     seats,
 )
+from tests.services.store.mysql.fake_driver import FakeDriver
+from tests.services.store.mysql.silent_server import stop
 from twelvefold.core.ports import Append, ReadOnly, Store
 from twelvefold.errors import (
     StoreRefused,
@@ -81,7 +81,7 @@ REFUSED = OperationalError(1364, "Field has no default value")
 
 
 async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> None:
-    driver = Driver(None, REFUSED)
+    driver = FakeDriver(None, REFUSED)
     db = MySQLConnection(driver, write_fence=0)
     await db.execute("FENCE", {})
 
@@ -93,7 +93,7 @@ async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> N
 
 
 async def test_an_error_that_undoes_the_transaction_is_the_end_of_it() -> None:
-    driver = Driver(None, REFUSED, is_open=False)
+    driver = FakeDriver(None, REFUSED, is_open=False)
     db = MySQLConnection(driver, write_fence=0)
     await db.execute("FENCE", {})
     with pytest.raises(StoreRefused):
@@ -120,7 +120,7 @@ async def test_an_error_that_undoes_the_transaction_is_the_end_of_it() -> None:
 async def test_a_connection_that_may_be_out_of_step_is_closed(
     fault: Exception, stays: bool
 ) -> None:
-    driver = Driver(fault)
+    driver = FakeDriver(fault)
     db = MySQLConnection(driver, write_fence=0)
 
     with pytest.raises(StoreUnavailable):
@@ -132,7 +132,7 @@ async def test_a_connection_that_may_be_out_of_step_is_closed(
 
 
 async def test_nothing_is_asked_after_the_transaction() -> None:
-    driver = Driver()
+    driver = FakeDriver()
     db = MySQLConnection(driver, write_fence=0)
     await db.commit()
 
@@ -148,19 +148,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
     with PrivateMariaDB(tmp_path_factory.mktemp("server")) as server:
         asyncio.run(made(server.url))
         yield server
-
-
-async def stop(pid: int) -> None:
-    """SIGSTOP, and wait until each thread stands: one that is late still answers."""
-    os.kill(pid, signal.SIGSTOP)
-    while any(state != "T" for state in states(pid)):
-        await asyncio.sleep(0.01)
-
-
-def states(pid: int) -> Iterator[str]:
-    """The state of each thread. Source: proc_pid_stat(5)."""
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        yield stat.read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.mysql

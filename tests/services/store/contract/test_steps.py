@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.builders import SPENT, asked, called, finished, said, succeeded
-from tests.services.store.stories import LONG_S, append, journal, leased, rows, seats
+from tests.services.store.builders import LONG_S, append, journal, leased, rows, seats
 from twelvefold.core.events import Event, Usage
 from twelvefold.core.ports import Append, Lease, RunStatus, StepTransaction, Store
 from twelvefold.errors import (

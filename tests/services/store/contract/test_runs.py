@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.builders import asked, finished, said
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     LONG_S,
     append,
     journal,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.builders import asked, finished, said
-from tests.services.store.stories import FAR_US, append, journal, leased, new_thread
+from tests.services.store.builders import FAR_US, append, journal, leased, new_thread
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.sql.store import SQLStore

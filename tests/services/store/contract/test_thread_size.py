@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.builders import added, asked, called, finished, said, succeeded, user
-from tests.services.store.stories import LONG_S, append, leased, new_run, new_thread
+from tests.services.store.builders import LONG_S, append, leased, new_run, new_thread
 from twelvefold.core.events import Event, encode, size_of
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Store

@@ -9,8 +9,8 @@ import pytest
 from asyncmy.errors import OperationalError
 
 from tests.builders import asked, said
-from tests.services.store.drivers import Driver, SilentDriver
-from tests.services.store.stories import append, journal, leased, seats
+from tests.services.store.builders import append, journal, leased, seats
+from tests.services.store.mysql.fake_driver import FakeDriver, SilentFakeDriver
 from twelvefold.core.ports import Append, Store, ToolReadOnly
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store import MEMORY
@@ -63,7 +63,7 @@ async def test_the_statement_s_own_fault_loses_nothing(store: Store) -> None:
     ],
 )
 async def test_an_error_that_the_tool_swallows_is_told_again(fault: Exception, kind: type) -> None:
-    db = tool_of(Driver(fault))
+    db = tool_of(FakeDriver(fault))
     with pytest.raises(kind) as first:
         await db.fetch_one("SELECT 1")
 
@@ -75,7 +75,7 @@ async def test_an_error_that_the_tool_swallows_is_told_again(fault: Exception, k
     assert first.value is again.value is told.value
 
 
-class HungUp(Driver):
+class HungUp(FakeDriver):
     """A server that hangs up after its error, as for a packet that is too large."""
 
     async def ping(self, *, reconnect: bool) -> None:
@@ -100,7 +100,7 @@ async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost(
         db.raise_if_lost()
 
 
-class SilentPing(Driver):
+class SilentPing(FakeDriver):
     """A server that falls silent after its error."""
 
     def __init__(self, *faults: BaseException) -> None:
@@ -128,7 +128,7 @@ async def test_a_tool_cut_off_behind_its_own_fault_leaves_no_connection_in_use()
 
 
 async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() -> None:
-    driver = SilentDriver()
+    driver = SilentFakeDriver()
     db = tool_of(driver)
     tool = asyncio.create_task(db.fetch_one("SELECT 1"))
     await driver.sent.wait()
@@ -143,7 +143,7 @@ async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() ->
 
 
 async def test_a_statement_that_nobody_waits_for_is_the_tool_s_fault() -> None:
-    driver = SilentDriver()
+    driver = SilentFakeDriver()
     db = tool_of(driver)
     left = asyncio.create_task(db.fetch_one("SELECT 1"))
     await driver.sent.wait()
@@ -190,7 +190,7 @@ OWN_FAULT = OperationalError(1364, "Field has no default value")
 
 
 async def test_nobody_s_values_are_in_a_commit() -> None:
-    driver = Driver(None, OWN_FAULT)
+    driver = FakeDriver(None, OWN_FAULT)
     db = MySQLConnection(driver, write_fence=0)
     await db.execute("INSERT", {})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import said
-from tests.services.store.stories import append, journal, leased, rows, seats
+from tests.services.store.builders import append, journal, leased, rows, seats
 from twelvefold.core.ports import Store
 from twelvefold.errors import DuplicateRow, StoreRefused
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import asked, said
 from tests.servers import galera
-from tests.services.store.stories import LONG_S, append, journal, made, on_server, queued
+from tests.services.store.builders import LONG_S, append, journal, made, on_server, queued
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store import open_store

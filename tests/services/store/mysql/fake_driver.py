@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 
-class Driver:
+class FakeDriver:
     """A driver's connection and cursor in one. A fault of None is an answer."""
 
     rowcount = 1
@@ -22,7 +22,7 @@ class Driver:
     def get_server_info(self) -> str:
         return "9.7.4"
 
-    def cursor(self) -> "Driver":
+    def cursor(self) -> "FakeDriver":
         return self
 
     async def execute(self, statement: str, values: object = None) -> None:
@@ -53,7 +53,7 @@ class Driver:
         self.connected = False
 
 
-class SilentDriver(Driver):
+class SilentFakeDriver(FakeDriver):
     """It takes statements and never answers."""
 
     def __init__(self) -> None:

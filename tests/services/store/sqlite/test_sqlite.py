@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builders import asked, said
-from tests.services.store.stories import append, journal, leased, made, rows, seats
+from tests.services.store.builders import append, journal, leased, made, rows, seats
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import open_store, sqlite_path

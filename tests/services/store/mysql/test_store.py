@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import asked, finished, said
 from tests.servers import PrivateMariaDB
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     FAR_US,
     LONG_S,
     append,

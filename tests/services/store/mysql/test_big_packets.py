@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests import servers
 from tests.builders import asked, said
 from tests.servers import PrivateMariaDB
-from tests.services.store.stories import append, emptied, journal, leased, made, on_server
+from tests.services.store.builders import append, emptied, journal, leased, made, on_server
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import TooLarge
 from twelvefold.services.store import open_store
