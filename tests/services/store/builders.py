@@ -1,4 +1,4 @@
-"""What the tests of the store tell their stories with: runs, steps, and databases of their own."""
+"""Builders of the store's tests: runs, steps and databases."""
 
 import itertools
 import secrets
@@ -18,7 +18,7 @@ from twelvefold.services.store.mysql.url import connect_arguments
 
 LONG_S = 60.0
 FAR_US = 2**62
-"""A time that everything was before."""
+"""A time after all others."""
 _NUMBERS = itertools.count(1)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seats (id INT NOT NULL PRIMARY KEY, taken INT NOT NULL);
@@ -40,7 +40,7 @@ TABLES = (
 
 
 def new_thread() -> ThreadId:
-    """Sorts behind those before, as real ones do."""
+    """Return an id that sorts after the earlier ones, as real ids do."""
     return ThreadId(f"{next(_NUMBERS):012x}{secrets.token_hex(16)}")
 
 
@@ -59,7 +59,7 @@ def new_run(
 
 
 async def leased(store: Store, thread: ThreadId | None = None, *, lease_s: float = LONG_S) -> Lease:
-    """A run of a new thread, whose only entry is its first."""
+    """Start a leased run on a new thread, which has one entry."""
     _, lease = await store.start(new_run(thread), asked(), lease_s)
     assert lease is not None
     return lease
@@ -86,7 +86,7 @@ async def rows(store: Store, statement: str, **values: Any) -> list[dict[str, An
 
 
 async def seats(store: Store) -> dict[int, int]:
-    """How many are taken, by the id of what they are seats of."""
+    """Return the seats taken, by id."""
     return {row["id"]: row["taken"] for row in await rows(store, "SELECT id, taken FROM seats")}
 
 
@@ -105,7 +105,7 @@ async def made(url: str) -> None:
 
 
 async def on_server(url: str, *statements: str) -> None:
-    """What an operator does with a client of his own."""
+    """Run statements as an operator with a database client."""
     connection = await asyncmy.connect(**connect_arguments(url))
     try:
         async with connection.cursor() as cursor:

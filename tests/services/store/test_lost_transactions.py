@@ -1,4 +1,4 @@
-"""What the engine hears of a tool's transaction that is lost, whatever the tool made of it."""
+"""Errors that the engine gets for a lost transaction, even if the tool catches them."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ def tool_of(driver: Any) -> ToolReadOnly:
     return SQLReadOnly(MySQLConnection(driver, write_fence=0), NotImplemented)
 
 
-async def test_a_transaction_that_goes_well_is_not_lost(store: Store) -> None:
+async def test_a_transaction_without_an_error_is_not_lost(store: Store) -> None:
     lease = await leased(store)
 
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -39,7 +39,7 @@ async def test_a_transaction_that_goes_well_is_not_lost(store: Store) -> None:
     assert await seats(store) == {1: 0}
 
 
-async def test_the_statement_s_own_fault_loses_nothing(store: Store) -> None:
+async def test_a_wrong_statement_does_not_lose_the_transaction(store: Store) -> None:
     lease = await leased(store)
 
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -62,27 +62,27 @@ async def test_the_statement_s_own_fault_loses_nothing(store: Store) -> None:
         (OperationalError(9999, "nobody knows"), StoreFailed),
     ],
 )
-async def test_an_error_that_the_tool_swallows_is_told_again(fault: Exception, kind: type) -> None:
+async def test_an_error_that_the_tool_catches_is_raised_again(fault: Exception, kind: type) -> None:
     db = tool_of(FakeDriver(fault))
     with pytest.raises(kind) as first:
         await db.fetch_one("SELECT 1")
 
     with pytest.raises(kind) as again:
         await db.fetch_one("SELECT 2")
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as raised:
         db.raise_if_lost()
 
-    assert first.value is again.value is told.value
+    assert first.value is again.value is raised.value
 
 
 class HungUp(FakeDriver):
-    """A server that hangs up after its error, as for a packet that is too large."""
+    """A server that disconnects after its error, as for a packet that is too large."""
 
     async def ping(self, *, reconnect: bool) -> None:
         raise OperationalError(2013, "Lost connection")
 
 
-async def test_a_server_that_refuses_a_packet_and_hangs_up_is_believed() -> None:
+async def test_a_refused_packet_is_too_large_though_the_server_disconnects() -> None:
     db = tool_of(HungUp(OperationalError(1153, "Got a packet bigger than the limit")))
     with pytest.raises(TooLarge, match="raise max_allowed_packet"):
         await db.fetch_one("SELECT 1")
@@ -91,7 +91,7 @@ async def test_a_server_that_refuses_a_packet_and_hangs_up_is_believed() -> None
         db.raise_if_lost()
 
 
-async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost() -> None:
+async def test_a_connection_that_breaks_after_a_wrong_statement_is_lost() -> None:
     db = tool_of(HungUp(OperationalError(1364, "Field has no default value")))
     with pytest.raises(StoreRefused):
         await db.fetch_one("SELECT 1")
@@ -101,7 +101,7 @@ async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost(
 
 
 class SilentPing(FakeDriver):
-    """A server that falls silent after its error."""
+    """A server that answers nothing after its error."""
 
     def __init__(self, *faults: BaseException) -> None:
         super().__init__(*faults)
@@ -112,7 +112,7 @@ class SilentPing(FakeDriver):
         await asyncio.Event().wait()
 
 
-async def test_a_tool_cut_off_behind_its_own_fault_leaves_no_connection_in_use() -> None:
+async def test_a_tool_cancelled_after_a_wrong_statement_leaves_no_connection_in_use() -> None:
     driver = SilentPing(OperationalError(1364, "Field has no default value"))
     db = tool_of(driver)
     tool = asyncio.create_task(db.fetch_one("SELECT 1"))
@@ -127,7 +127,7 @@ async def test_a_tool_cut_off_behind_its_own_fault_leaves_no_connection_in_use()
     assert not driver.connected
 
 
-async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() -> None:
+async def test_a_tool_cancelled_in_a_statement_leaves_the_database_at_fault() -> None:
     driver = SilentFakeDriver()
     db = tool_of(driver)
     tool = asyncio.create_task(db.fetch_one("SELECT 1"))
@@ -142,7 +142,7 @@ async def test_a_tool_cut_off_in_mid_statement_leaves_the_database_at_fault() ->
     assert not driver.connected
 
 
-async def test_a_statement_that_nobody_waits_for_is_the_tool_s_fault() -> None:
+async def test_a_statement_that_is_not_awaited_is_the_tool_s_fault() -> None:
     driver = SilentFakeDriver()
     db = tool_of(driver)
     left = asyncio.create_task(db.fetch_one("SELECT 1"))
@@ -153,7 +153,7 @@ async def test_a_statement_that_nobody_waits_for_is_the_tool_s_fault() -> None:
     left.cancel()
 
 
-async def test_sqlite_knows_a_statement_left_or_cut_off() -> None:
+async def test_sqlite_detects_a_statement_that_still_runs_or_was_cancelled() -> None:
     file, held = SQLiteFile(MEMORY), threading.Event()
     raw = SQLiteConnection(file)
     await raw.begin("BEGIN")
@@ -175,7 +175,7 @@ async def test_sqlite_knows_a_statement_left_or_cut_off() -> None:
     await file.close()
 
 
-async def test_sqlite_tells_again_what_the_tool_swallowed() -> None:
+async def test_sqlite_raises_again_an_error_that_the_tool_caught() -> None:
     file = SQLiteFile(MEMORY)
     db = SQLReadOnly(SQLiteConnection(file), NotImplemented)
     with pytest.raises(StoreUnavailable):
@@ -189,7 +189,7 @@ async def test_sqlite_tells_again_what_the_tool_swallowed() -> None:
 OWN_FAULT = OperationalError(1364, "Field has no default value")
 
 
-async def test_nobody_s_values_are_in_a_commit() -> None:
+async def test_an_error_of_a_commit_is_the_database_s_fault() -> None:
     driver = FakeDriver(None, OWN_FAULT)
     db = MySQLConnection(driver, write_fence=0)
     await db.execute("INSERT", {})
@@ -198,7 +198,7 @@ async def test_nobody_s_values_are_in_a_commit() -> None:
         await db.commit()
 
 
-async def test_the_journal_s_own_statements_are_never_at_fault(
+async def test_an_error_in_the_store_s_own_statements_is_the_database_s_fault(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = await leased(store)

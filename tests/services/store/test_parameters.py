@@ -1,4 +1,4 @@
-"""Parameters: which Python values SQL takes, and in which form."""
+"""Parameters: the Python values that SQL takes, and their forms."""
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -27,7 +27,7 @@ class Size(IntEnum):
 
 
 class Day(date):
-    """A date of somebody's own."""
+    """A subclass of date."""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ class Day(date):
         *(Decimal("12.50"), date(2026, 2, 28), NOON, time(12, 30), timedelta(days=-1, seconds=3)),
     ],
 )
-def test_a_plain_value_is_taken_as_it_is(value: object) -> None:
+def test_a_built_in_value_is_unchanged(value: object) -> None:
     taken = convert_value("x", value)
 
     assert (taken, type(taken)) == (value, type(value))
@@ -57,7 +57,7 @@ def test_a_plain_value_is_taken_as_it_is(value: object) -> None:
         (NOON.replace(tzinfo=timezone(timedelta(hours=2))), NOON - timedelta(hours=2)),
     ],
 )
-def test_a_value_of_a_kind_becomes_the_plain_one(value: object, plain: object) -> None:
+def test_a_value_of_a_subclass_becomes_built_in(value: object, plain: object) -> None:
     taken = convert_value("x", value)
 
     assert (taken, type(taken)) == (plain, type(plain))
@@ -78,6 +78,6 @@ def test_a_value_of_a_kind_becomes_the_plain_one(value: object, plain: object) -
         (10**65, "more than 65 digits"),
     ],
 )
-def test_what_has_no_one_form_is_refused_by_name(value: Any, why: str) -> None:
+def test_a_type_without_one_form_in_sql_is_refused_by_name(value: Any, why: str) -> None:
     with pytest.raises(StoreRefused, match=f"^parameter 'x'.* {why}"):
         convert_value("x", value)

@@ -1,4 +1,4 @@
-"""SQL as text: what is a parameter, what ends a statement, and what a tool may not say."""
+"""SQL as text: parameters, ends of statements, and statements that tools may not run."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ DIALECTS: list[Dialect] = ["mysql", "sqlite"]
 
 
 def within(quote: str) -> st.SearchStrategy[str]:
-    """Text in quotes, with what is escaped in it."""
+    """Quoted text, with escaped characters."""
     plain = st.characters(exclude_characters=quote + "\\", codec="utf-8")
     escaped = st.characters(codec="utf-8").map(lambda character: "\\" + character)
     inner = st.lists(plain | escaped | st.just(2 * quote)).map("".join)
@@ -77,7 +77,7 @@ def test_a_script_has_no_empty_statements(script: str, statements: list[str]) ->
     assert split_script(script) == statements
 
 
-def test_a_name_that_was_not_given_is_a_key_error() -> None:
+def test_a_missing_name_is_a_key_error() -> None:
     for statement in ("SELECT :one", "SELECT :one, :two"):
         _, order_values = to_positional(statement)
 
@@ -164,14 +164,14 @@ FOR_SQLITE = ("--select\nCOMMIT", "SELECT 'a\\'; COMMIT; -- '", "SELECT 1 /* ; *
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("statement", READS)
-def test_a_read_is_for_everybody(statement: str, dialect: Dialect) -> None:
+def test_a_read_is_allowed_in_every_transaction(statement: str, dialect: Dialect) -> None:
     refuse_writes(statement, dialect)
     refuse_commits(statement, dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("statement", WRITES)
-def test_a_write_is_for_who_takes_a_transaction(statement: str, dialect: Dialect) -> None:
+def test_a_write_needs_a_transaction(statement: str, dialect: Dialect) -> None:
     refuse_commits(statement, dialect)
 
     with pytest.raises(StoreRefused, match=r"not a read|writes rows somewhere"):
@@ -184,7 +184,7 @@ def test_a_write_is_for_who_takes_a_transaction(statement: str, dialect: Dialect
     + [(statement, "mysql") for statement in FOR_MYSQL[:-1]]
     + [(statement, "sqlite") for statement in FOR_SQLITE],
 )
-def test_anything_else_is_for_nobody(statement: str, dialect: Dialect) -> None:
+def test_any_other_statement_is_refused(statement: str, dialect: Dialect) -> None:
     for refuse in (refuse_commits, refuse_writes):
         with pytest.raises(StoreRefused):
             refuse(statement, dialect)
@@ -201,13 +201,13 @@ def test_a_backslash_escapes_a_quote_in_mysql_alone() -> None:
 @pytest.mark.parametrize(
     "statement", ["SAVEPOINT a", "RELEASE SAVEPOINT a", "ROLLBACK TO SAVEPOINT a"]
 )
-def test_savepoints_end_nothing(statement: str) -> None:
+def test_savepoints_are_allowed(statement: str) -> None:
     refuse_commits(statement, "mysql")
     with pytest.raises(StoreRefused):
         refuse_writes(statement, "mysql")
 
 
-def test_the_refusal_names_the_word_and_the_way_out() -> None:
+def test_the_refusal_names_the_word_and_the_alternative() -> None:
     with pytest.raises(
         StoreRefused, match=r"^DROP neither reads nor writes rows.*workflow's schema$"
     ):

@@ -1,4 +1,4 @@
-"""Whoever is cut off in the middle of something leaves nothing behind, on every database."""
+"""A cancelled task leaves nothing behind, on every database."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ AT_ONCE = 24
 OPERATIONS = 504
 
 
-async def test_what_was_cancelled_leaves_no_rows_no_locks_and_nobody_s_answer(
+async def test_a_cancelled_step_leaves_no_rows_no_locks_and_no_unread_answer(
     store: Store,
 ) -> None:
     chance = random.Random(7)
@@ -43,7 +43,7 @@ async def test_what_was_cancelled_leaves_no_rows_no_locks_and_nobody_s_answer(
                 async with asyncio.timeout(chance.choice((0, 0.001, 0.003, 0.01, 5))):
                     await (read(marker) if number % 2 else step(worker, marker))
             except (TimeoutError, StaleRun):
-                pass  # a COMMIT that was cut off may still have gone through
+                pass  # a cancelled COMMIT may have succeeded
             except Exception as fault:
                 faults.append(fault)
             heads[worker] = len(await journal(store, leases[worker].run.thread))
@@ -52,26 +52,26 @@ async def test_what_was_cancelled_leaves_no_rows_no_locks_and_nobody_s_answer(
 
     assert (wrong, faults) == ([], [])
     async with store.write() as tx:
-        # Waits for whatever is still under way.
+        # Waits for statements that still run.
         await tx.execute("UPDATE seats SET taken = taken")
     found = await rows(store, "SELECT id, taken FROM seats")
-    told = {
+    succeeded_calls = {
         (worker, int(_text(event)))
         for worker, lease in enumerate(leases)
         for event in (await journal(store, lease.run.thread))[1:]
     }
-    assert {(row["taken"], row["id"] // 2) for row in found} == told
-    assert len(found) == 2 * len(told)
-    assert told
+    assert {(row["taken"], row["id"] // 2) for row in found} == succeeded_calls
+    assert len(found) == 2 * len(succeeded_calls)
+    assert succeeded_calls
 
 
 def _text(event: object) -> str:
-    """What was said in an entry that `said` has built."""
+    """Return the text of an entry that `said` has built."""
     return str(event.items[0]["content"][0]["text"])  # type: ignore[attr-defined]
 
 
-async def test_a_step_cut_off_at_any_moment_is_whole_or_not_there(store: Store) -> None:
-    """Cut off after ever more turns of the loop, until it is through."""
+async def test_a_step_cancelled_at_any_moment_is_complete_or_absent(store: Store) -> None:
+    """Cancel after more and more turns of the loop, until the work completes."""
     turns, ended = 0, False
     while not ended:
         lease = await leased(store)
@@ -91,7 +91,7 @@ async def test_a_step_cut_off_at_any_moment_is_whole_or_not_there(store: Store) 
     assert turns > 3
 
 
-async def test_a_tool_that_gives_up_waiting_for_a_statement_leaves_all_or_nothing(
+async def test_a_tool_that_times_out_on_a_statement_leaves_all_or_nothing(
     store: Store, url: str
 ) -> None:
     lease = await leased(store)

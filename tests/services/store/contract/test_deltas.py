@@ -1,4 +1,4 @@
-"""A reply that is read while it comes in, on every database."""
+"""Deltas of a reply that other processes read while it arrives, on every database."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
@@ -44,7 +44,7 @@ async def deltas(store: Store, thread: ThreadId) -> list[Delta]:
     return list((await store.follow(thread, after=0, deltas_after=(0, 0))).deltas)
 
 
-async def test_a_follower_gets_what_is_behind_what_he_has(store: Store, rival: Store) -> None:
+async def test_follow_returns_only_what_is_new(store: Store, rival: Store) -> None:
     lease = await leased(store)
     thread = lease.run.thread
     one, two, three = await shown(store, thread, 2, "It ", "is 😀", "")
@@ -89,34 +89,34 @@ async def test_deltas_and_entries_come_in_order(store: Store) -> None:
         await store.add_delta(thread, delta)
     await append(store, lease, 1, said(), said())
 
-    heard = await store.follow(thread, after=0, deltas_after=(0, 0))
+    followed = await store.follow(thread, after=0, deltas_after=(0, 0))
 
-    assert [(one.position, one.number) for one in heard.deltas] == [(2, 10), (3, 1), (3, 2)]
-    assert heard.deltas[-1] == Delta(3, 2, "restarted", "")
-    assert heard.entries == (await store.load(thread)).entries
+    assert [(one.position, one.number) for one in followed.deltas] == [(2, 10), (3, 1), (3, 2)]
+    assert followed.deltas[-1] == Delta(3, 2, "restarted", "")
+    assert followed.entries == (await store.load(thread)).entries
 
 
-async def test_a_follower_of_a_fork_gets_its_own_entries(store: Store) -> None:
+async def test_follow_of_a_fork_returns_its_own_entries(store: Store) -> None:
     lease = await leased(store)
     await append(store, lease, 1, said(), finished(), status="completed")
     fork = new_thread()
     await store.fork(lease.run.thread, 2, fork)
     entry, _ = await store.start(new_run(fork, head=2), asked("here"), LONG_S)
 
-    heard = await store.follow(fork, after=0, deltas_after=(0, 0))
+    followed = await store.follow(fork, after=0, deltas_after=(0, 0))
 
-    assert [one.position for one in heard.entries] == [3]
-    assert heard.entries == (entry,)
+    assert [one.position for one in followed.entries] == [3]
+    assert followed.entries == (entry,)
 
 
-async def test_a_thread_that_is_not_there_has_nothing_to_follow(store: Store) -> None:
+async def test_follow_of_a_missing_thread_returns_nothing(store: Store) -> None:
     assert await store.follow(new_thread(), after=0, deltas_after=(0, 0)) == NOTHING
 
 
-async def test_an_entry_is_never_heard_without_the_deltas_before_it(
+async def test_an_entry_is_never_read_without_the_deltas_before_it(
     store: Store, rival: Store
 ) -> None:
-    """Both are read as of one moment."""
+    """Both are read from one snapshot."""
     lease = await leased(store)
     thread = lease.run.thread
 
@@ -128,9 +128,9 @@ async def test_an_entry_is_never_heard_without_the_deltas_before_it(
     async with asyncio.TaskGroup() as group:
         writing = group.create_task(write())
         while not writing.done():
-            heard = await rival.follow(thread, after=0, deltas_after=(0, 0))
-            numbers = {(one.position, one.number) for one in heard.deltas}
-            for entry in heard.entries[1:]:
+            followed = await rival.follow(thread, after=0, deltas_after=(0, 0))
+            numbers = {(one.position, one.number) for one in followed.deltas}
+            for entry in followed.entries[1:]:
                 assert {(entry.position, 1), (entry.position, 2)} <= numbers
 
 
@@ -153,14 +153,14 @@ async def test_the_last_number_is_that_of_its_position(store: Store) -> None:
     assert [await store.last_delta(thread, position) for position in (2, 3, 4)] == [3, 1, 0]
 
 
-async def test_half_a_character_is_no_piece_of_text(store: Store) -> None:
+async def test_half_a_surrogate_pair_is_refused(store: Store) -> None:
     thread = (await leased(store)).run.thread
 
     with pytest.raises(StoreRefused, match="half of a surrogate pair"):
         await store.add_delta(thread, Delta(2, 1, "text", "\ud83d"))
 
 
-async def test_pieces_whose_text_is_in_the_entry_go_with_its_commit(store: Store) -> None:
+async def test_deltas_whose_text_is_in_the_entry_are_deleted_by_its_commit(store: Store) -> None:
     lease = await leased(store)
     thread = lease.run.thread
     before, restart = Delta(2, 1, "text", "void"), Delta(2, 2, "restarted")
@@ -178,7 +178,7 @@ async def test_pieces_whose_text_is_in_the_entry_go_with_its_commit(store: Store
     assert await deltas(store, thread) == [before, restart, other]
 
 
-async def test_a_step_that_tells_no_pieces_leaves_them_alone(store: Store) -> None:
+async def test_a_step_without_deltas_leaves_them_unchanged(store: Store) -> None:
     lease = await leased(store)
     there = await shown(store, lease.run.thread, 2, "a")
 
@@ -188,7 +188,7 @@ async def test_a_step_that_tells_no_pieces_leaves_them_alone(store: Store) -> No
 
 
 @pytest.mark.parametrize("texts", [(), ("a",), ("a", "b")])
-async def test_an_end_without_a_reply_calls_off_what_was_shown(
+async def test_an_end_without_a_reply_marks_the_deltas_as_void(
     store: Store, rival: Store, texts: tuple[str, ...]
 ) -> None:
     lease = await leased(store)
@@ -205,10 +205,10 @@ async def test_an_end_without_a_reply_calls_off_what_was_shown(
 
 
 @pytest.mark.mysql
-async def test_an_end_that_somebody_got_in_the_way_of_is_tried_again(
+async def test_an_end_that_meets_a_concurrent_delta_can_be_repeated(
     mariadb: Store, mariadb_url: str
 ) -> None:
-    """A process that has lost the run shows a piece while its successor ends it."""
+    """A process that has lost the run publishes a delta while its successor ends the run."""
     lease = await leased(mariadb)
     thread, end = lease.run.thread, {"status": "failed", "closes_deltas": True}
     zombie = await open_store(mariadb_url)
@@ -239,7 +239,7 @@ async def outcome(work: Awaitable[None]) -> Exception | None:
     return None
 
 
-async def test_an_end_that_does_not_commit_calls_nothing_off(store: Store) -> None:
+async def test_an_end_that_does_not_commit_marks_nothing(store: Store) -> None:
     lease = await leased(store)
     there = await shown(store, lease.run.thread, 2, "a")
 
@@ -249,7 +249,7 @@ async def test_an_end_that_does_not_commit_calls_nothing_off(store: Store) -> No
     assert await deltas(store, lease.run.thread) == there
 
 
-async def test_pieces_go_with_their_thread(store: Store) -> None:
+async def test_deltas_are_pruned_with_their_thread(store: Store) -> None:
     lease = await leased(store)
     await shown(store, lease.run.thread, 2, "a")
     await append(store, lease, 1, said(), finished(), status="completed")

@@ -32,7 +32,7 @@ async def test_a_revoked_key_is_listed_but_not_found(store: Store) -> None:
     assert one == key(1, "one", revoked_at_us=one.revoked_at_us)
 
 
-async def test_a_key_is_revoked_once_and_for_all(store: Store) -> None:
+async def test_a_key_is_revoked_once(store: Store) -> None:
     await store.add_key(key())
     await store.revoke_key("key_1")
     (before,) = await store.keys()
@@ -42,12 +42,12 @@ async def test_a_key_is_revoked_once_and_for_all(store: Store) -> None:
     assert await store.keys() == [before]
 
 
-async def test_a_key_that_is_not_there_is_not_revoked(store: Store) -> None:
+async def test_a_missing_key_cannot_be_revoked(store: Store) -> None:
     with pytest.raises(NotFound, match="no key 'key_9'"):
         await store.revoke_key("key_9")
 
 
-async def test_a_name_is_one_key_s_until_that_is_revoked(store: Store) -> None:
+async def test_a_name_belongs_to_one_key_until_that_is_revoked(store: Store) -> None:
     await store.add_key(key(1))
 
     with pytest.raises(DuplicateRow):

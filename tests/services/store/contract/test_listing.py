@@ -1,4 +1,4 @@
-"""Threads as a list has them: which, in which order, under which title, and what that costs."""
+"""Lists of threads: which threads, their order, their titles, and what they cost."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ BY_AN_OLDER_RELEASE = "UPDATE threads SET listed = NULL, title = NULL"
 
 
 def dated(number: int) -> ThreadId:
-    """An id as one has it that was made at that time."""
+    """Return an id of that time."""
     return ThreadId(f"{number:012x}{new_thread()[12:]}")
 
 
@@ -42,7 +42,7 @@ async def made(store: Store, thread: ThreadId | None = None, principal: str = "a
 
 
 async def ran(store: Store, /, *events: Event, status: str = "completed", **wishes: Any) -> RunId:
-    """A run with these entries behind its first."""
+    """Start a run and append these entries."""
     _, lease = await store.start(new_run(), asked(**wishes), LONG_S)
     assert lease is not None
     await append(store, lease, 1, *(events or (finished(),)), status=status)
@@ -54,7 +54,7 @@ async def ids(store: Store, **how: Any) -> list[ThreadId]:
 
 
 async def title(store: Store, thread: ThreadId) -> str:
-    """As the list and the thread itself have it."""
+    """Return the title in the list, and check that the thread alone has the same."""
     found = {one.head.id: one.title for one in await store.threads("ann", limit=10)}
     assert (await store.listed_thread(thread)).title == found[thread]
     return found[thread]
@@ -85,7 +85,7 @@ async def test_a_principal_s_threads_are_listed_in_both_orders(store: Store) -> 
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("other", ["ann ", "ann  ", " ann", "Ann", "ánn"])
-async def test_a_principal_with_another_space_at_its_end_is_another(
+async def test_principals_that_differ_by_a_trailing_space_are_different(
     store: Store, other: str, older: bool, newest_first: bool
 ) -> None:
     own, foreign = await made(store, dated(1)), await made(store, dated(2), principal=other)
@@ -104,7 +104,9 @@ async def test_a_principal_with_another_space_at_its_end_is_another(
 
 
 @pytest.mark.parametrize("older", [False, True])
-async def test_a_list_has_what_was_to_be_kept(store: Store, older: bool) -> None:
+async def test_a_list_has_the_threads_that_are_stored_conversations(
+    store: Store, older: bool
+) -> None:
     kept = await ran(store)
     unkept = await ran(store, store=False)
     named = await ran(store, store=False, conversation=True)
@@ -124,7 +126,9 @@ async def test_a_list_has_what_was_to_be_kept(store: Store, older: bool) -> None
 
 
 @pytest.mark.parametrize("older", [False, True])
-async def test_a_fork_is_listed_as_its_own_first_entry_has_it(store: Store, older: bool) -> None:
+async def test_a_fork_s_own_first_entry_decides_whether_it_is_listed(
+    store: Store, older: bool
+) -> None:
     origin = await ran(store)
     for kept in (False, True):
         fork = new_thread()
@@ -137,7 +141,7 @@ async def test_a_fork_is_listed_as_its_own_first_entry_has_it(store: Store, olde
     assert await ids(store) == [fork, origin.thread]
 
 
-async def test_what_an_older_release_deletes_is_not_listed(store: Store) -> None:
+async def test_a_thread_that_an_older_release_deleted_is_not_listed(store: Store) -> None:
     run = await ran(store)
     async with store.write() as tx:
         await tx.execute("UPDATE threads SET deleted_at = 1")
@@ -147,7 +151,7 @@ async def test_what_an_older_release_deletes_is_not_listed(store: Store) -> None
         await store.listed_thread(run.thread)
 
 
-async def test_threads_of_an_older_release_are_classified_a_few_at_a_time(store: Store) -> None:
+async def test_threads_of_an_older_release_are_classified_up_to_the_limit(store: Store) -> None:
     threads = [(await ran(store)).thread for _ in range(3)]
     other = await made(store, principal="bob")
     await by_an_older_release(store)
@@ -163,9 +167,7 @@ async def test_threads_of_an_older_release_are_classified_a_few_at_a_time(store:
     assert [row["title"] for row in titles] == ["enrol me"] * 3 + [""]
 
 
-async def test_a_thread_that_is_gone_on_with_is_classified_all_the_same(
-    store: Store, rival: Store
-) -> None:
+async def test_a_thread_with_a_step_in_progress_is_classified(store: Store, rival: Store) -> None:
     lease = await leased(store)
     await by_an_older_release(store)
 
@@ -182,7 +184,7 @@ async def test_a_thread_that_is_gone_on_with_is_classified_all_the_same(
 # --- titles -----------------------------------------------------------------------------------
 
 
-async def test_a_thread_without_words_of_a_user_has_no_title(store: Store) -> None:
+async def test_a_thread_without_a_user_message_has_no_title(store: Store) -> None:
     thread = await made(store)
     before = await title(store, thread)
     await store.add_items(thread, 0, 0, SYSTEM)
@@ -196,7 +198,7 @@ async def test_a_thread_without_words_of_a_user_has_no_title(store: Store) -> No
     assert await title(store, thread) == "so I said"
 
 
-async def test_a_first_turn_that_an_older_release_begins_gives_the_title(store: Store) -> None:
+async def test_a_first_turn_by_an_older_release_gives_the_title(store: Store) -> None:
     thread = await made(store)
     await title(store, thread)
     await store.start(new_run(thread, exists=True), asked("from the older one"), None)
@@ -206,7 +208,7 @@ async def test_a_first_turn_that_an_older_release_begins_gives_the_title(store: 
     assert await title(store, thread) == "from the older one"
 
 
-async def test_a_fork_has_the_title_of_what_it_has(store: Store) -> None:
+async def test_a_fork_has_the_title_of_its_entries(store: Store) -> None:
     thread = await made(store)
     await store.add_items(thread, 0, 0, SYSTEM)
     await store.add_items(thread, 1, 0, REMARK)
@@ -221,7 +223,7 @@ async def test_a_fork_has_the_title_of_what_it_has(store: Store) -> None:
     assert await title(store, behind) == await title(store, again) == "so I said"
 
 
-async def test_words_that_were_taken_out_are_no_title(store: Store) -> None:
+async def test_removed_items_give_no_title(store: Store) -> None:
     thread = await made(store)
     await store.add_items(thread, 0, 0, added(user("a secret"), user("no secret")))
     shown = await title(store, thread)
@@ -230,7 +232,7 @@ async def test_words_that_were_taken_out_are_no_title(store: Store) -> None:
     assert (shown, await title(store, thread)) == ("a secret", "no secret")
 
 
-async def test_the_words_of_a_deleted_run_are_no_title_here_or_on_a_fork(store: Store) -> None:
+async def test_a_deleted_run_gives_no_title_to_its_thread_or_a_fork(store: Store) -> None:
     run, fork, again = await ran(store), new_thread(), new_thread()
     await store.add_items(run.thread, 2, 1, REMARK)
     await store.fork(run.thread, 3, fork)
@@ -245,7 +247,7 @@ async def test_the_words_of_a_deleted_run_are_no_title_here_or_on_a_fork(store: 
     assert {await title(store, thread) for thread in threads} == {"so I said"}
 
 
-async def test_a_named_conversation_keeps_what_was_said_in_it(store: Store) -> None:
+async def test_a_named_conversation_keeps_the_title_of_a_deleted_run(store: Store) -> None:
     run = await ran(store, conversation=True)
 
     await store.delete_run(run)
@@ -302,7 +304,7 @@ ASKS = (called("pay"), approval_asked("2.0", "pay"))
     ],
     ids=["replied", "asks", "answered", "cancelled", "over", "twice", "unknown", "given_up", "cut"],
 )
-async def test_responses_are_counted_by_how_often_a_run_went_on(
+async def test_responses_are_counted_by_continuations(
     store: Store, events: list[Event], responses: int, older: bool
 ) -> None:
     run = await ran(store, *events, status="waiting")
@@ -315,7 +317,7 @@ async def test_responses_are_counted_by_how_often_a_run_went_on(
     assert listed.latest == LatestRun(run, responses, "waiting", False)
 
 
-async def test_what_is_put_in_behind_a_run_that_waited_is_no_response(store: Store) -> None:
+async def test_items_added_after_a_waiting_run_are_no_response(store: Store) -> None:
     run = await ran(store, *ASKS, allowed(), finished())
     await store.add_items(run.thread, 5, 1, REMARK)
 
@@ -329,7 +331,7 @@ async def test_what_is_put_in_behind_a_run_that_waited_is_no_response(store: Sto
 
 
 async def _rows_read(store: Store, work: Any) -> int:
-    """How many rows MariaDB has read for it."""
+    """Return how many rows MariaDB has read."""
 
     async def read() -> int:
         statement = "SHOW GLOBAL STATUS LIKE 'Handler_read%'"

@@ -1,4 +1,4 @@
-"""Threads that other processes use while `prune` removes the threads around them."""
+"""Threads that other processes use while `prune` removes threads around them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -105,7 +105,7 @@ async def test_a_thread_that_is_used_after_it_was_read_is_kept_whole(
 async def test_threads_are_kept_that_are_used_again_and_again(
     store: Store, rival: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is interrupted twice is left to the next prune."""
+    """A page that is interrupted twice is left to the next prune."""
     assert isinstance(store, SQLStore)
     runs = [await waiting(store) for _ in range(3)]
     remove = store._remove_at_once
@@ -139,7 +139,7 @@ async def test_a_thread_that_an_item_was_added_to_after_it_was_read_is_kept(
     assert await journal(store, thread) == [asked(), finished(), said()]
 
 
-async def test_a_deleted_thread_is_kept_as_long_as_a_process_works_on_it(
+async def test_a_deleted_thread_is_kept_while_a_process_drives_its_run(
     store: Store, rival: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(store, SQLStore)

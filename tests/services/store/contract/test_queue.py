@@ -1,4 +1,4 @@
-"""Runs that wait for somebody to drive them, on every database."""
+"""Runs that wait for a process, on every database."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ async def enqueue(store: Store, principal: str, *, workflow: str = "academy") ->
 
 
 async def written_by_an_older_release(store: Store, run: RunId) -> None:
-    """Which knows nothing of the columns of revision 0005."""
+    """Make the rows those of a release without the columns of revision 0005."""
     async with store.write() as tx:
         await tx.execute(
             "UPDATE runs SET workflow = NULL, principal = NULL, began = NULL "
@@ -43,14 +43,16 @@ async def attempted(store: Store) -> list[tuple[RunId, int]]:
     return [(one.run, one.attempts) for one in work.runs]
 
 
-async def test_what_was_queued_is_found_longest_first(store: Store, rival: Store) -> None:
+async def test_queued_runs_are_found_longest_waiting_first(store: Store, rival: Store) -> None:
     runs = [await queued(store) for _ in range(3)]
 
     assert await waiting(rival) == runs
     assert await waiting(rival, limit=2) == runs[:2]
 
 
-async def test_what_is_held_rests_or_is_over_is_not_found(store: Store) -> None:
+async def test_runs_that_are_leased_wait_for_a_person_or_are_over_are_not_found(
+    store: Store,
+) -> None:
     await leased(store)
     rests, over = await leased(store), await leased(store)
     await append(store, rests, 1, said(), status="waiting")
@@ -59,14 +61,14 @@ async def test_what_is_held_rests_or_is_over_is_not_found(store: Store) -> None:
     assert await waiting(store) == []
 
 
-async def test_what_was_claimed_is_not_found_any_more(store: Store) -> None:
+async def test_a_claimed_run_is_no_longer_found(store: Store) -> None:
     run = await queued(store)
     await store.claim(run, LONG_S)
 
     assert await waiting(store) == []
 
 
-async def test_what_was_given_back_or_left_by_the_dead_is_found(store: Store) -> None:
+async def test_released_runs_and_those_of_dead_processes_are_found(store: Store) -> None:
     dead, given_back = await leased(store, lease_s=0.01), await leased(store)
     await store.release(given_back)
     answered = await leased(store)
@@ -76,7 +78,7 @@ async def test_what_was_given_back_or_left_by_the_dead_is_found(store: Store) ->
     assert set(await waiting(store)) == {dead.run, given_back.run, answered.run}
 
 
-async def test_a_run_is_found_by_who_has_its_workflow(store: Store) -> None:
+async def test_a_run_is_found_by_processes_with_its_workflow(store: Store) -> None:
     run = await queued(store)
     retail = replace(new_run(), workflow="retail")
     await store.start(retail, asked(), None)
@@ -87,7 +89,7 @@ async def test_a_run_is_found_by_who_has_its_workflow(store: Store) -> None:
     assert (await store.waiting_work(workflows=(), limit=10)).runs == ()
 
 
-async def test_a_run_whose_thread_was_deleted_is_found_to_be_cancelled(store: Store) -> None:
+async def test_a_run_of_a_deleted_thread_is_found(store: Store) -> None:
     run = await queued(store)
 
     await store.delete_thread(run.thread)
@@ -98,7 +100,7 @@ async def test_a_run_whose_thread_was_deleted_is_found_to_be_cancelled(store: St
     assert claimed.cancel_asked
 
 
-async def test_a_run_that_waits_for_a_person_is_found_once_it_is_to_be_cancelled(
+async def test_a_waiting_run_is_found_after_a_request_to_cancel_it(
     store: Store,
 ) -> None:
     lease = await leased(store)
@@ -110,7 +112,7 @@ async def test_a_run_that_waits_for_a_person_is_found_once_it_is_to_be_cancelled
     assert await waiting(store) == [lease.run]
 
 
-async def test_a_run_that_failed_is_behind_those_that_wait_already(store: Store) -> None:
+async def test_a_run_released_behind_is_after_those_that_wait(store: Store) -> None:
     failed, stopped = await leased(store), await leased(store)
     fresh = await queued(store)
     await asyncio.sleep(0.005)  # SQLite's clock counts milliseconds
@@ -120,7 +122,7 @@ async def test_a_run_that_failed_is_behind_those_that_wait_already(store: Store)
     assert await waiting(store) == [stopped.run, fresh, failed.run]
 
 
-async def test_attempts_count_those_who_took_it_up_and_got_no_further(store: Store) -> None:
+async def test_claims_without_progress_are_counted(store: Store) -> None:
     lease = await leased(store, lease_s=0)
     attempts = []
     for _ in range(3):
@@ -132,7 +134,7 @@ async def test_attempts_count_those_who_took_it_up_and_got_no_further(store: Sto
     assert await attempted(store) == [(lease.run, 3)]
 
 
-async def test_a_run_that_was_given_back_was_not_attempted(store: Store) -> None:
+async def test_a_released_claim_is_not_counted(store: Store) -> None:
     lease = await leased(store, lease_s=0)
     await store.claim(lease.run, 0)
     for _ in range(2):
@@ -144,7 +146,7 @@ async def test_a_run_that_was_given_back_was_not_attempted(store: Store) -> None
     assert await attempted(store) == [(lease.run, 1)]
 
 
-async def test_with_an_entry_more_the_attempts_are_counted_anew(store: Store) -> None:
+async def test_a_new_entry_resets_the_attempts(store: Store) -> None:
     lease = await leased(store, lease_s=0)
     await store.claim(lease.run, 0)
     claimed = await store.claim(lease.run, LONG_S)
@@ -193,7 +195,7 @@ async def test_runs_of_one_principal_are_counted(store: Store) -> None:
     assert counts == [3, 2, 1, 0]
 
 
-async def test_runs_are_found_by_principal_and_behind_one(store: Store) -> None:
+async def test_runs_are_found_by_principal_and_after_one(store: Store) -> None:
     runs = {name: [await enqueue(store, name) for _ in range(2)] for name in ("bob", "ann", "eve")}
     retail = await enqueue(store, "bob", workflow="retail")
 
@@ -209,7 +211,7 @@ async def test_runs_are_found_by_principal_and_behind_one(store: Store) -> None:
     assert await found(3, "eve") == ([], "")
 
 
-async def test_a_run_of_a_dead_process_is_found_whoever_has_had_the_last_turn(
+async def test_a_run_of_a_dead_process_is_found_for_any_principal(
     store: Store,
 ) -> None:
     dead = await leased(store, lease_s=0)
@@ -219,7 +221,7 @@ async def test_a_run_of_a_dead_process_is_found_whoever_has_had_the_last_turn(
         assert work.runs == [(dead.run, 0, "ann")]
 
 
-async def test_what_an_older_release_wrote_is_found_in_turn(store: Store) -> None:
+async def test_runs_of_an_older_release_are_found_in_their_turn(store: Store) -> None:
     older, dead, held = await queued(store), await leased(store, lease_s=0), await leased(store)
     bob, retired = await enqueue(store, "bob"), await enqueue(store, "eve", workflow="retired")
     for run in (older, dead.run, held.run, retired):
@@ -238,7 +240,7 @@ async def test_what_an_older_release_wrote_is_found_in_turn(store: Store) -> Non
     ]
 
 
-async def test_whether_mail_is_due_is_found_beside_the_runs(store: Store) -> None:
+async def test_waiting_work_includes_whether_mail_is_due(store: Store) -> None:
     for workflows in ((), ACADEMY):
         assert not (await store.waiting_work(workflows=workflows, limit=10)).mail_is_due
     run = await queued(store)
@@ -248,12 +250,12 @@ async def test_whether_mail_is_due_is_found_beside_the_runs(store: Store) -> Non
     for workflows in ((), ACADEMY):
         work = await store.waiting_work(workflows=workflows, limit=10)
         assert (work.mail_is_due, [one.run for one in work.runs]) == (True, [run][: len(workflows)])
-    (letter,) = await store.due_messages(10)
-    await store.claim_message(letter, LONG_S)
+    (message,) = await store.due_messages(10)
+    await store.claim_message(message, LONG_S)
     assert not (await store.waiting_work(workflows=ACADEMY, limit=10)).mail_is_due
 
 
-async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:
+async def test_a_run_has_its_background_flag(store: Store) -> None:
     back = replace(new_run(), background=True)
     await store.start(back, asked(), None)
 
@@ -262,8 +264,8 @@ async def test_a_run_says_whether_it_is_a_background_one(store: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_runs_that_are_held_rest_or_have_no_worker_are_not_read(mariadb: Store) -> None:
-    """Else every look of every worker would cost what all these runs do."""
+async def test_runs_that_are_not_claimable_are_not_read(mariadb: Store) -> None:
+    """Otherwise each search of each worker would read all these runs."""
     await add_runs(mariadb, BACKLOG, status="waiting", made_at_ms=1)
     await add_runs(mariadb, BACKLOG, status="completed", made_at_ms=2 * BACKLOG)
     await add_runs(mariadb, BACKLOG, workflow="retired", made_at_ms=4 * BACKLOG)

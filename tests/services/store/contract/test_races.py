@@ -1,4 +1,4 @@
-"""Where two processes meet in ways that one statement cannot settle."""
+"""Two processes that change the same rows at once."""
 
 import asyncio
 
@@ -11,10 +11,10 @@ from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.sql.store import SQLStore
 
 
-async def test_a_fence_that_fails_for_no_reason_is_tried_again(
+async def test_a_fence_that_fails_without_a_reason_can_be_repeated(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node of a cluster may learn between two statements what the first should have known."""
+    """A node of a cluster may apply a change between two statements of the store."""
     assert isinstance(store, SQLStore)
     lease = await leased(store)
     stale = store._sql | {"fence": store._sql["fence"].replace("WHERE", "WHERE 1 = 0 AND", 1)}
@@ -37,7 +37,7 @@ async def test_a_fence_that_fails_for_no_reason_is_tried_again(
     ],
     ids=["a run", "a fork"],
 )
-async def test_a_thread_that_somebody_goes_on_with_is_not_pruned_under_his_hands(
+async def test_a_thread_that_gets_a_run_or_a_fork_meanwhile_is_not_pruned(
     store: Store, rival: Store, meanwhile: str
 ) -> None:
     lease = await leased(store)
@@ -46,7 +46,7 @@ async def test_a_thread_that_somebody_goes_on_with_is_not_pruned_under_his_hands
 
     async with asyncio.TaskGroup() as group:
         async with rival.write() as tx:
-            # As whoever starts a run or makes a fork does first.
+            # As a start of a run or a fork does first.
             await tx.execute("UPDATE threads SET head = head WHERE id = :thread", thread=thread)
             pruning = group.create_task(store.prune(before_us=FAR_US - 1))
             await asyncio.sleep(0.1)
@@ -59,9 +59,7 @@ async def test_a_thread_that_somebody_goes_on_with_is_not_pruned_under_his_hands
     assert pruned == 0
 
 
-async def test_a_run_that_a_person_answers_is_not_pruned_under_his_hands(
-    store: Store, rival: Store
-) -> None:
+async def test_a_run_that_is_claimed_meanwhile_is_not_pruned(store: Store, rival: Store) -> None:
     lease = await leased(store)
     await append(store, lease, 1, said(), status="waiting")
     thread = lease.run.thread

@@ -1,4 +1,4 @@
-"""The ledger of releases, and the schema that they were put in place on, on every database."""
+"""The ledger of releases, and the schema that they were deployed on, on every database."""
 
 import asyncio
 from dataclasses import replace
@@ -10,7 +10,7 @@ from twelvefold.services.store.migrate import HEAD
 FIRST = Release("r1", "1.0.0", "ab" * 20, HEAD, "0002")
 
 
-async def test_releases_are_listed_the_last_first(store: Store, rival: Store) -> None:
+async def test_releases_are_listed_newest_first(store: Store, rival: Store) -> None:
     second = replace(FIRST, id="é" * 255, version="1.1.0", commit="")
 
     assert await store.add_release(FIRST) is True
@@ -22,7 +22,7 @@ async def test_releases_are_listed_the_last_first(store: Store, rival: Store) ->
     assert await store.releases(limit=1) == listed[:1]
 
 
-async def test_the_last_release_is_written_down_once(store: Store, rival: Store) -> None:
+async def test_the_last_release_is_recorded_once(store: Store, rival: Store) -> None:
     await store.add_release(FIRST)
 
     assert await rival.add_release(FIRST) is False
@@ -32,9 +32,7 @@ async def test_the_last_release_is_written_down_once(store: Store, rival: Store)
     assert [one.version for one in await store.releases(limit=5)] == ["1.0.0", "1.1.0", "1.0.0"]
 
 
-async def test_of_many_that_write_at_once_no_line_is_lost_or_doubled(
-    store: Store, rival: Store
-) -> None:
+async def test_concurrent_releases_are_neither_lost_nor_doubled(store: Store, rival: Store) -> None:
     async def add(number: int) -> None:
         while True:
             try:
@@ -48,7 +46,7 @@ async def test_of_many_that_write_at_once_no_line_is_lost_or_doubled(
     assert sorted(one.id for one in await store.releases(limit=9)) == [f"r{n}" for n in range(8)]
 
 
-async def test_a_schema_serves_whom_its_releases_say(store: Store) -> None:
+async def test_a_schema_serves_the_levels_that_its_releases_recorded(store: Store) -> None:
     assert await store.schema() == Schema(HEAD, HEAD)
 
     await store.add_release(FIRST)

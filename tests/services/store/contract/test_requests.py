@@ -1,4 +1,4 @@
-"""Requests that their callers may send again, on every database."""
+"""Idempotent requests, on every database."""
 
 import asyncio
 from dataclasses import replace
@@ -36,9 +36,7 @@ async def aged(store: Store, by_us: int) -> None:
         await tx.execute("UPDATE idempotency_keys SET created_at = created_at - :by", by=by_us)
 
 
-async def test_a_request_made_again_names_the_run_that_came_of_it(
-    store: Store, rival: Store
-) -> None:
+async def test_a_repeated_request_names_the_run_that_it_started(store: Store, rival: Store) -> None:
     first = requested()
     await store.start(first, asked(), LONG_S)
 
@@ -50,7 +48,7 @@ async def test_a_request_made_again_names_the_run_that_came_of_it(
     assert await rows(store, "SELECT id FROM threads") == [{"id": first.run.thread}]
 
 
-async def test_what_came_of_a_request_is_known_for_a_day(store: Store, rival: Store) -> None:
+async def test_the_run_of_a_request_is_known_for_a_day(store: Store, rival: Store) -> None:
     first = requested()
     assert await rival.find_request(first.principal, "once") is None
     await store.start(first, asked(), LONG_S)
@@ -64,7 +62,7 @@ async def test_what_came_of_a_request_is_known_for_a_day(store: Store, rival: St
     assert (found, others, another, late) == ((first.run, HASH), None, None, None)
 
 
-async def test_a_request_made_again_on_the_same_thread_is_no_mere_conflict(store: Store) -> None:
+async def test_a_repeated_request_on_the_same_thread_is_not_a_conflict(store: Store) -> None:
     thread = new_thread()
     await store.start(requested(thread), asked(), LONG_S)
 
@@ -72,9 +70,7 @@ async def test_a_request_made_again_on_the_same_thread_is_no_mere_conflict(store
         await store.start(requested(thread, token="t2"), asked(), LONG_S)
 
 
-async def test_a_fork_comes_and_goes_with_the_run_that_is_begun_on_it(
-    store: Store, rival: Store
-) -> None:
+async def test_a_fork_is_committed_or_rolled_back_with_its_run(store: Store, rival: Store) -> None:
     origin = (await queued(store)).thread
     forks = [replace(requested(token=f"t{n}"), thread_head=1, forked_from=origin) for n in range(2)]
 
@@ -97,7 +93,7 @@ async def test_a_fork_comes_and_goes_with_the_run_that_is_begun_on_it(
 
 
 @pytest.mark.parametrize("lease_s", [LONG_S, None])
-async def test_a_fork_tried_again_is_one_fork(store: Store, lease_s: float | None) -> None:
+async def test_a_repeated_fork_is_one_fork(store: Store, lease_s: float | None) -> None:
     origin = (await queued(store)).thread
     new = replace(requested(), thread_head=1, forked_from=origin)
     entry, lease = await store.start(new, asked("again"), lease_s)
@@ -109,10 +105,10 @@ async def test_a_fork_tried_again_is_one_fork(store: Store, lease_s: float | Non
 
 
 @pytest.mark.parametrize("lease_s", [LONG_S, None])
-async def test_a_start_tried_again_is_no_request_made_again(
+async def test_a_repeated_start_is_not_a_repeated_request(
     store: Store, lease_s: float | None
 ) -> None:
-    """The answer to the first COMMIT was lost, say."""
+    """For example, because the answer to the first COMMIT was lost."""
     new = requested()
     entry, lease = await store.start(new, asked(), lease_s)
 
@@ -122,9 +118,7 @@ async def test_a_start_tried_again_is_no_request_made_again(
     assert await journal(store, new.run.thread) == [asked()]
 
 
-async def test_of_two_that_make_a_request_at_once_one_starts_a_run(
-    store: Store, rival: Store
-) -> None:
+async def test_of_two_concurrent_repetitions_one_starts_a_run(store: Store, rival: Store) -> None:
     ended = await asyncio.gather(
         *((store, rival)[n % 2].start(requested(token=f"t{n}"), asked(), LONG_S) for n in range(2)),
         return_exceptions=True,
@@ -135,7 +129,7 @@ async def test_of_two_that_make_a_request_at_once_one_starts_a_run(
     assert [fault.run for fault in ended if isinstance(fault, Repeated)] == [str(record.run)]
 
 
-async def test_a_key_is_its_principal_s_own(store: Store) -> None:
+async def test_a_key_belongs_to_one_principal(store: Store) -> None:
     await store.start(requested(), asked(), LONG_S)
     bob = new_run(token="t2")
     bob = NewRun(bob.run, bob.token, 0, "bob", "academy", "1.0", request=REQUEST)
@@ -161,7 +155,7 @@ async def test_a_key_is_free_again_after_a_day(store: Store, rival: Store) -> No
 
     await aged(store, 60_000_000)
     ended = await asyncio.gather(
-        *(who.start(requested(token="t3"), asked(), LONG_S) for who in (store, rival)),
+        *(one.start(requested(token="t3"), asked(), LONG_S) for one in (store, rival)),
         return_exceptions=True,
     )
 
@@ -179,14 +173,14 @@ async def test_a_request_that_is_refused_leaves_its_key_free(store: Store) -> No
     assert len(await store.runs(limit=10)) == 2
 
 
-async def test_a_key_that_is_as_long_as_may_be_is_kept(store: Store) -> None:
+async def test_a_key_of_the_maximum_length_is_stored(store: Store) -> None:
     await store.start(requested(key="~" * 255), asked(), LONG_S)
 
     with pytest.raises(Repeated):
         await store.start(requested(key="~" * 255, token="t2"), asked(), LONG_S)
 
 
-async def test_keys_of_a_day_ago_are_pruned_and_those_of_what_is_pruned(store: Store) -> None:
+async def test_old_keys_and_keys_of_pruned_threads_are_pruned(store: Store) -> None:
     await store.start(requested(key="old"), asked(), LONG_S)
     await aged(store, A_DAY_US)
     await store.start(requested(key="new"), asked(), LONG_S)
@@ -200,7 +194,7 @@ async def test_keys_of_a_day_ago_are_pruned_and_those_of_what_is_pruned(store: S
     assert await rows(store, "SELECT request_key FROM idempotency_keys") == [{"request_key": "new"}]
 
 
-async def test_a_step_may_be_what_a_request_asks_for(store: Store, rival: Store) -> None:
+async def test_a_step_can_record_a_request(store: Store, rival: Store) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, said(), request=REQUEST, principal="ann")
@@ -208,9 +202,7 @@ async def test_a_step_may_be_what_a_request_asks_for(store: Store, rival: Store)
     assert await rival.find_request("ann", "once") == (lease.run, HASH)
 
 
-async def test_a_step_that_a_request_has_had_already_is_not_done_again(
-    store: Store, rival: Store
-) -> None:
+async def test_a_step_of_a_repeated_request_is_not_repeated(store: Store, rival: Store) -> None:
     first, second = await leased(store), await leased(store)
     await append(store, first, 1, said(), request=REQUEST, principal="ann")
 

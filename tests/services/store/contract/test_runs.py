@@ -65,7 +65,7 @@ async def test_a_run_started_without_a_lease_is_queued(store: Store) -> None:
 
 
 @pytest.mark.parametrize("lease_s", [LONG_S, None])
-async def test_starting_twice_with_one_token_is_starting_once(
+async def test_a_repeated_start_with_one_token_starts_one_run(
     store: Store, rival: Store, lease_s: float | None
 ) -> None:
     new = new_run()
@@ -88,7 +88,7 @@ async def test_starting_with_another_token_is_a_conflict(store: Store, rival: St
     assert await journal(store, thread) == [asked()]
 
 
-async def test_of_two_that_start_at_once_one_has_a_conflict(store: Store, rival: Store) -> None:
+async def test_of_two_concurrent_starts_one_conflicts(store: Store, rival: Store) -> None:
     thread = new_thread()
     starters = ((store, new_run(thread, token="t1")), (rival, new_run(thread, token="t2")))
 
@@ -100,7 +100,7 @@ async def test_of_two_that_start_at_once_one_has_a_conflict(store: Store, rival:
     assert await journal(store, thread) == [asked()]
 
 
-async def test_of_two_that_go_on_with_a_thread_one_has_a_conflict(
+async def test_of_two_concurrent_starts_on_a_thread_one_conflicts(
     store: Store, rival: Store
 ) -> None:
     thread = (await over(store)).thread
@@ -149,7 +149,7 @@ async def test_a_queued_run_is_claimed_as_new(store: Store) -> None:
     assert (await store.run(run)).status == "running"
 
 
-async def test_a_run_that_somebody_holds_is_not_claimed(store: Store, rival: Store) -> None:
+async def test_a_leased_run_is_not_claimed(store: Store, rival: Store) -> None:
     lease = await leased(store)
 
     assert await rival.claim(lease.run, LONG_S) is None
@@ -167,7 +167,7 @@ async def test_a_run_whose_lease_expired_is_taken_over(store: Store, rival: Stor
     assert claimed[0].token != lease.token
 
 
-async def test_a_run_that_was_given_back_is_not_taken_over(store: Store) -> None:
+async def test_a_released_run_is_not_interrupted(store: Store) -> None:
     lease = await leased(store)
     await store.release(lease)
 
@@ -177,7 +177,7 @@ async def test_a_run_that_was_given_back_is_not_taken_over(store: Store) -> None
     assert claimed[1] is False
 
 
-async def test_a_run_given_back_in_doubt_counts_as_taken_over(store: Store) -> None:
+async def test_a_run_released_in_doubt_is_interrupted(store: Store) -> None:
     lease = await leased(store)
     await store.release(lease, in_doubt=True)
 
@@ -187,9 +187,7 @@ async def test_a_run_given_back_in_doubt_counts_as_taken_over(store: Store) -> N
     assert claimed[1] is True
 
 
-async def test_who_claims_again_with_the_same_token_has_it_already(
-    store: Store, rival: Store
-) -> None:
+async def test_a_repeated_claim_with_the_same_token_succeeds(store: Store, rival: Store) -> None:
     run, mine, theirs = await queued(store), LeaseToken("mine"), LeaseToken("theirs")
     first = await store.claim(run, LONG_S, mine)
 
@@ -202,7 +200,7 @@ async def test_who_claims_again_with_the_same_token_has_it_already(
     await append(store, again.lease, 1, said())
 
 
-async def test_who_claims_learns_that_the_run_is_to_be_cancelled(store: Store) -> None:
+async def test_a_claim_has_the_request_to_cancel(store: Store) -> None:
     lease = await leased(store)
     await store.release(lease)
     before = await store.claim(lease.run, LONG_S)
@@ -220,7 +218,7 @@ async def test_a_run_that_is_over_is_not_claimed(store: Store) -> None:
     assert await store.claim(await over(store), LONG_S) is None
 
 
-async def test_of_twenty_that_claim_a_run_one_wins(store: Store, rival: Store) -> None:
+async def test_of_twenty_claims_of_a_run_one_succeeds(store: Store, rival: Store) -> None:
     run = await queued(store)
 
     claims = await asyncio.gather(*((store, rival)[n % 2].claim(run, LONG_S) for n in range(20)))
@@ -229,7 +227,7 @@ async def test_of_twenty_that_claim_a_run_one_wins(store: Store, rival: Store) -
     await append(store, won[0], 1, said())
 
 
-async def test_of_twenty_that_take_a_run_over_one_wins(store: Store, rival: Store) -> None:
+async def test_of_twenty_takeovers_of_a_run_one_succeeds(store: Store, rival: Store) -> None:
     lease = await expired(store)
 
     claims = await asyncio.gather(
@@ -252,7 +250,9 @@ async def test_a_renewed_lease_holds(store: Store, rival: Store) -> None:
     assert await rival.claim(lease.run, LONG_S) is None
 
 
-async def test_an_expired_lease_that_nobody_took_can_be_renewed(store: Store, rival: Store) -> None:
+async def test_an_expired_lease_without_a_successor_can_be_renewed(
+    store: Store, rival: Store
+) -> None:
     lease = await expired(store)
 
     assert await store.renew(lease, LONG_S) is False
@@ -260,7 +260,9 @@ async def test_an_expired_lease_that_nobody_took_can_be_renewed(store: Store, ri
     assert await rival.claim(lease.run, LONG_S) is None
 
 
-async def test_a_lease_that_another_took_cannot_be_renewed(store: Store, rival: Store) -> None:
+async def test_a_lease_that_another_process_took_cannot_be_renewed(
+    store: Store, rival: Store
+) -> None:
     lease = await expired(store)
     claimed = await rival.claim(lease.run, LONG_S)
     assert claimed is not None
@@ -271,7 +273,7 @@ async def test_a_lease_that_another_took_cannot_be_renewed(store: Store, rival: 
     assert await rival.renew(claimed[0], LONG_S) is False
 
 
-async def test_a_lease_that_was_given_back_cannot_be_renewed(store: Store) -> None:
+async def test_a_released_lease_cannot_be_renewed(store: Store) -> None:
     lease = await leased(store)
     await store.release(lease)
 
@@ -280,9 +282,7 @@ async def test_a_lease_that_was_given_back_cannot_be_renewed(store: Store) -> No
 
 
 @pytest.mark.parametrize("status", ["queued", "waiting"])
-async def test_a_run_that_is_given_back_has_the_status_and_no_lease(
-    store: Store, status: RunStatus
-) -> None:
+async def test_a_released_run_has_the_status_and_no_lease(store: Store, status: RunStatus) -> None:
     lease = await leased(store)
 
     await store.release(lease, status="waiting" if status == "waiting" else "queued")
@@ -292,7 +292,7 @@ async def test_a_run_that_is_given_back_has_the_status_and_no_lease(
 
 
 @pytest.mark.parametrize("counts", [False, True])
-async def test_an_attempt_counts_unless_it_was_given_back_uncounted(
+async def test_an_attempt_counts_unless_it_was_released_uncounted(
     store: Store, counts: bool
 ) -> None:
     lease = await leased(store)
@@ -304,7 +304,7 @@ async def test_an_attempt_counts_unless_it_was_given_back_uncounted(
         await store.release(claimed.lease, counts=counts)
 
 
-async def test_what_a_run_has_cost_is_known_to_whoever_claims_it(store: Store) -> None:
+async def test_a_claim_has_the_usage_of_the_run(store: Store) -> None:
     lease = await leased(store)
     spent = Usage(input_tokens=100, output_tokens=7)
 
@@ -318,15 +318,13 @@ async def test_what_a_run_has_cost_is_known_to_whoever_claims_it(store: Store) -
     assert first.usage == second.usage == (await store.run(lease.run)).usage == spent
 
 
-async def test_who_gives_a_run_back_hears_that_it_is_to_be_cancelled(
-    store: Store, rival: Store
-) -> None:
+async def test_a_release_returns_the_request_to_cancel(store: Store, rival: Store) -> None:
     lease, other = await leased(store), await leased(store)
     await rival.ask_cancel(lease.run)
 
-    told = await store.release(lease), await store.release(lease), await store.release(other)
+    cancelled = await store.release(lease), await store.release(lease), await store.release(other)
 
-    assert told == (True, False, False)
+    assert cancelled == (True, False, False)
     assert (await store.run(lease.run)).status == "queued"
 
 
@@ -343,7 +341,7 @@ async def test_a_run_that_is_to_be_cancelled_does_not_wait_for_a_person(
     assert found.run == lease.run
 
 
-async def test_pruning_finds_runs_that_an_earlier_release_left_waiting_to_be_cancelled(
+async def test_prune_queues_waiting_runs_that_an_earlier_release_left_to_be_cancelled(
     store: Store,
 ) -> None:
     left, waits = await leased(store), await leased(store)
@@ -361,7 +359,7 @@ async def test_pruning_finds_runs_that_an_earlier_release_left_waiting_to_be_can
     assert (await store.run(waits.run)).status == "waiting"
 
 
-async def test_who_was_superseded_gives_nothing_back(store: Store, rival: Store) -> None:
+async def test_a_superseded_process_releases_nothing(store: Store, rival: Store) -> None:
     lease = await expired(store)
     claimed = await rival.claim(lease.run, LONG_S)
     assert claimed is not None
@@ -375,7 +373,7 @@ async def test_who_was_superseded_gives_nothing_back(store: Store, rival: Store)
 # --- cancelling -------------------------------------------------------------------------------
 
 
-async def test_a_run_to_be_cancelled_takes_no_other_step(store: Store, rival: Store) -> None:
+async def test_a_run_to_be_cancelled_accepts_no_other_step(store: Store, rival: Store) -> None:
     lease = await leased(store)
 
     assert await rival.ask_cancel(lease.run) is True
@@ -387,7 +385,7 @@ async def test_a_run_to_be_cancelled_takes_no_other_step(store: Store, rival: St
     assert (await store.run(lease.run)).status == "cancelled"
 
 
-async def test_who_renews_hears_that_the_run_is_to_be_cancelled(store: Store) -> None:
+async def test_a_renewal_returns_the_request_to_cancel(store: Store) -> None:
     lease = await leased(store)
     await store.ask_cancel(lease.run)
 
@@ -405,7 +403,7 @@ async def test_the_lease_of_a_run_that_is_to_be_cancelled_is_not_renewed(store: 
         await asyncio.sleep(SHORT_S)
 
 
-async def test_a_run_to_be_cancelled_is_taken_from_whoever_holds_it(
+async def test_a_run_to_be_cancelled_can_be_claimed_from_its_holder(
     store: Store, rival: Store
 ) -> None:
     lease = await leased(store)
@@ -421,7 +419,7 @@ async def test_a_run_to_be_cancelled_is_taken_from_whoever_holds_it(
     await append(rival, taken.lease, 1, finished("cancelled"), status="cancelled")
 
 
-async def test_asking_twice_to_cancel_is_asking_once(store: Store) -> None:
+async def test_a_repeated_request_to_cancel_changes_nothing(store: Store) -> None:
     run = await queued(store)
 
     assert await store.ask_cancel(run) is True
@@ -435,7 +433,7 @@ async def test_a_run_that_is_over_cannot_be_cancelled(store: Store) -> None:
     assert not (await store.run(run)).cancel_asked
 
 
-async def test_an_append_that_cancels_needs_nobody_to_have_asked(store: Store) -> None:
+async def test_a_step_may_cancel_a_run_without_a_request(store: Store) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, finished("cancelled"), status="cancelled")
@@ -493,7 +491,7 @@ async def test_the_server_s_clock_is_in_microseconds(store: Store) -> None:
     assert abs(record.created_at_us - event["at_us"]) < 60_000_000
 
 
-async def test_the_longest_names_that_a_run_may_have_are_kept(store: Store) -> None:
+async def test_names_of_the_maximum_length_are_stored(store: Store) -> None:
     run = new_run().run
     new = NewRun(run, LeaseToken("t" * 32), 0, "é" * 255, "w" * 255, "r" * 255, True)
     most = 2**63 - 1

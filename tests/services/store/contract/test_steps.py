@@ -67,7 +67,7 @@ async def test_the_same_step_twice_is_written_once(store: Store, rival: Store) -
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_of_two_that_append_at_once_one_is_stale(store: Store, rival: Store) -> None:
+async def test_of_two_concurrent_appends_one_is_stale(store: Store, rival: Store) -> None:
     lease = await leased(store)
 
     ended = await asyncio.gather(
@@ -107,7 +107,7 @@ async def test_the_body_of_a_stale_or_cancelled_step_never_runs(store: Store) ->
     assert ran == []
 
 
-async def test_a_zombie_writes_nothing_and_its_successor_goes_on(
+async def test_a_process_without_the_lease_writes_nothing_and_its_successor_continues(
     store: Store, rival: Store
 ) -> None:
     lost, lease = await superseded(store, rival)
@@ -123,7 +123,7 @@ async def test_a_zombie_writes_nothing_and_its_successor_goes_on(
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_who_claims_amid_a_step_waits_or_goes_without(store: Store, rival: Store) -> None:
+async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: Store) -> None:
     lease = await leased(store, lease_s=0.01)
 
     async with asyncio.TaskGroup() as group, store.append(Append(lease, 1, 1)) as tx:
@@ -139,9 +139,7 @@ async def test_who_claims_amid_a_step_waits_or_goes_without(store: Store, rival:
     await append(rival, claimed[0], 2, finished())
 
 
-async def test_a_step_that_takes_long_keeps_its_run_from_whoever_waits_for_it(
-    store: Store, rival: Store
-) -> None:
+async def test_a_long_step_keeps_its_run(store: Store, rival: Store) -> None:
     lease = await leased(store, lease_s=0.01)
 
     async with (
@@ -156,7 +154,7 @@ async def test_a_step_that_takes_long_keeps_its_run_from_whoever_waits_for_it(
     await append(store, lease, 2, finished())
 
 
-async def test_a_step_that_is_over_soon_leaves_the_lease_to_its_renewals(store: Store) -> None:
+async def test_a_short_step_does_not_renew_the_lease(store: Store) -> None:
     lease = await leased(store, lease_s=0.01)
 
     await append(store, lease, 1, said())
@@ -165,7 +163,7 @@ async def test_a_step_that_is_over_soon_leaves_the_lease_to_its_renewals(store: 
     assert not (await store.run(lease.run)).leased
 
 
-async def test_a_step_says_what_the_run_has_cost_so_far(store: Store) -> None:
+async def test_a_step_stores_the_usage_of_the_run(store: Store) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, said(), usage=SPENT)
@@ -187,7 +185,7 @@ async def test_a_tool_s_rows_commit_with_the_entry(store: Store, rival: Store) -
     assert await journal(rival, lease.run.thread) == [asked(), succeeded()]
 
 
-async def test_a_tool_s_rows_go_with_the_entry(store: Store) -> None:
+async def test_a_tool_s_rows_roll_back_with_the_entry(store: Store) -> None:
     lease = await leased(store)
 
     with pytest.raises(ToolRefused, match="is full"):
@@ -204,7 +202,7 @@ async def test_a_tool_s_rows_go_with_the_entry(store: Store) -> None:
     await append(store, lease, 1, said())
 
 
-async def test_a_duplicate_row_that_the_tool_catches_ends_nothing(store: Store) -> None:
+async def test_a_caught_duplicate_row_does_not_end_the_transaction(store: Store) -> None:
     lease = await leased(store)
 
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -230,7 +228,7 @@ async def test_a_step_writes_as_many_entries_as_it_announced(store: Store, writt
     assert (await store.load(lease.run.thread)).head == 1
 
 
-async def test_a_step_that_forgets_its_entries_is_undone(store: Store) -> None:
+async def test_a_step_without_its_announced_entries_is_rolled_back(store: Store) -> None:
     lease = await leased(store)
 
     with pytest.raises(StoreRefused, match="1 entries were announced"):
@@ -247,7 +245,7 @@ async def mailed(tx: StepTransaction) -> list[str]:
     return [row["id"] for row in await tx.fetch_all("SELECT id FROM outbox ORDER BY id")]
 
 
-async def test_a_mail_is_one_row_that_leaves_after_the_commit(store: Store) -> None:
+async def test_a_mail_is_one_message_after_the_commit(store: Store) -> None:
     lease = await leased(store)
 
     with pytest.raises(ToolRefused):
@@ -272,7 +270,7 @@ async def test_a_mail_is_one_row_that_leaves_after_the_commit(store: Store) -> N
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
-async def test_a_step_that_ends_the_run_says_how(store: Store, status: RunStatus) -> None:
+async def test_a_step_that_ends_the_run_stores_its_status(store: Store, status: RunStatus) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, finished(), status=status, usage=SPENT, error="why 😀")
@@ -285,7 +283,7 @@ async def test_a_step_that_ends_the_run_says_how(store: Store, status: RunStatus
         await append(store, lease, 2, said())
 
 
-async def test_a_step_after_which_the_run_waits_gives_the_lease_back(store: Store) -> None:
+async def test_a_step_after_which_the_run_waits_releases_the_lease(store: Store) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, said(), status="waiting", usage=SPENT)
@@ -298,7 +296,7 @@ async def test_a_step_after_which_the_run_waits_gives_the_lease_back(store: Stor
     assert claimed[1] is False
 
 
-async def test_a_step_in_the_middle_leaves_run_and_lease_alone(store: Store) -> None:
+async def test_a_step_in_the_middle_keeps_the_status_and_the_lease(store: Store) -> None:
     lease = await leased(store)
 
     await append(store, lease, 1, said())
@@ -307,7 +305,7 @@ async def test_a_step_in_the_middle_leaves_run_and_lease_alone(store: Store) -> 
     assert (record.status, record.leased, record.usage) == ("running", True, Usage())
 
 
-async def test_a_step_that_is_over_is_of_no_use(store: Store) -> None:
+async def test_a_transaction_refuses_statements_after_its_step(store: Store) -> None:
     lease = await leased(store)
     async with store.append(Append(lease, 1, 0)) as tx:
         pass

@@ -1,4 +1,4 @@
-"""Conversations as their owner sees them: made, listed, described, added to, deleted."""
+"""Threads that are made, described, added to and deleted, on every database."""
 
 import asyncio
 from typing import Any
@@ -79,7 +79,7 @@ async def test_a_thread_is_made_once(store: Store) -> None:
         await made(store, thread)
 
 
-async def test_a_thread_that_a_run_has_made_is_found_as_well(store: Store) -> None:
+async def test_a_thread_made_by_a_run_is_found(store: Store) -> None:
     run = await rested(store)
 
     head = await store.thread(run.thread)
@@ -87,7 +87,7 @@ async def test_a_thread_that_a_run_has_made_is_found_as_well(store: Store) -> No
     assert (head.head, head.principal, head.workflow, head.metadata) == (2, "ann", "academy", {})
 
 
-async def test_a_fork_says_where_it_comes_from(store: Store) -> None:
+async def test_a_fork_has_its_origin_and_position(store: Store) -> None:
     run = await rested(store)
     await store.describe(run.thread, TOPIC)
     fork = new_thread()
@@ -112,7 +112,7 @@ async def test_a_thread_that_is_not_there_is_not_found(store: Store) -> None:
             await attempt
 
 
-async def test_a_description_is_replaced_whole(store: Store) -> None:
+async def test_metadata_is_replaced_as_a_whole(store: Store) -> None:
     thread = await made(store)
 
     await store.describe(thread, TOPIC)
@@ -136,7 +136,7 @@ async def test_a_run_starts_on_a_thread_without_an_entry(store: Store) -> None:
     assert (await store.thread(thread)).head == 1
 
 
-async def test_starting_there_twice_with_one_token_is_starting_once(store: Store) -> None:
+async def test_a_repeated_start_on_an_empty_thread_starts_one_run(store: Store) -> None:
     new = new_run(await made(store), exists=True)
     first = await store.start(new, asked(), LONG_S)
 
@@ -146,7 +146,7 @@ async def test_starting_there_twice_with_one_token_is_starting_once(store: Store
     assert await journal(store, new.run.thread) == [asked()]
 
 
-async def test_of_two_that_start_there_at_once_one_has_a_conflict(
+async def test_of_two_concurrent_starts_on_an_empty_thread_one_conflicts(
     store: Store, rival: Store
 ) -> None:
     thread = await made(store)
@@ -154,8 +154,8 @@ async def test_of_two_that_start_there_at_once_one_has_a_conflict(
 
     ended = await asyncio.gather(
         *(
-            who.start(new_run(thread, exists=True, token=token), asked(token), LONG_S)
-            for who, token in starters
+            one.start(new_run(thread, exists=True, token=token), asked(token), LONG_S)
+            for one, token in starters
         ),
         return_exceptions=True,
     )
@@ -164,7 +164,7 @@ async def test_of_two_that_start_there_at_once_one_has_a_conflict(
     assert len(await journal(store, thread)) == 1
 
 
-async def test_a_thread_is_not_made_by_a_run_that_takes_it_for_there(store: Store) -> None:
+async def test_a_run_that_expects_a_thread_does_not_make_it(store: Store) -> None:
     thread = new_thread()
 
     with pytest.raises(NotFound):
@@ -173,7 +173,7 @@ async def test_a_thread_is_not_made_by_a_run_that_takes_it_for_there(store: Stor
     assert await rows(store, "SELECT id FROM threads") == []
 
 
-async def test_a_thread_of_no_workflow_becomes_one_of_its_first_run_s(store: Store) -> None:
+async def test_a_thread_without_a_workflow_gets_that_of_its_first_run(store: Store) -> None:
     plain, settled = new_thread(), new_thread()
     await store.new_thread(plain, "ann", "", {})
     await store.new_thread(settled, "ann", "retail", {})
@@ -188,7 +188,7 @@ async def test_a_thread_of_no_workflow_becomes_one_of_its_first_run_s(store: Sto
 # --- entries outside a run --------------------------------------------------------------------
 
 
-async def test_an_entry_that_is_added_again_as_of_the_same_time_is_one_entry(store: Store) -> None:
+async def test_an_entry_added_again_with_the_same_time_is_one_entry(store: Store) -> None:
     run = await rested(store)
     first = await store.add_items(run.thread, 2, 1, REMARK, at_us=5)
     await store.start(new_run(run.thread, ordinal=2, head=3), asked(), LONG_S)
@@ -235,13 +235,11 @@ async def test_an_entry_is_added_only_on_the_head(store: Store, head: int) -> No
     assert await journal(store, run.thread) == [asked(), finished()]
 
 
-async def test_of_two_that_add_an_entry_at_once_one_has_a_conflict(
-    store: Store, rival: Store
-) -> None:
+async def test_of_two_concurrent_additions_one_conflicts(store: Store, rival: Store) -> None:
     thread = await made(store)
 
     ended = await asyncio.gather(
-        *(who.add_items(thread, 0, 0, REMARK) for who in (store, rival)),
+        *(one.add_items(thread, 0, 0, REMARK) for one in (store, rival)),
         return_exceptions=True,
     )
 
@@ -263,7 +261,7 @@ async def test_nothing_is_added_while_a_run_is_not_over(store: Store) -> None:
 # --- deleted ----------------------------------------------------------------------------------
 
 
-async def test_a_deleted_thread_is_hidden_and_nothing_is_begun_on_it(store: Store) -> None:
+async def test_a_deleted_thread_is_hidden_and_no_run_starts_on_it(store: Store) -> None:
     run = await rested(store)
     thread = run.thread
 
@@ -295,7 +293,7 @@ async def test_the_journal_of_a_deleted_thread_stays_until_it_is_pruned(store: S
     assert (await store.run(run)).status == "completed"
 
 
-async def test_what_is_under_way_for_a_deleted_thread_is_cancelled(store: Store) -> None:
+async def test_a_run_of_a_deleted_thread_is_cancelled(store: Store) -> None:
     lease = await leased(store)
 
     await store.delete_thread(lease.run.thread)
@@ -330,7 +328,7 @@ async def test_a_run_that_is_not_over_is_not_deleted(store: Store) -> None:
     assert (await store.run(run)).status == "queued"
 
 
-async def test_a_thread_is_deleted_with_the_last_run_that_it_has(store: Store) -> None:
+async def test_a_thread_is_deleted_with_its_last_run(store: Store) -> None:
     first = await rested(store)
     second = await ran_again(store, first.thread, 2)
 
@@ -344,7 +342,7 @@ async def test_a_thread_is_deleted_with_the_last_run_that_it_has(store: Store) -
 
 
 @pytest.mark.parametrize("named_by", ["an item", "a removal", "its run", "a later run"])
-async def test_a_conversation_of_a_name_outlives_its_runs(store: Store, named_by: str) -> None:
+async def test_a_named_conversation_outlives_its_runs(store: Store, named_by: str) -> None:
     words = 'not the name: "conversation":true'
     start = asked(words, conversation=named_by == "its run")
     _, lease = await store.start(new_run(), start, LONG_S)
@@ -366,7 +364,7 @@ async def test_a_conversation_of_a_name_outlives_its_runs(store: Store, named_by
     assert not (await store.load(thread)).deleted
 
 
-async def test_words_that_look_like_a_name_are_none(store: Store) -> None:
+async def test_text_that_looks_like_a_conversation_is_none(store: Store) -> None:
     item = user("hi") | {"conversation": True}
     _, lease = await store.start(new_run(), asked("hi", item), LONG_S)
     assert lease is not None
@@ -377,7 +375,7 @@ async def test_words_that_look_like_a_name_are_none(store: Store) -> None:
     assert (await store.load(lease.run.thread)).deleted
 
 
-async def test_deleted_runs_are_those_that_a_thread_has_entries_of(store: Store) -> None:
+async def test_deleted_runs_are_those_with_entries_in_the_thread(store: Store) -> None:
     first = await rested(store)
     fork, second = new_thread(), RunId(first.thread, 2)
     await store.fork(first.thread, 2, fork)
@@ -415,7 +413,7 @@ async def test_the_first_entry_is_the_first_of_a_threads_own(store: Store) -> No
 # --- pruned -----------------------------------------------------------------------------------
 
 
-async def test_a_deleted_thread_is_pruned_however_new_it_is(store: Store) -> None:
+async def test_a_deleted_thread_is_pruned_at_any_age(store: Store) -> None:
     gone, waits = (await rested(store)).thread, (await queued(store)).thread
     kept = (await rested(store)).thread
     for thread in (gone, waits):
@@ -426,7 +424,7 @@ async def test_a_deleted_thread_is_pruned_however_new_it_is(store: Store) -> Non
     assert await rows(store, "SELECT id FROM threads") == [{"id": kept}]
 
 
-async def test_a_deleted_thread_is_kept_while_somebody_works_on_it_or_on_its_fork(
+async def test_a_deleted_thread_is_kept_while_it_or_its_fork_is_in_use(
     store: Store,
 ) -> None:
     lease, origin = await leased(store), await rested(store)

@@ -1,4 +1,4 @@
-"""Threads, forks and their end, on every database."""
+"""Threads, forks and their removal, on every database."""
 
 import time
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_thread_that_is_not_there_is_not_found(store: Store) -> None:
         await store.fork(thread, 1, new_thread())
 
 
-async def test_a_fork_begins_with_what_was_before_it(store: Store) -> None:
+async def test_a_fork_begins_with_the_entries_of_its_origin(store: Store) -> None:
     thread = await ended(store)
 
     fork = await forked(store, thread, 2)
@@ -73,7 +73,7 @@ async def test_a_fork_begins_with_what_was_before_it(store: Store) -> None:
     assert (record.principal, record.workflow) == ("ann", "academy")
 
 
-async def test_a_fork_and_its_origin_go_on_apart(store: Store) -> None:
+async def test_a_fork_and_its_origin_continue_independently(store: Store) -> None:
     thread = await ended(store)
     fork = await forked(store, thread, 3)
 
@@ -101,14 +101,14 @@ async def test_a_fork_of_a_fork_has_the_whole_lineage(store: Store) -> None:
 
 
 @pytest.mark.parametrize("position", [-1, 0, 4])
-async def test_a_fork_needs_an_entry_to_go_on_from(store: Store, position: int) -> None:
+async def test_a_fork_needs_an_entry_to_continue_from(store: Store, position: int) -> None:
     thread = await ended(store)
 
     with pytest.raises(NotFound, match=f"no entry {position}; it has 1 to 3"):
         await store.fork(thread, position, new_thread())
 
 
-async def test_an_entry_before_a_fork_is_forked_where_it_was_written(store: Store) -> None:
+async def test_an_entry_of_the_origin_is_forked_on_the_origin(store: Store) -> None:
     thread = await ended(store)
     fork = await forked(store, thread, 2)
 
@@ -125,7 +125,7 @@ async def test_a_thread_is_not_forked_onto_another(store: Store) -> None:
     assert (await store.load(other)).forked_at == 0
 
 
-async def test_what_is_over_is_pruned_with_all_that_hangs_on_it(store: Store) -> None:
+async def test_a_finished_thread_is_pruned_with_all_its_rows(store: Store) -> None:
     thread = await ended(store)
 
     assert await store.prune(before_us=1) == 0
@@ -145,7 +145,7 @@ async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store
     assert await store.prune(before_us=FAR_US) == MAX_LIST + 11
 
 
-async def test_threads_that_stay_among_those_that_are_removed_keep_all_of_theirs(
+async def test_threads_that_stay_between_removed_ones_keep_all_rows(
     store: Store,
 ) -> None:
     leases = [await leased(store, thread_of(number)) for number in range(1, 10)]
@@ -161,10 +161,10 @@ async def test_threads_that_stay_among_those_that_are_removed_keep_all_of_theirs
         assert [row["id"] for row in found] == kept
 
 
-async def test_a_thread_that_is_begun_among_those_that_are_removed_is_kept(
+async def test_a_thread_that_starts_between_removed_ones_is_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its id is as old as theirs where the clock that made it was wrong."""
+    """A wrong clock may give a new thread an old id."""
     assert isinstance(store, SQLStore)
     for number in (1, 3):
         lease = await leased(store, thread_of(number))
@@ -186,7 +186,7 @@ async def test_a_thread_that_is_begun_among_those_that_are_removed_is_kept(
         assert [row["id"] for row in found] == [thread_of(2)]
 
 
-async def test_what_deleted_threads_were_forked_from_goes_with_the_last_of_them(
+async def test_the_deleted_origin_of_threads_is_removed_with_the_last_of_them(
     store: Store,
 ) -> None:
     origin = await ended(store)
@@ -205,7 +205,7 @@ async def test_what_deleted_threads_were_forked_from_goes_with_the_last_of_them(
     assert await rows(store, "SELECT id FROM threads") == []
 
 
-async def test_a_thread_that_has_waited_is_kept_as_long_as_its_id_says_that_it_is_young(
+async def test_a_thread_is_kept_while_its_id_is_new(
     store: Store,
 ) -> None:
     """An id made by a clock that is up to an hour ahead of the database's does not keep it."""
@@ -228,7 +228,7 @@ async def test_a_thread_that_has_waited_is_kept_as_long_as_its_id_says_that_it_i
 
 
 @pytest.mark.mysql
-async def test_pruning_reads_no_young_threads_and_no_runs_but_those_of_old_ones(
+async def test_prune_reads_only_old_threads_and_their_runs(
     mariadb: Store,
 ) -> None:
     now_ms = time.time_ns() // 1_000_000
@@ -243,7 +243,7 @@ async def test_pruning_reads_no_young_threads_and_no_runs_but_those_of_old_ones(
     assert read < 301 * 40 + 3_000 + 500  # those that wait are looked through once
 
 
-async def test_a_thread_whose_run_goes_on_or_may_be_taken_up_is_kept(store: Store) -> None:
+async def test_a_thread_whose_run_continues_or_may_be_claimed_is_kept(store: Store) -> None:
     lease, given_back = await leased(store), await leased(store)
     await store.release(given_back)
 
@@ -251,7 +251,7 @@ async def test_a_thread_whose_run_goes_on_or_may_be_taken_up_is_kept(store: Stor
     await append(store, lease, 1, said())
 
 
-async def test_a_thread_whose_run_has_waited_for_a_person_for_long_is_pruned(store: Store) -> None:
+async def test_a_thread_whose_run_waited_long_for_a_person_is_pruned(store: Store) -> None:
     lease = await leased(store)
     await append(store, lease, 1, said(), status="waiting")
 
@@ -262,7 +262,7 @@ async def test_a_thread_whose_run_has_waited_for_a_person_for_long_is_pruned(sto
 
 
 class Counted(dict[str, str]):
-    """Statements, and how often one was asked for."""
+    """Statements, and how many of them were read."""
 
     asked = 0
 
@@ -298,7 +298,7 @@ async def test_a_thread_is_kept_as_long_as_its_forks(store: Store) -> None:
     assert await threads(store) == set()
 
 
-async def test_a_thread_is_kept_until_its_mail_has_left(store: Store) -> None:
+async def test_a_thread_is_kept_until_its_mail_is_sent(store: Store) -> None:
     lease = await leased(store)
     async with store.append(Append(lease, 1, 1, "completed")) as tx:
         await tx.send_mail("ann@example.org", "You are in", "Welcome.")

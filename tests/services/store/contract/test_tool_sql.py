@@ -1,4 +1,4 @@
-"""The SQL of tools: parameters, what is refused, and values that come back, on every database."""
+"""The SQL of tools: parameters, refused statements, and values that are read back."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 from datetime import UTC, date, datetime
@@ -40,11 +40,11 @@ ENDINGS = (
 
 
 LONG = "".join(map(chr, range(256))) * 20
-"""Longer texts are quoted in another way."""
+"""Longer texts are escaped by other code."""
 
 
 @pytest.mark.parametrize("text", [*TEXTS, LONG, LONG + "\\", LONG + "'", LONG + "😀\\'"])
-async def test_text_comes_back_as_it_was(store: Store, text: str) -> None:
+async def test_text_is_returned_as_it_was_written(store: Store, text: str) -> None:
     async with store.write() as tx:
         await tx.execute("INSERT INTO notes (id, body) VALUES (1, :body)", body=text)
 
@@ -52,14 +52,14 @@ async def test_text_comes_back_as_it_was(store: Store, text: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", bytes(range(256)), b"'\\%s:x\0"])
-async def test_bytes_come_back_as_they_were(store: Store, raw: bytes) -> None:
+async def test_bytes_are_returned_as_they_were_written(store: Store, raw: bytes) -> None:
     async with store.write() as tx:
         await tx.execute("INSERT INTO notes (id, raw) VALUES (1, :raw)", raw=raw)
 
     assert await rows(store, "SELECT raw FROM notes") == [{"raw": raw}]
 
 
-async def test_what_stands_in_quotes_and_comments_is_no_parameter(store: Store) -> None:
+async def test_quotes_and_comments_have_no_parameters(store: Store) -> None:
     statement = "SELECT ':x 100% %s' AS text, 7 % :by AS rest -- :y %s\n WHERE :by = 4"
 
     assert await rows(store, statement, by=4) == [{"text": ":x 100% %s", "rest": 3}]
@@ -78,7 +78,7 @@ async def test_what_stands_in_quotes_and_comments_is_no_parameter(store: Store) 
         ("big", 2**62),
     ],
 )
-async def test_a_value_is_found_by_itself(store: Store, column: str, value: Any) -> None:
+async def test_a_value_equals_its_stored_form(store: Store, column: str, value: Any) -> None:
     async with store.write() as tx:
         await tx.execute(f"INSERT INTO notes (id, {column}) VALUES (1, :value)", value=value)
 
@@ -107,7 +107,9 @@ async def test_a_number_past_64_bits_is_kept_whole_or_refused(store: Store) -> N
     ("value", "why"),
     [("\ud83d", "half of a surrogate pair"), ({"a": 1}, "is a dict"), (float("nan"), "no number")],
 )
-async def test_what_is_no_value_is_refused_by_name(store: Store, value: Any, why: str) -> None:
+async def test_a_value_of_an_unknown_type_is_refused_by_name(
+    store: Store, value: Any, why: str
+) -> None:
     async with store.write() as tx:
         with pytest.raises(StoreRefused, match=f"'body'.*{why}"):
             await tx.execute("INSERT INTO notes (id, body) VALUES (1, :body)", body=value)
@@ -115,19 +117,19 @@ async def test_what_is_no_value_is_refused_by_name(store: Store, value: Any, why
     assert await rows(store, "SELECT id FROM notes") == []
 
 
-async def test_a_table_that_is_not_there_says_what_makes_it(store: Store) -> None:
+async def test_the_error_of_a_missing_table_names_the_command_that_makes_it(store: Store) -> None:
     async with store.read() as db:
         with pytest.raises(StoreRefused, match=r"nowhere.*`twelvefold migrate` makes the tables"):
             await db.fetch_all("select * from nowhere")
 
 
-async def test_a_parameter_that_was_not_given_is_refused_by_name(store: Store) -> None:
+async def test_a_missing_parameter_is_refused_by_name(store: Store) -> None:
     async with store.write() as tx:
         with pytest.raises(StoreRefused, match="taken"):
             await tx.execute(INSERT, id=1)
 
 
-async def test_a_row_that_is_there_already_is_a_duplicate(store: Store) -> None:
+async def test_an_existing_row_is_a_duplicate(store: Store) -> None:
     async with store.write() as tx:
         await tx.execute(INSERT, id=1, taken=1)
 
@@ -139,7 +141,7 @@ async def test_a_row_that_is_there_already_is_a_duplicate(store: Store) -> None:
     assert await seats(store) == {1: 1}
 
 
-async def test_matched_rows_count_even_if_they_stay_the_same(store: Store) -> None:
+async def test_matched_rows_count_even_if_unchanged(store: Store) -> None:
     async with store.write() as tx:
         await tx.execute(INSERT, id=1, taken=1)
         assert await tx.execute("UPDATE seats SET taken = 1 WHERE id = 1") == 1
@@ -167,7 +169,7 @@ async def test_what_would_end_the_transaction_is_refused(store: Store, statement
         "COMMIT",
     ],
 )
-async def test_who_may_only_read_writes_nothing(store: Store, statement: str) -> None:
+async def test_a_read_only_tool_writes_nothing(store: Store, statement: str) -> None:
     async with store.write() as tx:
         await tx.execute(INSERT, id=5, taken=5)
 
@@ -177,7 +179,7 @@ async def test_who_may_only_read_writes_nothing(store: Store, statement: str) ->
     assert await seats(store) == {5: 5}
 
 
-async def test_an_entry_of_three_megabytes_comes_back(store: Store) -> None:
+async def test_an_entry_of_three_megabytes_is_read(store: Store) -> None:
     lease = await leased(store)
     long = said("é😀x" * 1_000_000)
 

@@ -1,11 +1,11 @@
-"""Stand-ins for asyncmy's connections: they fail as they are told."""
+"""Fake connections of asyncmy that raise given errors."""
 
 import asyncio
 from typing import Any
 
 
 class FakeDriver:
-    """A driver's connection and cursor in one. A fault of None is an answer."""
+    """A connection and its cursor in one. It raises `faults` in order; None is an answer."""
 
     rowcount = 1
     lastrowid = 0
@@ -54,7 +54,7 @@ class FakeDriver:
 
 
 class SilentFakeDriver(FakeDriver):
-    """It takes statements and never answers."""
+    """Accepts statements and never answers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tables with as many rows as large tenants leave there, written by the database itself."""
+"""Many rows, as a large deployment has them, written by SQL."""
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Store
@@ -46,5 +46,5 @@ async def add_runs(
 
 
 def thread_of(made_at_ms: int) -> ThreadId:
-    """The id that `add_runs` gives to a thread of this millisecond."""
+    """Return the id that `add_runs` gives to a thread of this millisecond."""
     return ThreadId(f"{made_at_ms:012x}{'a' * 32}")

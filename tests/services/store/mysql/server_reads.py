@@ -1,4 +1,4 @@
-"""How much the statements of a store make a MySQL server read, by the server's own counters."""
+"""How many rows the statements of a store make a MySQL server read, by the server's counters."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 async def reads_of(store: Store, work: Coroutine[Any, Any, Value]) -> tuple[Value, int]:
-    """What the work returns, and how many index entries and rows the server read for it.
+    """Return the result of the work, and how many index entries and rows the server read for it.
 
     The work awaits one statement after the other: then each pool gives the same session each time.
     """

@@ -1,4 +1,4 @@
-"""As much of a MySQL server as the store needs to run a step, which fails where it is told to.
+"""A MySQL server that can run a step of the store, and fails where a test wants it to.
 
 Source: the client/server protocol in MySQL's internals manual.
 """
@@ -17,7 +17,7 @@ Answer = Callable[["Session", str], bytes | None]
 
 
 class StubServer:
-    """Answers OK to every statement, but for those that match what `fails` was told."""
+    """Answers OK to every statement, except for those that match a pattern of `fails`."""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
@@ -40,11 +40,11 @@ class StubServer:
         await self._server.wait_closed()
 
     def fails(self, pattern: str, answer: Answer) -> None:
-        """Answer in this way what matches, instead of OK."""
+        """Answer statements that match with this instead of OK."""
         self._rules.append((re.compile(pattern), answer))
 
     def refuses_connections(self, packet: bytes) -> None:
-        """Greet with this; with nothing, let them wait."""
+        """Send this as the greeting; send none if it is empty."""
         self._greeting = packet
 
     def heal(self) -> None:
@@ -102,7 +102,7 @@ class Session:
                 self._send(1, answer)
 
     def ok(self, statement: str) -> bytes:
-        """What a server in good health says."""
+        """Return the greeting of a healthy server."""
         match = re.match(r"SET AUTOCOMMIT = (\d)|(COMMIT|ROLLBACK)|(SHOW VARIABLES)", statement)
         if match and match[3]:
             self.rows(["Variable_name", "Value"], [("max_allowed_packet", "16777216")])
@@ -116,7 +116,7 @@ class Session:
         return _ok(1, self._status)
 
     def rows(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Send a whole result."""
+        """Send a complete result."""
         packets = [bytes([len(names)]), *(_column(name) for name in names)]
         packets += [b"".join(_text(value) for value in row) for row in rows]
         packets.append(b"\xfe\0\0" + struct.pack("<HH", self._status, 0))

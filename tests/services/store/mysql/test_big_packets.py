@@ -1,4 +1,4 @@
-"""Rows and statements of 16 MiB and more, which the protocol splits, and what is too large."""
+"""Rows and statements of 16 MiB and more, which the protocol splits, and those above the limit."""
 
 import asyncio
 import secrets
@@ -28,7 +28,7 @@ COLUMNS = ["raw, id, body", "id, raw, body", "id, body, raw"]
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A migrated database on a server that may be set in any way."""
+    """A migrated database on a server whose settings a test may change."""
     if request.param == "mysql9":
         url, name = servers.mysql9(), f"big_{secrets.token_hex(6)}"
         asyncio.run(on_server(url, f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
@@ -44,7 +44,7 @@ def server(
 
 
 async def with_room(server: str, size: int) -> Store:
-    """A store whose connections may send so much."""
+    """A store whose connections may send this many bytes."""
     await on_server(server, f"SET GLOBAL max_allowed_packet = {size}")
     store = await open_store(server, pool_size=2)
     await emptied(store)
@@ -60,12 +60,12 @@ async def store(server: str) -> AsyncIterator[Store]:
 
 
 def raw(size: int) -> bytes:
-    """Bytes that tell where they were cut."""
+    """Bytes that show where they were cut."""
     return b"0123456789abcdef" * (size // 16) + b"x" * (size % 16)
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_row_is_read_as_it_was_written_wherever_the_big_value_is(
+async def test_a_row_is_read_as_written_wherever_its_large_value_is(
     store: Store, size: int
 ) -> None:
     value = raw(size)
@@ -89,7 +89,7 @@ async def test_a_row_is_read_as_it_was_written_wherever_the_big_value_is(
         db.raise_if_lost()
 
 
-async def test_every_row_may_be_big(store: Store) -> None:
+async def test_every_row_may_be_large(store: Store) -> None:
     value = raw(16 * MIB + 5)
     async with store.write() as tx:
         session = await tx.orm_session()
@@ -101,7 +101,7 @@ async def test_every_row_may_be_big(store: Store) -> None:
     assert {row.raw for row in rows} == {value}
 
 
-async def test_an_entry_of_the_journal_may_be_big(store: Store) -> None:
+async def test_an_entry_of_the_journal_may_be_large(store: Store) -> None:
     lease, entry = await leased(store), said("x" * (17 * MIB))
 
     await append(store, lease, 1, entry)
@@ -109,7 +109,7 @@ async def test_an_entry_of_the_journal_may_be_big(store: Store) -> None:
     assert await journal(store, lease.run.thread) == [asked(), entry]
 
 
-async def test_what_exceeds_the_limit_is_refused_before_it_is_sent(server: str) -> None:
+async def test_a_statement_above_the_limit_is_refused_before_it_is_sent(server: str) -> None:
     store = await with_room(server, 2 * MIB)
     lease, value = await leased(store), raw(2 * MIB)
     rows = [{"id": 1, "body": None, "raw": b""}, {"id": 2, "body": None, "raw": value}]
@@ -128,7 +128,7 @@ async def test_what_exceeds_the_limit_is_refused_before_it_is_sent(server: str) 
     await store.close()
 
 
-async def test_the_limit_is_met_to_the_byte(server: str) -> None:
+async def test_the_limit_is_exact_to_the_byte(server: str) -> None:
     store = await with_room(server, 1 * MIB)
     head, tail = "SELECT LENGTH('", "') AS n"
     most = MIB - 2 - len(head + tail)
@@ -153,7 +153,7 @@ async def test_an_entry_that_exceeds_the_limit_leaves_the_run_as_it_was(server: 
     await store.close()
 
 
-async def test_who_raises_the_limit_need_not_start_the_processes_anew(server: str) -> None:
+async def test_a_raised_packet_limit_applies_without_a_restart(server: str) -> None:
     store = await with_room(server, 1 * MIB)
     lease, entry = await leased(store), said("x" * MIB)
     with pytest.raises(TooLarge):
@@ -166,7 +166,7 @@ async def test_who_raises_the_limit_need_not_start_the_processes_anew(server: st
     await store.close()
 
 
-async def test_a_result_that_the_server_cuts_is_too_large(server: str) -> None:
+async def test_a_result_above_the_limit_is_too_large(server: str) -> None:
     store = await with_room(server, 1 * MIB)
 
     with pytest.raises(TooLarge, match="max_allowed_packet"):

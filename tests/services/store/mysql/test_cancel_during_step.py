@@ -1,4 +1,4 @@
-"""Cancelling and deleting while a step's transaction has the run: what the caller reads."""
+"""Cancelling and deleting a run during a step's transaction."""
 
 from collections.abc import AsyncIterator
 
@@ -34,7 +34,7 @@ def services(store: Store) -> Services:
     return Services(store, model, {}, RandomIds(), Limits(), "1.0", timings=timings)
 
 
-async def test_who_cancels_in_mid_step_reads_what_to_wait_for_and_succeeds_after_it(
+async def test_a_cancellation_during_a_step_is_refused_and_succeeds_after_it(
     store: Store,
 ) -> None:
     lease = await leased(store)
@@ -47,7 +47,7 @@ async def test_who_cancels_in_mid_step_reads_what_to_wait_for_and_succeeds_after
     assert len(await journal(store, lease.run.thread)) == 2
 
 
-async def test_who_deletes_in_mid_step_reads_what_to_wait_for_and_succeeds_after_it(
+async def test_a_deletion_during_a_step_is_refused_and_succeeds_after_it(
     store: Store,
 ) -> None:
     lease = await leased(store)

@@ -1,4 +1,4 @@
-"""A connection for one transaction: which error means what, and when nothing more is asked."""
+"""Connections: the meaning of errors, when they are closed, and how long the store waits."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
@@ -44,7 +44,7 @@ INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
 
 @pytest.mark.mysql
-async def test_a_statement_beside_another_is_refused(mariadb: Store) -> None:
+async def test_a_second_concurrent_statement_is_refused(mariadb: Store) -> None:
     async with mariadb.write() as tx:
         first, second = await asyncio.gather(
             tx.fetch_one("SELECT SLEEP(0.1) AS slept"),
@@ -58,7 +58,7 @@ async def test_a_statement_beside_another_is_refused(mariadb: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_statement_left_under_way_ends_the_step_without_a_commit(mariadb: Store) -> None:
+async def test_a_statement_that_still_runs_ends_the_step_without_a_commit(mariadb: Store) -> None:
     lease = await leased(mariadb)
 
     async def left(tx: ReadOnly) -> None:
@@ -92,7 +92,7 @@ async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> N
     assert driver.asked == ["FENCE", "INSERT", "PING", "SELECT"]
 
 
-async def test_an_error_that_undoes_the_transaction_is_the_end_of_it() -> None:
+async def test_an_error_that_rolls_back_ends_the_transaction() -> None:
     driver = FakeDriver(None, REFUSED, is_open=False)
     db = MySQLConnection(driver, write_fence=0)
     await db.execute("FENCE", {})
@@ -131,7 +131,7 @@ async def test_a_connection_that_may_be_out_of_step_is_closed(
     assert driver.asked == (["SELECT", "ROLLBACK"] if stays else ["SELECT"])
 
 
-async def test_nothing_is_asked_after_the_transaction() -> None:
+async def test_no_statement_is_sent_after_the_transaction() -> None:
     driver = FakeDriver()
     db = MySQLConnection(driver, write_fence=0)
     await db.commit()
@@ -151,7 +151,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
 
 
 @pytest.mark.mysql
-async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
+async def test_a_wait_for_a_silent_server_ends(
     server: PrivateMariaDB,
 ) -> None:
     timeouts = Timeouts(answer_s=0.2, check_interval_s=0.05, connect_s=0.3)
@@ -173,7 +173,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
 
 
 @pytest.mark.mysql
-async def test_readers_of_a_silent_server_wait_for_no_later_reader(
+async def test_reads_of_a_silent_server_do_not_wait_for_later_ones(
     server: PrivateMariaDB,
 ) -> None:
     store = MySQLStore(connect_arguments(server.url), 1, timeouts=Timeouts(read_s=0.6))
@@ -207,7 +207,7 @@ async def test_readers_of_a_silent_server_wait_for_no_later_reader(
 
 
 @pytest.mark.mysql
-async def test_who_waits_for_a_connection_is_told_when_there_is_none(
+async def test_a_wait_for_a_connection_ends_with_an_error(
     mariadb_url: str,
 ) -> None:
     store = MySQLStore(connect_arguments(mariadb_url), 1, timeouts=Timeouts(connect_s=0.1))
@@ -221,7 +221,7 @@ async def test_who_waits_for_a_connection_is_told_when_there_is_none(
 
 
 @pytest.mark.mysql
-async def test_tools_that_have_all_connections_hold_up_no_claim_read_or_renewal(
+async def test_tools_that_use_all_connections_delay_no_claim_read_or_renewal(
     mariadb_url: str,
 ) -> None:
     store = MySQLStore(connect_arguments(mariadb_url), 2, timeouts=Timeouts(connect_s=10.0))
@@ -258,7 +258,7 @@ async def test_leases_are_kept_while_other_runs_are_in_long_steps(
 
 
 @pytest.mark.mysql
-async def test_a_script_s_settings_stay_its_own(mariadb: Store) -> None:
+async def test_a_script_s_settings_do_not_reach_other_users(mariadb: Store) -> None:
     await mariadb.run_script(
         "SET SESSION sql_mode = ''; SET @mine = 1; INSERT INTO seats VALUES (1, 1)"
     )
@@ -269,7 +269,7 @@ async def test_a_script_s_settings_stay_its_own(mariadb: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
+async def test_a_closed_store_refuses_statements(mariadb_url: str) -> None:
     store = await open_store(mariadb_url)
     await store.close()
 
@@ -278,7 +278,7 @@ async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_store_is_closed_in_time_whatever_is_under_way(
+async def test_a_store_closes_in_time_while_a_statement_runs(
     mariadb_url: str,
 ) -> None:
     store = MySQLStore(connect_arguments(mariadb_url), 1, timeouts=Timeouts(close_s=0.1))
@@ -290,7 +290,7 @@ async def test_a_store_is_closed_in_time_whatever_is_under_way(
 
 
 @pytest.mark.mysql
-async def test_warnings_are_neither_asked_for_nor_logged(
+async def test_warnings_are_neither_fetched_nor_logged(
     mariadb: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with mariadb.read() as db:

@@ -1,4 +1,4 @@
-"""Places for which owners take turns: how many there are, and who is next."""
+"""A semaphore for which owners take turns."""
 
 import asyncio
 from contextlib import suppress
@@ -8,7 +8,7 @@ from twelvefold.services.store.mysql.fair_semaphore import FairSemaphore
 
 
 class Crowd:
-    """Tasks that want a place; `entered` has the owners in the order in which they got one."""
+    """Tasks that wait to enter; `entered` has the owners in the order in which they entered."""
 
     def __init__(self, places: FairSemaphore) -> None:
         self.entered: list[str] = []
@@ -34,7 +34,7 @@ class Crowd:
                 await task
 
 
-async def test_there_are_only_so_many() -> None:
+async def test_at_most_count_tasks_enter() -> None:
     crowd = Crowd(FairSemaphore(2))
 
     tasks = await crowd.start("ann", "ann", "ann")
@@ -53,7 +53,7 @@ async def test_owners_take_turns() -> None:
     assert crowd.entered == ["ann", "ann", "bob", "eve", "ann", "bob", "ann"]
 
 
-async def test_a_task_that_gives_up_takes_no_turn() -> None:
+async def test_a_cancelled_task_takes_no_turn() -> None:
     crowd = Crowd(FairSemaphore(1))
     first, second, *others = await crowd.start("ann", "bob", "bob", "ann")
 
@@ -63,7 +63,7 @@ async def test_a_task_that_gives_up_takes_no_turn() -> None:
     assert crowd.entered == ["ann", "bob", "ann"]
 
 
-async def test_a_task_that_gives_up_as_its_turn_comes_hands_it_on() -> None:
+async def test_a_task_cancelled_at_its_turn_passes_it_on() -> None:
     places = FairSemaphore(1)
     crowd = Crowd(places)
     async with places:

@@ -1,4 +1,4 @@
-"""A cluster that writes on every node: two processes on two nodes hold a run one at a time."""
+"""A cluster with several writers: processes on two nodes hold a run one at a time."""
 
 import asyncio
 import secrets

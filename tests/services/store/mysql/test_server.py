@@ -1,4 +1,4 @@
-"""What a server must be like, from what it says of itself."""
+"""Requirements for a server, checked by its variables."""
 
 import pytest
 
@@ -64,11 +64,11 @@ def test_a_fit_server_has_no_problems(version: str) -> None:
         ),
     ],
 )
-def test_each_problem_is_told_with_its_cure(variable: str, value: str, problem: str) -> None:
+def test_each_problem_names_the_value_to_set(variable: str, value: str, problem: str) -> None:
     assert list(find_problems(FIT | {variable: value}, [])) == [problem]
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert list(find_problems(FIT | {"version": "5.7.44", "sql_mode": ""}, ["runs", "events"])) == [
         "the server is 5.7.44: MySQL 8.0 or newer is needed",
         "sql_mode is not strict, so values are cut in silence: add STRICT_TRANS_TABLES",

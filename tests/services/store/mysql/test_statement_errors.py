@@ -1,4 +1,4 @@
-"""What real servers say of wrong statements and of limits, and whose fault that is."""
+"""Errors of real servers for wrong statements and reached limits, and their meaning."""
 
 import asyncio
 import os
@@ -58,12 +58,12 @@ OWN = [
     "DELETE FROM goods WHERE id = (SELECT MAX(id) FROM goods) AND nothing = 1",
 ]
 ON_MARIADB_NULL = {"SELECT JSON_EXTRACT('{', '$.a')"}
-"""MariaDB warns, and gives NULL."""
+"""MariaDB warns and returns NULL."""
 
 
 @pytest.fixture(scope="module", params=["mariadb", pytest.param("mysql9", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A migrated database that has the tables of these tests, too."""
+    """A migrated database with the tables of these tests."""
     on = servers.mysql9() if request.param == "mysql9" else os.environ["DATABASE_URL"]
     for url in _private(on):
         asyncio.run(on_server(url, *TABLES.strip().split(";\n"), "COMMIT"))
@@ -90,7 +90,7 @@ def user(server: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("statement", OWN)
-async def test_a_wrong_statement_is_the_tool_s_and_the_transaction_goes_on(
+async def test_a_wrong_statement_is_the_tool_s_fault_and_the_transaction_continues(
     store: Store, request: pytest.FixtureRequest, statement: str
 ) -> None:
     lease = await leased(store)
@@ -110,7 +110,7 @@ async def test_a_wrong_statement_is_the_tool_s_and_the_transaction_goes_on(
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_a_user_without_a_privilege_is_the_operator_s_to_mend(
+async def test_a_missing_privilege_is_not_the_tool_s_fault(
     store: Store, server: str, user: str
 ) -> None:
     url, database = as_user(server, user), urlsplit(server).path[1:]
@@ -131,7 +131,7 @@ async def test_a_user_without_a_privilege_is_the_operator_s_to_mend(
     await theirs.close()
 
 
-async def test_an_account_with_all_its_connections_in_use_is_waited_for(
+async def test_an_account_at_its_connection_limit_is_unavailable(
     store: Store, server: str, user: str
 ) -> None:
     url, database = as_user(server, user), urlsplit(server).path[1:]
@@ -153,7 +153,7 @@ async def test_an_account_with_all_its_connections_in_use_is_waited_for(
     await theirs.close()
 
 
-async def test_who_raises_an_account_s_limit_need_not_start_the_processes_anew(
+async def test_a_raised_account_limit_applies_without_a_restart(
     store: Store, server: str, user: str
 ) -> None:
     url, database = as_user(server, user), urlsplit(server).path[1:]

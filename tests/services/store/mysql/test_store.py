@@ -1,4 +1,4 @@
-"""What only a server does: deadlocks, lost connections, restarts, and settings that do not fit."""
+"""The store on a server: deadlocks, lost connections, restarts and unfit settings."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
 
 @pytest.fixture
 async def own(server: PrivateMariaDB) -> AsyncIterator[Store]:
-    """A store on a server that the test may end."""
+    """A store on a server that the test may stop."""
     store = await open_store(server.url, pool_size=3)
     await emptied(store)
     yield store
@@ -62,7 +62,7 @@ async def two_rows(store: Store) -> None:
         await tx.execute("INSERT INTO seats (id, taken) VALUES (1, 0), (2, 0)")
 
 
-async def test_a_deadlock_undoes_all_of_it_though_the_tool_swallows_it(mariadb: Store) -> None:
+async def test_a_deadlock_rolls_the_step_back_even_if_the_tool_catches_it(mariadb: Store) -> None:
     await two_rows(mariadb)
     leases = [await leased(mariadb), await leased(mariadb)]
     both = asyncio.Barrier(2)
@@ -89,7 +89,7 @@ async def test_a_deadlock_undoes_all_of_it_though_the_tool_swallows_it(mariadb: 
     await append(mariadb, lost, 1, said())
 
 
-async def test_a_thread_is_forked_while_a_step_of_it_takes_long(mariadb: Store) -> None:
+async def test_a_thread_can_be_forked_during_a_long_step(mariadb: Store) -> None:
     lease, fork = await leased(mariadb), new_thread()
 
     async with mariadb.append(Append(lease, 1, 1)) as tx:
@@ -100,7 +100,9 @@ async def test_a_thread_is_forked_while_a_step_of_it_takes_long(mariadb: Store) 
     assert await journal(mariadb, lease.run.thread) == [asked(), said()]
 
 
-async def test_what_is_being_forked_is_not_pruned(mariadb: Store, mariadb_url: str) -> None:
+async def test_a_thread_that_is_being_forked_is_not_pruned(
+    mariadb: Store, mariadb_url: str
+) -> None:
     assert isinstance(mariadb, MySQLStore)
     lease, fork = await leased(mariadb), new_thread()
     await append(mariadb, lease, 1, finished(), status="completed")
@@ -117,7 +119,7 @@ async def test_what_is_being_forked_is_not_pruned(mariadb: Store, mariadb_url: s
     await rival.close()
 
 
-async def test_who_waits_too_long_for_a_row_is_undone(mariadb: Store) -> None:
+async def test_a_lock_timeout_rolls_the_step_back(mariadb: Store) -> None:
     await two_rows(mariadb)
     lease = await leased(mariadb)
 
@@ -134,7 +136,7 @@ async def test_who_waits_too_long_for_a_row_is_undone(mariadb: Store) -> None:
     await append(mariadb, lease, 1, said())
 
 
-async def test_a_killed_connection_loses_its_transaction_alone(
+async def test_a_killed_connection_loses_only_its_transaction(
     mariadb: Store, mariadb_url: str
 ) -> None:
     await two_rows(mariadb)
@@ -182,14 +184,14 @@ async def test_cancelled_writes_leave_no_half_transaction(mariadb: Store) -> Non
 
 
 async def again(store: Store) -> Lease:
-    """Start a run as the engine would: again after each fault that says so."""
+    """Start a run as the engine does: repeat it after each error that can be retried."""
     for _ in range(4):
         with suppress(StoreUnavailable):
             return await leased(store)
     return await leased(store)
 
 
-async def test_a_server_started_anew_between_transactions_is_found_again(
+async def test_a_restart_of_the_server_between_transactions_goes_unnoticed(
     own: Store, server: PrivateMariaDB
 ) -> None:
     lease = await leased(own)
@@ -203,7 +205,7 @@ async def test_a_server_started_anew_between_transactions_is_found_again(
     await append(own, lease, 1, said())
 
 
-async def test_a_server_killed_in_mid_transaction_keeps_none_of_it(
+async def test_a_server_killed_in_a_transaction_keeps_none_of_it(
     own: Store, server: PrivateMariaDB
 ) -> None:
     await two_rows(own)
@@ -243,7 +245,7 @@ async def questions(db: ReadOnly) -> int:
     return int(row["Value"])
 
 
-async def test_a_claim_that_was_cut_off_from_its_answer_is_taken_up_at_once(
+async def test_a_claim_whose_answer_was_lost_is_repeated_at_once(
     mariadb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await queued(mariadb)
@@ -273,7 +275,9 @@ async def test_a_fit_server_has_no_problems(mariadb: Store) -> None:
     assert await mariadb.check() == []
 
 
-async def test_what_makes_a_server_unfit_is_told_with_its_cure(server: PrivateMariaDB) -> None:
+async def test_problems_of_a_server_are_reported_with_the_value_to_set(
+    server: PrivateMariaDB,
+) -> None:
     await on_server(
         server.url,
         "SET GLOBAL sql_mode = ''",
@@ -297,7 +301,7 @@ async def test_what_makes_a_server_unfit_is_told_with_its_cure(server: PrivateMa
     assert "max_allowed_packet is 1048576: set it to 16777216" in told
 
 
-async def test_a_user_who_may_not_change_tables_does_a_whole_run(server: PrivateMariaDB) -> None:
+async def test_a_user_without_ddl_privileges_can_drive_a_run(server: PrivateMariaDB) -> None:
     await on_server(
         server.url,
         "CREATE USER IF NOT EXISTS clerk@'%' IDENTIFIED BY 'clerk'",

@@ -1,4 +1,4 @@
-"""What comes out of the store when a server, or the driver itself, fails at any point of a step."""
+"""Errors of the store when a server or the driver fails at any point of a step."""
 
 import asyncio
 import re
@@ -71,7 +71,7 @@ async def fault_of(store: Store, work: Callable[[Store], Any] = step) -> Service
     return caught.value
 
 
-async def test_the_stub_lets_a_step_pass(server: StubServer, store: Store) -> None:
+async def test_a_step_commits_on_the_stub_server(server: StubServer, store: Store) -> None:
     await step(store)
 
     said_to_it = "\n".join(server.statements)
@@ -87,7 +87,7 @@ LASTING = [(1142, "42000"), (1045, "28000"), (1105, "HY000"), (7777, "HY000")]
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("number", "state"), [*OWN, *TRANSIENT, *LASTING])
-async def test_an_error_is_the_statement_s_only_where_a_tool_says_it(
+async def test_an_error_is_the_statement_s_fault_only_in_a_tool_s_statement(
     server: StubServer, store: Store, place: str, number: int, state: str
 ) -> None:
     server.fails(PLACES[place], lambda *_: error(number, state))
@@ -105,7 +105,7 @@ async def test_an_error_is_the_statement_s_only_where_a_tool_says_it(
 
 
 @pytest.mark.parametrize(("number", "state"), [*OWN, *TRANSIENT, *LASTING])
-async def test_an_error_at_the_commit_is_the_database_s(
+async def test_an_error_at_the_commit_is_the_database_s_fault(
     server: StubServer, store: Store, number: int, state: str
 ) -> None:
     await step(store)
@@ -130,7 +130,7 @@ async def test_an_error_at_the_commit_is_the_database_s(
         (1044, "42000", StoreFailed),
     ],
 )
-async def test_an_error_at_the_connect_is_the_database_s(
+async def test_an_error_on_connect_is_the_database_s_fault(
     server: StubServer, store: Store, number: int, state: str, kind: type
 ) -> None:
     server.refuses_connections(error(number, state))
@@ -153,7 +153,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("place", [*PLACES, "commit"])
 @pytest.mark.parametrize("garbage", GARBAGE)
-async def test_an_answer_that_makes_no_sense_loses_the_connection(
+async def test_a_malformed_answer_loses_the_connection(
     server: StubServer, place: str, garbage: str
 ) -> None:
     timeouts = Timeouts(answer_s=0.05, check_interval_s=0.02)
@@ -181,7 +181,7 @@ FOREIGN = [
 
 
 def fail_in(broken: pytest.MonkeyPatch, pattern: str, fault: Exception) -> None:
-    """Have the driver fail where a statement that matches may be under way."""
+    """Make the driver fail while a statement that matches is sent."""
     query = QuietCursor._query
 
     async def failing(self: QuietCursor, statement: str) -> object:
@@ -195,7 +195,7 @@ def fail_in(broken: pytest.MonkeyPatch, pattern: str, fault: Exception) -> None:
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("place", ["fence", "tool", "insert", "settle"])
-async def test_whatever_the_driver_raises_in_a_statement_loses_the_connection(
+async def test_any_error_of_the_driver_in_a_statement_loses_the_connection(
     store: Store, place: str, foreign: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
@@ -213,7 +213,7 @@ async def test_whatever_the_driver_raises_in_a_statement_loses_the_connection(
     [(Pool, "_acquire"), (Connection, "connect"), (Connection, "commit")],
     ids=lambda one: str(getattr(one, "__name__", one)),
 )
-async def test_whatever_the_driver_raises_elsewhere_is_a_lost_connection(
+async def test_any_error_of_the_driver_outside_statements_is_a_lost_connection(
     store: Store, kind: type, name: str, foreign: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(*_: object) -> object:
@@ -227,7 +227,7 @@ async def test_whatever_the_driver_raises_elsewhere_is_a_lost_connection(
     await step(store)
 
 
-async def test_a_rollback_that_fails_hides_nothing(
+async def test_a_failed_rollback_does_not_hide_the_first_error(
     server: StubServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(_: object) -> None:
@@ -239,7 +239,7 @@ async def test_a_rollback_that_fails_hides_nothing(
     assert type(await fault_of(store)) is StoreRefused
 
 
-async def test_a_ping_that_fails_loses_the_transaction(
+async def test_a_failed_ping_loses_the_transaction(
     server: StubServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(*_: object, **__: object) -> None:
@@ -259,7 +259,7 @@ async def test_a_ping_that_fails_loses_the_transaction(
 
 @pytest.mark.mysql
 @pytest.mark.parametrize("statement", [TOOL, text(TOOL)], ids=["text", "sqlalchemy"])
-async def test_what_fails_before_it_is_sent_is_the_statement_s(
+async def test_an_error_before_a_statement_is_sent_is_the_statement_s_fault(
     mariadb: Store, statement: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> object:
@@ -275,7 +275,7 @@ async def test_what_fails_before_it_is_sent_is_the_statement_s(
         await tx.record([said()])
 
 
-async def test_text_that_the_connection_s_charset_lacks_is_the_statement_s(
+async def test_text_that_the_charset_lacks_is_the_statement_s_fault(
     server: StubServer,
 ) -> None:
     store = await open_store(f"{server.url}?charset=latin1", pool_size=1)
@@ -298,7 +298,7 @@ async def test_text_that_the_connection_s_charset_lacks_is_the_statement_s(
     ],
     ids=lambda one: str(one),
 )
-async def test_sqlalchemy_hands_on_what_is_the_database_s(
+async def test_sqlalchemy_passes_on_errors_of_the_database(
     mariadb: Store, kind: str, fault: Exception, expected: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = await leased(mariadb)
@@ -317,7 +317,7 @@ async def test_sqlalchemy_hands_on_what_is_the_database_s(
     assert type(await fault_of(mariadb, work)) is expected
 
 
-async def test_what_sqlalchemy_asks_at_first_is_never_the_tool_s(
+async def test_an_error_in_sqlalchemy_s_first_queries_is_never_the_tool_s_fault(
     server: StubServer, store: Store
 ) -> None:
     # The stub gives no rows, so that SQLAlchemy cannot tell what it is.
@@ -329,7 +329,7 @@ async def test_what_sqlalchemy_asks_at_first_is_never_the_tool_s(
     assert type(await fault_of(store, lambda one: step(one, text(TOOL)))) is StoreUnavailable
 
 
-async def test_a_server_that_tells_no_limit_is_sent_anything(
+async def test_a_server_without_a_known_limit_gets_any_statement(
     server: StubServer, store: Store
 ) -> None:
     server.fails(PLACES["look"], lambda session, _: session.ok("COMMIT"))
@@ -337,7 +337,7 @@ async def test_a_server_that_tells_no_limit_is_sent_anything(
     await step(store)
 
 
-async def test_a_server_that_speaks_of_something_else_cannot_be_used(
+async def test_a_server_with_unreadable_variables_cannot_be_used(
     server: StubServer, store: Store
 ) -> None:
     def else_where(session: Session, _: str) -> bytes:
@@ -354,7 +354,7 @@ async def test_a_server_that_speaks_of_something_else_cannot_be_used(
     await step(store)
 
 
-async def test_a_packet_that_the_server_calls_too_large_names_the_setting(
+async def test_the_error_of_a_too_large_packet_names_the_setting(
     server: StubServer, store: Store
 ) -> None:
     for place in ("tool", "insert"):
@@ -366,7 +366,7 @@ async def test_a_packet_that_the_server_calls_too_large_names_the_setting(
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda one: type(one).__name__)
-async def test_a_migration_s_driver_is_as_foreign(
+async def test_errors_of_the_driver_in_a_migration_are_the_store_s(
     server: StubServer, foreign: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(_: object) -> None:
@@ -378,7 +378,7 @@ async def test_a_migration_s_driver_is_as_foreign(
         await migrate(server.url)
 
 
-async def test_a_store_is_closed_though_the_server_falls_silent(
+async def test_a_store_closes_if_the_server_is_silent(
     server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store(server.url, pool_size=2)
@@ -399,7 +399,7 @@ async def test_a_store_is_closed_though_the_server_falls_silent(
     assert isinstance(await hanging, StoreUnavailable)
 
 
-async def test_a_store_is_closed_though_a_connection_is_being_made(server: StubServer) -> None:
+async def test_a_store_closes_while_a_connection_is_made(server: StubServer) -> None:
     server.refuses_connections(b"")  # nor are they let in
     store = await open_store(server.url, pool_size=1)
     waiting = asyncio.create_task(step(store))
@@ -411,7 +411,7 @@ async def test_a_store_is_closed_though_a_connection_is_being_made(server: StubS
     waiting.cancel()
 
 
-async def test_a_store_is_closed_though_the_driver_fails(
+async def test_a_store_closes_if_the_driver_fails(
     server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(_: object) -> None:

@@ -1,4 +1,4 @@
-"""TLS to a MariaDB with a certificate of its own, as its own client connects."""
+"""TLS to a MariaDB with a private certificate, with the options of its own client."""
 
 import asyncio
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ async def cipher(server: PrivateMariaDB, account: str, query: str) -> str:
         ("needs_certificate", "ssl-mode=VERIFY_CA&ssl-ca={ca}&ssl-cert={cert}&ssl-key={key}"),
     ],
 )
-async def test_an_account_that_requires_tls_is_reached(
+async def test_an_account_that_requires_tls_can_connect(
     server: PrivateMariaDB, certificates: Certificates, account: str, query: str
 ) -> None:
     assert await cipher(server, account, query.format(**certificates.paths()))
@@ -77,7 +77,7 @@ async def test_without_a_mode_the_connection_has_no_tls(server: PrivateMariaDB) 
         ("plain", "ssl-mode=VERIFY_IDENTITY", "certificate"),
     ],
 )
-async def test_a_connection_that_is_refused_says_what_would_be_right(
+async def test_a_refused_connection_names_the_setting_that_helps(
     server: PrivateMariaDB, certificates: Certificates, account: str, query: str, why: str
 ) -> None:
     with pytest.raises(StoreUnavailable, match=why):

@@ -1,4 +1,4 @@
-"""What is SQLite's alone: files, other processes, and forms that it has no types for."""
+"""SQLite only: files, other processes, and types that it does not have."""
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
@@ -35,7 +35,7 @@ async def store(url: str) -> Any:
     await store.close()
 
 
-async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/nowhere/journal.db")
 
     with pytest.raises(StoreFailed, match=r"unable to open database file: .*/nowhere/journal.db"):
@@ -44,9 +44,9 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "letter.db").write_bytes(b"Dear Sir or Madam, " * 100)
-    store = await open_store(f"sqlite:///{tmp_path}/letter.db")
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_bytes(b"Dear Sir or Madam, " * 100)
+    store = await open_store(f"sqlite:///{tmp_path}/text.db")
 
     for _ in range(2):
         with pytest.raises(StoreFailed, match="not a database"):
@@ -55,7 +55,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_tool_that_reads_holds_up_no_other_read_and_no_write(store: Store) -> None:
+async def test_a_tool_that_reads_delays_no_other_read_or_write(store: Store) -> None:
     lease = await leased(store)
 
     async with asyncio.timeout(5), store.read() as db:
@@ -66,9 +66,7 @@ async def test_a_tool_that_reads_holds_up_no_other_read_and_no_write(store: Stor
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_who_finds_the_file_locked_waits_and_is_told_to_try_again(
-    url: str, store: Store
-) -> None:
+async def test_a_wait_for_a_locked_file_ends_as_unavailable(url: str, store: Store) -> None:
     lease = await leased(store)
     rival = SQLiteStore(sqlite_path(url), busy_timeout_s=0.2)
 
@@ -105,7 +103,7 @@ async def test_a_statement_that_rolls_back_by_itself_ends_the_step(store: Store)
     assert await journal(store, lease.run.thread) == [asked()]
 
 
-async def test_begin_cut_off_leaves_no_transaction(store: Store) -> None:
+async def test_a_cancelled_begin_leaves_no_transaction(store: Store) -> None:
     for _ in range(50):
         stepping = asyncio.ensure_future(leased(store))
         await asyncio.sleep(0)
@@ -118,7 +116,7 @@ async def test_begin_cut_off_leaves_no_transaction(store: Store) -> None:
     assert await leased(store)
 
 
-async def test_the_database_itself_refuses_a_write_by_who_reads(store: Store) -> None:
+async def test_the_database_refuses_a_write_of_a_read_only_tool(store: Store) -> None:
     async with store.read() as db:
         with pytest.raises(StoreRefused, match="readonly database"):
             await db._connection.execute("DELETE FROM seats", {})  # type: ignore[attr-defined]
@@ -138,7 +136,7 @@ async def test_the_database_itself_refuses_a_write_by_who_reads(store: Store) ->
         (timedelta(seconds=-1, microseconds=-250), "-00:00:01.000250"),
     ],
 )
-async def test_a_type_that_sqlite_lacks_has_a_form_that_compares(
+async def test_a_type_that_sqlite_lacks_is_stored_in_a_form_that_compares(
     store: Store, value: object, form: object
 ) -> None:
     assert await rows(store, "SELECT :value AS value", value=value) == [{"value": form}]
@@ -151,7 +149,7 @@ async def test_a_sum_is_compared_with_a_decimal_as_a_number(store: Store) -> Non
     assert await rows(store, statement, price=Decimal("10.51")) == []
 
 
-async def test_a_whole_number_past_64_bits_is_refused(store: Store) -> None:
+async def test_an_integer_beyond_64_bits_is_refused(store: Store) -> None:
     with pytest.raises(StoreRefused, match="does not fit SQLite"):
         await rows(store, "SELECT :big AS big", big=2**63)
 
@@ -164,7 +162,7 @@ async def test_a_pattern_matches_as_in_mysql(store: Store) -> None:
     assert await rows(store, statement, text=None, pattern="x") == [{"found": None}]
 
 
-async def test_an_old_library_is_a_problem(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_library_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await store.check() == []
 
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
@@ -173,7 +171,7 @@ async def test_an_old_library_is_a_problem(store: Store, monkeypatch: pytest.Mon
     assert problem.endswith("3.38 or newer is needed")
 
 
-async def test_a_store_that_is_closed_says_so(url: str) -> None:
+async def test_a_closed_store_refuses_statements(url: str) -> None:
     store = await open_store(url)
 
     async with store.read() as db:
@@ -184,7 +182,7 @@ async def test_a_store_that_is_closed_says_so(url: str) -> None:
         await store.schema()
 
 
-async def test_a_constraint_that_waits_for_the_commit_is_the_tool_s_to_keep(store: Store) -> None:
+async def test_a_violated_deferred_constraint_is_the_tool_s_fault(store: Store) -> None:
     await store.run_script(
         "CREATE TABLE parents (id INTEGER PRIMARY KEY);"
         "CREATE TABLE children (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);"
@@ -195,7 +193,7 @@ async def test_a_constraint_that_waits_for_the_commit_is_the_tool_s_to_keep(stor
             await tx.execute("INSERT INTO children (parent) VALUES (7)")
 
 
-def told(name: str) -> sqlite3.Error:
+def driver_error(name: str) -> sqlite3.Error:
     error = sqlite3.OperationalError(f"what SQLite says of {name}")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
     return error
@@ -210,18 +208,18 @@ LASTING = {
 
 
 @pytest.mark.parametrize("name", sorted(OWN | AGAIN | LASTING))
-def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
+def test_every_code_of_sqlite_has_one_meaning(name: str) -> None:
     expected = StoreRefused if name in OWN else StoreUnavailable if name in AGAIN else StoreFailed
 
-    assert type(translate_error(told(name))) is expected
+    assert type(translate_error(driver_error(name))) is expected
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (told("CONSTRAINT_UNIQUE"), DuplicateRow),
-        (told("IOERR_WRITE"), StoreUnavailable),
-        (told("READONLY_DBMOVED"), StoreFailed),
+        (driver_error("CONSTRAINT_UNIQUE"), DuplicateRow),
+        (driver_error("IOERR_WRITE"), StoreUnavailable),
+        (driver_error("READONLY_DBMOVED"), StoreFailed),
         (sqlite3.ProgrammingError("Incorrect number of bindings"), StoreRefused),
         (sqlite3.OperationalError("Could not decode to UTF-8 column"), StoreFailed),
         (OverflowError("Python int too large"), StoreRefused),
@@ -229,5 +227,5 @@ def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
     ],
     ids=lambda one: str(one),
 )
-def test_what_the_module_of_sqlite_says_is_somebody_s_fault(error: Exception, kind: type) -> None:
+def test_every_error_of_the_sqlite3_module_has_one_meaning(error: Exception, kind: type) -> None:
     assert type(translate_error(error)) is kind
