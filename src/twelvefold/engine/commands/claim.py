@@ -130,7 +130,7 @@ def _doubtful_call(services: Services, thread: Thread) -> Call | None:
     return in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
 
 
-async def give_up(services: Services, run: RunId, error: str) -> None:
+async def fail_run(services: Services, run: RunId, error: str) -> None:
     """Fail a run that a service's failure has stopped, because a caller waits for it.
 
     A call that may have happened is left to a person. Raises NotFound, Conflict if another process

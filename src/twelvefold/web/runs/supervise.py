@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from twelvefold.core.ports import OVER, Principal, RunRecord
-from twelvefold.engine.commands import cancel, give_up, take
+from twelvefold.engine.commands import cancel, fail_run, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.admission import PLACE
+from twelvefold.web.http.admission import SLOT
 from twelvefold.web.http.client_watch import ClientWatch, first_done
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.runs.create import StartedRun
@@ -126,7 +126,7 @@ class Supervisor:
             if record.cancel_asked:
                 await cancel(self._web.services, self._run)
             elif record.error:
-                await give_up(self._web.services, self._run, f"{record.error}; try again later")
+                await fail_run(self._web.services, self._run, f"{record.error}; try again later")
             else:
                 await self._take_over(record)
         except (Conflict, StaleRun):
@@ -171,7 +171,7 @@ class Supervisor:
         try:
             # The reason why it was given back; empty where only this process stops.
             error = record.error and f"{record.error}; try again later"
-            await give_up(services, self._run, error)
+            await fail_run(services, self._run, error)
         except (Conflict, StaleRun, CancelAsked):
             await cancel(services, self._run)
         self._web.notifier.notify(self._run)
@@ -269,9 +269,9 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = sse.SSEWriter(send, self._web.waits.heartbeat_s)
         await writer.start(self.raw_headers)
-        place, write = scope.get("state", {}).get(PLACE), partial(self._write, writer)
+        slot, write = scope.get("state", {}).get(SLOT), partial(self._write, writer)
         writing, _, ended = await first_done(
-            place.measured(write) if place else write(),
+            slot.measure(write) if slot else write(),
             writer.write_heartbeats(),
             self._client.ended(),
         )

@@ -1,4 +1,4 @@
-"""A revoked key ends what waits under it: streams, foreground requests, and followers."""
+"""A revoked key ends its waiting requests: streams, foreground requests, and followers."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from tests.web.serving import Json, Serve, Served
 from tests.web.stream_clients import Reader
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator
-from twelvefold.web.http.key_watch import KeyWatch, watching_keys
+from twelvefold.web.http.client_watch import KeyWatch, watch_keys
 from twelvefold.web.streaming.sse import REVOKED
 
 ASKED: Json = {"model": "shop", "input": "hi"}
@@ -21,82 +21,82 @@ CHAT: Json = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
 
 
 async def request_of(authenticator: Authenticator, token: str = TOKEN) -> Request:
-    """A request that was let in."""
+    """Return an authenticated request."""
     headers = [(b"authorization", f"Bearer {token}".encode())]
     scope: dict[str, Any] = {"type": "http", "headers": headers}
     request = Request(scope)
-    scope["state"] = {"caller": await authenticator.caller(request.headers)}
+    scope["state"] = {"caller": await authenticator.authenticate(request.headers)}
     return request
 
 
-async def turns(watch: KeyWatch) -> None:
+async def run_checks(watch: KeyWatch) -> None:
     """Let the watch check its keys a few times."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_all_requests_of_a_revoked_key_end_and_no_other() -> None:
+async def test_a_revoked_key_ends_only_its_own_requests() -> None:
     keys, clock = Keys([api_key(), api_key(OTHER, "bob", "key-2")]), Clock()
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)
     mine = [await request_of(authenticator) for _ in range(3)]
     others = await request_of(authenticator, OTHER)
-    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
-        waiting = [group.create_task(watch.revoked(one)) for one in mine]
-        other = group.create_task(watch.revoked(others))
-        await turns(watch)
+    async with watch_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(watch.wait_until_revoked(one)) for one in mine]
+        other = group.create_task(watch.wait_until_revoked(others))
+        await run_checks(watch)
         keys.revoked.add("key-1")
         clock.now += CACHE_TTL_S + 0.1
 
         refusals = [await one for one in waiting]
-        await turns(watch)
+        await run_checks(watch)
 
         assert [error.status for error in refusals] == [401, 401, 401]
         assert not other.done()
         other.cancel()
 
 
-async def test_the_database_is_asked_once_for_all_requests_of_a_key() -> None:
+async def test_a_key_is_looked_up_once_for_all_its_requests() -> None:
     keys, clock = Keys([api_key()]), Clock()
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)
     requests = [await request_of(authenticator) for _ in range(50)]
-    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
-        waiting = [group.create_task(watch.revoked(one)) for one in requests]
-        await turns(watch)
+    async with watch_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(watch.wait_until_revoked(one)) for one in requests]
+        await run_checks(watch)
         before = keys.asked
         for _ in range(3):
             clock.now += CACHE_TTL_S + 0.1
-            await turns(watch)
+            await run_checks(watch)
 
         assert (before, keys.asked - before) == (1, 3)
         for one in waiting:
             one.cancel()
 
 
-async def test_no_key_is_checked_when_no_request_waits() -> None:
+async def test_no_key_is_checked_while_no_request_waits() -> None:
     keys, clock = Keys([api_key()]), Clock()
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)
-    async with watching_keys(authenticator, poll_s=0) as watch:
-        waiting = asyncio.create_task(watch.revoked(await request_of(authenticator)))
-        await turns(watch)
+    async with watch_keys(authenticator, poll_s=0) as watch:
+        waiting = asyncio.create_task(watch.wait_until_revoked(await request_of(authenticator)))
+        await run_checks(watch)
         waiting.cancel()
-        await turns(watch)
+        await run_checks(watch)
         before = keys.asked
         for _ in range(3):
             clock.now += CACHE_TTL_S + 0.1
-            await turns(watch)
+            await run_checks(watch)
 
     assert keys.asked == before
 
 
-async def test_a_database_that_is_away_revokes_nothing() -> None:
+async def test_an_unavailable_database_revokes_no_key() -> None:
     keys, clock = Keys([api_key()]), Clock()
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)
     request = await request_of(authenticator)
-    async with watching_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
-        waiting = group.create_task(watch.revoked(request))
+    async with watch_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
+        waiting = group.create_task(watch.wait_until_revoked(request))
         keys.is_away = True
         clock.now += CACHE_TTL_S + 0.1
-        await turns(watch)
+        await run_checks(watch)
         still_waits = not waiting.done()
         keys.is_away = False
         keys.revoked.add("key-1")
@@ -109,27 +109,27 @@ async def test_a_database_that_is_away_revokes_nothing() -> None:
 
 
 async def with_key(serve: Serve) -> Served:
-    """A process whose client has a key."""
+    """Start a process and return its client, which has a key."""
     api = await serve(headers={"authorization": f"Bearer {TOKEN}"}, worker=False)
     await api.web.services.store.add_key(api_key())
     return api
 
 
-async def test_requests_with_a_revoked_key_no_longer_count_for_its_principal(serve: Serve) -> None:
+async def test_a_revoked_key_no_longer_counts_for_its_principal(serve: Serve) -> None:
     api, authorization = await with_key(serve), f"Bearer {TOKEN}"
     owners = api.web.admission.owners
     await api.get("/models")
-    assert owners.of(authorization, "192.0.2.1") == api_key().principal
+    assert owners.find(authorization, "192.0.2.1") == api_key().principal
 
     await api.web.services.store.revoke_key("key-1")
     while (await api.http.get("/v1/models")).status_code != HTTPStatus.UNAUTHORIZED:
         await asyncio.sleep(0.05)
 
-    assert owners.of(authorization, "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
+    assert owners.find(authorization, "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
 
 
 async def revoked_while(api: Served, *waiting: "asyncio.Task[object]") -> float:
-    """Revoke the key; returns how many seconds later all that waited has ended."""
+    """Revoke the key, and return the seconds until all waiting tasks have ended."""
     await api.web.services.store.revoke_key("key-1")
     revoked_at = time.monotonic()
     await asyncio.wait(waiting)
@@ -137,57 +137,59 @@ async def revoked_while(api: Served, *waiting: "asyncio.Task[object]") -> float:
 
 
 async def blocks(api: Served, method: str, path: str, body: Json | None = None) -> list[str]:
-    """What a stream says until it ends."""
-    async with Reader(api.http, method, f"/v1{path}", json=body) as told:
-        return await told.left()
+    """Return the blocks of a stream until its end."""
+    async with Reader(api.http, method, f"/v1{path}", json=body) as stream:
+        return await stream.left()
 
 
-async def test_whatever_waits_under_a_revoked_key_ends_and_its_run_goes_on(serve: Serve) -> None:
+async def test_waiting_requests_of_a_revoked_key_end_and_stored_runs_continue(serve: Serve) -> None:
     api = await with_key(serve)
     api.model.gate.clear()
     queued = await api.ask("later", background=True)
     async with asyncio.TaskGroup() as group:
         whole = group.create_task(api.post("/responses", ASKED))
         chat = group.create_task(api.post("/chat/completions", CHAT))
-        told = group.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
-        chat_told = group.create_task(
+        stream = group.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
+        chat_stream = group.create_task(
             blocks(api, "POST", "/chat/completions", CHAT | {"stream": True})
         )
         followed = group.create_task(blocks(api, "GET", f"/responses/{queued['id']}?stream=true"))
         while len(api.model.requests) < 4:
             await asyncio.sleep(0.01)
 
-        await revoked_while(api, whole, chat, told, chat_told, followed)
+        await revoked_while(api, whole, chat, stream, chat_stream, followed)
     api.model.gate.set()
 
     for answer in (whole.result(), chat.result()):
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
-    for stream in (told.result(), followed.result()):
-        assert stream[-1] == REVOKED.decode().strip()
-    assert '"code":"invalid_api_key"' in chat_told.result()[-1]
+    for blocks_read in (stream.result(), followed.result()):
+        assert blocks_read[-1] == REVOKED.decode().strip()
+    assert '"code":"invalid_api_key"' in chat_stream.result()[-1]
     runs = await api.web.services.store.runs(limit=10)
     while any(run.status == "running" for run in runs):
         await asyncio.sleep(0.01)
         runs = await api.web.services.store.runs(limit=10)
-    # What is not kept is cancelled, and the background run has no worker here.
+    # The chat completions are not stored, so their runs are cancelled; no worker drives the other.
     statuses = sorted(run.status for run in runs)
     assert statuses == ["cancelled", "cancelled", "completed", "completed", "queued"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.0, 0.7, 1.4, 2.1])
-async def test_a_revoked_key_ends_within_three_seconds(serve: Serve, after_s: float) -> None:
+async def test_a_revoked_key_ends_requests_within_three_seconds(
+    serve: Serve, after_s: float
+) -> None:
     api = await with_key(serve)
     api.model.gate.clear()
-    told = asyncio.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
+    stream = asyncio.create_task(blocks(api, "POST", "/responses", ASKED | {"stream": True}))
     whole = asyncio.create_task(api.post("/responses", ASKED))
     while len(api.model.requests) < 2:
         await asyncio.sleep(0.01)
     await asyncio.sleep(after_s)
 
-    took_s = await revoked_while(api, told, whole)
+    took_s = await revoked_while(api, stream, whole)
     api.model.gate.set()
 
     assert (await whole).status_code == 401
-    assert (await told)[-1] == REVOKED.decode().strip()
+    assert (await stream)[-1] == REVOKED.decode().strip()
     assert took_s < 3.0

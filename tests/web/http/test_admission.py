@@ -1,4 +1,4 @@
-"""How many requests of one principal are handled at once, and what the others wait for."""
+"""The limit of active requests of one owner, and the order of waiting ones."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -17,27 +17,27 @@ from twelvefold.web.http.admission import AdmissionControl, Owners
 from twelvefold.web.http.errors import ApiError
 
 
-def admission(most: int, **more: Any) -> AdmissionControl:
-    return AdmissionControl(most, LoopShares(), most_alone=most, **more)
+def admission(limit: int, **options: Any) -> AdmissionControl:
+    return AdmissionControl(limit, LoopShares(), max_active_alone=limit, **options)
 
 
-async def entered(control: AdmissionControl, principal: str = "ann") -> AsyncExitStack:
+async def acquire(control: AdmissionControl, principal: str = "ann") -> AsyncExitStack:
     stack = AsyncExitStack()
-    await stack.enter_async_context(control.place(principal))
+    await stack.enter_async_context(control.acquire_slot(principal))
     return stack
 
 
-async def passes(times: int = 5) -> None:
+async def run_tasks(times: int = 5) -> None:
     for _ in range(times):
         await asyncio.sleep(0)
 
 
-async def test_a_request_too_many_waits_for_its_turn() -> None:
+async def test_a_request_above_the_limit_waits() -> None:
     control = admission(2)
-    first, second = await entered(control), await entered(control)
+    first, second = await acquire(control), await acquire(control)
 
-    third = asyncio.create_task(entered(control))
-    await passes()
+    third = asyncio.create_task(acquire(control))
+    await run_tasks()
     assert not third.done()
     await first.aclose()
 
@@ -45,14 +45,14 @@ async def test_a_request_too_many_waits_for_its_turn() -> None:
     await second.aclose()
 
 
-async def test_turns_come_in_order() -> None:
+async def test_requests_wait_in_order() -> None:
     control = admission(1)
-    first = await entered(control)
-    second, third = (asyncio.create_task(entered(control)) for _ in range(2))
-    await passes()
+    first = await acquire(control)
+    second, third = (asyncio.create_task(acquire(control)) for _ in range(2))
+    await run_tasks()
 
     await first.aclose()
-    await passes()
+    await run_tasks()
 
     assert (second.done(), third.done()) == (True, False)
     await (await second).aclose()
@@ -61,40 +61,40 @@ async def test_turns_come_in_order() -> None:
 
 async def test_another_principal_does_not_wait() -> None:
     control = admission(1)
-    anns = await entered(control, "ann")
+    anns = await acquire(control, "ann")
 
-    assert await entered(control, "bob")
+    assert await acquire(control, "bob")
     await anns.aclose()
 
 
-async def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
+async def test_a_request_that_waits_too_long_is_rejected() -> None:
     control = admission(1, wait_s=0)
 
-    async with control.place("ann"):
-        with pytest.raises(ApiError, match="more than 1 requests are in hand") as refused:
-            await entered(control)
+    async with control.acquire_slot("ann"):
+        with pytest.raises(ApiError, match="more than 1 requests are in progress") as refused:
+            await acquire(control)
 
     assert (refused.value.status, refused.value.code) == (429, "too_many_requests")
 
 
-async def test_a_request_that_leaves_while_it_waits_takes_no_place() -> None:
+async def test_a_request_that_is_cancelled_while_it_waits_takes_no_slot() -> None:
     control = admission(1)
-    first = await entered(control)
-    second = asyncio.create_task(entered(control))
-    await passes()
+    first = await acquire(control)
+    second = asyncio.create_task(acquire(control))
+    await run_tasks()
     second.cancel()
-    await passes()
+    await run_tasks()
 
     await first.aclose()
 
-    assert await entered(control)
+    assert await acquire(control)
 
 
-async def test_a_request_that_leaves_as_its_turn_comes_hands_it_on() -> None:
+async def test_a_request_that_is_cancelled_when_assigned_passes_its_slot_on() -> None:
     control = admission(1)
-    first = await entered(control)
-    second, third = (asyncio.create_task(entered(control)) for _ in range(2))
-    await passes()
+    first = await acquire(control)
+    second, third = (asyncio.create_task(acquire(control)) for _ in range(2))
+    await run_tasks()
 
     await first.aclose()
     second.cancel()
@@ -102,63 +102,63 @@ async def test_a_request_that_leaves_as_its_turn_comes_hands_it_on() -> None:
     assert await third
 
 
-async def test_a_place_is_given_back_once() -> None:
-    control = admission(1, hold_s=0)
-    async with control.place("ann") as place:
-        place.release_soon()
-        while place.is_held:
+async def test_a_slot_is_released_once() -> None:
+    control = admission(1, release_delay_s=0)
+    async with control.acquire_slot("ann") as slot:
+        slot.release_soon()
+        while slot.is_held:
             await asyncio.sleep(0)
-        second = await entered(control)
+        second = await acquire(control)
 
-    third = asyncio.create_task(entered(control))
-    await passes()
+    third = asyncio.create_task(acquire(control))
+    await run_tasks()
     assert not third.done()
     await second.aclose()
     assert await third
 
 
-async def test_what_is_counted_is_forgotten() -> None:
+async def test_owners_without_requests_are_removed() -> None:
     control = admission(1)
     for principal in ("ann", "bob"):
-        async with control.place(principal):
+        async with control.acquire_slot(principal):
             assert len(control) == 1
 
     assert len(control) == 0
 
 
-async def test_of_those_that_wait_there_are_only_so_many() -> None:
-    control = admission(1, max_waiting=1, full_s=0)
-    async with control.place("ann"):
-        waiting = asyncio.create_task(entered(control))
-        await passes()
+async def test_the_number_of_waiting_requests_is_limited() -> None:
+    control = admission(1, max_waiting=1, rejection_delay_s=0)
+    async with control.acquire_slot("ann"):
+        waiting = asyncio.create_task(acquire(control))
+        await run_tasks()
 
         with pytest.raises(ApiError, match="try again in a moment"):
-            await entered(control)
+            await acquire(control)
 
     assert await waiting
 
 
-async def test_one_that_no_longer_waits_makes_room_for_another() -> None:
+async def test_a_cancelled_request_makes_room_for_another() -> None:
     control = admission(1, max_waiting=1)
-    first = await entered(control)
-    gone = asyncio.create_task(entered(control))
-    await passes()
+    first = await acquire(control)
+    gone = asyncio.create_task(acquire(control))
+    await run_tasks()
     gone.cancel()
-    await passes()
+    await run_tasks()
 
-    waiting = asyncio.create_task(entered(control))
-    await passes()
+    waiting = asyncio.create_task(acquire(control))
+    await run_tasks()
     await first.aclose()
 
     assert await waiting
 
 
-async def test_a_request_of_another_principal_overtakes_those_that_wait() -> None:
-    let, has_begun = asyncio.Event(), asyncio.Event()
+async def test_a_request_of_another_principal_overtakes_waiting_ones() -> None:
+    gate, has_started = asyncio.Event(), asyncio.Event()
 
     async def held(request: Request) -> Response:
-        has_begun.set()
-        await let.wait()
+        has_started.set()
+        await gate.wait()
         return Response()
 
     async def quick(request: Request) -> Response:
@@ -171,16 +171,16 @@ async def test_a_request_of_another_principal_overtakes_those_that_wait() -> Non
         asking(with_routes(web, *routes)) as http,
     ):
         first = asyncio.create_task(http.get("/v1/held", headers=BEARER))
-        await has_begun.wait()
+        await has_started.wait()
         second = asyncio.create_task(http.get("/v1/quick", headers=BEARER))
         bearer = {"authorization": f"Bearer {OTHER}"}
         others = [await http.get("/v1/quick", headers=bearer) for _ in range(2)]
         third = asyncio.create_task(http.get("/v1/quick", headers=BEARER))
-        await passes(50)
+        await run_tasks(50)
 
         assert [one.status_code for one in others] == [200, 200]
         assert not third.done()
-        let.set()
+        gate.set()
         assert [(await one).status_code for one in (first, second, third)] == [200] * 3
 
 
@@ -199,14 +199,14 @@ async def test_the_work_for_a_request_has_its_principal_as_owner() -> None:
     assert [anns.text, bobs.text] == ["ann", "bob"]
 
 
-async def none_in_hand(api: Served) -> None:
-    """Returns once no request has a place."""
+async def wait_until_idle(api: Served) -> None:
+    """Return when no request has a slot."""
     while len(api.web.admission):
         await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_a_turn_that_waits_for_its_model_gives_its_place_back(
+async def test_a_turn_that_waits_for_its_model_releases_its_slot(
     serve: Serve, stream: bool
 ) -> None:
     api = await serve()
@@ -215,66 +215,66 @@ async def test_a_turn_that_waits_for_its_model_gives_its_place_back(
     turn = asyncio.create_task(api.post("/responses", body))
     await api.model.asked.wait()
 
-    await none_in_hand(api)
+    await wait_until_idle(api)
 
     assert not turn.done()
     api.model.gate.set()
     assert (await turn).status_code == 200
 
 
-async def test_a_chat_that_waits_for_its_model_gives_its_place_back(serve: Serve) -> None:
+async def test_a_chat_completion_that_waits_for_its_model_releases_its_slot(serve: Serve) -> None:
     api = await serve()
     api.model.gate.clear()
     body = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
     turn = asyncio.create_task(api.post("/chat/completions", body))
     await api.model.asked.wait()
 
-    await none_in_hand(api)
+    await wait_until_idle(api)
 
     assert not turn.done()
     api.model.gate.set()
     assert (await turn).status_code == 200
 
 
-async def test_a_stream_that_is_followed_takes_no_place(serve: Serve) -> None:
+async def test_a_followed_stream_takes_no_slot(serve: Serve) -> None:
     api = await serve()
     api.model.gate.clear()
     id = (await api.ask("hi", background=True))["id"]
     followed = asyncio.create_task(api.replayed(id))
 
-    await none_in_hand(api)
+    await wait_until_idle(api)
 
     assert not followed.done()
     api.model.gate.set()
     assert await followed
 
 
-async def test_alone_a_principal_may_have_more_in_hand() -> None:
+async def test_a_single_principal_has_a_higher_limit() -> None:
     shares = LoopShares()
-    control = AdmissionControl(1, shares, most_alone=2)
-    first, second = await entered(control), await entered(control)
+    control = AdmissionControl(1, shares, max_active_alone=2)
+    first, second = await acquire(control), await acquire(control)
     shares.charge("bob", 0.001)
 
-    third = asyncio.create_task(entered(control))
-    await passes()
+    third = asyncio.create_task(acquire(control))
+    await run_tasks()
     await first.aclose()
-    await passes()
+    await run_tasks()
     assert not third.done()
 
     await second.aclose()
     assert await third
 
 
-async def test_who_has_used_more_than_a_share_waits_for_the_excess() -> None:
+async def test_an_owner_beyond_its_share_waits_for_the_excess() -> None:
     clock = Clock()
     shares = LoopShares(0.5, burst_s=0.01, clock=clock)
     shares.charge("bob", 0)
     shares.charge("ann", 0.1)
     control = AdmissionControl(4, shares)
 
-    anns = asyncio.create_task(entered(control, "ann"))
-    bobs = await entered(control, "bob")
-    await passes()
+    anns = asyncio.create_task(acquire(control, "ann"))
+    bobs = await acquire(control, "bob")
+    await run_tasks()
     assert not anns.done()
     clock.now += 0.5
 
@@ -282,13 +282,13 @@ async def test_who_has_used_more_than_a_share_waits_for_the_excess() -> None:
     await bobs.aclose()
 
 
-async def test_a_key_that_was_shown_before_stands_for_its_principal() -> None:
+async def test_a_known_key_counts_for_its_principal() -> None:
     owners = Owners()
-    assert owners.of("Bearer tw_a", "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
+    assert owners.find("Bearer tw_a", "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
 
-    owners.learn("Bearer tw_a", "ann")
+    owners.remember("Bearer tw_a", "ann")
 
-    assert owners.of("Bearer tw_a", "192.0.2.1") == "ann"
+    assert owners.find("Bearer tw_a", "192.0.2.1") == "ann"
 
     owners.forget("Bearer tw_a")
-    assert owners.of("Bearer tw_a", "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"
+    assert owners.find("Bearer tw_a", "192.0.2.1") == f"{ANONYMOUS}192.0.2.1"

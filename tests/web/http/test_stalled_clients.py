@@ -1,4 +1,4 @@
-"""Clients that do not read: dropped when their socket takes no byte for long; slow ones stay."""
+"""Clients that read nothing are dropped; slow ones are not."""
 
 import asyncio
 import json
@@ -13,15 +13,14 @@ import uvloop
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.certificates import make_certificates
 from tests.web.doubles import Keys, web_on
 from tests.web.serving import Json, Rules, Serve, Served
 from tests.web.wires import serving_of
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
-from twelvefold.web import app as web_app
-from twelvefold.web.http.server.stalled import CHECKS, Delivery, StalledClients, delivery_of
+from twelvefold.web.http.server.stalled_clients import CHECKS, Delivery, StalledClients, delivery_of
+from twelvefold.web.http.server.stalled_clients import Connection as ClientConnection
 from twelvefold.web.state import Waits
 
 BIG = 12_000_000
@@ -30,7 +29,7 @@ SOON = Waits(stalled_s=0.4)
 
 @dataclass(eq=False)
 class Connection:
-    """The part of a connection that is looked at, where the system has no counters."""
+    """A connection on a system without TCP counters."""
 
     unsent: int = 0
     is_dropped: bool = False
@@ -50,13 +49,13 @@ class Connection:
         self.is_dropped = True
 
 
-def checked(*connections: Connection) -> StalledClients:
-    return StalledClients(cast("list[HttpToolsProtocol]", connections), 60.0)
+def stalled_clients(*connections: Connection) -> StalledClients:
+    return StalledClients(cast("list[ClientConnection]", connections), 60.0)
 
 
-def test_a_client_that_takes_no_byte_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_receives_nothing_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     one = Connection(70_000)
-    stalled = checked(one)
+    stalled = stalled_clients(one)
 
     is_dropped = []
     for _ in range(CHECKS + 1):
@@ -69,9 +68,9 @@ def test_a_client_that_takes_no_byte_is_dropped(caplog: pytest.LogCaptureFixture
     assert line.__dict__["fields"] == {"client": "10.0.0.7", "waited_s": 60.0}
 
 
-def test_a_client_that_reads_slowly_stays() -> None:
+def test_a_client_that_reads_slowly_is_not_dropped() -> None:
     one = Connection(70_000)
-    stalled = checked(one)
+    stalled = stalled_clients(one)
 
     for check in range(50):
         stalled.check()
@@ -80,9 +79,9 @@ def test_a_client_that_reads_slowly_stays() -> None:
     assert not one.is_dropped
 
 
-def test_a_client_that_has_everything_stays() -> None:
+def test_a_client_that_has_everything_is_not_dropped() -> None:
     one = Connection(0)
-    stalled = checked(one)
+    stalled = stalled_clients(one)
 
     for _ in range(50):
         stalled.check()
@@ -122,7 +121,7 @@ def port_of(api: Served) -> int:
 
 
 async def dropped(caplog: pytest.LogCaptureFixture) -> Json:
-    """What the log says of the client that was dropped, once it was."""
+    """Return the fields of the log line about a dropped client, once it is there."""
     while True:
         lines = [one for one in caplog.records if one.getMessage() == "client_stalled"]
         if lines:
@@ -130,7 +129,7 @@ async def dropped(caplog: pytest.LogCaptureFixture) -> Json:
         await asyncio.sleep(0.01)
 
 
-async def test_a_stream_that_its_client_never_reads_is_dropped_and_its_run_goes_on(
+async def test_an_unread_stream_is_dropped_and_its_run_continues(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = await serve(model=Rules(chars=500_000), worker=False, waits=SOON)
@@ -146,7 +145,7 @@ async def test_a_stream_that_its_client_never_reads_is_dropped_and_its_run_goes_
 
 
 class Endless(Rules):
-    """A model that never comes to the end of its reply."""
+    """A model whose reply never ends."""
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         await self._say("x" * BIG, listener)
@@ -154,7 +153,7 @@ class Endless(Rules):
         raise AssertionError
 
 
-async def test_what_is_not_kept_is_cancelled_when_its_client_is_dropped(
+async def test_a_run_that_is_not_stored_is_cancelled_when_its_client_is_dropped(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = await serve(model=Endless(chars=500_000), worker=False, waits=SOON)
@@ -175,19 +174,20 @@ async def huge(request: Request) -> Response:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_whole_answer_that_its_client_never_reads_is_dropped_on_the_loop_that_serves(
-    monkeypatch: pytest.MonkeyPatch,
+def test_an_unread_response_is_dropped_on_uvloop(
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     tls: bool,
 ) -> None:
-    monkeypatch.setattr(web_app, "ROUTES", [*web_app.ROUTES, Route("/huge", huge)])
     certificates = make_certificates(tmp_path)
     paths = {"tls_cert": certificates.path("host"), "tls_key": certificates.path("host-key")}
     settings = paths if tls else {}
 
     async def scenario() -> tuple[Json, bytes]:
-        async with web_on(Keys(), waits=SOON, **settings) as web, serving_of(web) as it:
+        async with (
+            web_on(Keys(), waits=SOON, **settings) as web,
+            serving_of(web, routes=[Route("/huge", huge)]) as it,
+        ):
             ca = certificates.path("ca")
             client = ssl.create_default_context(cafile=ca) if tls else None
             wire = await it.connected(limit=1_000, ssl=client)
@@ -202,7 +202,7 @@ def test_a_whole_answer_that_its_client_never_reads_is_dropped_on_the_loop_that_
     assert len(rest) < BIG
 
 
-async def test_a_client_that_reads_a_little_now_and_then_gets_it_all(
+async def test_a_slow_reader_receives_everything(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = await serve(model=Rules(chars=100_000), worker=False, waits=SOON)
@@ -219,7 +219,7 @@ async def test_a_client_that_reads_a_little_now_and_then_gets_it_all(
 
 
 async def closed_delivery() -> Delivery:
-    """What is said of a connection that was closed before it was checked."""
+    """Return the delivery of a connection that was closed before the check."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with server:
@@ -231,6 +231,6 @@ async def closed_delivery() -> Delivery:
         return delivery_of(transport)
 
 
-def test_a_connection_that_is_closed_meanwhile_has_everything() -> None:
+def test_a_closed_connection_counts_as_complete() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(closed_delivery()).is_complete

@@ -1,4 +1,4 @@
-"""The listening process: what it makes of bytes that are no request, and how it ends."""
+"""The server: malformed requests, timeouts, TLS and shutdown."""
 
 import asyncio
 import json
@@ -14,21 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.web.doubles import Keys, web_on
-from tests.web.wires import GET, OURS, Serving, error_of, serving, serving_of
+from tests.web.wires import GET, Serving, error_of, serving, serving_of
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.web import app as web_app
 from twelvefold.web import server
-from twelvefold.web.http.server.receiving import ReceiveLimits
-from twelvefold.web.http.token_buckets import TokenBuckets
-from twelvefold.web.server import bound, tls_of
+from twelvefold.web.http.rate_limit import TokenBuckets
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.server import bind_sockets, load_tls
 
 QUICK = ReceiveLimits(head_s=0.1, body_s=0.1)
-
-
-@pytest.fixture(autouse=True)
-def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_app, "ROUTES", [*web_app.ROUTES, *OURS])
 
 
 async def test_a_connection_serves_one_request_after_another() -> None:
@@ -53,7 +47,7 @@ async def test_a_connection_serves_one_request_after_another() -> None:
         b"GET /\xc3\xbc HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_request_has_an_envelope(data: bytes) -> None:
+async def test_a_malformed_request_gets_an_error_object(data: bytes) -> None:
     async with serving() as it:
         wire = await it.connected()
 
@@ -77,7 +71,7 @@ async def test_trailers_are_dropped() -> None:
     assert (answer.status, answer.body) == (200, b"2")
 
 
-async def test_another_protocol_in_a_coding_that_nobody_knows_is_no_request() -> None:
+async def test_an_upgrade_with_an_unknown_transfer_coding_is_400() -> None:
     async with serving() as it:
         wire = await it.connected()
 
@@ -89,7 +83,7 @@ async def test_another_protocol_in_a_coding_that_nobody_knows_is_no_request() ->
     assert answer.status == 400
 
 
-async def test_what_is_no_request_keeps_no_connection() -> None:
+async def test_blank_lines_do_not_keep_a_connection_open() -> None:
     async with serving(limits=QUICK) as it:
         wire = await it.connected()
         assert (await wire.ask(GET)).status == 200
@@ -98,7 +92,7 @@ async def test_what_is_no_request_keeps_no_connection() -> None:
         assert await wire.rest() == b""
 
 
-async def test_headers_without_end_are_refused() -> None:
+async def test_endless_headers_are_431() -> None:
     async with serving() as it:
         wire = await it.connected()
         await wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n")
@@ -113,7 +107,7 @@ async def test_headers_without_end_are_refused() -> None:
     assert "65536 bytes" in error_of(answer)["message"]
 
 
-async def test_who_takes_for_ever_to_send_is_left() -> None:
+async def test_a_request_that_arrives_too_slowly_ends_the_connection() -> None:
     async with serving(limits=QUICK) as it:
         silent, slow, stuck = [await it.connected() for _ in range(3)]
         await slow.send(b"GET / HT")
@@ -122,7 +116,7 @@ async def test_who_takes_for_ever_to_send_is_left() -> None:
         assert [await one.rest() for one in (silent, slow, stuck)] == [b"", b"", b""]
 
 
-async def test_an_idle_connection_and_a_long_answer_outlive_that() -> None:
+async def test_the_receive_timeouts_do_not_end_idle_connections_or_long_responses() -> None:
     async with serving(limits=QUICK) as it:
         idle, reading = await it.connected(), await it.connected()
         await idle.ask(GET)
@@ -136,7 +130,7 @@ async def test_an_idle_connection_and_a_long_answer_outlive_that() -> None:
 
 
 @pytest.mark.parametrize("framing", ["content-length: 8000000", "transfer-encoding: chunked"])
-async def test_after_a_body_that_was_too_long_the_connection_serves_the_next(
+async def test_after_a_body_that_is_too_long_the_connection_serves_the_next_request(
     framing: str,
 ) -> None:
     async with serving(max_body_bytes=100_000) as it:
@@ -154,7 +148,7 @@ async def test_after_a_body_that_was_too_long_the_connection_serves_the_next(
     assert fine.status == 200
 
 
-async def test_a_client_that_waits_to_be_asked_is_told_before_it_sends() -> None:
+async def test_expect_100_continue_gets_413_before_the_body_is_sent() -> None:
     async with serving(max_body_bytes=100_000) as it:
         wire = await it.connected()
 
@@ -166,7 +160,7 @@ async def test_a_client_that_waits_to_be_asked_is_told_before_it_sends() -> None
     assert answer.status == 413
 
 
-async def test_a_body_that_was_refused_is_not_read_for_ever() -> None:
+async def test_the_bytes_read_of_a_rejected_body_are_limited() -> None:
     limits = ReceiveLimits(discard_bytes=1_000_000)
     async with serving(limits=limits, max_body_bytes=100_000) as it:
         wire = await it.connected()
@@ -178,7 +172,7 @@ async def test_a_body_that_was_refused_is_not_read_for_ever() -> None:
                 await asyncio.sleep(0)
 
 
-async def test_who_asks_for_another_protocol_is_answered_in_this_one() -> None:
+async def test_an_upgrade_request_is_answered_in_http_1_1() -> None:
     async with serving() as it:
         wire = await it.connected()
 
@@ -192,7 +186,7 @@ async def test_who_asks_for_another_protocol_is_answered_in_this_one() -> None:
         assert (await wire.ask(GET)).status == 200
 
 
-async def test_forwarded_addresses_are_believed_of_trusted_proxies_alone() -> None:
+async def test_only_trusted_proxies_may_forward_addresses() -> None:
     forwarded = b"x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n"
     said = b"GET /who HTTP/1.1\r\nhost: a\r\n" + forwarded + b"\r\n"
 
@@ -210,7 +204,7 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_alone() -> No
 
 @asynccontextmanager
 async def serving_behind(*proxies: str) -> AsyncIterator[Serving]:
-    """A server that would want a key if it were opened in the usual way."""
+    """Serve with trusted proxies, which without a key `Authenticator.create` would reject."""
     trusting = Settings(trusted_proxies=proxies)
     async with (
         web_on(Keys()) as web,
@@ -219,7 +213,7 @@ async def serving_behind(*proxies: str) -> AsyncIterator[Serving]:
         yield it
 
 
-async def test_an_end_lets_a_stream_finish_its_event_and_refuses_new_connections() -> None:
+async def test_a_shutdown_lets_a_stream_finish_its_event_and_accepts_no_connection() -> None:
     async with serving() as it:
         wire = await it.connected()
         await wire.send(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -235,7 +229,7 @@ async def test_an_end_lets_a_stream_finish_its_event_and_refuses_new_connections
             await it.connected()
 
 
-async def test_an_idle_server_ends_at_once() -> None:
+async def test_an_idle_server_shuts_down_immediately() -> None:
     async with serving() as it:
         idle = await it.connected()
         await idle.ask(GET)
@@ -246,7 +240,7 @@ async def test_an_idle_server_ends_at_once() -> None:
         assert await idle.rest() == b""
 
 
-async def test_the_log_says_where_it_listens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_has_the_address(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with serving() as it:
         await (await it.connected()).ask(GET)
@@ -255,17 +249,17 @@ async def test_the_log_says_where_it_listens(caplog: pytest.LogCaptureFixture) -
     assert ready.__dict__["fields"] == {"address": f"http://127.0.0.1:{it.port}"}
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
+def test_a_port_in_use_is_a_settings_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
         with pytest.raises(SettingsError, match=rf"HOST, PORT: .* 127.0.0.1 port {port}: .*in use"):
-            bound("127.0.0.1", port)
+            bind_sockets("127.0.0.1", port)
 
 
-def test_a_host_that_is_none_is_told_in_a_sentence() -> None:
+def test_a_host_of_another_machine_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match=r"HOST, PORT: cannot listen at 203\.0\.113\.1"):
-        bound("203.0.113.1", 8_000)
+        bind_sockets("203.0.113.1", 8_000)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +274,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
-async def test_tls_is_spoken_directly(certificate: tuple[Path, Path]) -> None:
+async def test_requests_over_tls_are_served(certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     trusting = ssl.create_default_context(cafile=str(cert))
 
@@ -291,7 +285,7 @@ async def test_tls_is_spoken_directly(certificate: tuple[Path, Path]) -> None:
     assert json.loads(answer.body) == ["127.0.0.1", "https"]
 
 
-async def test_half_open_handshakes_keep_nobody_out(certificate: tuple[Path, Path]) -> None:
+async def test_half_open_handshakes_do_not_block_others(certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     trusting = ssl.create_default_context(cafile=str(cert))
 
@@ -305,7 +299,7 @@ async def test_half_open_handshakes_keep_nobody_out(certificate: tuple[Path, Pat
         assert await half[0].rest() == b""
 
 
-def test_a_certificate_that_cannot_be_read_is_told_in_a_sentence(
+def test_an_unreadable_certificate_is_a_settings_error(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     cert, key = certificate
@@ -314,18 +308,18 @@ def test_a_certificate_that_cannot_be_read_is_told_in_a_sentence(
 
     for tls_cert, tls_key in ((cert, wrong), (wrong, key), (cert, tmp_path / "no"), (cert, "")):
         with pytest.raises(SettingsError, match=r"TLS_CERT, TLS_KEY: "):
-            tls_of(Settings(tls_cert=str(tls_cert), tls_key=str(tls_key)))
-    assert tls_of(Settings()) is None
+            load_tls(Settings(tls_cert=str(tls_cert), tls_key=str(tls_key)))
+    assert load_tls(Settings()) is None
 
 
-def test_addresses_are_shown_as_urls_have_them() -> None:
-    (listening,) = bound("127.0.0.1", 0)
+def test_addresses_are_logged_as_in_urls() -> None:
+    (listening,) = bind_sockets("127.0.0.1", 0)
     with listening:
-        assert re.fullmatch(r"127\.0\.0\.1:\d+", server._shown(listening))
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", server._address(listening))
 
 
-async def test_malformed_requests_that_are_many_are_answered_later() -> None:
-    limits = ReceiveLimits(refusals=TokenBuckets(1, 0.001), refusal_delay_s=0.2)
+async def test_many_malformed_requests_are_answered_with_a_delay() -> None:
+    limits = ReceiveLimits(rejections=TokenBuckets(1, 0.001), rejection_delay_s=0.2)
     async with serving(limits=limits) as it:
         first, second = await it.connected(), await it.connected()
         assert (await first.ask(b"not HTTP\r\n\r\n")).status == 400
@@ -337,8 +331,8 @@ async def test_malformed_requests_that_are_many_are_answered_later() -> None:
         assert (await late).status == 400
 
 
-async def test_a_client_that_leaves_before_a_late_answer_gets_none() -> None:
-    limits = ReceiveLimits(refusals=TokenBuckets(0.5, 0.001), refusal_delay_s=0)
+async def test_a_client_that_disconnects_before_a_delayed_response_gets_none() -> None:
+    limits = ReceiveLimits(rejections=TokenBuckets(0.5, 0.001), rejection_delay_s=0)
     async with serving(limits=limits) as it:
         wire = await it.connected()
         await wire.send(b"not HTTP\r\n\r\n")

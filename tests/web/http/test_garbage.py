@@ -1,4 +1,4 @@
-"""What connections and requests leave behind is freed at once, not by the garbage collector.
+"""Connections and requests are freed without the garbage collector.
 
 A collection stops the event loop for all clients: the longer, the more it has to free.
 """
@@ -12,8 +12,8 @@ import pytest
 from tests.web.wires import GET, serving
 from twelvefold.web.http.body_limit import LimitedBody
 from twelvefold.web.http.server.framing import FramingLimits
-from twelvefold.web.http.server.protocol import Protocol
-from twelvefold.web.http.server.receiving import ReceiveLimits
+from twelvefold.web.http.server.protocol import HTTPProtocol
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
 
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LIMITS = ReceiveLimits(framing=FramingLimits(head_bytes=1_000))
@@ -42,7 +42,7 @@ def alive(kind: type) -> int:
     ids=["request", "half a head", "half a body", "a head too large"],
 )
 async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
-    others = alive(Protocol)
+    others = alive(HTTPProtocol)
     async with serving(limits=LIMITS) as it:
         for _ in range(3):
             wire = await it.connected()
@@ -51,7 +51,7 @@ async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
             wire.writer.transport.abort()
 
         async with asyncio.timeout(5):
-            while alive(Protocol) > others:
+            while alive(HTTPProtocol) > others:
                 await asyncio.sleep(0.02)
 
 

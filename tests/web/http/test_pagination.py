@@ -1,4 +1,4 @@
-"""What every list makes of `limit`, `order`, `after` and `before`."""
+"""The list parameters `limit`, `order`, `after` and `before` on every list."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.web.serving import Json, Served
 
 
 async def lists(api: Served) -> dict[str, str]:
-    """The path of each list, all but the models with two elements or more."""
+    """Return the path of each list; each has at least two elements, except the models."""
     first = await api.ask("buy a lamp")
     await api.ask("buy a chair")
     conversation = (await api.post("/conversations", {"items": MESSAGES})).json()["id"]
@@ -30,7 +30,7 @@ def keys(page: Json) -> list[Any]:
     return [one.get("id", one.get("position")) for one in page["data"]]
 
 
-async def test_an_order_is_honoured_or_refused_on_every_list(api: Served) -> None:
+async def test_every_list_applies_or_rejects_an_order(api: Served) -> None:
     for name, path in (await lists(api)).items():
         asc, desc = [await api.get(path, order=order) for order in ("asc", "desc")]
         refused = [one for one in (asc, desc) if one.status_code == 400]
@@ -45,7 +45,7 @@ async def test_an_order_is_honoured_or_refused_on_every_list(api: Served) -> Non
     ("parameter", "value"),
     [("before", "x"), ("limit", "0"), ("limit", "x"), ("limit", "-1"), ("limit", "")],
 )
-async def test_what_a_list_cannot_do_is_refused(api: Served, parameter: str, value: str) -> None:
+async def test_an_unsupported_parameter_is_400(api: Served, parameter: str, value: str) -> None:
     for name, path in (await lists(api)).items():
         answer = await api.get(path, **{parameter: value})
 
@@ -53,21 +53,21 @@ async def test_what_a_list_cannot_do_is_refused(api: Served, parameter: str, val
 
 
 @pytest.mark.parametrize("parameter", ["limit", "order", "after"])
-async def test_a_parameter_that_is_there_twice_is_refused(api: Served, parameter: str) -> None:
+async def test_a_repeated_parameter_is_400(api: Served, parameter: str) -> None:
     for name, path in (await lists(api)).items():
         answer = await api.http.get(f"/v1{path}?{parameter}=1&{parameter}=2")
 
         assert error(answer)[0::2] == (400, parameter), name
 
 
-async def test_other_parameters_of_clients_change_nothing(api: Served) -> None:
+async def test_unknown_parameters_are_ignored(api: Served) -> None:
     for path in (await lists(api)).values():
         answer = await api.get(path, include="message.output_text.logprobs")
 
         assert answer.status_code == 200
 
 
-async def test_a_flag_and_a_number_are_given_once(api: Served) -> None:
+async def test_a_repeated_flag_or_integer_is_400(api: Served) -> None:
     response = await api.ask("hello")
 
     for query in ("stream=true&stream=false", "starting_after=1&starting_after=2"):

@@ -1,4 +1,4 @@
-"""What every answer has: an id, an envelope for errors, headers, and a line in the log."""
+"""Every response has an id, an error object if it failed, security headers and a log line."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from tests.web.doubles import BEARER, TOKEN, Keys, api_key, asking, web_on, with_routes
 from twelvefold.errors import (
@@ -20,10 +21,10 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.web.app import create_app
-from twelvefold.web.http import middleware as edge
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.http.middleware import RequestMiddleware
 
 RAISED: dict[str, Exception] = {
     "api": ApiError(400, "not so", code="wrong", param="input"),
@@ -36,8 +37,8 @@ RAISED: dict[str, Exception] = {
     "bug": ZeroDivisionError("secret"),
 }
 
-LATER = ("/compact", "/input_tokens")
-"""Paths of the OpenAI API that answer as unknown ones."""
+NOT_IMPLEMENTED = ("/compact", "/input_tokens")
+"""Ends of the paths of the OpenAI API that return 404."""
 
 
 async def raise_it(request: Request) -> Response:
@@ -46,7 +47,7 @@ async def raise_it(request: Request) -> Response:
 
 async def echo(request: Request) -> Response:
     value = parse_json(await request.body())
-    return json_response({"who": principal_of(request).id, "said": value})
+    return json_response({"principal": principal_of(request).id, "body": value})
 
 
 async def broken_stream(request: Request) -> Response:
@@ -57,7 +58,7 @@ async def broken_stream(request: Request) -> Response:
     return StreamingResponse(pieces())
 
 
-OURS = (
+TEST_ROUTES = (
     Route("/v1/raise/{what}", raise_it, methods=["GET", "POST"]),
     Route("/v1/echo", echo, methods=["POST"]),
     Route("/v1/echo", echo, methods=["PUT"]),
@@ -73,7 +74,7 @@ def envelope(answer: Any) -> dict[str, Any]:
     return error
 
 
-async def test_an_unknown_path_has_an_envelope() -> None:
+async def test_an_unknown_path_is_404() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         for path in ("/v1/nope", "/nope", "/v1/conversations/"):
             answer = await client.get(path)
@@ -82,8 +83,8 @@ async def test_an_unknown_path_has_an_envelope() -> None:
             assert envelope(answer)["code"] == "unknown_url"
 
 
-async def test_an_unknown_method_has_an_envelope_and_names_the_known_ones() -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+async def test_an_unknown_method_is_405_with_the_allowed_ones() -> None:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         answer = await client.delete("/v1/echo")
 
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST, PUT")
@@ -103,10 +104,10 @@ async def test_an_unknown_method_has_an_envelope_and_names_the_known_ones() -> N
         ("bug", 500, "server_error", "server_error", "false"),
     ],
 )
-async def test_every_fault_has_its_status(
+async def test_every_exception_has_its_status(
     what: str, status: int, type: str, code: str | None, again: str | None
 ) -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         answer = await client.post(f"/v1/raise/{what}")
 
     error = envelope(answer)
@@ -116,36 +117,41 @@ async def test_every_fault_has_its_status(
     assert "10.0.0.1" not in answer.text
 
 
-async def test_a_request_that_must_wait_has_a_time_to_retry() -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+async def test_a_run_in_its_transaction_is_503_with_retry_after() -> None:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         answer = await client.post("/v1/raise/step")
 
     assert envelope(answer)["message"] == "run resp_1 is in the transaction of a step"
     assert answer.headers["retry-after"] == "1"
 
 
-async def test_a_request_that_changes_nothing_twice_may_be_sent_again(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("method", "path", "key", "may_retry"),
+    [
+        ("GET", "/v1/responses/resp_1", None, True),
+        ("POST", "/v1/responses", "k", True),
+        ("POST", "/v1/responses/resp_1/cancel", None, True),
+        ("POST", "/v1/responses", None, False),
+        ("POST", "/v1/conversations", "k", False),
+    ],
+)
+async def test_only_an_idempotent_request_may_be_retried(
+    method: str, path: str, key: str | None, may_retry: bool
 ) -> None:
-    key = {"idempotency-key": "k"}
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
-        read = await client.get("/v1/raise/away")
-        unheard = await client.post("/v1/raise/away", headers=key)
-        monkeypatch.setattr(edge, "KEYED", ("/v1/raise/away",))
-        keyed = await client.post("/v1/raise/away", headers=key)
-        monkeypatch.setattr(edge, "ONCE", "/raise/away")
-        cancelled = await client.post("/v1/raise/away")
+    async def unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+        raise StoreUnavailable("gone")
 
-    for answer in (read, keyed, cancelled):
-        assert answer.headers["retry-after"] == "1"
-        assert "x-should-retry" not in answer.headers
-    assert unheard.headers["x-should-retry"] == "false"
+    async with asking(RequestMiddleware(unavailable)) as client:
+        answer = await client.request(method, path, headers={"idempotency-key": key} if key else {})
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert ("x-should-retry" not in answer.headers) is may_retry
 
 
 async def test_an_unexpected_error_is_logged_with_the_requests_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         await client.post("/v1/raise/bug")
 
     failed = next(one for one in caplog.records if one.getMessage() == "request_failed")
@@ -153,8 +159,8 @@ async def test_an_unexpected_error_is_logged_with_the_requests_id(
     assert failed.exc_info[0] is ZeroDivisionError
 
 
-async def test_every_answer_has_an_id_of_its_own() -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+async def test_every_response_has_its_own_id() -> None:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         paths = ("/healthz", "/v1/nope", "/v1/raise/bug", "/healthz")
         ids = [(await client.get(path)).headers["x-request-id"] for path in paths]
 
@@ -162,7 +168,7 @@ async def test_every_answer_has_an_id_of_its_own() -> None:
     assert all(id.startswith("req_") for id in ids)
 
 
-async def test_an_id_that_a_proxy_gave_is_kept_if_it_is_one() -> None:
+async def test_a_valid_id_of_a_proxy_is_kept() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         kept = await client.get("/healthz", headers={"x-request-id": "edge-1:2.3"})
         made = await client.get("/healthz", headers={"x-request-id": "a b"})
@@ -171,7 +177,7 @@ async def test_an_id_that_a_proxy_gave_is_kept_if_it_is_one() -> None:
     assert made.headers["x-request-id"].startswith("req_")
 
 
-async def test_every_answer_is_safe_to_show() -> None:
+async def test_every_response_has_security_headers() -> None:
     async with web_on(Keys()) as web, asking(create_app(web)) as client:
         for path in ("/healthz", "/nope"):
             headers = (await client.get(path)).headers
@@ -183,11 +189,11 @@ async def test_every_answer_is_safe_to_show() -> None:
             assert "server" not in headers
 
 
-async def test_a_request_is_a_line_in_the_log_without_its_body_or_key(
+async def test_the_log_line_of_a_request_has_neither_body_nor_key(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *OURS)) as client:
+    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         await client.post("/v1/echo?q=query", json="body text", headers=BEARER)
 
     (line,) = (one for one in caplog.records if one.getMessage() == "request")
@@ -201,11 +207,11 @@ async def test_a_request_is_a_line_in_the_log_without_its_body_or_key(
         "key": "key-1",
     }
     ours = [one for one in caplog.records if one.name.startswith("twelvefold")]
-    whole = "".join(f"{one.getMessage()}{one.__dict__.get('fields')}" for one in ours)
-    assert not any(secret in whole for secret in (TOKEN, "body text", "query"))
+    text = "".join(f"{one.getMessage()}{one.__dict__.get('fields')}" for one in ours)
+    assert not any(secret in text for secret in (TOKEN, "body text", "query"))
 
 
-async def test_health_checks_are_lines_for_debugging_only(
+async def test_probes_are_logged_at_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "twelvefold.web.http.middleware")
@@ -215,8 +221,8 @@ async def test_health_checks_are_lines_for_debugging_only(
     assert "request" not in [one.getMessage() for one in caplog.records]
 
 
-async def test_unknown_paths_of_the_api_require_a_key_too() -> None:
-    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *OURS)) as client:
+async def test_unknown_paths_of_the_api_require_a_key() -> None:
+    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         for path in ("/v1/echo", "/v1/nope", "/v1"):
             answer = await client.post(path, content=b"{}")
 
@@ -226,11 +232,11 @@ async def test_unknown_paths_of_the_api_require_a_key_too() -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_the_principal_is_the_keys() -> None:
-    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *OURS)) as client:
+async def test_the_key_determines_the_principal() -> None:
+    async with web_on(Keys([api_key()])) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         answer = await client.post("/v1/echo", json={"a": 1}, headers=BEARER)
 
-    assert answer.json() == {"who": "ann", "said": {"a": 1}}
+    assert answer.json() == {"principal": "ann", "body": {"a": 1}}
 
 
 async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_accepted() -> None:
@@ -240,7 +246,7 @@ async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_accepted()
 
     async with (
         web_on(Keys(), max_body_bytes=10_000) as web,
-        asking(with_routes(web, *OURS)) as client,
+        asking(with_routes(web, *TEST_ROUTES)) as client,
     ):
         announced = await client.post("/v1/echo", content=b"x" * 20_000)
         unannounced = await client.post("/v1/echo", content=pieces())
@@ -251,7 +257,7 @@ async def test_a_body_that_is_too_long_is_413_and_the_next_request_is_accepted()
 
 
 async def test_invalid_json_is_400() -> None:
-    async with web_on(Keys()) as web, asking(with_routes(web, *OURS)) as client:
+    async with web_on(Keys()) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
         answer = await client.post("/v1/echo", content=b"[" * 50_000)
 
     assert answer.status_code == 400
@@ -270,9 +276,11 @@ async def test_too_many_requests_of_one_key_are_429() -> None:
     assert health.status_code == 200
 
 
-async def test_an_interrupted_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_after_the_response_began_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with web_on(Keys()) as web:
-        app = with_routes(web, *OURS)
+        app = with_routes(web, *TEST_ROUTES)
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -313,6 +321,6 @@ async def test_the_openapi_document_describes_every_route_of_the_api() -> None:
         (path, method)
         for path, method in routed
         if path.startswith(("/v1/", "/healthz", "/readyz", "/version"))
-        and not path.endswith(LATER)
+        and not path.endswith(NOT_IMPLEMENTED)
         and method != "HEAD"
     }

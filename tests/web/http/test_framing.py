@@ -1,4 +1,4 @@
-"""The answers to the same bytes, however they are cut into segments."""
+"""The responses do not depend on how the bytes are split into segments."""
 
 import asyncio
 import sys
@@ -28,7 +28,7 @@ FINE = '200 {"status":"ok"}'
 
 
 def long_head(length: int, method: bytes = b"GET /healthz") -> bytes:
-    """A request without a body whose head has so many bytes."""
+    """Return a request without a body whose head has `length` bytes."""
     start = method + b" HTTP/1.1\r\nhost: a\r\nx: "
     return start + b"x" * (length - len(start) - 4) + b"\r\n\r\n"
 
@@ -39,12 +39,12 @@ def with_headers(count: int) -> bytes:
 
 
 def line_of(length: int) -> bytes:
-    """A request whose first line has so many bytes, the line end included."""
+    """Return a request whose first line has `length` bytes with its line end."""
     return b"GET /healthz?" + b"q" * (length - 24) + b" HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
-async def same(connect: Connect, data: bytes) -> list[str]:
-    """The answers to these bytes, which are the same for each way of cutting them."""
+async def same_answers(connect: Connect, data: bytes) -> list[str]:
+    """Return the responses to these bytes, and check that no split changes them."""
     expected, *others = [await answers_to(connect, segments) for segments in cuts(data)]
     for other in others:
         assert other == expected
@@ -74,7 +74,7 @@ async def same(connect: Connect, data: bytes) -> list[str]:
 )
 async def test_framing_does_not_depend_on_segments(data: bytes, statuses: list[str]) -> None:
     async with connecting(SMALL) as connect:
-        answers = await same(connect, data)
+        answers = await same_answers(connect, data)
 
     assert len(answers) == len(statuses)
     assert all(one.startswith(status) for one, status in zip(answers, statuses, strict=True))
@@ -99,9 +99,9 @@ async def test_framing_does_not_depend_on_segments(data: bytes, statuses: list[s
         *("second", "longer-second", "blank", "next"),
     ],
 )
-async def test_a_head_is_counted_to_the_byte(data: bytes, expected: list[str]) -> None:
+async def test_the_limits_of_a_head_are_exact(data: bytes, expected: list[str]) -> None:
     async with connecting(SMALL) as connect:
-        answers = await same(connect, data)
+        answers = await same_answers(connect, data)
 
     assert len(answers) == len(expected)
     for answer, (status, _, text) in zip(answers, map(split, expected), strict=True):
@@ -131,39 +131,39 @@ def split(answer: str) -> tuple[str, str, str]:
         (b"0\r\nx: " + b"y" * 25 + b"\r\n\r\n", "200 0"),
         (b"0\r\nx: " + b"y" * 26 + b"\r\n\r\n", "431 the trailers are longer than 30 bytes"),
         (b"0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n", "431 there are more than 3 trailers"),
-        (b"0\r\nno trailer\r\n\r\n", "400 that is no HTTP request"),
-        (b"3\r\nabcd\r\n0\r\n\r\n", "400 that is no HTTP request"),
-        (b"3\nabc\r\n0\r\n\r\n", "400 that is no HTTP request"),
-        (b"0x3\r\nabc\r\n0\r\n\r\n", "400 that is no HTTP request"),
-        (b"-3\r\nabc\r\n0\r\n\r\n", "400 that is no HTTP request"),
-        (b"\r\nabc\r\n0\r\n\r\n", "400 that is no HTTP request"),
+        (b"0\r\nno trailer\r\n\r\n", "400 malformed HTTP request"),
+        (b"3\r\nabcd\r\n0\r\n\r\n", "400 malformed HTTP request"),
+        (b"3\nabc\r\n0\r\n\r\n", "400 malformed HTTP request"),
+        (b"0x3\r\nabc\r\n0\r\n\r\n", "400 malformed HTTP request"),
+        (b"-3\r\nabc\r\n0\r\n\r\n", "400 malformed HTTP request"),
+        (b"\r\nabc\r\n0\r\n\r\n", "400 malformed HTTP request"),
         (b"ffffffffffffffff\r\n", "400"),
         (b"fffffffffffffff;\r\n", "400"),
     ],
 )
-async def test_chunks_and_trailers_are_counted_to_the_byte(body: bytes, expected: str) -> None:
+async def test_the_limits_of_chunks_and_trailers_are_exact(body: bytes, expected: str) -> None:
     status, _, text = split(expected)
 
     async with connecting(SMALL) as connect:
-        answer, *rest = await same(connect, CHUNKED + body + NEXT)
+        answer, *rest = await same_answers(connect, CHUNKED + body + NEXT)
 
     assert answer.startswith(status)
     assert text in answer
     assert rest == ([FINE, "open"] if status == "200" else ["closed"])
 
 
-async def test_an_answer_that_needs_no_body_does_not_depend_on_its_framing() -> None:
+async def test_a_response_that_needs_no_body_does_not_depend_on_its_framing() -> None:
     head = b"GET /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 
     async with connecting(SMALL) as connect:
-        fine = await same(connect, head + b"1\r\na\r\n0\r\n\r\n" + NEXT)
-        broken = await same(connect, head + b"no chunk\r\n" + NEXT)
+        fine = await same_answers(connect, head + b"1\r\na\r\n0\r\n\r\n" + NEXT)
+        broken = await same_answers(connect, head + b"no chunk\r\n" + NEXT)
 
     assert fine == [FINE, FINE, "open"]
     assert broken == [FINE, "closed"]
 
 
-async def test_a_body_that_is_too_long_is_so_before_its_framing_is_wrong() -> None:
+async def test_a_body_that_is_too_long_is_reported_before_a_later_framing_error() -> None:
     data = CHUNKED + b"800\r\n" + b"x" * 2_048 + b"\r\nno chunk\r\n"
 
     async with connecting(SMALL, max_body_bytes=1_024) as connect:
@@ -175,10 +175,10 @@ async def test_a_body_that_is_too_long_is_so_before_its_framing_is_wrong() -> No
     assert [[one[:3] for one in answer] for answer in answers] == [["413", "clo"]] * 3
 
 
-async def test_a_request_behind_a_long_body_is_not_part_of_its_head() -> None:
+async def test_a_long_body_is_not_counted_as_the_next_head() -> None:
     body = b"x" * 100_000
     data = HEAD + b"content-length: 100000\r\n\r\n" + body + NEXT
-    ways = [
+    splits = [
         [data],
         [data[:60], data[60:]],
         [data[:70_000], data[70_000:]],
@@ -186,12 +186,12 @@ async def test_a_request_behind_a_long_body_is_not_part_of_its_head() -> None:
     ]
 
     async with connecting() as connect:
-        answers = [await answers_to(connect, segments) for segments in ways]
+        answers = [await answers_to(connect, segments) for segments in splits]
 
     assert answers == [["200 100000", FINE, "open"]] * 4
 
 
-async def test_a_long_head_in_one_segment_is_refused() -> None:
+async def test_a_long_head_in_one_segment_is_rejected() -> None:
     fits, longer = long_head(65_536), long_head(70_000)
 
     async with connecting() as connect:
@@ -201,7 +201,7 @@ async def test_a_long_head_in_one_segment_is_refused() -> None:
     assert answers[1][0].startswith("431 ")
 
 
-async def test_what_is_sent_ahead_is_bounded() -> None:
+async def test_pipelined_bytes_are_limited() -> None:
     async with connecting() as connect:
         protocol, pipe = connect()
         protocol.data_received(NEXT * 3_000)
@@ -212,7 +212,7 @@ async def test_what_is_sent_ahead_is_bounded() -> None:
     assert len(answers) < 3_001
 
 
-async def test_a_request_that_was_sent_ahead_is_in_progress_as_any_other() -> None:
+async def test_a_pipelined_request_stops_the_keep_alive_timer() -> None:
     async with connecting() as connect:
         protocol, pipe = connect()
         protocol.data_received(NEXT + HEAD + b"content-length: 5\r\n\r\nab")
@@ -228,7 +228,7 @@ async def test_a_request_that_was_sent_ahead_is_in_progress_as_any_other() -> No
     assert pipe.written.count(b"HTTP/1.1 200 OK") == 2
 
 
-def test_a_chunk_that_is_there_to_its_end_is_read_without_a_call() -> None:
+def test_complete_chunks_are_read_without_a_call_each() -> None:
     calls = 0
 
     def count(frame: FrameType, event: str, arg: object) -> None:

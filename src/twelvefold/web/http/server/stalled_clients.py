@@ -1,4 +1,4 @@
-"""Drops clients that do not read their answers, which would hold memory and connections."""
+"""Drops clients that do not read their responses: they hold memory and connections."""
 
 import asyncio
 import socket
@@ -6,78 +6,84 @@ import struct
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Protocol
 
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 CHECKS = 4
-"""How often a client is checked within its limit."""
+"""Checks of a client within its time limit."""
 _INFO_BYTES = 148
 """`struct tcp_info` of Linux up to and including `tcpi_notsent_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a client has taken of its answers: it grows with each byte. `is_complete`: all of it."""
+    """What a client has received. `received` grows with each byte; `is_complete`: everything."""
 
-    taken: int
+    received: int
     is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Stall:
-    """So much was taken at the last check, and at so many checks before."""
+    """The bytes received at the last check, and how many checks before it found the same number."""
 
-    taken: int
+    received: int
     unchanged: int
 
 
-class StalledClients:
-    """Drops connections whose client takes no byte of what waits for it for `limit_s`.
+class Connection(Protocol):
+    """The part of a protocol that is used here; `client` is its address and port."""
 
-    A client that reads slowly stays, and so does one that has everything.
+    transport: asyncio.Transport
+    client: tuple[str, int] | None
+
+
+class StalledClients:
+    """Drops connections whose client receives nothing for `limit_s` while bytes wait for it.
+
+    A client that reads slowly is not dropped, nor one that has received everything.
     """
 
-    def __init__(self, connections: Collection[HttpToolsProtocol], limit_s: float) -> None:
+    def __init__(self, connections: Collection[Connection], limit_s: float) -> None:
         self._connections = connections
         self._limit_s = limit_s
-        self._stalls: dict[HttpToolsProtocol, _Stall] = {}
+        self._stalls: dict[Connection, _Stall] = {}
 
     async def poll(self) -> None:
-        """Check the connections for ever."""
+        """Check the connections until cancelled."""
         while True:
             await asyncio.sleep(self._limit_s / CHECKS)
             self.check()
 
     def check(self) -> None:
-        """Drop those that have taken nothing since `CHECKS` checks before.
+        """Drop the clients that have received nothing in the last `CHECKS` checks.
 
-        Checks are counted, not seconds: while the event loop is blocked nothing is sent.
+        Checks are counted instead of seconds: a blocked event loop sends nothing.
         """
-        before, self._stalls = self._stalls, {}
+        previous, self._stalls = self._stalls, {}
         for connection in tuple(self._connections):
             delivery = delivery_of(connection.transport)
             if delivery.is_complete:
                 continue
-            last = before.get(connection)
-            unchanged = last.unchanged + 1 if last and last.taken == delivery.taken else 0
+            last = previous.get(connection)
+            unchanged = last.unchanged + 1 if last and last.received == delivery.received else 0
             if unchanged >= CHECKS:
                 self._drop(connection)
             else:
-                self._stalls[connection] = _Stall(delivery.taken, unchanged)
+                self._stalls[connection] = _Stall(delivery.received, unchanged)
 
-    def _drop(self, connection: HttpToolsProtocol) -> None:
+    def _drop(self, connection: Connection) -> None:
         client = connection.client[0] if connection.client else ""
         log.warning("client_stalled", client=client, waited_s=self._limit_s)
         connection.transport.abort()
 
 
 def delivery_of(transport: asyncio.Transport) -> Delivery:
-    """What the client has taken, by the counters of Linux; elsewhere by the transport's buffer.
+    """Return what the client has received, by Linux's TCP counters or the transport's buffer.
 
-    The buffer alone would not do: under TLS the transport does not count what is encrypted. Source:
+    The counters are more exact: under TLS the transport does not count encrypted bytes. Source:
     `struct tcp_info` in include/uapi/linux/tcp.h.
     """
     unsent = transport.get_write_buffer_size()
@@ -91,10 +97,10 @@ def delivery_of(transport: asyncio.Transport) -> Delivery:
 
 
 def _tcp_info(connected: socket.socket | None) -> bytes:
-    """The system's counters of a connection; empty where it has none or the socket is closed."""
+    """Return the system's counters; empty on other systems and for a closed socket."""
     if connected is None or sys.platform != "linux":
         return b""
     try:
         return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    except (OSError, ValueError):  # uvloop's has the file descriptor -1 once it is closed
+    except (OSError, ValueError):  # a closed socket of uvloop has the file descriptor -1
         return b""
