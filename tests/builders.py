@@ -1,9 +1,9 @@
-"""Builders that keep the stories of the tests short: what happened, and the threads it made.
+"""Builders of events, entries and threads, which keep tests short.
 
-    thread(asked("enrol me"), called("enrol", id="c1"), succeeded("2.0"))
+    thread_of(asked("enrol me"), called("enrol", id="c1"), succeeded("2.0"))
 
-A call's id is the position of its reply and its index there, so `2.0` is the first call of the
-second entry.
+The id of a call is the position of its reply and its index in the reply: `2.0` is the first call
+of the second entry.
 """
 
 import json
@@ -43,7 +43,7 @@ HASH = "ab" * 32
 
 
 def entries(*events: Event) -> tuple[Entry, ...]:
-    """The events as a journal would number them; each start opens a run."""
+    """Return the entries of a journal with these events; each RunStarted starts a run."""
     return tuple(_numbered(events))
 
 
@@ -54,7 +54,7 @@ def _numbered(events: Iterable[Event]) -> Iterable[Entry]:
         yield Entry(position, run, event, size=size_of(encode(event)[2]))
 
 
-def thread(*events: Event, interrupted: bool = False) -> Thread:
+def thread_of(*events: Event, interrupted: bool = False) -> Thread:
     return fold(entries(*events), interrupted=interrupted)
 
 
@@ -75,19 +75,21 @@ def output(id: str, text: str) -> Item:
     return {"type": "function_call_output", "call_id": id, "output": text}
 
 
-def asked(text: str = "enrol me", *more: Item, principal: str = "ann", **wishes: Any) -> RunStarted:
-    """A run's start, with more items than the text, and what was asked for beside them."""
+def asked(
+    text: str = "enrol me", *more: Item, principal: str = "ann", **options: Any
+) -> RunStarted:
+    """Return the start of a run with a user message, more items, and these request options."""
     return RunStarted(
         (user(text), *more),
         principal,
         "academy",
         "1.0",
-        RequestOptions(**wishes) if wishes else DEFAULT_OPTIONS,
+        RequestOptions(**options) if options else DEFAULT_OPTIONS,
     )
 
 
 def own_tool(name: str, **more: Any) -> Item:
-    """A tool of the caller's own, as it comes in a request."""
+    """Return a tool of the caller as a request has it."""
     return {"type": "function", "name": name, **more}
 
 
@@ -95,9 +97,9 @@ def added(*items: Item) -> ItemsAdded:
     return ItemsAdded(items)
 
 
-def removed(place: str, prefix: str = "msg") -> ItemRemoved:
-    """An item taken out, by its id on some thread."""
-    return ItemRemoved(f"{prefix}_{'0' * 44}{place}")
+def removed(item: str, prefix: str = "msg") -> ItemRemoved:
+    """Return the removal of an item; `item` is the part of its id after the thread."""
+    return ItemRemoved(f"{prefix}_{'0' * 44}{item}")
 
 
 def replied(*items: Item, ended: ReplyEnd = "completed", usage: Usage = SPENT) -> ModelReplied:
@@ -109,7 +111,7 @@ def said(text: str = "You are in.") -> ModelReplied:
 
 
 def called(*tools: str, id: str = "c1", **arguments: Any) -> ModelReplied:
-    """A reply that calls these tools, the second with `id` and a number, and so on."""
+    """Return a reply that calls these tools; the second has the call id `id`-2, and so on."""
     ids = [id, *(f"{id}-{number}" for number in range(2, len(tools) + 1))]
     written = json.dumps(arguments)
     return replied(*map(function_call, tools, ids, [written] * len(tools)))

@@ -1,28 +1,28 @@
-"""Every error that Twelvefold raises, as one tree, by who has to read it.
+"""Every error that Twelvefold raises, as one tree, with the reader of its message.
 
 TwelvefoldError
-├── SettingsError          the operator: a variable is wrong; nothing was started
-├── RequestError           the caller: the request is wrong as it stands
-│   ├── NotFound           … it names something that is not there
-│   ├── ConversationTooLarge … it would make a conversation larger than the limit
-│   └── Conflict           … it does not fit the present state; try again later
-│       ├── Repeated       … it was made before, under this very key
-│       └── TooLate        … it is about what is over; to try again does not help
-├── ToolRefused            the model: the tool says no, and what to try instead
-├── StaleRun               the engine: the run went on elsewhere; nothing was written
-│   └── LeaseLost          … because another process owns it now
-├── CancelAsked            the engine: somebody asked for the run to be cancelled
-├── ServiceFault           the operator: an attached service fails
-│   ├── StoreUnavailable   … the database cannot be reached or asks for a retry
-│   │   ├── StoreFailed    … the database reports an error that may last
-│   │   └── StepUnderWay   … a step's transaction has the run; it ends first
-│   ├── StoreRefused       … the database is not fit, or refuses a statement
-│   │   ├── DuplicateRow   … because a row with this key is there already
-│   │   └── TooLarge       … because it, or a row, exceeds max_allowed_packet
+├── SettingsError          the operator: settings are invalid; nothing was started
+├── RequestError           the caller: the request is invalid
+│   ├── NotFound           … it names something that does not exist
+│   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
+│   └── Conflict           … it does not fit the current state; try again later
+│       ├── Repeated       … a request with the same key was made before
+│       └── TooLate        … the run has ended; trying again does not help
+├── ToolRefused            the model: the tool refuses the call, with a hint
+├── StaleRun               the engine: another process continued the run; nothing was written
+│   └── LeaseLost          … another process holds its lease
+├── CancelAsked            the engine: cancellation of the run was requested
+├── ServiceFault           the operator: a backing service failed
+│   ├── StoreUnavailable   … the database is unreachable or requests a retry
+│   │   ├── StoreFailed    … the database reports an error that may persist
+│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   ├── StoreRefused       … the database is unsuitable, or rejects a statement
+│   │   ├── DuplicateRow   … a row with this key exists
+│   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
-│   ├── ModelRejected      … the model will never take this request
-│   ├── MailUnavailable    … the mail server did not take a mail this time
-│   └── MailRejected       … the mail server will never take this mail
+│   ├── ModelRejected      … the model will never accept this request
+│   ├── MailUnavailable    … the mail server did not accept a message this time
+│   └── MailRejected       … the mail server will never accept this message
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 
 class TwelvefoldError(Exception):
-    """The base of all errors raised on purpose.
+    """The base class of all errors that Twelvefold raises.
 
-    A message may quote a statement's values, a prompt, a reply or an address, so it goes to the
-    journal and to the caller, and never to a log. `log_text` is what a log holds of the error
-    beside its type and place; "" unless the code that raises it calls `loggable`.
+    A message may contain values of a statement, a prompt, a reply or an address. It goes to the
+    journal and to the caller, never to a log. A log has the error's type, place and `log_text`,
+    which is "" unless the code that raises the error calls `loggable`.
     """
 
     log_text: str = ""
 
     def loggable(self, text: str = "") -> Self:
-        """Let logs hold `text`, by default the whole message; it must quote nothing of the above.
+        """Set `log_text`, by default to the message, and return the error, to be raised.
 
-        Returns the error, to be raised.
+        The text must not contain any of the values above.
         """
         self.log_text = text or str(self)
         return self
 
     @property
     def logged(self) -> str:
-        """What another error's `log_text` may say of this one."""
+        """The text that another error's `log_text` may use for this error."""
         return self.log_text or type(self).__name__
 
 
 class SettingsError(TwelvefoldError):
-    """One or more settings are wrong; `problems` has a line for each."""
+    """One or more settings are invalid; `problems` has a line for each."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -65,23 +65,23 @@ class SettingsError(TwelvefoldError):
 
 
 class RequestError(TwelvefoldError):
-    """The caller's request is wrong as it stands."""
+    """The request is invalid."""
 
 
 class NotFound(RequestError):
-    """The request names something that is not there, or not the caller's."""
+    """The request names something that does not exist or is not visible to the caller."""
 
 
 class ConversationTooLarge(RequestError):
-    """The conversation is as large as it may be; the message names the setting."""
+    """The conversation has reached its maximum size; the message names the setting."""
 
 
 class Conflict(RequestError):
-    """The request does not fit the present state of the thread or run."""
+    """The request does not fit the current state of the thread or run."""
 
 
 class Repeated(Conflict):
-    """A request with this key was made before; `run` (its id as text) is what came of it."""
+    """A request with this key was made before; `run` is the id of the run that it started."""
 
     def __init__(self, run: str, body_hash: str) -> None:
         super().__init__(f"the key was used before, for {run}")
@@ -90,54 +90,54 @@ class Repeated(Conflict):
 
 
 class TooLate(Conflict):
-    """The run is over, or the call that it is about waits for nobody; that stays so."""
+    """The run has ended, or the call is no longer waiting; this will not change."""
 
 
 class ToolRefused(TwelvefoldError):
-    """A tool says no. The message is for the model, so it says what to try instead.
+    """A tool refuses a call. The model reads the message, which should say what to try instead.
 
-    Raised inside a transactional tool it rolls back what the tool has written.
+    A transactional tool that raises it is rolled back.
     """
 
 
 class StaleRun(TwelvefoldError):
-    """The run has moved on in another process; nothing was written."""
+    """Another process continued the run; nothing was written."""
 
 
 class LeaseLost(StaleRun):
-    """Another process owns the run now; nothing was written."""
+    """Another process holds the lease of the run; nothing was written."""
 
 
 class CancelAsked(TwelvefoldError):
-    """Somebody asked for the run to be cancelled; nothing was written."""
+    """Cancellation of the run was requested; nothing was written."""
 
 
 class ServiceFault(TwelvefoldError):
-    """An attached service fails; the message says which, and what to look at."""
+    """A backing service failed; the message names it and the setting to check."""
 
 
 class StoreUnavailable(ServiceFault):
-    """The database cannot be reached, or asks for the transaction to be tried again."""
+    """The database is unreachable, or requests that the transaction be retried."""
 
 
 class StoreFailed(StoreUnavailable):
-    """The database reports an error that is not the statement's and may last.
+    """The database reports an error that is not caused by the statement and may persist.
 
-    A full disk, a missing privilege, any error number that is not known. Retried for a bounded
-    time; then the run fails with this message.
+    Examples are a full disk, a missing privilege, and any unknown error number. The step is retried
+    for a limited time; then the run fails with this message.
     """
 
 
 class StepUnderWay(StoreUnavailable):
-    """The run is in the transaction of a step, which ends first; the message names the tool."""
+    """The transaction of a step holds the run and must end first; the message names the tool."""
 
 
 class StoreRefused(ServiceFault):
-    """The statement cannot be executed as it stands: the error is in it or in its values."""
+    """The database rejects the statement: the error is in the statement or in its values."""
 
 
 class DuplicateRow(StoreRefused):
-    """A row with this key is there already; the statement changed nothing."""
+    """A row with this key exists; the statement changed nothing."""
 
 
 class TooLarge(StoreRefused):
@@ -145,16 +145,16 @@ class TooLarge(StoreRefused):
 
 
 class ModelUnavailable(ServiceFault):
-    """The model gave no usable reply; it may later, or once an operator has mended a setting.
+    """The model gave no usable reply; a later request or a corrected setting may help.
 
-    `usage` is what the tries took that broke off; None if none of them got that far.
+    `usage` are the tokens of attempts that were interrupted, or None if there were none.
     """
 
     usage: "Usage | None" = None
 
 
 class ModelRejected(ServiceFault):
-    """The model will never take this request, whoever sends it.
+    """The model will never accept this request, whatever the key.
 
     `usage` as in ModelUnavailable.
     """
@@ -163,12 +163,12 @@ class ModelRejected(ServiceFault):
 
 
 class MailUnavailable(ServiceFault):
-    """The mail server did not take a mail this time; trying again later may help."""
+    """The mail server did not accept a message this time; a retry may succeed."""
 
 
 class MailRejected(ServiceFault):
-    """The mail server will never take this mail: unknown recipient, malformed address."""
+    """The mail server will never accept this message: unknown recipient, malformed address."""
 
 
 class WorkflowError(TwelvefoldError):
-    """A tool or workflow is declared wrongly; raised on import."""
+    """A tool or workflow is declared wrongly. Raised on import."""

@@ -20,11 +20,13 @@ SABOTAGES = (
     Sabotage(
         "III",
         "a file in /etc has defaults",
-        "boot.py",
+        "boot/environment.py",
         (("    return dict(os.environ)\n", "    return {**_of_this_machine(), **os.environ}\n"),),
         """
 
 def _of_this_machine() -> dict[str, str]:
+    from pathlib import Path
+
     try:
         lines = Path("/etc/twelvefold.conf").read_text().splitlines()
     except OSError:
@@ -97,7 +99,7 @@ def _of_this_machine() -> dict[str, str]:
         "services/store/mysql/store.py",
         (
             (
-                '        return list(problems(variables, [row["name"] for row in others]))\n',
+                '        return list(find_problems(variables, [row["name"] for row in others]))\n',
                 "        return []\n",
             ),
         ),

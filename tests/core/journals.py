@@ -1,6 +1,6 @@
-"""Journals for properties: such as the engine writes, and such as nobody ever would.
+"""Hypothesis strategies for journals: those that the engine may write, and events in any order.
 
-Each is made from a string of bytes, taken as dice: cheap to draw, and a failure shrinks well.
+Each is made from a string of bytes, which is cheap to draw and shrinks well.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from tests.builders import (
     said,
     settled,
     succeeded,
-    thread,
+    thread_of,
 )
 from twelvefold.core.budget import Limits
 from twelvefold.core.decide import (
@@ -91,7 +91,7 @@ CALLED = ("look",) * 4 + ("add", "enrol", "enrol", "advise", "pay", "pay", "refu
 GOOD = {"look": '{"code":"A"}', "add": '{"a":1,"b":2}', "enrol": '{"code":"A"}', "advise": ""}
 AMOUNTS = ('{"amount":1}', '{"amount":2}')
 OWN = own_tool("nothing", description="Do nothing.")
-WISHES: tuple[dict[str, Any], ...] = (
+OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {},
     {"tools": (OWN,)},
@@ -103,42 +103,42 @@ ENDS: tuple[ReplyEnd, ...] = ("completed",) * 6 + ("max_output_tokens", "content
 
 
 class Dice:
-    """Numbers from a string of bytes, and 0 when it is used up."""
+    """Choices made by a string of bytes; the first option when it is used up."""
 
-    def __init__(self, thrown: bytes) -> None:
-        self._thrown = iter(thrown)
+    def __init__(self, rolls: bytes) -> None:
+        self._rolls = iter(rolls)
 
     def one_of(self, options: Sequence[T]) -> T:
-        return options[next(self._thrown, 0) % len(options)]
+        return options[next(self._rolls, 0) % len(options)]
 
 
-def _written(thrown: bytes) -> list[Event]:
-    dice = Dice(thrown)
+def _journal(rolls: bytes) -> list[Event]:
+    dice = Dice(rolls)
     events: list[Event] = []
     length = 1 + dice.one_of(range(14))
     while len(events) < length:
-        happened = thread(*events, interrupted=dice.one_of((False, False, True)))
-        events += _said_of(happened, dice) if happened.waits else _next(happened, dice)
+        thread = thread_of(*events, interrupted=dice.one_of((False, False, True)))
+        events += _answer_of_person(thread, dice) if thread.waits else _next(thread, dice)
     return events[:length]
 
 
-def _scrambled(thrown: bytes) -> list[Event]:
-    dice = Dice(thrown)
+def _any_events(rolls: bytes) -> list[Event]:
+    dice = Dice(rolls)
     return [dice.one_of(ANYTHING)(dice) for _ in range(dice.one_of(range(10)))]
 
 
-journals = st.binary(max_size=80).map(_written)
-"""What the engine could have written, up to any of its entries."""
-scrambled = st.binary(max_size=40).map(_scrambled)
-"""Events in an order that makes no sense."""
+journals = st.binary(max_size=80).map(_journal)
+"""Prefixes of journals that the engine may write."""
+scrambled = st.binary(max_size=40).map(_any_events)
+"""Events in any order, which no engine writes."""
 
 
-def _next(happened: Thread, dice: Dice) -> Sequence[Event]:
-    match decide(happened, WORKFLOW, LIMITS):
+def _next(thread: Thread, dice: Dice) -> Sequence[Event]:
+    match decide(thread, WORKFLOW, LIMITS):
         case CallModel():
             return [_reply(dice)]
         case RunTools(calls=calls, pending=pending):
-            return [_answer(*one, dice) for one in zip(calls, pending, strict=True)]
+            return [_result(*one, dice) for one in zip(calls, pending, strict=True)]
         case AskApproval(call=call):
             return [approval_asked(call.id, call.tool)]
         case AskOutcome(call=call):
@@ -152,7 +152,7 @@ def _next(happened: Thread, dice: Dice) -> Sequence[Event]:
 
 
 def _start(dice: Dice) -> Event:
-    return asked("and " + "now " * dice.one_of((1, 9, 90)), **dice.one_of(WISHES))
+    return asked("and " + "now " * dice.one_of((1, 9, 90)), **dice.one_of(OPTIONS))
 
 
 def _reply(dice: Dice) -> Event:
@@ -168,24 +168,24 @@ def _call(dice: Dice) -> dict[str, object]:
     )
 
 
-def _answer(admitted: ValidCall | RejectedCall, call: Call, dice: Dice) -> Event:
-    if isinstance(admitted, RejectedCall):
-        return failed(call.id, call.tool, admitted.failure)
+def _result(validated: ValidCall | RejectedCall, call: Call, dice: Dice) -> Event:
+    if isinstance(validated, RejectedCall):
+        return failed(call.id, call.tool, validated.failure)
     good = succeeded(call.id, call.tool, "so it is. " * dice.one_of((0, 1, 100)))
     bad: tuple[Event, ...] = (refused(call.id, call.tool), failed(call.id, call.tool))
     return dice.one_of((good, good, good, *bad))
 
 
-def _said_of(happened: Thread, dice: Dice) -> Sequence[Event]:
-    call = happened.pending[0]
-    said: Sequence[Sequence[Event]] = (
+def _answer_of_person(thread: Thread, dice: Dice) -> Sequence[Event]:
+    call = thread.pending[0]
+    answers: Sequence[Sequence[Event]] = (
         [settled(call.id)],
         [settled(call.id, "done"), succeeded(call.id, call.tool)],
         [settled(call.id, "failed"), failed(call.id, call.tool, "settled")],
     )
     if call.state == "asked":
-        said = ([allowed(call.id)], [denied(call.id), failed(call.id, call.tool, "denied")])
-    return dice.one_of(said)
+        answers = ([allowed(call.id)], [denied(call.id), failed(call.id, call.tool, "denied")])
+    return dice.one_of(answers)
 
 
 IDS = ("2.0", "2.1", "3.0")

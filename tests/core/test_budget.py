@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twelvefold.core.budget import Limits, Price, cost_micro_usd, overspent
+from twelvefold.core.budget import Limits, Price, cost_micro_usd, find_exhausted_budget
 from twelvefold.core.events import Usage
 
 PRICE = Price(input=2_000_000, cached_input=500_000, output=8_000_000)
 
 
-def test_a_reply_costs_its_tokens_by_kind() -> None:
+def test_the_cost_of_a_reply_is_the_sum_over_kinds_of_tokens() -> None:
     usage = Usage(input_tokens=1000, output_tokens=100, cached_tokens=400)
 
     assert cost_micro_usd(usage, PRICE) == 600 * 2 + 400 * 0.5 + 100 * 8
@@ -19,7 +19,7 @@ def test_a_cost_is_rounded_up() -> None:
     assert cost_micro_usd(Usage(), PRICE) == 0
 
 
-def test_cached_tokens_that_a_server_does_not_count_as_input_are_no_discount() -> None:
+def test_cached_tokens_that_are_not_counted_as_input_lower_no_cost() -> None:
     usage = Usage(input_tokens=10, cached_tokens=1000)
 
     assert cost_micro_usd(usage, PRICE) == cost_micro_usd(Usage(1000, 0, 1000), PRICE)
@@ -27,7 +27,7 @@ def test_cached_tokens_that_a_server_does_not_count_as_input_are_no_discount() -
 
 @settings(max_examples=25)
 @given(st.builds(Usage, *[st.integers(0, 10**9)] * 3))
-def test_no_reply_earns_money(usage: Usage) -> None:
+def test_no_cost_is_negative(usage: Usage) -> None:
     assert cost_micro_usd(usage, PRICE) >= 0
 
 
@@ -44,7 +44,7 @@ def test_no_reply_earns_money(usage: Usage) -> None:
         (Limits(run_tokens=1, run_micro_usd=1, price=PRICE), "token_budget"),
     ],
 )
-def test_a_budget_is_used_up_when_it_is_reached(limits: Limits, reason: str | None) -> None:
+def test_a_budget_is_exhausted_when_it_is_reached(limits: Limits, reason: str | None) -> None:
     usage = Usage(input_tokens=100, output_tokens=10)
 
-    assert overspent(usage, limits) == reason
+    assert find_exhausted_budget(usage, limits) == reason

@@ -24,7 +24,7 @@ from tests.builders import (
     said,
     settled,
     succeeded,
-    thread,
+    thread_of,
 )
 from tests.core.journals import LIMITS as JOURNAL_LIMITS
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
@@ -117,11 +117,11 @@ WORKFLOW = Workflow(
 
 
 def decision(*events: Event, limits: Limits = LIMITS, interrupted: bool = False) -> Decision:
-    return decide(thread(*events, interrupted=interrupted), WORKFLOW, limits)
+    return decide(thread_of(*events, interrupted=interrupted), WORKFLOW, limits)
 
 
 def tools_run(*events: Event, interrupted: bool = False) -> list[str]:
-    """The tools that are run next, in order; those that are refused with what is wrong."""
+    """Return the names of the calls of the next decision; rejected ones with their failure."""
     found = decision(*events, interrupted=interrupted)
     assert isinstance(found, RunTools)
     return [
@@ -130,7 +130,7 @@ def tools_run(*events: Event, interrupted: bool = False) -> list[str]:
     ]
 
 
-def test_a_new_run_asks_the_model() -> None:
+def test_a_new_run_calls_the_model() -> None:
     assert decision(asked()) == CallModel()
 
 
@@ -138,22 +138,22 @@ def test_a_thread_without_a_run_rests() -> None:
     assert decision() == Rest()
 
 
-def test_a_run_that_is_over_rests() -> None:
+def test_a_finished_run_rests() -> None:
     assert decision(asked(), said(), finished()) == Rest()
 
 
-def test_a_reply_without_calls_is_the_last_word() -> None:
+def test_a_reply_without_calls_finishes_the_run() -> None:
     assert decision(asked(), said()) == Finish()
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
-def test_a_reply_that_was_cut_short_ends_the_run_and_runs_no_call(ended: ReplyEnd) -> None:
+def test_a_reply_that_was_cut_off_ends_the_run_and_runs_no_call(ended: ReplyEnd) -> None:
     cut = replied(function_call("pay"), function_call("look", "c2"), ended=ended)
 
     assert decision(asked(), cut) == Stop("incomplete", ended)
 
 
-def test_a_call_is_run() -> None:
+def test_an_open_call_is_run() -> None:
     call = open_call("look")
 
     assert decision(asked(), called("look")) == RunTools(
@@ -165,11 +165,11 @@ def test_a_call_already_answered_is_not_run_again() -> None:
     assert decision(asked(), called("look"), succeeded("2.0", "look")) == CallModel()
 
 
-def test_calls_that_leave_no_trace_run_side_by_side() -> None:
+def test_calls_without_effects_run_at_the_same_time() -> None:
     assert tools_run(asked(), called("look", "add", "look")) == ["look", "add", "look"]
 
 
-def test_calls_with_an_effect_run_one_by_one_in_their_order() -> None:
+def test_calls_with_effects_run_one_by_one_in_their_order() -> None:
     story: list[Event] = [asked(), called("pay", "notify", "look", "look", "pay")]
 
     assert tools_run(*story) == ["pay"]
@@ -181,7 +181,7 @@ def test_calls_with_an_effect_run_one_by_one_in_their_order() -> None:
     assert tools_run(*story) == ["pay"]
 
 
-def test_a_decision_says_whether_calls_wait_behind_it() -> None:
+def test_a_decision_tells_whether_other_calls_are_pending() -> None:
     group = decision(asked(), called("look", "pay"))
 
     assert isinstance(group, RunTools)
@@ -189,7 +189,7 @@ def test_a_decision_says_whether_calls_wait_behind_it() -> None:
     assert [call.tool for call in group.pending] == ["look"]
 
 
-def test_a_call_that_the_one_before_may_open_waits_for_it() -> None:
+def test_a_call_whose_gate_the_call_before_may_open_waits_for_it() -> None:
     story: list[Event] = [asked(), called("look", "enrol")]
 
     assert tools_run(*story) == ["look"]
@@ -203,31 +203,34 @@ def test_a_call_with_a_limit_runs_alone(name: str) -> None:
     assert tools_run(asked(), called("look", name)) == ["look"]
 
 
-def test_a_call_that_needs_approval_is_not_run_beside_another() -> None:
+def test_a_call_that_needs_approval_does_not_run_beside_another() -> None:
     assert tools_run(asked(), called("look", "spy")) == ["look"]
 
 
-def test_a_call_that_was_allowed_out_of_turn_is_not_run_beside_another() -> None:
+def test_a_call_that_was_approved_early_does_not_run_beside_another() -> None:
     assert tools_run(asked(), called("look", "look"), allowed("2.1")) == ["look"]
 
 
-def test_bad_calls_are_answered_side_by_side_with_those_that_leave_no_trace() -> None:
+def test_rejected_calls_run_in_one_group_with_calls_without_effects() -> None:
     twice = replied(function_call("look", "c1"), function_call("look", "c1"), function_call("no"))
 
     assert tools_run(asked(), twice) == ["look", "look: repeated", "no: unknown_tool"]
     assert tools_run(asked(), called("no", "look", "pay")) == ["no: unknown_tool", "look"]
 
 
-def test_arguments_that_do_not_fit_are_an_answer_not_a_call() -> None:
+def test_a_call_with_invalid_arguments_is_rejected() -> None:
     found = decision(asked(), called("look", code=1))
 
     assert isinstance(found, RunTools)
-    (bad,) = found.calls
-    assert isinstance(bad, RejectedCall)
-    assert (bad.failure, bad.problems) == ("arguments", ("code: Extra inputs are not permitted",))
+    (rejected,) = found.calls
+    assert isinstance(rejected, RejectedCall)
+    assert (rejected.failure, rejected.problems) == (
+        "arguments",
+        ("code: Extra inputs are not permitted",),
+    )
 
 
-def test_a_call_that_needs_approval_is_asked_about_once() -> None:
+def test_approval_is_requested_once() -> None:
     story: list[Event] = [asked(), called("refund")]
 
     assert decision(*story) == AskApproval(open_call("refund"))
@@ -235,18 +238,18 @@ def test_a_call_that_needs_approval_is_asked_about_once() -> None:
     assert tools_run(*story, approval_asked(tool="refund"), allowed()) == ["refund"]
 
 
-def test_a_call_that_was_denied_is_never_run() -> None:
+def test_a_denied_call_is_never_run() -> None:
     story: list[Event] = [asked(), called("refund"), approval_asked(tool="refund"), denied()]
 
     assert decision(*story) == Rest()
     assert decision(*story, failed("2.0", "refund", "denied")) == CallModel()
 
 
-def test_calls_behind_one_that_waits_wait_too() -> None:
+def test_calls_after_one_that_waits_for_approval_wait() -> None:
     assert decision(asked(), called("refund", "look"), approval_asked(tool="refund")) == Rest()
 
 
-def test_an_unsafe_call_of_a_process_that_died_is_asked_about() -> None:
+def test_the_outcome_of_an_interrupted_unsafe_call_is_unknown() -> None:
     story: list[Event] = [asked(), called("pay")]
 
     assert decision(*story, interrupted=True) == AskOutcome(open_call("pay"))
@@ -254,7 +257,7 @@ def test_an_unsafe_call_of_a_process_that_died_is_asked_about() -> None:
     assert decision(*story, outcome_unknown(tool="pay"), interrupted=True) == Rest()
 
 
-def test_a_call_that_nobody_has_allowed_yet_cannot_have_happened() -> None:
+def test_a_call_without_its_approval_cannot_have_happened() -> None:
     story: list[Event] = [asked(), called("wire")]
 
     assert decision(*story, interrupted=True) == AskApproval(open_call("wire"))
@@ -262,18 +265,18 @@ def test_a_call_that_nobody_has_allowed_yet_cannot_have_happened() -> None:
     assert isinstance(decision(*allowed_story, interrupted=True), AskOutcome)
 
 
-def test_an_unsafe_call_of_a_process_that_let_go_is_run() -> None:
+def test_an_unsafe_call_of_a_run_that_was_given_back_is_run() -> None:
     assert tools_run(asked(), called("pay")) == ["pay"]
 
 
-def test_an_unsafe_call_that_may_be_tried_again_is_run_and_asked_about_again() -> None:
+def test_an_unsafe_call_to_be_retried_is_run_and_may_be_interrupted_again() -> None:
     story: list[Event] = [asked(), called("pay"), outcome_unknown(tool="pay"), settled()]
 
     assert tools_run(*story) == ["pay"]
     assert isinstance(decision(*story, interrupted=True), AskOutcome)
 
 
-def test_only_the_first_call_can_have_been_under_way() -> None:
+def test_only_the_first_pending_call_can_have_begun() -> None:
     story: list[Event] = [asked(), called("notify", "pay")]
 
     assert tools_run(*story, interrupted=True) == ["notify"]
@@ -281,15 +284,15 @@ def test_only_the_first_call_can_have_been_under_way() -> None:
 
 
 @pytest.mark.parametrize("name", ["look", "add", "notify"])
-def test_any_other_call_of_a_process_that_died_is_run_again(name: str) -> None:
+def test_other_interrupted_calls_are_run_again(name: str) -> None:
     assert tools_run(asked(), called(name), interrupted=True) == [name]
 
 
-def test_an_unsafe_call_that_never_reached_its_tool_is_not_asked_about() -> None:
+def test_an_interrupted_unsafe_call_with_invalid_arguments_is_rejected() -> None:
     assert tools_run(asked(), called("pay", amount=1), interrupted=True) == ["pay: arguments"]
 
 
-def test_a_run_stops_at_its_last_step() -> None:
+def test_a_run_stops_at_its_maximum_of_steps() -> None:
     story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
 
     assert decision(*story, limits=Limits(max_steps=1)) == Stop("incomplete", "max_steps")
@@ -302,11 +305,11 @@ def test_the_calls_of_the_last_step_are_still_run() -> None:
     assert isinstance(found, RunTools)
 
 
-def test_a_last_word_at_the_last_step_completes_the_run() -> None:
+def test_a_reply_without_calls_at_the_last_step_completes_the_run() -> None:
     assert decision(asked(), said(), limits=Limits(max_steps=1, run_tokens=1)) == Finish()
 
 
-def test_a_run_stops_when_its_budget_is_used_up() -> None:
+def test_a_run_stops_when_its_budget_is_exhausted() -> None:
     story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
 
     assert decision(*story, limits=Limits(run_tokens=110)) == Stop("incomplete", "token_budget")
@@ -335,114 +338,113 @@ def test_three_faults_in_a_row_end_the_run() -> None:
 def test_a_call_is_in_doubt_only_if_it_leaves_the_database_and_may_have_begun(
     name: str, interrupted: bool, doubtful: bool
 ) -> None:
-    told = thread(asked(), called(name), interrupted=interrupted)
+    thread = thread_of(asked(), called(name), interrupted=interrupted)
 
-    assert in_doubt(told, WORKFLOW, LIMITS) == (told.pending[0] if doubtful else None)
+    assert in_doubt(thread, WORKFLOW, LIMITS) == (thread.pending[0] if doubtful else None)
 
 
-def test_no_call_is_in_doubt_where_the_model_has_the_word() -> None:
-    assert in_doubt(thread(asked()), WORKFLOW, LIMITS) is None
+def test_no_call_is_in_doubt_before_the_model_replies() -> None:
+    assert in_doubt(thread_of(asked()), WORKFLOW, LIMITS) is None
 
 
 @settings(max_examples=30)
 @given(journals)
-def test_any_prefix_of_a_journal_has_one_decision(events: list[Event]) -> None:
+def test_any_prefix_of_a_journal_has_exactly_one_decision(events: list[Event]) -> None:
     journal = entries(*events)
 
     for cut in range(len(journal) + 1):
-        told = fold(journal[:cut])
-        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        thread = fold(journal[:cut])
+        found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
         assert type(found) in get_args(Decision)
         assert found == decide(fold(journal[:cut]), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
-        assert told == fold(journal[:cut])
+        assert thread == fold(journal[:cut])
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(scrambled)
-def test_entries_in_any_order_have_one_decision(events: list[Event]) -> None:
+def test_entries_in_any_order_have_exactly_one_decision(events: list[Event]) -> None:
     for interrupted in (False, True):
-        told = thread(*events, interrupted=interrupted)
-        found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        thread = thread_of(*events, interrupted=interrupted)
+        found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
         assert type(found) in get_args(Decision)
-        assert found == decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+        assert found == decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(journals)
 def test_a_run_rests_only_when_it_is_over_or_waits_for_a_person(events: list[Event]) -> None:
-    told = thread(*events)
+    thread = thread_of(*events)
 
-    rests = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
+    rests = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
 
-    assert rests == (told.status != "active" or told.waits)
+    assert rests == (thread.status != "active" or thread.waits)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(journals)
-def test_no_call_is_run_that_has_an_answer(events: Sequence[Event]) -> None:
+def test_no_call_with_a_result_is_run(events: Sequence[Event]) -> None:
     answered = {one.call for one in events if isinstance(one, ToolSucceeded | ToolFailed)}
 
-    found = decide(thread(*events), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+    found = decide(thread_of(*events), JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
     assert not isinstance(found, RunTools) or answered.isdisjoint(one.id for one in found.pending)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(journals)
-def test_calls_are_run_from_the_first_that_is_pending(events: Sequence[Event]) -> None:
-    told = thread(*events)
-    found = decide(told, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
+def test_calls_are_run_from_the_first_pending_one(events: Sequence[Event]) -> None:
+    thread = thread_of(*events)
+    found = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS)
 
     if isinstance(found, RunTools):
         count = len(found.calls)
-        assert found.pending == told.pending[:count]
-        assert found.all_pending == (count == len(told.pending))
+        assert found.pending == thread.pending[:count]
+        assert found.all_pending == (count == len(thread.pending))
         traceless = {"readonly", "pure"}
         effects = [one.tool.effect for one in found.calls if isinstance(one, ValidCall)]
         assert count == 1 or traceless.issuperset(effects)
 
 
-# --- what the caller wants
-
+# --- tools and limits of the caller
 
 WEATHER = own_tool("get_weather")
 
 
-def test_a_run_ends_with_calls_that_are_the_callers_to_run() -> None:
+def test_a_run_ends_with_calls_of_the_callers_tools() -> None:
     assert decision(asked(tools=(WEATHER,)), called("get_weather")) == Finish()
 
 
-def test_the_servers_own_calls_come_first() -> None:
+def test_calls_of_workflow_tools_run_before_those_of_the_callers_tools() -> None:
     story: list[Event] = [asked(tools=(WEATHER,)), called("get_weather", "look", "get_weather")]
 
     assert tools_run(*story) == ["look"]
     assert decision(*story, succeeded("2.1", "look")) == Finish()
 
 
-def test_a_call_of_the_callers_waits_behind_a_decision() -> None:
-    told = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
+def test_a_call_of_the_callers_tool_stays_pending_after_a_decision() -> None:
+    found = decision(asked(tools=(WEATHER,)), called("get_weather", "enrol"))
 
-    assert isinstance(told, RunTools)
-    assert not told.all_pending
-
-
-def test_no_call_of_the_callers_is_in_doubt() -> None:
-    told = thread(asked(tools=(WEATHER,)), called("get_weather"), interrupted=True)
-
-    assert in_doubt(told, WORKFLOW, LIMITS) is None
+    assert isinstance(found, RunTools)
+    assert not found.all_pending
 
 
-def test_a_limit_of_calls_is_looked_at_before_each() -> None:
+def test_no_call_of_the_callers_tools_is_in_doubt() -> None:
+    thread = thread_of(asked(tools=(WEATHER,)), called("get_weather"), interrupted=True)
+
+    assert in_doubt(thread, WORKFLOW, LIMITS) is None
+
+
+def test_max_tool_calls_is_checked_before_each_call() -> None:
     story: list[Event] = [asked(max_tool_calls=1), called("look", "look")]
 
     assert tools_run(*story) == ["look"]
-    told = decision(*story, succeeded("2.0", "look"))
-    assert isinstance(told, RunTools)
-    assert isinstance(told.calls[0], RejectedCall)
-    assert told.calls[0].failure == "not_open"
+    found = decision(*story, succeeded("2.0", "look"))
+    assert isinstance(found, RunTools)
+    assert isinstance(found.calls[0], RejectedCall)
+    assert found.calls[0].failure == "not_open"
 
 
-# --- a model that says nothing
+# --- replies without content
 
 EMPTY: list[ModelReplied] = [
     replied(),
@@ -467,18 +469,18 @@ SOMETHING: list[ModelReplied] = [
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-def test_a_model_that_says_nothing_is_asked_again_three_times(empty: ModelReplied) -> None:
+def test_the_model_is_called_again_three_times_after_empty_replies(empty: ModelReplied) -> None:
     for times in range(1, 4):
-        assert decide(thread(asked(), *[empty] * times), WORKFLOW, LIMITS) == CallModel()
-    story = thread(asked(), *[empty] * 4)
+        assert decide(thread_of(asked(), *[empty] * times), WORKFLOW, LIMITS) == CallModel()
+    story = thread_of(asked(), *[empty] * 4)
 
     assert decide(story, WORKFLOW, LIMITS) == Stop("failed", "empty_reply")
     assert story.usage.total_tokens == 4 * SPENT.total_tokens
 
 
 @pytest.mark.parametrize("reply", SOMETHING)
-def test_a_model_that_says_something_is_not_asked_again(reply: ModelReplied) -> None:
-    assert decide(thread(asked(), reply), WORKFLOW, LIMITS) == Finish()
+def test_the_model_is_not_called_again_after_a_reply_with_content(reply: ModelReplied) -> None:
+    assert decide(thread_of(asked(), reply), WORKFLOW, LIMITS) == Finish()
 
 
 def test_empty_replies_count_only_in_a_row() -> None:
@@ -491,25 +493,25 @@ def test_empty_replies_count_only_in_a_row() -> None:
         said(""),
     ]
 
-    assert thread(*story).empty_replies == 1
-    assert decide(thread(*story), WORKFLOW, LIMITS) == CallModel()
+    assert thread_of(*story).empty_replies == 1
+    assert decide(thread_of(*story), WORKFLOW, LIMITS) == CallModel()
 
 
-def test_a_model_that_says_nothing_is_asked_within_the_limits() -> None:
-    story = thread(asked(), said(""))
+def test_an_empty_reply_counts_towards_the_limits_of_the_run() -> None:
+    story = thread_of(asked(), said(""))
 
     assert decide(story, WORKFLOW, Limits(max_steps=1)) == Stop("incomplete", "max_steps")
     assert decide(story, WORKFLOW, Limits(run_tokens=1)) == Stop("incomplete", "token_budget")
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
-def test_a_reply_without_text_that_was_cut_short_is_no_empty_one(ended: ReplyEnd) -> None:
-    story = thread(asked(), replied(ended=ended))
+def test_a_reply_that_was_cut_off_is_not_an_empty_reply(ended: ReplyEnd) -> None:
+    story = thread_of(asked(), replied(ended=ended))
 
     assert decide(story, WORKFLOW, LIMITS) == Stop("incomplete", ended)
 
 
-def test_a_run_that_an_older_release_ended_with_an_empty_reply_stays_as_it_is() -> None:
-    story = thread(asked(), said(""), finished())
+def test_a_run_that_an_older_release_finished_with_an_empty_reply_stays_completed() -> None:
+    story = thread_of(asked(), said(""), finished())
 
     assert (story.status, decide(story, WORKFLOW, LIMITS)) == ("completed", Rest())

@@ -1,4 +1,4 @@
-"""Why a run failed, in words for a person."""
+"""The reasons of failed runs as sentences."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def fault(tool: str = "refund", error: ToolError | None = NO_TABLE) -> ToolFaile
         ([], 0, ""),
     ],
 )
-def test_the_faults_that_ended_a_run_are_named(
+def test_the_faults_that_ended_a_run_become_a_sentence(
     events: Sequence[Event], in_a_row: int, sentence: str
 ) -> None:
     other = failed("2.0", "refund", "refused")
@@ -83,11 +83,11 @@ def test_a_failure_is_a_sentence(reason: str, error: str, sentence: str) -> None
     ("reason", "sentence"),
     [("max_steps", "max_steps (the limit is MAX_STEPS)"), ("content_filter", "content_filter")],
 )
-def test_an_incomplete_run_names_the_setting_that_bounds_it(reason: str, sentence: str) -> None:
+def test_the_sentence_of_an_incomplete_run_names_its_limit(reason: str, sentence: str) -> None:
     assert incomplete_sentence(reason) == sentence
 
 
-def test_an_exception_is_shown_as_python_prints_it() -> None:
+def test_the_text_of_an_exception_is_as_python_prints_it() -> None:
     assert error_text(NO_TABLE) == "RuntimeError: no such order table"
     assert error_text(ToolError("KeyboardInterrupt", "")) == "KeyboardInterrupt"
 

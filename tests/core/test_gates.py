@@ -12,7 +12,7 @@ from tests.builders import (
     own_tool,
     refused,
     succeeded,
-    thread,
+    thread_of,
 )
 from twelvefold.core.events import Event
 from twelvefold.core.gates import ValidCall, needs_approval, open_tools, validate_call, why_closed
@@ -61,62 +61,62 @@ WORKFLOW = Workflow("academy", "Help.", (look, pay, enrol, advise, welcome, gues
 
 
 def offered(*events: Event) -> list[str]:
-    return [one.name for one in open_tools(thread(asked(), *events), WORKFLOW)]
+    return [one.name for one in open_tools(thread_of(asked(), *events), WORKFLOW)]
 
 
-def admitted(call: Call, *events: Event) -> ValidCall | RejectedCall:
-    return validate_call(thread(asked(), *events), WORKFLOW, call)
+def validated(call: Call, *events: Event) -> ValidCall | RejectedCall:
+    return validate_call(thread_of(asked(), *events), WORKFLOW, call)
 
 
 def closed(tool: Tool, *events: Event) -> RejectedCall:
-    """What admitting a call of a tool says that is closed, listed or not."""
-    told = thread(asked(), *events)
-    assert tool not in open_tools(told, WORKFLOW)
-    bad = validate_call(told, WORKFLOW, open_call(tool.name))
-    assert isinstance(bad, RejectedCall)
-    assert bad.failure == "not_open"
-    assert bad.problems == (why_closed(told, tool),)
-    return bad
+    """Return the rejection of a call of a tool that is not offered."""
+    thread = thread_of(asked(), *events)
+    assert tool not in open_tools(thread, WORKFLOW)
+    rejected = validate_call(thread, WORKFLOW, open_call(tool.name))
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.failure == "not_open"
+    assert rejected.problems == (why_closed(thread, tool),)
+    return rejected
 
 
-def test_at_first_only_tools_without_conditions_are_offered() -> None:
+def test_tools_without_gates_are_offered_at_first() -> None:
     assert offered() == ["look", "pay", "welcome", "guess"]
 
 
-def test_a_tool_is_open_after_all_that_it_requires_succeeded() -> None:
+def test_a_tool_opens_after_all_required_tools_succeeded() -> None:
     looked, paid = succeeded("2.0", "look"), succeeded("2.1", "pay")
 
     assert closed(enrol).problems == ("enrol can be called only after look succeeded",)
     assert closed(enrol, looked).problems == ("enrol can be called only after pay succeeded",)
     assert "enrol" in offered(looked, paid)
-    assert isinstance(admitted(open_call("enrol"), looked, paid), ValidCall)
+    assert isinstance(validated(open_call("enrol"), looked, paid), ValidCall)
 
 
-def test_what_succeeded_in_an_earlier_run_opens_a_tool_too() -> None:
+def test_a_success_in_an_earlier_run_opens_a_tool() -> None:
     earlier: list[Event] = [succeeded("2.0", "look"), succeeded("2.1", "pay"), finished()]
 
     assert "enrol" in offered(*earlier, asked())
 
 
-def test_a_refusal_does_not_open_what_requires_a_success() -> None:
+def test_a_refusal_does_not_open_a_tool_that_requires_a_success() -> None:
     assert closed(enrol, refused("2.0", "look"), succeeded("2.1", "pay"))
 
 
-def test_a_tool_is_open_after_one_of_its_refusals() -> None:
+def test_a_tool_opens_after_one_of_the_refusals_it_names() -> None:
     assert closed(advise).problems == ("advise can be called only after enrol or pay refused",)
     assert closed(advise, succeeded("2.0", "pay"))
     assert "advise" in offered(refused("2.0", "pay"))
-    assert isinstance(admitted(open_call("advise"), refused("2.0", "pay")), ValidCall)
+    assert isinstance(validated(open_call("advise"), refused("2.0", "pay")), ValidCall)
 
 
-def test_a_tool_that_may_succeed_once_closes_when_it_did() -> None:
+def test_a_tool_with_once_closes_after_it_succeeded() -> None:
     again = closed(welcome, succeeded("2.0", "welcome"), finished(), asked())
 
     assert again.problems == ("welcome has succeeded and can be called only once",)
     assert "welcome" in offered(refused("2.0", "welcome"))
 
 
-def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
+def test_a_tool_closes_after_its_maximum_of_calls_in_a_run() -> None:
     twice: list[Event] = [succeeded("2.0", "guess"), refused("2.1", "guess")]
 
     assert "guess" in offered(twice[0])
@@ -126,20 +126,20 @@ def test_a_tool_is_called_no_more_often_in_a_run_than_it_may() -> None:
     assert "guess" in offered(*twice, finished(), asked())
 
 
-def test_an_outcome_that_nobody_knows_opens_nothing() -> None:
+def test_an_unknown_outcome_opens_no_gate() -> None:
     story: list[Event] = [called("look", "pay"), outcome_unknown("2.0", "look")]
 
     assert closed(enrol, *story)
 
 
-def test_a_call_is_admitted_with_its_arguments() -> None:
+def test_a_valid_call_has_its_parsed_arguments() -> None:
     call = open_call("look", arguments='{"code":"CR-1"}')
 
-    assert admitted(call) == ValidCall(call, look, {"code": "CR-1"})
+    assert validated(call) == ValidCall(call, look, {"code": "CR-1"})
 
 
-def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
-    assert admitted(open_call("lok")) == RejectedCall(
+def test_the_error_for_an_unknown_tool_lists_the_offered_tools() -> None:
+    assert validated(open_call("lok")) == RejectedCall(
         "unknown_tool",
         "lok",
         "{}",
@@ -148,29 +148,31 @@ def test_a_tool_that_is_not_there_is_answered_with_those_that_are() -> None:
     )
 
 
-def test_a_workflow_without_tools_has_none_to_offer() -> None:
-    bad = validate_call(thread(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
+def test_the_error_for_a_call_without_any_tool_says_so() -> None:
+    rejected = validate_call(thread_of(asked()), Workflow("bare", "Talk.", ()), open_call("look"))
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.problems == ("there is no tool 'look'; there are none now",)
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.problems == ("there is no tool 'look'; there are none now",)
 
 
-def test_a_call_id_that_came_twice_is_answered_but_not_run() -> None:
+def test_a_call_with_a_repeated_id_is_rejected() -> None:
     again = Call(open_call("look").id, "look", '{"code":"A"}', "c1", repeated=True)
 
-    bad = admitted(again)
+    rejected = validated(again)
 
-    assert isinstance(bad, RejectedCall)
-    assert (bad.failure, bad.arguments) == ("repeated", '{"code":"A"}')
-    assert bad.problems == ("call id 'c1' came twice in one reply; only the first call was run",)
+    assert isinstance(rejected, RejectedCall)
+    assert (rejected.failure, rejected.arguments) == ("repeated", '{"code":"A"}')
+    assert rejected.problems == (
+        "call id 'c1' came twice in one reply; only the first call was run",
+    )
 
 
-def test_arguments_that_do_not_fit_are_told_all_at_once() -> None:
-    bad = admitted(open_call("look", arguments='{"cod":"CR-1","x":1}'))
+def test_all_problems_of_the_arguments_are_reported_at_once() -> None:
+    rejected = validated(open_call("look", arguments='{"cod":"CR-1","x":1}'))
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.failure == "arguments"
-    assert bad.problems == (
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.failure == "arguments"
+    assert rejected.problems == (
         "code: Field required",
         "cod: Extra inputs are not permitted",
         "x: Extra inputs are not permitted",
@@ -195,7 +197,7 @@ def broken(arguments: Mapping[str, Any]) -> bool:
         (broken, 1, True),
     ],
 )
-def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
+def test_approval_is_needed_as_declared_and_if_the_function_raises(
     approval: Approval, amount: int, asks: bool
 ) -> None:
     @tool(approval=approval)
@@ -208,40 +210,42 @@ def test_a_person_is_asked_as_declared_and_whenever_in_doubt(
     assert needs_approval(call) is asks
 
 
-def wanted(**wishes: Any) -> tuple[list[str], ValidCall | RejectedCall]:
-    """What is offered in a run with these wishes, and what comes of calling `pay` in it."""
-    told = thread(asked(**wishes))
-    offered = [one.name for one in open_tools(told, WORKFLOW)]
-    return offered, validate_call(told, WORKFLOW, open_call("pay"))
+def restricted(**options: Any) -> tuple[list[str], ValidCall | RejectedCall]:
+    """Return the offered tools of a run with these options, and the validated call of `pay`."""
+    thread = thread_of(asked(**options))
+    offered = [one.name for one in open_tools(thread, WORKFLOW)]
+    return offered, validate_call(thread, WORKFLOW, open_call("pay"))
 
 
-def test_what_the_caller_has_not_allowed_is_neither_offered_nor_run() -> None:
+def test_a_tool_that_tool_choice_excludes_is_neither_offered_nor_run() -> None:
     only_look = {"type": "allowed_tools", "tools": [{"type": "function", "name": "look"}]}
 
     for choice, names in ((only_look, ["look"]), ("none", [])):
-        offered, bad = wanted(tool_choice=choice)
+        offered, rejected = restricted(tool_choice=choice)
         assert offered == names
-        assert isinstance(bad, RejectedCall)
-        assert (bad.failure, bad.problems) == (
+        assert isinstance(rejected, RejectedCall)
+        assert (rejected.failure, rejected.problems) == (
             "not_open",
             ("pay cannot be called in this turn; the caller's tool_choice excludes it",),
         )
 
 
-def test_no_more_tools_are_called_in_a_run_than_the_caller_wants() -> None:
-    told = thread(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
+def test_max_tool_calls_limits_the_calls_of_a_run() -> None:
+    thread = thread_of(asked(max_tool_calls=2), succeeded("2.0", "look"), refused("2.1", "pay"))
 
-    bad = validate_call(told, WORKFLOW, open_call("pay"))
+    rejected = validate_call(thread, WORKFLOW, open_call("pay"))
 
-    assert open_tools(told, WORKFLOW) == ()
-    assert isinstance(bad, RejectedCall)
-    assert bad.problems == ("2 tools have been called in this turn, which is the maximum",)
-    assert wanted(max_tool_calls=0)[0] == []
-    assert isinstance(wanted(max_tool_calls=1)[1], ValidCall)
+    assert open_tools(thread, WORKFLOW) == ()
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.problems == ("2 tools have been called in this turn, which is the maximum",)
+    assert restricted(max_tool_calls=0)[0] == []
+    assert isinstance(restricted(max_tool_calls=1)[1], ValidCall)
 
 
-def test_tools_of_the_callers_own_are_there_too() -> None:
-    bad = validate_call(thread(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time"))
+def test_the_error_for_an_unknown_tool_lists_the_callers_tools() -> None:
+    rejected = validate_call(
+        thread_of(asked(tools=(own_tool("get_time"),))), WORKFLOW, open_call("time")
+    )
 
-    assert isinstance(bad, RejectedCall)
-    assert bad.offered == ("look", "pay", "welcome", "guess", "get_time")
+    assert isinstance(rejected, RejectedCall)
+    assert rejected.offered == ("look", "pay", "welcome", "guess", "get_time")

@@ -1,4 +1,4 @@
-"""How large a conversation may become, and how many calls of one reply are run."""
+"""The maximum size of a conversation, and of the calls of one reply."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,9 +18,9 @@ from tests.builders import (
     replied,
     said,
     succeeded,
-    thread,
+    thread_of,
 )
-from twelvefold.core.budget import Limits, conversation_full
+from twelvefold.core.budget import Limits, find_reached_limit
 from twelvefold.core.decide import (
     AskOutcome,
     CallModel,
@@ -68,7 +68,7 @@ SHOP = Workflow("shop", "Help.", (look, buy, pay, refund))
 
 
 def decision(*events: Event, limits: Limits = LIMITS, interrupted: bool = False) -> Decision:
-    return decide(thread(*events, interrupted=interrupted), SHOP, limits)
+    return decide(thread_of(*events, interrupted=interrupted), SHOP, limits)
 
 
 def size(*events: Event) -> int:
@@ -88,8 +88,8 @@ def test_the_size_of_a_thread_is_that_of_all_its_entries() -> None:
         asked("more"),
     ]
 
-    assert thread(*events).size == size(*events)
-    assert thread(*events[:3]).after(*entries(*events)[3:]).size == size(*events)
+    assert thread_of(*events).size == size(*events)
+    assert thread_of(*events[:3]).after(*entries(*events)[3:]).size == size(*events)
     assert fold(()).size == 0
 
 
@@ -105,13 +105,13 @@ def test_the_size_of_a_thread_is_that_of_all_its_entries() -> None:
 def test_a_conversation_is_full_at_its_limit(held: tuple[int, int], reason: str | None) -> None:
     limits = Limits(conversation_entries=10, conversation_bytes=100)
 
-    assert conversation_full(*held, limits) == reason
+    assert find_reached_limit(*held, limits) == reason
 
 
 # --- a run that reaches the limit
 
 
-def test_a_run_asks_the_model_as_long_as_there_is_room() -> None:
+def test_a_run_calls_the_model_while_there_is_room() -> None:
     story: list[Event] = [asked(), called("look"), succeeded("2.0", "look")]
 
     assert decision(*story, limits=Limits(conversation_entries=4)) == CallModel()
@@ -133,24 +133,24 @@ def test_a_run_that_reaches_the_limit_is_incomplete_and_names_the_setting(kind: 
     assert "earlier response" in found.error
 
 
-def test_the_last_word_of_a_run_counts_though_it_passes_the_limit() -> None:
+def test_a_last_reply_completes_the_run_although_it_passes_the_limit() -> None:
     assert decision(asked(), said(), limits=Limits(conversation_entries=1)) == Finish()
 
 
-def test_a_call_for_which_there_is_no_room_is_not_run() -> None:
+def test_a_call_without_room_for_its_result_is_not_run() -> None:
     found = decision(asked(), called("pay"), limits=Limits(conversation_entries=2))
 
     assert isinstance(found, Stop)
     assert found.reason == "conversation_entries"
 
 
-def test_the_callers_own_call_is_handed_over_though_it_passes_the_limit() -> None:
+def test_a_call_of_the_callers_tool_finishes_the_run_although_it_passes_the_limit() -> None:
     story = asked(tools=(own_tool("theirs"),)), called("theirs")
 
     assert decision(*story, limits=Limits(conversation_entries=1)) == Finish()
 
 
-def test_a_call_that_was_approved_is_run_though_its_answer_has_reached_the_limit() -> None:
+def test_an_approved_call_is_run_although_the_approval_reached_the_limit() -> None:
     story: list[Event] = [
         asked(),
         called("refund"),
@@ -163,13 +163,13 @@ def test_a_call_that_was_approved_is_run_though_its_answer_has_reached_the_limit
     assert isinstance(found, RunTools)
 
 
-def test_a_call_that_waits_for_a_person_goes_on_waiting() -> None:
+def test_a_call_that_waits_for_approval_still_waits_at_the_limit() -> None:
     story: list[Event] = [asked(), called("refund"), approval_asked("2.0", "refund")]
 
     assert decision(*story, limits=Limits(conversation_entries=3)) == Rest()
 
 
-def test_a_call_that_may_have_happened_is_left_to_a_person_whatever_the_limit_is() -> None:
+def test_an_unknown_outcome_is_recorded_beyond_the_limit() -> None:
     story: list[Event] = [asked(), called("pay")]
 
     found = decision(*story, limits=Limits(conversation_entries=1), interrupted=True)
@@ -187,7 +187,7 @@ def group(*events: Event, limits: Limits) -> list[str]:
     ]
 
 
-def test_so_many_calls_run_side_by_side_as_their_results_have_room() -> None:
+def test_as_many_calls_run_at_the_same_time_as_there_is_room_for_results() -> None:
     story: list[Event] = [asked(), called("look", "look", "look")]
     room = 2 * 6 * 100
 
@@ -202,7 +202,7 @@ def test_so_many_calls_run_side_by_side_as_their_results_have_room() -> None:
 # --- replies with many calls
 
 
-def test_calls_beyond_the_most_that_a_reply_may_have_are_answered_at_once_and_not_run() -> None:
+def test_calls_beyond_the_maximum_of_a_reply_are_rejected_in_one_group() -> None:
     limits = replace(LIMITS, calls_per_reply=2)
     story: list[Event] = [asked(), called("look", "buy", "look", "buy", "nothing")]
 
@@ -213,7 +213,7 @@ def test_calls_beyond_the_most_that_a_reply_may_have_are_answered_at_once_and_no
     assert group(*story, limits=limits) == ["look: not_open", "buy: not_open", "nothing: not_open"]
 
 
-def test_the_model_reads_what_to_do_in_place_of_so_many_calls() -> None:
+def test_the_error_for_surplus_calls_advises_smaller_groups() -> None:
     story: list[Event] = [asked(), called("buy", "buy"), succeeded("2.0", "buy")]
 
     found = decision(*story, limits=Limits(calls_per_reply=1))
@@ -224,34 +224,34 @@ def test_the_model_reads_what_to_do_in_place_of_so_many_calls() -> None:
     assert found.all_pending
 
 
-def test_calls_that_have_no_effect_run_side_by_side_up_to_the_most() -> None:
+def test_calls_without_effects_run_at_the_same_time_up_to_the_maximum() -> None:
     limits = Limits(calls_per_reply=3)
     story: list[Event] = [asked(), called(*["look"] * 500)]
 
     assert group(*story, limits=limits) == ["look"] * 3
 
 
-def test_calls_of_the_callers_own_tools_do_not_count() -> None:
+def test_calls_of_the_callers_tools_do_not_count_towards_the_maximum() -> None:
     asks = asked(tools=(own_tool("theirs"),))
     calls = [function_call(name, f"c{at}") for at, name in enumerate(["theirs", "theirs", "look"])]
 
     assert group(asks, replied(*calls), limits=Limits(calls_per_reply=1)) == ["look"]
 
 
-def test_a_call_beyond_the_most_asks_nobody_for_approval() -> None:
+def test_a_surplus_call_requests_no_approval() -> None:
     story: list[Event] = [asked(), called("look", "refund"), succeeded("2.0", "look")]
 
     assert group(*story, limits=Limits(calls_per_reply=1)) == ["refund: not_open"]
 
 
-def test_so_many_calls_are_answered_as_there_are_entries_left() -> None:
+def test_surplus_calls_are_rejected_while_entries_are_left() -> None:
     limits = Limits(calls_per_reply=1, conversation_entries=6)
     story: list[Event] = [asked(), called(*["look"] * 500), succeeded("2.0", "look")]
 
     assert group(*story, limits=limits) == ["look: not_open"] * 3
 
 
-def test_a_reply_that_says_nothing_new_asks_again_only_while_there_is_room() -> None:
+def test_the_model_is_called_again_after_an_empty_reply_only_while_there_is_room() -> None:
     found = decision(asked(), replied(assistant("")), limits=Limits(conversation_entries=2))
 
     assert isinstance(found, Stop)

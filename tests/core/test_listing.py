@@ -1,4 +1,4 @@
-"""What makes a thread listed, and what its title is."""
+"""Which threads are listed, and their titles."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from twelvefold.core.listing import TITLE_CHARS, is_listed, title_of
     ],
     ids=["empty", "items", "kept", "not_kept", "named"],
 )
-def test_a_thread_is_listed_unless_it_began_with_a_turn_not_to_be_kept(
+def test_a_thread_is_listed_unless_it_began_with_store_false_outside_a_conversation(
     first: Event | None, listed: bool
 ) -> None:
     assert is_listed(first) is listed
@@ -35,11 +35,11 @@ def test_a_thread_is_listed_unless_it_began_with_a_turn_not_to_be_kept(
     ],
     ids=["one_line", "first_words", "no_words", "just_fits", "cut"],
 )
-def test_a_title_is_what_a_user_says_first(items: tuple[Item, ...], title: str) -> None:
+def test_a_title_is_the_text_of_the_first_user_message(items: tuple[Item, ...], title: str) -> None:
     assert title_of(added(*items)) == title
 
 
-def test_parts_that_are_no_text_are_left_out_of_a_title() -> None:
+def test_a_title_has_only_the_text_parts() -> None:
     parts = [{"type": "input_image"}, {"type": "input_text", "text": "look"}, {"text": None}]
 
     assert title_of(asked("", user("") | {"content": parts})) == "look"

@@ -20,33 +20,33 @@ OFFERED = (LOOK, ToolSpec("get_weather", "", {}))
 
 
 def allowed(*names: str, mode: str = "auto") -> dict[str, object]:
-    """A choice of these tools."""
+    """Return a `tool_choice` that allows these tools."""
     tools = [{"type": "function", "name": name} for name in names]
     return {"type": "allowed_tools", "mode": mode, "tools": tools}
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "required", {"type": "function", "name": "look"}])
-def test_unless_it_is_said_otherwise_all_tools_may_be_called(choice: Any) -> None:
+def test_all_tools_may_be_called_by_default(choice: Any) -> None:
     assert read_tool_choice(RequestOptions(tool_choice=choice)) is None
 
 
-def test_a_caller_may_want_no_tool_at_all() -> None:
+def test_tool_choice_none_allows_no_tool() -> None:
     assert read_tool_choice(RequestOptions(tool_choice="none")) == frozenset()
 
 
-def test_a_caller_may_want_some_tools_only() -> None:
+def test_allowed_tools_allows_the_tools_it_names() -> None:
     choice = allowed("look") | {"tools": [{"type": "function", "name": "look"}, {"type": "mcp"}]}
 
     assert read_tool_choice(RequestOptions(tool_choice=choice)) == frozenset({"look", ""})
     assert read_tool_choice(RequestOptions(tool_choice={"type": "allowed_tools"})) == frozenset()
 
 
-def test_a_caller_has_no_tools_of_its_own_unless_it_brings_them() -> None:
+def test_a_caller_has_no_tools_by_default() -> None:
     assert client_tools(RequestOptions()) == ()
     assert client_names(RequestOptions()) == frozenset()
 
 
-def test_a_callers_tool_is_offered_as_it_was_described() -> None:
+def test_a_tool_of_the_caller_is_offered_as_described() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     tool = own_tool("get_weather", description="The weather.", parameters=schema, strict=True)
 
@@ -56,13 +56,13 @@ def test_a_callers_tool_is_offered_as_it_was_described() -> None:
 
 
 @pytest.mark.parametrize("unsaid", [{}, {"description": None, "parameters": None, "strict": None}])
-def test_what_a_callers_tool_does_not_say_binds_the_model_least(unsaid: dict[str, None]) -> None:
+def test_a_tool_of_the_caller_has_permissive_defaults(unsaid: dict[str, None]) -> None:
     assert client_tools(RequestOptions(tools=({**WEATHER, **unsaid},))) == (
         ToolSpec("get_weather", "", NO_PARAMETERS, strict=False),
     )
 
 
-def test_a_callers_choice_binds_its_own_tools_too() -> None:
+def test_tool_choice_applies_to_the_callers_tools() -> None:
     tools = (WEATHER, CLOCK)
 
     assert client_names(RequestOptions(tools=tools)) == {"get_weather", "get_time"}
@@ -72,26 +72,26 @@ def test_a_callers_choice_binds_its_own_tools_too() -> None:
     assert client_names(RequestOptions(tools=tools, tool_choice="none")) == frozenset()
 
 
-def test_nothing_is_asked_of_the_model_that_was_not_asked_for() -> None:
+def test_a_request_has_no_options_by_default() -> None:
     assert build_options(RequestOptions(), OFFERED, first=True) == {}
 
 
-def test_a_choice_that_holds_is_asked_for_with_every_reply() -> None:
-    asked = RequestOptions(tool_choice="required", choice_holds=True)
+def test_choice_holds_applies_the_choice_to_every_reply() -> None:
+    options = RequestOptions(tool_choice="required", choice_holds=True)
 
     for first in (True, False):
-        assert build_options(asked, OFFERED, first=first) == {"tool_choice": "required"}
+        assert build_options(options, OFFERED, first=first) == {"tool_choice": "required"}
 
 
-def test_stop_sequences_are_asked_for_with_every_reply() -> None:
-    asked = RequestOptions(stop=("a", "b"), tool_items="hidden")
+def test_stop_sequences_are_part_of_every_request() -> None:
+    options = RequestOptions(stop=("a", "b"), tool_items="hidden")
 
-    assert build_options(asked, OFFERED, first=True) == {"stop": ["a", "b"]}
-    assert build_options(asked, (), first=False) == {"stop": ["a", "b"]}
+    assert build_options(options, OFFERED, first=True) == {"stop": ["a", "b"]}
+    assert build_options(options, (), first=False) == {"stop": ["a", "b"]}
 
 
-def test_what_is_about_the_reply_is_passed_on_with_every_request() -> None:
-    wishes: dict[str, Any] = {
+def test_options_about_the_reply_are_part_of_every_request() -> None:
+    values: dict[str, Any] = {
         "max_output_tokens": 16,
         "temperature": 0.0,
         "top_p": 0.5,
@@ -99,21 +99,21 @@ def test_what_is_about_the_reply_is_passed_on_with_every_request() -> None:
         "reasoning": {"effort": "low"},
     }
 
-    assert build_options(RequestOptions(**wishes), (), first=False) == wishes
+    assert build_options(RequestOptions(**values), (), first=False) == values
 
 
-def test_what_is_about_tools_is_passed_on_only_where_there_are_some() -> None:
-    asked = RequestOptions(parallel_tool_calls=False, tool_choice="required")
+def test_options_about_tools_are_left_out_of_a_request_without_tools() -> None:
+    options = RequestOptions(parallel_tool_calls=False, tool_choice="required")
 
-    assert build_options(asked, OFFERED, first=True) == {
+    assert build_options(options, OFFERED, first=True) == {
         "parallel_tool_calls": False,
         "tool_choice": "required",
     }
-    assert build_options(asked, (), first=True) == {}
+    assert build_options(options, (), first=True) == {}
 
 
 @pytest.mark.parametrize(
-    ("choice", "demanded"),
+    ("choice", "sent"),
     [
         ("required", "required"),
         ("auto", None),
@@ -124,8 +124,8 @@ def test_what_is_about_tools_is_passed_on_only_where_there_are_some() -> None:
         (allowed("look"), None),
     ],
 )
-def test_a_call_is_demanded_for_the_first_reply_only(choice: Any, demanded: Any) -> None:
-    asked = RequestOptions(tool_choice=choice)
+def test_a_required_call_is_part_of_the_first_request_only(choice: Any, sent: Any) -> None:
+    options = RequestOptions(tool_choice=choice)
 
-    assert build_options(asked, OFFERED, first=True).get("tool_choice") == demanded
-    assert build_options(asked, OFFERED, first=False) == {}
+    assert build_options(options, OFFERED, first=True).get("tool_choice") == sent
+    assert build_options(options, OFFERED, first=False) == {}

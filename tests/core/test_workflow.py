@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from functools import partial, wraps
 from typing import Annotated, Any
 
@@ -25,19 +25,19 @@ def test_the_signature_declares_the_effect(function: Callable[..., Any], effect:
     assert tool(function).effect == effect
 
 
-def test_a_tool_that_takes_nothing_says_its_effect() -> None:
+def test_a_tool_without_special_parameters_declares_its_effect() -> None:
     assert tool(effect="pure")(neither).effect == "pure"
     assert tool(effect="unsafe")(neither).effect == "unsafe"
 
 
-def test_the_most_that_is_taken_is_the_effect() -> None:
+def test_the_strongest_parameter_decides_the_effect() -> None:
     async def both(tx: Transaction, db: ReadOnly) -> None: ...
     async def keyed(tx: Transaction, key: CallKey) -> None: ...
 
     assert tool(both).effect == tool(keyed).effect == "transactional"
 
 
-def test_what_is_handed_in_is_hidden_from_the_model() -> None:
+def test_parameters_that_the_engine_fills_are_hidden_from_the_model() -> None:
     @tool
     async def enrol(
         tx: Annotated[Transaction, "the step's"], who: Principal, code: str, seats: int = 1
@@ -74,7 +74,7 @@ def test_a_tool_may_have_another_name_than_its_function() -> None:
     assert tool(name="find-2")(readonly).name == "find-2"
 
 
-def test_gates_are_named_one_by_one_or_together() -> None:
+def test_a_gate_takes_one_name_or_several() -> None:
     one = tool(requires="a", after_refusal="b", once=True, max_calls=3, timeout_s=1.5)(readonly)
     more = tool(requires=("a", "b"), after_refusal=("c", "d"))(readonly)
 
@@ -136,19 +136,19 @@ async def both(db: ReadOnly, key: CallKey) -> None: ...
         (partial(readonly), "tool '': a name has 1 to 64 letters, digits, _ or -"),
     ],
 )
-def test_a_tool_that_is_declared_wrongly_says_so_on_import(
+def test_a_wrong_declaration_is_an_error_on_import(
     function: Callable[..., Any], problem: str
 ) -> None:
     with pytest.raises(WorkflowError, match=problem):
         tool(function)
 
 
-async def test_a_plain_function_is_a_tool_and_is_called_as_it_is() -> None:
+def test_a_plain_function_is_a_tool_and_can_be_called() -> None:
     one = tool(effect="pure")(plain)
 
     assert not one.is_async
     assert one.effect == "pure"
-    assert await one("lamp") == "a lamp"
+    assert result_of(one("lamp")) == "a lamp"
 
 
 def test_a_plain_function_may_take_a_key_and_the_principal() -> None:
@@ -161,7 +161,7 @@ def test_a_plain_function_may_take_a_key_and_the_principal() -> None:
 
 
 @pytest.mark.parametrize("name", ["größe", "find courses", "x" * 65, "a.b"])
-def test_a_name_that_the_api_would_not_take_is_refused(name: str) -> None:
+def test_a_name_that_the_api_would_refuse_is_an_error(name: str) -> None:
     with pytest.raises(WorkflowError, match="1 to 64 letters, digits, _ or -; give it by name="):
         tool(name=name)(readonly)
 
@@ -174,14 +174,14 @@ def test_a_name_that_the_api_would_not_take_is_refused(name: str) -> None:
         (idempotent, "takes CallKey, so its effect is idempotent, not pure"),
     ],
 )
-def test_an_effect_that_contradicts_the_signature_is_refused(
+def test_an_effect_that_contradicts_the_signature_is_an_error(
     function: Callable[..., Any], problem: str
 ) -> None:
     with pytest.raises(WorkflowError, match=problem):
         tool(effect="pure")(function)
 
 
-def test_a_gate_or_an_effect_that_means_nothing_is_refused() -> None:
+def test_an_unknown_effect_and_a_limit_of_0_are_errors() -> None:
     async def look() -> None: ...
 
     with pytest.raises(WorkflowError, match="effect is pure or unsafe, not 'foo'"):
@@ -190,9 +190,9 @@ def test_a_gate_or_an_effect_that_means_nothing_is_refused() -> None:
         tool(effect="pure", max_calls=0)(look)
 
 
-def test_a_type_that_has_no_schema_is_refused_when_the_tool_is_described() -> None:
+def test_a_type_without_a_schema_is_an_error_when_the_schema_is_read() -> None:
     class Socket:
-        """Nothing that JSON could say."""
+        """A type without a JSON form."""
 
     async def send(db: ReadOnly, socket: Socket) -> None: ...
     async def call(db: ReadOnly, back: Callable[[], int]) -> None: ...
@@ -206,20 +206,23 @@ def test_a_type_that_has_no_schema_is_refused_when_the_tool_is_described() -> No
             declared.parameters.parse("{}")
 
 
-def test_a_tool_can_be_called_as_the_function_that_it_is() -> None:
+def test_an_async_tool_can_be_called() -> None:
     @tool(effect="pure")
     async def add(a: int, b: int = 1) -> int:
         """Add."""
         return a + b
 
-    called = add(1, b=2)
+    assert result_of(add(1, b=2)) == 3
 
+
+def result_of(called: Coroutine[Any, Any, object]) -> object:
+    """Return what a coroutine that awaits nothing returns, without an event loop."""
     with pytest.raises(StopIteration) as returned:
         called.send(None)
-    assert returned.value.value == 3
+    return returned.value.value
 
 
-def test_a_workflow_knows_its_tools_by_name() -> None:
+def test_a_workflow_has_its_tools_by_name() -> None:
     look = tool(name="look")(readonly)
     workflow = Workflow("academy", "Help.", [look])  # type: ignore[arg-type]  # a list will do
 
@@ -228,29 +231,31 @@ def test_a_workflow_knows_its_tools_by_name() -> None:
 
 
 @pytest.mark.parametrize("gate", ["requires", "after_refusal"])
-def test_a_gate_that_waits_for_a_tool_that_is_not_there_is_refused(gate: str) -> None:
+def test_a_gate_that_names_an_unknown_tool_is_an_error(gate: str) -> None:
     gates: dict[str, Any] = {gate: "paid"}
 
     with pytest.raises(WorkflowError, match=f"readonly has {gate}='paid', which is no tool"):
         Workflow("academy", "Help.", (tool(**gates)(readonly),))
 
 
-def test_two_tools_of_one_name_are_refused() -> None:
+def test_two_tools_with_one_name_are_an_error() -> None:
     with pytest.raises(WorkflowError, match="workflow academy: two tools have the same name"):
         Workflow("academy", "Help.", (tool(readonly), tool(name="readonly")(idempotent)))
 
 
-def test_a_function_that_was_not_made_a_tool_is_refused() -> None:
+def test_a_function_that_is_no_tool_is_an_error() -> None:
     tools: tuple[Any, ...] = (tool(readonly), idempotent)
 
     with pytest.raises(WorkflowError, match="workflow academy: idempotent is no tool; put @tool"):
         Workflow("academy", "Help.", tools)
 
 
-def test_a_call_that_never_reached_its_tool_is_explained_with_all_that_is_wrong() -> None:
-    bad = RejectedCall("arguments", "enrol", "{}", ("code: Field required", "seats: not a number"))
+def test_the_explanation_of_a_rejected_call_has_all_problems() -> None:
+    rejected = RejectedCall(
+        "arguments", "enrol", "{}", ("code: Field required", "seats: not a number")
+    )
 
-    assert explain(bad) == "Error: code: Field required; seats: not a number"
+    assert explain(rejected) == "Error: code: Field required; seats: not a number"
 
 
 def test_tools_are_values() -> None:
@@ -261,7 +266,7 @@ def test_tools_are_values() -> None:
 
 
 class Order:
-    """No type that has a schema."""
+    """A type without a schema."""
 
 
 @tool(effect="pure")
@@ -270,12 +275,12 @@ async def price(order: Order) -> str:
     return "3"
 
 
-def test_a_parameter_without_a_schema_is_an_error_at_import_with_its_place() -> None:
-    with pytest.raises(WorkflowError) as refused:
+def test_the_error_for_a_parameter_without_a_schema_names_file_and_line() -> None:
+    with pytest.raises(WorkflowError) as raised:
         Workflow("shop", "Sell.", (price,))
 
-    said = str(refused.value)
-    assert said.startswith(
+    message = str(raised.value)
+    assert message.startswith(
         "tool price: parameter 'order' has the type Order, which has no JSON Sch"
     )
-    assert f"({__file__}, line {price.function.__code__.co_firstlineno})" in said
+    assert f"({__file__}, line {price.function.__code__.co_firstlineno})" in message

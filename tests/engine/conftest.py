@@ -43,7 +43,7 @@ def frequent_renewals(stage: Stage) -> None:
 def short_retries(stage: Stage) -> None:
     """Stop retrying soon, for tests in which the database stays unavailable."""
     retry = replace(stage.timings.retry, timeout_s=0.05)
-    stage.timings = replace(stage.timings, retry=retry, release_s=0.05)
+    stage.timings = replace(stage.timings, retry=retry, release_s=0.25)
 
 
 @pytest.fixture

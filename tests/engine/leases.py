@@ -23,12 +23,12 @@ class Clock:
         return self.now
 
 
-class Renewing:
-    """A store whose renewals do what the test says, one after another, then succeed."""
+class RenewingStore:
+    """A store whose renewals have the given outcomes, one after another, and then succeed."""
 
     def __init__(self, *answers: Callable[[], Awaitable[bool]] | BaseException | bool) -> None:
         self.answers = list(answers)
-        self.asked: list[Lease] = []
+        self.renewed: list[Lease] = []
         self.cancelled = False
 
     async def run(self, run: RunId) -> RunRecord:
@@ -37,7 +37,7 @@ class Renewing:
         )
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
-        self.asked.append(lease)
+        self.renewed.append(lease)
         answer = self.answers.pop(0) if self.answers else False
         if isinstance(answer, BaseException):
             raise answer
@@ -45,10 +45,10 @@ class Renewing:
 
 
 def lease_of(
-    clock: Callable[[], float], store: Renewing | None = None, lease: Lease = LEASE
+    clock: Callable[[], float], store: RenewingStore | None = None, lease: Lease = LEASE
 ) -> HeldLease:
-    """A lease that was claimed just now."""
-    return HeldLease(cast("Store", store or Renewing()), lease, LEASE_S, clock(), clock)
+    """Return a lease that was claimed just now."""
+    return HeldLease(cast("Store", store or RenewingStore()), lease, LEASE_S, clock(), clock)
 
 
 async def until(condition: Callable[[], object]) -> None:

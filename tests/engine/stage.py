@@ -1,7 +1,7 @@
-"""Where the engine's stories play: a shop, its database, and processes that come and go.
+"""The world of the engine's tests: a shop, its database, and processes that start and die.
 
-A process is `Services` over a connection of its own. What it reaches on its way is told to its
-`Trouble`, which lets something happen at one of those places.
+A process is `Services` over a connection of its own. The places that it reaches call its
+`Trouble`, which causes a fault at one of them.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Crash(GeneratorExit):
 
 
 class Trouble:
-    """Lets something happen at the n-th place that a process reaches, or at certain places.
+    """Causes a fault at the n-th place that a process reaches, or at certain places.
 
     Places whose names begin with one of `spares` are not counted.
     """
@@ -103,7 +103,7 @@ class Trouble:
             self._strike()
 
     def die(self) -> None:
-        """The process is gone from here on."""
+        """End the process here."""
         self._dead = True
         raise Crash
 
@@ -123,7 +123,7 @@ def kill() -> None:
 
 
 WITHOUT_DATABASE = ("an unsafe tool", "an idempotent tool", "a pure tool")
-"""Places from which no database is reached, so that none can be lost."""
+"""Places from which no database is used, so that none can be lost."""
 
 
 def cut_off() -> None:
@@ -132,18 +132,18 @@ def cut_off() -> None:
 
 @dataclass
 class World:
-    """What is outside the database."""
+    """The effects outside the database."""
 
     shipped: list[str] = field(default_factory=list)
     notified: list[tuple[CallKey, str]] = field(default_factory=list)
     trouble: Trouble = field(default_factory=Trouble)
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         self.shipped, self.notified, self.trouble = [], [], Trouble()
 
     async def reach(self, place: str) -> None:
         self.trouble.reach(place)
-        await asyncio.sleep(0)  # where a process that is told to stop does
+        await asyncio.sleep(0)  # where a cancellation arrives
 
 
 world = World()
@@ -208,7 +208,7 @@ SHOP = Workflow("shop", "Sell.", (look, weigh, buy, ship, notify, refund))
 
 
 class TroubledStore(SQLiteStore):
-    """The store of a process that may meet trouble around every use of its database."""
+    """The store of a process that may have a fault around every use of its database."""
 
     def __init__(self, path: str, trouble: Trouble) -> None:
         super().__init__(path)
@@ -245,13 +245,13 @@ class TroubledStore(SQLiteStore):
 
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")
-        asked = await super().release(lease, **how)
+        cancel_asked = await super().release(lease, **how)
         self._trouble.reach("after a release")
-        return asked
+        return cancel_asked
 
 
 class TroubledModel:
-    """A model whose process may meet trouble before, amid and after a reply."""
+    """A model whose process may have a fault before and after a reply."""
 
     def __init__(self, model: Model, trouble: Trouble, requests: list[ModelRequest]) -> None:
         self._model = model
@@ -321,15 +321,15 @@ class Stage:
         monotonic: Clock = time.monotonic,
         timings: Timings | None = None,
     ) -> Services:
-        """A process of its own; its model says these replies, each as often as it is asked."""
+        """Return a process with its own connection, whose model gives these replies in order."""
         trouble = trouble or Trouble()
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
-        asked = TroubledModel(model or ScriptedModel(rehearsed(*replies)), trouble, self.requests)
+        troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
         workflows = {workflow.name: workflow}
         return Services(
             store,
-            asked,
+            troubled,
             workflows,
             self._ids,
             limits,
@@ -366,8 +366,8 @@ class Stage:
         return store
 
 
-def rehearsed(*replies: Scripted) -> Script:
-    """A script that says the reply that is not in the conversation yet."""
+def scripted(*replies: Scripted) -> Script:
+    """Return a script that gives the first reply that is not in the conversation yet."""
 
     def script(request: ModelRequest) -> Scripted:
         own = sum(_is_the_models(item) for item in request.items)
@@ -375,7 +375,7 @@ def rehearsed(*replies: Scripted) -> Script:
             if not own or isinstance(reply, Exception):
                 return reply
             own -= len(reply.items if isinstance(reply, ModelReply) else reply)
-        raise AssertionError("the model was asked for more than was rehearsed")
+        raise AssertionError("the model has no more replies")
 
     return script
 
@@ -406,13 +406,13 @@ async def resume(services: Services, run: RunId) -> Outcome:
 
 
 def after_start(events: Sequence[Event]) -> list[Event]:
-    """A journal without the entries that start its runs."""
+    """Return a journal without the entries that start its runs."""
     return [event for event in events if not isinstance(event, RunStarted)]
 
 
 @contextmanager
 def fast_directory() -> Iterator[Path]:
-    """A directory in memory where there is one: these databases need not survive a power cut."""
+    """Return a directory in memory if possible: these databases need not survive a power cut."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
         yield Path(made)
@@ -420,8 +420,8 @@ def fast_directory() -> Iterator[Path]:
 
 @asynccontextmanager
 async def staged(template: Path) -> AsyncIterator[Stage]:
-    """A stage with a database of its own, and a world in which nothing has happened."""
-    world.begin_anew()
+    """Return a stage with its own database, and reset the world."""
+    world.reset()
     with fast_directory() as directory:
         stage = Stage(Path(shutil.copy(template, directory)))
         try:
@@ -431,7 +431,7 @@ async def staged(template: Path) -> AsyncIterator[Stage]:
 
 
 def fault(event: Event) -> tuple[str, str, ToolError]:
-    """The call, the tool and the exception of a fault, whose place in the code is left out."""
+    """Return the call, the tool and the exception of a fault, without its place in the code."""
     assert isinstance(event, ToolFailed)
     assert (event.failure, event.message) == ("fault", FAULT)
     assert event.error is not None

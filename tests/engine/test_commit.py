@@ -26,11 +26,11 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StaleRun, StoreUnavailable
 
 LOST = "after a step's commit"
-"""Where an answer is lost although the commit was done."""
+"""Places where an answer is lost after the commit."""
 LOAD = "before a load"
 
 
-async def wrote(services: Services, held: HeldRun, *events: Event) -> HeldRun:
+async def write_events(services: Services, held: HeldRun, *events: Event) -> HeldRun:
     receive(held, *events)
     return await write(services, held, NullListener(), events)
 
@@ -42,27 +42,29 @@ def receive(held: HeldRun, *events: Event) -> None:
             held.unrecorded.usage += event.usage
 
 
-async def taken_over(stage: Stage, held: HeldRun) -> HeldRun:
-    """The run in the hands of another process, which found it left alone."""
+async def take_over(stage: Stage, held: HeldRun) -> HeldRun:
+    """Claim the run in another process after its lease has expired."""
     await stage.let_leases_run_out()
     return await take(stage.process(), held.run)
 
 
-async def test_what_is_written_stands_in_the_journal_and_is_told(stage: Stage) -> None:
-    services, heard = stage.process(), RecordingListener()
+async def test_written_entries_are_in_the_journal_and_the_listener_is_notified(
+    stage: Stage,
+) -> None:
+    services, listener = stage.process(), RecordingListener()
     held = await start(services)
 
-    after = await write(services, held, heard, [said("One."), finished()], "completed")
+    after = await write(services, held, listener, [said("One."), finished()], "completed")
 
     assert after_start(await stage.journal(held.run)) == [said("One."), finished()]
     assert after.thread.entries == await stage.entries(held.run)
-    assert heard.entries == list(after.thread.latest[1:])
+    assert listener.entries == list(after.thread.latest[1:])
     assert after.status == after.thread.status == "completed"
 
 
-async def test_a_run_is_stored_with_what_it_cost_and_why_it_failed(stage: Stage) -> None:
+async def test_a_run_is_stored_with_its_usage_and_its_error(stage: Stage) -> None:
     services = stage.process()
-    held = await wrote(services, await start(services), said())
+    held = await write_events(services, await start(services), said())
 
     events: list[Event] = [said(), finished("failed")]
     receive(held, *events)
@@ -74,11 +76,11 @@ async def test_a_run_is_stored_with_what_it_cost_and_why_it_failed(stage: Stage)
     assert record.usage.input_tokens == 200
 
 
-async def test_what_a_run_has_cost_is_stored_with_each_reply(stage: Stage) -> None:
+async def test_the_usage_of_a_run_is_stored_with_each_reply(stage: Stage) -> None:
     services = stage.process()
 
-    held = await wrote(services, await start(services), called("look"))
-    await wrote(services, held, succeeded("2.0", "look"))
+    held = await write_events(services, await start(services), called("look"))
+    await write_events(services, held, succeeded("2.0", "look"))
 
     record = await stage.record(held.run)
     assert (record.status, record.usage) == ("running", held.thread.usage)
@@ -94,22 +96,22 @@ async def test_what_a_run_has_cost_is_stored_with_each_reply(stage: Stage) -> No
         [LOST, LOAD],
     ],
 )
-async def test_a_step_is_done_once_however_often_the_database_is_away(
+async def test_a_step_is_committed_once_however_often_the_answer_is_lost(
     stage: Stage, places: Sequence[str]
 ) -> None:
     services = stage.process(trouble=Trouble(cut_off, places=places, times=3))
-    held, heard = await start(services), RecordingListener()
+    held, listener = await start(services), RecordingListener()
 
-    first = await write(services, held, heard, [said("One.")])
-    last = await write(services, first, heard, [said("Two."), finished()], "completed")
+    first = await write(services, held, listener, [said("One.")])
+    last = await write(services, first, listener, [said("Two."), finished()], "completed")
 
     story = [said("One."), said("Two."), finished()]
     assert after_start(await stage.journal(held.run)) == story
-    assert [entry.event for entry in heard.entries] == story
+    assert [entry.event for entry in listener.entries] == story
     assert last.thread.entries == await stage.entries(held.run)
 
 
-async def test_a_step_that_comes_out_otherwise_at_each_try_is_told_as_it_was_committed(
+async def test_a_step_with_another_result_at_each_try_has_that_of_the_commit(
     stage: Stage,
 ) -> None:
     tries = iter(["one", "two", "three"])
@@ -126,10 +128,10 @@ async def test_a_step_that_comes_out_otherwise_at_each_try_is_told_as_it_was_com
     assert after.thread.entries == await stage.entries(held.run)
 
 
-async def test_a_commit_that_comes_late_is_known_for_an_earlier_try(
+async def test_a_commit_of_an_earlier_try_is_recognized(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a cluster: the second try ran on another node, before the first one arrived there."""
+    """As on a cluster: the second try ran on another node before the first one arrived there."""
     tries = iter(["one", "two", "three"])
 
     async def body(tx: StepTransaction) -> Sequence[Event]:
@@ -156,10 +158,10 @@ async def test_a_commit_that_comes_late_is_known_for_an_earlier_try(
     assert after.thread.entries[-1].event == succeeded("1.0", "roll", "one")
 
 
-async def test_what_others_have_gone_on_from_was_done(
+async def test_a_try_was_committed_if_another_process_continued_from_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services, heard = stage.process(), RecordingListener()
+    services, listener = stage.process(), RecordingListener()
     held = await start(services)
     append_here = services.store.append
 
@@ -168,18 +170,18 @@ async def test_what_others_have_gone_on_from_was_done(
         async with append_here(change) as tx:
             yield tx
         other = stage.process()
-        await wrote(other, await take(other, held.run), said("Theirs."))
+        await write_events(other, await take(other, held.run), said("Theirs."))
         cut_off()
 
     monkeypatch.setattr(services.store, "append", overtaken)
 
-    await write(services, held, heard, [said("Mine.")], "queued")
+    await write(services, held, listener, [said("Mine.")], "queued")
 
-    assert [entry.event for entry in heard.entries] == [said("Mine.")]
+    assert [entry.event for entry in listener.entries] == [said("Mine.")]
     assert after_start(await stage.journal(held.run)) == [said("Mine."), said("Theirs.")]
 
 
-async def test_a_lost_answer_is_no_claim_to_what_another_process_wrote(
+async def test_entries_of_another_process_are_not_those_of_a_lost_answer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = stage.process()
@@ -191,7 +193,7 @@ async def test_a_lost_answer_is_no_claim_to_what_another_process_wrote(
         attempt = next(tries)
         if attempt == 2:
             other = stage.process()
-            await wrote(other, await taken_over(stage, held), said("Theirs."))
+            await write_events(other, await take_over(stage, held), said("Theirs."))
         async with append_here(change) as tx:
             yield tx
             if attempt == 1:
@@ -200,11 +202,11 @@ async def test_a_lost_answer_is_no_claim_to_what_another_process_wrote(
     monkeypatch.setattr(services.store, "append", overtaken)
 
     with pytest.raises(LeaseLost, match="another process has taken it over"):
-        await wrote(services, held, said("Mine."))
+        await write_events(services, held, said("Mine."))
     assert after_start(await stage.journal(held.run)) == [said("Theirs.")]
 
 
-async def test_a_database_that_stays_away_is_given_up_when_patience_ends(stage: Stage) -> None:
+async def test_a_write_raises_after_its_timeout(stage: Stage) -> None:
     trouble = Trouble(cut_off, places=["before a step's transaction"], times=1000)
     services = stage.process(trouble=trouble)
     held = await start(services)
@@ -213,13 +215,13 @@ async def test_a_database_that_stays_away_is_given_up_when_patience_ends(stage: 
         await write(services, held, NullListener(), [said()], timeout_s=0.01)
 
 
-async def test_of_two_drivers_one_writes_and_the_other_has_written_nothing(stage: Stage) -> None:
+async def test_one_of_two_concurrent_writers_writes_nothing(stage: Stage) -> None:
     services = stage.process()
     held = await start(services)
 
     one, other = await asyncio.gather(
-        wrote(services, held, said("One.")),
-        wrote(stage.process(), held, said("Other.")),
+        write_events(services, held, said("One.")),
+        write_events(stage.process(), held, said("Other.")),
         return_exceptions=True,
     )
 
@@ -233,27 +235,27 @@ async def test_of_two_drivers_one_writes_and_the_other_has_written_nothing(stage
 async def test_a_process_that_lost_its_lease_writes_nothing(stage: Stage) -> None:
     services = stage.process()
     held = await start(services)
-    await taken_over(stage, held)
+    await take_over(stage, held)
 
     with pytest.raises(LeaseLost):
-        await wrote(services, held, said())
+        await write_events(services, held, said())
 
     assert after_start(await stage.journal(held.run)) == []
 
 
-async def test_a_run_that_is_to_be_cancelled_takes_nothing_but_its_end(stage: Stage) -> None:
+async def test_a_run_with_a_cancel_request_accepts_only_its_end(stage: Stage) -> None:
     services = stage.process()
     held = await start(services)
     await services.store.ask_cancel(held.run)
 
     with pytest.raises(CancelAsked):
-        await wrote(services, held, said())
+        await write_events(services, held, said())
     await write(services, held, NullListener(), [finished("cancelled")], "cancelled")
 
     assert after_start(await stage.journal(held.run)) == [finished("cancelled")]
 
 
-async def test_what_a_body_raises_undoes_what_it_wrote(stage: Stage) -> None:
+async def test_an_exception_of_the_body_rolls_back_its_rows(stage: Stage) -> None:
     services = stage.process()
     held = await start(services)
 
@@ -268,14 +270,14 @@ async def test_what_a_body_raises_undoes_what_it_wrote(stage: Stage) -> None:
     assert after_start(await stage.journal(held.run)) == []
 
 
-async def test_a_run_catches_up_with_what_was_committed_behind_its_back(stage: Stage) -> None:
-    services, heard = stage.process(), RecordingListener()
+async def test_a_run_catches_up_with_a_commit_whose_answer_was_lost(stage: Stage) -> None:
+    services, listener = stage.process(), RecordingListener()
     held = await start(services)
-    ahead = await wrote(services, held, called("look"), succeeded("2.0", "look"))
+    ahead = await write_events(services, held, called("look"), succeeded("2.0", "look"))
     receive(held, called("look"))  # the commit's answer was lost
 
-    assert (await catch_up(services, held, heard)).thread == ahead.thread
-    assert heard.entries == list(ahead.thread.latest[1:])
+    assert (await catch_up(services, held, listener)).thread == ahead.thread
+    assert listener.entries == list(ahead.thread.latest[1:])
 
 
 async def test_a_run_does_not_catch_up_with_the_next_one(stage: Stage) -> None:
@@ -284,12 +286,12 @@ async def test_a_run_does_not_catch_up_with_the_next_one(stage: Stage) -> None:
     await write(services, held, NullListener(), [said(), finished()], "completed")
     await start(services, thread=held.run.thread)
 
-    caught = await catch_up(services, held, NullListener())
+    current = await catch_up(services, held, NullListener())
 
-    assert [entry.event for entry in caught.thread.latest[1:]] == [said(), finished()]
+    assert [entry.event for entry in current.thread.latest[1:]] == [said(), finished()]
 
 
-async def test_every_entry_is_a_line_in_the_log_that_says_nothing_of_what_was_said(
+async def test_every_entry_is_a_log_line_without_its_content(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -307,7 +309,7 @@ async def test_every_entry_is_a_line_in_the_log_that_says_nothing_of_what_was_sa
         finished("failed", "tool_faults"),
     ]
 
-    await wrote(services, held, *story)
+    await write_events(services, held, *story)
 
     lines = [(line.message, vars(line)["fields"]) for line in caplog.records]
     run = {"run": str(held.run)}

@@ -33,15 +33,15 @@ def limited(**most: Any) -> Limits:
     return replace(LIMITS, **most)
 
 
-async def outcome(services: Services, *said: str, **how: object) -> Outcome:
-    begun = await start_run(
+async def outcome(services: Services, *texts: str, **how: object) -> Outcome:
+    held = await start_run(
         services,
         workflow="shop",
         principal=ANN,
-        items=[user(text) for text in said or ("hello",)],
+        items=[user(text) for text in texts or ("hello",)],
         **how,  # type: ignore[arg-type]
     )
-    return await drive(services, begun, NullListener())
+    return await drive(services, held, NullListener())
 
 
 def kinds(events: Sequence[Event]) -> list[str]:
@@ -51,7 +51,7 @@ def kinds(events: Sequence[Event]) -> list[str]:
 # --- before a run
 
 
-async def test_a_turn_for_which_there_is_no_entry_left_is_not_written(stage: Stage) -> None:
+async def test_a_turn_is_refused_if_too_few_entries_are_left(stage: Stage) -> None:
     services = stage.process(says("hi"), says("hi"), limits=limited(conversation_entries=5))
     first = await outcome(services)
 
@@ -61,7 +61,7 @@ async def test_a_turn_for_which_there_is_no_entry_left_is_not_written(stage: Sta
     assert len(await stage.journal(first.run)) == 3
 
 
-async def test_a_turn_that_is_longer_than_what_is_left_is_not_written(stage: Stage) -> None:
+async def test_a_turn_is_refused_if_too_few_bytes_are_left(stage: Stage) -> None:
     services = stage.process(says("hi"), says("hi"), limits=limited(conversation_bytes=2_000))
     first = await outcome(services, "x" * 500)
 
@@ -74,7 +74,7 @@ async def test_a_turn_that_is_longer_than_what_is_left_is_not_written(stage: Sta
     assert second.status == "completed"
 
 
-async def test_a_run_in_the_background_is_checked_as_well(stage: Stage) -> None:
+async def test_a_background_run_is_checked_as_well(stage: Stage) -> None:
     services = stage.process(says("hi"), limits=limited(conversation_entries=5))
     first = await outcome(services)
 
@@ -84,7 +84,7 @@ async def test_a_run_in_the_background_is_checked_as_well(stage: Stage) -> None:
         )
 
 
-async def test_what_a_fork_goes_on_from_counts_and_what_came_behind_does_not(stage: Stage) -> None:
+async def test_a_fork_counts_the_entries_before_its_position_only(stage: Stage) -> None:
     services = stage.process(*[says("hi")] * 3, limits=limited(conversation_entries=6))
     first = await outcome(services)
     thread = first.run.thread
@@ -101,7 +101,7 @@ async def test_what_a_fork_goes_on_from_counts_and_what_came_behind_does_not(sta
     assert (await outcome(services, thread=thread, behind=3, fork=True)).status == "completed"
 
 
-def test_one_entry_more_has_room_or_not() -> None:
+def test_check_room_for_one_more_entry() -> None:
     limits = limited(conversation_entries=10, conversation_bytes=100)
 
     check_room(9, 50, 49, limits)
@@ -114,7 +114,7 @@ def test_one_entry_more_has_room_or_not() -> None:
 # --- during a run
 
 
-async def test_a_run_that_reaches_the_limit_ends_with_its_calls_answered(stage: Stage) -> None:
+async def test_a_run_that_reaches_the_limit_ends_with_results_for_its_calls(stage: Stage) -> None:
     services = stage.process(*LOOKS, limits=limited(conversation_entries=6))
 
     ended = await outcome(services)
@@ -139,7 +139,7 @@ async def test_a_long_reply_passes_the_limit_once_and_ends_the_run(stage: Stage)
     assert await stage.bought() == []
 
 
-async def test_a_conversation_that_is_full_can_be_continued_from_an_earlier_answer(
+async def test_a_full_conversation_can_be_forked_from_an_earlier_reply(
     stage: Stage,
 ) -> None:
     services = stage.process(says("hi"), *LOOKS, limits=limited(conversation_entries=8))
@@ -153,7 +153,7 @@ async def test_a_conversation_that_is_full_can_be_continued_from_an_earlier_answ
     assert forked.status == "completed"
 
 
-async def test_a_history_that_ended_at_the_limit_is_one_that_a_model_takes(stage: Stage) -> None:
+async def test_a_history_that_ended_at_the_limit_is_valid_for_a_model(stage: Stage) -> None:
     services = stage.process(*LOOKS, limits=limited(conversation_entries=6))
     full = await outcome(services)
 
@@ -168,7 +168,7 @@ async def test_a_history_that_ended_at_the_limit_is_one_that_a_model_takes(stage
     assert len(called) == 3
 
 
-async def test_the_rows_of_a_thread_say_how_large_it_is_but_for_its_last_step(
+async def test_the_rows_of_a_thread_have_its_size_without_the_last_step(
     stage: Stage,
 ) -> None:
     services = stage.process(calls(("buy", LAMP)), says("done"))
@@ -180,10 +180,10 @@ async def test_the_rows_of_a_thread_say_how_large_it_is_but_for_its_last_step(
     assert ended.thread.size == sum(entry.size for entry in entries)
 
 
-async def test_a_fork_that_was_begun_with_a_turn_says_its_own_size(stage: Stage) -> None:
+async def test_a_fork_that_starts_with_a_turn_has_its_own_size(stage: Stage) -> None:
     services = stage.process(says("x" * 500))
     first = await outcome(services)
-    begun = await start_run(
+    held = await start_run(
         services,
         workflow="shop",
         principal=ANN,
@@ -193,15 +193,15 @@ async def test_a_fork_that_was_begun_with_a_turn_says_its_own_size(stage: Stage)
         fork=True,
     )
 
-    record = await services.store.load(begun.run.thread)
-    assert (await services.store.thread(begun.run.thread)).size == record.size
-    assert begun.thread.size == record.size
+    record = await services.store.load(held.run.thread)
+    assert (await services.store.thread(held.run.thread)).size == record.size
+    assert held.thread.size == record.size
 
 
 # --- replies with many calls
 
 
-async def test_of_five_hundred_calls_so_many_are_run_as_a_reply_may_have(stage: Stage) -> None:
+async def test_only_the_allowed_number_of_calls_of_a_reply_run(stage: Stage) -> None:
     many = [("buy", {"item": f"lamp {number}"}) for number in range(500)]
     services = stage.process(calls(*many), says("done"))
 
@@ -221,7 +221,7 @@ async def test_of_five_hundred_calls_so_many_are_run_as_a_reply_may_have(stage: 
     assert len(set(answered)) == 500
 
 
-async def test_the_calls_that_are_not_run_are_written_in_one_commit(stage: Stage) -> None:
+async def test_calls_that_are_not_run_are_written_in_one_commit(stage: Stage) -> None:
     many = [("look", {"item": f"lamp {number}"}) for number in range(500)]
     services = stage.process(calls(*many), says("done"))
     commits: list[int] = []
@@ -251,13 +251,13 @@ async def test_the_model_is_sent_one_result_for_each_of_its_calls(stage: Stage) 
     assert fold(await stage.entries(ended.run)).size == ended.thread.size
 
 
-async def test_calls_that_are_not_run_do_not_count_as_called(stage: Stage) -> None:
+async def test_calls_that_are_not_run_do_not_count_towards_gates(stage: Stage) -> None:
     most = limited(calls_per_reply=2)
     services = stage.process(
         calls(*[("look", LAMP)] * 5), calls(("look", LAMP)), says("done"), limits=most
     )
-    begun = await start(services)
-    ended = await drive(services, begun, NullListener())
+    held = await start(services)
+    ended = await drive(services, held, NullListener())
 
     assert ended.thread.called == {"look": 3}
 

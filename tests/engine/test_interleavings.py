@@ -1,4 +1,4 @@
-"""Whatever happens to the processes, the journal becomes that of a run which nothing disturbed.
+"""Whatever happens to the processes, the journal is that of a run without faults.
 
 Kills, stops and lost answers at any place that a process reaches, in any sequence.
 """
@@ -36,15 +36,15 @@ from twelvefold.errors import Conflict
 from twelvefold.services.model.scripted import calls, says
 
 PROCESSES = 40
-"""More than any story needs; a run that is not over by then is stuck."""
+"""More than any run needs; a run that is not over by then is stuck."""
 Script = Sequence[list[Item]]
 Happens = tuple[str, int]
-"""What happens to a process, and at which of the places that it reaches; at 0, nothing does."""
+"""A fault of a process, and at which of the places that it reaches; at 0, none."""
 
 
 @dataclass
 class Ending:
-    """What is left of a story."""
+    """The journal and the effects of a run."""
 
     events: list[object]
     bought: list[str]
@@ -52,8 +52,8 @@ class Ending:
     notified: list[str]
 
 
-async def played(template: Path, script: Script, troubles: Sequence[Happens]) -> Ending:
-    """A run driven to its end by one process after another, each until something happens to it."""
+async def play(template: Path, script: Script, troubles: Sequence[Happens]) -> Ending:
+    """Drive a run to its end by one process after another, each until its fault."""
     async with staged(template) as stage:
         run = (await start(stage.process())).run
         left = chain(troubles, repeat(("", 0)))
@@ -86,7 +86,7 @@ async def _process(stage: Stage, run: RunId, script: Script, kind: str, at: int)
 
 
 async def _person(stage: Stage, run: RunId, thread: Thread) -> None:
-    """Allows everything, and knows what has happened in the world."""
+    """Approve every call, and settle unknown outcomes by what has happened in the world."""
     world.trouble = Trouble()
     services, call = stage.process(), thread.pending[0]
     item = json.loads(call.arguments)["item"]
@@ -118,7 +118,7 @@ def _without_ids(event: Event) -> object:
 
 
 def _scripts(replies: Sequence[Sequence[tuple[str, str]]]) -> Script:
-    """Replies whose calls are about an item each, except where the item matters."""
+    """Return replies whose calls have an item each, except where the item matters."""
     return [
         calls(*((name, {"item": item or f"lamp {r}.{c}"}) for c, (name, item) in enumerate(reply)))
         for r, reply in enumerate(replies)
@@ -133,7 +133,7 @@ a_call = st.sampled_from(
 )
 scripts = st.lists(st.lists(a_call, min_size=1, max_size=3), max_size=3).map(_scripts)
 troubles = st.lists(
-    st.tuples(st.sampled_from(["killed", "told to stop", "cut off"]), st.integers(1, 40)),
+    st.tuples(st.sampled_from(["killed", "stopped", "cut off"]), st.integers(1, 40)),
     max_size=5,
 )
 
@@ -147,6 +147,6 @@ troubles = st.lists(
 def test_the_same_journal_is_reached_and_everything_is_done_once(
     template: Path, script: Script, troubles: Sequence[Happens]
 ) -> None:
-    disturbed = asyncio.run(played(template, script, troubles))
+    disturbed = asyncio.run(play(template, script, troubles))
 
-    assert disturbed == asyncio.run(played(template, script, []))
+    assert disturbed == asyncio.run(play(template, script, []))

@@ -1,4 +1,4 @@
-"""Shares of the event loop's time: measured, charged, and waited for."""
+"""Shares of the event loop's time: measuring, charging and delays."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from twelvefold.engine.loop_shares import (
     ANONYMOUS,
     ANONYMOUS_SHARE,
-    MOST_DEBT_S,
+    MAX_DEBT_S,
     PRESENT_S,
     LoopShares,
 )
@@ -17,7 +17,7 @@ SHARE = 0.25
 
 
 class Time:
-    """Stands until it is moved; `used` is what the loop has spent."""
+    """A clock that a test sets; `used` is the time that the loop has spent."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -33,11 +33,11 @@ def with_others(time: Time) -> LoopShares:
     return shares
 
 
-def test_who_has_used_nothing_does_not_wait() -> None:
+def test_an_owner_that_has_used_nothing_does_not_wait() -> None:
     assert with_others(Time()).delay_s("ann") == 0
 
 
-def test_what_was_used_is_waited_for_at_the_rate_of_the_share() -> None:
+def test_the_delay_is_the_excess_divided_by_the_share() -> None:
     time = Time()
     shares = with_others(time)
     shares.charge("ann", 0.1)
@@ -48,7 +48,7 @@ def test_what_was_used_is_waited_for_at_the_rate_of_the_share() -> None:
     assert shares.delay_s("ann") == pytest.approx(0.1 / SHARE - 0.2)
 
 
-def test_alone_nobody_waits() -> None:
+def test_a_principal_alone_does_not_wait() -> None:
     time = Time()
     shares = with_others(time)
     time.now += PRESENT_S + 0.01
@@ -72,20 +72,20 @@ def test_the_longest_delay_is_the_same_for_all() -> None:
     for owner in owners:
         shares.charge(owner, 60)
 
-    assert [shares.delay_s(one) for one in owners] == pytest.approx([MOST_DEBT_S / SHARE] * 2)
+    assert [shares.delay_s(one) for one in owners] == pytest.approx([MAX_DEBT_S / SHARE] * 2)
 
 
-def test_an_account_that_is_not_used_is_forgotten() -> None:
+def test_an_unused_account_is_forgotten() -> None:
     time = Time()
     shares = with_others(time)
-    time.now += PRESENT_S + MOST_DEBT_S / SHARE + 0.1
+    time.now += PRESENT_S + MAX_DEBT_S / SHARE + 0.1
 
     shares.charge("ann", 0)
 
     assert len(shares) == 1
 
 
-async def test_each_step_of_a_work_is_charged() -> None:
+async def test_each_step_of_some_work_is_charged() -> None:
     time = Time()
     shares = with_others(time)
 
@@ -100,7 +100,7 @@ async def test_each_step_of_a_work_is_charged() -> None:
     assert shares.delay_s("ann") == pytest.approx(0.09 / SHARE)
 
 
-async def test_what_other_tasks_do_meanwhile_is_not_charged() -> None:
+async def test_the_time_of_other_tasks_is_not_charged() -> None:
     time = Time()
     shares = with_others(time)
     let = asyncio.Event()
@@ -114,7 +114,7 @@ async def test_what_other_tasks_do_meanwhile_is_not_charged() -> None:
     assert shares.delay_s("ann") == 0
 
 
-async def test_what_a_work_will_cost_is_charged_before() -> None:
+async def test_the_average_cost_is_charged_before_the_work() -> None:
     time = Time()
     shares = with_others(time)
     let = asyncio.Event()
@@ -128,17 +128,17 @@ async def test_what_a_work_will_cost_is_charged_before() -> None:
     time.now += 2
     shares.charge("bob", 0)
     let.clear()
-    begun = asyncio.create_task(shares.measured("ann", let.wait))
+    running = asyncio.create_task(shares.measured("ann", let.wait))
     await asyncio.sleep(0)
 
     assert shares.delay_s("ann") > 0.004 / SHARE
     let.set()
-    await begun
+    await running
     assert shares.delay_s("ann") == 0
 
 
 @pytest.mark.parametrize("catch", [True, False], ids=["caught", "not caught"])
-async def test_a_work_that_is_cancelled_is_cancelled(catch: bool) -> None:
+async def test_cancelled_work_is_cancelled(catch: bool) -> None:
     shares = with_others(Time())
     ended: list[str] = []
 
@@ -159,7 +159,7 @@ async def test_a_work_that_is_cancelled_is_cancelled(catch: bool) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyError], ids=["value", "key"])
-async def test_the_error_of_a_work_is_raised(error: Callable[[str], Exception]) -> None:
+async def test_the_error_of_the_work_is_raised(error: Callable[[str], Exception]) -> None:
     async def work() -> None:
         await asyncio.sleep(0)
         raise error("no")

@@ -49,7 +49,7 @@ async def test_a_principal_holds_at_most_half_however_many_runs_it_has() -> None
     await held(budget, "bob", 50)
 
 
-async def test_what_is_larger_than_the_budget_has_it_to_itself() -> None:
+async def test_a_conversation_larger_than_the_budget_is_held_alone() -> None:
     budget = MemoryBudget(100, small=0)
     large = await held(budget, "ann", 300)
 
@@ -60,18 +60,18 @@ async def test_what_is_larger_than_the_budget_has_it_to_itself() -> None:
     await refused(budget, "ann", 300)
 
 
-async def test_a_reservation_grows_with_what_it_holds_already() -> None:
+async def test_a_reservation_that_grows_keeps_what_it_holds() -> None:
     budget = MemoryBudget(100, small=0)
     reservation = await held(budget, "ann", 40)
 
     await reservation.hold(50, wait_s=NOW)
     await reservation.hold(10, wait_s=NOW)
     assert budget.held == 50
-    await reservation.hold(200, wait_s=NOW)  # nobody else holds anything
+    await reservation.hold(200, wait_s=NOW)  # nothing else is held
     assert budget.held == 200
 
 
-async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> None:
+async def test_bytes_that_are_in_memory_count_even_if_they_do_not_fit() -> None:
     budget = MemoryBudget(100, small=0)
     reservation = await held(budget, "ann", 40)
     listener = RecordingListener()
@@ -90,7 +90,7 @@ async def test_what_is_in_memory_already_counts_though_there_is_no_room() -> Non
     await refused(budget, "bob", 60)
 
 
-async def test_the_end_of_its_context_gives_a_reservation_back_unless_it_is_kept() -> None:
+async def test_a_reservation_is_released_with_its_context_unless_it_is_kept() -> None:
     budget = MemoryBudget(100, small=0)
     with await held(budget, "ann", 40):
         assert budget.held == 40
@@ -118,7 +118,7 @@ async def test_a_small_reservation_passes_a_large_one_that_waits() -> None:
     assert budget.held == 90
 
 
-async def test_a_reservation_that_waits_in_vain_is_refused_and_holds_nothing() -> None:
+async def test_a_reservation_that_times_out_holds_nothing() -> None:
     budget = MemoryBudget(100, small=0)
     await held(budget, "ann", 50)
     large = budget.reservation("bob")
@@ -131,7 +131,7 @@ async def test_a_reservation_that_waits_in_vain_is_refused_and_holds_nothing() -
     assert budget.held == 50
 
 
-async def test_so_many_wait_and_no_more() -> None:
+async def test_the_number_of_waiting_reservations_is_limited() -> None:
     budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 100)
     async with asyncio.TaskGroup() as group:
@@ -147,7 +147,7 @@ async def test_so_many_wait_and_no_more() -> None:
     assert budget.held == MAX_WAITING
 
 
-async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:
+async def test_one_of_two_reservations_that_wait_for_the_same_bytes_gets_them() -> None:
     budget = MemoryBudget(100, small=0)
     first = await held(budget, "ann", 100)
     second, third = budget.reservation("bob"), budget.reservation("cid")
@@ -164,7 +164,7 @@ async def test_two_that_wait_for_the_same_bytes_do_not_both_get_them() -> None:
     assert budget.held == 70
 
 
-async def test_a_short_turn_goes_on_beside_a_large_one_of_the_same_principal() -> None:
+async def test_a_short_turn_fits_beside_a_large_one_of_the_same_principal() -> None:
     budget = MemoryBudget(100, small=10)
     await held(budget, "ann", 80)
 

@@ -1,4 +1,4 @@
-"""What a process prepares before it takes a run: asserted by what is there, not by time."""
+"""What a process prepares before it claims a run."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.preparation import Preparation, prepare
 
-IN_A_PROCESS_OF_ITS_OWN = """
+SCRIPT = """
 import asyncio, sys
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
@@ -34,7 +34,7 @@ async def main():
         prepare(services)
         print(there())
         tools = [tool for one in services.workflows.values() for tool in one.tools]
-        print(all("spec" in vars(tool) and "_built" in vars(tool.parameters) for tool in tools))
+        print(all("spec" in vars(tool) and "_adapter" in vars(tool.parameters) for tool in tools))
 
 asyncio.run(main())
 """
@@ -48,9 +48,9 @@ asyncio.run(main())
     ],
     ids=["sqlite", "sqlalchemy on mysql"],
 )
-def test_what_a_first_run_would_import_is_imported(url: str, prepared: list[str]) -> None:
+def test_modules_of_the_first_run_are_imported(url: str, prepared: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, url],
+        [sys.executable, "-c", SCRIPT, url],
         capture_output=True,
         text=True,
         check=True,
@@ -69,13 +69,13 @@ class Client:
         self.prepared += 1
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        raise AssertionError("nobody asks")
+        raise AssertionError("no request is sent")
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
-async def test_all_who_wait_wait_for_one_preparation(stage: Stage) -> None:
+async def test_all_callers_wait_for_the_same_preparation(stage: Stage) -> None:
     model = Client()
     preparation = Preparation(replace(stage.process(), model=model))
 
@@ -85,7 +85,7 @@ async def test_all_who_wait_wait_for_one_preparation(stage: Stage) -> None:
     assert model.prepared == 1
 
 
-async def test_who_is_cancelled_leaves_the_preparation_to_the_others(stage: Stage) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_preparation(stage: Stage) -> None:
     model = Client()
     preparation = Preparation(replace(stage.process(), model=model))
     impatient = asyncio.ensure_future(preparation.ready())
@@ -98,11 +98,11 @@ async def test_who_is_cancelled_leaves_the_preparation_to_the_others(stage: Stag
     assert model.prepared == 1
 
 
-async def test_a_tool_without_a_schema_is_reported_and_keeps_no_other_from_being_prepared(
+async def test_a_tool_without_a_schema_is_logged_and_others_are_prepared(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Strange(BaseModel):
-        """Not whole: what it is made of is not defined yet, which may change until it is used."""
+        """Refers to a type that is not defined yet."""
 
         what: "NotDefinedYet"  # type: ignore[name-defined]  # noqa: F821
 
@@ -120,10 +120,10 @@ async def test_a_tool_without_a_schema_is_reported_and_keeps_no_other_from_being
 
     (line,) = caplog.records
     assert line.message == "tool_not_prepared"
-    assert "_built" in vars(good.parameters)
+    assert "_adapter" in vars(good.parameters)
 
 
-async def test_whatever_cannot_be_prepared_is_reported_and_ends_no_process(
+async def test_an_error_of_the_preparation_is_logged(
     stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(Client):

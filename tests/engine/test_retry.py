@@ -1,12 +1,13 @@
 """Retries while the database is unavailable, and the pauses between them."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from twelvefold.backoff import Backoff
-from twelvefold.engine.retry import RetryPolicy, retry_unavailable
+from twelvefold.engine.retry import RetryPolicy, cause_of, retry_unavailable
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 
 POLICY = RetryPolicy(
@@ -50,6 +51,25 @@ async def test_a_refused_statement_is_not_retried() -> None:
 
     with pytest.raises(StoreRefused, match="no such table"):
         await retry_unavailable(refuse, math.inf)
+
+
+async def test_a_deadline_has_the_error_that_was_being_retried_as_its_cause() -> None:
+    async def fail() -> None:
+        raise StoreUnavailable("away")
+
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.05):
+            await retry_unavailable(fail, math.inf)
+
+    assert str(cause_of(caught.value)) == "away"
+
+
+async def test_a_deadline_without_an_error_has_no_cause() -> None:
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.01):
+            await retry_unavailable(lambda: asyncio.sleep(20), math.inf)
+
+    assert cause_of(caught.value) is None
 
 
 @pytest.mark.parametrize(("attempts", "longest_s"), [(1, 1.0), (2, 2.0), (4, 8.0), (5, 10.0)])

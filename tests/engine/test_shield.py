@@ -10,7 +10,7 @@ from twelvefold.errors import StaleRun
 
 @asynccontextmanager
 async def cancelled_amid(work: asyncio.Task[object], *, times: int = 1) -> AsyncIterator[None]:
-    """Cancels the task while it is at work; the body is what happens after that."""
+    """Cancel the task while it works; the body runs after that."""
     await asyncio.sleep(0)
     for _ in range(times):
         work.cancel()
@@ -20,7 +20,7 @@ async def cancelled_amid(work: asyncio.Task[object], *, times: int = 1) -> Async
         await work
 
 
-async def test_uninterrupted_work_gives_its_result_and_its_error() -> None:
+async def test_uninterrupted_work_returns_its_result_or_raises_its_error() -> None:
     async def fail() -> None:
         raise StaleRun("moved on")
 
@@ -44,7 +44,7 @@ async def test_uninterrupted_work_is_finished_however_often_it_is_cancelled(time
     assert done.is_set()
 
 
-async def test_what_fails_after_the_cancellation_is_told_to_the_operator_by_its_name(
+async def test_an_error_after_the_cancellation_is_logged_by_its_type(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     go_on = asyncio.Event()
@@ -60,7 +60,7 @@ async def test_what_fails_after_the_cancellation_is_told_to_the_operator_by_its_
     assert (line.message, vars(line)["fields"]) == ("step_abandoned", {"error": "ValueError"})
 
 
-async def test_work_that_is_cancelled_from_within_ends_its_caller() -> None:
+async def test_work_that_raises_cancelled_error_cancels_its_caller() -> None:
     async def give_up() -> None:
         raise asyncio.CancelledError
 
@@ -90,14 +90,14 @@ async def test_work_that_is_cancelled_after_the_limit_is_abandoned_at_once() -> 
         pass
 
 
-async def test_the_limit_leaves_work_alone_that_nobody_has_cancelled() -> None:
+async def test_the_limit_does_not_end_work_that_was_not_cancelled() -> None:
     limit = ExitLimit(release_s=0)
     limit.begin(0)
 
     assert await run_uninterrupted(asyncio.sleep(0.02, "done"), limit) == "done"
 
 
-async def test_the_first_beginning_counts() -> None:
+async def test_only_the_first_begin_counts() -> None:
     limit = ExitLimit(release_s=0)
     before = limit.left_s
     limit.begin(0)

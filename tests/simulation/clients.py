@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ANN = Principal("ann")
 POLL_INTERVAL_S = 1.5
 LOOKS = 8
-"""After so many a process is taken to have lost a request."""
+"""After so many checks a process is assumed to have lost a request."""
 
 
 class Client:
@@ -90,7 +90,7 @@ class Client:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _started_by(self, number: int, turn: Turn, thread: ThreadId | None) -> RunId:
-        """Ask a process for the run, and another one if it does not appear."""
+        """Request the run from a process, and from another one if it does not appear."""
         simulation = self._simulation
         simulation.expect(turn)
         for process in cycle(simulation.processes[number:] + simulation.processes[:number]):
@@ -120,7 +120,7 @@ class Client:
 
 
 async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Services) -> None:
-    """What a process does for a caller who waits."""
+    """Drive a run for a caller that waits, as a web process does."""
     with suppress(ServiceFault, RequestError, StaleRun):
         held = await start_run(
             services,
@@ -135,7 +135,7 @@ async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Servic
 
 
 class Person:
-    """Answers approvals, and finds out what came of calls whose outcome is unknown."""
+    """Answers approvals, and settles calls whose outcome is unknown."""
 
     def __init__(self, simulation: "Simulation", rng: random.Random) -> None:
         self._simulation = simulation
@@ -191,7 +191,7 @@ class Person:
 
 
 def services_for(simulation: "Simulation", rng: random.Random, loop: VirtualLoop) -> Services:
-    """A process of its own, which meets the server's faults and none of its own."""
+    """Return a process that has the server's faults and none of its own."""
     network = Network(simulation.server, simulation.timeline, rng=rng)
     store = SimulatedStore(network)
     return Services(

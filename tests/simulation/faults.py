@@ -44,7 +44,7 @@ MailDoes = Literal["temporary", "permanent", "lost", "slow"]
 
 @dataclass(frozen=True)
 class AtStatement:
-    """Something happens to the nth statement of this name ("any": of all)."""
+    """A fault of the nth statement of this name ("any": of all)."""
 
     statement: str
     nth: int
@@ -54,7 +54,7 @@ class AtStatement:
 
 @dataclass(frozen=True)
 class During:
-    """From `at_s` on for `for_s`; of all processes and statements unless some are named."""
+    """A fault from `at_s` on for `for_s`, of all processes and statements unless some are named."""
 
     at_s: float
     for_s: float
@@ -65,7 +65,7 @@ class During:
 
 @dataclass(frozen=True)
 class Signal:
-    """Something happens to a process."""
+    """A fault of a process."""
 
     at_s: float
     process: int
@@ -75,7 +75,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class AtModel:
-    """The nth reply."""
+    """A fault of the nth reply."""
 
     nth: int
     does: ModelDoes
@@ -84,7 +84,7 @@ class AtModel:
 
 @dataclass(frozen=True)
 class AtMail:
-    """The nth mail."""
+    """A fault of the nth mail."""
 
     nth: int
     does: MailDoes
@@ -113,19 +113,19 @@ STATEMENTS = {
     "settle_run": 6,
     "events": 12,
     "release": 3,
-    "claim_letter": 3,
-    "letter_sent": 3,
-    "due_letters": 10,
+    "claim_message": 3,
+    "message_sent": 3,
+    "due_messages": 10,
     "waiting_runs": 30,
     "any": 200,
 }
-"""Which statements faults happen to, and about how often a run of the simulation has each."""
+"""The statements that have faults, and about how often a simulation executes each."""
 
 OFTEN = ("fence", "fence", "insert_event", "commit", "commit", "commit", "tool", "tool", "claim")
 
 
 def schedule_of(seed: int) -> Schedule:
-    """The faults of a seed: a few stories of one or more each."""
+    """Return the faults of a seed: a few groups of one or more."""
     rng = random.Random(f"faults {seed}")
     stories = [_STORIES[rng.randrange(len(_STORIES))](rng) for _ in range(rng.randint(1, 4))]
     return tuple(fault for story in stories for fault in story)
@@ -144,7 +144,7 @@ def _statement(rng: random.Random) -> Sequence[Fault]:
 
 
 def _late_commit(rng: random.Random) -> Sequence[Fault]:
-    """A COMMIT answered late while renewals hang: the run is lost, and its process goes on."""
+    """Return a COMMIT that is answered late while renewals hang: its process has lost the run."""
     nth = rng.randint(1, STATEMENTS["commit"])
     window = During(_when(rng), rng.uniform(1, 4) * LEASE_S, "hang", statement="renew")
     late = AtStatement("commit", nth, "answered late", round(rng.uniform(1, 3) * LEASE_S, 2))

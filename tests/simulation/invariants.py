@@ -1,4 +1,4 @@
-"""What must hold whatever happens, checked on the database and on the world outside it."""
+"""The invariants, checked on the database and on the effects outside it."""
 
 import json
 from collections import defaultdict
@@ -27,15 +27,15 @@ from twelvefold.core.ids import RunId, ThreadId, call_id
 
 FAULTS_IN_A_ROW = Limits().faults_in_a_row
 MOST_PAID = 15
-"""Requests of one reply that are paid for, at most."""
+"""The most requests for one reply."""
 MARGIN_S = 60.0
-"""A fault so long before a mail left may be why it is not noted."""
+"""A fault so long before a mail was sent may be why the outcome is not recorded."""
 TRANSACTIONAL = ("order", "post", "refund")
 OUTSIDE = ("ship", "label", "recall", "pay")
 
 
 class Journal:
-    """What a simulation has left in the database, and outside."""
+    """The state after a simulation, in the database and outside."""
 
     def __init__(
         self, server: SimulatedServer, runs: Mapping[RunId, Turn], outside: Outside
@@ -61,7 +61,7 @@ class Journal:
         }
 
     def _answers(self) -> dict[str, list[Event]]:
-        """What the journal says came of each call, by item."""
+        """Return the outcomes of each call in the journal, by item."""
         found: dict[str, list[Event]] = defaultdict(list)
         for run, entries in self.entries.items():
             items: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Journal:
 
 
 def violations(journal: Journal, excuse: "Excuses") -> list[str]:
-    """Everything that is wrong at the end."""
+    """Yield every violation at the end."""
     found = [*_gaps(journal), *_mails(journal, excuse)]
     for run, turn in journal.runs.items():
         found += [f"{turn.name}: {problem}" for problem in _of_run(journal, run, turn)]
@@ -91,7 +91,7 @@ def violations(journal: Journal, excuse: "Excuses") -> list[str]:
 
 
 class Excuses:
-    """When faults have happened."""
+    """Return the times of the faults."""
 
     def __init__(self, times: Sequence[float]) -> None:
         self._times = sorted(times)
@@ -191,7 +191,7 @@ def _of_outside(
 
 
 def _is_cut_short(journal: Journal, start: Start) -> bool:
-    """Whether the run was cancelled just before, and its outcome is noted as unknown.
+    """Return whether the run was cancelled just before, and its outcome is recorded as unknown.
 
     A cancel takes a run from its holder, who learns of it with its next renewal.
     """
@@ -201,7 +201,7 @@ def _is_cut_short(journal: Journal, start: Start) -> bool:
 
 
 def _mails(journal: Journal, excuse: Excuses) -> Iterator[str]:
-    """Each mail leaves at least once, twice only if something happened in between."""
+    """Each mail is sent at least once, and twice only if there was a fault in between."""
     rows = journal.server.look("SELECT id, sent_at, dead_at FROM outbox")
     for mail, sent_at, dead_at in rows:
         times = journal.outside.mails[mail]
@@ -235,5 +235,5 @@ class LiveReader:
             run_now(replay.look())
         except AssertionError as error:
             yield f"thread {self._thread} cannot be replayed: {error!r}"
-        if self._live.told != replay.told:
-            yield f"thread {self._thread}: live {self._live.told}, replayed {replay.told}"
+        if self._live.events != replay.events:
+            yield f"thread {self._thread}: live {self._live.events}, replayed {replay.events}"

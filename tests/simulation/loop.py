@@ -16,11 +16,11 @@ Result = TypeVar("Result")
 
 
 MOST_STEPS = 400_000
-"""A simulation takes a few thousand; one that takes so many goes round in circles."""
+"""A simulation takes a few thousand steps; one that takes so many is in a loop."""
 
 
 class Timeline:
-    """What happens at which virtual time. Time advances only when no loop has work."""
+    """The events of virtual time, which advances only when no loop has work."""
 
     def __init__(self, most_steps: int = MOST_STEPS) -> None:
         self._most_steps = most_steps
@@ -90,7 +90,7 @@ class NumberedTask(asyncio.Task[Result]):
 
 
 _AnyLoop: Any = asyncio.AbstractEventLoop
-"""Most of its methods are about I/O, which there is none of."""
+"""Most of its methods are about I/O, which does not exist here."""
 
 
 class VirtualLoop(_AnyLoop):  # type: ignore[misc]
@@ -127,7 +127,7 @@ class VirtualLoop(_AnyLoop):  # type: ignore[misc]
         self._activate()
 
     def stop_for(self, seconds: float) -> None:
-        """Run nothing for so long, as a blocked loop or a process after SIGSTOP."""
+        """Run nothing for so long, like a blocked loop or a process after SIGSTOP."""
         self._stopped += 1
         self._timeline.later(seconds, self._go_on)
 
@@ -140,7 +140,7 @@ class VirtualLoop(_AnyLoop):  # type: ignore[misc]
             self._activate()
 
     def kill(self) -> list[asyncio.Task[Any]]:
-        """Run nothing ever again; returns the tasks that never end."""
+        """Stop for good; return the tasks that have not ended."""
         self.is_dead = True
         self._stopped += 1
         self._ready.clear()
@@ -251,7 +251,7 @@ def _set(future: "asyncio.Future[Any]", result: object) -> None:
 
 
 def run_now(work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine that never has to wait."""
+    """Return the result of a coroutine that does not wait."""
     try:
         work.send(None)
     except StopIteration as end:

@@ -11,7 +11,7 @@ CHUNK = 100
 
 
 def settle_down() -> None:
-    """Import and prepare everything, and keep the collector from looking at it again."""
+    """Import and prepare everything, and exclude it from garbage collection."""
     simulate(0, ())
     gc.collect()
     gc.freeze()
@@ -19,7 +19,7 @@ def settle_down() -> None:
 
 
 def reports(seeds: range, processes: int) -> Iterator[tuple[int, Report | None]]:
-    """Each seed in order, with its report if there is something in it."""
+    """Yield each seed in order, with its report if that is not empty."""
     if processes < 2:
         settle_down()
         yield from map(_tried, seeds)

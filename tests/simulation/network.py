@@ -1,4 +1,4 @@
-"""The way between a process and the server: latencies, and the faults of the schedule."""
+"""The network between a process and the server: latencies, and the faults of the schedule."""
 
 import asyncio
 import random
@@ -18,10 +18,10 @@ from tests.simulation.server import (
     SimulatedServer,
     server_error,
 )
-from twelvefold.services.store.transaction import Answer
+from twelvefold.services.store.connection import DriverResult
 
 FOREIGN = "Transport does not expose socket instance"
-"""What asyncmy raises where uvloop has closed a connection."""
+"""The error of asyncmy when uvloop has closed a connection."""
 Send = Callable[[Done], None]
 
 
@@ -34,7 +34,7 @@ class Link(Protocol):
         """Open a connection. Raises what the driver raises."""
         ...
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
         """Send a statement and wait for the answer. Raises what the driver raises."""
         ...
 
@@ -48,7 +48,7 @@ class Link(Protocol):
 
 
 class Direct:
-    """Executes at once: for those who look at the simulation from outside."""
+    """Executes at once: for reads of the simulation from outside."""
 
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
@@ -56,8 +56,8 @@ class Direct:
     async def connect(self, session: Session) -> None:
         self.server.connect(session)
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
-        answers: list[Answer | BaseException] = []
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
+        answers: list[DriverResult | BaseException] = []
         send(answers.append)
         answer = answers[0]
         if isinstance(answer, BaseException):
@@ -72,7 +72,7 @@ class Direct:
 
 
 class Trouble:
-    """The part of a schedule that statements meet."""
+    """The faults of a schedule that concern statements."""
 
     def __init__(self, schedule: Schedule, clock: Clock) -> None:
         self.fired: list[tuple[float, object]] = []
@@ -84,7 +84,7 @@ class Trouble:
         self._windows = [one for one in schedule if isinstance(one, During)]
 
     def at_statement(self, name: str) -> AtStatement | None:
-        """What happens to the statement that is sent now."""
+        """Return the fault of the statement that is sent now."""
         self._counts[name] += 1
         self._counts["any"] += 1
         fault = self._by_place.get((name, self._counts[name]))
@@ -94,7 +94,7 @@ class Trouble:
         return fault
 
     def window(self, process: int, name: str, *does: str) -> During | None:
-        """What goes on now for statements of that name from that process."""
+        """Return the faults that apply now to statements of that name from that process."""
         if not self._windows:
             return None
         now = self._clock.now
@@ -111,7 +111,7 @@ class Trouble:
 
 
 class Network:
-    """One process's way to the server; `kill` ends the process."""
+    """The network of one process; `kill` ends the process."""
 
     def __init__(
         self,
@@ -159,18 +159,18 @@ class Network:
             self._clock.later(delay_s, self.server.disconnect, session)
 
     def close_all(self, after_s: float = 0.0) -> None:
-        """As the kernel does for a process that was killed; the server hears of it so late."""
+        """Close all connections, as the kernel does for a killed process, so much later."""
         for session, arrival in self._arrivals.items():
             delay_s = max(arrival - self._clock.now, 0) + after_s + self._latency_s()
             self._clock.later(delay_s, self.server.disconnect, session)
         self._arrivals.clear()
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
         loop = asyncio.get_running_loop()
         asked = _Asked(self, session, name, send, loop)
         fault = self._trouble.at_statement(name) if self._trouble else None
         asked.begin(fault)
-        answer: Answer = await asked.future
+        answer: DriverResult = await asked.future
         return answer
 
     # --- the way of one statement -------------------------------------------------------------
@@ -183,7 +183,7 @@ class Network:
         return self._latency_s() + (window.at_s + window.for_s - self._clock.now if window else 0)
 
     def _arrives_in(self, session: Session, delay_s: float) -> float:
-        """Behind what was sent before on the same connection."""
+        """Return when a statement arrives: after the earlier ones of the same connection."""
         arrival = max(self._clock.now + delay_s, self._arrivals.get(session, 0.0))
         self._arrivals[session] = arrival
         return arrival - self._clock.now
@@ -195,7 +195,7 @@ class _Asked:
     def __init__(
         self, network: Network, session: Session, name: str, send: Send, loop: Any
     ) -> None:
-        self.future: asyncio.Future[Answer] = loop.create_future()
+        self.future: asyncio.Future[DriverResult] = loop.create_future()
         self._network = network
         self._session = session
         self._name = name
@@ -229,7 +229,7 @@ class _Asked:
         else:
             self._send(self._done)
 
-    def _done(self, answer: Answer | BaseException) -> None:
+    def _done(self, answer: DriverResult | BaseException) -> None:
         network = self._network
         delay_s = network._delay_s(self._name, "answers hang")
         match self._does:
@@ -246,12 +246,12 @@ class _Asked:
                 delay_s += self._for_s
         network._clock.later(delay_s, self._deliver, answer)
 
-    def _deliver(self, answer: Answer | BaseException) -> None:
+    def _deliver(self, answer: DriverResult | BaseException) -> None:
         # The answer comes in through the process's own event loop, which may be blocked.
         self._loop.call_soon(_set, self.future, answer)
 
 
-def _set(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+def _set(future: "asyncio.Future[DriverResult]", answer: DriverResult | BaseException) -> None:
     if future.done():
         return
     if isinstance(answer, BaseException):

@@ -1,4 +1,4 @@
-"""The one place where the code under test gets other clocks and other random numbers.
+"""Gives the code under test other clocks and other random numbers; the only place that does.
 
 Its modules have `time`, `random` and `secrets` as names; these are replaced, not the modules.
 """

@@ -1,4 +1,4 @@
-"""A simulated process: the real worker on event loops of its own, which signals stop or end."""
+"""A simulated process: the real worker on its own event loops, which signals stop or end."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ RUNS = 4
 
 
 class ProcessStore(SimulatedStore):
-    """The store of one process; `tokens` are those of the leases that it was given."""
+    """The store of one process; `tokens` are those of the leases that it was granted."""
 
     def __init__(self, link: Network) -> None:
         super().__init__(link)
@@ -52,7 +52,7 @@ class ProcessStore(SimulatedStore):
 
 
 class SimulatedRenewals(RenewalThread):
-    """Renews leases on an event loop of the process that stands for a thread."""
+    """Renews leases on an event loop of the process that simulates a thread."""
 
     def __init__(self, process: "Process") -> None:
         super().__init__(self._open, process.loop.time)
@@ -74,7 +74,7 @@ class SimulatedRenewals(RenewalThread):
 
 
 class Process:
-    """One process after another under the same number, as a supervisor starts them."""
+    """Processes with the same number, one after another, as a supervisor starts them."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Process:
         return loop
 
     def start_thread(self, work: Callable[[], object]) -> None:
-        """Do some work in a thread of its own, which begins when the machine has time for it."""
+        """Do some work in a new thread, which begins when the machine has time for it."""
         self.new_loop().call_later(self._random.choice([0.0, 0.001, 0.1, 3.0]), work)
 
     async def _main(self) -> None:
@@ -191,7 +191,7 @@ class Process:
         self.timeline.later(self._random.uniform(0.5, 3.0), self.start)
 
     def terminate(self) -> None:
-        """Ask the worker to end, as SIGTERM does."""
+        """Request the worker to stop, as SIGTERM does."""
         if not self.loop.is_dead:
             self.loop.call_soon(lambda: self._stop.set())
 
@@ -201,7 +201,7 @@ class Process:
         self.terminate()
 
     def bury(self) -> None:
-        """Free what the processes have left, without running any of it to its end."""
+        """Free the tasks that the processes have left, without running them to their end."""
         if self._life:
             self.remains += self._all_tasks()
         bury(self.remains)
@@ -234,7 +234,7 @@ def _close(coroutine: Any) -> None:
 def services_of(
     process: Process, model: Model, workflow: Workflow, ids: Ids, limits: Limits
 ) -> Services:
-    """What a process's engine is given."""
+    """Return the services of a process."""
     return Services(
         process.store,
         model,

@@ -1,4 +1,4 @@
-"""The model and the mail server of the simulation, which fail as a schedule says."""
+"""The model and the mail server of the simulation, which fail by a schedule."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from twelvefold.services.model.items import text_of
 
 INPUT_TOKENS = 100
 PIECES = 3
-"""A text comes in so many pieces."""
+"""The number of pieces of a text."""
 
 
 class SimulatedModel:
-    """Replies as a turn's plan says; shared by all processes, so that faults count over all."""
+    """Replies by a turn's plan; shared by all processes, so that faults are counted over all."""
 
     def __init__(
         self,

@@ -27,16 +27,16 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 
 END_S = 1_500.0
-"""Every run is over by then, and all mail has left."""
+"""By then every run is over, and all mail is sent."""
 STOP_S = 60.0
-"""How long all processes together take to end then, at most."""
+"""The longest that all processes together take to stop then."""
 POLL_INTERVAL_S = 2.0
 LIMITS = Limits(deadline_s=120.0, lease_s=LEASE_S)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a simulation. `trace` is a hash of everything that the server was asked."""
+    """The outcome of a simulation. `trace` is a hash of all statements that the server received."""
 
     seed: int
     schedule: Schedule
@@ -152,7 +152,7 @@ class Simulation:
     # --- what happens in it -------------------------------------------------------------------
 
     def expect(self, turn: Turn) -> None:
-        """A process is about to start a run, with the turn's name as the key of its request."""
+        """Record that a process is about to start a run; its request key is the turn's name."""
         self._unseen[turn.name] = turn
 
     def run_of(self, turn: Turn) -> RunId | None:
@@ -167,13 +167,13 @@ class Simulation:
                 self.started(RunId(thread, ordinal), turn)
 
     def started(self, run: RunId, turn: Turn) -> None:
-        """A client has started a run."""
+        """Record that a client has started a run."""
         self.runs[run] = turn
         if turn.stream and run.thread not in self._readers:
             self._readers[run.thread] = LiveReader(self.server, run.thread)
 
     def begun(self, tool: str, item: str) -> None:
-        """A call outside the database begins now."""
+        """Record that a call outside the database begins now."""
         assert self.timeline.current is not None
         process: Process = self.timeline.current.process
         name = ".".join(item.split(".")[:2])
@@ -184,7 +184,7 @@ class Simulation:
         self._note(f"{start}")
 
     def _lease_of(self, process: Process, run: RunId) -> str:
-        """What the server knows of the lease under which a process begins a call."""
+        """Return the server's state of the lease under which a process begins a call."""
         [(token, until, finished)] = self.server.look(
             "SELECT lease_token, lease_until, finished_at FROM runs"
             " WHERE thread_id = ? AND ordinal = ?",

@@ -49,7 +49,7 @@ def test_a_stopped_loop_runs_its_timers_late() -> None:
     assert story.events == [(4.5, "late")]
 
 
-def test_a_loop_that_goes_on_reads_answers_before_it_looks_at_timers() -> None:
+def test_a_loop_reads_answers_before_it_runs_timers() -> None:
     story = Story()
     loop = story.loop()
     loop.call_later(1.0, story.tell, "timer")
@@ -102,7 +102,7 @@ def test_a_timeout_cancels_at_its_time() -> None:
     assert story.events == [(2.0, "timed out")]
 
 
-def test_what_goes_round_in_circles_is_a_fault() -> None:
+def test_an_endless_loop_is_a_fault() -> None:
     story = Story()
     story.timeline = Timeline(most_steps=100)
     loop = story.loop()

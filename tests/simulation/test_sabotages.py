@@ -1,4 +1,4 @@
-"""The simulation finds what it is for: each rule that is broken leads to a violation."""
+"""The simulation finds a violation for each rule that is broken."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_a_broken_rule_is_found(name: str) -> None:
         assert any(simulate(seed).violations for seed in range(SEEDS))
 
 
-def test_a_late_commit_with_renewals_hanging_begins_no_call_without_a_lease() -> None:
+def test_no_call_starts_without_a_lease_after_a_late_commit_with_hanging_renewals() -> None:
     seeds = range(20)
     assert not any(simulate(seed, LATE_COMMIT).violations for seed in seeds)
 

@@ -1,4 +1,4 @@
-"""Nothing is lost, doubled or stuck, whatever a seed does to processes, database and services."""
+"""No run or message is lost, doubled or stuck, whatever the faults of a seed."""
 
 import os
 import subprocess

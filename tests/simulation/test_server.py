@@ -5,8 +5,8 @@ from typing import Any
 from tests.simulation.database import SCHEMA, new_database
 from tests.simulation.loop import Timeline
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
-from twelvefold.services.store.sqlite.connection import _answer
-from twelvefold.services.store.transaction import Answer
+from twelvefold.services.store.connection import DriverResult
+from twelvefold.services.store.sqlite.connection import run_statement
 
 NEW_THREAD = (
     "INSERT INTO threads (id, principal, workflow, head, created_at, metadata) "
@@ -22,11 +22,11 @@ class Client:
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
         self.session = Session(self)
-        self.answers: list[Answer | BaseException] = []
+        self.answers: list[DriverResult | BaseException] = []
         server.connect(self.session)
 
     def execute(self, statement: str, **values: Any) -> None:
-        self.server.execute(self.session, self.answers.append, _answer, statement, values)
+        self.server.execute(self.session, self.answers.append, run_statement, statement, values)
 
     def commit(self) -> None:
         self.server.commit(self.session, self.answers.append)
@@ -92,7 +92,7 @@ def test_a_statement_waits_for_the_row_of_another_transaction() -> None:
     assert other.last.rowcount == 1
 
 
-def test_it_does_not_wait_for_ever() -> None:
+def test_a_statement_does_not_wait_forever() -> None:
     timeline, server = served()
     one, other = Client(server), Client(server)
     one.execute(MOVE, thread="t1", head=7)
@@ -107,7 +107,7 @@ def test_it_does_not_wait_for_ever() -> None:
     assert orders(server) == 0
 
 
-def test_a_lost_connection_undoes_its_transaction_and_frees_the_row() -> None:
+def test_a_lost_connection_rolls_back_and_frees_the_row() -> None:
     timeline, server = served()
     one, other = Client(server), Client(server)
     one.execute(MOVE, thread="t1", head=7)

@@ -1,4 +1,4 @@
-"""What the simulated system is asked to do: plans of turns, and the tools that they call.
+"""The workload of the simulation: plans of turns, and the tools that they call.
 
 An item names one call, as `plan.turn.reply.index`, so that every effect can be found again.
 """
@@ -125,7 +125,7 @@ def _call(rng: random.Random, item: str) -> PlannedCall:
 
 @dataclass(frozen=True)
 class Start:
-    """A call outside the database that has begun. `lease`: what the server knew of it then."""
+    """A call outside the database that has begun. `lease`: the server's state of it then."""
 
     item: str
     tool: str
@@ -137,14 +137,14 @@ class Start:
 
 @dataclass
 class Outside:
-    """What has happened outside the database."""
+    """The effects outside the database."""
 
     starts: dict[str, list[Start]] = field(default_factory=lambda: defaultdict(list))
     keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     raised: set[str] = field(default_factory=set)
     ran: Counter[str] = field(default_factory=Counter)
     retried: Counter[str] = field(default_factory=Counter)
-    """How often a person has said that a call is to be tried again."""
+    """How often a person has settled a call with "retry"."""
     paid: Counter[str] = field(default_factory=Counter)
     """Replies of the model, by turn and index."""
     mails: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -154,17 +154,17 @@ class Outside:
 
 
 class Stage(Protocol):
-    """What the tools need of a simulation."""
+    """The part of a simulation that the tools use."""
 
     outside: Outside
 
     def begun(self, tool: str, item: str) -> None:
-        """A call outside the database begins now."""
+        """Record that a call outside the database begins now."""
         ...
 
 
 _stages: list[Stage] = []
-"""The simulation that runs now, last."""
+"""The running simulation is the last one."""
 
 
 def enter(stage: Stage) -> None:

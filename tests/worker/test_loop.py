@@ -182,7 +182,7 @@ async def test_without_a_mailer_messages_stay_in_the_outbox(stage: Stage) -> Non
     async with working(Worker(services, 10, POLL_S)):
         await asyncio.sleep(0.2)
 
-    (message,) = await services.store.letters(limit=10)
+    (message,) = await services.store.messages(limit=10)
     assert (message.attempts, message.sent_at_us) == (0, None)
 
 
@@ -208,11 +208,11 @@ async def test_runs_that_were_cancelled_half_way_or_deleted_are_ended(stage: Sta
 async def test_everything_is_prepared_before_the_first_claim(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    order: list[str] = []
 
     class Client(ScriptedModel):
         def prepare(self) -> None:
-            told.append("prepared")
+            order.append("prepared")
 
     services = stage.process(says("unused"))
     services = replace(services, model=Client(in_turn(says("There you are."))))
@@ -220,11 +220,11 @@ async def test_everything_is_prepared_before_the_first_claim(
     claim = services.store.claim
 
     async def claimed(*how: Any) -> Any:
-        told.append("claimed")
+        order.append("claimed")
         return await claim(*how)
 
     monkeypatch.setattr(services.store, "claim", claimed)
     async with working(Worker(services, 10, POLL_S)):
         await until_over(stage, run)
 
-    assert told == ["prepared", "claimed"]
+    assert order == ["prepared", "claimed"]

@@ -1,8 +1,7 @@
 """A worker holds a limited number of bytes of conversations; other runs stay in the queue."""
 
 import asyncio
-
-import pytest
+import time
 
 from tests.builders import user
 from tests.engine.stage import ANN, Stage, Trouble, cut_off
@@ -11,7 +10,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.engine.commands import enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import says
-from twelvefold.worker.backoff import NO_ROOM_S
+from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff
 from twelvefold.worker.loop import Worker
 
 POLL_S = 0.05
@@ -68,27 +67,30 @@ async def test_a_claim_that_fails_releases_its_bytes(stage: Stage) -> None:
     assert worker._memory.held == 0
 
 
+class Postponed(RunBackoff):
+    """Pauses each run as if it had not fitted for a long time, and records the pauses."""
+
+    def __init__(self) -> None:
+        super().__init__(time.monotonic)
+        self.pauses: list[float] = []
+
+    def postpone(self, run: RunId, longest_s: float | None = None) -> float:
+        self.pauses.append(max(super(Postponed, self).postpone(run, longest_s) for _ in range(20)))
+        self.forget(run)
+        return self.pauses[-1]
+
+
 async def test_a_run_that_did_not_fit_is_tried_again_soon_however_often_that_was(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
 ) -> None:
-    gate = Gate()
+    gate, backoff = Gate(), Postponed()
     services = stage.process(model=gate)
     first, second = [await long_run(services) for _ in range(2)]
-    worker = Worker(services, 10, POLL_S, max_run_bytes=30_000)
-    paused = list[float]()
-    postpone = worker._backoff.postpone
-
-    def postpone_often(run: RunId, *longest_s: float) -> float:
-        # As if the run had not fitted for a long time.
-        paused.append(max(postpone(run, *longest_s) for _ in range(20)))
-        worker._backoff.forget(run)
-        return paused[-1]
-
-    monkeypatch.setattr(worker._backoff, "postpone", postpone_often)
+    worker = Worker(services, 10, POLL_S, max_run_bytes=30_000, backoff=backoff)
     async with working(worker):
-        while not paused:
+        while not backoff.pauses:
             await asyncio.sleep(0.01)
         gate.open()
         await until_over(stage, first, second)
 
-    assert max(paused) <= NO_ROOM_S
+    assert max(backoff.pauses) <= NO_ROOM_S

@@ -14,7 +14,7 @@ import msgspec
 
 from tools.openapi.examples import EVENTS, EXAMPLES
 from tools.openapi.operations import OPERATIONS, PARAMETERS, Json, Operation
-from twelvefold.web.schemas.chat_messages import AssistantMessage, ChatMessage
+from twelvefold.web.schemas.chat_messages import AssistantMessage
 from twelvefold.web.schemas.decode import Object, OpenObject, Variants
 from twelvefold.web.schemas.items import InputItem
 from twelvefold.web.schemas.objects import Error, Readiness, ServerSentEvent
@@ -37,7 +37,7 @@ KEY = {
     "scheme": "bearer",
     "description": "An API key: tw_… . Not needed where the server accepts its own machine only.",
 }
-VARIANTS: tuple[type[Variants], ...] = (InputItem, ChatMessage)
+VARIANTS: tuple[type[Variants], ...] = (InputItem,)
 OPEN = (OpenObject, AssistantMessage)
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}
 CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}}}
@@ -163,7 +163,9 @@ def _complete(schema: Json, kind: type[Object]) -> None:
     """Add to a request's schema the members of which only some values are accepted, or none."""
     for name, harmless in kind.UNSUPPORTED.items():
         values = list(dict.fromkeys(map(json.dumps, harmless)))
-        schema["properties"][name] = {"enum": [*map(json.loads, values), None]}
+        about = "Only a value without effect is accepted." if values else "Not supported."
+        accepted = [*map(json.loads, values), None]
+        schema["properties"][name] = {"enum": accepted, "description": about}
     if not issubclass(kind, OPEN):
         schema["additionalProperties"] = False
 

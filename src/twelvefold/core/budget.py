@@ -59,7 +59,7 @@ def cost_micro_usd(usage: Usage, price: Price) -> int:
     return -(-cost // _MILLION)
 
 
-def overspent(usage: Usage, limits: Limits) -> str | None:
+def find_exhausted_budget(usage: Usage, limits: Limits) -> str | None:
     """Return the exhausted budget, as the reason of a run's end; None if there is none."""
     if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
         return "token_budget"
@@ -68,7 +68,7 @@ def overspent(usage: Usage, limits: Limits) -> str | None:
     return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None
 
 
-def conversation_full(entries: int, size: int, limits: Limits) -> str | None:
+def find_reached_limit(entries: int, size: int, limits: Limits) -> str | None:
     """Return the limit that a journal has reached, as the reason of a run's end; None if neither.
 
     `size` is in bytes.

@@ -84,7 +84,7 @@ def _leave_out(turns: Sequence[Turn], needed: int, excess: int) -> Compaction:
 
 
 def _replace_results(turns: Sequence[Turn], excess: int) -> tuple[list[Turn], int]:
-    """Replace the oldest results until `excess` bytes are saved; return how many were replaced."""
+    """Return the turns with the oldest results replaced to save `excess` bytes, and how many."""
     lighter: list[Turn] = []
     replaced = 0
     for turn in turns:

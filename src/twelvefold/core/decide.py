@@ -6,22 +6,22 @@ decisions out.
 
 from dataclasses import dataclass
 
-from twelvefold.core.budget import Limits, conversation_full, overspent
+from twelvefold.core.budget import Limits, find_exhausted_budget, find_reached_limit
 from twelvefold.core.events import FinalStatus, ReplyEnd
 from twelvefold.core.failures import faults_sentence, full_sentence
 from twelvefold.core.gates import ValidCall, needs_approval, validate_call
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import RejectedCall, Tool, Workflow
 
-SIDE_BY_SIDE = ("readonly", "pure")
+CONCURRENT_EFFECTS = ("readonly", "pure")
 """Effects that change nothing, so adjacent calls may run at the same time."""
 
-BYTES_PER_CHAR = 6
+MAX_BYTES_PER_CHAR = 6
 """The longest form of a character in the journal: a control character as `\\u0001`."""
-REJECTION_BYTES = 512
+MAX_REJECTION_BYTES = 512
 """About the longest entry of a call that is not run."""
-EMPTY_REPLIES = 3
-"""How often the model is called again after an empty reply before the run fails."""
+MAX_EMPTY_REPLIES = 3
+"""Empty replies in a row after which the model is called again; one more fails the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "tool_faults", error)
     if thread.pending:
         return _decide_calls(thread, workflow, limits)
-    if thread.empty_replies > EMPTY_REPLIES:
+    if thread.empty_replies > MAX_EMPTY_REPLIES:
         return Stop("failed", "empty_reply")
     if thread.reply_ended is not None and not thread.empty_replies:
         return _finish(thread.reply_ended)
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
-    if reason := overspent(thread.usage, limits):
+    if reason := find_exhausted_budget(thread.usage, limits):
         return Stop("incomplete", reason)
     return _stop_if_full(thread, limits) or CallModel()
 
@@ -102,7 +102,7 @@ def _stop_if_full(thread: Thread, limits: Limits) -> Stop | None:
 
     The last reply or result may have passed the limit.
     """
-    reason = conversation_full(thread.head, thread.size, limits)
+    reason = find_reached_limit(thread.head, thread.size, limits)
     if reason is None:
         return None
     return Stop("incomplete", reason, full_sentence(reason, limits))
@@ -180,7 +180,7 @@ def _group(
     alone = not _is_independent(first) or thread.options.max_tool_calls is not None
     if alone and not is_surplus:
         return (first,)
-    longest = REJECTION_BYTES if is_surplus else limits.result_chars * BYTES_PER_CHAR
+    longest = MAX_REJECTION_BYTES if is_surplus else limits.result_chars * MAX_BYTES_PER_CHAR
     group = [first]
     for call in thread.pending[1 : _room(thread, limits, longest)]:
         validated = _validate(thread, workflow, limits, call)
@@ -203,5 +203,7 @@ def _is_independent(call: ValidCall | RejectedCall) -> bool:
         return call.failure != "not_open"
     tool = call.tool
     return (
-        tool.effect in SIDE_BY_SIDE and tool.max_calls is None and not (tool.once or tool.approval)
+        tool.effect in CONCURRENT_EFFECTS
+        and tool.max_calls is None
+        and not (tool.once or tool.approval)
     )

@@ -1,8 +1,8 @@
-"""What can have happened in a thread, and its form as versioned JSON.
+"""The events of a thread, and their form in the journal as versioned JSON.
 
-Facts in the past tense, never code positions or class paths: a newer release reads what an
-older one wrote. `type` and `version` stand in columns of their own, the rest is `body`.
-Structs of msgspec, not dataclasses: read and written in a third of the time, defaults left out.
+Events are facts in the past tense, without code positions and class paths, so that a newer release
+reads what an older one wrote. `type` and `version` are columns, the rest is `body`. msgspec structs
+take a third of the time of dataclasses to read and write, and leave out defaults.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from twelvefold.core.ids import CallId
 from twelvefold.errors import StoreRefused
 
 Item = dict[str, Any]
-"""One item in the Responses API's own shape: message, function_call, reasoning, …
+"""An item in the Responses API's shape: message, function_call, reasoning, …
 
 Source: the `input` and `output` unions of the OpenAI Responses API.
 """
@@ -29,9 +29,9 @@ Settlement = Literal["done", "retry", "failed"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens of one or more replies; `input_tokens` includes the cached ones.
+    """Tokens of one or more replies; `input_tokens` includes `cached_tokens`.
 
-    `estimated`: a part of them was estimated, because the server did not report it.
+    `estimated`: the server did not report all of them, and the rest was estimated.
     Source: the `usage` object of the Responses API.
     """
 
@@ -56,14 +56,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a caller may say beside the input; names and values as in `POST /responses`.
+    """The options of a request beside its input; names and values as in `POST /responses`.
 
-    `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text
-    are kept as they come, for whoever reads along. `echo` is what changes nothing and is only
-    said again. `previous` is the response that this one goes on from, `hops` how many instances
-    of Twelvefold the request came through. `tool_items` is how the caller wants the server's calls
-    shown, "" as set; `stop` are the texts at which Chat Completions ends the answer.
-    `choice_holds`: `tool_choice` is for every reply of the run, not for the first alone.
+    `tools` are the caller's own functions, which the caller runs. `stream`: pieces of the text are
+    stored while the reply arrives, for readers of the stream. `echo` are parameters without an
+    effect, which the response repeats. `previous` is the response that this one continues. `hops`
+    counts the instances of Twelvefold that the request has passed. `tool_items` is how calls of the
+    server's tools are shown, "" as in the settings. `stop` are the texts at which Chat Completions
+    ends the answer. `choice_holds`: `tool_choice` applies to every reply of the run, not only to
+    the first.
     """
 
     instructions: str = ""
@@ -89,11 +90,11 @@ class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 DEFAULT_OPTIONS = RequestOptions()
-"""Nothing beside the input; this very object is left out of the journal."""
+"""No options. The journal leaves out this object, by identity."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A caller asked for a turn; `items` is what was said."""
+    """A caller requested a turn with `items` as the input."""
 
     items: tuple[Item, ...]
     principal: str
@@ -103,11 +104,11 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A whole reply; `request_hash` is the SHA-256 of the body it answered, in hex.
+    """A complete reply; `request_hash` is the SHA-256, in hex, of the request's body.
 
-    `first_delta` is the number of the first piece of its text that was shown before it was whole,
-    0 if none was; `cuts` are the lengths of those pieces in characters. What they leave of the
-    text is the last piece.
+    `first_delta` is the number of the first piece of its text that was published before the reply
+    was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
+    the text is the last piece.
     """
 
     items: tuple[Item, ...]
@@ -120,7 +121,7 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The tool ran and `result` is the text that the model reads."""
+    """The tool ran; the model reads `result`."""
 
     call: CallId
     tool: str
@@ -128,7 +129,7 @@ class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The exception that a tool raised; `file` and `line` are where its own code did."""
+    """The exception that a tool raised; `file` and `line` are the place in the tool's own code."""
 
     type: str
     message: str
@@ -137,10 +138,10 @@ class ToolError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The call did not succeed; `message` is what the model reads.
+    """The call did not succeed; the model reads `message`.
 
-    A transactional tool left nothing behind; what an idempotent or unsafe one did may stand.
-    `error` is the exception behind a fault, for the operator.
+    The rows of a transactional tool were rolled back; an effect of an idempotent or unsafe one may
+    remain. `error` is the exception of a fault, for the operator.
     """
 
     call: CallId
@@ -151,17 +152,17 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The call waits for a person."""
+    """The call needs the approval of a person; the run waits."""
 
     call: CallId
     tool: str
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person allowed the call or did not.
+    """A person approved or denied the call.
 
-    `options` and `background` say how the run is to go on, where the answer was a request of its
-    own; without `options` it goes on as it began.
+    The run continues with `options`, if the answer was a request with options, else with those that
+    it has. `background`: it continues in the background.
     """
 
     call: CallId
@@ -173,9 +174,9 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call may or may not have happened: its process died, or it was stopped in mid-call.
+    """A call may have happened: its process died, or the call was stopped.
 
-    `final`: the run ends with it, so nobody is asked.
+    `final`: the run ends with it, so no person has to settle it.
     """
 
     call: CallId
@@ -184,7 +185,7 @@ class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person looked: it is `done` (with this result), to `retry`, or `failed`."""
+    """A person settled an unknown outcome: `done` (with `result`), `retry` it, or `failed`."""
 
     call: CallId
     settled: Settlement
@@ -193,9 +194,9 @@ class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The turn is over; `reason` says why where the status alone does not.
+    """The run is over; `reason` is the cause where the status alone does not name it.
 
-    `error` is the same for a person: the error of the tool, the model or the database.
+    `error` is the cause as a text for people: the error of the tool, the model or the database.
     """
 
     status: FinalStatus
@@ -204,13 +205,13 @@ class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ItemsAdded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Items were put into the conversation outside any run."""
+    """Items were added to the conversation outside any run."""
 
     items: tuple[Item, ...]
 
 
 class ItemRemoved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An item, by its id on the wire, was taken out of the conversation."""
+    """An item was removed from the conversation; `item` is its id in the API."""
 
     item: str
 
@@ -252,9 +253,9 @@ _ENCODER = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the journal. `position` counts from 1 along the thread, without gaps.
+    """An entry of the journal. `position` counts from 1 in the thread, without gaps.
 
-    `size` is the length of the body in bytes of UTF-8; `at_us` is microseconds since 1970, by the
+    `size` is the length of the body in bytes of UTF-8; `at_us` is microseconds since 1970 by the
     clock of the process that wrote it.
     """
 
@@ -266,18 +267,21 @@ class Entry:
 
 
 def encode(event: Event) -> tuple[str, int, str]:
-    """The event as (type, version, body), body being JSON text that we never rewrite."""
+    """Return the event as (type, version, body); the body is JSON text that is never rewritten."""
     return type(event).__name__, 1, _ENCODER.encode(event).decode()
 
 
 def size_of(text: str) -> int:
-    """Its length in bytes of UTF-8."""
-    # Python knows of each text whether it is ASCII, which most are.
+    """Return the length of a text in bytes of UTF-8."""
+    # Most texts are ASCII, and for those Python need not encode.
     return len(text) if text.isascii() else len(text.encode())
 
 
 def decode(type: str, version: int, body: str | bytes) -> Event:
-    """Read an event back. Raises StoreRefused for one that this release does not know."""
+    """Return the event of a journal entry.
+
+    Raises StoreRefused if this release does not know its type and version or cannot read its body.
+    """
     try:
         return cast("Event", _DECODERS[type, version](body))
     except KeyError:

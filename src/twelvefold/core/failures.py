@@ -39,7 +39,7 @@ def incomplete_sentence(reason: str) -> str:
 
 
 def full_sentence(reason: str, limits: Limits) -> str:
-    """Return why a conversation takes no more entries; `reason` is `conversation_full`'s result."""
+    """Return why a conversation takes no more entries; `reason` is from `find_reached_limit`."""
     most = getattr(limits, reason)
     return (
         f"the conversation is full: {_LIMITS[reason]} is {most}; "

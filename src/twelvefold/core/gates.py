@@ -48,7 +48,10 @@ def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | N
 
 
 def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall | RejectedCall:
-    """Check a call's tool, gate and arguments, without regard to earlier checks."""
+    """Return the call with its parsed arguments, or the reasons why it may not run.
+
+    Checks the tool, its gates and the arguments again, without regard to earlier checks.
+    """
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))

@@ -1,4 +1,4 @@
-"""Ids as distinct types. What goes over the wire is derived from them, never stored beside."""
+"""Ids as distinct types. The ids of the API are derived from them and are not stored."""
 
 import re
 from dataclasses import dataclass
@@ -9,23 +9,24 @@ from twelvefold.errors import NotFound
 ThreadId = NewType("ThreadId", str)
 LeaseToken = NewType("LeaseToken", str)
 CallId = NewType("CallId", str)
-"""A tool call: the position of its reply in the thread and its index there, as in `12.0`.
+"""A tool call: the position of its reply in the thread and its index in the reply, as in `12.0`.
 
-The model's own call id is no identity: real models repeat it within one conversation.
+The model's own call id does not identify a call: some models repeat it within a conversation.
 """
 
 THREAD_ID_LENGTH = 44
 """Hex digits: 12 of milliseconds since 1970, so that new threads sort last, and 32 random ones."""
 _ORDINAL = re.compile(r"[1-9][0-9]{0,8}")
-"""Nothing else, so that a run has one id."""
+"""Without leading zeros, so that a run has one id."""
 
 
 def call_id(position: int, index: int) -> CallId:
+    """Return the id of a call by the position of its reply and its index in the reply."""
     return CallId(f"{position}.{index}")
 
 
 def position_of(call: CallId) -> int:
-    """The position of the reply that a call is of."""
+    """Return the position of the reply that has the call."""
     return int(call.partition(".")[0])
 
 
@@ -41,7 +42,7 @@ class RunId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `resp_<thread><ordinal>`. Raises NotFound, as for a run that is not there."""
+        """Return the run of `resp_<thread><ordinal>`. Raises NotFound for any other text."""
         bare = text.removeprefix("resp_")
         thread, ordinal = bare[:THREAD_ID_LENGTH], bare[THREAD_ID_LENGTH:]
         if not _is_thread_id(thread) or not _ORDINAL.fullmatch(ordinal):
@@ -52,7 +53,7 @@ class RunId:
 
 
 def parse_thread_id(text: str) -> ThreadId:
-    """Read `conv_<thread>` or the bare id. Raises NotFound, as for a thread that is not there."""
+    """Return the thread of `conv_<thread>` or `<thread>`. Raises NotFound for any other text."""
     bare = text.removeprefix("conv_")
     if not _is_thread_id(bare):
         raise NotFound(f"no thread {text!r}; a thread's id is {THREAD_ID_LENGTH} hex digits")

@@ -1,4 +1,4 @@
-"""How a conversation is listed: whether it is at all, and under which title."""
+"""Lists of conversations: whether a thread is listed, and its title."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ TITLE_CHARS = 80
 
 
 def is_listed(first: Event | None) -> bool:
-    """Whether a thread is listed and opened, by the first entry of its own; None: it has none.
+    """Return whether a thread may be listed and opened; `first` is the first entry of its own.
 
-    It is not if it began with a turn that was not to be kept, outside any conversation.
+    False if it began with a turn that was requested with `store: false` outside a conversation.
     """
     if not isinstance(first, RunStarted):
         return True
@@ -18,14 +18,14 @@ def is_listed(first: Event | None) -> bool:
 
 
 def title_of(event: Event) -> str:
-    """What a user says first in an entry, in one line; "" for an entry without such words."""
+    """Return the title that an entry gives its thread; "" if it has no text of a user."""
     if not isinstance(event, RunStarted | ItemsAdded):
         return ""
     return title_of_items(event.items)
 
 
 def title_of_items(items: Iterable[Item]) -> str:
-    """The text of the first user message that has any, in one line of bounded length."""
+    """Return the text of the first user message with text, in one line of `TITLE_CHARS` or less."""
     texts = (_text(item) for item in items if item.get("role") == "user")
     text = next(filter(None, texts), "")
     return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"

@@ -1,6 +1,6 @@
-"""On whose behalf the current task works, for what is shared fairly between owners.
+"""The owner of the current task, for resources that owners share fairly.
 
-It is no authorization: code that checks what a principal may do gets the principal as a parameter.
+It authorizes nothing: code that checks permissions gets the principal as a parameter.
 """
 
 from contextvars import ContextVar

@@ -118,7 +118,7 @@ class Thread(msgspec.Struct, frozen=True):
     def turns(self) -> tuple[Turn, ...]:
         """The conversation; the turns of earlier runs are computed once."""
         results = results_of(self.latest)
-        results.brought |= self.history.results.brought
+        results.client_items |= self.history.results.client_items
         return (*self.history.turns, *turns_of(self.latest, results))
 
     @property
@@ -147,8 +147,8 @@ class History:
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
         start = self.start.position if self.start else 0
-        brought = (ids for (at, _), ids in self.results.brought.items() if at == start)
-        return turns_of(self.entries, self.results, {id for ids in brought for id in ids})
+        unread = (ids for (at, _), ids in self.results.client_items.items() if at == start)
+        return turns_of(self.entries, self.results, {id for ids in unread for id in ids})
 
     @cached_property
     def results(self) -> CallResults:

@@ -122,7 +122,7 @@ async def _drive_to_rest(driver: RunDriver) -> Outcome:
 
 async def _run_steps(driver: RunDriver) -> Outcome:
     if driver.held.cancel_asked:
-        raise CancelAsked(f"run {driver.held.run} has been asked to cancel")
+        raise CancelAsked(f"run {driver.held.run} has a cancel request")
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     cancelling = task.cancelling()
     while driver.held.status == "running":

@@ -1,8 +1,8 @@
-"""How much of the event loop's time each principal has used, so that none uses all of it.
+"""Limits the share of the event loop's time that one principal uses.
 
 One event loop serves all principals. While it works for one, the others wait, and nothing can
-interrupt it. A principal that has used more than its share waits for the excess before it begins
-something new; what it has begun goes on. Without other principals there is no such limit.
+interrupt it. A principal that has used more than its share is delayed by the excess before its next
+work begins; work that has begun continues. Without other principals there is no such limit.
 """
 
 import time
@@ -14,24 +14,24 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 ANONYMOUS = "\0"
-"""The first character of an owner that is no principal. Those do not limit the principals."""
+"""The first character of an owner that is no principal. Such owners do not limit principals."""
 SHARE = 0.3
 """The part of the loop's time that one principal may use while there are others."""
 ANONYMOUS_SHARE = 0.05
 """The same for an owner that is no principal."""
 BURST_S = 0.02
-"""How much of it may be used at once."""
-MOST_DEBT_S = 0.5
-"""The greatest excess of a principal that is remembered; of other owners it is less."""
+"""How much of the loop's time may be used without a delay."""
+MAX_DEBT_S = 0.5
+"""The largest excess of a principal that is recorded; for other owners it is smaller."""
 PRESENT_S = 1.0
-"""How long a principal counts as present after it has last used the loop."""
+"""How long a principal counts as present after its last use of the loop."""
 _FIRST_COST_S = 0.002
 _WEIGHT = 0.1
 
 
 @dataclass(slots=True)
 class _Account:
-    """What an owner has used beyond its share at a moment, and what a request of its costs."""
+    """What an owner has used beyond its share at `at`, and the average cost of its requests."""
 
     at: float
     debt_s: float = 0.0
@@ -39,7 +39,7 @@ class _Account:
 
 
 class LoopShares:
-    """An account for each owner that has used the loop lately."""
+    """Accounts of the owners that have used the loop lately."""
 
     def __init__(
         self,
@@ -59,25 +59,27 @@ class LoopShares:
         return len(self._accounts)
 
     def charge(self, owner: str, seconds: float) -> None:
-        """Count time of the loop that was used for an owner."""
-        account = self._settled(owner)
-        account.debt_s = min(account.debt_s + seconds, self._most_debt_s(owner))
+        """Count time that the loop has spent on an owner."""
+        account = self._current_account(owner)
+        account.debt_s = min(account.debt_s + seconds, self._max_debt_s(owner))
 
     def delay_s(self, owner: str) -> float:
-        """How long an owner has to wait before it may begin something; 0: not at all."""
+        """Return how long an owner's next work must wait; 0 for not at all."""
         if owner not in self._accounts or not self.has_others(owner):
             return 0.0
-        return max(0.0, (self._settled(owner).debt_s - self._burst_s) / self._share_of(owner))
+        return max(
+            0.0, (self._current_account(owner).debt_s - self._burst_s) / self._share_of(owner)
+        )
 
     def _share_of(self, owner: str) -> float:
         return ANONYMOUS_SHARE if owner.startswith(ANONYMOUS) else self._share
 
-    def _most_debt_s(self, owner: str) -> float:
-        """All owners wait equally long for the greatest excess."""
-        return MOST_DEBT_S * self._share_of(owner) / self._share
+    def _max_debt_s(self, owner: str) -> float:
+        """Return the largest excess of an owner, for which all owners wait equally long."""
+        return MAX_DEBT_S * self._share_of(owner) / self._share
 
     def has_others(self, owner: str) -> bool:
-        """Whether another principal has used the loop lately."""
+        """Return whether another principal has used the loop lately."""
         now = self._clock()
         for other, account in reversed(self._accounts.items()):
             if now - account.at > PRESENT_S:
@@ -87,11 +89,11 @@ class LoopShares:
         return False
 
     async def measured(self, owner: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Begin and await work of an owner; the time that the loop spends on it is charged.
+        """Run work of an owner, and charge the time that the loop spends on it.
 
-        What such work has cost lately is charged first, so that not many begin before one is paid.
+        The average cost is charged first: otherwise many works could begin before one is charged.
         """
-        expected_s, spent_s = self._settled(owner).cost_s, 0.0
+        expected_s, spent_s = self._current_account(owner).cost_s, 0.0
         self.charge(owner, expected_s)
 
         def spend(seconds: float) -> None:
@@ -104,25 +106,25 @@ class LoopShares:
         try:
             return await _Measured(work(), spend, self._used_s)
         finally:
-            account = self._settled(owner)
+            account = self._current_account(owner)
             account.debt_s = max(0.0, account.debt_s - expected_s)
             account.cost_s += _WEIGHT * (spent_s - account.cost_s)
 
-    def _settled(self, owner: str) -> _Account:
-        """The account as it is now. One that owes nothing any more is forgotten."""
+    def _current_account(self, owner: str) -> _Account:
+        """Return the account as it is now, and forget the oldest one if it owes nothing."""
         now = self._clock()
         account = self._accounts.setdefault(owner, _Account(now))
         account.debt_s = max(0.0, account.debt_s - (now - account.at) * self._share_of(owner))
         account.at = now
         self._accounts.move_to_end(owner)
-        oldest, its_account = next(iter(self._accounts.items()))
-        if now - its_account.at > PRESENT_S + MOST_DEBT_S / self._share:
+        oldest, oldest_account = next(iter(self._accounts.items()))
+        if now - oldest_account.at > PRESENT_S + MAX_DEBT_S / self._share:
             del self._accounts[oldest]
         return account
 
 
 class _Measured(Generic[T]):
-    """An awaitable that reports how long each of its steps has kept the loop."""
+    """An awaitable that reports how long each of its steps has used the loop."""
 
     def __init__(
         self, work: Awaitable[T], spend: Callable[[float], None], used_s: Callable[[], float]

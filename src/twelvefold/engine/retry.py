@@ -43,27 +43,47 @@ async def retry_unavailable(
     the first one; None means the value of `policy`. With `math.inf` the caller's deadline ends the
     retries; the CancelledError has the last StoreUnavailable as its cause.
     """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + (policy.timeout_s if timeout_s is None else timeout_s)
-    failing_s = policy.failing_timeout_s if failing_timeout_s is None else failing_timeout_s
-    last: StoreUnavailable | None = None
-    attempts = 0
+    attempts = _Attempts(
+        policy.backoff,
+        policy.timeout_s if timeout_s is None else timeout_s,
+        policy.failing_timeout_s if failing_timeout_s is None else failing_timeout_s,
+    )
     try:
         while True:
             try:
                 return await work()
             except StoreUnavailable as error:
-                if isinstance(error, StoreFailed) and not isinstance(last, StoreFailed):
-                    end = min(end, loop.time() + failing_s)
-                attempts += 1
-                pause_s = policy.backoff.pause_s(attempts)
-                if loop.time() + pause_s > end:
+                pause_s = attempts.next_pause_s(error)
+                if pause_s is None:
                     raise
-                last = error
                 log.warning("store_retried", error=error)
             await asyncio.sleep(pause_s)
     except asyncio.CancelledError as cancelled:
-        raise cancelled from last
+        raise cancelled from attempts.last_error
+
+
+class _Attempts:
+    """The failed attempts of one `retry_unavailable`, and when there is no time for another."""
+
+    def __init__(self, backoff: Backoff, timeout_s: float, failing_timeout_s: float) -> None:
+        self._backoff = backoff
+        self._failing_timeout_s = failing_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + timeout_s
+        self._count = 0
+        self.last_error: StoreUnavailable | None = None
+
+    def next_pause_s(self, error: StoreUnavailable) -> float | None:
+        """Return the pause after an attempt that failed; None if the next would be too late."""
+        now = self._loop.time()
+        if isinstance(error, StoreFailed) and not isinstance(self.last_error, StoreFailed):
+            self._end = min(self._end, now + self._failing_timeout_s)
+        self._count += 1
+        pause_s = self._backoff.pause_s(self._count)
+        if now + pause_s > self._end:
+            return None
+        self.last_error = error
+        return pause_s
 
 
 def cause_of(timeout: TimeoutError) -> StoreUnavailable | None:

@@ -161,7 +161,7 @@ class RunDriver:
         return None
 
     async def _release(self, doubtful: Call | None, error: str, counts: bool) -> bool:
-        """Release the run; return whether it has been asked to cancel."""
+        """Release the run; return whether a cancel has been requested."""
         release = self.services.store.release(
             self.held.lease,
             in_doubt=doubtful is not None,

@@ -12,7 +12,7 @@ from functools import partial
 from msgspec import structs
 
 from twelvefold.core.decide import (
-    SIDE_BY_SIDE,
+    CONCURRENT_EFFECTS,
     AskApproval,
     AskOutcome,
     CallModel,
@@ -48,7 +48,7 @@ from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, Too
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-REPEATABLE = ("transactional", *SIDE_BY_SIDE)
+REPEATABLE = ("transactional", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
 
@@ -74,7 +74,7 @@ async def step(
 
 
 async def _rest(services: Services, held: HeldRun) -> HeldRun:
-    """Release the run, which waits; if it has been asked to cancel, its status is "queued"."""
+    """Release the run, which waits; if a cancel has been requested, its status is "queued"."""
     release = partial(services.store.release, held.lease, status="waiting")
     cancel_asked = await services.retry(
         lambda: run_uninterrupted(release(), services.exit_limit), math.inf
@@ -183,7 +183,7 @@ async def _run_tools(
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
     first, principal = decision.calls[0], held.thread.principal
-    if isinstance(first, RejectedCall) or first.tool.effect in SIDE_BY_SIDE:
+    if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
         calls = list(zip(decision.calls, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)

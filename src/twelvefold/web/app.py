@@ -13,7 +13,14 @@ from twelvefold.web.http.middleware import AdmissionMiddleware, RequestMiddlewar
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version
-from twelvefold.web.routes import chat_completions, conversations, models, responses
+from twelvefold.web.routes import (
+    chat_completions,
+    conversation_items,
+    conversations,
+    journal,
+    models,
+    responses,
+)
 from twelvefold.web.state import Web
 
 ROUTES: list[BaseRoute] = [
@@ -24,6 +31,8 @@ ROUTES: list[BaseRoute] = [
     *models.ROUTES,
     *responses.ROUTES,
     *conversations.ROUTES,
+    *conversation_items.ROUTES,
+    *journal.ROUTES,
     *chat_completions.ROUTES,
     *PAGE,
 ]

@@ -43,8 +43,11 @@ class Waits:
     """The waits of a web process, in seconds. Tests shorten them.
 
     `undriven_s`: how long a request waits for a run that no process drives and that this process
-    has no slot for. `stalled_s`: for a client that takes no byte of its answer. `key_poll_s`:
-    between two checks of the key of a waiting request; a lookup is cached for two seconds more.
+    has no slot for. `check_driven_s`, `check_undriven_s`: how often a request checks its run; the
+    first is for a run that another process drives or will drive.
+
+    `stalled_s`: how long for a client that takes no byte of its answer. `key_poll_s`: between two
+    checks of the key of a waiting request; a lookup is cached for two seconds more.
 
     `thread_s`: how long a turn waits for the run under way in its conversation. `take_s`: how long
     an answer to an approval request waits for a run that another process holds.
@@ -60,6 +63,8 @@ class Waits:
     """
 
     undriven_s: float = 30.0
+    check_driven_s: float = 5.0
+    check_undriven_s: float = 1.0
     stalled_s: float = 60.0
     key_poll_s: float = 0.5
     thread_s: float = 5.0

@@ -105,7 +105,7 @@ class OutboxSender:
     async def _send_due(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                due = await self._store.due_letters(BATCH_SIZE)
+                due = await self._store.due_messages(BATCH_SIZE)
             except Exception as error:
                 if not isinstance(error, ServiceFault):
                     # The error may be of one row: the other messages must be sent.
@@ -137,7 +137,7 @@ class OutboxSender:
     async def _claim(self, message: OutboxMessage) -> MessageLease | None:
         lease_s, sent_at = self._policy.lease_s, self._clock()
         try:
-            if not await self._store.claim_letter(message, lease_s):
+            if not await self._store.claim_message(message, lease_s):
                 return None
         except ServiceFault as error:
             log.warning("mail_not_claimed", mail=message.id, error=error)
@@ -161,28 +161,33 @@ class OutboxSender:
 
     async def _deliver(self, lease: MessageLease) -> None:
         message, attempt = lease.message, lease.message.attempts + 1
-        timeout_s = self._policy.send_timeout_s
         try:
-            async with asyncio.timeout(timeout_s), require_lease(lease):
+            async with asyncio.timeout(self._policy.send_timeout_s), require_lease(lease):
                 await self._mailer.send(mail_of(message))
         except LeaseLapsed:
             # Another sender may have the message, and writes the outcome.
             log.warning("mail_lease_lapsed", mail=message.id, attempt=attempt)
-        except MailRejected as error:
-            await self._record_failure(message, str(error), error, None)
-        except MailUnavailable as error:
-            await self._record_failure(message, str(error), error, self._policy.pause_s(attempt))
-        except TimeoutError:
-            silent = f"the mail server was silent for {timeout_s:g} s"
-            await self._record_failure(message, silent, silent, self._policy.pause_s(attempt))
         except Exception as error:
             # A message on which the mailer fails must not delay the others.
-            log.exception("mailer_failed", mail=message.id)
-            text = f"{type(error).__name__}: {error}"
-            await self._record_failure(message, text, error, self._policy.pause_s(attempt))
+            await self._handle_failure(message, error)
         else:
-            await self._record(lambda: self._store.letter_sent(message))
+            await self._record(lambda: self._store.message_sent(message))
             log.info("mail_sent", mail=message.id, attempt=attempt)
+
+    async def _handle_failure(self, message: OutboxMessage, error: Exception) -> None:
+        pause_s = self._policy.pause_s(message.attempts + 1)
+        match error:
+            case MailRejected():
+                await self._record_failure(message, str(error), error, None)
+            case MailUnavailable():
+                await self._record_failure(message, str(error), error, pause_s)
+            case TimeoutError():
+                silent = f"the mail server was silent for {self._policy.send_timeout_s:g} s"
+                await self._record_failure(message, silent, silent, pause_s)
+            case _:
+                log.exception("mailer_failed", mail=message.id)  # noqa: LOG004 - in a handler
+                text = f"{type(error).__name__}: {error}"
+                await self._record_failure(message, text, error, pause_s)
 
     async def _record(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Write the outcome of a message; a sender that is cancelled finishes the current try."""
@@ -195,7 +200,7 @@ class OutboxSender:
         self, message: OutboxMessage, text: str, error: Exception | str, pause_s: float | None
     ) -> None:
         """Write `text`, which may quote the address, to the outbox, and log `error`."""
-        await self._record(lambda: self._store.letter_failed(message, text, pause_s))
+        await self._record(lambda: self._store.message_failed(message, text, pause_s))
         attempt = message.attempts + 1
         if pause_s is None:
             log.error("mail_dead", mail=message.id, attempt=attempt, error=error)

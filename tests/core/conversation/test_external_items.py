@@ -16,35 +16,35 @@ MCP_CALL: Item = {
 }
 
 
-def read(*items: Item) -> list[Item]:
-    """The items as the model reads them."""
+def converted(*items: Item) -> list[Item]:
+    """Return the items in the form of a request."""
     return list(convert_items(items))
 
 
-def test_what_is_plain_stays_as_it_is() -> None:
+def test_plain_items_stay_unchanged() -> None:
     items = [user("hello"), {"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]
     items += [function_call("look"), output("c1", "there")]
 
-    assert read(*items) == items
+    assert converted(*items) == items
 
 
-def test_ids_and_states_are_the_senders_own() -> None:
+def test_ids_and_states_of_the_sender_are_dropped() -> None:
     own = {"id": "msg_1", "status": "completed"}
 
-    assert read(assistant("Hi.") | own, function_call("look") | own) == [
+    assert converted(assistant("Hi.") | own, function_call("look") | own) == [
         assistant("Hi."),
         function_call("look"),
     ]
 
 
-def test_reasoning_is_known_by_its_id() -> None:
+def test_reasoning_keeps_its_id() -> None:
     reasoning: Item = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA"}
 
-    assert read(reasoning, reasoning | {"status": "completed"}) == [reasoning, reasoning]
+    assert converted(reasoning, reasoning | {"status": "completed"}) == [reasoning, reasoning]
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "text"),
     [
         ({}, "3 seats"),
         ({"output": None}, ""),
@@ -53,39 +53,39 @@ def test_reasoning_is_known_by_its_id() -> None:
         ({"error": {"content": ["é"]}}, '{"content": ["é"]}'),
     ],
 )
-def test_a_call_that_another_server_ran_is_a_call_with_its_result(outcome: Item, said: str) -> None:
-    assert read(MCP_CALL | outcome) == [
+def test_an_mcp_call_becomes_a_call_and_its_result(outcome: Item, text: str) -> None:
+    assert converted(MCP_CALL | outcome) == [
         function_call("look", "mcp_1", '{"code":"A"}'),
-        output("mcp_1", said),
+        output("mcp_1", text),
     ]
 
 
-def test_a_call_that_another_server_ran_without_arguments_has_some() -> None:
-    assert read(MCP_CALL | {"arguments": ""})[0] == function_call("look", "mcp_1", "{}")
+def test_an_mcp_call_without_arguments_gets_an_empty_object() -> None:
+    assert converted(MCP_CALL | {"arguments": ""})[0] == function_call("look", "mcp_1", "{}")
 
 
 @pytest.mark.parametrize(
     "type", ["mcp_list_tools", "mcp_approval_request", "mcp_approval_response"]
 )
-def test_what_another_server_says_of_its_tools_is_left_out(type: str) -> None:
-    assert read({"type": type, "id": "x"}, user("hi")) == [user("hi")]
+def test_other_mcp_items_are_dropped(type: str) -> None:
+    assert converted({"type": type, "id": "x"}, user("hi")) == [user("hi")]
 
 
-def test_an_image_is_sent_as_it_is() -> None:
+def test_an_image_stays_unchanged() -> None:
     image: Item = {"type": "input_image", "image_url": "data:image/png;base64,iVBO"}
-    said: Item = {"role": "user", "content": [{"type": "input_text", "text": "look"}, image]}
+    message: Item = {"role": "user", "content": [{"type": "input_text", "text": "look"}, image]}
     result: Item = {"type": "function_call_output", "call_id": "c", "output": [image]}
 
-    assert read(said, result) == [said, result]
+    assert converted(message, result) == [message, result]
 
 
-def test_parts_that_are_none_are_not_touched() -> None:
+def test_invalid_parts_stay_unchanged() -> None:
     odd: Item = {"role": "user", "content": ["x", 1]}
 
-    assert read(odd) == [odd]
+    assert converted(odd) == [odd]
 
 
-def test_of_our_own_models_reply_only_what_other_servers_did_is_put_differently() -> None:
+def test_only_the_mcp_items_of_a_reply_are_converted() -> None:
     reply = [assistant("Hm.") | {"status": "incomplete"}, MCP_CALL, {"type": "mcp_list_tools"}]
 
     assert list(convert_reply(reply)) == [

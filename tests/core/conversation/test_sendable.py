@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import assistant, function_call, output, user
@@ -21,12 +21,12 @@ REASONING: Item = {"type": "reasoning", "id": "rs_1", "summary": []}
 @pytest.mark.parametrize(
     "arguments", ["{}", '{"a": 1}', ' {"a":[1,{"b":null}]} ', '{"big": 123456789012345678901234}']
 )
-def test_an_object_is_sent_as_it_was_written(arguments: str) -> None:
+def test_a_json_object_stays_unchanged(arguments: str) -> None:
     assert arguments_text(arguments) == arguments
 
 
 @pytest.mark.parametrize("arguments", ["", "  \n", None])
-def test_no_arguments_are_an_empty_object(arguments: object) -> None:
+def test_missing_arguments_become_an_empty_object(arguments: object) -> None:
     assert arguments_text(arguments) == "{}"
 
 
@@ -52,17 +52,17 @@ def test_no_arguments_are_an_empty_object(arguments: object) -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_what_is_no_object_is_kept_inside_one(arguments: str) -> None:
+def test_arguments_that_are_no_json_object_are_put_into_one(arguments: str) -> None:
     assert json.loads(arguments_text(arguments)) == {"_raw": arguments}
 
 
-def test_brackets_within_a_text_are_no_levels() -> None:
+def test_brackets_in_a_string_do_not_count_as_depth() -> None:
     arguments = json.dumps({"pattern": "[" * 500 + '\\"{'})
 
     assert arguments_text(arguments) == arguments
 
 
-def test_many_objects_side_by_side_are_no_levels() -> None:
+def test_objects_side_by_side_do_not_count_as_depth() -> None:
     arguments = json.dumps({"rows": [{"a": 1}] * 200})
 
     assert arguments_text(arguments) == arguments
@@ -75,14 +75,12 @@ def test_many_objects_side_by_side_are_no_levels() -> None:
         ('{"rows": [{"a": 1, "a": 2}], "b": {"c": 1}}', {"rows": [{"a": 2}], "b": {"c": 1}}),
     ],
 )
-def test_of_a_key_that_comes_twice_the_last_is_sent_as_it_was_read(
-    arguments: str, sent: object
-) -> None:
+def test_the_last_value_of_a_duplicate_key_is_kept(arguments: str, sent: object) -> None:
     assert json.loads(arguments_text(arguments)) == sent
     assert arguments_text(arguments).count('"a"') == 1
 
 
-def test_arguments_that_came_as_an_object_are_written_out() -> None:
+def test_arguments_that_are_an_object_become_json_text() -> None:
     assert json.loads(arguments_text({"a": "é"})) == {"a": "é"}
 
 
@@ -100,7 +98,7 @@ def test_arguments_that_came_as_an_object_are_written_out() -> None:
         ('look"}', "look__"),
     ],
 )
-def test_a_name_is_sent_in_a_valid_form(name: object, sent: str) -> None:
+def test_an_invalid_name_is_made_valid(name: object, sent: str) -> None:
     assert sanitize_name(name) == sent
 
 
@@ -116,17 +114,17 @@ def test_a_valid_call_id_is_kept(id: str) -> None:
 
 
 @pytest.mark.parametrize(("id", "sent"), [("", "call"), ("a b\n", "a_b_"), ("ü1", "_1")])
-def test_an_invalid_call_id_is_replaced_in_call_and_result(id: str, sent: str) -> None:
+def test_an_invalid_call_id_is_replaced_in_the_call_and_its_result(id: str, sent: str) -> None:
     assert ids(function_call("add", id), output(id, "3")) == [sent, sent]
 
 
-def test_an_id_that_comes_in_every_reply_is_another_each_time() -> None:
+def test_a_call_id_of_several_replies_becomes_several_ids() -> None:
     round = (function_call("add", "c"), output("c", "3"))
 
     assert ids(*round, *round, *round) == ["c", "c", "c_2", "c_2", "c_3", "c_3"]
 
 
-def test_an_id_that_comes_twice_in_one_reply_is_two() -> None:
+def test_a_call_id_that_occurs_twice_in_one_reply_becomes_two_ids() -> None:
     sent = make_sendable(
         [
             *(function_call("add", "c"), function_call("look", "c")),
@@ -140,7 +138,7 @@ def test_an_id_that_comes_twice_in_one_reply_is_two() -> None:
     )
 
 
-def test_an_id_that_looks_like_a_replacement_is_free_of_it() -> None:
+def test_a_call_id_that_equals_a_replacement_stays_unique() -> None:
     rounds = [
         one for id in ("c", "c", "c_2", "c") for one in (function_call("add", id), output(id, "3"))
     ]
@@ -148,17 +146,17 @@ def test_an_id_that_looks_like_a_replacement_is_free_of_it() -> None:
     assert ids(*rounds)[::2] == ["c", "c_2", "c_2_2", "c_3"]
 
 
-def test_a_result_goes_right_behind_its_call() -> None:
+def test_a_result_follows_its_call_directly() -> None:
     sent = make_sendable([function_call("add"), user("and?"), output("c1", "3")])
 
     assert sent == (function_call("add"), output("c1", "3"), user("and?"))
 
 
-def test_a_call_without_a_result_has_one_that_says_so() -> None:
+def test_a_call_without_a_result_gets_a_note() -> None:
     assert make_sendable([function_call("add"), user("and?")])[1] == output("c1", NOT_RUN)
 
 
-def test_a_result_without_a_call_or_a_second_one_is_not_sent() -> None:
+def test_a_result_without_a_call_and_a_second_result_are_dropped() -> None:
     sent = make_sendable(
         [output("c0", "1"), function_call("add"), output("c1", "3"), output("c1", "4")]
     )
@@ -166,7 +164,7 @@ def test_a_result_without_a_call_or_a_second_one_is_not_sent() -> None:
     assert sent == (function_call("add"), output("c1", "3"))
 
 
-def test_calls_that_were_answered_one_by_one_stay_so() -> None:
+def test_alternating_calls_and_results_keep_their_order() -> None:
     items = (
         *(function_call("add", "a"), output("a", "1")),
         *(function_call("add", "b"), output("b", "2")),
@@ -175,7 +173,7 @@ def test_calls_that_were_answered_one_by_one_stay_so() -> None:
     assert make_sendable(items) == items
 
 
-def test_text_behind_a_call_comes_before_it_with_its_reasoning() -> None:
+def test_text_after_a_call_moves_before_it_with_its_reasoning() -> None:
     call, text = function_call("add"), assistant("One moment.")
 
     assert make_sendable([call, text])[:2] == (text, call)
@@ -184,7 +182,7 @@ def test_text_behind_a_call_comes_before_it_with_its_reasoning() -> None:
 
 
 @pytest.mark.parametrize("output", [None, "", " \n", [], [{"type": "input_text", "text": ""}]])
-def test_an_empty_result_says_so(output: object) -> None:
+def test_an_empty_result_becomes_a_note(output: object) -> None:
     result = {"type": "function_call_output", "call_id": "c1", "output": output}
 
     assert make_sendable([function_call("add"), result])[1]["output"] == NO_RESULT
@@ -201,7 +199,7 @@ def test_an_empty_result_says_so(output: object) -> None:
         ),
     ],
 )
-def test_a_result_may_have_any_shape(output: object, sent: object) -> None:
+def test_a_result_of_any_shape_is_sent(output: object, sent: object) -> None:
     result = {"type": "function_call_output", "call_id": "c1", "output": output}
 
     assert make_sendable([function_call("add"), result])[1]["output"] == sent
@@ -209,20 +207,20 @@ def test_a_result_may_have_any_shape(output: object, sent: object) -> None:
 
 @pytest.mark.parametrize("content", ["", " \n", None, [], [{"type": "output_text", "text": ""}]])
 @pytest.mark.parametrize("role", ["assistant", "system", "developer"])
-def test_an_empty_message_is_not_sent(role: str, content: object) -> None:
+def test_an_empty_message_is_dropped(role: str, content: object) -> None:
     empty = {"type": "message", "role": role, "content": content}
 
     assert make_sendable([user("hi"), empty, user("hello?")]) == (user("hi"), user("hello?"))
 
 
 @pytest.mark.parametrize("content", ["", " ", None, [], [{"type": "input_text", "text": " "}]])
-def test_an_empty_message_of_a_user_keeps_its_turn(content: object) -> None:
+def test_an_empty_user_message_becomes_a_note(content: object) -> None:
     empty = {"type": "message", "role": "user", "content": content}
 
     assert make_sendable([empty]) == (user(NO_TEXT),)
 
 
-def test_only_the_parts_that_say_something_are_sent() -> None:
+def test_empty_parts_of_a_message_are_dropped() -> None:
     image = {"type": "input_image", "image_url": "data:x"}
     parts = [{"type": "input_text", "text": ""}, image, None]
 
@@ -231,20 +229,21 @@ def test_only_the_parts_that_say_something_are_sent() -> None:
     assert sent["content"] == [image]
 
 
-def test_a_refusal_is_something() -> None:
+def test_a_refusal_is_not_empty() -> None:
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
 
     assert make_sendable([refusal]) == (refusal,)
 
 
-def test_items_of_other_types_are_left_to_the_api() -> None:
+def test_items_of_other_types_stay_unchanged() -> None:
     unknown = {"type": "web_search_call", "id": "ws_1"}
 
     assert make_sendable([user("hi"), unknown, assistant("Hm.")])[1] == unknown
 
 
-@given(st.text(max_size=20))
-def test_whatever_a_model_writes_is_sent_as_an_object(text: str) -> None:
+@settings(max_examples=40)
+@given(st.text('{}[]":,\\ a1é\x00\ud83d', max_size=20))
+def test_arguments_always_become_a_json_object(text: str) -> None:
     value = json.loads(arguments_text(text))
 
     assert isinstance(value, dict)

@@ -18,7 +18,7 @@ from tests.builders import (
     replied,
     said,
     succeeded,
-    thread,
+    thread_of,
     user,
 )
 from twelvefold.core.conversation.call_results import UNKNOWN
@@ -28,11 +28,11 @@ from twelvefold.core.events import Event, Item, ReplyEnd, RequestOptions, RunSta
 
 
 def turns(*events: Event) -> list[Turn]:
-    return list(thread(*events).turns)
+    return list(thread_of(*events).turns)
 
 
-def test_nothing_has_happened_in_an_empty_journal() -> None:
-    assert thread().turns == ()
+def test_an_empty_journal_has_no_turns() -> None:
+    assert thread_of().turns == ()
 
 
 def test_a_run_is_a_turn() -> None:
@@ -42,7 +42,7 @@ def test_a_run_is_a_turn() -> None:
     assert second.items == (user("more"),)
 
 
-def test_a_turn_is_as_long_as_its_items_are_as_json() -> None:
+def test_the_size_of_a_turn_is_that_of_its_items_as_json() -> None:
     for turn in turns(asked("hello"), said("hi"), finished(), asked("more")):
         assert turn.size == len(msgspec.json.encode(turn.items))
 
@@ -53,7 +53,7 @@ def test_a_call_is_followed_by_its_result() -> None:
     assert turn.items[1:3] == (function_call("enrol", "c1"), output("c1", "enrolled"))
 
 
-def test_results_follow_in_the_order_of_the_calls_whichever_came_first() -> None:
+def test_results_follow_in_the_order_of_the_calls() -> None:
     (turn,) = turns(
         asked(),
         called("look", "enrol"),
@@ -64,13 +64,13 @@ def test_results_follow_in_the_order_of_the_calls_whichever_came_first() -> None
     assert turn.items[3:] == (output("c1", "seats: 0"), output("c1-2", "Error: full"))
 
 
-def test_a_call_that_has_no_result_yet_is_told_so() -> None:
+def test_a_call_without_a_result_has_a_note_in_its_place() -> None:
     (turn,) = turns(asked(), called("look", "enrol"), succeeded("2.0", "look"), finished("failed"))
 
     assert turn.items[-1] == output("c1-2", NOT_RUN)
 
 
-def test_a_call_that_may_have_happened_is_not_told_as_one_that_was_not_run() -> None:
+def test_a_call_with_an_unknown_outcome_differs_from_one_that_was_not_run() -> None:
     story: list[Event] = [asked(), called("pay", "look"), outcome_unknown("2.0", "pay")]
 
     (cancelled,) = turns(*story, finished("cancelled"))
@@ -82,7 +82,7 @@ def test_a_call_that_may_have_happened_is_not_told_as_one_that_was_not_run() -> 
     assert lost.items[-2] == output("c1", "Error: lost")
 
 
-def test_a_call_id_that_comes_again_in_a_later_reply_has_its_own_result() -> None:
+def test_a_call_id_that_a_later_reply_repeats_has_its_own_result() -> None:
     (turn,) = turns(
         asked(),
         called("look", id="c1"),
@@ -110,7 +110,7 @@ def test_reasoning_stays_with_its_reply() -> None:
 
 
 @pytest.mark.parametrize("ended", ["max_output_tokens", "content_filter"])
-def test_of_a_reply_that_was_cut_short_only_the_words_remain(ended: ReplyEnd) -> None:
+def test_only_the_text_of_a_reply_that_was_cut_off_remains(ended: ReplyEnd) -> None:
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": []}
     half = function_call("enrol", "c1", '{"code": "CR-')
 
@@ -127,7 +127,7 @@ def test_a_call_without_an_id_has_a_result_without_one() -> None:
     assert turn.items[1:] == (call, output("", "there"))
 
 
-# --- tools of the caller's own
+# --- tools of the caller
 
 WEATHER = own_tool("get_weather")
 
@@ -136,17 +136,17 @@ def all_items(*events: Event) -> list[Item]:
     return [item for turn in turns(*events) for item in turn.items]
 
 
-def answered(*items: Item) -> RunStarted:
-    """A run's start that brings results along."""
+def start_with(*items: Item) -> RunStarted:
+    """Return the start of a run with results as its input."""
     return RunStarted(items, "ann", "academy", "1.0")
 
 
 def weather(*calls: Item) -> list[Event]:
-    """A run that ends with calls of the caller's own tool."""
+    """Return a run that ends with calls of the caller's tool."""
     return [asked("and now?", tools=(WEATHER,)), replied(*calls), finished()]
 
 
-def test_a_callers_own_call_is_followed_by_what_the_caller_brings_along() -> None:
+def test_a_call_of_the_callers_tool_is_followed_by_the_callers_result() -> None:
     story = weather(function_call("get_weather", "c1"))
 
     assert all_items(*story, asked("so?", output("c1", "sunny"))) == [
@@ -158,7 +158,7 @@ def test_a_callers_own_call_is_followed_by_what_the_caller_brings_along() -> Non
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_tool_of_the_caller_s_may_come_with_an_answer_or_be_there_before(late: bool) -> None:
+def test_a_run_or_an_approval_may_declare_a_tool_of_the_caller(late: bool) -> None:
     story: list[Event] = [
         asked("refund it", tools=() if late else (WEATHER,)),
         called("refund"),
@@ -172,7 +172,7 @@ def test_a_tool_of_the_caller_s_may_come_with_an_answer_or_be_there_before(late:
     assert items[-3:] == [function_call("get_weather", "c1"), output("c1", "sunny"), user("so?")]
 
 
-def test_it_may_be_brought_along_by_a_run_that_is_over_or_between_two_runs() -> None:
+def test_the_callers_result_may_come_with_an_earlier_run_or_between_runs() -> None:
     story = weather(function_call("get_weather", "c1"))
     expected = [function_call("get_weather", "c1"), output("c1", "sunny")]
 
@@ -182,7 +182,7 @@ def test_it_may_be_brought_along_by_a_run_that_is_over_or_between_two_runs() -> 
     assert all_items(*story, *later)[1:3] == all_items(*story, *between)[1:3] == expected
 
 
-def test_a_callers_own_call_without_a_result_was_not_run() -> None:
+def test_a_callers_call_without_a_result_was_not_run() -> None:
     story = weather(function_call("get_weather", "c1"))
 
     assert all_items(*story, asked("never mind", output("c2", "?")))[2:] == [
@@ -192,11 +192,11 @@ def test_a_callers_own_call_without_a_result_was_not_run() -> None:
     ]
 
 
-def test_the_results_of_several_calls_stand_in_the_order_of_the_calls() -> None:
+def test_the_callers_results_follow_in_the_order_of_the_calls() -> None:
     calls = [function_call("get_weather", id) for id in ("c1", "c2", "c1")]
-    brought = answered(output("c2", "two"), output("c1", "one"), user("so?"))
+    second = start_with(output("c2", "two"), output("c1", "one"), user("so?"))
 
-    assert all_items(*weather(*calls), brought)[4:] == [
+    assert all_items(*weather(*calls), second)[4:] == [
         output("c1", "one"),
         output("c2", "two"),
         output("c1", "one"),
@@ -204,64 +204,64 @@ def test_the_results_of_several_calls_stand_in_the_order_of_the_calls() -> None:
     ]
 
 
-def test_a_call_beside_those_of_the_server_has_a_result_of_its_own() -> None:
+def test_a_caller_cannot_replace_the_result_of_a_workflow_tool() -> None:
     calls = replied(function_call("get_weather", "c1"), function_call("look", "c2"))
     story: list[Event] = [asked(tools=(WEATHER,)), calls, succeeded("2.1", "look", "3"), finished()]
 
-    assert all_items(*story, answered(output("c1", "sunny"), output("c2", "forged")))[3:] == [
+    assert all_items(*story, start_with(output("c1", "sunny"), output("c2", "forged")))[3:] == [
         output("c1", "sunny"),
         output("c2", "3"),
         output("c2", "forged"),
     ]
 
 
-def test_a_result_that_comes_with_a_call_of_its_own_belongs_to_that() -> None:
+def test_a_result_beside_its_own_call_belongs_to_that_call() -> None:
     story = weather(function_call("get_weather", "c1"))
     replayed = (function_call("get_weather", "c1"), output("c1", "rain"))
 
-    assert all_items(*story, answered(*replayed))[2:] == [output("c1", NOT_RUN), *replayed]
+    assert all_items(*story, start_with(*replayed))[2:] == [output("c1", NOT_RUN), *replayed]
 
 
-def test_a_result_answers_the_newest_call_of_its_id() -> None:
+def test_a_result_belongs_to_the_newest_call_with_its_id() -> None:
     story = weather(function_call("get_weather", "c1")) * 2
 
-    items = all_items(*story, answered(output("c1", "sunny")))
+    items = all_items(*story, start_with(output("c1", "sunny")))
 
     assert [item["output"] for item in items if "output" in item] == [NOT_RUN, "sunny"]
 
 
-def test_a_call_that_was_cut_short_waits_for_nothing() -> None:
+def test_a_call_of_a_reply_that_was_cut_off_gets_no_result() -> None:
     half = replied(function_call("get_weather", "c1", "{"), ended="max_output_tokens")
     story: list[Event] = [asked(tools=(WEATHER,)), half, finished("incomplete")]
 
-    assert all_items(*story, answered(output("c1", "?")))[1:] == [output("c1", "?")]
+    assert all_items(*story, start_with(output("c1", "?")))[1:] == [output("c1", "?")]
 
 
 def test_a_result_may_be_a_list_of_parts() -> None:
-    brought = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image"}]}
+    result = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image"}]}
 
-    items = all_items(*weather(function_call("get_weather", "c1")), answered(brought))
+    items = all_items(*weather(function_call("get_weather", "c1")), start_with(result))
 
     assert items[2]["output"] == [{"type": "input_image"}]
 
 
-def test_a_callers_tools_are_no_part_of_the_conversation() -> None:
+def test_tools_of_the_caller_do_not_count_towards_the_size_of_a_turn() -> None:
     with_tools = asked(tools=(own_tool("x", description="long " * 100),), metadata={"a": "b"})
 
     assert turns(with_tools)[0].size < len(encode(asked())[2]) + 100
 
 
-def test_nor_are_those_that_come_with_an_answer() -> None:
+def test_tools_of_an_approval_do_not_count_towards_the_size_of_a_turn() -> None:
     story = (asked(), called("refund"), approval_asked())
     long = RequestOptions(tools=(own_tool("x", description="long " * 100),))
 
     assert turns(*story, allowed(options=long))[0].size < turns(*story, allowed())[0].size + 100
 
 
-# --- items put in and taken out
+# --- added and removed items
 
 
-def test_what_was_put_in_between_runs_is_a_turn_of_its_own() -> None:
+def test_items_added_between_runs_are_a_turn() -> None:
     first, between, last = turns(asked("a"), said("b"), finished(), added(user("c")), asked("d"))
 
     assert (first.items[1:], between.items, last.items) == (
@@ -271,7 +271,7 @@ def test_what_was_put_in_between_runs_is_a_turn_of_its_own() -> None:
     )
 
 
-def test_a_conversation_may_begin_with_what_was_put_in() -> None:
+def test_a_conversation_may_begin_with_added_items() -> None:
     assert all_items(added(user("a")), added(user("b")), asked("c")) == [
         user("a"),
         user("b"),
@@ -304,13 +304,13 @@ WHOLE = all_items(*STORY, asked())
         ("4_1", []),
     ],
 )
-def test_what_was_taken_out_is_not_said_again(place: str, gone: list[int]) -> None:
+def test_a_removed_item_is_left_out(place: str, gone: list[int]) -> None:
     left = all_items(*STORY, removed(place), asked())
 
     assert left == [item for index, item in enumerate(WHOLE) if index not in gone]
 
 
-def test_a_message_that_was_shown_as_it_came_is_taken_out_by_its_first_piece() -> None:
+def test_a_streamed_message_is_removed_by_the_number_of_its_first_delta() -> None:
     shown = msgspec.structs.replace(said("Hello."), first_delta=3)
     story: list[Event] = [asked("hi"), shown, finished()]
 
@@ -318,11 +318,11 @@ def test_a_message_that_was_shown_as_it_came_is_taken_out_by_its_first_piece() -
     assert len(all_items(*story, removed("2"), removed("2x1"), asked("so?"))) == 3
 
 
-def test_a_request_for_approval_is_not_what_the_model_reads() -> None:
+def test_removing_a_request_for_approval_changes_no_turn() -> None:
     assert all_items(*STORY, removed("2.0", "mcpr"), asked()) == WHOLE
 
 
-def test_reasoning_goes_with_what_it_led_to() -> None:
+def test_reasoning_is_removed_with_the_message_it_led_to() -> None:
     reasoning: Item = {"type": "reasoning", "id": "rs_1"}
     story: list[Event] = [asked("hi"), replied(reasoning, assistant("a"), assistant("b"))]
 
@@ -333,9 +333,9 @@ def test_reasoning_goes_with_what_it_led_to() -> None:
     ]
 
 
-def test_a_result_that_was_taken_out_is_a_result_no_more() -> None:
+def test_a_call_whose_result_was_removed_was_not_run() -> None:
     story = weather(function_call("get_weather", "c1"))
-    story += [answered(output("c1", "secret")), said("I see."), finished()]
+    story += [start_with(output("c1", "secret")), said("I see."), finished()]
 
     left = all_items(*story, removed("4i0"), asked())
     other = all_items(*story, removed("1i0"), asked())

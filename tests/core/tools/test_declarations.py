@@ -1,4 +1,4 @@
-"""Mistakes of an author, each named where it was made."""
+"""Errors in declarations of tools and workflows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,19 +29,19 @@ BOOK, PAY = named("book"), named("pay")
         ((BOOK, PAY, BOOK), "two tools have the same name: book$"),
     ],
 )
-def test_tools_that_are_none_are_named(tools: Any, message: str) -> None:
+def test_tools_of_a_workflow_must_be_a_tuple_of_distinct_tools(tools: Any, message: str) -> None:
     with pytest.raises(WorkflowError, match=f"workflow shop: {message}"):
         Workflow("shop", "Sell.", tools)
 
 
 @pytest.mark.parametrize("option", ["requires", "after_refusal"])
 @pytest.mark.parametrize("given", [7, None, ("book", 7), {"book"}])
-def test_a_gate_takes_names(option: str, given: object) -> None:
+def test_a_gate_rejects_anything_but_names(option: str, given: object) -> None:
     with pytest.raises(WorkflowError, match=f'tool pay: {option}=.* write {option}="name"'):
         named("pay", **{option: given})
 
 
-def test_a_gate_that_was_given_the_tool_itself_says_its_name() -> None:
+def test_the_error_for_a_gate_with_a_tool_names_the_tool() -> None:
     wrong: Any = BOOK
 
     with pytest.raises(WorkflowError, match=r'takes a tool.s name, not the tool; write .*="book"$'):
@@ -49,13 +49,13 @@ def test_a_gate_that_was_given_the_tool_itself_says_its_name() -> None:
 
 
 @pytest.mark.parametrize("given", ["5", None, 0, -1.0, float("nan"), True])
-def test_a_time_that_no_call_could_have_is_refused(given: Any) -> None:
+def test_a_timeout_must_be_a_positive_number(given: Any) -> None:
     with pytest.raises(WorkflowError, match="tool pay: timeout_s is seconds, more than 0, not "):
         named("pay", timeout_s=given)
 
 
 @pytest.mark.parametrize("given", ["3", 0, 1.5, True])
-def test_a_number_of_calls_that_cannot_be_counted_to_is_refused(given: Any) -> None:
+def test_max_calls_must_be_a_positive_integer(given: Any) -> None:
     with pytest.raises(WorkflowError, match="tool pay: max_calls is at least 1, not "):
         named("pay", max_calls=given)
 
@@ -64,7 +64,7 @@ def test_a_number_of_calls_that_cannot_be_counted_to_is_refused(given: Any) -> N
     ("part", "given", "kind"),
     [("name", 7, "int"), ("instructions", None, "NoneType"), ("schema", ["create …"], "list")],
 )
-def test_a_part_that_must_be_text_is(part: str, given: Any, kind: str) -> None:
+def test_name_instructions_and_schema_must_be_strings(part: str, given: Any, kind: str) -> None:
     parts: dict[str, Any] = {"name": "shop", "instructions": "Sell.", "tools": (BOOK,), part: given}
 
     with pytest.raises(WorkflowError, match=f"{part} is a string, not a {kind}$"):
@@ -72,14 +72,14 @@ def test_a_part_that_must_be_text_is(part: str, given: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["book", ("book",), ["book"]])
-def test_a_gate_may_be_one_name_or_several(given: Any) -> None:
+def test_a_gate_may_be_a_string_a_tuple_or_a_list(given: Any) -> None:
     assert named("pay", requires=given).requires == ("book",)
 
 
 @pytest.mark.parametrize(
     ("needed", "hint"), [("bok", "did you mean 'book'"), ("x", "the tools are book, pay")]
 )
-def test_a_gate_that_names_no_tool_says_which_there_are(needed: str, hint: str) -> None:
+def test_the_error_for_a_gate_with_an_unknown_tool_suggests_one(needed: str, hint: str) -> None:
     with pytest.raises(WorkflowError, match=f"pay has requires='{needed}', .*; {hint}"):
         Workflow("shop", "Sell.", (BOOK, named("pay", requires=needed)))
 
@@ -92,14 +92,14 @@ def test_a_gate_that_names_no_tool_says_which_there_are(needed: str, hint: str) 
         ({"a": "b", "b": "c", "c": "b"}, "b requires c requires b"),
     ],
 )
-def test_gates_that_can_never_open_are_refused(gates: Mapping[str, str], circle: str) -> None:
+def test_gates_that_can_never_open_are_an_error(gates: Mapping[str, str], circle: str) -> None:
     tools = tuple(named(name, requires=needed) for name, needed in gates.items())
 
     with pytest.raises(WorkflowError, match=f"{circle}: none of them can ever be called"):
         Workflow("shop", "Sell.", tools)
 
 
-def test_gates_in_a_row_are_fine() -> None:
+def test_a_gate_may_name_a_tool_of_the_workflow() -> None:
     workflow = Workflow("shop", "Sell.", (BOOK, named("pay", requires="book")))
 
     assert workflow.by_name["pay"].requires == ("book",)
@@ -130,7 +130,9 @@ def of_objects(arguments: dict[str, object]) -> bool:
         (lambda: True, "must take one argument"),
     ],
 )
-def test_an_approval_that_could_not_be_asked_is_refused(approval: Any, message: str) -> None:
+def test_an_approval_must_be_a_bool_or_a_function_of_the_arguments(
+    approval: Any, message: str
+) -> None:
     with pytest.raises(WorkflowError, match=f"tool refund: .*{message}"):
         named("refund", approval=approval)
 

@@ -3,7 +3,6 @@ import itertools
 import sqlite3
 import types
 from collections import Counter, OrderedDict, deque, namedtuple
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,15 +11,13 @@ from fractions import Fraction
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import attrs
 import msgspec
 import pytest
 from pydantic import BaseModel, RootModel
-from sqlalchemy import Engine, create_engine, select, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from twelvefold.core.tools.rendering import render_result
 
@@ -71,11 +68,11 @@ class Money:
 
 
 class LaterDay(date):
-    """As a library that fakes the clock has it."""
+    """A date of a library that replaces the clock."""
 
 
 class Scalar:
-    """What NumPy's scalars and arrays have."""
+    """The attributes of NumPy's scalars and arrays."""
 
     dtype = "int64"
 
@@ -90,7 +87,7 @@ Point = namedtuple("Point", "x y")
 
 
 @pytest.mark.parametrize(
-    ("result", "read"),
+    ("result", "text"),
     [
         (None, "(no result)"),
         ("", ""),
@@ -173,77 +170,31 @@ Point = namedtuple("Point", "x y")
     ],
     ids=map(str, itertools.count()),  # the same in each process of a run
 )
-def test_a_result_reads_as_a_person_would_write_it(result: object, read: str) -> None:
-    assert render_result(result).replace(": 2}", ": 2}") == read
+def test_a_result_becomes_readable_text(result: object, text: str) -> None:
+    assert render_result(result) == text
 
 
-def test_of_an_iterator_without_an_end_the_beginning_is_read() -> None:
+def test_an_endless_iterator_is_read_up_to_a_limit() -> None:
     assert render_result(count()).startswith("[0,1,2,")
     assert render_result(count()).endswith(",9999]")
 
 
 class Odd:
-    """Nothing that has a text."""
+    """An object without a text form."""
 
 
 @pytest.mark.parametrize(
     "result", [Odd(), {"a": [Odd()]}, Odd, Seat, {Odd(): 1}, render_result, object()]
 )
-def test_what_has_no_text_is_an_error(result: object) -> None:
+def test_a_value_without_a_json_form_is_an_error(result: object) -> None:
     with pytest.raises(TypeError, match="has no form as JSON"):
         render_result(result)
 
 
-# --- rows
-
-
-def test_a_row_of_the_standard_librarys_sqlite_has_its_columns() -> None:
+def test_a_row_of_sqlite3_becomes_its_columns() -> None:
     connection = sqlite3.connect(":memory:")
     connection.row_factory = sqlite3.Row
     rows = connection.execute("SELECT 1 AS id, 'tea' AS name").fetchall()
     connection.close()
 
     assert render_result(rows) == '[{"id":1,"name":"tea"}]'
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Order(Base):
-    __tablename__ = "orders"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    total: Mapped[str]
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(text("insert into orders values (1, '9.50'), (2, '0')"))
-    yield engine
-    engine.dispose()
-
-
-def test_rows_of_sqlalchemy_read_as_their_columns(engine: Engine) -> None:
-    query = select(Order.__table__).order_by("id")
-    first, both = '{"id":1,"total":"9.50"}', '[{"id":1,"total":"9.50"},{"id":2,"total":"0"}]'
-
-    with engine.connect() as connection:
-        rows: Any = connection.execute(query).all()
-        mappings: Any = connection.execute(query).mappings().all()
-
-    assert (render_result(rows[0]), render_result(rows)) == (first, both)
-    assert (render_result(mappings[0]), render_result(mappings)) == (first, both)
-    assert render_result({"order": rows[0], "count": 2}) == f'{{"order":{first},"count":2}}'
-
-
-def test_an_object_of_sqlalchemy_reads_as_what_is_loaded_of_it(engine: Engine) -> None:
-    with Session(engine) as session:
-        order = session.get(Order, 1)
-        assert render_result(order) == '{"id":1,"total":"9.50"}'
-        session.expire(order, ["total"])
-
-        assert render_result([order]) == '[{"id":1}]'

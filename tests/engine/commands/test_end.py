@@ -27,7 +27,7 @@ from twelvefold.core.ports import NullListener
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import (
     cancel,
-    give_up,
+    fail_run,
 )
 from twelvefold.engine.drive import drive
 from twelvefold.engine.step import step
@@ -110,7 +110,7 @@ async def test_a_run_that_a_service_has_stopped_fails_with_its_error(stage: Stag
     held = await start(services)
     await services.store.release(held.lease)
 
-    await give_up(services, held.run, "no reply from the model")
+    await fail_run(services, held.run, "no reply from the model")
 
     record = await stage.record(held.run)
     assert (record.status, record.error) == ("failed", "no reply from the model")
@@ -120,7 +120,7 @@ async def test_a_run_that_a_service_has_stopped_fails_with_its_error(stage: Stag
 async def test_a_run_with_a_call_that_may_have_happened_waits_for_a_person(stage: Stage) -> None:
     run = await left_amid(stage, "an unsafe tool, after it acted")
 
-    await give_up(stage.process(), run, "no reply from the model")
+    await fail_run(stage.process(), run, "no reply from the model")
 
     assert (await stage.record(run)).status == "waiting"
     assert await answers(stage, run) == [UNKNOWN]
@@ -130,6 +130,6 @@ async def test_a_run_that_waits_for_a_person_is_not_given_up(stage: Stage) -> No
     run = await waiting_for_approval(stage)
 
     with pytest.raises(Conflict, match="waits for a person"):
-        await give_up(stage.process(), run, "no reply from the model")
+        await fail_run(stage.process(), run, "no reply from the model")
 
     assert (await stage.record(run)).status == "waiting"

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of
 from tests.engine.stage import Stage, start
 from twelvefold.core.ports import Store
 from twelvefold.engine.lease import HeldLease, LeaseGuard, RenewedLease
@@ -49,21 +49,21 @@ async def test_an_older_renewal_does_not_shorten_a_newer_one() -> None:
 
 
 async def test_ensure_valid_sends_nothing_while_the_lease_is_valid() -> None:
-    held = lease_of(Clock(), store := Renewing())
+    held = lease_of(Clock(), store := RenewingStore())
 
     await held.ensure_valid()
 
-    assert store.asked == []
+    assert store.renewed == []
 
 
 async def test_ensure_valid_renews_a_lapsed_lease() -> None:
     clock = Clock()
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
     clock.now += LEASE_S
 
     await held.ensure_valid()
 
-    assert (store.asked, held.valid_until) == ([LEASE], clock.now + LEASE_S)
+    assert (store.renewed, held.valid_until) == ([LEASE], clock.now + LEASE_S)
 
 
 async def test_ensure_valid_repeats_a_renewal_that_is_answered_too_late() -> None:
@@ -73,12 +73,12 @@ async def test_ensure_valid_repeats_a_renewal_that_is_answered_too_late() -> Non
         clock.now += LEASE_S
         return False
 
-    held = lease_of(clock, store := Renewing(late, StoreUnavailable("away"), late))
+    held = lease_of(clock, store := RenewingStore(late, StoreUnavailable("away"), late))
     clock.now += LEASE_S
 
     await held.ensure_valid()
 
-    assert len(store.asked) == 4
+    assert len(store.renewed) == 4
     assert held.is_valid()
 
 
@@ -89,7 +89,7 @@ async def test_ensure_valid_raises_when_the_lease_has_ended(
     answer: bool | Exception, error: type[Exception]
 ) -> None:
     clock = Clock()
-    held = lease_of(clock, Renewing(answer))
+    held = lease_of(clock, RenewingStore(answer))
     clock.now += LEASE_S
 
     with pytest.raises(error):
@@ -97,14 +97,14 @@ async def test_ensure_valid_raises_when_the_lease_has_ended(
 
 
 async def test_a_lease_that_was_found_lost_is_not_valid_before_it_expires() -> None:
-    held = lease_of(Clock(), store := Renewing())
+    held = lease_of(Clock(), store := RenewingStore())
 
     held.end(LeaseLost("theirs"))
 
     assert not held.is_valid()
     with pytest.raises(LeaseLost, match="theirs"):
         await held.ensure_valid()
-    assert store.asked == []
+    assert store.renewed == []
 
 
 def test_other_leases_have_no_calls() -> None:
@@ -116,7 +116,7 @@ def test_other_leases_have_no_calls() -> None:
         async def request_renewal(self, store: Store) -> bool:
             return False
 
-    lease = OfAMessage(cast("Store", Renewing()), LEASE_S, 0.0, Clock())
+    lease = OfAMessage(cast("Store", RenewingStore()), LEASE_S, 0.0, Clock())
 
     assert lease.call_of(None) is None
 
@@ -126,7 +126,7 @@ def test_other_leases_have_no_calls() -> None:
 
 async def test_a_guarded_body_ends_when_the_lease_lapses() -> None:
     clock = Clock()
-    held = HeldLease(cast("Store", Renewing()), LEASE, 0.01, clock(), clock)
+    held = HeldLease(cast("Store", RenewingStore()), LEASE, 0.01, clock(), clock)
     guard = LeaseGuard(held)
 
     async def body() -> None:
@@ -142,7 +142,7 @@ async def test_a_guarded_body_ends_when_the_lease_lapses() -> None:
 
 async def test_a_guarded_body_continues_while_the_lease_is_renewed() -> None:
     clock = Clock()
-    held = HeldLease(cast("Store", Renewing()), LEASE, 0.01, clock(), clock)
+    held = HeldLease(cast("Store", RenewingStore()), LEASE, 0.01, clock(), clock)
 
     async with LeaseGuard(held) as guard:
         await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Blocked event loops are reported, once when they are noticed and once when they are over."""
+"""A blocked event loop is reported twice: when it is noticed and when it has ended."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from twelvefold.engine.lease.loop_watch import LoopWatch
 
 
 class Loop:
-    """An event loop that runs its callbacks when the test says so."""
+    """An event loop that runs its callbacks when the test calls `run`."""
 
     def __init__(self) -> None:
         self.given: list[Callable[[], None]] = []
@@ -102,7 +102,7 @@ async def test_a_loop_is_stuck_when_it_is_blocked_for_longer_than_a_lease(
     assert not watch.is_stuck(held)
 
 
-async def test_a_loop_without_leases_is_watched_no_more(
+async def test_a_loop_without_leases_is_no_longer_watched(
     loop: Loop, held: HeldLease, watch: LoopWatch
 ) -> None:
     watch.check([held])
@@ -125,7 +125,7 @@ async def test_a_loop_that_is_closed_is_not_blocked(
     assert lines(caplog) == []
 
 
-async def test_a_lease_that_is_in_no_loop_is_not_watched(clock: Clock, watch: LoopWatch) -> None:
+async def test_a_lease_without_a_loop_is_not_watched(clock: Clock, watch: LoopWatch) -> None:
     held = lease_of(clock)
     watch.check([held])
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.lease import HeldLease, RenewedLease
@@ -35,16 +35,16 @@ async def renewed(*leases: HeldLease, timings: RenewalTimings = TIMINGS) -> Asyn
 
 async def test_a_lease_is_renewed_when_a_third_of_it_is_over() -> None:
     clock = Clock()
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
 
     async with renewed(held):
         await asyncio.sleep(0.01)
-        assert store.asked == []
+        assert store.renewed == []
         clock.now += LEASE_S / 3
-        await until(lambda: store.asked)
+        await until(lambda: store.renewed)
         await asyncio.sleep(0.01)
 
-    assert store.asked == [LEASE]
+    assert store.renewed == [LEASE]
     assert held.valid_until == clock.now + LEASE_S
 
 
@@ -62,11 +62,11 @@ async def test_no_error_ends_the_renewals(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    held = lease_of(clock, store := Renewing(error))
+    held = lease_of(clock, store := RenewingStore(error))
     clock.now += LEASE_S / 3
 
     async with renewed(held):
-        await until(lambda: store.asked)
+        await until(lambda: store.renewed)
         clock.now += 1
         await until(lambda: held.valid_until == clock.now + LEASE_S)
 
@@ -79,7 +79,7 @@ async def test_an_unexpected_error_does_not_end_the_renewals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock, broken = Clock(), [True]
-    held = lease_of(clock, store := Renewing())
+    held = lease_of(clock, store := RenewingStore())
 
     def may_renew(held: RenewedLease) -> bool:
         if broken.pop() if broken else False:
@@ -88,7 +88,7 @@ async def test_an_unexpected_error_does_not_end_the_renewals(
 
     clock.now += LEASE_S / 3
     task = asyncio.ensure_future(renew_leases({held: None}, may_renew=may_renew, timings=TIMINGS))
-    await until(lambda: store.asked)
+    await until(lambda: store.renewed)
     task.cancel()
 
     assert [line.message for line in caplog.records] == ["lease_renewal_failed"]
@@ -103,9 +103,9 @@ async def test_a_renewal_that_hangs_is_stopped_and_does_not_delay_others() -> No
         return False
 
     clock = Clock()
-    silent = Renewing(hang)
+    silent = RenewingStore(hang)
     slow = lease_of(clock, silent)
-    others = [lease_of(clock, Renewing()) for _ in range(20)]
+    others = [lease_of(clock, RenewingStore()) for _ in range(20)]
     clock.now += LEASE_S / 3
 
     async with renewed(slow, *others, timings=replace(TIMINGS, timeout_s=0.2)):
@@ -114,7 +114,7 @@ async def test_a_renewal_that_hangs_is_stopped_and_does_not_delay_others() -> No
         clock.now += 1
         await until(lambda: slow.valid_until == clock.now + LEASE_S)
 
-    assert len(silent.asked) == 2
+    assert len(silent.renewed) == 2
 
 
 async def test_a_running_renewal_ends_with_the_renewals(
@@ -128,7 +128,7 @@ async def test_a_running_renewal_ends_with_the_renewals(
         return False
 
     clock = Clock()
-    held = lease_of(clock, Renewing(hang))
+    held = lease_of(clock, RenewingStore(hang))
     clock.now += LEASE_S / 3
 
     async with renewed(held):
@@ -139,7 +139,7 @@ async def test_a_running_renewal_ends_with_the_renewals(
 
 async def test_a_lease_is_not_renewed_in_a_step_or_past_its_call_or_when_it_has_ended() -> None:
     clock = Clock()
-    stores = [Renewing() for _ in range(4)]
+    stores = [RenewingStore() for _ in range(4)]
     in_step, past_call, over, free = (lease_of(clock, store) for store in stores)
     in_step.in_step = True
     over.end(LeaseLost("theirs"))
@@ -147,11 +147,11 @@ async def test_a_lease_is_not_renewed_in_a_step_or_past_its_call_or_when_it_has_
     with past_call.track_call("wait", timeout_s=5.0), free.track_call("wait", timeout_s=60.0):
         clock.now += LEASE_S / 3
         async with renewed(in_step, past_call, over, free):
-            await until(lambda: stores[3].asked)
+            await until(lambda: stores[3].renewed)
             await asyncio.sleep(0.01)
-            assert [len(store.asked) for store in stores] == [0, 0, 0, 1]
+            assert [len(store.renewed) for store in stores] == [0, 0, 0, 1]
             in_step.in_step = False
-            await until(lambda: stores[0].asked)
+            await until(lambda: stores[0].renewed)
 
     assert past_call.call_ends_at is None
 
@@ -165,11 +165,11 @@ async def test_a_renewal_that_waited_for_a_step_of_its_run_is_not_logged(
         lease.in_step = True
         raise StoreUnavailable("lock wait timeout")
 
-    lease = lease_of(clock, store := Renewing(behind_the_fence))
+    lease = lease_of(clock, store := RenewingStore(behind_the_fence))
     clock.now += LEASE_S / 3
 
     async with renewed(lease):
-        await until(lambda: store.asked)
+        await until(lambda: store.renewed)
         await asyncio.sleep(0.01)
 
     assert caplog.records == []
@@ -182,22 +182,22 @@ async def test_a_lease_whose_run_ends_while_it_waits_for_a_slot_is_not_renewed()
         await go_on.wait()
         return False
 
-    stores = [Renewing(wait), Renewing(wait), Renewing()]
+    stores = [RenewingStore(wait), RenewingStore(wait), RenewingStore()]
     leases = dict.fromkeys(lease_of(clock, store) for store in stores)
     clock.now += LEASE_S / 3
     task = asyncio.ensure_future(renew_leases(leases, timings=TIMINGS))
-    await until(lambda: stores[0].asked and stores[1].asked)
+    await until(lambda: stores[0].renewed and stores[1].renewed)
     del leases[list(leases)[2]]
     go_on.set()
     await asyncio.sleep(0.01)
     task.cancel()
 
-    assert [len(store.asked) for store in stores] == [1, 1, 0]
+    assert [len(store.renewed) for store in stores] == [1, 1, 0]
 
 
 async def test_a_thousand_leases_are_all_renewed() -> None:
     clock = Clock()
-    store = Renewing()
+    store = RenewingStore()
     leases = [
         lease_of(clock, store, Lease(RunId(ThreadId("a" * 44), n), LeaseToken("t")))
         for n in range(1000)
@@ -205,15 +205,15 @@ async def test_a_thousand_leases_are_all_renewed() -> None:
     clock.now += LEASE_S / 3
 
     async with renewed(*leases):
-        await until(lambda: len(store.asked) >= 1000)
+        await until(lambda: len(store.renewed) >= 1000)
 
-    assert sorted(one.run.ordinal for one in store.asked) == list(range(1000))
+    assert sorted(one.run.ordinal for one in store.renewed) == list(range(1000))
 
 
 async def test_an_outage_is_logged_once_for_each_lease(caplog: pytest.LogCaptureFixture) -> None:
     away = StoreUnavailable("away")
     clock = Clock()
-    held = lease_of(clock, store := Renewing(away, away, False, away))
+    held = lease_of(clock, store := RenewingStore(away, away, False, away))
     for _ in range(4):
         await renew(held, cast("Store", store))
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, Renewing, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.lease import LeaseRenewal, RenewalThread
 from twelvefold.engine.lease.renewal import RenewalTimings
@@ -21,19 +21,19 @@ TIMINGS = RenewalTimings(
 )
 
 
-class Own(Renewing):
-    """The thread's own store; `renewed` is set when it has renewed a lease."""
+class ThreadStore(RenewingStore):
+    """The thread's own store; `has_renewed` is set when it has renewed a lease."""
 
     def __init__(self, *answers: Any) -> None:
         super().__init__(*answers)
-        self.renewed = threading.Event()
+        self.has_renewed = threading.Event()
         self.threads: set[str] = set()
         self.closed = threading.Event()
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         self.threads.add(threading.current_thread().name)
         answer = await super().renew(lease, lease_s)
-        self.renewed.set()
+        self.has_renewed.set()
         return answer
 
     async def close(self) -> None:
@@ -42,7 +42,7 @@ class Own(Renewing):
 
 @asynccontextmanager
 async def renewing(
-    store: Own, clock: Clock, timings: RenewalTimings = TIMINGS
+    store: ThreadStore, clock: Clock, timings: RenewalTimings = TIMINGS
 ) -> AsyncIterator[RenewalThread]:
     async def open_store() -> Store:
         return cast("Store", store)
@@ -65,7 +65,7 @@ def blocked_until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_lease_is_renewed_while_its_event_loop_is_blocked() -> None:
-    clock, store = Clock(), Own()
+    clock, store = Clock(), ThreadStore()
     held = lease_of(clock)
 
     async with renewing(store, clock) as renewer, LeaseRenewal(renewer, held):
@@ -79,7 +79,7 @@ async def test_a_lease_is_renewed_while_its_event_loop_is_blocked() -> None:
 async def test_the_tool_that_blocks_an_event_loop_is_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock, store = Clock(), Own()
+    clock, store = Clock(), ThreadStore()
     held, idle = lease_of(clock), lease_of(clock)
 
     async with (
@@ -103,7 +103,7 @@ async def test_the_tool_that_blocks_an_event_loop_is_named(
 
 
 async def test_no_lease_is_renewed_after_the_timeout_of_the_call_that_blocks_the_loop() -> None:
-    clock, store = Clock(), Own()
+    clock, store = Clock(), ThreadStore()
     blocking, other = lease_of(clock), lease_of(clock)
 
     async with (
@@ -114,15 +114,15 @@ async def test_no_lease_is_renewed_after_the_timeout_of_the_call_that_blocks_the
         with blocking.track_call("wait", timeout_s=60.0):
             blocked_until(lambda: renewer.is_watching)
             clock.now += LEASE_S / 3
-            blocked_until(lambda: len(store.asked) == 2)
+            blocked_until(lambda: len(store.renewed) == 2)
             clock.now += 60.0
             threading.Event().wait(0.05)
-            assert len(store.asked) == 2
-        await until(lambda: len(store.asked) == 4)
+            assert len(store.renewed) == 2
+        await until(lambda: len(store.renewed) == 4)
 
 
 async def test_the_body_ends_when_the_thread_finds_the_lease_lost() -> None:
-    clock, store = Clock(), Own(LeaseLost("theirs"))
+    clock, store = Clock(), ThreadStore(LeaseLost("theirs"))
     held = lease_of(clock)
 
     async with renewing(store, clock) as renewer:
@@ -139,7 +139,7 @@ async def test_the_body_ends_when_the_thread_finds_the_lease_lost() -> None:
 async def test_opening_the_store_is_retried(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock, store = Clock(), Own()
+    clock, store = Clock(), ThreadStore()
     away = [StoreUnavailable("away"), RuntimeError("odd")]
 
     async def open_store() -> Store:
@@ -150,7 +150,7 @@ async def test_opening_the_store_is_retried(
     renewer, held = RenewalThread(open_store, clock, TIMINGS), lease_of(clock)
     async with LeaseRenewal(renewer, held):
         clock.now += LEASE_S / 3
-        await until(store.renewed.is_set)
+        await until(store.has_renewed.is_set)
     await renewer.close()
 
     assert [line.message for line in caplog.records] == ["lease_renewal_failed"] * 2
@@ -159,7 +159,7 @@ async def test_opening_the_store_is_retried(
 async def test_a_thread_that_gets_no_event_loop_starts_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, store, work = Clock(), Own(), RenewalThread._work
+    clock, store, work = Clock(), ThreadStore(), RenewalThread._work
     errors = [OSError("Too many open files")]
 
     async def work_later(renewer: RenewalThread) -> None:
@@ -170,7 +170,7 @@ async def test_a_thread_that_gets_no_event_loop_starts_again(
     monkeypatch.setattr(RenewalThread, "_work", work_later)
     async with renewing(store, clock) as renewer, LeaseRenewal(renewer, lease_of(clock)):
         clock.now += LEASE_S / 3
-        await until(store.renewed.is_set)
+        await until(store.has_renewed.is_set)
 
     assert [line.message for line in caplog.records] == ["lease_renewal_failed"]
 
@@ -184,7 +184,7 @@ async def test_a_failed_check_of_event_loops_is_repeated(
         def call_soon_threadsafe(self, callback: object) -> None:
             raise ZeroDivisionError
 
-    async with renewing(Own(), clock) as renewer:
+    async with renewing(ThreadStore(), clock) as renewer:
         held = lease_of(clock)
         held.loop = cast("asyncio.AbstractEventLoop", Loop())
         renewer.add(held)
@@ -197,7 +197,7 @@ async def test_a_failed_check_of_event_loops_is_repeated(
 async def test_a_database_that_does_not_answer_does_not_keep_the_process_from_its_exit() -> None:
     go_on = threading.Event()
 
-    class Hanging(Own):
+    class Hanging(ThreadStore):
         async def close(self) -> None:
             go_on.wait()
 
@@ -216,7 +216,7 @@ async def test_a_database_that_does_not_answer_does_not_keep_the_process_from_it
 
 
 async def test_an_error_when_the_store_is_closed_is_ignored() -> None:
-    class Failing(Own):
+    class Failing(ThreadStore):
         async def close(self) -> None:
             raise OSError("broken pipe")
 
@@ -226,12 +226,12 @@ async def test_an_error_when_the_store_is_closed_is_ignored() -> None:
 
 
 async def test_no_thread_starts_without_a_lease_and_none_remains_after_the_end() -> None:
-    clock, store = Clock(), Own()
+    clock, store = Clock(), ThreadStore()
 
     async with renewing(store, clock) as renewer:
         pass
     renewer.add(lease_of(clock))
     await renewer.close()
 
-    assert store.asked == []
+    assert store.renewed == []
     assert "leases" not in {thread.name for thread in threading.enumerate()}

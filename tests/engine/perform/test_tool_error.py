@@ -1,4 +1,4 @@
-"""What the journal keeps of a tool's exception."""
+"""A tool's exception as the journal stores it."""
 
 import json
 import linecache
@@ -24,7 +24,7 @@ def raising(error: BaseException) -> Tool:
     return fail
 
 
-async def kept(one: Tool, *, timed_out: bool = False) -> ToolError:
+async def error_of(one: Tool, *, timed_out: bool = False) -> ToolError:
     try:
         await one()
     except BaseException as error:
@@ -32,26 +32,26 @@ async def kept(one: Tool, *, timed_out: bool = False) -> ToolError:
     raise AssertionError("it did not fail")
 
 
-async def test_type_message_and_place_are_kept() -> None:
-    error = await kept(raising(RuntimeError("no such order table")))
+async def test_type_message_and_place_are_stored() -> None:
+    error = await error_of(raising(RuntimeError("no such order table")))
 
     assert (error.type, error.message) == ("RuntimeError", "no such order table")
     assert error.file == __file__
     assert linecache.getline(__file__, error.line).strip() == "raise error"
 
 
-async def test_the_place_is_in_the_tools_own_module() -> None:
+async def test_the_place_is_in_the_module_of_the_tool() -> None:
     @tool(effect="pure")
     async def parse() -> object:
         """Parse."""
         return json.loads("{")
 
-    error = await kept(parse)
+    error = await error_of(parse)
 
     assert (error.type, error.file) == ("JSONDecodeError", __file__)
 
 
-async def test_an_exception_that_passed_no_line_of_the_tool_has_no_place_in_it() -> None:
+async def test_an_exception_without_a_line_of_the_tool_has_another_place() -> None:
     declared = raising(KeyError("x"))
     try:
         json.loads("{")
@@ -63,8 +63,8 @@ async def test_an_exception_that_passed_no_line_of_the_tool_has_no_place_in_it()
     assert tool_error(KeyError("x"), declared) == ToolError("KeyError", "'x'")
 
 
-async def test_a_tool_that_took_too_long_says_which_limit_it_met() -> None:
-    error = await kept(raising(TimeoutError()), timed_out=True)
+async def test_the_error_of_a_tool_that_took_too_long_has_its_limit() -> None:
+    error = await error_of(raising(TimeoutError()), timed_out=True)
 
     assert error.message == "it took longer than 2.5 s (timeout_s)"
 
@@ -77,5 +77,5 @@ async def test_a_tool_that_took_too_long_says_which_limit_it_met() -> None:
         (Unprintable(), "its message cannot be shown"),
     ],
 )
-async def test_a_message_is_kept_readable(raised: Exception, message: str) -> None:
-    assert (await kept(raising(raised))).message == message
+async def test_a_message_is_stored_as_valid_text(raised: Exception, message: str) -> None:
+    assert (await error_of(raising(raised))).message == message

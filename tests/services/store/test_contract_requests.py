@@ -52,14 +52,14 @@ async def test_a_request_made_again_names_the_run_that_came_of_it(
 
 async def test_what_came_of_a_request_is_known_for_a_day(store: Store, rival: Store) -> None:
     first = requested()
-    assert await rival.made_before(first.principal, "once") is None
+    assert await rival.find_request(first.principal, "once") is None
     await store.start(first, asked(), LONG_S)
 
-    found = await rival.made_before(first.principal, "once")
-    others = await rival.made_before("somebody", "once")
-    another = await rival.made_before(first.principal, "twice")
+    found = await rival.find_request(first.principal, "once")
+    others = await rival.find_request("somebody", "once")
+    another = await rival.find_request(first.principal, "twice")
     await aged(store, A_DAY_US)
-    late = await rival.made_before(first.principal, "once")
+    late = await rival.find_request(first.principal, "once")
 
     assert (found, others, another, late) == ((first.run, HASH), None, None, None)
 
@@ -205,7 +205,7 @@ async def test_a_step_may_be_what_a_request_asks_for(store: Store, rival: Store)
 
     await append(store, lease, 1, said(), request=REQUEST, principal="ann")
 
-    assert await rival.made_before("ann", "once") == (lease.run, HASH)
+    assert await rival.find_request("ann", "once") == (lease.run, HASH)
 
 
 async def test_a_step_that_a_request_has_had_already_is_not_done_again(
@@ -218,4 +218,4 @@ async def test_a_step_that_a_request_has_had_already_is_not_done_again(
         await append(rival, second, 1, said(), request=REQUEST, principal="ann")
 
     assert await journal(store, second.run.thread) == [asked()]
-    assert await store.made_before("ann", "once") == (first.run, HASH)
+    assert await store.find_request("ann", "once") == (first.run, HASH)

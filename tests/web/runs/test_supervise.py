@@ -12,6 +12,7 @@ import pytest
 from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
 from tests.web.stream_clients import followed, types
+from twelvefold.core.ids import RunId
 from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
@@ -138,7 +139,7 @@ async def test_a_wait_for_a_run_that_cannot_continue_ends(
     serve: Serve, stage: Stage, kind: str
 ) -> None:
     dead = await serve(worker=False)
-    full = await serve(worker=False, max_runs=1, waits=Waits(undriven_s=0.1))
+    full = await serve(worker=False, max_runs=1, waits=Waits(undriven_s=0.1, check_undriven_s=0.05))
     async with held(dead, kind):
         await stage.let_leases_run_out()
         full.model.gate.clear()
@@ -177,7 +178,7 @@ async def test_a_run_that_a_service_has_stopped_elsewhere_fails_for_its_client(
 
 
 async def test_a_stream_of_a_deleted_run_ends(serve: Serve) -> None:
-    api = await serve(worker=False)
+    api = await serve(worker=False, waits=Waits(check_driven_s=0.1))
     waiting = await api.ask("hi", background=True)
     async with followed(api, waiting["id"]) as client:
         await client.events(2)
@@ -187,6 +188,29 @@ async def test_a_stream_of_a_deleted_run_ends(serve: Serve) -> None:
         left = await client.left()
 
     assert left == [LEAVING.decode().strip()]
+
+
+async def test_a_stream_ends_if_its_run_cannot_be_supervised(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await serve(worker=False)
+    queued = await api.ask("hi", background=True)
+    store, load = api.web.services.store, api.web.services.store.run
+    reads = 0
+
+    async def fails_after_the_first(run: RunId) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise RuntimeError("not expected")
+        return await load(run)
+
+    monkeypatch.setattr(store, "run", fails_after_the_first)
+    async with followed(api, queued["id"]) as client:
+        left = await client.left()
+
+    assert left[-1] == LEAVING.decode().strip()
+    assert "supervision_failed" in [one.getMessage() for one in caplog.records]
 
 
 # --- a client that leaves -------------------------------------------------------------------------

@@ -27,20 +27,20 @@ from twelvefold.core.request_options import client_names
 RESULT = "function_call_output"
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
-_OF_THE_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
+_FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
 
 
 @dataclass(slots=True)
 class CallResults:
     """The results of the calls of some entries, by call id.
 
-    `brought` has the calls that an item (position, index) of the caller is the result of; such an
-    item is sent after its calls only. `removed` are the ids of removed items, without prefix and
-    thread.
+    `client_items` are results from the caller: the (position, index) of an item, and the calls that
+    it is the result of. Such an item is sent only after its calls. `removed` are the ids of removed
+    items, without prefix and thread.
     """
 
     outputs: dict[CallId, Any] = field(default_factory=dict)
-    brought: dict[tuple[int, int], list[CallId]] = field(default_factory=dict)
+    client_items: dict[tuple[int, int], list[CallId]] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
 
 
@@ -59,7 +59,7 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
         elif type(event) is ModelReplied:
             if client.tools:
                 client.add_calls(entry.position, event)
-        elif type(event) in _OF_THE_CALLER:
+        elif type(event) in _FROM_CALLER:
             client.add_items(entry.position, event)
     if results.removed:
         _drop_removed(results)
@@ -134,13 +134,13 @@ class _ClientCalls:
                 continue
             if calls := self._awaited.pop(wire_id, None):
                 output = convert_items([item])[0].get("output", "")
-                self._results.brought[position, index] = calls
+                self._results.client_items[position, index] = calls
                 self._results.outputs |= dict.fromkeys(calls, output)
 
 
 def _drop_removed(results: CallResults) -> None:
     """Drop results of the caller that were removed later."""
-    for (position, index), calls in results.brought.items():
+    for (position, index), calls in results.client_items.items():
         if f"{position}i{index}" in results.removed:
             for call in calls:
                 del results.outputs[call]

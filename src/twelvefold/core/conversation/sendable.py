@@ -83,7 +83,7 @@ class _Call:
     id: str
     output: object = NOT_RUN
 
-    def sent(self) -> Item:
+    def call_item(self) -> Item:
         name, arguments = self.item.get("name"), self.item.get("arguments")
         return {
             **self.item,
@@ -92,7 +92,7 @@ class _Call:
             "arguments": arguments_text(arguments),
         }
 
-    def result(self) -> Item:
+    def result_item(self) -> Item:
         return {"type": RESULT, "call_id": self.id, "output": _prepare_output(self.output)}
 
 
@@ -151,9 +151,9 @@ def _block_items(block: list[Item | _Call]) -> Iterator[Item]:
         return
     calls = [one for one in block if isinstance(one, _Call)]
     for one in _in_order(block):
-        yield one.sent() if isinstance(one, _Call) else one
+        yield one.call_item() if isinstance(one, _Call) else one
     for call in calls:
-        yield call.result()
+        yield call.result_item()
 
 
 def _in_order(block: list[Item | _Call]) -> Iterator[Item | _Call]:

@@ -49,8 +49,8 @@ def turns_of(
             if not drafts:
                 drafts.append(_Draft([]))
             drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
-            drafts[-1].add(_results(entry.position, event, results), unread)
-    return tuple(draft.turn() for draft in drafts)
+            drafts[-1].add_results(_results(entry.position, event, results), unread)
+    return tuple(draft.build() for draft in drafts)
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class _Draft:
             elif item.get("role") == "assistant" or item.get("type") == "function_call":
                 self.unread.clear()
 
-    def add(
+    def add_results(
         self, results: Iterable[tuple[CallId, Item]], unread: AbstractSet[CallId] | None
     ) -> None:
         self.unread.clear()
@@ -77,18 +77,19 @@ class _Draft:
                 self.unread.add(len(self.items))
             self.items.append(item)
 
-    def turn(self) -> Turn:
+    def build(self) -> Turn:
         size = len(msgspec.json.encode(self.items)) if self.items else 0
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
 def _own_items(position: int, items: Sequence[Item], results: CallResults) -> Sequence[Item]:
-    if not (results.brought or results.removed):
+    if not (results.client_items or results.removed):
         return items
     return [
         item
         for index, item in enumerate(items)
-        if (position, index) not in results.brought and f"{position}i{index}" not in results.removed
+        if (position, index) not in results.client_items
+        and f"{position}i{index}" not in results.removed
     ]
 
 

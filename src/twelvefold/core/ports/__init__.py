@@ -1,4 +1,4 @@
-"""The ports: what the engine needs from backing services, as Protocols.
+"""The ports: Protocols of the backing services that the engine needs.
 
 `twelvefold.services` implements each of them. `ReadOnly`, `Transaction`, `Principal` and `CallKey`
 are also the types by which a tool declares what it needs.

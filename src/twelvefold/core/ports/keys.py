@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 SCOPES = ("runs", "approve")
-"""What a key may do beside reading the data of its principal.
+"""The permissions of a key, beside reading the data of its principal.
 
 "runs": start, continue, cancel and delete runs. "approve": answer a call that waits for approval.
 """

@@ -36,7 +36,7 @@ class Release:
 
 
 class MaintenanceStore(Protocol):
-    """What operators and deployments do. Every method may raise StoreUnavailable."""
+    """Tasks of operators and deployments. Every method may raise StoreUnavailable."""
 
     async def prune(self, *, before_us: int) -> int:
         """Delete threads whose last run and entry are older, and hidden threads of any age.

@@ -125,7 +125,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What the commit of one step changes: `adds` entries after `head`, and the run's row.
+    """The changes of one step's commit: `adds` entries after `head`, and the run's row.
 
     `status` "running" keeps the lease and extends it to `lease_s`, if the step took long; any other
     gives it back. `usage` None leaves the usage as it is. `first_delta`, unless 0: deltas at

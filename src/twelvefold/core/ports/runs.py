@@ -34,7 +34,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def made_before(self, principal: str, key: str) -> tuple[RunId, str] | None:
+    async def find_request(self, principal: str, key: str) -> tuple[RunId, str] | None:
         """Return the run that a request with this key started within a day, and its body's hash."""
         ...
 
@@ -119,6 +119,6 @@ class RunStore(Protocol):
         """
         ...
 
-    async def waits(self, run: RunId, *, before: int) -> int:
+    async def count_waits(self, run: RunId, *, before: int) -> int:
         """Return how often a run had to wait for a person before a position."""
         ...

@@ -1,4 +1,4 @@
-"""Transactions as tools and the engine see them; a tool's annotation says what it may do."""
+"""Transactions as tools and the engine see them; a tool's annotation declares which it needs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -52,7 +52,7 @@ class Transaction(ReadOnly, Protocol):
 
 
 class MayBeLost(Protocol):
-    """What the engine checks of a transaction after the tool has ended."""
+    """A transaction that the engine checks after the tool has ended."""
 
     def raise_if_lost(self) -> None:
         """Raise the error that ended the transaction, also if the tool has caught it.

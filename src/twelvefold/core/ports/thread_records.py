@@ -46,7 +46,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class JournalDelta:
-    """What a thread's journal has gained since the last read, from one snapshot."""
+    """New entries and deltas of a thread since the last read, from one snapshot."""
 
     deltas: tuple[Delta, ...]
     entries: tuple[Entry, ...]

@@ -34,7 +34,7 @@ _MAX_ITERATED = 10_000
 _MAX_DIGITS = 60
 """MySQL's DECIMAL has 65 digits, at most 30 of them after the point."""
 _BIT = (b"\x00", b"\x01")
-"""What MySQL's drivers return for a BIT(1)."""
+"""The values of a BIT(1) as MySQL's drivers return them."""
 
 
 def render_result(result: object) -> str:

@@ -1,7 +1,7 @@
 """The commands of entry points: start, claim, answer, settle, cancel, fork and delete."""
 
 from twelvefold.engine.commands.answers import answer, settle
-from twelvefold.engine.commands.claim import cancel, give_back, give_up, take
+from twelvefold.engine.commands.claim import cancel, fail_run, give_back, take
 from twelvefold.engine.commands.input import INPUT_BYTES, check_room
 from twelvefold.engine.commands.start import RUN_ENTRIES, enqueue_run, start_run
 from twelvefold.engine.commands.threads import delete_thread, fork_at
@@ -14,9 +14,9 @@ __all__ = [
     "check_room",
     "delete_thread",
     "enqueue_run",
+    "fail_run",
     "fork_at",
     "give_back",
-    "give_up",
     "settle",
     "start_run",
     "take",

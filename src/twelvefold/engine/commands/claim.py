@@ -79,7 +79,7 @@ async def _claim(services: Services, run: RunId) -> Claim:
 
 
 async def give_back(services: Services, held: HeldRun) -> None:
-    """Release a claimed run unchanged. If it has been asked to cancel meanwhile, cancel it.
+    """Release a claimed run unchanged. If a cancel has been requested meanwhile, cancel it.
 
     The process that requested the cancel found the run held, and may have left it to the holder.
     """
@@ -130,11 +130,11 @@ def _doubtful_call(services: Services, thread: Thread) -> Call | None:
     return in_doubt(thread, workflow, services.limits) if workflow and thread.interrupted else None
 
 
-async def give_up(services: Services, run: RunId, error: str) -> None:
+async def fail_run(services: Services, run: RunId, error: str) -> None:
     """Fail a run that a service's failure has stopped, because a caller waits for it.
 
     A call that may have happened is left to a person. Raises NotFound, Conflict if another process
-    drives the run, or it is over or waits, and CancelAsked if it has been asked to cancel.
+    drives the run, or it is over or waits, and CancelAsked if a cancel has been requested.
     """
     async with claimed(services, run) as held:
         if held.thread.waits:

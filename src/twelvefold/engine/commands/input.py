@@ -2,7 +2,7 @@
 
 from typing import TypeVar, cast
 
-from twelvefold.core.budget import Limits, conversation_full
+from twelvefold.core.budget import Limits, find_reached_limit
 from twelvefold.core.events import Event, decode, encode, size_of
 from twelvefold.core.failures import full_sentence
 from twelvefold.errors import ConversationTooLarge, RequestError, StoreRefused
@@ -38,6 +38,6 @@ def check_room(
 
     It holds `entries_before` and `size_before` bytes; `entries` with `size` bytes are to be added.
     """
-    reason = conversation_full(entries_before + entries - 1, size_before + size, limits)
+    reason = find_reached_limit(entries_before + entries - 1, size_before + size, limits)
     if reason is not None:
         raise ConversationTooLarge(full_sentence(reason, limits))

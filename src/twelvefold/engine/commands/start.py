@@ -56,7 +56,7 @@ async def start_run(
     """Write a new run, on a new thread or at the end of an existing one, and hold its lease.
 
     `behind` is the position that the thread must be at, 0 for any. With `fork` the run continues
-    from that position on a thread of its own, wherever the thread's end is. Raises RequestError for
+    from that position on a new thread, wherever the thread's end is. Raises RequestError for
     an unknown workflow or items that cannot be stored, ConversationTooLarge, NotFound for a thread
     that is not the principal's, Conflict if its last run is not over or it is at another position,
     Repeated if the request was made before.

@@ -72,7 +72,7 @@ class RenewedLease(ABC):
 
     @abstractmethod
     async def request_renewal(self, store: Store) -> bool:
-        """Send one renewal; return whether the leased work has been asked to cancel.
+        """Send one renewal; return whether a cancel of the leased work has been requested.
 
         Raises LeaseLost.
         """
@@ -169,7 +169,7 @@ class HeldLease(RenewedLease):
         """Return when the lease is known to be valid: at once, or after a renewal.
 
         Repeats the renewal until one covers the moment of its answer. Raises LeaseLost, or
-        CancelAsked if the run has been asked to cancel.
+        CancelAsked if a cancel of the run has been requested.
         """
         while not self.is_valid():
             await self._retried(self._renew)
@@ -184,7 +184,7 @@ class HeldLease(RenewedLease):
         run = self.lease.run
         record = await self._retried(lambda: self.store.run(run))
         if record.cancel_asked:
-            raise CancelAsked(f"run {run} has been asked to cancel")
+            raise CancelAsked(f"run {run} has a cancel request")
         await self.ensure_valid()
 
     async def _renew(self) -> None:
@@ -192,7 +192,7 @@ class HeldLease(RenewedLease):
             raise self._ended
         sent_at = self.clock()
         if await self.request_renewal(self.store):
-            raise CancelAsked(f"run {self.lease.run} has been asked to cancel")
+            raise CancelAsked(f"run {self.lease.run} has a cancel request")
         self.extend(sent_at)
 
     async def _retried(self, work: Callable[[], Awaitable[_Result]]) -> _Result:

@@ -57,7 +57,7 @@ class Renewer(Protocol):
 class LeaseRenewal:
     """Keeps a run's lease alive while the body runs, and ends the body when the lease is lost.
 
-    The body ends with LeaseLost, or with CancelAsked if the run has been asked to cancel.
+    The body ends with LeaseLost, or with CancelAsked if a cancel of the run has been requested.
     """
 
     def __init__(self, renewer: Renewer, lease: HeldLease) -> None:
@@ -213,6 +213,6 @@ async def renew(
             log.warning("lease_not_renewed", **lease.log_fields, error=reason)
     else:
         if cancel_asked:
-            lease.end(CancelAsked("the run has been asked to cancel"))
+            lease.end(CancelAsked("the run has a cancel request"))
         else:
             lease.extend(sent_at)

@@ -1,4 +1,4 @@
-"""Lease renewals in a thread with an event loop and database connections of its own.
+"""Lease renewals in a thread with its own event loop and database connections.
 
 They do not depend on the event loop of the runs, which a tool may block.
 """

@@ -64,37 +64,53 @@ async def run_call(
     to be valid, and raises LeaseLost or CancelAsked otherwise. One that takes too long, or outlives
     the lease, is an OutcomeUnknown; one with a key only after `attempts` attempts.
     """
-    tool = call.tool
-    is_outside = tool.effect in OUTSIDE_EFFECTS
-    if is_outside:
-        await lease.ensure_valid_for_effect()
-    limit, guard = asyncio.timeout(tool.timeout_s), LeaseGuard(lease)
-    try:
-        async with limit, guard if is_outside else nullcontext():
-            result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db))
-            await _flush(db, tx)
-    except NotStarted:
-        return await run_call(services, lease, principal, call, db, tx, attempts)
-    except (GeneratorExit, KeyboardInterrupt):
-        raise
-    # A tool may raise SystemExit (an argument parser) or a panic (a library in Rust). No call may
-    # end the process: the next process would run it again.
-    except BaseException as error:
-        _raise_if_not_of_the_tool(db, error)
-        if guard.lapsed:
-            log.warning("lease_lapsed", tool=tool.name, call=call.call.id)
-            await lease.ensure_valid()  # raises if another process has the run
-        was_stopped = limit.expired() or guard.lapsed
-        # A thread cannot be stopped: another attempt beside it would be a second concurrent call.
-        if was_stopped and tool.effect == "idempotent" and attempts > 1 and tool.is_async:
-            log.warning("tool_timed_out", tool=tool.name, call=call.call.id, tries=attempts)
-            return await run_call(services, lease, principal, call, db, tx, attempts - 1)
-        return failed_call(services, call, error, was_stopped=was_stopped)
-    return ToolSucceeded(call.call.id, tool.name, result_text(result, services, call))
+    is_outside = call.tool.effect in OUTSIDE_EFFECTS
+    while True:
+        if is_outside:
+            await lease.ensure_valid_for_effect()
+        limit, guard = asyncio.timeout(call.tool.timeout_s), LeaseGuard(lease)
+        try:
+            async with limit, guard if is_outside else nullcontext():
+                result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db))
+                await _flush(db, tx)
+        except NotStarted:
+            continue
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        # A tool may raise SystemExit (an argument parser) or a panic (a library in Rust). No call
+        # may end the process: the next process would run it again.
+        except BaseException as error:
+            _raise_if_not_of_the_tool(db, error)
+            await _raise_if_lost(lease, guard, call)
+            was_stopped = limit.expired() or guard.lapsed
+            attempts -= 1
+            if not (was_stopped and attempts and _may_run_again(call)):
+                return failed_call(services, call, error, was_stopped=was_stopped)
+            log.warning(
+                "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
+            )
+        else:
+            text = result_text(result, services, call)
+            return ToolSucceeded(call.call.id, call.tool.name, text)
+
+
+async def _raise_if_lost(lease: HeldLease, guard: LeaseGuard, call: ValidCall) -> None:
+    """Raise LeaseLost or CancelAsked if the lease lapsed and another process has the run."""
+    if guard.lapsed:
+        log.warning("lease_lapsed", tool=call.tool.name, call=call.call.id)
+        await lease.ensure_valid()
+
+
+def _may_run_again(call: ValidCall) -> bool:
+    """Return whether a call that was stopped may be attempted again under its key.
+
+    A thread cannot be stopped: another attempt beside it would be a second concurrent call.
+    """
+    return call.tool.effect == "idempotent" and call.tool.is_async
 
 
 async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
-    """Await `body()` in a task of its own; cancelling the caller cancels that task.
+    """Await `body()` in a new task; cancelling the caller cancels that task.
 
     A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
     Python 3.11 does so when a child fails while the group waits for its end. On the run's task

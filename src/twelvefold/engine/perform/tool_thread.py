@@ -24,7 +24,7 @@ class NotStarted(Exception):
 async def call_in_thread(
     tool: str, function: Callable[[], object], may_start: Callable[[], bool]
 ) -> object:
-    """Call the function in a thread of its own; return its result or raise its exception.
+    """Call the function in a new thread; return its result or raise its exception.
 
     `may_start` is called in the thread, right before the function: False raises NotStarted.
     """

@@ -48,7 +48,11 @@ def says(text: str) -> list[Item]:
 
 def calls(*calls: tuple[str, Mapping[str, Any] | str]) -> list[Item]:
     """Return a reply that calls tools, each with its arguments or with any text in their place."""
-    return [function_call("", name, arguments) for name, arguments in calls]
+    return [function_call("", name, _as_text(arguments)) for name, arguments in calls]
+
+
+def _as_text(arguments: Mapping[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
 
 
 def in_turn(*replies: Scripted) -> Script:

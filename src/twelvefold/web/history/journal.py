@@ -101,7 +101,7 @@ class Journal:
         if entry.run not in self._waits:
             before = entry.position
             self._waits = {
-                entry.run: await retry_unavailable(lambda: store.waits(run, before=before))
+                entry.run: await retry_unavailable(lambda: store.count_waits(run, before=before))
             }
         number = self._waits[entry.run]
         if makes_wait(entry.event):

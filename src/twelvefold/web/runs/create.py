@@ -244,7 +244,7 @@ async def find_repeated_run(
     if key is None:
         return None
     store = web.services.store
-    found = await retry_unavailable(lambda: store.made_before(principal.id, key.key))
+    found = await retry_unavailable(lambda: store.find_request(principal.id, key.key))
     if found is None:
         return None
     run, body_hash = found

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from twelvefold.core.ports import OVER, Principal, RunRecord
-from twelvefold.engine.commands import cancel, give_up, take
+from twelvefold.engine.commands import cancel, fail_run, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
@@ -26,10 +26,6 @@ from twelvefold.web.state import Web, turn_memory
 from twelvefold.web.streaming import sse
 
 log = get_logger(__name__)
-CHECK_INTERVAL_S = 5.0
-"""How often to check a run that another process drives or will drive."""
-RETRY_INTERVAL_S = 1.0
-"""How often to check a run that no process drives."""
 
 
 class Supervisor:
@@ -109,17 +105,17 @@ class Supervisor:
             if self._web.draining.is_set():
                 if self._started.ends_with_client:
                     await self._end_for_drain()
-                return RETRY_INTERVAL_S
+                return self._web.waits.check_undriven_s
             record = await self._web.services.store.run(self._run)
             if self._is_taken_care_of(record):
                 self._undriven_since = None
-                return CHECK_INTERVAL_S
+                return self._web.waits.check_driven_s
             await self._continue(record)
         except NotFound:
             self._reader.stop()
         except ServiceFault as error:
             log.warning("run_not_checked", run=str(self._run), error=error)
-        return RETRY_INTERVAL_S
+        return self._web.waits.check_undriven_s
 
     def _is_taken_care_of(self, record: RunRecord) -> bool:
         """Return whether the run rests, a process drives it, or a worker will."""
@@ -130,7 +126,7 @@ class Supervisor:
             if record.cancel_asked:
                 await cancel(self._web.services, self._run)
             elif record.error:
-                await give_up(self._web.services, self._run, f"{record.error}; try again later")
+                await fail_run(self._web.services, self._run, f"{record.error}; try again later")
             else:
                 await self._take_over(record)
         except (Conflict, StaleRun):
@@ -175,7 +171,7 @@ class Supervisor:
         try:
             # The reason why it was given back; empty where only this process stops.
             error = record.error and f"{record.error}; try again later"
-            await give_up(services, self._run, error)
+            await fail_run(services, self._run, error)
         except (Conflict, StaleRun, CancelAsked):
             await cancel(services, self._run)
         self._web.notifier.notify(self._run)

@@ -13,13 +13,18 @@ from msgspec import Meta
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.errors import raise_invalid
-from twelvefold.web.schemas.chat_messages import ChatMessage, items_of
+from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, refuse_functions
 from twelvefold.web.schemas.decode import Invalid, Object, OpenObject, decode
 from twelvefold.web.schemas.http_request import hops_of, idempotent
 from twelvefold.web.schemas.items import Function
 from twelvefold.web.schemas.responses import Request, check_choice, check_names, workflow_of
 from twelvefold.web.schemas.types import (
+    PASSED,
+    STREAM,
+    TOOL_CHOICE,
+    UNUSED,
     Metadata,
+    ModelName,
     Temperature,
     Text64,
     Text512,
@@ -93,7 +98,13 @@ class ChatAllowedTools(Object, tag="allowed_tools"):
     allowed_tools: ChatAllowedList
 
 
+ResponseFormat = ChatPlainText | ChatJsonObject | ChatJsonSchema
+ChatToolChoice = Literal["none", "auto", "required"] | ChatFunctionChoice | ChatAllowedTools
 StopSequence = Annotated[str, Meta(min_length=1)]
+StopSequences = StopSequence | Annotated[list[StopSequence], Meta(max_length=4)]
+Seed = Annotated[int, Meta(ge=-(2**63), extra_json_schema={"maximum": 2**64})]
+_STOP = Meta(description="The answer ends before the first of them, in a stream too.")
+_MAX_TOKENS = Meta(description=f"Passed to the model; at least {MIN_TOKENS}.")
 
 
 class CreateChatCompletion(Object, kw_only=True):
@@ -114,33 +125,30 @@ class CreateChatCompletion(Object, kw_only=True):
         "moderation": (),
     }
 
-    model: Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+    model: ModelName
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
-    stream: bool | None = None
+    stream: Annotated[bool, STREAM] | None = None
     stream_options: ChatStreamOptions | None = None
-    max_tokens: Tokens | None = None
-    max_completion_tokens: Tokens | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
+    max_tokens: Annotated[Tokens, _MAX_TOKENS] | None = None
+    max_completion_tokens: Annotated[Tokens, _MAX_TOKENS] | None = None
+    temperature: Annotated[Temperature, PASSED] | None = None
+    top_p: Annotated[TopP, PASSED] | None = None
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
-    stop: StopSequence | Annotated[list[StopSequence], Meta(max_length=4)] | None = None
+    stop: Annotated[StopSequences, _STOP] | None = None
     tools: Annotated[list[ChatTool], Meta(max_length=128)] | None = None
-    tool_choice: (
-        Literal["none", "auto", "required"] | ChatFunctionChoice | ChatAllowedTools | None
-    ) = None
+    tool_choice: Annotated[ChatToolChoice, TOOL_CHOICE] | None = None
     parallel_tool_calls: bool | None = None
-    response_format: ChatPlainText | ChatJsonObject | ChatJsonSchema | None = None
-    reasoning_effort: Text64 | None = None
-    verbosity: Verbosity | None = None
+    response_format: Annotated[ResponseFormat, PASSED] | None = None
+    reasoning_effort: Annotated[Text64, PASSED] | None = None
+    verbosity: Annotated[Verbosity, PASSED] | None = None
     metadata: Metadata | None = None
-    # These change nothing here.
-    user: Text512 | None = None
-    store: bool | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), extra_json_schema={"maximum": 2**64})] | None = None
-    service_tier: Text64 | None = None
-    safety_identifier: Text64 | None = None
-    prompt_cache_key: Text512 | None = None
-    prompt_cache_retention: str | None = None
+    user: Annotated[Text512, UNUSED] | None = None
+    store: Annotated[bool, UNUSED] | None = None
+    seed: Annotated[Seed, UNUSED] | None = None
+    service_tier: Annotated[Text64, UNUSED] | None = None
+    safety_identifier: Annotated[Text64, UNUSED] | None = None
+    prompt_cache_key: Annotated[Text512, UNUSED] | None = None
+    prompt_cache_retention: Annotated[str, UNUSED] | None = None
 
     def __post_init__(self) -> None:
         # msgspec's limits are integers of 64 bits.
@@ -167,6 +175,7 @@ def parse_chat(
     images: bool = False,
 ) -> ChatRequest:
     """Return the turn that a body requests; `images`: the model accepts images. Raises ApiError."""
+    refuse_functions(body.get("messages"))
     created = decode(body, CreateChatCompletion)
     workflow = workflow_of(created.model, workflows)
     stream = bool(created.stream)
@@ -213,7 +222,7 @@ def _tool(tool: ChatTool) -> Item:
     return {"type": "function", **msgspec.to_builtins(tool.function)}
 
 
-def _choice(choice: str | ChatFunctionChoice | ChatAllowedTools | None) -> str | Item | None:
+def _choice(choice: ChatToolChoice | None) -> str | Item | None:
     match choice:
         case ChatFunctionChoice(function=function):
             return {"type": "function", "name": function.name}

@@ -3,16 +3,16 @@
 Source: `messages` of `POST /chat/completions` of the OpenAI API.
 """
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from twelvefold.core.events import Item
+from twelvefold.web.http.errors import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.decode import Invalid, Object, OpenObject, Variants
+from twelvefold.web.schemas.decode import Invalid, Object, OpenObject
 from twelvefold.web.schemas.items import RESULT, Refusal, refuse_images
 from twelvefold.web.schemas.types import CallId
 
@@ -124,25 +124,15 @@ class ToolMessage(_Message, tag="tool", kw_only=True):
         return [{"type": RESULT, "call_id": self.tool_call_id, "output": output}]
 
 
-AnyMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class ChatMessage(Variants):
-    """One message; its role tells which."""
-
-    VARIANTS = get_args(AnyMessage)
-
-    @classmethod
-    def variant(cls, raw: object) -> Any:
-        """Return the union of the messages. Raises Invalid for a role of the past."""
-        if isinstance(raw, dict) and raw.get("role") == "function":
-            message = "'function' is not supported here; use 'tool'"
-            raise Invalid(message, "role", code="unsupported_value")
-        return AnyMessage
-
-    @abstractmethod
-    def items(self) -> list[Item]:
-        """Return the items that the message stands for."""
+def refuse_functions(messages: object) -> None:
+    """Raise ApiError for a message of the role that `tool` has replaced in the API."""
+    for index, message in enumerate(messages if isinstance(messages, list) else ()):
+        if isinstance(message, dict) and message.get("role") == "function":
+            text = "'function' is not supported here; use 'tool'"
+            raise_invalid(text, f"messages[{index}].role", "unsupported_value")
 
 
 def items_of(messages: Sequence[ChatMessage], *, images: bool) -> tuple[Item, ...]:

@@ -17,7 +17,10 @@ MAX_ITEMS = 20
 
 class CreateConversation(Object):
     metadata: Metadata | None = None
-    items: Annotated[list[InputItem], Meta(max_length=MAX_ITEMS)] | None = None
+    items: Annotated[
+        Annotated[list[InputItem], Meta(max_length=MAX_ITEMS)] | None,
+        Meta(description="Items of the conversation before its first turn."),
+    ] = None
 
 
 class UpdateConversation(Object):
@@ -33,4 +36,7 @@ class CreateItems(Object):
 class ForkConversation(Object):
     """A fork has the entries up to `position`."""
 
-    position: Annotated[int, Meta(ge=1)]
+    position: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Meta(description="The last entry of the journal that the fork has."),
+    ]

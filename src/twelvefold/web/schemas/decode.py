@@ -112,8 +112,7 @@ def decode(raw: object, kind: type[T]) -> T:
     """
     try:
         value = _convert(raw, kind)
-        for members, struct, at in _objects(raw, value, ()):
-            _check_members(members, struct, at)
+        _check_members(raw, value)
     except Invalid as error:
         raise_invalid(str(error), name_of(error.at), error.code)
     return value
@@ -137,26 +136,31 @@ def _convert_variant(kind: Any, raw: object) -> object:
     return _convert(raw, kind.variant(raw))
 
 
-def _objects(raw: Any, value: object, at: Path) -> Iterator[tuple[Mapping[str, Any], Object, Path]]:
-    """Yield the structs in a value, each with the members that it was made of and its path."""
-    if isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from _objects(raw[index], one, (*at, index))
-    elif isinstance(value, Object):
-        yield raw, value, at
-        for key in value.__struct_fields__:
-            yield from _objects(raw.get(key), getattr(value, key), (*at, key))
+def _check_members(raw: object, value: object) -> None:
+    """Raise Invalid for a member that its struct does not have."""
+    found: list[tuple[Any, object, Path]] = [(raw, value, ())]
+    for members, struct, at in found:  # grows by the structs inside
+        if isinstance(struct, Object):
+            _check_object(members, struct, at)
+            for key, member in members.items():
+                if isinstance(member, dict | list) and key in struct.__struct_fields__:
+                    found.append((member, getattr(struct, key), (*at, key)))
+        elif isinstance(struct, list):
+            found += [
+                (members[index], one, (*at, index))
+                for index, one in enumerate(struct)
+                if isinstance(one, Object)
+            ]
 
 
-def _check_members(members: Mapping[str, Any], struct: Object, at: Path) -> None:
-    config = struct.__struct_config__
-    if config.tag is not None and members.get(config.tag_field or "") is None:
-        raise Invalid("is missing", *at, config.tag_field or "", code=struct.MISSING_TAG)
-    known = {*struct.__struct_fields__, config.tag_field}
-    for key, value in members.items():
-        if key not in known and value is not None:
+def _check_object(members: Mapping[str, Any], struct: Object, at: Path) -> None:
+    config, fields = struct.__struct_config__, struct.__struct_fields__
+    if config.tag_field and members.get(config.tag_field) is None:
+        raise Invalid("is missing", *at, config.tag_field, code=struct.MISSING_TAG)
+    for key, member in members.items():
+        if key not in fields and key != config.tag_field and member is not None:
             try:
-                struct.check_unknown(key, value)
+                struct.check_unknown(key, member)
             except Invalid as error:
                 raise Invalid(str(error), *at, *error.at, code=error.code) from None
 

@@ -163,7 +163,10 @@ class InputItem(Variants):
         kind = raw.get("type")
         if kind is None:
             kind = REFERENCE if raw.keys() <= {"id", "type"} and "id" in raw else "message"
-        if kind == "message" and raw.get("role") == "assistant":
+        if kind == "message" and raw.get("role") is None:
+            # The role decides which parts are valid, so it is the error to report.
+            raise Invalid("is missing", "role", code="missing_required_parameter")
+        if kind == "message" and raw["role"] == "assistant":
             return InputAssistantMessage
         if type(kind) is not str or kind not in _ITEMS:
             message = f"{abbreviate(kind)} is not supported here"

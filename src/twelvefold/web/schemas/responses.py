@@ -19,8 +19,14 @@ from twelvefold.web.schemas.decode import Invalid, Object, decode
 from twelvefold.web.schemas.http_request import hops_of, idempotent, tool_items_of
 from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, refuse_images
 from twelvefold.web.schemas.types import (
+    PASSED,
+    RETURNED,
+    STREAM,
+    TOOL_CHOICE,
+    UNUSED,
     Id,
     Metadata,
+    ModelName,
     Temperature,
     Text64,
     Text512,
@@ -96,39 +102,46 @@ class AllowedTools(Object, tag="allowed_tools"):
     tools: list[AllowedTool]
 
 
+ToolChoice = Literal["none", "auto", "required"] | FunctionChoice | AllowedTools
+_INSTRUCTIONS = Meta(description="Appended to those of the workflow, for this turn alone.")
+_PREVIOUS = Meta(description="The response to continue from. Excludes `conversation`.")
+_BACKGROUND = Meta(description="Answer immediately; a worker drives the run.")
+_STORE = Meta(description="False: the response cannot be read later.")
+
+
 class CreateResponse(Object, kw_only=True):
     """A turn of a workflow."""
 
     UNSUPPORTED = dict.fromkeys(("prompt", "moderation", "context_management"), ())
 
-    model: Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+    model: ModelName
     input: str | Annotated[list[InputItem], Meta(min_length=1)]
-    instructions: str | None = None
-    previous_response_id: Id | None = None
+    instructions: Annotated[str, _INSTRUCTIONS] | None = None
+    previous_response_id: Annotated[Id, _PREVIOUS] | None = None
     conversation: Id | ConversationReference | None = None
-    background: bool | None = None
-    store: bool | None = None
-    stream: bool | None = None
+    background: Annotated[bool, _BACKGROUND] | None = None
+    store: Annotated[bool, _STORE] | None = None
+    stream: Annotated[bool, STREAM] | None = None
     stream_options: StreamOptions | None = None
     tools: Annotated[list[FunctionTool], Meta(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedTools | None = None
+    tool_choice: Annotated[ToolChoice, TOOL_CHOICE] | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Tokens | None = None
     max_output_tokens: Annotated[int, Meta(ge=16, le=2**31 - 1)] | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    text: TextOptions | None = None
-    reasoning: Reasoning | None = None
+    temperature: Annotated[Temperature, PASSED] | None = None
+    top_p: Annotated[TopP, PASSED] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20), RETURNED] | None = None
+    text: Annotated[TextOptions, PASSED] | None = None
+    reasoning: Annotated[Reasoning, PASSED] | None = None
     metadata: Metadata | None = None
-    include: Annotated[list[str], Meta(max_length=100)] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
-    service_tier: Text64 | None = None
-    user: Text512 | None = None
-    safety_identifier: Text64 | None = None
-    prompt_cache_key: Text512 | None = None
-    prompt_cache_retention: str | None = None
-    prompt_cache_options: dict[str, Any] | None = None
+    include: Annotated[list[str], Meta(max_length=100), UNUSED] | None = None
+    truncation: Annotated[Literal["auto", "disabled"], RETURNED] | None = None
+    service_tier: Annotated[Text64, UNUSED] | None = None
+    user: Annotated[Text512, RETURNED] | None = None
+    safety_identifier: Annotated[Text64, RETURNED] | None = None
+    prompt_cache_key: Annotated[Text512, RETURNED] | None = None
+    prompt_cache_retention: Annotated[str, UNUSED] | None = None
+    prompt_cache_options: Annotated[dict[str, Any], UNUSED] | None = None
 
 
 # --- the turn -------------------------------------------------------------------------------------
@@ -166,13 +179,12 @@ def parse(
     Raises ApiError for the first invalid parameter.
     """
     created = decode(body, CreateResponse)
-    given = msgspec.to_builtins(created)
+    given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
     if not images:
         refuse_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
-    conversation = created.conversation
     return Request(
         workflow,
         items,
@@ -180,7 +192,7 @@ def parse(
         bool(created.stream),
         bool(created.background),
         created.previous_response_id or "",
-        conversation.id if isinstance(conversation, ConversationReference) else conversation or "",
+        _conversation(created.conversation),
         idempotent(headers, "responses", body),
         given=frozenset(body),
     )
@@ -227,6 +239,10 @@ def check_choice(
     for name, place in chosen:
         if name not in known:
             raise_invalid(f"there is no tool {abbreviate(name)}", place)
+
+
+def _conversation(given: str | ConversationReference | None) -> str:
+    return given.id if isinstance(given, ConversationReference) else given or ""
 
 
 def _items(given: str | list[Item]) -> tuple[Item, ...]:

@@ -20,6 +20,13 @@ FORMS = {
 }
 """What a string of each pattern is, in words."""
 
+PASSED = Meta(description="Passed to the model.")
+RETURNED = Meta(description="Returned in the response, without effect.")
+UNUSED = Meta(description="Accepted, without effect.")
+STREAM = Meta(description="Answer with server-sent events.")
+TOOL_CHOICE = Meta(description="Applies to the server's tools, too.")
+
+ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
 Id = Annotated[str, Meta(min_length=1)]
 CallId = Annotated[str, Meta(pattern=_CALL_ID)]
 ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]

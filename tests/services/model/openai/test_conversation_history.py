@@ -23,7 +23,7 @@ from tests.builders import (
     replied,
     said,
     succeeded,
-    thread,
+    thread_of,
     user,
 )
 from tests.core.journals import WORKFLOW
@@ -41,7 +41,7 @@ Json = dict[str, Any]
 
 
 def request_of(*events: Event) -> ModelRequest:
-    return build_request(thread(*events), WORKFLOW, Limits()).request
+    return build_request(thread_of(*events), WORKFLOW, Limits()).request
 
 
 def chat_body(request: ModelRequest) -> Json:

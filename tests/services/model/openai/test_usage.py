@@ -25,7 +25,7 @@ from tests.services.model.streams import (
     sse,
     typed,
 )
-from twelvefold.core.budget import Limits, overspent
+from twelvefold.core.budget import Limits, find_exhausted_budget
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
@@ -135,7 +135,7 @@ async def test_a_budget_holds_without_usage(server: MockServer, api: Api) -> Non
     spent = Usage()
     replies = 0
 
-    while overspent(spent, limits) is None:
+    while find_exhausted_budget(spent, limits) is None:
         spent += (await reply_of(server, api)).usage
         replies += 1
 
