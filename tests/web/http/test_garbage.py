@@ -27,7 +27,7 @@ def _no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def alive(kind: type) -> int:
+def count_instances(kind: type) -> int:
     return sum(type(one) is kind for one in gc.get_objects())
 
 
@@ -42,7 +42,7 @@ def alive(kind: type) -> int:
     ids=["request", "half a head", "half a body", "a head too large"],
 )
 async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
-    others = alive(HTTPProtocol)
+    others = count_instances(HTTPProtocol)
     async with run_server(limits=LIMITS) as server:
         for _ in range(3):
             client = await server.connect()
@@ -51,12 +51,12 @@ async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
             client.writer.transport.abort()
 
         async with asyncio.timeout(5):
-            while alive(HTTPProtocol) > others:
+            while count_instances(HTTPProtocol) > others:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_request_that_is_refused_is_freed_when_it_was_answered() -> None:
-    others = alive(LimitedBody)
+async def test_a_rejected_request_is_freed_after_its_response() -> None:
+    others = count_instances(LimitedBody)
     async with run_server() as server:
         client = await server.connect()
         for _ in range(3):
@@ -64,5 +64,5 @@ async def test_a_request_that_is_refused_is_freed_when_it_was_answered() -> None
             assert answer.status == 400
 
         async with asyncio.timeout(5):
-            while alive(LimitedBody) > others:
+            while count_instances(LimitedBody) > others:
                 await asyncio.sleep(0.02)
