@@ -26,10 +26,10 @@ from bench.database import prepare, private_database
 from bench.table import markdown
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
-from twelvefold.services.store.sql.base import in_parts
-from twelvefold.services.store.sql.retention import ENTRIES, RANGE
-from twelvefold.services.store.sql.runs import SQLStore
-from twelvefold.services.store.transaction import Connection
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql.base import in_batches
+from twelvefold.services.store.sql.retention import MAX_ENTRIES, RANGE_SIZE
+from twelvefold.services.store.sql.store import SQLStore
 
 MADE_AT_MS = 0x018000000000
 """When the first thread was made; one follows each millisecond."""
@@ -99,7 +99,7 @@ async def bench(url: str, filling: Filling, rounds: int) -> str:
 
 async def _fill(store: Store, filling: Filling) -> None:
     thread = f"'academy', {filling.entries}, 1, '', 1, 'Hello', {filling.entries * len(BODY)}"
-    for part in in_parts(range(filling.threads), 500):
+    for part in in_batches(range(filling.threads), 500):
         async with store.write() as tx:
             rows = ", ".join(f"(:id{n}, 'p{n % 1000:04}', {thread})" for n in part)
             await tx.execute(
@@ -148,7 +148,7 @@ async def _prune(store: SQLStore, filling: Filling) -> None:
 
 
 async def _delete(store: SQLStore, filling: Filling) -> None:
-    below, at_once = "g", min(RANGE, ENTRIES // filling.entries)
+    below, at_once = "g", min(RANGE_SIZE, MAX_ENTRIES // filling.entries)
     while rows := await _next(store, below, at_once):
         below = rows[-1]["id"]
         async with store._transaction() as db:
@@ -157,7 +157,7 @@ async def _delete(store: SQLStore, filling: Filling) -> None:
 
 
 async def _next(store: SQLStore, below: str, limit: int) -> list[dict[str, Any]]:
-    async with store._reading() as db:
+    async with store._read_connection() as db:
         statement = "SELECT id FROM threads WHERE id < :below ORDER BY id DESC LIMIT :limit"
         return await db.fetch(statement, {"below": below, "limit": limit})
 

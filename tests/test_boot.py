@@ -1,4 +1,4 @@
-"""What boot makes of the settings, and what it says when it cannot."""
+"""Settings become services and workflows; errors name the setting."""
 
 import re
 import sys
@@ -31,7 +31,7 @@ FLOW = "from twelvefold import Workflow\n{name} = Workflow({called!r}, 'Talk.', 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory whose modules are forgotten afterwards."""
+    """A working directory whose modules are unloaded afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     before = set(sys.modules)
@@ -47,21 +47,21 @@ def problems_of(*paths: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_workflows_are_found_in_the_working_directory_in_their_order(here: Path) -> None:
+def test_workflows_are_imported_from_the_working_directory_in_order(here: Path) -> None:
     (here / "desk.py").write_text(FLOW.format(name="flow", called="desk"))
     (here / "shop.py").write_text(FLOW.format(name="flow", called="shop"))
 
     assert list(load_workflows(["shop:flow", "desk:flow"])) == ["shop", "desk"]
 
 
-def test_the_built_in_workflow_needs_no_path(here: Path) -> None:
+def test_the_built_in_workflow_does_not_need_the_working_directory(here: Path) -> None:
     before = sys.path[:]
 
     assert list(load_workflows(Settings().workflows)) == ["enrolment"]
     assert sys.path == before
 
 
-def test_every_wrong_path_says_what_was_found(here: Path) -> None:
+def test_each_bad_path_is_reported_with_what_was_found(here: Path) -> None:
     (here / "shop.py").write_text(FLOW.format(name="flow", called="shop") + "number = 3\n")
     (here / "broken.py").write_text("\n1 / 0\n")
     (here / "wrong.py").write_text("from twelvefold import tool\n@tool\ndef t(): ...\n")
@@ -103,7 +103,7 @@ def test_every_wrong_path_says_what_was_found(here: Path) -> None:
     )
 
 
-def test_a_workflow_that_is_wrong_says_where_its_author_wrote_it(here: Path) -> None:
+def test_an_error_in_a_workflow_has_the_line_of_its_author(here: Path) -> None:
     head = "from twelvefold import Workflow, tool\n@tool(effect='pure')\n"
     (here / "loose.py").write_text(head + "def go(): ...\nflow = Workflow('x', '', tools=(go))\n")
     text = "class Odd: ...\n" + head + "def go(a: Odd): ...\nflow = Workflow('x', '', (go,))\n"
@@ -116,16 +116,16 @@ def test_a_workflow_that_is_wrong_says_where_its_author_wrote_it(here: Path) -> 
     assert odd.count(", line ") == 1
 
 
-def test_two_workflows_need_two_names(here: Path) -> None:
+def test_two_workflows_with_one_name_are_an_error(here: Path) -> None:
     text = FLOW.format(name="flow", called="shop") + FLOW.format(name="other", called="shop")
     (here / "shop.py").write_text(text)
 
     assert problems_of("shop:flow", "shop:other") == (
-        "WORKFLOWS: shop:other: there is a workflow 'shop' already",
+        "WORKFLOWS: shop:other: another workflow is named 'shop'",
     )
 
 
-async def test_the_services_are_what_the_settings_say(here: Path) -> None:
+async def test_the_services_have_the_values_of_the_settings(here: Path) -> None:
     settings = Settings(
         openai_api_key="k",
         openai_model="gpt-5-mini",
@@ -151,7 +151,7 @@ async def test_the_services_are_what_the_settings_say(here: Path) -> None:
         )
 
 
-async def test_without_settings_the_database_is_a_file_and_the_model_the_demo(
+async def test_the_defaults_are_an_embedded_database_and_the_demo_model(
     here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -161,30 +161,30 @@ async def test_without_settings_the_database_is_a_file_and_the_model_the_demo(
         assert services.limits.context_tokens == 272_000
 
     assert embedded_file(Settings()) == here / "twelvefold.db"
-    told = {record.getMessage(): getattr(record, "fields", {}) for record in caplog.records}
-    assert told["embedded_database"] == {"file": str(here / "twelvefold.db")}
-    assert "OPENAI_API_KEY" in told["demo_model"]["why"]
+    logged = {record.getMessage(): getattr(record, "fields", {}) for record in caplog.records}
+    assert logged["embedded_database"] == {"file": str(here / "twelvefold.db")}
+    assert "OPENAI_API_KEY" in logged["demo_model"]["why"]
 
 
-async def test_the_demo_model_costs_nothing(here: Path) -> None:
+async def test_the_demo_model_is_free(here: Path) -> None:
     async with open_services(Settings(run_budget_usd=0.5)) as services:
         assert services.limits.price is None
 
 
-async def test_an_unknown_model_has_a_window_that_most_have(here: Path) -> None:
+async def test_an_unknown_model_has_the_default_context_window(here: Path) -> None:
     async with open_services(Settings(openai_model="mine")) as services:
         assert services.limits.context_tokens == 128_000
     async with open_services(Settings(openai_context_tokens=8_192)) as services:
         assert services.limits.context_tokens == 8_192
 
 
-async def test_who_asks_no_model_gets_none(here: Path) -> None:
+async def test_services_without_a_model_reject_requests(here: Path) -> None:
     async with open_services(Settings(), with_model=False) as services:
         with pytest.raises(ModelUnavailable):
             await services.model.reply(ModelRequest("", ()), NullListener())
 
 
-def test_a_new_threads_id_can_be_read_and_sorts_by_its_time() -> None:
+def test_a_thread_id_is_valid_and_sorts_by_its_time() -> None:
     ids = RandomIds()
 
     first = ids.thread()
@@ -196,9 +196,9 @@ def test_a_new_threads_id_can_be_read_and_sorts_by_its_time() -> None:
     assert abs(int(first[:12], 16) * 1000 - now_us()) < 5_000_000
 
 
-async def test_a_database_that_cannot_be_used_is_a_wrong_setting(here: Path) -> None:
-    (here / "letter.db").write_bytes(b"Dear Sir or Madam, " * 100)
-    store = await open_store("sqlite:///letter.db")
+async def test_an_unusable_database_is_a_settings_error(here: Path) -> None:
+    (here / "text.db").write_bytes(b"Dear Sir or Madam, " * 100)
+    store = await open_store("sqlite:///text.db")
 
     with pytest.raises(SettingsError, match=r"DATABASE_URL: .*not a database"):
         await check_database(store)
@@ -206,7 +206,7 @@ async def test_a_database_that_cannot_be_used_is_a_wrong_setting(here: Path) -> 
     await store.close()
 
 
-async def test_a_database_that_is_behind_is_refused(here: Path) -> None:
+async def test_an_older_or_incompatible_schema_is_an_error(here: Path) -> None:
     store = await open_store("sqlite:///a.db")
     with pytest.raises(SettingsError, match="the schema is missing, this release needs"):
         await check_database(store)
@@ -224,13 +224,13 @@ async def test_a_database_that_is_behind_is_refused(here: Path) -> None:
     )
     async with store.write() as tx:
         await tx.execute("update twelvefold_version set version_num = '9999'")
-    with pytest.raises(SettingsError, match="run the release that brought it there"):
+    with pytest.raises(SettingsError, match="use the release that migrated it"):
         await check_database(store)
     await store.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///a.db", "mysql://a:b@localhost/c"])
-def test_the_schema_can_be_had_as_sql(url: str) -> None:
+def test_the_schema_is_available_as_sql(url: str) -> None:
     sql = journal_sql(Settings(database_url=url, release_id="it's"))
 
     assert re.search(r"CREATE TABLE (IF NOT EXISTS )?events", sql)
@@ -246,7 +246,7 @@ def test_the_schema_can_be_had_as_sql(url: str) -> None:
         ("mysql://u:p@127.0.0.1/twelvefold", RenewalThread),
     ],
 )
-async def test_leases_are_renewed_in_a_thread_where_it_can_reach_the_database(
+async def test_leases_are_renewed_in_a_thread_except_on_a_database_in_memory(
     here: Path, url: str, kind: type
 ) -> None:
     async with open_services(Settings(database_url=url), with_model=False) as services:

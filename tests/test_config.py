@@ -1,12 +1,11 @@
-"""How the environment is read, and what is said of what is wrong with it."""
+"""Settings are read from the environment; errors and warnings name the variable."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from twelvefold.config import MYSQL, Settings, misspelt, unused, variables
-from twelvefold.config.parse import masked
+from twelvefold.config import MYSQL, Settings, masked, misspelt, unused, variables
 from twelvefold.errors import SettingsError
 
 
@@ -16,7 +15,7 @@ def problems_of(**environ: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_nothing_need_be_set() -> None:
+def test_all_settings_have_defaults() -> None:
     assert Settings.from_environ({"PATH": "/bin", "HOME": "/"}) == Settings()
 
 
@@ -98,23 +97,23 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environ({"OPENAI_API_KEY": "", "MAX_STEPS": " "}) == Settings()
 
 
-def test_space_around_a_value_is_no_part_of_it() -> None:
+def test_whitespace_around_a_value_is_removed() -> None:
     assert Settings.from_environ({"OPENAI_API_KEY": "sk-1\n"}).openai_api_key == "sk-1"
 
 
-def test_all_bad_variables_are_told_together() -> None:
+def test_all_invalid_variables_are_reported_together() -> None:
     problems = problems_of(MAX_STEPS="many", PORT="70000", OPENAI_API="soap", TWELVEFOLD_PORT="1")
 
     assert problems == (
         "OPENAI_API: 'soap': use responses or chat",
         "MAX_STEPS: 'many': use a whole number, 1 to 100000",
         "PORT: '70000': use a whole number, 0 to 65535",
-        "TWELVEFOLD_PORT: is not known; PORT is meant?",
+        "TWELVEFOLD_PORT: unknown variable; did you mean PORT?",
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("MAX_STEPS", "1.5", "a whole number"),
         ("MAX_STEPS", "0", "1 to"),
@@ -123,31 +122,31 @@ def test_all_bad_variables_are_told_together() -> None:
         ("RUN_BUDGET_USD", "-1", "a number"),
         ("OPENAI_TEMPERATURE", "3", "0 to 2"),
         ("OPENAI_BASE_URL", "api.openai.com", "use https://host or http://host"),
-        ("OPENAI_BASE_URL", "https://", "names no host"),
-        ("OPENAI_BASE_URL", "https://a:port", "its port is no number"),
-        ("OPENAI_BASE_URL", "https://a:0", "there is no port 0"),
-        ("OPENAI_BASE_URL", "https://[a", "it is no URL"),
+        ("OPENAI_BASE_URL", "https://", "it has no host; use https://host"),
+        ("OPENAI_BASE_URL", "https://a:port", "its port is not a number"),
+        ("OPENAI_BASE_URL", "https://a:0", "port 0 is invalid"),
+        ("OPENAI_BASE_URL", "https://[a", "it is not a URL"),
         ("OPENAI_MODEL", "a\x07b", "printable"),
         ("RELEASE_ID", "a" * 129, "at most 128"),
         ("TRUSTED_PROXIES", "10.0.0.1,proxy", "'proxy' does not appear"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "has host bits set; use addresses or networks"),
         ("TRUSTED_PROXIES", "*", "use addresses or networks"),
-        ("TLS_CERT", "a\x07b", "no path should"),
+        ("TLS_CERT", "a\x07b", "not printable"),
         ("TLS_KEY", "key.pem", "is set, though TLS_CERT is not"),
-        ("WORKFLOWS", "shop", "'shop' is no import path"),
-        ("WORKFLOWS", ",", "no import path"),
+        ("WORKFLOWS", "shop", "'shop' is not an import path"),
+        ("WORKFLOWS", ",", "it has no import path"),
         ("DATABASE_URL", "postgres://a/b", "use mysql://"),
-        ("DATABASE_URL", "mysql://a", "names no database"),
+        ("DATABASE_URL", "mysql://a", "it has no database"),
         ("DATABASE_URL", "sqlite://file.db", "three slashes"),
-        ("DATABASE_URL", "sqlite://", "names no file"),
+        ("DATABASE_URL", "sqlite://", "it has no file"),
         ("DATABASE_URL", "mysql://a:b#c@d/e", "%23"),
     ],
 )
-def test_a_bad_value_is_named_with_what_would_be_right(name: str, value: str, said: str) -> None:
+def test_an_invalid_value_is_reported_with_a_hint(name: str, value: str, message: str) -> None:
     (problem,) = problems_of(**{name: value})
 
     assert problem.startswith(f"{name}: ")
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
@@ -160,23 +159,23 @@ def test_a_bad_value_is_named_with_what_would_be_right(name: str, value: str, sa
         ("SMTP_URL", "http://app:hush@db"),
     ],
 )
-def test_a_secret_is_in_no_error(name: str, value: str) -> None:
+def test_errors_contain_no_secrets(name: str, value: str) -> None:
     (problem,) = problems_of(**{name: value})
 
     assert "hu" not in problem
 
 
-def test_an_unknown_variable_of_ours_is_an_error_even_if_nothing_is_like_it() -> None:
+def test_an_unknown_variable_with_the_prefix_is_an_error() -> None:
     assert problems_of(TWELVEFOLD_XYZZY="1") == (
-        "TWELVEFOLD_XYZZY: is not known; `twelvefold settings` lists what is",
+        "TWELVEFOLD_XYZZY: unknown variable; `twelvefold settings` lists all variables",
     )
 
 
-def test_what_the_tests_read_is_none_of_its_business() -> None:
+def test_variables_of_the_test_suite_are_ignored() -> None:
     assert Settings.from_environ({"TWELVEFOLD_SHARED": "../shared"}) == Settings()
 
 
-def test_mysql_may_come_in_parts() -> None:
+def test_the_database_url_can_be_set_in_parts() -> None:
     settings = Settings.from_environ(
         {"MYSQL_USER": "a:b", "MYSQL_PASSWORD": "p@/:#", "MYSQL_DATABASE": "shop"}
     )
@@ -186,7 +185,7 @@ def test_mysql_may_come_in_parts() -> None:
     )
 
 
-def test_a_server_may_have_an_ipv6_address() -> None:
+def test_the_server_can_have_an_ipv6_address() -> None:
     settings = Settings.from_environ(
         {"MYSQL_HOST": "::1", "MYSQL_USER": "a", "MYSQL_DATABASE": "shop", "MYSQL_PORT": "1"}
     )
@@ -194,7 +193,7 @@ def test_a_server_may_have_an_ipv6_address() -> None:
     assert settings.database_url == "mysql://a:@[::1]:1/shop?charset=utf8mb4"
 
 
-def test_a_database_url_wins_over_the_parts_of_another() -> None:
+def test_the_database_url_takes_precedence_over_the_parts() -> None:
     given = {"DATABASE_URL": "sqlite:///a.db", "MYSQL_USER": "ann", "MYSQL_HOST": "db"}
 
     assert Settings.from_environ(given).database_url == "sqlite:///a.db"
@@ -202,11 +201,11 @@ def test_a_database_url_wins_over_the_parts_of_another() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"DATABASE_URL": "sqlite://"}, {"MYSQL_USER": "ann"}])
-def test_settings_that_are_used_need_no_warning(given: dict[str, str]) -> None:
+def test_settings_in_use_cause_no_warning(given: dict[str, str]) -> None:
     assert unused(given) == []
 
 
-def test_parts_that_lack_something_are_told_together() -> None:
+def test_missing_and_invalid_parts_are_reported_together() -> None:
     assert problems_of(MYSQL_PORT="x") == (
         "MYSQL_USER: is not set, though MYSQL_PORT is",
         "MYSQL_DATABASE: is not set, though MYSQL_PORT is",
@@ -214,7 +213,7 @@ def test_parts_that_lack_something_are_told_together() -> None:
     )
 
 
-def test_web_is_a_worker_too_where_the_database_is_embedded_or_it_is_told() -> None:
+def test_web_is_a_worker_on_an_embedded_database_or_if_set() -> None:
     mysql = "mysql://app@db/shop"
 
     assert Settings().web_is_worker
@@ -223,24 +222,24 @@ def test_web_is_a_worker_too_where_the_database_is_embedded_or_it_is_told() -> N
     assert Settings(database_url=mysql, web_drives="background").web_is_worker
 
 
-def test_a_limit_in_dollars_needs_a_price() -> None:
+def test_a_budget_in_dollars_needs_a_known_price() -> None:
     unknown = {"RUN_BUDGET_USD": "0.5", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "my-own"}
 
     assert problems_of(**unknown, MAX_STEPS="x") == (
         "MAX_STEPS: 'x': use a whole number, 1 to 100000",
-        "RUN_BUDGET_USD: what OPENAI_MODEL 'my-own' costs is not known; use RUN_BUDGET_TOKENS",
+        "RUN_BUDGET_USD: the price of OPENAI_MODEL 'my-own' is unknown; use RUN_BUDGET_TOKENS",
     )
     assert Settings.from_environ(unknown | {"OPENAI_MODEL": "gpt-5"}).run_budget_usd == 0.5
     assert Settings.from_environ({"RUN_BUDGET_USD": "0.5"}).model_base_url == ""
 
 
-def test_a_key_alone_means_openai() -> None:
+def test_with_only_a_key_the_model_server_is_openai() -> None:
     settings = Settings.from_environ({"OPENAI_API_KEY": "k"})
 
     assert settings.model_base_url == "https://api.openai.com/v1"
 
 
-def test_the_table_has_every_variable_once_with_a_meaning() -> None:
+def test_each_variable_is_in_the_table_once_with_a_meaning() -> None:
     table = list(variables())
 
     names = [variable.name for variable in table]
@@ -249,14 +248,14 @@ def test_the_table_has_every_variable_once_with_a_meaning() -> None:
     assert {variable.name for variable in MYSQL} < set(names)
 
 
-def test_every_default_is_a_value_that_may_be_set() -> None:
+def test_every_default_is_a_valid_value() -> None:
     environ = {v.name: v.default for v in variables() if v.field}
 
     assert Settings.from_environ(environ) == Settings()
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [
         ("", ""),
         ("sk-123", "****"),
@@ -269,25 +268,25 @@ def test_every_default_is_a_value_that_may_be_set() -> None:
         ("sqlite:///twelvefold.db", "sqlite:///twelvefold.db"),
     ],
 )
-def test_a_secret_is_masked(value: str, shown: str) -> None:
-    assert masked(value) == shown
+def test_a_secret_is_masked(value: str, expected: str) -> None:
+    assert masked(value) == expected
 
 
-def test_settings_can_be_printed_without_their_secrets() -> None:
-    shown = repr(Settings(database_url="mysql://app:p@ss@db/shop", openai_api_key="sk-123"))
+def test_the_representation_of_settings_has_no_secrets() -> None:
+    text = repr(Settings(database_url="mysql://app:p@ss@db/shop", openai_api_key="sk-123"))
 
-    assert shown.startswith(
+    assert text.startswith(
         "Settings(database_url='mysql://app:****@db/shop', database_pool_size=10"
     )
-    assert "sk-123" not in shown
+    assert "sk-123" not in text
 
 
 def test_the_example_file_has_every_variable() -> None:
     text = (Path(__file__).resolve().parent.parent / ".env.example").read_text()
-    shown = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))
+    names = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))
 
     assert {variable.name for variable in variables()} == {
-        name for name in shown if not name.startswith("OTEL_")
+        name for name in names if not name.startswith("OTEL_")
     }
 
 
@@ -308,23 +307,23 @@ def test_headers_are_a_json_object_or_lines(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("abc", "write lines of Name: value"),
-        ('{"a": ', "it is no JSON"),
-        ('{"a": ["b"]}', "the value of a is no text"),
-        ("a b: c", "'a b' is no header that can be set"),
-        ("Content-Length: 3", "'Content-Length' is no header that can be set"),
-        ("a: \u20ac", "the value of a holds a character"),
+        ("abc", "use lines of Name: value"),
+        ('{"a": ', "it is not JSON"),
+        ('{"a": ["b"]}', "the value of a is not a string"),
+        ("a b: c", "header 'a b' cannot be set"),
+        ("Content-Length: 3", "header 'Content-Length' cannot be set"),
+        ("a: \u20ac", "the value of a has a character that is invalid"),
     ],
 )
-def test_headers_that_cannot_be_sent_are_refused_and_not_shown(text: str, said: str) -> None:
+def test_invalid_headers_are_an_error_without_their_values(text: str, message: str) -> None:
     [problem] = problems_of(OPENAI_HEADERS=text)
 
-    assert problem.startswith(f"OPENAI_HEADERS: '****': {said}")
+    assert problem.startswith(f"OPENAI_HEADERS: '****': {message}")
 
 
-def test_proxies_are_read_in_lower_case_too_and_before_upper_case() -> None:
+def test_lower_case_proxy_variables_take_precedence() -> None:
     settings = Settings.from_environ(
         {
             "https_proxy": "http://a:3128",
@@ -343,15 +342,15 @@ def test_proxies_are_read_in_lower_case_too_and_before_upper_case() -> None:
     assert "http://ann:****@c:3128" in repr(settings)
 
 
-def test_names_that_are_nearly_a_setting_s_are_told() -> None:
-    given = ["DATABSE_URL", "MAX_RUN", "LEASE_S", "MYSQL_ROOT_PASSWORD", "OPENAI_ORG", "PATH"]
+def test_almost_correct_names_are_reported() -> None:
+    names = ["DATABSE_URL", "MAX_RUN", "LEASE_S", "MYSQL_ROOT_PASSWORD", "OPENAI_ORG", "PATH"]
 
-    assert misspelt(given) == [
-        "DATABSE_URL is not known; DATABASE_URL is meant?",
-        "MAX_RUN is not known; MAX_RUNS is meant?",
+    assert misspelt(names) == [
+        "unknown variable DATABSE_URL; did you mean DATABASE_URL?",
+        "unknown variable MAX_RUN; did you mean MAX_RUNS?",
     ]
 
 
-def test_a_broker_is_refused_as_long_as_there_is_none() -> None:
-    with pytest.raises(SettingsError, match="BROKER_URL: this release works with no broker"):
+def test_a_broker_url_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="BROKER_URL: this release uses no broker"):
         Settings.from_environ({"BROKER_URL": "amqp://q"})

@@ -24,7 +24,8 @@ from twelvefold import errors
 from twelvefold.boot import journal_sql, migrate_journal
 from twelvefold.cli import command
 from twelvefold.cli.main import CLOSED_PIPE
-from twelvefold.cli.parser import Parser, build_parser
+from twelvefold.cli.parser import build_parser
+from twelvefold.cli.subcommands import Parser
 from twelvefold.config import Settings, variables
 from twelvefold.core.events import Event, RequestOptions, Usage
 
@@ -91,8 +92,8 @@ def commands_of(parser: argparse.ArgumentParser) -> Iterator[Parser]:
 
 
 def one_command(parser: Parser, heading: str) -> Iterator[str]:
-    if parser.fill:
-        parser.fill(parser)
+    if parser.add_arguments:
+        parser.add_arguments(parser)
     yield f"{heading} {parser.prog}"
     yield parser.description or ""
     if arguments := list(arguments_of(parser)):
@@ -129,7 +130,7 @@ def signature(action: argparse.Action) -> str:
 def exits() -> str:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     raised = [
-        (code(kind.__name__), str(command.complaint(an_error(kind))[0]), summary(kind))
+        (code(kind.__name__), str(command.describe_error(an_error(kind))[0]), summary(kind))
         for kind in kinds
     ]
     return page(

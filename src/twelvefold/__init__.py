@@ -1,11 +1,11 @@
 """Agentic workflows as twelve-factor processes on the MySQL you already have.
 
-These are the names that the author of a workflow imports.
+The public names for authors of workflows. Import everything else from its module.
 """
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # as in typing, whose import would be a fifth of what `--help` costs
+TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
@@ -28,7 +28,7 @@ __all__ = [
     "open_services",
     "tool",
 ]
-_HOMES = {
+_MODULES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
@@ -38,10 +38,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # On first use: the command line imports this package first, and `--help` needs none of them.
-    for home, names in _HOMES.items():
+    # Imported on first use: `twelvefold --help` needs none of them.
+    for module, names in _MODULES.items():
         if name in names:
-            found: object = getattr(import_module(home), name)
+            found: object = getattr(import_module(module), name)
             globals()[name] = found
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

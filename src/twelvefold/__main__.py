@@ -1,4 +1,4 @@
-"""`python -m twelvefold`, the same as the console script."""
+"""`python -m twelvefold` runs the console script."""
 
 import sys
 

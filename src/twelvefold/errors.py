@@ -1,29 +1,29 @@
-"""All errors that Twelvefold raises, as one tree, with the reader of each.
+"""Every error that Twelvefold raises, as one tree, with the reader of its message.
 
 TwelvefoldError
-├── SettingsError          operator: a setting is invalid; nothing was started
-├── RequestError           caller: the request is invalid
+├── SettingsError          the operator: settings are invalid; nothing was started
+├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
-│   ├── ConversationTooLarge … it would make a conversation larger than the limit
-│   └── Conflict           … it does not fit the present state; try again later
-│       ├── Repeated       … its idempotency key was used before
-│       └── TooLate        … the run is over or the call is answered; do not try again
-├── ToolRefused            model: the tool refuses the call; try something else
-├── StaleRun               engine: the run has moved on; nothing was written
-│   └── LeaseLost          … another process owns it now
-├── CancelAsked            engine: the cancellation of the run was requested
-├── ServiceFault           operator: a backing service fails
-│   ├── StoreUnavailable   … the database cannot be reached or requires a retry
-│   │   ├── StoreFailed    … the database reports an error that may last
-│   │   └── StepUnderWay   … the transaction of a step has locked the run
-│   ├── StoreRefused       … the database is unfit, or refuses a statement
+│   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
+│   └── Conflict           … it does not fit the current state; try again later
+│       ├── Repeated       … a request with the same key was made before
+│       └── TooLate        … the run has ended; trying again does not help
+├── ToolRefused            the model: the tool refuses the call, with a hint
+├── StaleRun               the engine: another process continued the run; nothing was written
+│   └── LeaseLost          … another process holds its lease
+├── CancelAsked            the engine: cancellation of the run was requested
+├── ServiceFault           the operator: a backing service failed
+│   ├── StoreUnavailable   … the database is unreachable or requests a retry
+│   │   ├── StoreFailed    … the database reports an error that may persist
+│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   ├── StoreRefused       … the database is unsuitable, or rejects a statement
 │   │   ├── DuplicateRow   … a row with this key exists
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
-│   ├── ModelUnavailable   … the model sent no usable reply; a retry may help
-│   ├── ModelRejected      … the model rejects the request; a retry does not help
-│   ├── MailUnavailable    … the mail server did not accept a mail; a retry may help
-│   └── MailRejected       … the mail server rejects a mail; a retry does not help
-└── WorkflowError          author: a tool or workflow is declared wrongly
+│   ├── ModelUnavailable   … the model gave no usable reply this time
+│   ├── ModelRejected      … the model will never accept this request
+│   ├── MailUnavailable    … the mail server did not accept a message this time
+│   └── MailRejected       … the mail server will never accept this message
+└── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
 from typing import TYPE_CHECKING, Self
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 
 
 class TwelvefoldError(Exception):
-    """The base of all errors of Twelvefold.
+    """The base class of all errors that Twelvefold raises.
 
-    A message may quote values of a statement, a prompt, a reply or an address: the journal and the
-    caller get it, a log never does. A log has the type, the place and `log_text`, which is ""
-    unless the code that raises the error calls `loggable`.
+    A message may contain values of a statement, a prompt, a reply or an address. It goes to the
+    journal and to the caller, never to a log. A log has the error's type, place and `log_text`,
+    which is "" unless the code that raises the error calls `loggable`.
     """
 
     log_text: str = ""
 
     def loggable(self, text: str = "") -> Self:
-        """Allow logs to have `text`, by default the message; return the error.
+        """Set `log_text`, by default to the message, and return the error, to be raised.
 
-        The text must not quote anything that the class names.
+        The text must not contain any of the values above.
         """
         self.log_text = text or str(self)
         return self
 
     @property
     def logged(self) -> str:
-        """The text about this error that another error's `log_text` may quote."""
+        """The text that another error's `log_text` may use for this error."""
         return self.log_text or type(self).__name__
 
 
@@ -65,23 +65,23 @@ class SettingsError(TwelvefoldError):
 
 
 class RequestError(TwelvefoldError):
-    """The caller's request is invalid."""
+    """The request is invalid."""
 
 
 class NotFound(RequestError):
-    """The request names something that does not exist, or that is not the caller's."""
+    """The request names something that does not exist or is not visible to the caller."""
 
 
 class ConversationTooLarge(RequestError):
-    """The conversation has its maximum size; the message names the setting."""
+    """The conversation has reached its maximum size; the message names the setting."""
 
 
 class Conflict(RequestError):
-    """The request does not fit the present state of the thread or run."""
+    """The request does not fit the current state of the thread or run."""
 
 
 class Repeated(Conflict):
-    """A request with this key was made before; it started `run` (its id as text)."""
+    """A request with this key was made before; `run` is the id of the run that it started."""
 
     def __init__(self, run: str, body_hash: str) -> None:
         super().__init__(f"the key was used before, for {run}")
@@ -90,50 +90,50 @@ class Repeated(Conflict):
 
 
 class TooLate(Conflict):
-    """The run is over, or the call no longer waits for an answer; a retry does not help."""
+    """The run has ended, or the call is no longer waiting; this will not change."""
 
 
 class ToolRefused(TwelvefoldError):
-    """A tool refuses the call. The model reads the message, which advises what to try instead.
+    """A tool refuses a call. The model reads the message, which should say what to try instead.
 
-    In a transactional tool it rolls back the tool's writes.
+    A transactional tool that raises it is rolled back.
     """
 
 
 class StaleRun(TwelvefoldError):
-    """The run has moved on in another process; nothing was written."""
+    """Another process continued the run; nothing was written."""
 
 
 class LeaseLost(StaleRun):
-    """Another process owns the run now; nothing was written."""
+    """Another process holds the lease of the run; nothing was written."""
 
 
 class CancelAsked(TwelvefoldError):
-    """The cancellation of the run was requested; nothing was written."""
+    """Cancellation of the run was requested; nothing was written."""
 
 
 class ServiceFault(TwelvefoldError):
-    """A backing service fails; the message names it and what to check."""
+    """A backing service failed; the message names it and the setting to check."""
 
 
 class StoreUnavailable(ServiceFault):
-    """The database cannot be reached, or requires the transaction to be retried."""
+    """The database is unreachable, or requests that the transaction be retried."""
 
 
 class StoreFailed(StoreUnavailable):
-    """The database reports an error that is not the statement's and may last.
+    """The database reports an error that is not caused by the statement and may persist.
 
-    A full disk, a missing privilege, any error number that is not known. Retried for a bounded
-    time; then the run fails with this message.
+    Examples are a full disk, a missing privilege, and any unknown error number. The step is retried
+    for a limited time; then the run fails with this message.
     """
 
 
 class StepUnderWay(StoreUnavailable):
-    """The transaction of a step has locked the run; the message names the tool."""
+    """The transaction of a step holds the run and must end first; the message names the tool."""
 
 
 class StoreRefused(ServiceFault):
-    """The statement cannot be executed: the error is in it or in its values."""
+    """The database rejects the statement: the error is in the statement or in its values."""
 
 
 class DuplicateRow(StoreRefused):
@@ -145,16 +145,16 @@ class TooLarge(StoreRefused):
 
 
 class ModelUnavailable(ServiceFault):
-    """The model sent no usable reply; a retry, or a correction of a setting, may help.
+    """The model gave no usable reply; a later request or a corrected setting may help.
 
-    `usage` is the usage of attempts that broke off; None if no attempt reported any.
+    `usage` are the tokens of attempts that were interrupted, or None if there were none.
     """
 
     usage: "Usage | None" = None
 
 
 class ModelRejected(ServiceFault):
-    """The model rejects this request; a retry does not help.
+    """The model will never accept this request, whatever the key.
 
     `usage` as in ModelUnavailable.
     """
@@ -163,11 +163,11 @@ class ModelRejected(ServiceFault):
 
 
 class MailUnavailable(ServiceFault):
-    """The mail server did not accept a mail; a retry may help."""
+    """The mail server did not accept a message this time; a retry may succeed."""
 
 
 class MailRejected(ServiceFault):
-    """The mail server rejects this mail: unknown recipient, malformed address."""
+    """The mail server will never accept this message: unknown recipient, malformed address."""
 
 
 class WorkflowError(TwelvefoldError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
-import twelvefold.services.store.mysql.store
+import twelvefold.services.store.mysql.connections
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Event
@@ -236,7 +236,7 @@ def work(job: Job, wire: Wire) -> None:
 async def _work(job: Job, wire: Wire) -> None:
     halt = Halt(job.halt, wire)
     HaltingConnection.halt = halt
-    twelvefold.services.store.mysql.store.MySQLConnection = HaltingConnection  # type: ignore[attr-defined]
+    twelvefold.services.store.mysql.connections.MySQLConnection = HaltingConnection  # type: ignore[attr-defined]
     services = Services(
         HaltingStore(job.database_url, halt, apart=job.apart),
         HaltingModel(open_model(base_url=job.model_url, api_key="", model="mock"), halt),

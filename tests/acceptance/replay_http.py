@@ -22,7 +22,7 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.process import open_web
-from twelvefold.web.server import bound, serve
+from twelvefold.web.server import bind_sockets, serve
 
 Json = dict[str, Any]
 
@@ -96,7 +96,7 @@ async def counter(
     """A service on a free port of this machine, ended with the body."""
     model, stop = Changing(), asyncio.Event()
     services = Services(shop.store, model, {workflow.name: workflow}, ids, limits, "replay")
-    [listening] = bound("127.0.0.1", 0)
+    [listening] = bind_sockets("127.0.0.1", 0)
     port: int = listening.getsockname()[1]
     async with (
         open_web(services, Settings(host="127.0.0.1", port=port)) as web,

@@ -20,11 +20,13 @@ SABOTAGES = (
     Sabotage(
         "III",
         "a file in /etc has defaults",
-        "boot.py",
+        "boot/environment.py",
         (("    return dict(os.environ)\n", "    return {**_of_this_machine(), **os.environ}\n"),),
         """
 
 def _of_this_machine() -> dict[str, str]:
+    from pathlib import Path
+
     try:
         lines = Path("/etc/twelvefold.conf").read_text().splitlines()
     except OSError:
@@ -50,14 +52,15 @@ def _of_this_machine() -> dict[str, str]:
         "web/runs/create.py",
         (
             (
-                "    place = await resolve_target(web.services, principal, request, memory)\n",
-                "    if request.previous and request.previous not in _KNOWN:\n"
-                '        raise ApiError(404, "there is no such response")\n'
-                "    place = await resolve_target(web.services, principal, request, memory)\n",
+                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        if request.previous and request.previous not in _KNOWN:\n"
+                '            raise ApiError(404, "there is no such response")\n'
+                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
             ),
             (
-                "    web.drive(driven, reservation)\n",
-                "    _KNOWN.add(str(ResponseId(driven.run)))\n    web.drive(driven, reservation)\n",
+                "            web.drive(held, self._memory.reservation)\n",
+                "            _KNOWN.add(str(ResponseId(held.run)))\n"
+                "            web.drive(held, self._memory.reservation)\n",
             ),
         ),
         "\n_KNOWN: set[str] = set()\n",
@@ -97,7 +100,7 @@ def _of_this_machine() -> dict[str, str]:
         "services/store/mysql/store.py",
         (
             (
-                '        return list(problems(variables, [row["name"] for row in others]))\n',
+                '        return list(find_problems(variables, [row["name"] for row in others]))\n',
                 "        return []\n",
             ),
         ),

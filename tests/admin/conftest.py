@@ -1,4 +1,4 @@
-"""Databases that live for one test."""
+"""Databases for one test."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ import pytest
 from twelvefold.services.store.mysql.url import connect_arguments
 
 SERVER = os.environ.get("DATABASE_URL", "")
-"""Read before any test takes it out of the environment."""
+"""Read before a test removes it from the environment."""
 
 
 @contextmanager
 def private_mysql() -> Iterator[str]:
-    """An empty database on the server of DATABASE_URL."""
+    """Create an empty database on the server of DATABASE_URL, and drop it at the end."""
     if not SERVER.startswith(("mysql", "mariadb")):
         pytest.fail("DATABASE_URL names no MySQL: python -m tests.servers run -- pytest starts one")
     name = f"admin_{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""Databases are brought up to date: a server's on demand, the embedded file by itself."""
+"""Databases are migrated: a server by a command, an embedded file automatically."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from twelvefold.services.store.migrate import SERVES
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
-async def sections(store: Store) -> int:
+async def count_sections(store: Store) -> int:
     async with store.read() as db:
         row = await db.fetch_one("select count(*) as found from sections")
     return int(row["found"]) if row else 0
@@ -30,17 +30,17 @@ def settings_for(path: Path) -> Settings:
     return Settings(database_url=f"sqlite:///{path}")
 
 
-async def test_a_new_file_gets_tables_and_the_workflows_own_records(tmp_path: Path) -> None:
+async def test_a_new_file_gets_tables_and_the_records_of_its_workflow(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
 
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
 
         assert await services.store.schema() == Schema(SCHEMA, SERVES)
-        assert await sections(services.store) > 10
+        assert await count_sections(services.store) > 10
 
 
-async def test_a_file_that_is_there_is_not_seeded_again(tmp_path: Path) -> None:
+async def test_an_existing_file_is_not_seeded_again(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
@@ -50,10 +50,10 @@ async def test_a_file_that_is_there_is_not_seeded_again(tmp_path: Path) -> None:
 
         await prepare(settings, services)
 
-        assert await sections(services.store) == 0
+        assert await count_sections(services.store) == 0
 
 
-async def test_a_workflow_that_comes_later_gets_its_tables(tmp_path: Path) -> None:
+async def test_a_workflow_added_later_gets_its_tables(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
@@ -66,21 +66,21 @@ async def test_a_workflow_that_comes_later_gets_its_tables(tmp_path: Path) -> No
             assert await db.fetch_all("select * from late") == []
 
 
-async def test_sql_that_is_wrong_names_its_workflow(tmp_path: Path) -> None:
+async def test_an_error_in_sql_names_its_workflow(tmp_path: Path) -> None:
     async def seed(tx: Transaction, _: object) -> int:
         return await tx.execute("insert into nowhere values (1)")
 
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
-        for late, said in (
-            (Workflow("late", "", (), schema="create tabel late (a int);"), "its schema: near"),
-            (Workflow("late", "", (), seed=seed), "its seed: no such table: nowhere"),
+        for late, message in (
+            (Workflow("late", "", (), schema="create tabel late (a int);"), "schema: near"),
+            (Workflow("late", "", (), seed=seed), "seed: no such table: nowhere"),
         ):
-            with pytest.raises(StoreRefused, match=f"workflow late: {said}"):
+            with pytest.raises(StoreRefused, match=f"workflow late: {message}"):
                 await prepare(settings, replace(services, workflows={"late": late}))
 
 
-async def test_a_workflow_that_comes_later_gets_its_records(tmp_path: Path) -> None:
+async def test_a_workflow_added_later_gets_its_records(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         other = Workflow("other", "", ())
@@ -88,23 +88,23 @@ async def test_a_workflow_that_comes_later_gets_its_records(tmp_path: Path) -> N
 
         await prepare(settings, services)
 
-        assert await sections(services.store) > 10
+        assert await count_sections(services.store) > 10
 
 
-async def test_a_process_that_dies_before_the_records_leaves_them_to_the_next(
+async def test_the_next_process_seeds_if_the_first_one_died(
     tmp_path: Path,
 ) -> None:
-    async def dies(tx: Transaction, records: object = None) -> int:
+    async def crash(tx: Transaction, records: object = None) -> int:
         await tx.execute("insert into late values (1)")
         raise KeyboardInterrupt
 
-    async def seeds(tx: Transaction, records: object = None) -> int:
+    async def insert(tx: Transaction, records: object = None) -> int:
         return await tx.execute("insert into late values (2)")
 
     settings = settings_for(tmp_path / "a.db")
     table = "create table if not exists late (a int);"
     async with open_services(settings, with_model=False) as services:
-        for seed in (dies, seeds, seeds):
+        for seed in (crash, insert, insert):
             late = Workflow("late", "", (), schema=table, seed=seed)
             with suppress(KeyboardInterrupt):
                 await prepare(settings, replace(services, workflows={"late": late}))
@@ -113,30 +113,30 @@ async def test_a_process_that_dies_before_the_records_leaves_them_to_the_next(
             assert await db.fetch_all("select a from late") == [{"a": 2}]
 
 
-async def test_who_comes_second_waits_for_the_records(tmp_path: Path) -> None:
-    begun, order = asyncio.Event(), []
+async def test_a_second_process_waits_until_the_file_is_seeded(tmp_path: Path) -> None:
+    started, order = asyncio.Event(), []
 
-    async def seeds(tx: Transaction, records: object = None) -> int:
-        begun.set()
+    async def slow_seed(tx: Transaction, records: object = None) -> int:
+        started.set()
         await asyncio.sleep(0.3)
         order.append("seeded")
         return 0
 
-    async def prepared() -> None:
-        settings, slow = settings_for(tmp_path / "a.db"), Workflow("slow", "", (), seed=seeds)
+    async def prepare_file() -> None:
+        settings, slow = settings_for(tmp_path / "a.db"), Workflow("slow", "", (), seed=slow_seed)
         async with open_services(settings, with_model=False) as services:
             await prepare(settings, replace(services, workflows={"slow": slow}))
             order.append("prepared")
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(prepared())
-        await begun.wait()
-        await asyncio.to_thread(asyncio.run, prepared())
+        group.create_task(prepare_file())
+        await started.wait()
+        await asyncio.to_thread(asyncio.run, prepare_file())
 
     assert order == ["seeded", "prepared", "prepared"]
 
 
-def test_of_many_that_start_on_a_new_file_one_prepares_it(tmp_path: Path) -> None:
+def test_processes_that_start_together_can_share_a_new_file(tmp_path: Path) -> None:
     environ = {
         **os.environ,
         "PYTHONPATH": str(SOURCE),
@@ -154,15 +154,15 @@ def test_of_many_that_start_on_a_new_file_one_prepares_it(tmp_path: Path) -> Non
         assert (process.returncode, err) == (0, b"")
 
 
-async def test_a_file_without_a_directory_is_refused(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "none" / "a.db")
 
     async with open_services(settings, with_model=False) as services:
-        with pytest.raises(SettingsError, match=f"there is no directory {tmp_path}/none"):
+        with pytest.raises(SettingsError, match=f"directory {tmp_path}/none does not exist"):
             await prepare(settings, services)
 
 
-async def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+async def test_the_file_of_an_incompatible_newer_release_is_not_changed(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
@@ -173,7 +173,7 @@ async def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
             await prepare(settings, services)
 
 
-async def test_a_release_that_is_put_in_place_is_written_down_once(tmp_path: Path) -> None:
+async def test_an_installed_release_is_recorded_once(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     next_one = replace(settings, release_id="v2")
     async with open_services(settings, with_model=False) as services:
@@ -188,7 +188,7 @@ async def test_a_release_that_is_put_in_place_is_written_down_once(tmp_path: Pat
     ]
 
 
-async def test_a_release_is_put_back_on_the_schema_of_a_newer_one(tmp_path: Path) -> None:
+async def test_an_older_release_works_on_a_newer_schema_that_serves_it(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         await migrate(settings, services)
@@ -206,7 +206,9 @@ async def test_a_release_is_put_back_on_the_schema_of_a_newer_one(tmp_path: Path
     ]
 
 
-async def test_a_release_is_not_put_back_on_a_schema_that_does_not_serve_it(tmp_path: Path) -> None:
+async def test_an_older_release_rejects_an_incompatible_newer_schema(
+    tmp_path: Path,
+) -> None:
     settings = settings_for(tmp_path / "a.db")
     async with open_services(settings, with_model=False) as services:
         await migrate(settings, services)
@@ -223,10 +225,10 @@ async def test_a_release_is_not_put_back_on_a_schema_that_does_not_serve_it(tmp_
 
 
 @pytest.mark.mysql
-def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
+def test_a_server_is_migrated_only_by_the_command(mysql_url: str) -> None:
     settings = Settings(database_url=mysql_url)
 
-    async def story() -> None:
+    async def migrate_twice() -> None:
         async with open_services(settings, with_model=False) as services:
             with pytest.raises(SettingsError, match="run `twelvefold migrate`"):
                 await prepare(settings, services)
@@ -242,6 +244,6 @@ def test_a_server_is_migrated_only_when_told(mysql_url: str) -> None:
             assert await migrate(settings, services) == ["workflow enrolment"]
             await prepare(settings, services)
 
-            assert await sections(services.store) == 0
+            assert await count_sections(services.store) == 0
 
-    asyncio.run(story())
+    asyncio.run(migrate_twice())

@@ -1,4 +1,4 @@
-"""What is said of servers that are unlike those of the tests."""
+"""Differences of a server from the tested servers."""
 
 import pytest
 
@@ -23,7 +23,7 @@ ALL = "tested: MariaDB 10.11, MariaDB 11.8, MySQL 8.4, MySQL 9"
 
 
 @pytest.mark.parametrize(
-    "of",
+    "variables",
     [
         MARIADB,
         {**MARIADB, "version": "11.8.3-MariaDB-log"},
@@ -31,14 +31,14 @@ ALL = "tested: MariaDB 10.11, MariaDB 11.8, MySQL 8.4, MySQL 9"
         {**MYSQL, "version": "9.5.0"},
         {**MYSQL, "version": "9.1.0-commercial"},
     ],
-    ids=lambda of: of["version"],
+    ids=lambda variables: variables["version"],
 )
-def test_a_tested_server_has_no_differences(of: dict[str, str]) -> None:
-    assert list(differences(of)) == []
+def test_a_tested_server_has_no_differences(variables: dict[str, str]) -> None:
+    assert list(differences(variables)) == []
 
 
 @pytest.mark.parametrize(
-    ("of", "said"),
+    ("variables", "difference"),
     [
         ({**MARIADB, "version": "10.6.22-MariaDB"}, f"MariaDB 10.6.22 was not tested; {ALL}"),
         ({**MARIADB, "version": "10.1.1-MariaDB"}, f"MariaDB 10.1.1 was not tested; {ALL}"),
@@ -63,22 +63,22 @@ def test_a_tested_server_has_no_differences(of: dict[str, str]) -> None:
         ),
         (
             {**MYSQL, "lower_case_table_names": "1"},
-            "lower_case_table_names is 1; it was 0 where the release was tested",
+            "lower_case_table_names is 1; tested with 0",
         ),
         (
             {**MARIADB, "wsrep_on": "ON"},
-            "it is one of a cluster (wsrep_on is ON); the suite runs on single servers",
+            "the server is part of a cluster (wsrep_on is ON); the tests run on single servers",
         ),
     ],
 )
-def test_each_difference_is_named(of: dict[str, str], said: str) -> None:
-    assert list(differences(of)) == [said]
+def test_each_difference_is_reported(variables: dict[str, str], difference: str) -> None:
+    assert list(differences(variables)) == [difference]
 
 
-def test_all_differences_are_named_not_just_the_first() -> None:
-    of = {**MARIADB, "version": "12.1.2-MariaDB", "lower_case_table_names": "2", "wsrep_on": "ON"}
+def test_all_differences_are_reported() -> None:
+    changes = {"version": "12.1.2-MariaDB", "lower_case_table_names": "2", "wsrep_on": "ON"}
 
-    assert len(list(differences(of))) == 3
+    assert len(list(differences({**MARIADB, **changes}))) == 3
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_all_differences_are_named_not_just_the_first() -> None:
         ("9.5.0", "MySQL"),
     ],
 )
-def test_a_server_is_known_by_its_version(version: str, kind: str) -> None:
+def test_a_server_is_recognised_by_its_version(version: str, kind: str) -> None:
     assert server_kind({"version": version}) == kind

@@ -1,4 +1,4 @@
-"""Seeding from a file: what is read, and how bad lines are told."""
+"""Seeding from a file: formats, and errors with line numbers."""
 
 import gzip
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from twelvefold.services.store import open_store
 
 
 async def seeder(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None) -> int:
-    """Trips over a record without a name, as an author's code does."""
+    """Raises KeyError for a record without a name."""
     count = 0
     for record in [{"name": "own"}] if records is None else records:
         if record["name"] == "refused":
@@ -28,7 +28,7 @@ async def seeder(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = 
 async def seeder_that_reads_first(
     tx: Transaction, records: Iterable[Mapping[str, Any]] | None = None
 ) -> int:
-    """Looks at all records before it writes any."""
+    """Checks all records before it writes any."""
     bad = [n for n, record in enumerate(records or [], start=1) if not record.get("name")]
     if bad:
         raise ValueError("\n".join(f"record {n}: has no name" for n in bad))
@@ -51,36 +51,36 @@ async def names(store: Store) -> list[str]:
         return [row["name"] for row in await db.fetch_all("select name from named")]
 
 
-def written(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
 
 
-async def test_without_a_file_the_workflow_has_its_own_records(store: Store) -> None:
+async def test_without_a_file_the_workflow_uses_its_own_records(store: Store) -> None:
     assert await seed(store, FLOW) == 1
 
     assert await names(store) == ["own"]
 
 
-async def test_a_file_is_read_line_by_line_and_progress_is_told(
-    store: Store, tmp_path: Path
-) -> None:
-    path = written(tmp_path / "a.jsonl", '{"name": "a"}\n\n{"name": "b"}\n')
-    told: list[tuple[int, int]] = []
+async def test_a_file_is_read_line_by_line_with_progress(store: Store, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"name": "a"}\n\n{"name": "b"}\n')
+    progress: list[tuple[int, int]] = []
 
-    count = await seed(store, FLOW, path, lambda done, total: told.append((done, total)))
+    count = await seed(store, FLOW, path, lambda done, total: progress.append((done, total)))
 
-    assert (count, await names(store), told) == (2, ["a", "b"], [(1, 2), (2, 2)])
+    assert (count, await names(store), progress) == (2, ["a", "b"], [(1, 2), (2, 2)])
 
 
-async def test_a_file_may_be_packed_whatever_it_is_called(store: Store, tmp_path: Path) -> None:
+async def test_a_file_may_be_compressed_whatever_its_name(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(gzip.compress(b'{"name": "a"}\n'))
 
     assert await seed(store, FLOW, path) == 1
 
 
-async def test_every_bad_line_is_told_and_nothing_is_written(store: Store, tmp_path: Path) -> None:
+async def test_every_bad_line_is_reported_and_nothing_is_write(
+    store: Store, tmp_path: Path
+) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"name": "a"}\n\n{"name":}\n[1]\n"\xff"\n')
 
@@ -88,24 +88,24 @@ async def test_every_bad_line_is_told_and_nothing_is_written(store: Store, tmp_p
         await seed(store, FLOW, path)
 
     assert str(caught.value).splitlines() == [
-        f"{path}, line 3: is no JSON: Expecting value at column 9",
-        f"{path}, line 4: is a list, not an object",
-        f"{path}, line 5: is no UTF-8",
+        f"{path}, line 3: not JSON: Expecting value at column 9",
+        f"{path}, line 4: a JSON list, not an object",
+        f"{path}, line 5: not UTF-8",
         "nothing was written",
     ]
     assert await names(store) == []
 
 
-async def test_a_line_that_is_nested_too_deep_is_no_json(store: Store, tmp_path: Path) -> None:
+async def test_json_nested_too_deeply_is_an_error(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "deep.jsonl"
     file.write_text("[" * 200_000)
 
-    with pytest.raises(RequestError, match="line 1: is no JSON that can be read"):
+    with pytest.raises(RequestError, match="line 1: JSON nested too deeply"):
         await seed(store, FLOW, file)
 
 
-async def test_of_many_bad_lines_the_first_are_told(store: Store, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", "x\n" * 100)
+async def test_only_the_first_bad_lines_are_listed(store: Store, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", "x\n" * 100)
 
     with pytest.raises(RequestError) as caught:
         await seed(store, FLOW, path)
@@ -115,40 +115,40 @@ async def test_of_many_bad_lines_the_first_are_told(store: Store, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [('{"nome": "b"}', "KeyError('name')"), ('{"name": "refused"}', "no such name")],
 )
-async def test_a_record_that_the_workflow_trips_over_is_told_by_its_line(
-    store: Store, tmp_path: Path, line: str, said: str
+async def test_an_error_of_the_workflow_has_the_line_of_its_record(
+    store: Store, tmp_path: Path, line: str, message: str
 ) -> None:
-    path = written(tmp_path / "a.jsonl", f'{{"name": "a"}}\n\n{line}\n{{"name": "c"}}\n')
+    path = write(tmp_path / "a.jsonl", f'{{"name": "a"}}\n\n{line}\n{{"name": "c"}}\n')
 
     with pytest.raises(RequestError) as caught:
         await seed(store, FLOW, path)
 
-    assert str(caught.value) == f"{path}, line 3: {said}\nnothing was written"
+    assert str(caught.value) == f"{path}, line 3: {message}\nnothing was written"
     assert await names(store) == []
 
 
-async def test_what_the_database_refuses_is_told_by_its_workflow_or_line(
+async def test_an_error_of_the_database_has_the_workflow_or_line(
     store: Store, tmp_path: Path
 ) -> None:
     await store.run_script("create unique index once on named (name);")
     await seed(store, FLOW)
 
-    with pytest.raises(DuplicateRow, match=r"^workflow flow: its seed: .*; nothing was written$"):
+    with pytest.raises(DuplicateRow, match=r"^workflow flow: seed: .*; nothing was written$"):
         await seed(store, FLOW)
 
-    path = written(tmp_path / "a.jsonl", '{"name": "a"}\n{"name": "own"}\n')
+    path = write(tmp_path / "a.jsonl", '{"name": "a"}\n{"name": "own"}\n')
     with pytest.raises(DuplicateRow, match=r"a.jsonl, line 2: .*; nothing was written$"):
         await seed(store, FLOW, path)
     assert await names(store) == ["own"]
 
 
-async def test_records_that_the_workflow_counts_are_told_by_their_lines(
+async def test_record_numbers_of_the_workflow_become_line_numbers(
     store: Store, tmp_path: Path
 ) -> None:
-    path = written(tmp_path / "a.jsonl", '\n{}\n{"name": "a"}\n\n{"name": ""}\n')
+    path = write(tmp_path / "a.jsonl", '\n{}\n{"name": "a"}\n\n{"name": ""}\n')
 
     with pytest.raises(RequestError) as caught:
         await seed(store, Workflow("flow", "", (), seed=seeder_that_reads_first), path)
@@ -160,12 +160,12 @@ async def test_records_that_the_workflow_counts_are_told_by_their_lines(
     ]
 
 
-async def test_a_file_that_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
+async def test_an_unreadable_file_is_an_error(store: Store, tmp_path: Path) -> None:
     cut = tmp_path / "cut.gz"
     cut.write_bytes(gzip.compress(b'{"name": "a"}\n' * 1000)[:40])
 
     for path in (tmp_path / "none", tmp_path, cut):
-        with pytest.raises(RequestError, match="cannot be read"):
+        with pytest.raises(RequestError, match="cannot read the file"):
             await seed(store, FLOW, path)
 
 

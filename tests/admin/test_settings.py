@@ -1,4 +1,4 @@
-"""The table of settings, as the operator sees it."""
+"""The table of settings."""
 
 from twelvefold.admin.settings import SettingRow, setting_rows
 
@@ -7,11 +7,11 @@ def rows(**environ: str) -> dict[str, SettingRow]:
     return {row.name: row for row in setting_rows(environ)}
 
 
-def test_a_value_that_is_given_stands_in_place_of_the_default() -> None:
+def test_a_set_value_replaces_the_default() -> None:
     table = rows(MAX_STEPS=" 7 ", PORT="")
 
-    assert (table["MAX_STEPS"].value, table["MAX_STEPS"].given) == ("7", True)
-    assert (table["PORT"].value, table["PORT"].given) == ("8000", False)
+    assert (table["MAX_STEPS"].value, table["MAX_STEPS"].is_set) == ("7", True)
+    assert (table["PORT"].value, table["PORT"].is_set) == ("8000", False)
     assert all(row.meaning for row in table.values())
 
 
@@ -29,6 +29,6 @@ def test_secrets_are_masked() -> None:
     assert table["OTEL_EXPORTER_OTLP_ENDPOINT"].value == "https://app:****@collector"
 
 
-def test_what_opentelemetry_reads_is_listed_when_it_is_set() -> None:
+def test_opentelemetry_variables_are_listed_if_set() -> None:
     assert "OTEL_SERVICE_NAME" not in rows()
     assert rows(OTEL_SERVICE_NAME="desk")["OTEL_SERVICE_NAME"].value == "desk"

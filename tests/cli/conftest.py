@@ -1,7 +1,7 @@
-"""Commands run as a user runs them, in a directory of their own, on a model that does as told.
+"""Commands run as a user runs them, in a temporary directory, with a model that follows rules.
 
-`shop.py` in that directory is the workflow. The model says `said: …`; told `call NAME {…}` it calls
-that tool, and then says what came of it.
+`shop.py` in that directory is the workflow. The model replies `said: …`. To `call NAME {…}` it
+calls that tool, and then replies with the result.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ async def pay(tx: Transaction, cents: int, note: str = "") -> str:
 
 @tool(effect="unsafe")
 async def shout(what: str) -> str:
-    """Shout, which cannot be taken back."""
+    """Shout, which cannot be undone."""
     import asyncio
 
     print("shouting", flush=True)
@@ -61,7 +61,7 @@ async def shout(what: str) -> str:
 
 @tool
 async def brew(tx: Transaction) -> str:
-    """Brew tea, which takes its time."""
+    """Brew tea, which takes a second."""
     import asyncio
 
     print("brewing", flush=True)
@@ -89,7 +89,7 @@ workflow = Workflow(
 
 @dataclass
 class Result:
-    """What a command came to."""
+    """The exit status and output of a command."""
 
     status: int
     out: str
@@ -108,7 +108,7 @@ Twelvefold = Callable[..., Result]
 
 
 def replies(body: dict[str, Any]) -> FakeReply:
-    """The model's rules."""
+    """Return the reply that the rules give."""
     last = body["input"][-1]
     if last["type"] == "function_call_output":
         return FakeReply(f"result: {last['output']}")
@@ -119,19 +119,19 @@ def replies(body: dict[str, Any]) -> FakeReply:
     return FakeReply(f"said: {text}")
 
 
-async def by_the_rules(call: Call) -> None:
+async def follow_rules(call: Call) -> None:
     await streams(responses_events(replies(call.body)))(call)
 
 
 class ModelServer:
-    """The mock server in a thread with a loop of its own, since a command has one, too."""
+    """The mock server in a thread with its own event loop, since a command has one too."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._stack = AsyncExitStack()
         self._server = MockServer()
-        self._server.will(by_the_rules)
+        self._server.will(follow_rules)
 
     def __enter__(self) -> "ModelServer":
         self._thread.start()
@@ -167,7 +167,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with `shop.py`, and an environment without settings."""
+    """Change to a working directory with `shop.py`, and remove settings from the environment."""
     for variable in variables():
         monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -178,7 +178,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _process_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a command does to the process it is, as a test must not leave it."""
+    """Undo what a command changes in its process."""
     root, threshold = logging.getLogger(), gc.get_threshold()
     handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
     monkeypatch.setattr(sys, "path", sys.path[:])
@@ -193,7 +193,7 @@ def _process_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An embedded database to copy: to make one takes half a second."""
+    """An embedded database to copy: creating one takes half a second."""
     path = tmp_path_factory.mktemp("cli") / "twelvefold.db"
     asyncio.run(migrate_journal(f"sqlite:///{path}"))
     return path
@@ -203,7 +203,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shop(
     here: Path, model: ModelServer, migrated_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ModelServer:
-    """The workflow and its model; the settings name both."""
+    """Configure the workflow and its model."""
     shutil.copy(migrated_file, here)
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
     monkeypatch.setenv("OPENAI_BASE_URL", model.url)
@@ -224,18 +224,18 @@ def tw(capfd: pytest.CaptureFixture[str]) -> Twelvefold:
 
 
 def child_environ(**changes: str) -> dict[str, str]:
-    """The environment for a command in a process of its own."""
+    """Return the environment for a command in a separate process."""
     source = Path(__file__).resolve().parents[2] / "src"
     return {**environment(), "PYTHONPATH": os.fspath(source), **changes}
 
 
-def child(here: Path, *arguments: str, said: str = "", **environ: str) -> Result:
-    """A command in a process of its own, with something on standard input."""
+def child(here: Path, *arguments: str, stdin: str = "", **environ: str) -> Result:
+    """Run a command in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "twelvefold", *arguments],
         env=child_environ(**environ),
         cwd=here,
-        input=said,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -244,7 +244,7 @@ def child(here: Path, *arguments: str, said: str = "", **environ: str) -> Result
 
 
 def stopped_while_shouting(here: Path, number: signal.Signals) -> Result:
-    """A run that gets a signal in the middle of a call that cannot be taken back."""
+    """Send a signal to a run during a call that cannot be undone."""
     process = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "run", 'call shout {"what": "hi"}'],
         env=child_environ(),

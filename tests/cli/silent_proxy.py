@@ -1,4 +1,4 @@
-"""A proxy before a database that falls silent once a client sends a certain statement."""
+"""A proxy for a database that stops forwarding after a certain statement."""
 
 import socket
 import threading
@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 
 class SilentProxy:
-    """Forwards connections to `url` until it falls silent; then it forwards nothing more.
+    """Forwards connections to `url` until it falls silent.
 
-    The last statement still reaches the server; its answer does not come back. Connections stay
-    open, and new ones are accepted.
+    The last statement still reaches the server, but its response does not come back. Connections
+    stay open, and new ones are accepted.
     """
 
     def __init__(self, url: str) -> None:
@@ -22,12 +22,12 @@ class SilentProxy:
         self._wait_for: list[bytes] = []
         self._sockets: list[socket.socket] = []
         self.silent = threading.Event()
-        whose = parts.netloc.rpartition("@")[0]
-        self.url = parts._replace(netloc=f"{whose}@127.0.0.1:{self._port}").geturl()
+        login = parts.netloc.rpartition("@")[0]
+        self.url = parts._replace(netloc=f"{login}@127.0.0.1:{self._port}").geturl()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def fall_silent_at(self, *statements: str) -> None:
-        """As soon as clients have sent statements with these in them, in this order."""
+        """Fall silent when clients have sent statements with these texts, in this order."""
         self._wait_for = [statement.encode() for statement in statements]
 
     def close(self) -> None:
@@ -49,12 +49,12 @@ class SilentProxy:
                     pump = (source, target, source is client)
                     threading.Thread(target=self._pump, args=pump, daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, asks: bool) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
                 if self.silent.is_set():
                     return
-                if asks and self._is_last(data):
+                if is_client and self._is_last(data):
                     self.silent.set()
                 target.sendall(data)
             for one in (source, target):

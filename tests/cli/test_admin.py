@@ -1,4 +1,4 @@
-"""The one-off commands, as they are typed."""
+"""The one-off commands."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ def mysql_url() -> Iterator[str]:
         yield url
 
 
-def test_settings_are_listed_with_where_they_come_from(
+def test_settings_are_listed_with_their_origin(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://app:hush@db/shop")
@@ -34,7 +34,7 @@ def test_settings_are_listed_with_where_they_come_from(
     assert cells["PORT"] == ["8000", "default"]
 
 
-def test_settings_that_are_wrong_are_listed_and_told(
+def test_invalid_settings_are_listed_and_reported(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", "x")
@@ -53,7 +53,7 @@ def test_settings_that_are_wrong_are_listed_and_told(
 def test_seed_writes_the_workflows_own_records(tw: Twelvefold) -> None:
     done = tw("seed")
 
-    assert (done.status, done.out) == (0, "1 records are new in the tables of shop\n")
+    assert (done.status, done.out) == (0, "1 records added to the tables of shop\n")
 
 
 @pytest.mark.usefixtures("shop")
@@ -65,26 +65,26 @@ def test_seed_reads_a_file(here: Path, tw: Twelvefold) -> None:
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--workflow", "nope"], "no workflow 'nope'; there are shop"),
-        (["--file", "none"], "none: cannot be read"),
-        (["--file", "bad"], "bad, line 1: is no JSON"),
+        (["--file", "none"], "none: cannot read the file"),
+        (["--file", "bad"], "bad, line 1: not JSON"),
     ],
 )
-def test_a_seed_that_cannot_be_done_is_told(
-    here: Path, tw: Twelvefold, arguments: list[str], said: str
+def test_a_failed_seed_is_an_error_message(
+    here: Path, tw: Twelvefold, arguments: list[str], message: str
 ) -> None:
     (here / "bad").write_text("x\n")
 
     done = tw("seed", *arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
-def test_migrate_says_what_it_did(
+def test_migrate_prints_what_it_applied(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
@@ -95,7 +95,7 @@ def test_migrate_says_what_it_did(
 
 
 @pytest.mark.usefixtures("shop")
-def test_migrate_can_print_what_it_would_do(here: Path, tw: Twelvefold) -> None:
+def test_migrate_can_print_its_sql(here: Path, tw: Twelvefold) -> None:
     done = tw("migrate", "--sql")
 
     assert done.status == 0
@@ -104,7 +104,7 @@ def test_migrate_can_print_what_it_would_do(here: Path, tw: Twelvefold) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_migrate_can_print_what_is_missing_since_a_revision(here: Path, tw: Twelvefold) -> None:
+def test_migrate_can_print_the_sql_since_a_revision(here: Path, tw: Twelvefold) -> None:
     done = tw("migrate", "--sql", "--since", "0001")
 
     assert done.status == 0
@@ -114,7 +114,7 @@ def test_migrate_can_print_what_is_missing_since_a_revision(here: Path, tw: Twel
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_doctor_passes_what_works(tw: Twelvefold) -> None:
+def test_the_doctor_reports_what_works(tw: Twelvefold) -> None:
     tw("migrate")
 
     lines = [line.split()[:2] for line in tw("doctor").lines]
@@ -125,17 +125,18 @@ def test_the_doctor_passes_what_works(tw: Twelvefold) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_doctor_asks_about_names_that_are_nearly_a_setting_s(
+def test_the_doctor_reports_almost_correct_names(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABSE_URL", "mysql://u:secret@db/shop")
 
-    told = [line for line in tw("doctor").lines if line.split()[1] == "settings"]
+    lines = [line for line in tw("doctor").lines if line.split()[1] == "settings"]
 
-    assert told == ["warn  settings             DATABSE_URL is not known; DATABASE_URL is meant?"]
+    message = "unknown variable DATABSE_URL; did you mean DATABASE_URL?"
+    assert lines == [f"warn  settings             {message}"]
 
 
-def test_the_doctor_fails_what_does_not(
+def test_the_doctor_fails_if_a_check_fails(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
@@ -148,7 +149,7 @@ def test_the_doctor_fails_what_does_not(
 
 
 @pytest.mark.usefixtures("shop")
-def test_prune_removes_what_is_over_and_old(tw: Twelvefold) -> None:
+def test_prune_removes_old_conversations(tw: Twelvefold) -> None:
     tw("run", "over")
     tw("run", 'call pay {"cents": 3}')
 
@@ -159,20 +160,20 @@ def test_prune_removes_what_is_over_and_old(tw: Twelvefold) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_the_shell_reads_statements_and_awaits(here: Path) -> None:
-    said = "len(workflows)\nawait store.schema()\nundefined\nexit()\n"
+    statements = "len(workflows)\nawait store.schema()\nundefined\nexit()\n"
 
-    done = child(here, "shell", said=said)
+    done = child(here, "shell", stdin=statements)
 
     assert done.status == 0
     assert "1" in done.out
     assert repr(HEAD) in done.out
     assert "NameError: name 'undefined' is not defined" in done.err
-    assert "services, store, workflows are at hand" in done.err
+    assert "use services, store, workflows, await" in done.err
 
 
 @pytest.mark.mysql
 @pytest.mark.usefixtures("shop")
-def test_a_server_is_migrated_only_when_told(
+def test_a_server_is_migrated_only_by_the_command(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch, mysql_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", mysql_url)
@@ -189,7 +190,7 @@ def test_a_server_is_migrated_only_when_told(
 
 @pytest.mark.mysql
 @pytest.mark.usefixtures("shop")
-def test_a_wrong_password_is_one_sentence(
+def test_a_wrong_password_is_an_error_message(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch, mysql_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", mysql_url.replace("@", "wrong@"))
@@ -202,7 +203,7 @@ def test_a_wrong_password_is_one_sentence(
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_server_that_is_away_may_be_tried_again(
+def test_an_unreachable_server_means_try_again(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://a:b@127.0.0.1:9/c")

@@ -1,4 +1,4 @@
-"""What `.env` may look like."""
+"""The format of `.env`."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_line_sets_a_value(tmp_path: Path, line: str, value: str) -> None:
     assert read_dotenv(tmp_path / ".env") == {"KEY": value}
 
 
-def test_the_last_of_two_lines_wins_and_a_byte_order_mark_is_no_part_of_a_name(
+def test_the_last_of_two_lines_counts_and_a_byte_order_mark_is_ignored(
     tmp_path: Path,
 ) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfA=1\r\nA=2\r\n")
@@ -44,7 +44,7 @@ def test_without_a_file_nothing_is_set(tmp_path: Path) -> None:
     assert read_dotenv(tmp_path / ".env") == {}
 
 
-def test_every_bad_line_is_told_by_its_number_and_none_by_its_text(tmp_path: Path) -> None:
+def test_every_bad_line_is_reported_by_its_number_without_its_text(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("A=1\nsecret\n1B=2\nC='half\n")
 
@@ -52,24 +52,22 @@ def test_every_bad_line_is_told_by_its_number_and_none_by_its_text(tmp_path: Pat
         read_dotenv(path)
 
     assert caught.value.problems == tuple(
-        f"{path}, line {number}: is not KEY=VALUE" for number in (2, 3, 4)
+        f"{path}, line {number}: not KEY=VALUE" for number in (2, 3, 4)
     )
 
 
-def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(b"A=\xff")
 
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="cannot read the file"):
         read_dotenv(path)
 
 
-def test_a_misspelt_setting_in_the_file_does_not_pass_in_silence(
-    here: Path, tw: Twelvefold
-) -> None:
+def test_a_misspelt_setting_in_the_file_is_a_warning(here: Path, tw: Twelvefold) -> None:
     (here / ".env").write_text("PORTS=80\n")
 
     done = tw("settings")
 
     assert done.status == 0
-    assert done.err == "twelvefold: .env: PORTS is not known; PORT is meant?\n"
+    assert done.err == "twelvefold: .env: unknown variable PORTS; did you mean PORT?\n"

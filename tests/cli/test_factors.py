@@ -1,4 +1,4 @@
-"""`twelvefold factors`, as it is typed."""
+"""`twelvefold factors`."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SIXTH, TENTH = FACTORS[5], FACTORS[9]
 
 @pytest.fixture
 def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
-    """What comes of VI and X; no check is run."""
+    """Replace the checks: the results of VI and X can be set."""
     results: list[Result] = ["pass", "not claimed"]
 
     async def run_checks(*_: object) -> Sequence[FactorResult]:
@@ -25,11 +25,12 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
             FactorResult(TENTH, results[1], ("not claimed: it is SQLite",), 0.5),
         ]
 
+    # The real checks take a minute; tests/factors runs them.
     monkeypatch.setattr("twelvefold.cli.factors.run_checks", run_checks)
     return results
 
 
-def test_the_table_has_a_line_an_evidence(
+def test_the_table_has_one_line_per_evidence(
     here: Path, tw: Twelvefold, results: list[Result]
 ) -> None:
     done = tw("factors")
@@ -43,7 +44,7 @@ def test_the_table_has_a_line_an_evidence(
     ]
 
 
-def test_json_is_an_object_a_factor(here: Path, tw: Twelvefold, results: list[Result]) -> None:
+def test_json_has_one_object_per_factor(here: Path, tw: Twelvefold, results: list[Result]) -> None:
     done = tw("factors", "--json")
 
     first = json.loads(done.lines[0])
@@ -57,7 +58,7 @@ def test_json_is_an_object_a_factor(here: Path, tw: Twelvefold, results: list[Re
     assert len(done.lines) == 2
 
 
-def test_a_factor_that_failed_is_the_exit_status(
+def test_the_exit_status_is_1_if_a_factor_failed(
     here: Path, tw: Twelvefold, results: list[Result]
 ) -> None:
     results[0] = "fail"
@@ -65,7 +66,7 @@ def test_a_factor_that_failed_is_the_exit_status(
     assert tw("factors").status == 1
 
 
-def test_a_factor_that_had_no_time_is_no_failure(
+def test_an_inconclusive_factor_is_not_a_failure(
     here: Path, tw: Twelvefold, results: list[Result]
 ) -> None:
     results[0] = "inconclusive"
@@ -73,7 +74,7 @@ def test_a_factor_that_had_no_time_is_no_failure(
     assert tw("factors").status == 0
 
 
-def test_a_number_that_is_no_factor_is_bad_usage(here: Path, tw: Twelvefold) -> None:
+def test_an_unknown_factor_is_bad_usage(here: Path, tw: Twelvefold) -> None:
     done = tw("factors", "XIII")
 
     assert (done.status, done.out) == (2, "")

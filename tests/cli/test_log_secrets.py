@@ -1,4 +1,4 @@
-"""No argument, prompt, reply, address, key or password gets into the log of any process."""
+"""No log has an argument, prompt, reply, address, key or password."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import empty_database
-from tests.cli.conftest import ModelServer, by_the_rules, child, child_environ
+from tests.cli.conftest import ModelServer, child, child_environ, follow_rules
 from tests.services.model.mock_server import Call, refuses
 from tests.smtp_sink import Sink
 
 CANARY = "canary"
 TOOLS = '''
-"""Tools that fail in every way, with what they were told."""
+"""Tools that fail in every way, with their arguments in the messages."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ def fail(what):
     raise ValueError(f"no {what}")
 
 
-class Odd:
+class Unraisable:
     def __init__(self, what):
         self.what = what
 
@@ -95,13 +95,13 @@ async def duplicates(tx: Transaction, what: str) -> str:
 
 @tool
 async def misspells(tx: Transaction, what: str) -> str:
-    """Send a statement that is none."""
+    """Send an invalid statement."""
     await tx.execute(f"selekt '{what}'")
 
 
 @tool
 async def overflows(tx: Transaction, what: str) -> str:
-    """Insert what does not fit."""
+    """Insert a value that is too long."""
     await tx.execute("insert into bought (what, many) values ('x', :what)", what=what * 99)
 
 
@@ -113,22 +113,22 @@ async def mails(tx: Transaction, what: str) -> str:
 
 
 @tool(effect="pure")
-async def leaves_behind(what: str) -> str:
-    """Leave behind what fails outside of the call."""
+async def fails_outside(what: str) -> str:
+    """Start tasks, threads and callbacks that fail outside of the call."""
     asyncio.create_task(fails_later(what), name=what)
     asyncio.get_running_loop().call_soon(fail, what)
     thread = threading.Thread(target=fail, args=(what,), name=what)
     thread.start()
-    Odd(what)
+    Unraisable(what)
     warnings.warn(what)
     await asyncio.sleep(0.01)
     gc.collect()
-    return "left"
+    return "started"
 
 
 @tool(effect="pure")
 async def uses_libraries(what: str) -> str:
-    """Have libraries log."""
+    """Log through libraries."""
     logging.getLogger("httpx").info("GET https://a.example/?q=%s", what)
     logging.getLogger("sqlalchemy.engine.Engine").debug("[%s]", what)
     try:
@@ -140,7 +140,7 @@ async def uses_libraries(what: str) -> str:
 
 @tool(effect="pure")
 async def returns(what: str) -> object:
-    """Return what cannot be shown."""
+    """Return a value that cannot be encoded."""
 
     class Unreadable(dict):
         def items(self):
@@ -150,7 +150,7 @@ async def returns(what: str) -> object:
 
 
 TOOLS = (raises, raises_in_a_thread, chained, grouped, exits, duplicates, misspells, overflows)
-TOOLS += (mails, leaves_behind, uses_libraries, returns)
+TOOLS += (mails, fails_outside, uses_libraries, returns)
 workflow = Workflow(
     "shop",
     "You sell things.",
@@ -161,8 +161,8 @@ workflow = Workflow(
 NAMES = re.findall(r"^(?:async )?def (\w+)\((?:tx: Transaction, )?what: str\)", TOOLS, re.M)
 
 
-class RequestOptions:
-    """The model: it calls the tools, and refuses prompts in words that quote them."""
+class QuotingModel:
+    """A model that calls the tools, and whose errors quote the prompt."""
 
     def __init__(self) -> None:
         self._busy = 0
@@ -180,12 +180,12 @@ class RequestOptions:
         elif "malformed" in last:
             await refuses(400, f"{CANARY} {last}")(call)
         else:
-            await by_the_rules(call)
+            await follow_rules(call)
 
 
 @contextmanager
 def mail_server() -> Iterator[Sink]:
-    """A server that wants a login and refuses each recipient in words that name it."""
+    """A mail server with a login that rejects each recipient with a message that quotes it."""
     sink = Sink(login=(f"{CANARY}-user", f"{CANARY}-password"))
     sink.answers = {"RCPT": f"550 5.1.1 <{CANARY}@example.org> is not known here"}
     started, stop = threading.Event(), asyncio.Event()
@@ -214,7 +214,7 @@ def post(port: int, key: str, path: str, body: object) -> Any:
         {"authorization": f"Bearer {key}", "content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - its own server
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the test's server
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return json.load(error)
@@ -250,11 +250,11 @@ def malformed_requests(port: int) -> None:
         pytest.param("sqlite", "json", "info", marks=pytest.mark.slow),
     ],
 )
-def test_no_secret_gets_into_the_log(
+def test_logs_have_no_secrets(
     here: Path, model: ModelServer, kind: str, format: str, level: str
 ) -> None:
     (here / "shop.py").write_text(TOOLS)
-    model.will(RequestOptions())
+    model.will(QuotingModel())
     with mail_server() as sink, empty_database(kind, here) as url:
         environ = {
             "DATABASE_URL": url,
@@ -270,14 +270,14 @@ def test_no_secret_gets_into_the_log(
         assert child(here, "migrate", **environ).status == 0
         key = child(here, "keys", "create", "ann", **environ).out.strip()
 
-        logged, journal = _used(here, environ, key)
+        logged, journal = _run_turns(here, environ, key)
         ran = child(here, "run", f'call raises {{"what": "{CANARY}"}}', **environ)
 
     lines = [line for line in ran.err.splitlines() if not line.startswith("twelvefold: ")]
     logged += "\n".join(lines)
     assert [line for line in logged.splitlines() if CANARY in line.lower()] == []
     assert key not in logged
-    assert CANARY in journal  # where the message of an exception is
+    assert CANARY in journal  # the journal has the messages of exceptions
     for event in (
         *("tool_raised", "mail_dead", "model_request_retried", "request_malformed"),
         *("thread_failed", "ignored_exception", "python_warning"),
@@ -288,7 +288,7 @@ def test_no_secret_gets_into_the_log(
 
 @contextmanager
 def process(here: Path, environ: dict[str, str], command: str) -> Iterator[Path]:
-    """A process, stopped at the end; all that it prints is in the file."""
+    """Run a process and yield the file of its output; stop the process at the end."""
     log = here / f"{command}.log"
     with log.open("wb") as out:
         arguments = [sys.executable, "-m", "twelvefold", command]
@@ -304,24 +304,26 @@ def process(here: Path, environ: dict[str, str], command: str) -> Iterator[Path]
         running.wait()
 
 
-def _used(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
-    """What web and worker print while each does all of it, and the journals of their runs."""
+def _run_turns(here: Path, environ: dict[str, str], key: str) -> tuple[str, str]:
+    """Return the logs of web and worker after all turns, and the journals of their runs."""
     web = process(here, {**environ, "PORT": "0"}, "web")
     with web as web_log, process(here, environ, "worker") as worker_log:
         port = _listening_port(web_log)
         ask = partial(post, port, key)
-        made = [ask("/responses", _turn(text)) for text in turns()]
-        made += [ask("/responses", _turn(text, background=True)) for text in turns()]
+        responses = [ask("/responses", _turn(text)) for text in turns()]
+        responses += [ask("/responses", _turn(text, background=True)) for text in turns()]
         ask(f"/responses/resp_{CANARY[:1]}?starting_after={CANARY}", None)
         post(port, f"tw_{CANARY * 7}", "/responses", _turn(CANARY))
         malformed_requests(port)
-        for one in made:
+        for one in responses:
             while ask(f"/responses/{one['id']}", None)["status"] in ("queued", "in_progress"):
                 time.sleep(0.05)
         ask("/responses", _turn(f"forbid {CANARY}", background=True))
         while not _are_logged(web_log, worker_log):
             time.sleep(0.05)
-        journals = [ask(f"/conversations/conv_{one['id'][5:49]}/journal", None) for one in made]
+        journals = [
+            ask(f"/conversations/conv_{one['id'][5:49]}/journal", None) for one in responses
+        ]
     return web_log.read_text() + worker_log.read_text(), json.dumps(journals)
 
 
@@ -333,7 +335,7 @@ def _listening_port(log: Path) -> int:
 
 
 def _are_logged(*logs: Path) -> bool:
-    """Whether the two mails and the wrong key are in the logs of the processes, in whichever."""
+    """Return whether the two dead mails and the rejected key are in either log."""
     both = "".join(log.read_text() for log in logs)
     return both.count("mail_dead") >= 2 and "OPENAI_API_KEY is refused" in both
 

@@ -1,4 +1,4 @@
-"""The console script: help that is quick, and what errors mean to the shell."""
+"""The console script: help is fast, and errors have exit statuses."""
 
 import re
 import resource
@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Twelvefold, child, child_environ
 from twelvefold import __version__
-from twelvefold.cli.command import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, complaint
+from twelvefold.cli.command import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, describe_error
 from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.errors import (
     Conflict,
@@ -46,9 +46,9 @@ def test_every_command_has_help(tw: Twelvefold, command: list[str]) -> None:
 
 
 def test_every_exit_status_is_in_the_help(tw: Twelvefold) -> None:
-    told = tw("--help").out.partition("exit status:")[2]
+    text = tw("--help").out.partition("exit status:")[2]
 
-    assert set(re.findall(r"\d+", told)) == {
+    assert set(re.findall(r"\d+", text)) == {
         str(status) for status in (DONE, FAILED, BAD_USAGE, TRY_AGAIN, INTERRUPTED, CLOSED_PIPE)
     }
 
@@ -67,7 +67,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_help_costs_at_most_four_times_what_python_costs() -> None:
+def test_help_takes_at_most_four_times_as_long_as_python() -> None:
     def cpu_s(code: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-c", code]
@@ -75,22 +75,22 @@ def test_help_costs_at_most_four_times_what_python_costs() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    helped = "from twelvefold.cli.main import main; main(['--help'])"
-    pairs = [(cpu_s(helped), cpu_s("pass")) for _ in range(7)]
+    show_help = "from twelvefold.cli.main import main; main(['--help'])"
+    pairs = [(cpu_s(show_help), cpu_s("pass")) for _ in range(7)]
 
     assert min(ours for ours, _ in pairs) <= 4 * min(bare for _, bare in pairs)
 
 
-def test_the_version_is_that_of_the_package(tw: Twelvefold) -> None:
+def test_the_version_is_the_version_of_the_package(tw: Twelvefold) -> None:
     assert tw("--version").out == f"twelvefold {__version__}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["rnu"], "twelvefold: there is no command 'rnu'; did you mean 'run'?"),
-        (["xyzzy"], "twelvefold: there is no command 'xyzzy'; there are chat, run, web, worker,"),
-        (["runs", "lsit"], "twelvefold runs: there is no command 'lsit'; did you mean 'list'?"),
+        (["rnu"], "twelvefold: unknown command 'rnu'; did you mean 'run'?"),
+        (["xyzzy"], "twelvefold: unknown command 'xyzzy'; commands are chat, run, web, worker,"),
+        (["runs", "lsit"], "twelvefold runs: unknown command 'lsit'; did you mean 'list'?"),
         (["run"], "twelvefold run: the following arguments are required: TEXT"),
         (["runs", "list", "--limit", "0"], "'0': use a whole number, 1 to 10000"),
         (["prune", "--older-than", "soon"], "'soon': use a number and s, m, h, d or w, as in 30d"),
@@ -99,16 +99,16 @@ def test_the_version_is_that_of_the_package(tw: Twelvefold) -> None:
         (["keys", "create", "a", "--principal", " ann"], "' ann': use 1 to 255 printable"),
     ],
 )
-def test_bad_usage_says_what_would_be_right(
-    tw: Twelvefold, arguments: list[str], said: str
+def test_bad_usage_is_reported_with_a_hint(
+    tw: Twelvefold, arguments: list[str], message: str
 ) -> None:
     done = tw(*arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert said in done.err
+    assert message in done.err
 
 
-def test_without_a_command_there_is_help(tw: Twelvefold) -> None:
+def test_without_a_command_the_help_is_printed(tw: Twelvefold) -> None:
     for command in ([], ["runs"]):
         done = tw(*command)
 
@@ -116,7 +116,7 @@ def test_without_a_command_there_is_help(tw: Twelvefold) -> None:
         assert "commands:" in done.err
 
 
-def test_all_bad_settings_are_told_at_once(
+def test_all_invalid_settings_are_reported_together(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_STEPS", "x")
@@ -128,11 +128,11 @@ def test_all_bad_settings_are_told_at_once(
     assert done.err.splitlines() == [
         "twelvefold: OPENAI_API: 'soap': use responses or chat",
         "twelvefold: MAX_STEPS: 'x': use a whole number, 1 to 100000",
-        "twelvefold: TWELVEFOLD_PROT: is not known; PORT is meant?",
+        "twelvefold: TWELVEFOLD_PROT: unknown variable; did you mean PORT?",
     ]
 
 
-def test_the_environment_wins_over_the_file(
+def test_the_environment_takes_precedence_over_the_file(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_STEPS", "7")
@@ -141,15 +141,15 @@ def test_the_environment_wins_over_the_file(
     assert tw("run", "hello").err == "twelvefold: MAX_RUNS: 'x': use a whole number, 1 to 100000\n"
 
 
-def test_a_bad_file_is_told_by_its_lines(here: Path, tw: Twelvefold) -> None:
+def test_a_bad_line_of_the_file_is_reported_by_number(here: Path, tw: Twelvefold) -> None:
     (here / ".env").write_text("secret\n")
 
     done = tw("settings")
 
-    assert (done.status, done.err) == (2, "twelvefold: .env, line 1: is not KEY=VALUE\n")
+    assert (done.status, done.err) == (2, "twelvefold: .env, line 1: not KEY=VALUE\n")
 
 
-def test_what_nobody_expected_is_logged_with_its_traceback(
+def test_an_unexpected_error_is_logged_with_its_traceback(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -161,7 +161,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
 
     assert (done.status, done.out) == (1, "")
     assert '"event": "unexpected_error"' in done.err
-    assert "in test_what_nobody_expected_is_logged_with_its_traceback" in done.err
+    assert "in test_an_unexpected_error_is_logged_with_its_traceback" in done.err
     assert "RuntimeError" in done.err
     assert "a bug" not in done.err
 
@@ -182,10 +182,10 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
     ],
 )
 def test_each_kind_of_error_has_its_exit_status(error: TwelvefoldError, status: int) -> None:
-    assert complaint(error)[0] == status
+    assert describe_error(error)[0] == status
 
 
-def test_a_reader_who_leaves_ends_the_command_quietly(here: Path) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(here: Path) -> None:
     command = f"'{sys.executable}' -m twelvefold settings | true; exit ${{PIPESTATUS[0]}}"
 
     done = subprocess.run(
@@ -196,7 +196,7 @@ def test_a_reader_who_leaves_ends_the_command_quietly(here: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_without_an_output_a_command_works_all_the_same(here: Path, closed: str) -> None:
+def test_a_command_works_without_an_output(here: Path, closed: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -m twelvefold runs list --json {closed}', sys.executable],
         env=child_environ(),
@@ -207,7 +207,7 @@ def test_without_an_output_a_command_works_all_the_same(here: Path, closed: str)
     assert done.returncode == DONE
 
 
-def test_a_disk_that_is_full_is_told_in_a_sentence(here: Path) -> None:
+def test_a_full_disk_is_an_error_message(here: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "twelvefold", "settings"],
@@ -219,13 +219,11 @@ def test_a_disk_that_is_full_is_told_in_a_sentence(here: Path) -> None:
         )
 
     assert done.returncode == FAILED
-    assert done.stderr == (
-        "twelvefold: what came of it cannot be written: No space left on device\n"
-    )
+    assert done.stderr == "twelvefold: cannot write the output: No space left on device\n"
 
 
-def test_a_terminal_without_utf8_is_no_reason_to_fail(here: Path) -> None:
+def test_a_terminal_without_utf8_gets_replacement_characters(here: Path) -> None:
     done = child(here, "runs", "show", "--help", PYTHONIOENCODING="ascii")
 
     assert (done.status, done.err) == (0, "")
-    assert "resp_?, or conv_? for its last run" in done.out
+    assert "resp_?, or conv_? for the last run of a conversation" in done.out

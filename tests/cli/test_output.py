@@ -1,4 +1,4 @@
-"""Text made fit for a terminal, and conversations as lines."""
+"""Text escaped for a terminal, and transcripts of conversations."""
 
 import json
 import re
@@ -27,14 +27,14 @@ from tests.builders import (
 from twelvefold.cli.chat.screen import Terminal
 from twelvefold.cli.output import (
     Style,
+    abbreviate,
     arguments_text,
+    format_time,
     item_text,
     print_json,
+    print_notice,
     print_table,
-    shortened,
-    tell,
-    when,
-    writer,
+    stdout_writer,
 )
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Event
@@ -43,48 +43,44 @@ from twelvefold.core.workflow import tool
 from twelvefold.observe.escape import is_visible
 
 
-def test_a_long_line_is_cut_with_a_note() -> None:
-    assert shortened(" a \n b ") == "a b"
-    assert shortened("x" * 11, 10) == "xxxxxxxxx… (11 characters)"
-    assert shortened("\u2028\u202e\x1b[2J \x85") == r"\u2028\u202e\x1b[2J \x85"
+def test_a_long_line_is_cut_and_has_its_length() -> None:
+    assert abbreviate(" a \n b ") == "a b"
+    assert abbreviate("x" * 11, 10) == "xxxxxxxxx… (11 characters)"
+    assert abbreviate("\u2028\u202e\x1b[2J \x85") == r"\u2028\u202e\x1b[2J \x85"
 
 
-def test_a_message_may_be_text_or_parts() -> None:
+def test_the_text_of_a_message_is_a_string_or_parts() -> None:
     assert item_text({"content": "hi"}) == "hi"
     parts = [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
     assert item_text({"content": parts}) == "ab"
     assert item_text({"type": "reasoning"}) == ""
 
 
-def test_a_table_has_columns_as_wide_as_they_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_has_aligned_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("A", "LONGER", "C"), [("123", "4", ""), ("1", "2", "3\x1b")])
 
     assert capsys.readouterr().out == "A    LONGER  C\n123  4\n1    2       3\\x1b\n"
 
 
-def test_a_time_is_told_in_utc() -> None:
-    assert when(1_700_000_000_000_000) == "2023-11-14 22:13:20"
-    assert when(None) == ""
+def test_times_are_in_utc() -> None:
+    assert format_time(1_700_000_000_000_000) == "2023-11-14 22:13:20"
+    assert format_time(None) == ""
 
 
-def test_colour_is_written_only_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    writer(colour=True)("a", "bad")
-    writer(colour=False)("a", "bad")
+def test_colour_is_written_only_if_enabled(capsys: pytest.CaptureFixture[str]) -> None:
+    stdout_writer(colour=True)("a", "bad")
+    stdout_writer(colour=False)("a", "bad")
 
     assert capsys.readouterr().out == "\x1b[31ma\x1b[0ma"
 
 
-def test_what_is_judged_is_whole_on_one_line_with_nothing_unseen() -> None:
+def test_arguments_are_complete_on_one_line_without_invisible_characters() -> None:
     assert arguments_text("a  b\n" + "ü" * 300) == r"a  b\n" + "ü" * 300
     assert arguments_text("\x1b[2J\u202e\u200b\ud800") == r"\x1b[2J\u202e\u200b\ud800"
 
 
-Json = dict[str, Any]
-EXACT = '{"usd": 1.10, "big": 12345678901234567890}'
-
-
 @pytest.mark.parametrize(
-    ("arguments", "shown"),
+    ("arguments", "text"),
     [
         ('{"usd": 5, "usd": 5000}', '{"usd": 5000}'),
         ('{"usd": 5, "\\u0075sd": 5000}', '{"usd": 5000}'),
@@ -97,8 +93,8 @@ EXACT = '{"usd": 1.10, "big": 12345678901234567890}'
         ("[" * 100_000, "[" * 100_000),
     ],
 )
-def test_of_a_name_that_is_there_twice_the_value_is_shown_that_the_tool_gets(
-    arguments: str, shown: str
+def test_for_a_repeated_name_the_value_that_the_tool_gets_is_shown(
+    arguments: str, text: str
 ) -> None:
     @tool(effect="pure")
     async def pay(
@@ -107,12 +103,12 @@ def test_of_a_name_that_is_there_twice_the_value_is_shown_that_the_tool_gets(
         """Pay."""
         return ""
 
-    assert arguments_text(arguments) == shown
+    assert arguments_text(arguments) == text
     with suppress(BadArguments, ValueError):
-        assert pay.parameters.parse(arguments) == json.loads(shown)
+        assert pay.parameters.parse(arguments) == json.loads(text)
 
 
-ODD = (
+SPECIAL = (
     "\x1b[2J",
     "\x07",
     "\r",
@@ -127,64 +123,62 @@ ODD = (
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_nothing_that_is_written_acts_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], colour: bool
-) -> None:
-    odd = "".join(f"a{one}b" for one in ODD)
+def test_output_has_no_control_characters(capsys: pytest.CaptureFixture[str], colour: bool) -> None:
+    special = "".join(f"a{one}b" for one in SPECIAL)
 
     for style in get_args(Style):
-        writer(colour=colour)(f"{odd}\n", style)
-    tell(odd)
-    print_json({odd: odd})
-    print_table(("HEAD",), [(odd,)])
-    transcript = Transcript(writer(colour=colour))
-    transcript.text(odd)
-    transcript.restarted(odd)
-    odd = odd.replace("\ud800", "")  # which no journal can hold
+        stdout_writer(colour=colour)(f"{special}\n", style)
+    print_notice(special)
+    print_json({special: special})
+    print_table(("HEAD",), [(special,)])
+    transcript = Transcript(stdout_writer(colour=colour))
+    transcript.text(special)
+    transcript.restarted(special)
+    special = special.replace("\ud800", "")  # the journal rejects it
     for entry in entries(
-        asked(odd),
-        called(odd, "pay", **{odd: odd}),
-        succeeded("2.0", odd, result=odd),
+        asked(special),
+        called(special, "pay", **{special: special}),
+        succeeded("2.0", special, result=special),
         approval_asked("2.1", "pay"),
         settled("2.1", "done"),
-        finished("failed", odd),
+        finished("failed", special),
     ):
         transcript.recorded(entry)
 
-    said = capsys.readouterr()
-    text = re.sub(r"\x1b\[[0-9]*m", "", said.out) + said.err
+    captured = capsys.readouterr()
+    text = re.sub(r"\x1b\[[0-9]*m", "", captured.out) + captured.err
     assert all(map(is_visible, text.replace("\n", "")))
     assert text.count(r"\u202e") > 12
 
 
 @pytest.mark.filterwarnings("ignore")  # there is no terminal
-def test_nothing_acts_on_a_terminal_that_a_person_types_at(
+def test_an_interactive_screen_has_no_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    odd = "".join(f"a{one}b" for one in ODD)
+    special = "".join(f"a{one}b" for one in SPECIAL)
     screen = Terminal(colour=False)
 
-    screen.write(odd, "tool")
-    screen.remember([odd])
+    screen.write(special, "tool")
+    screen.add_history([special])
 
     assert all(map(is_visible, capsys.readouterr().out))
     assert all(map(is_visible, screen._history.get_strings()[0]))
 
 
-def test_a_text_that_comes_in_pieces_is_escaped_as_a_whole(
+def test_escaping_is_the_same_for_a_text_in_pieces(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    transcript = Transcript(writer(colour=False))
+    transcript = Transcript(stdout_writer(colour=False))
 
     for piece in ("⚠", "\ufe0f", " e", "\u0301", "\u0301" * 9, "\u202e", "x"):
         transcript.text(piece)
 
-    shown = "⚠\ufe0f e" + "\u0301" * 4 + r"\u0301" * 6 + r"\u202ex"
-    assert capsys.readouterr().out == shown
+    escaped = "⚠\ufe0f e" + "\u0301" * 4 + r"\u0301" * 6 + r"\u202ex"
+    assert capsys.readouterr().out == escaped
 
 
-class Page:
-    """What was written, and in which style."""
+class FakeScreen:
+    """Records text and styles."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -195,16 +189,16 @@ class Page:
         self.styles.append(style)
 
 
-def told(*events: Event) -> str:
-    page = Page()
-    transcript = Transcript(page.write)
+def transcript_of(*events: Event) -> str:
+    screen = FakeScreen()
+    transcript = Transcript(screen.write)
     for entry in entries(*events):
         transcript.recorded(entry)
-    return page.text
+    return screen.text
 
 
-def test_a_conversation_is_told_from_its_journal() -> None:
-    text = told(
+def test_a_transcript_is_made_from_the_journal() -> None:
+    text = transcript_of(
         asked("enrol me"),
         called("enrol", "pay", code="DB-1"),
         succeeded("2.0", result='{"seat": 3}'),
@@ -219,8 +213,8 @@ def test_a_conversation_is_told_from_its_journal() -> None:
     assert lines[-1] == "You are in."
 
 
-def test_what_people_said_of_a_call_is_told() -> None:
-    text = told(
+def test_a_transcript_has_approvals_and_outcomes() -> None:
+    text = transcript_of(
         asked(),
         called("pay", "shout"),
         approval_asked("2.0", "pay"),
@@ -233,33 +227,35 @@ def test_what_people_said_of_a_call_is_told() -> None:
     )
 
     assert [line.strip() for line in text.splitlines() if not line.startswith("→")][2:] == [
-        "waits for somebody to allow it",
-        "allowed by bob",
+        "waiting for approval",
+        "approved by bob",
         "done",
-        "nobody knows whether this has happened",
-        "retry, says bob",
-        "not allowed by bob: too dear",
+        "the outcome is unknown",
+        "settled as retry by bob",
+        "denied by bob: too dear",
         "(cancelled)",
     ]
 
 
-def test_what_was_put_in_and_taken_out_between_turns_is_told() -> None:
-    text = told(asked("enrol me"), said(), finished(), added(user("I am Ann.")), removed("2"))
+def test_a_transcript_has_items_added_and_removed_between_turns() -> None:
+    text = transcript_of(
+        asked("enrol me"), said(), finished(), added(user("I am Ann.")), removed("2")
+    )
 
-    assert text.endswith(f"\n> I am Ann.\n(msg_{'0' * 44}2 was taken out)\n")
-
-
-def test_what_others_can_read_now_is_there_already() -> None:
-    page = Page()
-
-    Transcript(page.write).shown()
-
-    assert page.text == ""
+    assert text.endswith(f"\n> I am Ann.\n(removed: msg_{'0' * 44}2)\n")
 
 
-def test_text_that_came_in_is_not_told_twice() -> None:
-    page = Page()
-    transcript = Transcript(page.write)
+def test_shown_writes_nothing() -> None:
+    screen = FakeScreen()
+
+    Transcript(screen.write).shown()
+
+    assert screen.text == ""
+
+
+def test_a_streamed_reply_is_written_once() -> None:
+    screen = FakeScreen()
+    transcript = Transcript(screen.write)
     started, reply = entries(asked(), said("You are in."))
 
     transcript.recorded(started)
@@ -267,17 +263,17 @@ def test_text_that_came_in_is_not_told_twice() -> None:
         transcript.text(piece)
     transcript.recorded(reply)
 
-    assert page.text.endswith("\nYou are in.\n")
-    assert page.text.count("You") == 1
+    assert screen.text.endswith("\nYou are in.\n")
+    assert screen.text.count("You") == 1
 
 
-def test_a_reply_that_is_void_is_said_to_be() -> None:
-    page = Page()
-    transcript = Transcript(page.write)
+def test_a_repeated_request_is_announced() -> None:
+    screen = FakeScreen()
+    transcript = Transcript(screen.write)
 
     transcript.text("You a")
     transcript.restarted("the stream was cut")
     transcript.text("You are in.")
     transcript.recorded(entries(asked(), said("You are in."))[1])
 
-    assert page.text == ("You a\n(the reply is asked for again: the stream was cut)\nYou are in.\n")
+    assert screen.text == ("You a\n(requesting the reply again: the stream was cut)\nYou are in.\n")

@@ -1,4 +1,4 @@
-"""`twelvefold run`: one turn, and what becomes of it."""
+"""`twelvefold run`: one turn and its outcome."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_w
 from tests.services.model.mock_server import refuses, streams
 from tests.services.model.streams import FakeReply, responses_events
 
-DEAF = '''
-"""A workflow whose tool does not hear that it is to stop."""
+UNSTOPPABLE = '''
+"""A workflow with a tool that ignores cancellation."""
 
 import asyncio
 from contextlib import suppress
@@ -37,7 +37,7 @@ workflow = Workflow("shop", "You dig.", (dig,))
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_answer_is_on_standard_output_and_nothing_else(tw: Twelvefold) -> None:
+def test_only_the_answer_is_on_standard_output(tw: Twelvefold) -> None:
     done = tw("run", "hello")
 
     assert (done.status, done.out) == (0, "said: hello\n")
@@ -45,12 +45,12 @@ def test_the_answer_is_on_standard_output_and_nothing_else(tw: Twelvefold) -> No
 
 
 @pytest.mark.usefixtures("shop")
-def test_json_tells_everything_about_the_outcome(tw: Twelvefold) -> None:
+def test_json_has_the_whole_outcome(tw: Twelvefold) -> None:
     done = tw("run", "--json", 'call buy {"what": "pear"}')
 
-    told = done.json
-    thread = told["thread"].removeprefix("conv_")
-    assert told == {
+    outcome = done.json
+    thread = outcome["thread"].removeprefix("conv_")
+    assert outcome == {
         "run": f"resp_{thread}1",
         "thread": f"conv_{thread}",
         "status": "completed",
@@ -61,17 +61,17 @@ def test_json_tells_everything_about_the_outcome(tw: Twelvefold) -> None:
     }
 
 
-def test_a_thread_goes_on(shop: ModelServer, tw: Twelvefold) -> None:
+def test_a_thread_is_continued(shop: ModelServer, tw: Twelvefold) -> None:
     thread = tw("run", "--json", "one").json["thread"]
 
     assert tw("run", "--thread", thread, "two").out == "said: two\n"
 
-    said = json.dumps(shop.calls[-1].body["input"])
-    assert said.index('"one"') < said.index('"said: one"') < said.index('"two"')
+    history = json.dumps(shop.calls[-1].body["input"])
+    assert history.index('"one"') < history.index('"said: one"') < history.index('"two"')
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_thread_goes_on_with_its_own_workflow(
+def test_a_thread_keeps_its_workflow(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "desk.py").write_text(
@@ -81,13 +81,13 @@ def test_a_thread_goes_on_with_its_own_workflow(
     monkeypatch.setenv("WORKFLOWS", "desk:workflow,shop:workflow")
 
     assert tw("run", "--thread", thread, "two").out == "said: two\n"
-    refused = tw("run", "--workflow", "desk", "--thread", thread, "three")
-    assert refused.status == 2
-    assert "is of workflow 'shop', not 'desk'" in refused.err
+    rejected = tw("run", "--workflow", "desk", "--thread", thread, "three")
+    assert rejected.status == 2
+    assert "is of workflow 'shop', not 'desk'" in rejected.err
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_text_may_come_from_standard_input(
+def test_the_message_can_come_from_standard_input(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("grüße\n".encode())))
@@ -96,7 +96,7 @@ def test_the_text_may_come_from_standard_input(
 
 
 @pytest.mark.usefixtures("shop")
-def test_standard_input_that_is_no_text_is_refused(
+def test_standard_input_that_is_not_utf8_is_an_error(
     tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\xff")))
@@ -104,30 +104,32 @@ def test_standard_input_that_is_no_text_is_refused(
     done = tw("run", "-")
 
     assert (done.status, done.out) == (2, "")
-    assert done.err.endswith("twelvefold: standard input is no UTF-8 at byte 2\n")
+    assert done.err.endswith("twelvefold: standard input is not UTF-8 at byte 2\n")
 
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["  "], "nothing was said"),
+        (["  "], "the message is empty"),
         (["hi", "--workflow", "nope"], "no workflow 'nope'; there are shop"),
         (["hi", "--thread", "conv_12"], "no thread 'conv_12'"),
         (["hi", "--thread", "0" * 44], f"no thread conv_{'0' * 44}"),
         (["\udcff"], "cannot be kept"),
     ],
 )
-def test_a_bad_request_is_one_sentence(tw: Twelvefold, arguments: list[str], said: str) -> None:
+def test_a_bad_request_is_an_error_message(
+    tw: Twelvefold, arguments: list[str], message: str
+) -> None:
     done = tw("run", *arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
 @pytest.mark.usefixtures("shop")
-def test_another_principals_thread_is_not_there(tw: Twelvefold) -> None:
+def test_the_thread_of_another_principal_is_not_found(tw: Twelvefold) -> None:
     thread = tw("run", "--json", "--as", "ann", "one").json["thread"]
 
     done = tw("run", "--as", "bob", "--thread", thread, "two")
@@ -136,7 +138,7 @@ def test_another_principals_thread_is_not_there(tw: Twelvefold) -> None:
     assert f"no thread {thread}" in done.err
 
 
-def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: Twelvefold) -> None:
+def test_a_rejected_request_fails_the_run_with_a_message(shop: ModelServer, tw: Twelvefold) -> None:
     shop.will(refuses(400, {"message": "Not that", "code": "invalid_prompt"}))
 
     done = tw("run", "hello")
@@ -146,9 +148,7 @@ def test_a_refused_request_fails_the_run_with_a_sentence(shop: ModelServer, tw: 
     assert "Traceback" not in done.err
 
 
-def test_a_model_that_says_nothing_fails_the_run_with_a_sentence(
-    shop: ModelServer, tw: Twelvefold
-) -> None:
+def test_an_empty_reply_fails_the_run_with_a_message(shop: ModelServer, tw: Twelvefold) -> None:
     shop.will(*[streams(responses_events(FakeReply(""))) for _ in range(4)])
 
     done = tw("run", "hello")
@@ -157,7 +157,7 @@ def test_a_model_that_says_nothing_fails_the_run_with_a_sentence(
     assert "Run failed: the model sent neither text nor a tool call" in done.err
 
 
-def test_a_run_whose_key_is_refused_goes_on_with_another(
+def test_a_run_with_a_rejected_key_can_be_resumed_with_another(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "an-old-key")
@@ -168,13 +168,13 @@ def test_a_run_whose_key_is_refused_goes_on_with_another(
 
     assert (stopped.status, stopped.out) == (75, "")
     assert "OPENAI_API_KEY is refused" in stopped.err
-    command = stopped.err.strip().rpartition("go on with: twelvefold ")[2].split()
+    command = stopped.err.strip().rpartition(": twelvefold ")[2].split()
     monkeypatch.setenv("OPENAI_API_KEY", "a-new-key")
     monkeypatch.setenv("LOG_LEVEL", "error")
     assert tw(*command).out == "You are in.\n"
 
 
-def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
+def test_a_run_can_be_resumed_after_the_model_was_unavailable(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.will(refuses(503, headers={"retry-after-ms": "1"}))
@@ -182,7 +182,7 @@ def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
     stopped = tw("run", "hello")
 
     assert (stopped.status, stopped.out) == (75, "")
-    command = stopped.err.strip().rpartition("go on with: twelvefold ")[2].split()
+    command = stopped.err.strip().rpartition(": twelvefold ")[2].split()
     monkeypatch.setenv("LOG_LEVEL", "error")
     with ModelServer() as back:
         monkeypatch.setenv("OPENAI_BASE_URL", back.url)
@@ -190,7 +190,7 @@ def test_a_model_that_is_away_leaves_a_run_that_can_be_resumed(
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_call_that_needs_a_person_leaves_the_run_waiting(tw: Twelvefold) -> None:
+def test_a_call_that_needs_approval_leaves_the_run_waiting(tw: Twelvefold) -> None:
     done = tw("run", "--json", 'call pay {"cents": 3}')
 
     assert done.status == 75
@@ -201,7 +201,7 @@ def test_a_call_that_needs_a_person_leaves_the_run_waiting(tw: Twelvefold) -> No
     assert f"twelvefold runs approve {done.json['run']} --call 2.0" in done.err
 
 
-def test_the_model_cannot_command_the_terminal(shop: ModelServer, tw: Twelvefold) -> None:
+def test_control_characters_in_a_reply_are_escaped(shop: ModelServer, tw: Twelvefold) -> None:
     done = tw("run", "\x1b[2Jred \u202e")
 
     assert done.out == "said: \\x1b[2Jred \\u202e\n"
@@ -219,17 +219,19 @@ def test_ctrl_c_cancels_the_run(tw: Twelvefold, here: Path) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_process_told_to_stop_gives_the_run_back(tw: Twelvefold, here: Path) -> None:
+def test_sigterm_releases_the_run(tw: Twelvefold, here: Path) -> None:
     stopped = stopped_while_shouting(here, signal.SIGTERM)
 
     assert (stopped.status, stopped.out) == (75, "")
-    assert "if no worker does, go on with: twelvefold runs resume resp_" in stopped.err
+    assert (
+        "stopped; to continue the run without a worker: twelvefold runs resume resp_" in stopped.err
+    )
     resumed = tw("runs", "resume", stopped.err.split()[-1])
     assert resumed.status == 75
-    assert "nobody knows whether this has happened: shout" in resumed.err
+    assert 'outcome of shout {"what": "hi"} is unknown' in resumed.err
 
 
-def test_what_nobody_expected_tells_how_to_go_on(
+def test_after_an_unexpected_error_the_run_can_be_resumed(
     shop: ModelServer, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
@@ -240,17 +242,17 @@ def test_what_nobody_expected_tells_how_to_go_on(
         done = tw("run", "hello")
 
     assert (done.status, done.out) == (1, "")
-    (told,) = [line for line in done.err.splitlines() if line.startswith("twelvefold: ")]
-    assert told.startswith("twelvefold: broken off; if no worker does, go on with: ")
-    assert tw("runs", "resume", told.split()[-1]).out == "said: hello\n"
+    (notice,) = [line for line in done.err.splitlines() if line.startswith("twelvefold: ")]
+    assert notice.startswith("twelvefold: stopped by an error; to continue the run ")
+    assert tw("runs", "resume", notice.split()[-1]).out == "said: hello\n"
 
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(("grace_s", "signals"), [("0.2", 1), ("60", 2)], ids=["grace", "second"])
-def test_a_process_that_does_not_stop_ends_like_a_crash(
+def test_a_process_that_does_not_stop_is_ended_by_force(
     here: Path, grace_s: str, signals: int
 ) -> None:
-    (here / "shop.py").write_text(DEAF)
+    (here / "shop.py").write_text(UNSTOPPABLE)
     process = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "run", "call dig {}"],
         env=child_environ(GRACE_S=grace_s),
@@ -271,7 +273,7 @@ def test_a_process_that_does_not_stop_ends_like_a_crash(
     assert process.returncode == -(signal.SIGALRM if signals == 1 else signal.SIGTERM)
 
 
-def test_a_closed_pipe_is_survived(shop: ModelServer, here: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(shop: ModelServer, here: Path) -> None:
     command = f"'{sys.executable}' -m twelvefold run hello | true; exit ${{PIPESTATUS[0]}}"
 
     done = subprocess.run(

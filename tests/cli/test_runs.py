@@ -1,4 +1,4 @@
-"""`twelvefold runs`, the commands that only look."""
+"""`twelvefold runs list | show | events | export | fork`."""
 
 import json
 import subprocess
@@ -16,40 +16,40 @@ from twelvefold.services.store.sqlite.store import SQLiteStore
 pytestmark = pytest.mark.usefixtures("shop")
 
 
-def started(tw: Twelvefold, text: str = "hello") -> str:
+def start_run(tw: Twelvefold, text: str = "hello") -> str:
     return str(tw("run", "--json", text).json["run"])
 
 
 def test_the_newest_run_is_listed_first(tw: Twelvefold) -> None:
-    first, second = started(tw), started(tw, 'call pay {"cents": 3}')
+    first, second = start_run(tw), start_run(tw, 'call pay {"cents": 3}')
 
     heads, *rows = tw("runs", "list").lines
 
-    assert heads.split()[:4] == ["RUN", "STATUS", "WORKFLOW", "FOR"]
+    assert heads.split()[:4] == ["RUN", "STATUS", "WORKFLOW", "PRINCIPAL"]
     assert [row.split()[:4] for row in rows] == [
         [second, "waiting", "shop", "you"],
         [first, "completed", "shop", "you"],
     ]
 
 
-def test_the_list_can_be_narrowed(tw: Twelvefold) -> None:
-    first, waiting, last = started(tw), started(tw, 'call pay {"cents": 3}'), started(tw)
+def test_the_list_can_be_filtered_and_limited(tw: Twelvefold) -> None:
+    first, waiting, last = start_run(tw), start_run(tw, 'call pay {"cents": 3}'), start_run(tw)
 
     newest = [
         json.loads(line)["run"] for line in tw("runs", "list", "--json", "--limit", "2").lines
     ]
-    asked = [
+    filtered = [
         json.loads(line)["run"]
         for line in tw("runs", "list", "--json", "--status", "waiting").lines
     ]
 
     assert newest == [last, waiting]
-    assert asked == [waiting]
+    assert filtered == [waiting]
     assert first not in newest
 
 
-def test_a_run_is_shown_with_what_was_said_and_done(tw: Twelvefold) -> None:
-    run = started(tw, 'call buy {"what": "pear"}')
+def test_a_run_is_shown_with_its_transcript(tw: Twelvefold) -> None:
+    run = start_run(tw, 'call buy {"what": "pear"}')
 
     lines = tw("runs", "show", run).lines
 
@@ -64,28 +64,28 @@ def test_a_run_is_shown_with_what_was_said_and_done(tw: Twelvefold) -> None:
     ]
 
 
-def test_a_run_that_waits_is_shown_with_all_that_is_to_be_judged(tw: Twelvefold) -> None:
+def test_a_waiting_call_is_shown_with_all_its_arguments(tw: Twelvefold) -> None:
     arguments = json.dumps({"cents": 3, "note": "x" * 300 + "\u202eyxorp"}, ensure_ascii=False)
-    run = started(tw, f"call pay {arguments}")
+    run = start_run(tw, f"call pay {arguments}")
 
     shown = tw("runs", "show", run)
 
     call = "pay " + arguments.replace("\u202e", "\\u202e")
     assert f"→ {call}" in shown.lines
     assert shown.err == (
-        f"twelvefold: waits for somebody to allow {call}; "
+        f"twelvefold: waiting for approval of {call}; "
         f"answer with: twelvefold runs approve {run} --call 2.0 [--deny]\n"
     )
 
 
-def test_a_conversation_stands_for_its_last_run(tw: Twelvefold) -> None:
-    told = tw("run", "--json", "one").json
-    second = tw("run", "--json", "--thread", told["thread"], "two").json["run"]
+def test_the_id_of_a_conversation_means_its_last_run(tw: Twelvefold) -> None:
+    first = tw("run", "--json", "one").json
+    second = tw("run", "--json", "--thread", first["thread"], "two").json["run"]
 
-    assert tw("runs", "show", told["thread"]).lines[0] == f"run:       {second}"
+    assert tw("runs", "show", first["thread"]).lines[0] == f"run:       {second}"
 
 
-def test_the_journal_is_printed_a_json_object_an_entry(tw: Twelvefold) -> None:
+def test_events_prints_one_json_object_per_entry(tw: Twelvefold) -> None:
     first = tw("run", "--json", "one").json
     second = tw("run", "--json", "--thread", first["thread"], "two").json["run"]
 
@@ -99,8 +99,8 @@ def test_the_journal_is_printed_a_json_object_an_entry(tw: Twelvefold) -> None:
     assert entries[2]["body"] == {"status": "completed"}
 
 
-def test_a_follower_sees_the_end_that_another_process_makes(tw: Twelvefold, here: Path) -> None:
-    run = started(tw, 'call pay {"cents": 3}')
+def test_follow_prints_entries_of_other_processes_until_the_end(tw: Twelvefold, here: Path) -> None:
+    run = start_run(tw, 'call pay {"cents": 3}')
     process = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "runs", "events", "--follow", run],
         env=child_environ(),
@@ -109,8 +109,8 @@ def test_a_follower_sees_the_end_that_another_process_makes(tw: Twelvefold, here
         cwd=here,
     )
     assert process.stdout is not None
-    seen = [process.stdout.readline() for _ in range(3)]
-    assert "ApprovalAsked" in seen[-1]
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert "ApprovalAsked" in lines[-1]
 
     tw("runs", "approve", run, "--call", "2.0")
 
@@ -120,11 +120,13 @@ def test_a_follower_sees_the_end_that_another_process_makes(tw: Twelvefold, here
     assert process.returncode == 0
 
 
-def test_a_follower_reads_each_entry_once(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the conversation before the run and after it are other runs' business."""
+def test_follow_reads_the_entries_of_its_run_once(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = tw("run", "--json", "one").json
     run = tw("run", "--json", "--thread", first["thread"], "two").json["run"]
     tw("run", "--thread", first["thread"], "three")
+    # `load` reads the whole conversation; following must not call it.
     monkeypatch.setattr(SQLiteStore, "load", None)
 
     lines = tw("runs", "events", "--follow", run).lines
@@ -141,7 +143,7 @@ def test_an_export_has_the_whole_conversation(tw: Twelvefold) -> None:
     assert [json.loads(line)["position"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_fork_begins_where_it_is_told(tw: Twelvefold) -> None:
+def test_a_fork_starts_after_the_given_entry(tw: Twelvefold) -> None:
     first = tw("run", "--json", "one").json
     tw("run", "--thread", first["thread"], "two")
 
@@ -160,34 +162,36 @@ def test_a_fork_begins_where_it_is_told(tw: Twelvefold) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["show", "nonsense"], "no run or conversation 'nonsense'; their ids begin with resp_ "),
+        (["show", "nonsense"], "no run or conversation 'nonsense'; ids start with resp_ "),
         (["show", "resp_12"], "no run 'resp_12'"),
         (["show", f"resp_{'0' * 44}1"], "no"),
-        (["fork", "conv_1"], "write ID@N"),
+        (["fork", "conv_1"], "use ID@N"),
         (["fork", f"conv_{'0' * 44}@1"], "no thread"),
         (["events", f"resp_{'0' * 44}1"], "no"),
     ],
 )
-def test_what_is_not_there_is_one_sentence(tw: Twelvefold, arguments: list[str], said: str) -> None:
+def test_an_unknown_id_is_an_error_message(
+    tw: Twelvefold, arguments: list[str], message: str
+) -> None:
     done = tw("runs", *arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_fork_without_a_run_of_its_own_has_nothing_to_show(tw: Twelvefold) -> None:
-    forked = tw("runs", "fork", f"{started(tw)}@3").out.strip()
+def test_a_fork_without_a_run_cannot_be_shown(tw: Twelvefold) -> None:
+    forked = tw("runs", "fork", f"{start_run(tw)}@3").out.strip()
 
     done = tw("runs", "show", forked)
 
     assert done.status == 2
-    assert "has no run of its own yet" in done.err
+    assert "has no run since it was forked" in done.err
 
 
-def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
+def test_a_run_of_a_dead_process_is_shown_without_a_lease(here: Path, tw: Twelvefold) -> None:
     killed = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "run", "call brew {}"],
         env=child_environ(LEASE_S="1"),
@@ -200,16 +204,16 @@ def test_a_run_whose_process_died_says_so(here: Path, tw: Twelvefold) -> None:
     killed.kill()
     killed.communicate()
 
-    while "(held)" in (row := tw("runs", "list").lines[1]):
+    while "(leased)" in (row := tw("runs", "list").lines[1]):
         time.sleep(0.1)
 
-    assert "running (left behind)" in row
+    assert "running (no lease)" in row
 
 
-def test_a_run_whose_workflow_is_not_served_says_so(
+def test_a_run_of_a_workflow_that_is_not_served_is_marked(
     here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started(tw, 'call pay {"cents": 3}')
+    start_run(tw, 'call pay {"cents": 3}')
     (here / "desk.py").write_text(
         "from twelvefold import Workflow\nworkflow = Workflow('desk', 'Answer.', ())\n"
     )
@@ -220,7 +224,7 @@ def test_a_run_whose_workflow_is_not_served_says_so(
     assert "waiting (workflow not served)" in tw("runs", "list").lines[1]
 
 
-def test_estimated_tokens_are_shown_as_that() -> None:
-    shown = tokens_text(Usage(200, 40, estimated=True))
+def test_estimated_tokens_are_marked() -> None:
+    text = tokens_text(Usage(200, 40, estimated=True))
 
-    assert shown == "200 in, 40 out (estimated: the model's server did not report all)"
+    assert text == "200 in, 40 out (estimated: the model server did not report all)"

@@ -1,4 +1,4 @@
-"""Processes that are told to stop while the database does not answer: they end in time."""
+"""After SIGTERM, processes end in time even if the database does not respond."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.cli.silent_proxy import SilentProxy, silent_proxy
 from tests.engine.stage import ANN, SHOP
 from tests.smtp_sink import Sink
 from twelvefold.boot import RandomIds, migrate_journal
-from twelvefold.cli.run import message
+from twelvefold.cli.run import user_message
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
@@ -30,9 +30,9 @@ from twelvefold.services.store import open_store
 
 pytestmark = pytest.mark.mysql
 BY_FORCE = -signal.SIGALRM
-"""The status of a process that had no time to end by itself, as on a busy machine."""
+"""The exit code of a process that its forced exit ended, as on a busy machine."""
 IN_TIME_S = 12.0
-"""Five seconds with room for a slow machine; without a limit it takes 15 to 65."""
+"""Five seconds, with a margin for a slow machine. Without a limit it takes 15 to 65."""
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def environ(here: Path, model: ModelServer, proxy: SilentProxy) -> dict[str, str
 
 async def enqueue(store: Store, text: str) -> RunId:
     services = Services(store, ScriptedModel(in_turn()), {"shop": SHOP}, RandomIds(), Limits(), "1")
-    items = [message(text)]
+    items = [user_message(text)]
     run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=items)
     return run
 
@@ -100,7 +100,7 @@ async def process(
         await process.communicate()
 
 
-async def logged(process: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
+async def wait_for_log(process: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
     """Return the first log line of the event."""
     assert process.stdout is not None
     while f'"{event}"' not in (line := (await process.stdout.readline()).decode()):
@@ -109,14 +109,14 @@ async def logged(process: asyncio.subprocess.Process, event: str) -> dict[str, A
     return found
 
 
-async def silent(proxy: SilentProxy) -> None:
+async def wait_until_silent(proxy: SilentProxy) -> None:
     async with asyncio.timeout(30):
         while not proxy.silent.is_set():
             await asyncio.sleep(0.01)
 
 
-async def ended(process: asyncio.subprocess.Process) -> int:
-    """Tell the process to stop; its exit status."""
+async def terminate(process: asyncio.subprocess.Process) -> int:
+    """Send SIGTERM and return the exit code. Raises TimeoutError after `IN_TIME_S`."""
     process.terminate()
     async with asyncio.timeout(IN_TIME_S):
         await process.communicate()
@@ -142,50 +142,50 @@ async def test_a_worker_ends_in_time(
     proxy: SilentProxy, store: Store, environ: dict[str, str], here: Path, statements: list[str]
 ) -> None:
     async with process(environ, here, "worker") as worker:
-        await logged(worker, "worker_started")
+        await wait_for_log(worker, "worker_started")
         proxy.fall_silent_at(*statements)
         await enqueue(store, BUYS_TEA)
-        await silent(proxy)
+        await wait_until_silent(proxy)
 
-        assert await ended(worker) in (0, BY_FORCE)
+        assert await terminate(worker) in (0, BY_FORCE)
 
 
-async def test_a_worker_that_notes_a_mail_ends_in_time(
+async def test_a_worker_that_marks_a_mail_as_sent_ends_in_time(
     proxy: SilentProxy, store: Store, smtp: Sink, environ: dict[str, str], here: Path
 ) -> None:
     environ |= {"SMTP_URL": f"smtp://127.0.0.1:{smtp.port}", "MAIL_FROM": "office@example.org"}
     async with process(environ, here, "worker") as worker:
-        await logged(worker, "worker_started")
+        await wait_for_log(worker, "worker_started")
         proxy.fall_silent_at("UPDATE outbox SET sent_at")
         async with store.write() as tx:
             await tx.send_mail("ann@example.org", "Hi", "There")
-        await silent(proxy)
+        await wait_until_silent(proxy)
 
-        assert await ended(worker) in (0, BY_FORCE)
+        assert await terminate(worker) in (0, BY_FORCE)
 
 
 @pytest.mark.usefixtures("store")
 async def test_web_ends_in_time(proxy: SilentProxy, environ: dict[str, str], here: Path) -> None:
     async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=60) as http:
-        address = (await logged(web, "web_ready"))["address"]
+        address = (await wait_for_log(web, "web_ready"))["address"]
         proxy.fall_silent_at(*COMMIT_OF_A_STEP)
-        body = {"model": "shop", "input": [message(BUYS_TEA)]}
+        body = {"model": "shop", "input": [user_message(BUYS_TEA)]}
         url = f"{address}/v1/responses"
-        asked = asyncio.ensure_future(http.post(url, json=body))
-        await silent(proxy)
-        # A request that has to write what it was asked for, too.
-        also = asyncio.ensure_future(http.post(url, json=body))
+        first = asyncio.ensure_future(http.post(url, json=body))
+        await wait_until_silent(proxy)
+        # A second request has to write its run, too.
+        second = asyncio.ensure_future(http.post(url, json=body))
 
-        assert await ended(web) in (0, BY_FORCE)
-        await asyncio.gather(asked, also, return_exceptions=True)
+        assert await terminate(web) in (0, BY_FORCE)
+        await asyncio.gather(first, second, return_exceptions=True)
 
 
 @pytest.mark.usefixtures("store")
-async def test_a_run_at_a_terminal_ends_in_time(
+async def test_a_run_of_the_command_line_ends_in_time(
     proxy: SilentProxy, environ: dict[str, str], here: Path
 ) -> None:
     proxy.fall_silent_at(*COMMIT_OF_A_STEP)
     async with process(environ, here, "run", BUYS_TEA) as run:
-        await silent(proxy)
+        await wait_until_silent(proxy)
 
-        assert await ended(run) in (75, BY_FORCE)
+        assert await terminate(run) in (75, BY_FORCE)

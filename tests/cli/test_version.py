@@ -1,4 +1,4 @@
-"""`twelvefold version`: this release, and the ledger."""
+"""`twelvefold version`: this release, and the releases installed on the database."""
 
 import pytest
 
@@ -7,20 +7,18 @@ from twelvefold import __version__
 from twelvefold.boot import SCHEMA
 
 
-def test_a_working_copy_says_that_it_is_one(
-    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_working_copy_is_identified(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELEASE_ID", "r7")
 
-    said = tw("version").out
+    text = tw("version").out
 
-    assert said == f"twelvefold {__version__} (a working copy), release r7, schema {SCHEMA}\n"
-    known = {"version": __version__, "commit": "", "release": "r7", "schema": SCHEMA}
-    assert tw("version", "--json").json == known
+    assert text == f"twelvefold {__version__} (a working copy), release r7, schema {SCHEMA}\n"
+    facts = {"version": __version__, "commit": "", "release": "r7", "schema": SCHEMA}
+    assert tw("version", "--json").json == facts
 
 
 @pytest.mark.usefixtures("here")
-def test_what_was_put_in_place_is_listed(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_releases_are_listed(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
     for release in ("r1", "r2", "r2"):
         monkeypatch.setenv("RELEASE_ID", release)
         tw("migrate")

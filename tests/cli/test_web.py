@@ -1,4 +1,4 @@
-"""`twelvefold web` as a process: where it listens, what it logs, how signals end it."""
+"""`twelvefold web` as a process: its address, its log, and its end after signals."""
 
 import asyncio
 import http.client
@@ -21,15 +21,15 @@ from tests.cli.conftest import (
     ModelServer,
     Result,
     Twelvefold,
-    by_the_rules,
     child,
     child_environ,
+    follow_rules,
 )
 from tests.services.model.mock_server import Call
 
 
 class Web:
-    """A running server; `lines` is what it has logged so far."""
+    """A running server; `lines` are its log lines so far."""
 
     def __init__(self, here: Path, *, files: int | None = None, **environ: str) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ class Web:
 
     def end(self) -> Result:
         out, err = self.process.communicate(timeout=30)
-        # A tool of the test's prints, too.
+        # A tool of the test prints too.
         self.lines += (json.loads(line) for line in out.splitlines() if line.startswith("{"))
         return Result(self.process.returncode, out, err)
 
@@ -102,67 +102,67 @@ def test_a_second_signal_ends_web_at_once(here: Path) -> None:
 
 
 @contextmanager
-def posted(web: Web, text: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
-    """An answer that has begun."""
-    said = [{"role": "user", "content": [{"type": "input_text", "text": text}]}]
-    body = json.dumps({"model": "shop", "input": said, **more})
+def post(web: Web, text: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
+    """Send a request and yield the response when its headers have arrived."""
+    items = [{"role": "user", "content": [{"type": "input_text", "text": text}]}]
+    body = json.dumps({"model": "shop", "input": items, **more})
     headers = {"content-type": "application/json"}
     with closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)) as client:
         client.request("POST", "/v1/responses", body, headers)
         yield client.getresponse()
 
 
-def runs(tw: Twelvefold) -> list[dict[str, Any]]:
+def list_runs(tw: Twelvefold) -> list[dict[str, Any]]:
     return [json.loads(line) for line in tw("runs", "list", "--json").lines]
 
 
-def test_a_signal_lets_the_last_step_of_a_run_come_to_its_end(
+def test_after_a_signal_the_current_step_of_a_run_finishes(
     here: Path, shop: ModelServer, tw: Twelvefold
 ) -> None:
-    async def stopped_meanwhile(call: Call) -> None:
+    async def terminate_meanwhile(call: Call) -> None:
         web.process.terminate()
         await asyncio.sleep(0.5)
-        await by_the_rules(call)
+        await follow_rules(call)
 
-    shop.will(stopped_meanwhile)
+    shop.will(terminate_meanwhile)
     with serving(here) as web:
-        with posted(web, "hello") as answer:
+        with post(web, "hello") as answer:
             response = json.load(answer)
         done = web.end()
 
     assert (answer.status, response["status"]) == (200, "completed")
     assert response["output"][0]["content"][0]["text"] == "said: hello"
     assert (done.status, done.err) == (0, "")
-    assert [run["status"] for run in runs(tw)] == ["completed"]
+    assert [run["status"] for run in list_runs(tw)] == ["completed"]
 
 
-def test_a_signal_ends_a_stream_whole_and_gives_the_run_back(
+def test_a_signal_ends_a_stream_at_an_event_and_releases_the_run(
     here: Path, shop: ModelServer, tw: Twelvefold
 ) -> None:
     with serving(here, GRACE_S="0.2") as web:
-        with posted(web, 'call shout {"what": "hi"}', stream=True) as answer:
+        with post(web, 'call shout {"what": "hi"}', stream=True) as answer:
             while b"response.mcp_call.in_progress" not in answer.readline():
                 pass
             web.process.terminate()
             rest = answer.read()
-        begun = time.monotonic()
+        start = time.monotonic()
         done = web.end()
 
     assert rest.endswith(b"\n\n")
     assert (done.status, done.err) == (0, "")
-    assert time.monotonic() - begun < 5
-    (run,) = runs(tw)
+    assert time.monotonic() - start < 5
+    (run,) = list_runs(tw)
     assert (run["status"], run["leased"]) == ("queued", False)
 
 
-def test_web_that_others_could_reach_wants_a_key(here: Path) -> None:
+def test_listening_on_all_addresses_requires_a_key(here: Path) -> None:
     done = child(here, "web", HOST="0.0.0.0", PORT="0")  # noqa: S104 - it refuses
 
     assert done.status == 2
     assert "twelvefold: HOST: '0.0.0.0' can be reached from elsewhere" in done.err
 
 
-def test_a_port_that_is_taken_is_a_sentence(here: Path) -> None:
+def test_a_port_in_use_is_an_error_message(here: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = child(here, "web", PORT=str(taken.getsockname()[1]))
 
@@ -170,14 +170,14 @@ def test_a_port_that_is_taken_is_a_sentence(here: Path) -> None:
     assert done.err.startswith("twelvefold: HOST, PORT: cannot listen at 127.0.0.1")
 
 
-def test_a_certificate_that_is_not_there_is_a_sentence(here: Path) -> None:
+def test_a_missing_certificate_is_an_error_message(here: Path) -> None:
     done = child(here, "web", TLS_CERT="/nowhere/cert.pem")
 
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("twelvefold: TLS_CERT, TLS_KEY: /nowhere/cert.pem")
 
 
-def test_web_goes_on_when_nobody_reads_its_log(here: Path) -> None:
+def test_web_continues_after_its_log_pipe_is_closed(here: Path) -> None:
     with serving(here) as web:
         assert web.process.stdout is not None
         web.process.stdout.close()

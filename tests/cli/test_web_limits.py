@@ -1,4 +1,4 @@
-"""`twelvefold web` as a process under clients that ask too much of it."""
+"""`twelvefold web` as a process under clients that overload it."""
 
 import resource
 import selectors
@@ -14,15 +14,15 @@ from tests.cli.test_web import Web, serving
 MIB = 1024 * 1024
 
 
-def connected(web: Web, stack: ExitStack) -> socket.socket:
+def connect(web: Web, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10))
 
 
 @pytest.mark.slow
-def test_half_open_requests_cut_nobody_off(here: Path) -> None:
+def test_half_open_requests_do_not_block_other_clients(here: Path) -> None:
     with serving(here, files=256) as web, ExitStack() as stack:
         for _ in range(300):
-            connected(web, stack).sendall(b"GET / HT")
+            connect(web, stack).sendall(b"GET / HT")
 
         assert web.get("/healthz") == {"status": "ok"}
         assert web.wait_for("connection_limit")["connections"] == 128
@@ -45,18 +45,18 @@ def memory_mib(web: Web) -> float:
 
 
 @pytest.mark.slow
-def test_a_hundred_slow_bodies_do_not_fill_the_memory(here: Path) -> None:
+def test_slow_request_bodies_use_little_memory(here: Path) -> None:
     length = 4 * MIB
     head = f"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n"
     head += "content-type: application/json\r\n\r\n"
     with serving(here) as web, ExitStack() as stack:
         before = memory_mib(web)
-        clients = [connected(web, stack) for _ in range(100)]
+        clients = [connect(web, stack) for _ in range(100)]
         sending = selectors.DefaultSelector()
         for client in clients:
             client.sendall(head.encode())
             client.setblocking(False)
-            # All but the last byte, so that no body is ever complete.
+            # All but the last byte, so that no body is complete.
             sending.register(client, selectors.EVENT_WRITE, [length - 1])
         end = time.monotonic() + 10
         while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""No log call of the package writes the text of an exception: the log leaves its message out."""
+"""No log call in the package formats an exception, because a log must not have its message."""
 
 import ast
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ import pytest
 import twelvefold
 
 SOURCES = sorted(Path(twelvefold.__file__).parent.rglob("*.py"))
-DECLARED = {"tool_not_prepared"}
-"""Events whose exception is about a declaration, before there are any arguments."""
+DECLARATION_EVENTS = {"tool_not_prepared"}
+"""Events with an exception about a declaration, which cannot contain arguments."""
 
 
 def texts_of_exceptions(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The line and the event of each log call that formats a caught exception."""
+    """Return the line and event of each log call that formats a caught exception."""
     for handler in ast.walk(tree):
         if not isinstance(handler, ast.ExceptHandler) or handler.name is None:
             continue
@@ -34,7 +34,7 @@ def _is_log(call: ast.Call) -> bool:
 
 
 def _formats(call: ast.Call, name: str) -> bool:
-    """Whether an argument has the exception within it, other than by its type or as it is."""
+    """Return whether an argument is made of the exception, other than its type or itself."""
     for keyword in call.keywords:
         value = keyword.value
         is_whole = isinstance(value, ast.Name)
@@ -55,18 +55,18 @@ def _formats(call: ast.Call, name: str) -> bool:
         ("error.args", True),
     ],
 )
-def test_a_text_of_an_exception_is_found(argument: str, found: bool) -> None:
+def test_formatting_an_exception_is_found(argument: str, found: bool) -> None:
     source = f"try:\n  f()\nexcept E as error:\n  log.error('x', error={argument})"
 
     assert bool([*texts_of_exceptions(ast.parse(source))]) is found
 
 
-def test_no_log_call_makes_a_text_of_an_exception() -> None:
+def test_no_log_call_formats_an_exception() -> None:
     found = [
         (path.name, line, event)
         for path in SOURCES
         for line, event in texts_of_exceptions(ast.parse(path.read_text()))
-        if event not in DECLARED
+        if event not in DECLARATION_EVENTS
     ]
 
     assert found == []

@@ -1,4 +1,4 @@
-"""No character of a value that cannot be seen, or that moves its neighbours, is shown as it is."""
+"""Invisible characters, and those that affect their neighbours, are escaped."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twelvefold.observe.escape import (
-    MARKS,
+    MAX_MARKS,
     escape,
     escape_json,
     escape_prose,
@@ -27,43 +27,43 @@ DEFAULT_IGNORABLE = (
 )
 ALONE = "\u00a0\u1680\u2000\u2003\u2007\u200a\u202f\u205f\u3000\u2800\U0001d159"
 TABLE = Path(__file__).with_name("escapes.json")
-"""What is escaped how; the page's own function is held to the same table."""
+"""Texts and their escapes; the page's tests use the same table."""
 
 
 def test_no_invisible_character_is_shown() -> None:
-    shown = {one for one in EVERY if is_visible(one)}
+    visible = {one for one in EVERY if is_visible(one)}
 
-    assert not shown & {one for one in EVERY if unicodedata.category(one) in HIDDEN}
-    assert not shown & {one for one in EVERY if unicodedata.category(one) == "Zs" and one != " "}
-    assert not shown & {*DEFAULT_IGNORABLE, *ALONE}
-    assert {"a", "é", "ש", "م", "漢", "🙂", "~", " ", "\u0301"} <= shown
+    assert not visible & {one for one in EVERY if unicodedata.category(one) in HIDDEN}
+    assert not visible & {one for one in EVERY if unicodedata.category(one) == "Zs" and one != " "}
+    assert not visible & {*DEFAULT_IGNORABLE, *ALONE}
+    assert {"a", "é", "ש", "م", "漢", "🙂", "~", " ", "\u0301"} <= visible
 
 
 @pytest.mark.parametrize("around", ["{}", "a{}b", " {} ", '"{}"', "ש{}", "{0}{0}", "🙂{}"])
-def test_every_invisible_character_is_escaped_wherever_it_stands(around: str) -> None:
-    # Of those that are reserved and private, each 97th.
-    few = ("Cn", "Co")
+def test_every_invisible_character_is_escaped_in_any_context(around: str) -> None:
+    # Every 97th of the unassigned and private ones.
+    sampled = ("Cn", "Co")
     hidden = [
         one
         for number, one in enumerate(EVERY)
-        if not is_visible(one) and (unicodedata.category(one) not in few or number % 97 == 0)
+        if not is_visible(one) and (unicodedata.category(one) not in sampled or number % 97 == 0)
     ]
 
     assert all(map(is_visible, escape("".join(map(around.format, hidden)))))
 
 
 @given(st.text())
-def test_an_escaped_text_has_visible_characters_alone(text: str) -> None:
+def test_an_escaped_text_has_only_visible_characters(text: str) -> None:
     assert all(map(is_visible, escape(text)))
     assert all(is_visible(one) or one in "\n\t\u200c\u200d\ufe0f" for one in escape_prose(text))
 
 
 @given(st.text(st.sampled_from("ae ש\u0301\u0489\u20dd\u0e31漢.\u200b")))
-def test_no_character_carries_more_marks_than_a_script_needs(text: str) -> None:
-    marks = MARKS
+def test_the_combining_marks_of_a_character_are_limited(text: str) -> None:
+    marks = MAX_MARKS
     for one in escape(text):
         marks = marks + 1 if unicodedata.category(one)[0] == "M" else 0
-        assert marks <= MARKS
+        assert marks <= MAX_MARKS
 
 
 @given(
@@ -73,22 +73,22 @@ def test_no_character_carries_more_marks_than_a_script_needs(text: str) -> None:
     )
 )
 def test_escaped_json_has_the_same_value_on_one_visible_line(value: object) -> None:
-    shown = escape_json(json.dumps(value, ensure_ascii=False))
+    escaped = escape_json(json.dumps(value, ensure_ascii=False))
 
-    assert json.loads(shown) == value
-    assert all(map(is_visible, shown))
+    assert json.loads(escaped) == value
+    assert all(map(is_visible, escaped))
 
 
 @given(st.text(st.sampled_from("ae\n 🙂❤\ufe0f\u200d\u202e\u0301")), st.integers(0, 9))
-def test_a_text_in_pieces_is_escaped_as_the_whole(text: str, at: int) -> None:
+def test_escaping_is_the_same_for_a_text_in_pieces(text: str, at: int) -> None:
     escaper = prose_escaper()
 
     assert escaper.feed(text[:at]) + escaper.feed(text[at:]) == escape_prose(text)
 
 
-@pytest.mark.parametrize(("text", "shown"), json.loads(TABLE.read_text(encoding="utf-8")))
-def test_what_is_escaped_is_escaped_like_this(text: str, shown: str) -> None:
-    assert escape(text) == shown
+@pytest.mark.parametrize(("text", "escaped"), json.loads(TABLE.read_text(encoding="utf-8")))
+def test_the_escapes_are_those_of_the_table(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_what_is_escaped_is_escaped_like_this(text: str, shown: str) -> None:
         "Tiếng Việt",
     ],
 )
-def test_ordinary_texts_are_shown_as_they_are(text: str) -> None:
+def test_ordinary_texts_are_not_changed(text: str) -> None:
     assert escape_prose(text) == text
 
 
-def test_a_text_of_several_lines_cannot_command_a_terminal() -> None:
+def test_a_text_of_several_lines_cannot_control_a_terminal() -> None:
     text = "a\x1b[2Jb\rc\u202ed\u2028e\n\u200dz"
 
     assert escape_prose(text) == r"a\x1b[2Jb\rc\u202ed\u2028e" + "\n" + r"\u200dz"

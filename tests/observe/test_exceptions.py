@@ -1,4 +1,4 @@
-"""What a log holds of an exception: types and places, and nothing that a message may quote."""
+"""Logs have the types and places of exceptions, and no text of their messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from twelvefold.errors import ModelRejected, StoreUnavailable
-from twelvefold.observe.exceptions import FRAMES, stack, summary
+from twelvefold.observe.exceptions import MAX_FRAMES, stack, summary
 
 CANARY = "ann@example.org"
 
 
-def caught(raising: Callable[[], object]) -> BaseException:
+def catch(function: Callable[[], object]) -> BaseException:
     try:
-        raising()
+        function()
     except BaseException as error:
         return error
     raise AssertionError("nothing was raised")
@@ -38,7 +38,7 @@ def while_handling() -> None:
     try:
         plain()
     except ValueError:
-        raise RuntimeError(CANARY)  # noqa: B904 - the context is what is tested
+        raise RuntimeError(CANARY)  # noqa: B904 - tests the context
 
 
 def noted() -> None:
@@ -48,8 +48,8 @@ def noted() -> None:
 
 
 def grouped() -> None:
-    inner = BaseExceptionGroup(CANARY, [caught(literal)])
-    raise BaseExceptionGroup(CANARY, [caught(plain), inner])
+    inner = BaseExceptionGroup(CANARY, [catch(literal)])
+    raise BaseExceptionGroup(CANARY, [catch(plain), inner])
 
 
 def undecodable() -> None:
@@ -76,9 +76,9 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("raising", KINDS, ids=lambda kind: kind.__name__)
-def test_no_message_and_no_source_line_is_written(raising: Callable[[], None]) -> None:
-    error = caught(raising)
+@pytest.mark.parametrize("function", KINDS, ids=lambda kind: kind.__name__)
+def test_no_message_and_no_source_line_is_written(function: Callable[[], None]) -> None:
+    error = catch(function)
 
     for text in (summary(error), stack(error)):
         assert CANARY not in text
@@ -88,12 +88,12 @@ def test_no_message_and_no_source_line_is_written(raising: Callable[[], None]) -
 def test_a_summary_has_the_type_and_the_last_place() -> None:
     line = plain.__code__.co_firstlineno + 1
 
-    assert summary(caught(plain)) == f"ValueError ({__file__}, line {line})"
+    assert summary(catch(plain)) == f"ValueError ({__file__}, line {line})"
     assert summary(ValueError(CANARY)) == "ValueError"
 
 
-def test_a_stack_has_each_frame_and_what_caused_it() -> None:
-    lines = stack(caught(caused)).splitlines()
+def test_a_stack_has_each_frame_and_the_cause() -> None:
+    lines = stack(catch(caused)).splitlines()
 
     assert [line for line in lines if not line.startswith("  ")] == [
         "RuntimeError",
@@ -103,20 +103,20 @@ def test_a_stack_has_each_frame_and_what_caused_it() -> None:
     assert lines[-2] == f'  File "{__file__}", line {plain.__code__.co_firstlineno + 1}, in plain'
 
 
-def test_a_stack_names_what_was_handled_and_what_a_group_holds() -> None:
-    assert "raised while handling" in stack(caught(while_handling))
-    assert stack(caught(grouped)).count("in the group") == 3
+def test_a_stack_has_the_context_and_the_group() -> None:
+    assert "raised while handling" in stack(catch(while_handling))
+    assert stack(catch(grouped)).count("in the group") == 3
 
 
 def test_a_type_of_another_package_has_its_module() -> None:
-    class Odd(Exception):
+    class CustomError(Exception):
         pass
 
-    assert summary(Odd(CANARY)).startswith(f"{__name__}.")
+    assert summary(CustomError(CANARY)).startswith(f"{__name__}.")
     assert summary(asyncio.QueueFull()) == "asyncio.queues.QueueFull"
 
 
-def test_a_text_that_was_made_for_logs_is_written() -> None:
+def test_a_loggable_text_is_written() -> None:
     error = StoreUnavailable(f"duplicate {CANARY}").loggable("MySQL error 1062")
 
     assert (str(error), summary(error)) == (f"duplicate {CANARY}", "MySQL error 1062")
@@ -128,21 +128,21 @@ def test_the_middle_of_a_long_stack_is_left_out() -> None:
     def deeper(depth: int) -> None:
         deeper(depth + 1)
 
-    lines = stack(caught(lambda: deeper(0))).splitlines()
+    lines = stack(catch(lambda: deeper(0))).splitlines()
 
-    assert len(lines) == FRAMES + 2
+    assert len(lines) == MAX_FRAMES + 2
     assert any("frames" in line for line in lines)
 
 
 def test_a_long_chain_is_cut() -> None:
     error: BaseException = ValueError(0)
     for number in range(100):
-        error.__context__, error = None, _behind(error, number)
+        error.__context__, error = None, _raised_from(error, number)
 
     assert len(stack(error).splitlines()) < 100
 
 
-def _behind(error: BaseException, number: int) -> BaseException:
-    made = ValueError(number)
-    made.__cause__ = error
-    return made
+def _raised_from(error: BaseException, number: int) -> BaseException:
+    effect = ValueError(number)
+    effect.__cause__ = error
+    return effect

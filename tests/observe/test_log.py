@@ -1,4 +1,4 @@
-"""What a log line holds, and what becomes of it when nobody reads any more."""
+"""The content and format of log lines."""
 
 import asyncio
 import gc
@@ -24,14 +24,14 @@ def _restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def started(format: LogFormat = "json", *, colour: bool = False) -> io.StringIO:
+def start_log(format: LogFormat = "json", *, colour: bool = False) -> io.StringIO:
     stream = io.StringIO()
     start_logging(stream, format=format, release="r1", colour=colour)
     return stream
 
 
 def test_a_line_is_one_json_object_with_the_event_and_its_fields() -> None:
-    stream = started()
+    stream = start_log()
 
     log.info("tool_succeeded", tool="enrol", took_ms=3)
 
@@ -47,8 +47,8 @@ def test_a_line_is_one_json_object_with_the_event_and_its_fields() -> None:
     }
 
 
-def test_bound_fields_are_on_every_line_inside_and_on_none_after() -> None:
-    stream = started()
+def test_bound_fields_are_on_every_line_of_the_body_only() -> None:
+    stream = start_log()
 
     with bind(run="r"), bind(thread="t"):
         log.info("inside")
@@ -59,8 +59,8 @@ def test_bound_fields_are_on_every_line_inside_and_on_none_after() -> None:
     assert outside.keys().isdisjoint({"run", "thread"})
 
 
-def test_a_field_never_replaces_what_every_line_has() -> None:
-    stream = started()
+def test_a_field_cannot_replace_a_standard_key() -> None:
+    stream = start_log()
 
     log.info("real", level="fake", event="fake", at="fake")
 
@@ -68,8 +68,8 @@ def test_a_field_never_replaces_what_every_line_has() -> None:
     assert (line["level"], line["event"]) == ("info", "real")
 
 
-def test_a_traceback_stays_in_its_line() -> None:
-    stream = started()
+def test_a_traceback_is_a_field_of_its_line() -> None:
+    stream = start_log()
 
     try:
         raise ValueError("broken")
@@ -77,21 +77,21 @@ def test_a_traceback_stays_in_its_line() -> None:
         log.exception("tool_failed")
 
     (line,) = stream.getvalue().splitlines()
-    told = json.loads(line)["traceback"]
-    assert told.endswith("in test_a_traceback_stays_in_its_line\nValueError")
-    assert "broken" not in told
+    traceback = json.loads(line)["traceback"]
+    assert traceback.endswith("in test_a_traceback_is_a_field_of_its_line\nValueError")
+    assert "broken" not in traceback
 
 
-def test_what_json_cannot_hold_is_written_as_text() -> None:
-    stream = started()
+def test_values_without_a_json_form_become_strings() -> None:
+    stream = start_log()
 
     log.info("odd", value=object, half="\ud800")
 
     assert json.loads(stream.getvalue())["value"] == "<class 'object'>"
 
 
-def test_other_libraries_lines_have_the_same_form() -> None:
-    stream = started()
+def test_lines_of_other_libraries_have_the_same_format() -> None:
+    stream = start_log()
 
     logging.getLogger("asyncio").warning("slow %s", "callback")
 
@@ -99,8 +99,8 @@ def test_other_libraries_lines_have_the_same_form() -> None:
     assert (line["event"], line["logger"]) == ("slow callback", "asyncio")
 
 
-def test_an_exception_as_a_field_is_written_without_its_message() -> None:
-    stream = started()
+def test_an_exception_as_a_field_has_no_message() -> None:
+    stream = start_log()
 
     log.warning("failed", error=ValueError("ann@example.org"))
 
@@ -108,8 +108,8 @@ def test_an_exception_as_a_field_is_written_without_its_message() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_no_library_brings_an_exceptions_message_into_the_log(format: LogFormat) -> None:
-    stream = started(format)
+def test_messages_of_exceptions_are_removed_from_lines_of_libraries(format: LogFormat) -> None:
+    stream = start_log(format)
     error = ValueError("ann@example.org")
 
     logging.getLogger("shop").error("it failed: %s", error)
@@ -121,19 +121,19 @@ def test_no_library_brings_an_exceptions_message_into_the_log(format: LogFormat)
 
 
 @pytest.mark.parametrize("debug", [False, True])
-async def test_asyncio_says_what_failed_without_arguments_and_messages(debug: bool) -> None:
-    stream = started()
+async def test_lines_of_asyncio_have_no_arguments_and_messages(debug: bool) -> None:
+    stream = start_log()
     loop = asyncio.get_running_loop()
     loop.set_debug(debug)
 
     async def fail() -> None:
         raise ValueError("ann@example.org")
 
-    def called(said: str) -> None:
-        raise ValueError(said)
+    def callback(text: str) -> None:
+        raise ValueError(text)
 
     task = loop.create_task(fail(), name="of ann@example.org")
-    loop.call_soon(called, "ann@example.org")
+    loop.call_soon(callback, "ann@example.org")
     await asyncio.wait([task])
     del task
     gc.collect()
@@ -145,7 +145,7 @@ async def test_asyncio_says_what_failed_without_arguments_and_messages(debug: bo
     assert "ann@" not in stream.getvalue()
 
 
-def test_of_other_libraries_what_is_below_a_warning_is_left_out() -> None:
+def test_other_libraries_log_only_warnings_and_errors() -> None:
     start_logging(stream := io.StringIO(), level="debug")
 
     logging.getLogger("httpx").info("HTTP Request: GET https://a.example/?mail=ann@example.org")
@@ -154,59 +154,59 @@ def test_of_other_libraries_what_is_below_a_warning_is_left_out() -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_logger_with_a_level_of_its_own_is_heard() -> None:
-    stream = started()
-    mine = logging.getLogger("shop_with_level")
-    mine.setLevel(logging.INFO)
+def test_a_logger_with_an_explicit_level_is_written() -> None:
+    stream = start_log()
+    logger = logging.getLogger("shop_with_level")
+    logger.setLevel(logging.INFO)
 
     logging.getLogger("shop_with_level.tools").info("restocked")
 
     assert json.loads(stream.getvalue())["event"] == "restocked"
 
 
-def test_below_the_level_nothing_is_written() -> None:
-    stream = started()
+def test_nothing_below_the_level_is_written() -> None:
+    stream = start_log()
 
     log.debug("detail")
 
     assert stream.getvalue() == ""
 
 
-def test_text_is_for_people() -> None:
-    stream = started("text")
+def test_the_text_format_has_event_and_fields() -> None:
+    stream = start_log("text")
 
     log.warning("demo_model", why="no key is set", empty="")
 
     assert stream.getvalue()[9:] == 'warning demo_model why="no key is set" empty="" release=r1\n'
 
 
-def test_text_has_colour_only_when_told() -> None:
-    stream = started("text", colour=True)
+def test_the_text_format_can_have_colour() -> None:
+    stream = start_log("text", colour=True)
 
     log.error("failed")
 
     assert "\x1b[31merror" in stream.getvalue()
 
 
-def test_a_closed_stream_stops_nothing() -> None:
-    stream = started()
+def test_a_closed_stream_causes_no_error() -> None:
+    stream = start_log()
     stream.close()
 
-    log.info("nobody_reads")
+    log.info("not_read")
 
 
-# --- values that would act on a terminal or forge a line ------------------------------------------
+# --- values that could control a terminal or forge a line -----------------------------------------
 
 
-ODD = (
+HOSTILE = (
     *("\x1b[2J\x1b]0;owned\x07", "a\rb", "a\nb", "\u202eback", "a\u2028b", "a\x85b", "a\x9bb"),
     *("a\x7fb", "a\u200bb", "a\ufe0fb", "a\U000e0041b", "a\ud800b", "a\u00a0b", "\u0301a", "שלום"),
     *('"', "\\", 'a" level="error', "", "a b", "\ue000", "a\u0301\u0301\u0301\u0301\u0301\u0301"),
 )
 
 
-def write_odd(value: str) -> None:
-    """Everything that a line is made of, with this in it."""
+def write_hostile(value: str) -> None:
+    """Log lines with the value in each of their parts."""
     with bind(**{f"bound{value}": value}):
         event, fields = f"event{value}", {f"field{value}": value, "nested": {value: [value]}}
         log.info(event, **fields)
@@ -218,12 +218,12 @@ def write_odd(value: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-@pytest.mark.parametrize("number", range(len(ODD)))
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
 @pytest.mark.parametrize("colour", [False, True])
-def test_no_value_acts_on_a_terminal(format: LogFormat, number: int, colour: bool) -> None:
-    stream = started(format, colour=colour)
+def test_no_value_controls_a_terminal(format: LogFormat, number: int, colour: bool) -> None:
+    stream = start_log(format, colour=colour)
 
-    write_odd(ODD[number])
+    write_hostile(HOSTILE[number])
 
     text = stream.getvalue()
     for code in ("\x1b[36m", "\x1b[33m", "\x1b[31m", "\x1b[0m"):
@@ -231,22 +231,22 @@ def test_no_value_acts_on_a_terminal(format: LogFormat, number: int, colour: boo
     assert all(map(is_visible, text.replace("\n", "")))
 
 
-@pytest.mark.parametrize("number", range(len(ODD)))
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_no_value_forges_a_line(number: int) -> None:
-    stream = started("text")
+    stream = start_log("text")
 
-    write_odd(ODD[number])
+    write_hostile(HOSTILE[number])
 
     lines = stream.getvalue().split("\n")[:-1]
     heads = [line for line in lines if not line.startswith("  | ")]
     assert [line[9:16].strip() for line in heads] == ["info", "warning", "error"]
 
 
-@pytest.mark.parametrize("number", range(len(ODD)))
-def test_json_holds_every_value_as_it_is(number: int) -> None:
-    stream, value = started(), ODD[number]
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_json_preserves_every_value(number: int) -> None:
+    stream, value = start_log(), HOSTILE[number]
 
-    write_odd(value)
+    write_hostile(value)
 
     lines = [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
     assert (lines[0]["event"], lines[0][f"field{value}"]) == (f"event{value}", value)
@@ -255,8 +255,8 @@ def test_json_holds_every_value_as_it_is(number: int) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {("a", 1): 2}, {1: float("nan")}])
-def test_a_value_that_json_does_not_have_is_written_as_text(value: object) -> None:
-    stream = started()
+def test_a_value_unknown_to_json_becomes_a_string(value: object) -> None:
+    stream = start_log()
 
     log.info("odd", value=value)
 
@@ -264,8 +264,8 @@ def test_a_value_that_json_does_not_have_is_written_as_text(value: object) -> No
     assert json.loads(line, parse_constant=pytest.fail)["value"] == str(value)
 
 
-def test_a_value_that_holds_itself_is_written_as_text() -> None:
-    stream, value = started(), list[object]()
+def test_a_recursive_value_becomes_a_string() -> None:
+    stream, value = start_log(), list[object]()
     value.append(value)
 
     log.info("odd", value=value)
@@ -273,8 +273,8 @@ def test_a_value_that_holds_itself_is_written_as_text() -> None:
     assert json.loads(stream.getvalue())["value"] == "[[...]]"
 
 
-def test_a_word_that_is_read_from_right_to_left_leaves_the_line_in_order() -> None:
-    stream = started("text")
+def test_a_right_to_left_word_does_not_reorder_the_line() -> None:
+    stream = start_log("text")
 
     log.info("asked", who="דוד", took_ms=5)
 

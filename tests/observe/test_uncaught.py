@@ -1,4 +1,4 @@
-"""What Python prints by itself of exceptions and warnings is a log line without a message."""
+"""Uncaught exceptions and warnings are logged without their messages."""
 
 import json
 import subprocess
@@ -6,27 +6,27 @@ import sys
 
 SCRIPT = """
 import gc, resource, sys, threading, warnings
-from twelvefold.cli.command import take_over
+from twelvefold.cli.command import set_up_process
 from twelvefold.observe.log import start_logging
 
 canary = "ann@" + "example.org"
 start_logging(sys.stderr)
-take_over()
+set_up_process()
 
 
-class Odd:
+class Unraisable:
     def __del__(self):
         raise ValueError(canary)
 
 
-def fail(said):
-    raise ValueError(said)
+def fail(text):
+    raise ValueError(text)
 
 
 thread = threading.Thread(target=fail, args=(canary,), name=canary)
 thread.start()
 thread.join()
-Odd()
+Unraisable()
 gc.collect()
 warnings.warn(canary)
 print(resource.getrlimit(resource.RLIMIT_CORE)[0])
@@ -34,7 +34,7 @@ fail(canary)
 """
 
 
-def test_what_nothing_catches_is_logged_without_its_message() -> None:
+def test_uncaught_errors_are_logged_without_their_message() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
 
     assert done.returncode == 1
@@ -47,7 +47,7 @@ def test_what_nothing_catches_is_logged_without_its_message() -> None:
     ]
 
 
-def test_a_process_leaves_no_core_dump() -> None:
+def test_a_process_has_no_core_dumps() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
 
     assert done.stdout == "0\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from twelvefold.services.store.migrate import offline_sql
-from twelvefold.services.store.sqlite.connection import _regexp
+from twelvefold.services.store.sqlite.connection import regexp
 
 SCHEMA = "CREATE TABLE orders (call_id text not null, item text not null);"
 
@@ -18,7 +18,7 @@ class Database:
         self.raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         self.raw.deserialize(image)
         self.raw.create_function("now_us", 0, lambda: self.now_us())
-        self.raw.create_function("regexp", 2, _regexp, deterministic=True)
+        self.raw.create_function("regexp", 2, regexp, deterministic=True)
         self.now_us: Callable[[], int] = lambda: 0
         names = self.raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         self._tables = [name for (name,) in names if name != "twelvefold_version"]

@@ -113,9 +113,9 @@ STATEMENTS = {
     "settle_run": 6,
     "events": 12,
     "release": 3,
-    "claim_letter": 3,
-    "letter_sent": 3,
-    "due_letters": 10,
+    "claim_message": 3,
+    "message_sent": 3,
+    "due_messages": 10,
     "waiting_runs": 30,
     "any": 200,
 }

@@ -18,7 +18,7 @@ from tests.simulation.server import (
     SimulatedServer,
     server_error,
 )
-from twelvefold.services.store.transaction import Answer
+from twelvefold.services.store.connection import DriverResult
 
 FOREIGN = "Transport does not expose socket instance"
 """The error of asyncmy when uvloop has closed a connection."""
@@ -34,7 +34,7 @@ class Link(Protocol):
         """Open a connection. Raises what the driver raises."""
         ...
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
         """Send a statement and wait for the answer. Raises what the driver raises."""
         ...
 
@@ -56,8 +56,8 @@ class Direct:
     async def connect(self, session: Session) -> None:
         self.server.connect(session)
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
-        answers: list[Answer | BaseException] = []
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
+        answers: list[DriverResult | BaseException] = []
         send(answers.append)
         answer = answers[0]
         if isinstance(answer, BaseException):
@@ -165,12 +165,12 @@ class Network:
             self._clock.later(delay_s, self.server.disconnect, session)
         self._arrivals.clear()
 
-    async def ask(self, session: Session, name: str, send: Send) -> Answer:
+    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
         loop = asyncio.get_running_loop()
         asked = _Asked(self, session, name, send, loop)
         fault = self._trouble.at_statement(name) if self._trouble else None
         asked.begin(fault)
-        answer: Answer = await asked.future
+        answer: DriverResult = await asked.future
         return answer
 
     # --- the way of one statement -------------------------------------------------------------
@@ -195,7 +195,7 @@ class _Asked:
     def __init__(
         self, network: Network, session: Session, name: str, send: Send, loop: Any
     ) -> None:
-        self.future: asyncio.Future[Answer] = loop.create_future()
+        self.future: asyncio.Future[DriverResult] = loop.create_future()
         self._network = network
         self._session = session
         self._name = name
@@ -229,7 +229,7 @@ class _Asked:
         else:
             self._send(self._done)
 
-    def _done(self, answer: Answer | BaseException) -> None:
+    def _done(self, answer: DriverResult | BaseException) -> None:
         network = self._network
         delay_s = network._delay_s(self._name, "answers hang")
         match self._does:
@@ -246,12 +246,12 @@ class _Asked:
                 delay_s += self._for_s
         network._clock.later(delay_s, self._deliver, answer)
 
-    def _deliver(self, answer: Answer | BaseException) -> None:
+    def _deliver(self, answer: DriverResult | BaseException) -> None:
         # The answer comes in through the process's own event loop, which may be blocked.
         self._loop.call_soon(_set, self.future, answer)
 
 
-def _set(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+def _set(future: "asyncio.Future[DriverResult]", answer: DriverResult | BaseException) -> None:
     if future.done():
         return
     if isinstance(answer, BaseException):

@@ -11,8 +11,9 @@ from twelvefold.core.ports import Append, Claim, OutboxMessage
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform import call as perform
-from twelvefold.services.store.sql.runs import SQLStore
-from twelvefold.services.store.transaction import Connection, SQLTransaction
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql.store import SQLStore
+from twelvefold.services.store.transaction import SQLTransaction
 
 Patch = pytest.MonkeyPatch
 
@@ -46,7 +47,7 @@ def a_letter_is_sent_without_a_claim(patch: Patch) -> None:
     async def claim(self: SQLStore, letter: OutboxMessage, for_s: float) -> bool:
         return True
 
-    patch.setattr(SQLStore, "claim_letter", claim)
+    patch.setattr(SQLStore, "claim_message", claim)
 
 
 def a_tool_s_rows_commit_by_themselves(patch: Patch) -> None:

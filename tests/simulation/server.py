@@ -17,15 +17,15 @@ from typing import Any, Protocol
 from asyncmy.errors import OperationalError
 
 from tests.simulation.database import Database
-from twelvefold.services.store.transaction import Answer
+from twelvefold.services.store.connection import DriverResult
 
 EPOCH_US = 1_790_000_000_000_000
 """The server's clock at virtual time 0."""
 LOCK_WAIT_S = 5.0
 """innodb_lock_wait_timeout."""
 Key = tuple[str, str]
-Done = Callable[["Answer | BaseException"], None]
-Work = Callable[..., Answer]
+Done = Callable[["DriverResult | BaseException"], None]
+Work = Callable[..., DriverResult]
 
 
 class Clock(Protocol):
@@ -62,7 +62,7 @@ class Session:
         self.reads = reads
         self.is_closed = False
         self.is_lost = False
-        self._log: list[tuple[int, Work, tuple[Any, ...], Answer]] = []
+        self._log: list[tuple[int, Work, tuple[Any, ...], DriverResult]] = []
         self._locks: set[Key] = set()
         self._waits: Waiter | None = None
 
@@ -138,7 +138,7 @@ class SimulatedServer:
         if held and "/*lock: wait*/" not in statement and "/*lock: skip*/" in statement:
             skipped = {name for _, name in held}
             if len(skipped) == len(keys):
-                done(Answer((), None, 0, 0))
+                done(DriverResult((), None, 0, 0))
                 return
             keys = [key for key in keys if key not in held]
             done(_without(self._locked(session, keys, work, statement, values), skipped))
@@ -150,7 +150,7 @@ class SimulatedServer:
 
     def _locked(
         self, session: Session, keys: Sequence[Key], work: Work, statement: str, values: Any
-    ) -> Answer | BaseException:
+    ) -> DriverResult | BaseException:
         for key in keys:
             self._holders[key] = session
         session._locks.update(keys)
@@ -164,7 +164,8 @@ class SimulatedServer:
         kind, name = lock
         if name in values:
             return ((kind, str(values[name])),)
-        return [(kind, thread) for thread in self._threads_between(values)]
+        listed = [str(value) for one, value in values.items() if one.startswith(f"{name}s")]
+        return [(kind, thread) for thread in listed or self._threads_between(values)]
 
     def _threads_between(self, values: dict[str, Any]) -> list[str]:
         """The committed threads in the ranges that parameters `first0`, `last0` and so on give."""
@@ -193,11 +194,11 @@ class SimulatedServer:
         self._end(session)
         if changed:
             self.committed(threads)
-        done(Answer((), None, 0, 0))
+        done(DriverResult((), None, 0, 0))
 
     def rollback(self, session: Session, done: Done) -> None:
         self._undo(session)
-        done(Answer((), None, 0, 0))
+        done(DriverResult((), None, 0, 0))
 
     def deadlock(self, session: Session, done: Done) -> None:
         """Choose the session as the victim of a deadlock."""
@@ -225,7 +226,7 @@ class SimulatedServer:
 
     def _tried(
         self, session: Session, work: Work, statement: str, values: Any
-    ) -> Answer | BaseException:
+    ) -> DriverResult | BaseException:
         self.noted(f"{self.now_us()} {statement[:60]} {values}")
         try:
             if session.reads:
@@ -249,7 +250,7 @@ class SimulatedServer:
         """Rows that are updated in place still fit, and so do some new ones."""
         return statement.lstrip()[:6].upper() == "INSERT" and self._random.random() < 0.7
 
-    def _read(self, work: Work, statement: str, values: Any) -> Answer:
+    def _read(self, work: Work, statement: str, values: Any) -> DriverResult:
         self._suspend()
         if statement.lstrip()[:6].upper() == "SELECT":
             return work(self.db, statement, values)
@@ -326,7 +327,9 @@ class _Deadlock(Exception):
     """A transaction cannot be repeated with the same results."""
 
 
-def _without(answer: Answer | BaseException, skipped: set[str]) -> Answer | BaseException:
+def _without(
+    answer: DriverResult | BaseException, skipped: set[str]
+) -> DriverResult | BaseException:
     if isinstance(answer, BaseException):
         return answer
     rows = [row for row in answer.rows if row[0] not in skipped]

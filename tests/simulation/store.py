@@ -16,14 +16,26 @@ from tests.simulation.network import Direct, Link, Network
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
 from twelvefold.core.ports import Append, Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.services.store.connection import (
+    NO_ANSWER,
+    STATEMENT_RUNNING,
+    TRANSACTION_LOST,
+    TRANSACTION_OVER,
+    Connection,
+    DriverResult,
+    as_rows,
+)
 from twelvefold.services.store.mysql import errors as mysql_errors
-from twelvefold.services.store.mysql.store import READ_S
-from twelvefold.services.store.sql.base import key_of
-from twelvefold.services.store.sql.queue import waiting_runs
-from twelvefold.services.store.sql.runs import LONG_STEP_S, SQLStore, usage_text
+from twelvefold.services.store.mysql.store import TIMEOUTS
+from twelvefold.services.store.sql.base import run_key
+from twelvefold.services.store.sql.queue import build_waiting_runs
+from twelvefold.services.store.sql.runs import encode_usage
+from twelvefold.services.store.sql.steps import LONG_STEP_S
+from twelvefold.services.store.sql.store import SQLStore
 from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.sqlite import connection as sqlite
-from twelvefold.services.store.transaction import BUSY, NO_ANSWER, OVER, Answer, Connection, as_rows
+from twelvefold.services.store.sqlite import errors as sqlite_errors
+from twelvefold.services.store.sqlite.values import adapt_named, adapt_ordered
 
 WORDS = {
     "now_us": "now_us()",
@@ -42,20 +54,20 @@ WORDS = {
 }
 
 
-def fault_of(error: Exception) -> StoreUnavailable | StoreRefused:
+def translate_error(error: Exception) -> StoreUnavailable | StoreRefused:
     """The driver's error as the real stores have it."""
     if isinstance(error, StoreUnavailable | StoreRefused):
         return error
     if isinstance(error, sqlite3.Error | sqlite3.Warning | OverflowError | UnicodeEncodeError):
-        return sqlite.fault_of(error)
-    return mysql_errors.fault_of(error)
+        return sqlite_errors.translate_error(error)
+    return mysql_errors.translate_error(error)
 
 
 class SimulatedConnection:
     """Obeys `transaction.Connection`: a connection for the length of one transaction."""
 
     dialect: Dialect = "sqlite"
-    touch = 0
+    write_fence = 0
 
     def __init__(self, link: Link, names: Mapping[str, str], session: Session) -> None:
         self._link = link
@@ -68,21 +80,23 @@ class SimulatedConnection:
         try:
             await self._link.connect(self._session)
         except Exception as error:
-            raise mysql_errors.connect_fault(error) from error
+            raise mysql_errors.translate_connect_error(error) from error
 
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
-        answer = await self._execute(sqlite._answer, statement, sqlite._by_name(values))
-        return as_rows([column[0] for column in answer.description or ()], answer.rows)
+        answer = await self._execute(sqlite.run_statement, statement, adapt_named(values))
+        return as_rows(answer.names, answer.rows)
 
     async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        return (await self._execute(sqlite._answer, statement, sqlite._by_name(values))).rowcount
+        return (await self._execute(sqlite.run_statement, statement, adapt_named(values))).rowcount
 
-    async def ask(self, statement: str, values: Sequence[Any]) -> Answer:
-        return await self._execute(sqlite._answer, statement, sqlite._in_order(values))
+    async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:
+        return await self._execute(sqlite.run_statement, statement, adapt_ordered(values))
 
-    async def ask_many(self, statement: str, values: Sequence[Sequence[Any]]) -> Answer:
-        rows = [sqlite._in_order(row) for row in values]
-        return await self._execute(sqlite._answer_to_many, statement, rows)
+    async def execute_many_native(
+        self, statement: str, values: Sequence[Sequence[Any]]
+    ) -> DriverResult:
+        rows = [adapt_ordered(row) for row in values]
+        return await self._execute(sqlite.run_many, statement, rows)
 
     async def commit(self) -> None:
         server, session = self._link.server, self._session
@@ -95,37 +109,39 @@ class SimulatedConnection:
         if self._over:
             raise self._over
         if self._is_busy:
-            raise StoreRefused(BUSY)
+            raise StoreRefused(STATEMENT_RUNNING)
 
     async def rollback(self) -> None:
         """Roll back; a connection that cannot is closed, which has the same effect."""
         server, session = self._link.server, self._session
         if isinstance(self._over, StoreUnavailable):
-            self.cut()
+            self.abort()
             return
         self._over = None
         try:
             await self._ask("rollback", lambda done: server.rollback(session, done))
         except (StoreUnavailable, StoreRefused):
-            self.cut()
+            self.abort()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the connection; the server undoes what was not committed."""
         self._link.close(self._session)
 
     def leave(self) -> None:
         """Send nothing more."""
-        self._over = StoreRefused(OVER)
-        self.cut()
+        self._over = StoreRefused(TRANSACTION_OVER)
+        self.abort()
 
-    async def _execute(self, work: Callable[..., Answer], statement: str, values: Any) -> Answer:
+    async def _execute(
+        self, work: Callable[..., DriverResult], statement: str, values: Any
+    ) -> DriverResult:
         server, session = self._link.server, self._session
         name = self._names.get(statement) or _name_of(statement)
         return await self._ask(
             name, lambda done: server.execute(session, done, work, statement, values)
         )
 
-    async def _ask(self, name: str, send: Callable[[Any], None]) -> Answer:
+    async def _ask(self, name: str, send: Callable[[Any], None]) -> DriverResult:
         self.raise_if_lost()
         self._is_busy = True
         try:
@@ -134,18 +150,18 @@ class SimulatedConnection:
             raise self._noted(error) from error
         except BaseException:
             # Cancelled, say: the answer is still to come.
-            self.cut()
+            self.abort()
             self._over = StoreFailed(NO_ANSWER)
             raise
         finally:
             self._is_busy = False
 
     def _noted(self, error: Exception) -> StoreUnavailable | StoreRefused:
-        fault = fault_of(error)
+        fault = translate_error(error)
         if isinstance(fault, StoreUnavailable):
             self._over = fault
         elif self._session.is_lost:
-            self._over = StoreUnavailable("the database has undone the transaction")
+            self._over = StoreUnavailable(TRANSACTION_LOST)
         return fault
 
 
@@ -168,22 +184,24 @@ class SimulatedStore(SQLStore):
     def _transaction(self) -> "_Transaction":
         return _Transaction(self, LOCK_WAIT_S)
 
-    def _renewing(self) -> "_Transaction":
+    def _renewal_connection(self) -> "_Transaction":
         return _Transaction(self, LONG_STEP_S)
 
-    def _reading(self) -> AbstractAsyncContextManager[SimulatedConnection]:
+    def _read_connection(self) -> AbstractAsyncContextManager[SimulatedConnection]:
         return self._in_time()
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[SimulatedConnection]:
         try:
-            async with asyncio.timeout(READ_S), self._read_only() as db:
+            async with asyncio.timeout(TIMEOUTS.read_s), self._tool_read_connection() as db:
                 yield db
         except TimeoutError as error:
-            raise StoreUnavailable(f"the database did not answer within {READ_S:g} s") from error
+            raise StoreUnavailable(
+                f"the database did not answer within {TIMEOUTS.read_s:g} s"
+            ) from error
 
     @asynccontextmanager
-    async def _read_only(self) -> AsyncIterator[SimulatedConnection]:
+    async def _tool_read_connection(self) -> AsyncIterator[SimulatedConnection]:
         db = self.connection(Session(self, reads=True))
         await db.open()
         try:
@@ -197,8 +215,8 @@ class SimulatedStore(SQLStore):
     async def _fence(self, db: Connection, change: Append) -> None:
         await super()._fence(db, change)
         if change.usage:
-            values = {"usage": usage_text(change.usage), **key_of(change.lease.run)}
-            await db.execute(self._sql["spend"], values)
+            values = {"usage": encode_usage(change.usage), **run_key(change.lease.run)}
+            await db.execute(self._sql["set_usage"], values)
 
     async def check(self) -> list[str]:
         return []
@@ -216,8 +234,8 @@ class DirectStore(SimulatedStore):
     def __init__(self, server: SimulatedServer) -> None:
         super().__init__(Direct(server))
 
-    def _reading(self) -> AbstractAsyncContextManager[SimulatedConnection]:
-        return self._read_only()
+    def _read_connection(self) -> AbstractAsyncContextManager[SimulatedConnection]:
+        return self._tool_read_connection()
 
 
 class _Transaction:
@@ -240,7 +258,7 @@ class _Transaction:
             if kind is None:
                 await self._db.commit()
             elif issubclass(kind, asyncio.CancelledError | GeneratorExit):
-                self._db.cut()
+                self._db.abort()
             else:
                 await self._db.rollback()
         finally:
@@ -268,7 +286,7 @@ class _Prototype(SimulatedStore):
     """Reads the statements from their files, once."""
 
     def __init__(self) -> None:
-        SQLStore.__init__(self, "sqlite.sql", WORDS, lambda: 0)
+        SQLStore.__init__(self, "sqlite", WORDS, lambda: 0)
 
 
 @cache
@@ -281,7 +299,7 @@ def _names() -> dict[str, str]:
     """Return the names of statements in a schedule, by their text."""
     names = {text: name for name, text in _prototype()["_sql"].items()}
     sql = _prototype()["_sql"]
-    search = waiting_runs(sql, workflows=1)
+    search = build_waiting_runs(sql, workflows=1)
     return names | {
         sql["keep_lease"]: "renew",
         sql["renew"]: "end_long_step",

@@ -5,8 +5,8 @@ from typing import Any
 from tests.simulation.database import SCHEMA, new_database
 from tests.simulation.loop import Timeline
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
-from twelvefold.services.store.sqlite.connection import _answer
-from twelvefold.services.store.transaction import Answer
+from twelvefold.services.store.connection import DriverResult
+from twelvefold.services.store.sqlite.connection import run_statement
 
 NEW_THREAD = (
     "INSERT INTO threads (id, principal, workflow, head, created_at, metadata) "
@@ -22,11 +22,11 @@ class Client:
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
         self.session = Session(self)
-        self.answers: list[Answer | BaseException] = []
+        self.answers: list[DriverResult | BaseException] = []
         server.connect(self.session)
 
     def execute(self, statement: str, **values: Any) -> None:
-        self.server.execute(self.session, self.answers.append, _answer, statement, values)
+        self.server.execute(self.session, self.answers.append, run_statement, statement, values)
 
     def commit(self) -> None:
         self.server.commit(self.session, self.answers.append)

@@ -1,4 +1,4 @@
-"""What a type checker tells the author of a workflow; the proof is that mypy accepts this file."""
+"""The types of the public names: mypy must accept this file, and need each of its ignores."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, assert_type
@@ -99,8 +99,8 @@ def test_a_call_key_is_text_and_a_principal_has_an_id() -> None:
     assert text == "k"
 
 
-async def a_transaction(tx: Transaction) -> None:
-    """What a tool does with its transaction."""
+async def use_transaction(tx: Transaction) -> None:
+    """Use a transaction as a tool does."""
     assert_type(await tx.fetch_one("select 1"), dict[str, Any] | None)
     assert_type(await tx.fetch_all("select :one", one=1), list[dict[str, Any]])
     assert_type(await tx.fetch_all(select(1)), list[dict[str, Any]])
@@ -109,10 +109,10 @@ async def a_transaction(tx: Transaction) -> None:
     await tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
 
 
-async def a_reader(db: ReadOnly) -> None:
-    """A tool that only reads cannot even say that it writes."""
+async def use_reader(db: ReadOnly) -> None:
+    """A tool that only reads has no method that writes."""
     assert_type(await db.fetch_one("select 1"), dict[str, Any] | None)
-    await db.execute("delete from courses")  # type: ignore[attr-defined]  # the point
+    await db.execute("delete from courses")  # type: ignore[attr-defined]  # ReadOnly has no execute
     takes_reader(db)
 
 
@@ -120,13 +120,13 @@ def takes_reader(db: ReadOnly) -> ReadOnly:
     return db
 
 
-def a_transaction_reads_too(tx: Transaction, step: StepTransaction) -> None:
+def use_transaction_as_reader(tx: Transaction, step: StepTransaction) -> None:
     assert_type(takes_reader(tx), ReadOnly)
     takes_reader(step)
 
 
-def wrongly() -> None:
-    """What mypy refuses, so that nobody has to start the program to learn it."""
-    tool(effect="transactional")  # type: ignore[call-overload]  # the signature says that
-    tool("explain")  # type: ignore[call-overload]  # no function
-    Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # no tool
+def declare_wrongly() -> None:
+    """Declarations that mypy rejects before the program runs."""
+    tool(effect="transactional")  # type: ignore[call-overload]  # the signature declares it
+    tool("explain")  # type: ignore[call-overload]  # not a function
+    Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool

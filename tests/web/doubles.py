@@ -8,6 +8,7 @@ from typing import Any, cast
 import httpx2
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from twelvefold.boot import SCHEMA, NoModel, RandomIds
 from twelvefold.config import Settings
@@ -95,7 +96,7 @@ def with_routes(web: Web, *routes: BaseRoute) -> Starlette:
 
 
 @asynccontextmanager
-async def asking(app: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
+async def asking(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
     """A client whose requests reach the app without a network."""
     transport = httpx2.ASGITransport(app, client=("127.0.0.1", 5_000))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:

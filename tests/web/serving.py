@@ -21,7 +21,7 @@ from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import calls, says
 from twelvefold.web.process import open_web
-from twelvefold.web.server import bound, serve
+from twelvefold.web.server import bind_sockets, serve
 from twelvefold.web.state import WAITS, Waits, Web
 from twelvefold.worker.loop import Worker
 
@@ -178,7 +178,7 @@ async def served(
             working = Worker(services, 100, 0.05, grace_s=1.0, listen=web.notifier.listener)
             group.create_task(working.run(stop))
             web = replace(web, wake=working.wake)
-        [listening] = bound("127.0.0.1", 0)
+        [listening] = bind_sockets("127.0.0.1", 0)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         serving = group.create_task(serve(web, [listening], stop))
         await _listens(listening.getsockname()[1])

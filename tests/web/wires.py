@@ -1,22 +1,23 @@
-"""A server on a port of its own, and clients that send bytes to it."""
+"""A server on a free port, and clients that send raw bytes."""
 
 import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from tests.web.doubles import Keys, web_on
+from twelvefold.web.app import ROUTES
 from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.server.receiving import ReceiveLimits
-from twelvefold.web.server import RECEIVE_LIMITS, bound, serve, tls_of
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.server import RECEIVE_LIMITS, bind_sockets, load_tls, serve
 from twelvefold.web.state import Web, web_of
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -87,7 +88,7 @@ async def who(request: Request) -> Response:
 
 
 async def ticks(request: Request) -> Response:
-    """A stream that ends after its current event when the process is about to end."""
+    """A stream that ends after its current event when the process drains."""
     draining = web_of(request).draining
 
     async def events() -> AsyncIterator[bytes]:
@@ -99,7 +100,7 @@ async def ticks(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-OURS = [
+TEST_ROUTES = [
     Route("/read", read_all, methods=["POST"]),
     Route("/who", who),
     Route("/ticks", ticks),
@@ -110,16 +111,19 @@ OURS = [
 async def serving(
     keys: Keys | None = None, limits: ReceiveLimits = RECEIVE_LIMITS, **settings: Any
 ) -> AsyncIterator[Serving]:
-    """A server on a port of its own."""
+    """Serve on a free port, without any service but the keys."""
     async with web_on(keys or Keys(), **settings) as web, serving_of(web, limits) as it:
         yield it
 
 
 @asynccontextmanager
-async def serving_of(web: Web, limits: ReceiveLimits = RECEIVE_LIMITS) -> AsyncIterator[Serving]:
-    stop, sockets, tls = asyncio.Event(), bound("127.0.0.1", 0), tls_of(web.settings)
+async def serving_of(
+    web: Web, limits: ReceiveLimits = RECEIVE_LIMITS, routes: Sequence[BaseRoute] = TEST_ROUTES
+) -> AsyncIterator[Serving]:
+    """Serve a web process with these routes beside its own."""
+    stop, sockets, tls = asyncio.Event(), bind_sockets("127.0.0.1", 0), load_tls(web.settings)
     async with asyncio.TaskGroup() as group:
-        ended = group.create_task(serve(web, sockets, stop, tls, limits))
+        ended = group.create_task(serve(web, sockets, stop, tls, limits, [*ROUTES, *routes]))
         it = Serving(web, sockets[0].getsockname()[1], stop, ended)
         while not sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             await asyncio.sleep(0)

@@ -182,7 +182,7 @@ async def test_without_a_mailer_messages_stay_in_the_outbox(stage: Stage) -> Non
     async with working(Worker(services, 10, POLL_S)):
         await asyncio.sleep(0.2)
 
-    (message,) = await services.store.letters(limit=10)
+    (message,) = await services.store.messages(limit=10)
     assert (message.attempts, message.sent_at_us) == (0, None)
 
 

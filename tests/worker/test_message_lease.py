@@ -79,7 +79,7 @@ def renewals(
         asked.set()
         return answer()
 
-    monkeypatch.setattr(store, "renew_letter", renew)
+    monkeypatch.setattr(store, "renew_message", renew)
     return asked
 
 
@@ -92,7 +92,7 @@ async def test_the_lease_of_a_message_is_renewed_while_it_is_sent(
         await mailer.began.wait()
         async with store.write() as tx:
             await tx.execute("update outbox set due_at = 1")
-        while await store.due_letters(1):  # until it is renewed
+        while await store.due_messages(1):  # until it is renewed
             await asyncio.sleep(0.01)
         mailer.let.set()
         (message,) = await until(store, all_sent)
@@ -104,7 +104,7 @@ async def test_nothing_is_sent_if_the_claim_is_answered_after_the_lease(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
-    claim, late = store.claim_letter, asyncio.Event()
+    claim, late = store.claim_message, asyncio.Event()
 
     async def claimed(message: OutboxMessage, for_s: float) -> bool:
         held = await claim(message, for_s)
@@ -112,11 +112,11 @@ async def test_nothing_is_sent_if_the_claim_is_answered_after_the_lease(
         late.set()
         return held
 
-    monkeypatch.setattr(store, "claim_letter", claimed)
+    monkeypatch.setattr(store, "claim_message", claimed)
     async with sending(store, mailer := MemoryMailer(), clock):
         await late.wait()
 
-    (message,) = await store.letters(limit=1)
+    (message,) = await store.messages(limit=1)
     assert mailer.sent == []
     assert (message.attempts, message.error, message.sent_at_us) == (1, "", None)
 
@@ -134,7 +134,7 @@ async def test_a_send_is_cancelled_when_its_lease_could_not_be_renewed_in_time(
         await asked.wait()
         await mailer.cut_off.wait()
 
-    (message,) = await store.letters(limit=1)
+    (message,) = await store.messages(limit=1)
     assert mailer.sent == []
     assert (message.error, message.sent_at_us, message.dead_at_us) == ("", None, None)
 
@@ -148,7 +148,7 @@ async def test_a_send_is_cancelled_when_another_sender_has_the_message(
     async with sending(store, mailer := Slow(), clock):
         await mailer.cut_off.wait()
 
-    (message,) = await store.letters(limit=1)
+    (message,) = await store.messages(limit=1)
     assert (message.error, message.sent_at_us) == ("", None)
 
 
@@ -179,14 +179,14 @@ async def test_a_mail_is_recorded_as_sent_even_if_its_lease_has_lapsed(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
-    note, renewed = store.letter_sent, renewals(store, monkeypatch, lambda: False)
+    note, renewed = store.message_sent, renewals(store, monkeypatch, lambda: False)
 
     async def slowly(message: OutboxMessage) -> None:
         await renewed.wait()
         clock.now += LEASE_S
         await note(message)
 
-    monkeypatch.setattr(store, "letter_sent", slowly)
+    monkeypatch.setattr(store, "message_sent", slowly)
     async with sending(store, mailer := MemoryMailer(), clock):
         (message,) = await until(store, all_sent)
 

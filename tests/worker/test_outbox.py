@@ -46,7 +46,7 @@ async def delivering(
 
 
 async def until(store: Store, holds: Callable[[list[OutboxMessage]], bool]) -> list[OutboxMessage]:
-    while not holds(messages := await store.letters(limit=100)):
+    while not holds(messages := await store.messages(limit=100)):
         await asyncio.sleep(0.01)
     return messages
 
@@ -94,7 +94,7 @@ async def test_a_message_that_could_not_be_sent_is_due_later(store: Store) -> No
     assert (message.attempts, message.error) == (1, "greylisted")
     assert (message.sent_at_us, message.dead_at_us) == (None, None)
     assert message.due_at_us > 0
-    assert await store.due_letters(10) == []
+    assert await store.due_messages(10) == []
 
 
 async def test_it_is_retried_when_it_is_due(store: Store) -> None:
@@ -123,11 +123,11 @@ async def test_a_rejected_message_is_dead_until_an_operator_retries_it(
         await make_due(store)
         await asyncio.sleep(0.1)
         unused = len(answers)
-        await store.retry_letter(dead.id)
+        await store.retry_message(dead.id)
         await until(store, all_sent)
 
     assert (dead.error, unused) == ("550 no such user", 1)
-    assert await store.letters(limit=10, state="dead") == []
+    assert await store.messages(limit=10, state="dead") == []
 
 
 async def test_after_the_last_attempt_a_message_is_dead(
@@ -153,12 +153,12 @@ async def test_a_sender_that_dies_before_the_record_causes_a_second_copy_with_th
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "letter_sent", dies)
+        patch.setattr(store, "message_sent", dies)
         async with delivering(store, mailer, policy=SendPolicy(record_timeout_s=0.01)):
             while not mailer.sent:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
-    held = await store.due_letters(10)
+    held = await store.due_messages(10)
     await make_due(store)
     async with delivering(store, mailer):
         (message,) = await until(store, all_sent)
@@ -181,7 +181,7 @@ async def test_messages_that_are_being_sent_at_the_stop_are_finished(store: Stor
     async with delivering(store, mailer):
         await mailer.began.wait()
 
-    messages = await store.letters(limit=100)
+    messages = await store.messages(limit=100)
     sent = {message.id for message in messages if message.sent_at_us}
     assert 0 < len(sent) < 12
     assert sent == {mail.id for mail in mailer.sent}
@@ -198,7 +198,7 @@ async def test_a_message_on_which_the_mailer_fails_does_not_delay_others(store: 
         await until(store, lambda messages: all(one.sent_at_us or one.error for one in messages))
 
     assert [mail.to for mail in mailer.sent] == ["ann@example.org"]
-    errors = {message.error for message in await store.letters(limit=10)}
+    errors = {message.error for message in await store.messages(limit=10)}
     assert errors == {"", "RuntimeError: a bug"}
 
 
@@ -244,16 +244,16 @@ async def test_hanging_messages_do_not_delay_others(store: Store) -> None:
 
 async def test_reading_the_outbox_is_retried(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await post(store, "ann")
-    usual, looks = store.due_letters, 0
+    usual, looks = store.due_messages, 0
 
-    async def due_letters(limit: int) -> list[OutboxMessage]:
+    async def due_messages(limit: int) -> list[OutboxMessage]:
         nonlocal looks
         looks += 1
         if looks < 3:
             raise StoreUnavailable("the database cannot be reached")
         return await usual(limit)
 
-    monkeypatch.setattr(store, "due_letters", due_letters)
+    monkeypatch.setattr(store, "due_messages", due_messages)
     async with delivering(store, mailer := MemoryMailer()):
         await until(store, all_sent)
 
@@ -329,7 +329,7 @@ async def test_only_a_slow_server_gets_several_mails_in_parallel(
     assert mailer.most == most
 
 
-@pytest.mark.parametrize("name", ["claim_letter", "letter_sent"])
+@pytest.mark.parametrize("name", ["claim_message", "message_sent"])
 async def test_no_error_of_one_message_ends_the_sender(
     store: Store, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -355,7 +355,7 @@ async def test_the_record_of_an_outcome_is_retried_after_an_error_that_may_last(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await post(store, "ann")
-    usual, failures = store.letter_sent, 0
+    usual, failures = store.message_sent, 0
 
     async def denied(message: OutboxMessage) -> None:
         nonlocal failures
@@ -364,7 +364,7 @@ async def test_the_record_of_an_outcome_is_retried_after_an_error_that_may_last(
             raise StoreFailed("the database reports: UPDATE command denied")
         await usual(message)
 
-    monkeypatch.setattr(store, "letter_sent", denied)
+    monkeypatch.setattr(store, "message_sent", denied)
     async with delivering(store, mailer := MemoryMailer()):
         await until(store, all_sent)
 

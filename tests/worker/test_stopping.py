@@ -243,7 +243,7 @@ async def test_a_mail_whose_outcome_cannot_be_written_does_not_keep_the_process(
     services = stopping(stage.process())
     async with services.store.write() as tx:
         await tx.send_mail("ann@example.org", "Hi", "There")
-    monkeypatch.setattr(services.store, "letter_sent", silence.instead_of("letter_sent"))
+    monkeypatch.setattr(services.store, "message_sent", silence.instead_of("message_sent"))
 
     async with working(Worker(services, 10, POLL_S, grace_s=0, mailer=MemoryMailer())):
         await silence.reached.wait()

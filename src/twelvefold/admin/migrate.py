@@ -1,7 +1,7 @@
-"""Bring a database to this release's schema: the journal's migrations, then the workflows' tables.
+"""Migrate a database to this release's schema: the journal's tables, then the workflows' tables.
 
-On a server this is a command of its own. The embedded file belongs to whoever runs `chat` or
-`run`, so those bring it up to date themselves.
+On a server, `twelvefold migrate` does it. An embedded file is migrated by every command that opens
+it.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twelvefold.admin.classify import classify_all
+from twelvefold.admin.threads import classify_all
 from twelvefold.boot import (
     SCHEMA,
     check_database,
@@ -26,17 +26,17 @@ from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-# In embedded files alone, so it is no migration of the journal's.
+# Only in embedded files, so not a migration.
 SEEDED = "CREATE TABLE IF NOT EXISTS twelvefold_seeded (workflow TEXT PRIMARY KEY);\n"
 IS_SEEDED = "SELECT workflow FROM twelvefold_seeded WHERE workflow = :name"
-NOTE_SEEDED = "INSERT INTO twelvefold_seeded (workflow) VALUES (:name)"
+MARK_SEEDED = "INSERT INTO twelvefold_seeded (workflow) VALUES (:name)"
 
 
 async def migrate(settings: Settings, services: Services) -> list[str]:
-    """Apply what is missing, and write down that this release is in place.
+    """Apply missing migrations and record this release.
 
-    Returns the journal's revisions and the workflows whose schema ran. On a schema of a newer
-    release that serves this one too, as after a roll back, there is nothing to apply.
+    Returns the revisions and the workflows whose schema ran. If the schema is that of a newer
+    release that still serves this one, as after a rollback, no migration is applied.
     """
     store = services.store
     newer = await store.schema()
@@ -50,14 +50,14 @@ async def migrate(settings: Settings, services: Services) -> list[str]:
     await classify_all(store)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
-        await _make_tables(services.store, workflow)
+        await _create_tables(services.store, workflow)
     return applied + [f"workflow {one.name}" for one in with_schema]
 
 
 async def prepare(settings: Settings, services: Services) -> None:
-    """Make sure of a database that this release can work on. Raises SettingsError if it is none.
+    """Check the database. Raises SettingsError if this release cannot work with it.
 
-    An embedded file is brought up to date; each workflow that is new to it gets its own records.
+    An embedded file is migrated first, and workflows new to it are seeded with their own records.
     """
     file = embedded_file(settings)
     if file is not None:
@@ -67,9 +67,9 @@ async def prepare(settings: Settings, services: Services) -> None:
 
 async def _prepare_file(settings: Settings, services: Services, file: Path) -> None:
     if not file.parent.is_dir():
-        raise SettingsError(f"DATABASE_URL: there is no directory {file.parent}")
-    with _alone_in(file.parent):
-        # Only now: another process may be at it, or may have died half-way.
+        raise SettingsError(f"DATABASE_URL: directory {file.parent} does not exist")
+    with _lock_directory(file.parent):
+        # Read with the lock held: another process may have been migrating, or have died meanwhile.
         schema = await services.store.schema()
         if schema is None or schema.level < SCHEMA:
             await migrate(settings, services)
@@ -80,43 +80,43 @@ async def _prepare_file(settings: Settings, services: Services, file: Path) -> N
 
 
 async def _prepare_workflow(store: Store, workflow: Workflow) -> None:
-    """Its tables, and once its own records, which commit together with the note that they did.
+    """Create the tables of a workflow and seed them once.
 
-    The journal's version would not tell: it is there before the records, and other workflows
-    come later.
+    The records commit together with a mark: the journal's revision does not show whether a workflow
+    was seeded.
     """
     await store.run_script(SEEDED)
-    await _make_tables(store, workflow)
+    await _create_tables(store, workflow)
     name = workflow.name
     async with store.read() as db:
         if workflow.seed is None or await db.fetch_one(IS_SEEDED, name=name):
             return
     async with store.write() as tx:
-        await tx.execute(NOTE_SEEDED, name=name)
-        with _said_of(workflow, "seed"):
+        await tx.execute(MARK_SEEDED, name=name)
+        with _named_errors(workflow, "seed"):
             records = await workflow.seed(tx, None)
     log.info("workflow_seeded", workflow=name, records=records)
 
 
-async def _make_tables(store: Store, workflow: Workflow) -> None:
-    with _said_of(workflow, "schema"):
+async def _create_tables(store: Store, workflow: Workflow) -> None:
+    with _named_errors(workflow, "schema"):
         await store.run_script(workflow.schema)
 
 
 @contextmanager
-def _said_of(workflow: Workflow, part: str) -> Iterator[None]:
-    """A refusal of the workflow's own SQL names the workflow, of which there may be many."""
+def _named_errors(workflow: Workflow, part: str) -> Iterator[None]:
+    """Add the workflow's name to errors of its SQL."""
     try:
         yield
     except StoreRefused as error:
-        raise type(error)(f"workflow {workflow.name}: its {part}: {error}") from error
+        raise type(error)(f"workflow {workflow.name}: {part}: {error}") from error
 
 
 @contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other process prepares a file there.
+def _lock_directory(directory: Path) -> Iterator[None]:
+    """Wait until no other process prepares a file in the directory.
 
-    The lock is on the directory: to open and close the file itself would end SQLite's own locks.
+    Locks the directory, because opening and closing the file would release SQLite's own locks.
     Source: "How To Corrupt An SQLite Database File", section 2.2.
     """
     descriptor = os.open(directory, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Fill a workflow's tables, from a file or with its own records: all of it or nothing."""
+"""Fill a workflow's tables from a file or with its own records, in one transaction."""
 
 import gzip
 import json
@@ -13,22 +13,24 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError, ServiceFault, StoreRefused, TwelvefoldError
 
 Progress = Callable[[int, int], None]
-"""Called with how many records are done, and how many there are."""
+"""Called with the number of records done, and of all records."""
 GZIP = b"\x1f\x8b"
-BAD_LINES_SHOWN = 20
+MAX_BAD_LINES = 20
 
 
-def _silence(done: int, total: int) -> None:
+def _ignore_progress(done: int, total: int) -> None:
     pass
 
 
 async def seed(
-    store: Store, workflow: Workflow, path: Path | None = None, progress: Progress = _silence
+    store: Store,
+    workflow: Workflow,
+    path: Path | None = None,
+    progress: Progress = _ignore_progress,
 ) -> int:
-    """Write the records of a JSON Lines file, or the workflow's own; returns how many.
+    """Write the records of a JSON Lines file, or the workflow's own; return their number.
 
-    Raises RequestError for a workflow that has no seed and for a file with bad lines; nothing is
-    written then.
+    Raises RequestError, and writes nothing, for a workflow without a seed or a file with bad lines.
     """
     if workflow.seed is None:
         raise RequestError(f"workflow {workflow.name!r} declares no seed")
@@ -37,23 +39,23 @@ async def seed(
             async with store.write() as tx:
                 return await workflow.seed(tx, None)
         except StoreRefused as error:
-            said = f"workflow {workflow.name}: its seed: {error}; nothing was written"
-            raise type(error)(said) from error
-    file = _File(path)
+            message = f"workflow {workflow.name}: seed: {error}; nothing was written"
+            raise type(error)(message) from error
+    file = _RecordFile(path)
     total = file.check()
     try:
         async with store.write() as tx:
             return await workflow.seed(tx, file.records(lambda done: progress(done, total)))
     except StoreRefused as error:
-        raise type(error)(f"{file.told(error)}; nothing was written") from error
+        raise type(error)(f"{file.locate(error)}; nothing was written") from error
     except (ServiceFault, RequestError):
         raise
-    except Exception as error:  # the author's seed may trip over a record in any way
-        raise RequestError(f"{file.told(error)}\nnothing was written") from error
+    except Exception as error:  # the author's seed may raise anything
+        raise RequestError(f"{file.locate(error)}\nnothing was written") from error
 
 
-class _File:
-    """A file of JSON objects, one a line."""
+class _RecordFile:
+    """A file with one JSON object per line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,7 +63,7 @@ class _File:
         self._all_read = False
 
     def check(self) -> int:
-        """How many records it has. Raises RequestError with every bad line."""
+        """Return the number of records. Raises RequestError with every bad line."""
         bad: list[str] = []
         total = 0
         for number, text in self._lines():
@@ -72,8 +74,8 @@ class _File:
                 bad.append(f"{self._path}, line {number}: {error}")
         if not bad:
             return total
-        if len(bad) > BAD_LINES_SHOWN:
-            bad[BAD_LINES_SHOWN:] = [f"… and {len(bad) - BAD_LINES_SHOWN} more"]
+        if len(bad) > MAX_BAD_LINES:
+            bad[MAX_BAD_LINES:] = [f"… and {len(bad) - MAX_BAD_LINES} more"]
         raise RequestError("\n".join([*bad, "nothing was written"]))
 
     def records(self, done: Callable[[int], None]) -> Iterator[Mapping[str, Any]]:
@@ -83,12 +85,12 @@ class _File:
             done(len(self._numbers))
         self._all_read = True
 
-    def told(self, error: Exception) -> str:
-        """What the author's seed says, `record N` in it being replaced by the line it stood in."""
-        what = str(error) if isinstance(error, ValueError | TwelvefoldError) else repr(error)
+    def locate(self, error: Exception) -> str:
+        """Return the error's message with the line: of `record N` in it, or the last one read."""
+        text = str(error) if isinstance(error, ValueError | TwelvefoldError) else repr(error)
         if self._all_read or not self._numbers:
-            return re.sub("^record ([0-9]+)", self._line_of_record, what, flags=re.MULTILINE)
-        return f"{self._path}, line {self._numbers[-1]}: {what}"
+            return re.sub("^record ([0-9]+)", self._line_of_record, text, flags=re.MULTILINE)
+        return f"{self._path}, line {self._numbers[-1]}: {text}"
 
     def _line_of_record(self, match: re.Match[str]) -> str:
         number = int(match[1])
@@ -98,25 +100,25 @@ class _File:
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
             with self._path.open("rb") as file:
-                packed = file.read(len(GZIP)) == GZIP
+                compressed = file.read(len(GZIP)) == GZIP
                 file.seek(0)
-                lines: Iterable[bytes] = gzip.GzipFile(fileobj=file) if packed else file
+                lines: Iterable[bytes] = gzip.GzipFile(fileobj=file) if compressed else file
                 for number, text in enumerate(lines, start=1):
                     if text.strip():
                         yield number, text
         except (OSError, EOFError, zlib.error) as error:
-            raise RequestError(f"{self._path}: cannot be read: {error}") from error
+            raise RequestError(f"{self._path}: cannot read the file: {error}") from error
 
 
 def _record(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except UnicodeDecodeError:
-        raise ValueError("is no UTF-8") from None
+        raise ValueError("not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"is no JSON: {error.msg} at column {error.colno}") from None
+        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
-        raise ValueError("is no JSON that can be read: it is nested too deep") from None
+        raise ValueError("JSON nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError(f"is a {type(value).__name__}, not an object")
+        raise ValueError(f"a JSON {type(value).__name__}, not an object")
     return value

@@ -1,37 +1,35 @@
-"""The table of settings with the values that are in force, secrets masked."""
+"""The table of settings with their current values, secrets masked."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from twelvefold.config import as_named, variables
-from twelvefold.config.parse import masked
+from twelvefold.config import masked, normalise, variables
 
-HUSH = ("HEADERS", "KEY", "PASSWORD", "SECRET", "TOKEN")
+SECRET_SUFFIXES = ("HEADERS", "KEY", "PASSWORD", "SECRET", "TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A variable as the operator sees it; `given` is False for a default."""
+    """A variable with the value to show; `is_set` is False for a default."""
 
     name: str
     value: str
-    given: bool
+    is_set: bool
     meaning: str
 
 
 def setting_rows(environ: Mapping[str, str]) -> Iterator[SettingRow]:
-    """Every variable of the table, then those of OpenTelemetry that are set."""
-    given = as_named(environ)
+    """Return every variable of the table, then those of OpenTelemetry that are set."""
+    values = normalise(environ)
     for variable in variables():
-        found = given.get(variable.name, "")
-        value = masked(found) if variable.secret else found
-        yield SettingRow(variable.name, value or variable.default, bool(found), variable.meaning)
+        text = values.get(variable.name, "")
+        value = masked(text) if variable.secret else text
+        yield SettingRow(variable.name, value or variable.default, bool(text), variable.meaning)
     for name in sorted(environ):
         if name.startswith("OTEL_") and environ[name].strip():
-            value = "****" if name.endswith(HUSH) else masked_url(environ[name])
+            value = "****" if name.endswith(SECRET_SUFFIXES) else _mask_url(environ[name])
             yield SettingRow(name, value, True, "read by OpenTelemetry")
 
 
-def masked_url(value: str) -> str:
-    """The value, without the passwords if it is a URL."""
+def _mask_url(value: str) -> str:
     return masked(value) if "://" in value else value

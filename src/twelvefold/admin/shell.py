@@ -1,4 +1,4 @@
-"""A Python prompt with the services at hand; `await` works at its top level."""
+"""A Python prompt with the services; `await` works at its top level."""
 
 import ast
 import asyncio
@@ -16,33 +16,33 @@ from twelvefold.observe.escape import escape_prose
 
 
 async def open_shell(services: Services, banner: str) -> None:
-    """Read statements from standard input until it ends, and run them in this event loop."""
+    """Run statements from standard input in this event loop until the input ends."""
     names = {"services": services, "store": services.store, "workflows": services.workflows}
     loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
+    ended: asyncio.Future[None] = loop.create_future()
     shell = Shell(names, loop)
 
-    def talk() -> None:
+    def interact() -> None:
         try:
             shell.interact(banner=banner, exitmsg="")
         except SystemExit:
             pass
         finally:
-            loop.call_soon_threadsafe(over.set_result, None)
+            loop.call_soon_threadsafe(ended.set_result, None)
 
-    # A daemon, since a thread that waits for a line cannot be asked to end.
-    threading.Thread(target=talk, name="shell", daemon=True).start()
+    # A daemon thread: a thread that waits for a line cannot be stopped.
+    threading.Thread(target=interact, name="shell", daemon=True).start()
     loop.add_signal_handler(signal.SIGINT, shell.interrupt)
     try:
-        await over
+        await ended
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
 
 class Shell(code.InteractiveConsole):
-    """Reads in its own thread, runs what it read in the loop of the services.
+    """A console that reads in its own thread and runs statements in the services' event loop.
 
-    Source: `python -m asyncio` has a prompt that works in the same way.
+    Source: the prompt of `python -m asyncio` works in the same way.
     """
 
     def __init__(self, names: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> None:
@@ -60,7 +60,7 @@ class Shell(code.InteractiveConsole):
             self._show(error)
 
     def interrupt(self) -> None:
-        """End the statement that runs, as Ctrl-C does at any other prompt."""
+        """Cancel the current statement."""
         if self._running is not None:
             self._running.cancel()
 
@@ -70,12 +70,12 @@ class Shell(code.InteractiveConsole):
             result = FunctionType(code, self._names)()
             if inspect.isawaitable(result):
                 await result
-        except BaseException as error:  # whatever it is, it belongs to the prompt
+        except BaseException as error:  # the prompt shows it
             return error
         finally:
             self._running = None
         return None
 
     def _show(self, error: BaseException) -> None:
-        # The hook for uncaught exceptions keeps messages out of the log; this is no log.
+        # Unlike a log, the prompt may show the message.
         self.write(escape_prose("".join(traceback.format_exception(error))))

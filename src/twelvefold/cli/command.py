@@ -1,4 +1,4 @@
-"""What every command has in common: settings and logs at its start, signals, errors at its end."""
+"""What all commands share: settings and logging at the start, signals, errors as exit statuses."""
 
 import asyncio
 import resource
@@ -16,8 +16,8 @@ from typing import Any, Concatenate, ParamSpec, TextIO
 from twelvefold.admin.migrate import prepare
 from twelvefold.boot import environment, open_services, release_of
 from twelvefold.cli.dotenv import read_dotenv
-from twelvefold.cli.output import NO_OUTPUT, tell
-from twelvefold.cli.signals import end_by_force
+from twelvefold.cli.output import NO_OUTPUT, print_notice
+from twelvefold.cli.signals import schedule_forced_exit
 from twelvefold.config import Settings, misspelt, unused
 from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
@@ -38,7 +38,7 @@ from twelvefold.observe.uncaught import log_uncaught
 log = get_logger(__name__)
 P = ParamSpec("P")
 DONE, FAILED, BAD_USAGE, TRY_AGAIN, INTERRUPTED = 0, 1, 2, 75, 130
-_STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
+_EXIT_STATUSES: tuple[tuple[type[TwelvefoldError], int], ...] = (
     (StaleRun, TRY_AGAIN),
     (StoreUnavailable, TRY_AGAIN),
     (ModelUnavailable, TRY_AGAIN),
@@ -50,67 +50,69 @@ _STATUS_OF: tuple[tuple[type[TwelvefoldError], int], ...] = (
 )
 
 
-def call(handler: str, arguments: Mapping[str, Any]) -> int:
-    """Call a command's function; what it raises becomes a sentence and an exit status."""
-    _log_before_settings()
+def call_handler(handler: str, arguments: Mapping[str, Any]) -> int:
+    """Call a command's function and return its exit status; an error is printed as a message."""
+    _start_early_logging()
     try:
-        given = read_dotenv(Path(".env"))
-        for sentence in misspelt(given):
-            tell(f".env: {sentence}")
-        environ = {**given, **environment()}
-        for sentence in unused(environ):
-            tell(sentence)
+        dotenv = read_dotenv(Path(".env"))
+        for warning in misspelt(dotenv):
+            print_notice(f".env: {warning}")
+        environ = {**dotenv, **environment()}
+        for warning in unused(environ):
+            print_notice(warning)
         module, _, name = handler.partition(":")
-        status = int(getattr(import_module(module), name)(environ, **arguments))
+        return int(getattr(import_module(module), name)(environ, **arguments))
     except TwelvefoldError as error:
-        status, sentences = complaint(error)
-        for sentence in sentences:
-            tell(sentence)
+        status, messages = describe_error(error)
+        for message in messages:
+            print_notice(message)
+        return status
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_OUTPUT:
             raise
         log.exception("unexpected_error")
-        if sys.stderr.isatty():  # where nothing is logged unless LOG_LEVEL is set
-            tell(f"an error that was not expected, {_described(error)}")
+        if sys.stderr.isatty():  # a terminal shows no log unless LOG_LEVEL is set
+            print_notice(_unexpected_error_text(error))
         return FAILED
-    return status
 
 
-def take_over() -> None:
-    """Set up a process that runs one command and nothing else, for its whole life."""
+def set_up_process() -> None:
+    """Set up a process that runs one command: hooks for uncaught errors, no core dumps."""
     log_uncaught()
     # A core dump holds keys and prompts. An operator can raise the limit again with `prlimit`.
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets its own
-        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CORE)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard_limit))
 
 
-def _log_before_settings() -> None:
-    """Send warnings to standard error until `begin` knows the settings; nothing to a terminal."""
+def _start_early_logging() -> None:
+    """Log warnings to standard error until `configure` reads the settings; not to a terminal."""
     is_terminal = sys.stderr.isatty()
     start_logging(sys.stderr, level="none" if is_terminal else "warning")
 
 
-def _described(error: Exception) -> str:
+def _unexpected_error_text(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{frame.filename}, line {frame.lineno}"
-    return f"{type(error).__name__}: {error} ({where}); LOG_LEVEL=error shows how it came to it"
+    place = f"{frame.filename}, line {frame.lineno}"
+    return (
+        f"unexpected {type(error).__name__}: {error} ({place}); LOG_LEVEL=error logs the traceback"
+    )
 
 
-def complaint(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:
-    """The exit status that an error means, and what to tell of it: a sentence a problem."""
-    status = next((status for kind, status in _STATUS_OF if isinstance(error, kind)), FAILED)
+def describe_error(error: TwelvefoldError) -> tuple[int, tuple[str, ...]]:
+    """Return the exit status of an error, and its messages: one for each problem."""
+    status = next((status for kind, status in _EXIT_STATUSES if isinstance(error, kind)), FAILED)
     return status, error.problems if isinstance(error, SettingsError) else (str(error),)
 
 
-def begin(
+def configure(
     environ: Mapping[str, str], *, level: Threshold | None = None, stream: TextIO | None = None
 ) -> Settings:
-    """Read the settings and send the log to standard error, or elsewhere. Raises SettingsError.
+    """Return the settings and start logging, by default to standard error.
 
-    `level` keeps what is said below it out of a conversation, unless LOG_LEVEL asks for it.
+    `level` applies unless LOG_LEVEL is set. Raises SettingsError.
     """
     settings, stream = Settings.from_environ(environ), stream or sys.stderr
     start_logging(
@@ -124,17 +126,17 @@ def begin(
 
 
 def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether colour is wanted there. Source: no-color.org."""
+    """Return whether to write colours to the stream. Source: no-color.org."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 @asynccontextmanager
-async def ready_services(
+async def open_checked_services(
     settings: Settings, *, with_model: bool = True, limit: ExitLimit | None = None
 ) -> AsyncIterator[Services]:
-    """The services, the database being fit for them. Raises SettingsError if it is not.
+    """Open the services and check the database. Raises SettingsError if it does not fit.
 
-    `limit` is the process's own, which begins with SIGTERM.
+    `limit` is the limit that this process starts at SIGTERM.
     """
     async with open_services(settings, with_model=with_model) as services:
         await prepare(settings, services)
@@ -156,32 +158,31 @@ Work = Callable[Concatenate[CommandContext, P], Coroutine[Any, Any, int]]
 def command(
     *, with_model: bool = False, prepared: bool = True
 ) -> Callable[[Work[P]], Callable[Concatenate[Mapping[str, str], P], int]]:
-    """Make a command of an async function: open the services for it, and wait for its end.
+    """Make a command of an async function, which gets open services in its `CommandContext`.
 
     Unless `prepared`, the database is not checked. On a terminal nothing is logged unless LOG_LEVEL
-    is set: errors are printed as sentences. Elsewhere a command without a model logs warnings.
+    is set: errors are printed as messages. Elsewhere a command without a model logs warnings.
     """
 
-    def made(function: Work[P]) -> Callable[Concatenate[Mapping[str, str], P], int]:
-        def called(environ: Mapping[str, str], /, *args: P.args, **kwargs: P.kwargs) -> int:
-            settings = begin(environ, level=_level(with_model=with_model))
+    def decorate(function: Work[P]) -> Callable[Concatenate[Mapping[str, str], P], int]:
+        def run_command(environ: Mapping[str, str], /, *args: P.args, **kwargs: P.kwargs) -> int:
+            settings = configure(environ, level=_default_level(with_model=with_model))
             limit = ExitLimit()
 
             async def work() -> int:
-                opened = partial(ready_services, limit=limit) if prepared else open_services
+                opened = partial(open_checked_services, limit=limit) if prepared else open_services
                 async with opened(settings, with_model=with_model) as services:
-                    return await function(
-                        CommandContext(environ, settings, services), *args, **kwargs
-                    )
+                    context = CommandContext(environ, settings, services)
+                    return await function(context, *args, **kwargs)
 
             return run_async(work(), grace_s=settings.grace_s, limit=limit)
 
-        return called
+        return run_command
 
-    return made
+    return decorate
 
 
-def _level(*, with_model: bool) -> Threshold | None:
+def _default_level(*, with_model: bool) -> Threshold | None:
     if sys.stderr.isatty():
         return "none"
     return None if with_model else "warning"
@@ -190,21 +191,23 @@ def _level(*, with_model: bool) -> Threshold | None:
 def run_async(
     work: Coroutine[Any, Any, int], *, grace_s: float, limit: ExitLimit | None = None
 ) -> int:
-    """Run a command that waits for services; SIGTERM and SIGINT cancel it, once.
+    """Run a coroutine and return its exit status. The first SIGTERM or SIGINT cancels it.
 
-    After a SIGTERM it has `grace_s` to end, and a moment to let go; `limit` begins then. A second
-    one, or the end of that, ends the process at once, like a crash.
+    SIGTERM also starts `limit`: `grace_s` seconds plus a margin. Then, or at a second signal, the
+    process ends at once, as in a crash.
     """
     with asyncio.Runner() as runner:
-        return runner.run(_until_sigterm(work, grace_s, limit or ExitLimit()))
+        return runner.run(_cancel_on_sigterm(work, grace_s, limit or ExitLimit()))
 
 
-async def _until_sigterm(work: Coroutine[Any, Any, int], grace_s: float, limit: ExitLimit) -> int:
+async def _cancel_on_sigterm(
+    work: Coroutine[Any, Any, int], grace_s: float, limit: ExitLimit
+) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
         loop.remove_signal_handler(signal.SIGTERM)
-        end_by_force(grace_s)
+        schedule_forced_exit(grace_s)
         limit.begin(grace_s)
         if task is not None:
             task.cancel()

@@ -1,8 +1,8 @@
-"""`.env` of the working directory, for local work: lines of KEY=VALUE.
+"""Reads `.env` in the working directory, for local work: lines of KEY=VALUE.
 
-A value may stand in quotes: in single ones it is taken as it is, in double ones `\\n`, `\\"` and
-`\\\\` are read. `export ` in front, empty lines, and comments after ` #` are allowed. Nothing is
-expanded, no line goes on in the next, and the environment always wins.
+A value may be quoted: single quotes keep it as it is, in double quotes `\\n`, `\\"` and `\\\\` are
+escapes. `export ` before the name, empty lines, and comments after ` #` are allowed. There is no
+expansion and no continuation line, and the environment takes precedence.
 """
 
 import re
@@ -20,17 +20,17 @@ _ESCAPES = {r"\n": "\n", r"\"": '"', r"\\": "\\"}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """What the file sets; nothing if there is no file. Raises SettingsError with every bad line."""
+    """Return the variables of the file, if it exists. Raises SettingsError with every bad line."""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
+        raise SettingsError(f"{path}: cannot read the file: {error}") from error
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     matches = [(n, _LINE.fullmatch(line)) for n, line in numbered if line and line[0] != "#"]
-    # The line itself may hold a secret, so only its number is told.
-    problems = [f"{path}, line {n}: is not KEY=VALUE" for n, match in matches if not match]
+    # The line may hold a secret, so the message has only its number.
+    problems = [f"{path}, line {n}: not KEY=VALUE" for n, match in matches if not match]
     if problems:
         raise SettingsError(*problems)
     return {match["name"]: _value(match) for _, match in matches if match}

@@ -5,8 +5,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from twelvefold.cli.command import DONE, FAILED, begin, has_colour, run_async
-from twelvefold.cli.output import print_json, tell
+from twelvefold.cli.command import DONE, FAILED, configure, has_colour, run_async
+from twelvefold.cli.output import print_json, print_notice
 from twelvefold.factors.harness import Result
 from twelvefold.factors.registry import select_factors
 from twelvefold.factors.runner import FactorResult, run_checks
@@ -20,11 +20,13 @@ MIN_EVIDENCE_WIDTH = 60
 
 def factors(environ: Mapping[str, str], *, numbers: Sequence[str], as_json: bool) -> int:
     """Check the factors. The exit status is 1 if one of them failed."""
-    settings, wanted = begin(environ, level="error"), select_factors(numbers)
+    settings, wanted = configure(environ, level="error"), select_factors(numbers)
 
     async def work() -> int:
         if sys.stderr.isatty():
-            tell(f"running {len(wanted)} checks; all take about a minute on a quiet machine")
+            print_notice(
+                f"running {len(wanted)} checks; all take about a minute on a quiet machine"
+            )
         results = await run_checks(settings, environ, wanted)
         if as_json:
             for result in results:

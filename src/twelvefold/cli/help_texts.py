@@ -1,18 +1,18 @@
-"""What the help of each command says below its arguments."""
+"""The text below the arguments in the help of each command."""
 
 DESCRIPTION = "Agentic workflows as twelve-factor processes on the MySQL you already have."
 EPILOG = """\
 examples:
-  twelvefold chat                             the built-in workflow; nothing to set up
-  twelvefold run "I want to learn Python"     one turn, the answer on standard output
-  twelvefold run --thread conv_… - <next.txt  go on with a conversation
-  WORKFLOWS=shop:workflow twelvefold chat     a workflow of your own, from ./shop.py
+  twelvefold chat                             the built-in workflow; no configuration needed
+  twelvefold run "I want to learn Python"     one turn; prints the answer
+  twelvefold run --thread conv_… - <next.txt  continue a conversation
+  WORKFLOWS=shop:workflow twelvefold chat     your own workflow, from ./shop.py
 
-Settings are environment variables; `twelvefold settings` lists them. For local work a file .env
-in the working directory is read, which never overrides the environment.
+Settings are environment variables; `twelvefold settings` lists them. For local work, variables are
+also read from the file .env in the working directory; the environment takes precedence.
 
-exit status: 0 done, 1 failed, 2 bad usage or settings, 75 not over yet or try again, 130 ended by
-Ctrl-C, 141 whoever read the output has left
+exit status: 0 success, 1 failure, 2 bad usage or settings, 75 not finished or try again, 130
+interrupted by Ctrl-C, 141 broken pipe (SIGPIPE)
 """
 RUN_EPILOG = """\
 examples:
@@ -20,61 +20,62 @@ examples:
   echo "Enrol me in the first one" | twelvefold run --thread conv_… -
   twelvefold run --json "Which courses teach SQL?" | jq -r .answer
 
-exit status: 0 completed, 1 failed, or a tool raised an exception, 75 waits for a person, or can
+exit status: 0 completed, 1 failed, or a tool raised an exception, 75 waiting for a person, or can
 be resumed
 """
 WEB_EPILOG = """\
-HOST and PORT say where (http://127.0.0.1:8000), TLS_CERT and TLS_KEY make it https. Whoever can
-reach it from elsewhere needs a key: twelvefold keys create NAME. SIGTERM ends it in good order.
+HOST and PORT set the address (http://127.0.0.1:8000); TLS_CERT and TLS_KEY enable HTTPS. Clients
+on other machines need an API key: twelvefold keys create NAME. SIGTERM shuts down gracefully.
 """
 WORKER_EPILOG = """\
-As many workers as you like may share a database. SMTP_URL and MAIL_FROM say how mail leaves.
-SIGTERM: takes nothing new, finishes the steps in hand within GRACE_S, gives its runs back.
+Any number of workers can share a database. SMTP_URL and MAIL_FROM configure mail. On SIGTERM a
+worker accepts no new runs, finishes its current steps within GRACE_S and releases its runs.
 """
 OUTBOX_EPILOG = """\
 examples:
-  twelvefold outbox list --state dead         what nobody tries again by itself
-  twelvefold outbox retry ID                  try it again now
-  twelvefold outbox retry --dead              try all of those again now
+  twelvefold outbox list --state dead         messages that are no longer retried
+  twelvefold outbox retry ID                  retry one message now
+  twelvefold outbox retry --dead              retry all dead messages now
 """
 PRUNE_EPILOG = """\
-That goes by a conversation's last entry. One that waits for a person's answer for as long is
-removed, too; one that others were forked from stays as long as they do.
+The age of a conversation is that of its last journal entry. A conversation that has waited for a
+person's answer for as long is removed too. One with forks is kept as long as the forks are.
 """
 CHAT_EPILOG = """\
-Ctrl-C stops the run and keeps the conversation; /help lists what else can be typed. Where standard
-input is no terminal, each of its lines is a turn.
+Ctrl-C cancels the current turn and keeps the conversation; /help lists the commands. If standard
+input is not a terminal, each of its lines is a turn.
 """
 SETTLE_EPILOG = """\
-A call that cannot be undone was under way when its process died. Find out whether it happened:
+The process died during a call that cannot be undone. Check whether the call happened, then record
+its outcome:
   twelvefold runs settle resp_… --call 12.0 --done --result "sent at 10:02"
   twelvefold runs settle resp_… --call 12.0 --retry
   twelvefold runs settle resp_… --call 12.0 --failed --result "the printer was off"
 """
 APPROVE_EPILOG = """\
-`twelvefold runs show ID` has the call and its arguments whole, and the line to answer with.
+`twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.
 """
 KEYS_EPILOG = """\
-A key acts for one principal: it reads what is that principal's, and nothing else. Beside that
-  runs      begins conversations and runs, goes on with them, cancels and deletes them
-  approve   answers the calls that wait for approval
-so a program that has `--scope runs` alone cannot allow its own calls. Only the key's hash is kept.
+A key acts for one principal and can read only that principal's data. Its scopes allow more:
+  runs      start and continue conversations and runs, cancel them, delete them
+  approve   answer calls that wait for approval
+A program with `--scope runs` alone cannot approve its own calls. Only a hash of the key is stored.
 
 examples:
   twelvefold keys create shop-web                       for the principal shop-web, both scopes
   twelvefold keys create ann-bot --principal ann --scope runs
-  OPENAI_API_KEY=$(twelvefold keys create ann)          the key alone is on standard output
+  OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
 """
 FACTORS_EPILOG = """\
 examples:
   twelvefold factors                          all twelve, in about a minute
-  twelvefold factors VI IX --json             two of them, a JSON object a line
+  twelvefold factors VI IX --json             two of them, one JSON object per line
 
-Starts real processes of this release, beside each other, on databases of their own: on a server
-schemas named tw_factors_…, which DATABASE_URL's user has to be allowed to make; they are dropped at
-the end. A model's server is played by the checks. Where SMTP_URL is set, one letter is sent through
-it, to MAIL_FROM.
+Starts real processes of this release in parallel on temporary databases. On a server these are
+schemas named tw_factors_…, which the user of DATABASE_URL must be allowed to create; they are
+dropped at the end. The checks bring their own model server. If SMTP_URL is set, one message is sent
+through it to MAIL_FROM.
 
-exit status: 0 no factor failed (one may be not claimed here, or inconclusive on a busy machine),
-1 a factor failed
+exit status: 0 no factor failed (a factor may be not claimed here, or inconclusive on a busy
+machine), 1 a factor failed
 """

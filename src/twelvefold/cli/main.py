@@ -1,6 +1,6 @@
-"""The console script: which command is meant, and what its end means to the shell.
+"""The console script: parse the command line, run the command, return its exit status.
 
-Imports as little as it can: `--help` must be quick, so the rest is imported by `process`.
+`--help` must be fast, so this imports little; `cli.command` imports the rest.
 """
 
 import errno
@@ -12,43 +12,43 @@ from io import TextIOWrapper
 
 from twelvefold.cli.parser import build_parser
 
-GC_OBJECTS = 100_000
+GC_THRESHOLD = 100_000
 CLOSED_PIPE = 141
-"""As if the signal SIGPIPE had ended the process, which is what a shell expects."""
+"""The status that shells report for a process ended by SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _open_streams()
     try:
-        status = _called(argv)
+        status = _run_command(argv)
         sys.stdout.flush()
-    except KeyboardInterrupt:  # before there is anything to end
+    except KeyboardInterrupt:  # while starting, when there is nothing to clean up
         return 130
     except OSError as error:
         from twelvefold.cli.output import NO_OUTPUT
 
         if error.errno not in NO_OUTPUT:
             raise
-        # The interpreter must not try to flush once more.
+        # Otherwise the interpreter flushes again at exit and fails.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:  # whoever read has read enough
+        if error.errno == errno.EPIPE:
             return CLOSED_PIPE
-        print(f"twelvefold: what came of it cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"twelvefold: cannot write the output: {error.strerror}", file=sys.stderr)
         return 1
     return status
 
 
 def _open_streams() -> None:
-    """Have somewhere to write: `>&-` leaves nothing, and a terminal cannot show everything."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open to the end
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open to the end
+    """Replace streams closed by `>&-`, and characters that a terminal's encoding lacks."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until exit
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open until exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
-def _called(argv: Sequence[str] | None) -> int:
+def _run_command(argv: Sequence[str] | None) -> int:
     try:
         arguments = vars(build_parser().parse_args(argv))
     except SystemExit as stop:  # after --help, and after bad usage
@@ -58,11 +58,11 @@ def _called(argv: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return 2
 
-    # Hundreds of modules are all kept: to look for garbage among them every 700 objects, the
-    # default, is a sixth of what a start costs.
-    gc.set_threshold(GC_OBJECTS)
-    from twelvefold.cli.command import call, take_over
+    # Imported modules are never garbage. Collecting every 700 objects, the default, takes a sixth
+    # of the start.
+    gc.set_threshold(GC_THRESHOLD)
+    from twelvefold.cli.command import call_handler, set_up_process
 
-    if argv is None:  # no other program has started the command within its own process
-        take_over()
-    return call(handler, arguments)
+    if argv is None:  # not called by another program within its own process
+        set_up_process()
+    return call_handler(handler, arguments)

@@ -1,4 +1,4 @@
-"""How things are put for a reader: text made safe for a terminal, lines kept short, tables."""
+"""Output for people: text escaped for a terminal, short lines, tables, JSON."""
 
 import errno
 import json
@@ -13,71 +13,71 @@ from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
 Style = Literal["", "dim", "bold", "good", "bad", "tool"]
 Write = Callable[[str, Style], None]
-"""Writes text without a line's end of its own, with what must not reach a terminal escaped."""
+"""Writes text as it is, without a newline, escaping what must not reach a terminal."""
 
-LINE = 160
+LINE_CHARS = 160
 """Characters of a call's arguments or result that are shown."""
 NO_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO)
-"""Nobody takes what is printed: its reader is gone, or the disk is full or broken."""
+"""Error numbers of an output that cannot be written: no reader, a full or broken disk."""
 _COLOURS: dict[Style, str] = {"dim": "2", "bold": "1", "good": "32", "bad": "31", "tool": "36"}
-_SPACES = re.compile(r"[ \t\r\n]+")
+_WHITESPACE = re.compile(r"[ \t\r\n]+")
 
 
-def shortened(text: str, length: int = LINE) -> str:
-    """The text on one line, cut with a note of how long it was, and escaped."""
-    line = _SPACES.sub(" ", text).strip(" ")
+def abbreviate(text: str, length: int = LINE_CHARS) -> str:
+    """Return the text on one line, escaped; a text that is cut ends with its length."""
+    line = _WHITESPACE.sub(" ", text).strip(" ")
     cut = line if len(line) <= length else f"{line[: length - 1]}… ({len(line)} characters)"
     return escape(cut)
 
 
 def arguments_text(arguments: str) -> str:
-    """A call's arguments whole and on one line, as its tool gets them: for who has to judge it.
+    """Return all arguments of a call on one line, as its tool gets them, for a person to judge.
 
-    Of a name that an object has twice the last value counts, and is the one that is shown.
+    If an object has a name twice, only the last value is shown: it is the one that counts.
     """
-    repeated = False
+    has_duplicates = False
 
-    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        nonlocal repeated
+    def read_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal has_duplicates
         value = dict(pairs)
-        repeated = repeated or len(value) < len(pairs)
+        has_duplicates = has_duplicates or len(value) < len(pairs)
         return value
 
     try:
-        value = json.loads(arguments, object_pairs_hook=members)
+        value = json.loads(arguments, object_pairs_hook=read_object)
     except (ValueError, RecursionError):
         return escape(arguments)
-    return _json(value) if repeated else escape(arguments)
+    return _json(value) if has_duplicates else escape(arguments)
 
 
 def _json(value: object) -> str:
     return escape_json(json.dumps(value, default=str, ensure_ascii=False))
 
 
-def writer(*, colour: bool) -> Write:
-    """Writes to standard output."""
+def stdout_writer(*, colour: bool) -> Write:
+    """Return a function that writes to standard output."""
     escaper = prose_escaper()
 
     def write(text: str, style: Style = "") -> None:
-        code, shown = _COLOURS.get(style, "") if colour else "", escaper.feed(text)
-        sys.stdout.write(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
+        code, escaped = _COLOURS.get(style, "") if colour else "", escaper.feed(text)
+        sys.stdout.write(f"\x1b[{code}m{escaped}\x1b[0m" if code else escaped)
         sys.stdout.flush()
 
     return write
 
 
-def tell(sentence: str) -> None:
-    """Say something beside the answer: on standard error."""
-    print(f"twelvefold: {escape(sentence)}", file=sys.stderr)
+def print_notice(message: str) -> None:
+    """Print a message to standard error, beside the answer."""
+    print(f"twelvefold: {escape(message)}", file=sys.stderr)
 
 
 def print_json(value: object) -> None:
-    """One line of JSON on standard output."""
+    """Print one line of JSON to standard output."""
     print(escape_json(json.dumps(value, default=str)))
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the last is not filled up."""
+    """Print aligned columns; the last one is not padded."""
     cells = [list(heads), *([escape(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     widths[-1] = 0
@@ -87,15 +87,15 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         )
 
 
-def when(at_us: int | None) -> str:
-    """A time in UTC, to the second."""
+def format_time(at_us: int | None) -> str:
+    """Return a time in UTC, to the second; "" for None."""
     if at_us is None:
         return ""
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def item_text(item: Item) -> str:
-    """What a message item says; a refusal is said, too.
+    """Return the text of a message item, refusals included.
 
     Source: the content parts of a message in the Responses API; content may be plain text.
     """
@@ -106,7 +106,7 @@ def item_text(item: Item) -> str:
     return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
 
 
-def said(items: Iterable[Item]) -> str:
-    """All that the messages among the items say."""
+def messages_text(items: Iterable[Item]) -> str:
+    """Return the text of all messages among the items."""
     messages = (item_text(item) for item in items if item.get("type", "message") == "message")
     return "\n".join(text for text in messages if text)

@@ -1,13 +1,13 @@
-"""`twelvefold run`: one turn, the answer on standard output. Also how any run is driven to rest."""
+"""`twelvefold run`: one turn, the answer on standard output. Other commands drive runs with it."""
 
 import asyncio
 import sys
 from typing import Any
 
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
-from twelvefold.cli.output import print_json, said, shortened, tell
-from twelvefold.cli.signals import STOPPING, interruptible
-from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_for
+from twelvefold.cli.output import abbreviate, messages_text, print_json, print_notice
+from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
+from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed
 from twelvefold.core.failures import failure_sentence, incomplete_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
@@ -23,7 +23,7 @@ from twelvefold.observe.escape import escape_prose
 
 @command(with_model=True)
 async def run(
-    desk: CommandContext,
+    context: CommandContext,
     *,
     text: str,
     workflow: str | None,
@@ -31,70 +31,80 @@ async def run(
     principal: str,
     as_json: bool,
 ) -> int:
-    """Say something to a workflow and print what it answers."""
-    items = [message(_read_input() if text == "-" else text)]
+    """Send a message to a workflow and print its answer."""
+    items = [user_message(_read_stdin() if text == "-" else text)]
     thread_id = parse_thread_id(thread) if thread else None
-    driven = await start_run(
-        desk.services,
-        workflow=workflow or await _workflow_of(desk.services, thread_id),
+    held = await start_run(
+        context.services,
+        workflow=workflow or await _find_workflow(context.services, thread_id),
         principal=Principal(principal),
         items=items,
         thread=thread_id,
     )
-    return await drive_to_rest(desk.services, driven, as_json=as_json)
+    return await drive_and_print(context.services, held, as_json=as_json)
 
 
-async def _workflow_of(services: Services, thread: ThreadId | None) -> str:
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"standard input is not UTF-8 at byte {error.start}") from error
+
+
+def user_message(text: str) -> Item:
+    """Return a user message in the format of the Responses API. Raises RequestError if empty."""
+    if not text.strip():
+        raise RequestError("the message is empty; pass a text, or - to read standard input")
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+async def _find_workflow(services: Services, thread: ThreadId | None) -> str:
     if thread is None or len(services.workflows) == 1:
         return default_workflow(services)
     return (await services.store.load(thread)).workflow
 
 
-def message(text: str) -> Item:
-    """What a user says, in the Responses API's shape. Raises RequestError for nothing at all."""
-    if not text.strip():
-        raise RequestError("nothing was said; give a text, or - to read standard input")
-    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
-
-
 def default_workflow(services: Services) -> str:
-    """The first of WORKFLOWS."""
+    """Return the name of the first workflow of WORKFLOWS."""
     return next(iter(services.workflows))
 
 
-async def drive_to_rest(services: Services, driven: HeldRun, *, as_json: bool = False) -> int:
-    """Drive a run as far as it goes, print its answer, and return the exit status it means.
+async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = False) -> int:
+    """Drive a run until it ends or waits, print its answer, and return the exit status.
 
-    Ctrl-C cancels the run. When the process is told to stop, the run is given back and can be
-    resumed; so it is when something unexpected ends it.
+    Ctrl-C cancels the run. SIGTERM and unexpected errors release it, so that it can be resumed.
     """
-    async with interruptible(lambda: tell(STOPPING)) as interrupted:
+    async with interruptible(lambda: print_notice(STOPPING_NOTICE)) as interrupted:
         outcome = None
         try:
-            outcome = await drive(services, driven, _Faults())
+            outcome = await drive(services, held, _FaultPrinter())
         except asyncio.CancelledError:
             if not interrupted:
-                tell(f"stopped; {_how_to_go_on(driven.run)}")
+                print_notice(f"stopped; {_resume_hint(held.run)}")
                 return TRY_AGAIN
-        except StaleRun:  # another process goes on with it
+        except StaleRun:  # another process continues the run
             raise
         except Exception:
-            tell(f"broken off; {_how_to_go_on(driven.run)}")
+            print_notice(f"stopped by an error; {_resume_hint(held.run)}")
             raise
     if outcome is None:
-        tell(f"run {driven.run} is {await cancel(services, driven.run)}")
+        print_notice(f"run {held.run} is {await cancel(services, held.run)}")
         return INTERRUPTED
+    _print_outcome(outcome, as_json=as_json)
+    return exit_status(outcome)
+
+
+def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        print_json(_as_json(outcome))
-    elif outcome.status in OVER and (answer := answer_of(outcome.thread)):
+        print_json(_outcome_json(outcome))
+    elif outcome.status in OVER and (answer := last_answer(outcome.thread)):
         print(escape_prose(answer))
-    if said_beside := _remark(outcome):
-        tell(said_beside)
-    return status_of(outcome)
+    if notice := _outcome_notice(outcome):
+        print_notice(notice)
 
 
-def status_of(outcome: Outcome) -> int:
-    """The exit status that an outcome means."""
+def exit_status(outcome: Outcome) -> int:
+    """Return the exit status of an outcome."""
     if outcome.status in ("queued", "waiting"):
         return TRY_AGAIN
     return DONE if outcome.status == "completed" and not _has_faults(outcome.thread) else FAILED
@@ -108,52 +118,52 @@ def _is_fault(event: Event) -> bool:
     return isinstance(event, ToolFailed) and event.failure == "fault"
 
 
-class _Faults(NullListener):
+class _FaultPrinter(NullListener):
     """A listener that prints each exception of a tool at once."""
 
     def recorded(self, entry: Entry) -> None:
         event = entry.event
         if isinstance(event, ToolFailed) and event.error is not None:
-            tell(f"tool {event.tool} raised {fault_text(event.error)}")
+            print_notice(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
-def answer_of(thread: Thread) -> str:
-    """What the model said last in the thread's latest run."""
+def last_answer(thread: Thread) -> str:
+    """Return the text of the model's last reply in the thread's latest run."""
     for entry in reversed(thread.entries):
         if entry.run != thread.run:
             break
         if isinstance(entry.event, ModelReplied):
-            return said(entry.event.items)
+            return messages_text(entry.event.items)
     return ""
 
 
-def _remark(outcome: Outcome) -> str:
+def _outcome_notice(outcome: Outcome) -> str:
     match outcome.status:
         case "completed":
             return ""
         case "waiting":
-            return waiting_for(outcome.thread, outcome.run)
+            return waiting_text(outcome.thread, outcome.run)
         case "queued":
-            return f"{outcome.error}; {_how_to_go_on(outcome.run)}"
+            return f"{outcome.error}; {_resume_hint(outcome.run)}"
         case "failed":
             sentence = failure_sentence(outcome.thread.reason, outcome.error)
-            return f"{shortened(sentence, ERROR_CHARS)} ({outcome.run})"
+            return f"{abbreviate(sentence, ERROR_CHARS)} ({outcome.run})"
         case _:
-            why = incomplete_sentence(outcome.error)
-            return f"run {outcome.run} is {outcome.status}: {why}"
+            reason = incomplete_sentence(outcome.error)
+            return f"run {outcome.run} is {outcome.status}: {reason}"
 
 
-def _how_to_go_on(run: RunId) -> str:
-    return f"if no worker does, go on with: twelvefold runs resume {run}"
+def _resume_hint(run: RunId) -> str:
+    return f"to continue the run without a worker: twelvefold runs resume {run}"
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
     usage = outcome.thread.usage
     return {
         "run": str(outcome.run),
         "thread": f"conv_{outcome.run.thread}",
         "status": outcome.status,
-        "answer": answer_of(outcome.thread),
+        "answer": last_answer(outcome.thread),
         "error": outcome.error,
         "usage": {
             "input_tokens": usage.input_tokens,
@@ -166,10 +176,3 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
             if call.state in ("asked", "unknown")
         ],
     }
-
-
-def _read_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise RequestError(f"standard input is no UTF-8 at byte {error.start}") from error

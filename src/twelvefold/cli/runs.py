@@ -1,55 +1,49 @@
-"""`twelvefold runs`: look at runs. Nothing here changes one; `fork` begins a thread beside it."""
+"""`twelvefold runs`: list, show, export and fork runs; cancel, resume, approve and settle them."""
 
 import asyncio
 import sys
 from collections.abc import Container, Sequence
 from typing import Any
 
-from twelvefold.admin.export import export_lines
-from twelvefold.cli.command import DONE, CommandContext, command, has_colour
-from twelvefold.cli.output import print_json, print_table, shortened, tell, when, writer
-from twelvefold.cli.transcript import Transcript, waiting_for
-from twelvefold.core.events import Entry, RunFinished, Usage
-from twelvefold.core.ids import RunId, parse_thread_id
+from twelvefold.admin.threads import export_lines
+from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
+from twelvefold.cli.output import (
+    abbreviate,
+    format_time,
+    print_json,
+    print_notice,
+    print_table,
+    stdout_writer,
+)
+from twelvefold.cli.run import drive_and_print
+from twelvefold.cli.transcript import Transcript, waiting_text
+from twelvefold.core.events import Entry, RunFinished, Settlement, Usage
+from twelvefold.core.ids import CallId, RunId, parse_thread_id
 from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
 from twelvefold.core.thread import fold
+from twelvefold.engine.commands import answer, cancel, settle, take
+from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.escape import escape, escape_json
 
-FOLLOW_S = 0.5
-"""How long a follower waits between two looks at the journal."""
+POLL_INTERVAL_S = 0.5
+"""Seconds between two reads of the journal by `events --follow`."""
 NO_DELTAS = (2**62, 0)
-"""Behind any; what was shown of a reply is in the journal once it is whole."""
-
-
-async def find_run(store: Store, text: str) -> RunId:
-    """The run of this id, or the last run of the conversation of this id. Raises NotFound."""
-    if text.startswith("resp_"):
-        return RunId.parse(text)
-    try:
-        thread = parse_thread_id(text)
-    except NotFound as error:
-        raise NotFound(
-            f"no run or conversation {text!r}; their ids begin with resp_ and conv_"
-        ) from error
-    record = await store.load(thread)
-    if record.head == record.forked_at:
-        raise NotFound(f"thread conv_{record.id} has no run of its own yet")
-    return RunId(record.id, record.entries[-1].run)
+"""A position after every delta: complete replies are in the journal."""
 
 
 @command()
 async def list_runs(
-    desk: CommandContext, *, status: RunStatus | None, limit: int, as_json: bool
+    context: CommandContext, *, status: RunStatus | None, limit: int, as_json: bool
 ) -> int:
     """Print the newest runs."""
-    records = await desk.services.store.runs(limit=limit, status=status)
+    records = await context.services.store.runs(limit=limit, status=status)
     if as_json:
         for record in records:
             print_json(_run_json(record))
     else:
-        heads = ("RUN", "STATUS", "WORKFLOW", "FOR", "BEGUN (UTC)", "TOKENS", "ERROR")
-        served = desk.services.workflows
+        heads = ("RUN", "STATUS", "WORKFLOW", "PRINCIPAL", "STARTED (UTC)", "TOKENS", "ERROR")
+        served = context.services.workflows
         print_table(heads, (_run_cells(record, served) for record in records))
     return DONE
 
@@ -60,24 +54,23 @@ def _run_cells(record: RunRecord, served: Container[str]) -> Sequence[str]:
         _status_text(record, served),
         record.workflow,
         record.principal,
-        when(record.created_at_us),
+        format_time(record.created_at_us),
         str(record.usage.total_tokens),
-        shortened(record.error, 60),
+        abbreviate(record.error, 60),
     )
 
 
 def _status_text(record: RunRecord, served: Container[str]) -> str:
     if record.status in OVER:
         return record.status
-    left = record.status == "running" and not record.leased
-    told = (
-        ("held", record.leased),
-        ("left behind", left),
-        ("to end", record.cancel_asked),
-        ("workflow not served", record.workflow not in served),
-    )
-    notes = [note for note, holds in told if holds]
-    return f"{record.status} ({', '.join(notes)})" if notes else record.status
+    notes = {
+        "leased": record.leased,
+        "no lease": record.status == "running" and not record.leased,
+        "cancel requested": record.cancel_asked,
+        "workflow not served": record.workflow not in served,
+    }
+    text = ", ".join(note for note, applies in notes.items() if applies)
+    return f"{record.status} ({text})" if text else record.status
 
 
 def _run_json(record: RunRecord) -> dict[str, Any]:
@@ -98,63 +91,81 @@ def _run_json(record: RunRecord) -> dict[str, Any]:
     }
 
 
+async def _find_run(store: Store, text: str) -> RunId:
+    """Return the run with this id, or the last run of a conversation. Raises NotFound."""
+    if text.startswith("resp_"):
+        return RunId.parse(text)
+    try:
+        thread = parse_thread_id(text)
+    except NotFound as error:
+        raise NotFound(f"no run or conversation {text!r}; ids start with resp_ or conv_") from error
+    record = await store.load(thread)
+    if record.head == record.forked_at:
+        raise NotFound(f"conversation conv_{record.id} has no run since it was forked")
+    return RunId(record.id, record.entries[-1].run)
+
+
 @command()
-async def show(desk: CommandContext, *, run_id: str) -> int:
-    """Print what is known of a run, then what was said and done in it."""
-    store = desk.services.store
-    run = await find_run(store, run_id)
+async def show(context: CommandContext, *, run_id: str) -> int:
+    """Print the facts about a run, then its transcript."""
+    store = context.services.store
+    run = await _find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
-    facts = {**_run_json(record), "status": _status_text(record, desk.services.workflows)}
-    facts |= {"begun": when(record.created_at_us), "over": when(record.finished_at_us)}
-    for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
-        if facts[name]:
-            print(f"{name + ':':<11}{escape(facts[name])}")
-    print(f"{'begun:':<11}{facts['begun']}\n{'over:':<11}{facts['over']}".rstrip())
-    print(f"{'tokens:':<11}{tokens_text(record.usage)}")
-    transcript = Transcript(writer(colour=has_colour(sys.stdout, desk.environ)))
+    _print_facts(record, context.services.workflows)
+    transcript = Transcript(stdout_writer(colour=has_colour(sys.stdout, context.environ)))
     for entry in _entries_of(journal, run):
         transcript.recorded(entry)
     thread = fold(journal.entries)
     if thread.waits and thread.run == run.ordinal:
-        tell(waiting_for(thread, run))
+        print_notice(waiting_text(thread, run))
     return DONE
 
 
+def _print_facts(record: RunRecord, served: Container[str]) -> None:
+    facts = {**_run_json(record), "status": _status_text(record, served)}
+    for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
+        if facts[name]:
+            print(f"{name + ':':<11}{escape(facts[name])}")
+    print(f"{'started:':<11}{format_time(record.created_at_us)}")
+    print(f"{'ended:':<11}{format_time(record.finished_at_us)}".rstrip())
+    print(f"{'tokens:':<11}{tokens_text(record.usage)}")
+
+
 def tokens_text(usage: Usage) -> str:
-    """The tokens of a run, and whether they are an estimate."""
-    estimated = " (estimated: the model's server did not report all)" if usage.estimated else ""
+    """Return the tokens of a run, and whether they are an estimate."""
+    estimated = " (estimated: the model server did not report all)" if usage.estimated else ""
     return f"{usage.input_tokens} in, {usage.output_tokens} out{estimated}"
 
 
 def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:
-    """Those of the run's own thread; one that was forked begins with another's."""
+    """Return the run's entries. A forked thread starts with entries of another thread's runs."""
     own = (entry for entry in journal.entries if entry.position > journal.forked_at)
     return [entry for entry in own if entry.run == run.ordinal]
 
 
 @command()
-async def events(desk: CommandContext, *, run_id: str, follow: bool) -> int:
-    """Print a run's journal, and go on printing until it is over. Reads each entry once."""
-    store = desk.services.store
-    run = await find_run(store, run_id)
+async def events(context: CommandContext, *, run_id: str, follow: bool) -> int:
+    """Print a run's journal; with `follow` until the run has ended. Reads each entry once."""
+    store = context.services.store
+    run = await _find_run(store, run_id)
     position = 0
     while True:
-        await store.run(run)  # raises NotFound: nothing more comes of one that was removed
-        heard = await store.follow(run.thread, after=position, deltas_after=NO_DELTAS)
-        entries = [entry for entry in heard.entries if entry.run == run.ordinal]
+        await store.run(run)  # raises NotFound if the run has been removed
+        delta = await store.follow(run.thread, after=position, deltas_after=NO_DELTAS)
+        entries = [entry for entry in delta.entries if entry.run == run.ordinal]
         for line in export_lines(entries):
             print(escape_json(line), flush=True)
         if not follow or any(isinstance(entry.event, RunFinished) for entry in entries):
             return DONE
-        position = max((position, *(entry.position for entry in heard.entries)))
-        await asyncio.sleep(FOLLOW_S)
+        position = max((position, *(entry.position for entry in delta.entries)))
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 @command()
-async def export(desk: CommandContext, *, run_id: str) -> int:
-    """Write the journal of a run's whole conversation as JSON Lines."""
-    store = desk.services.store
-    run = await find_run(store, run_id)
+async def export(context: CommandContext, *, run_id: str) -> int:
+    """Print the journal of a run's whole conversation as JSON Lines."""
+    store = context.services.store
+    run = await _find_run(store, run_id)
     record = await store.load(run.thread)
     for line in export_lines(record.entries):
         print(escape_json(line))
@@ -162,14 +173,89 @@ async def export(desk: CommandContext, *, run_id: str) -> int:
 
 
 @command()
-async def fork(desk: CommandContext, *, place: str) -> int:
-    """Begin a conversation that goes on from an entry of another, and print its id."""
-    where, at, number = place.rpartition("@")
+async def fork(context: CommandContext, *, position: str) -> int:
+    """Start a conversation that continues from an entry of another, and print its id."""
+    run_id, at, number = position.rpartition("@")
     if not at or not number.isdecimal():
-        raise RequestError(f"{place!r}: write ID@N, N being an entry's number in `runs events ID`")
-    store, new = desk.services.store, desk.services.ids.thread()
-    run = await find_run(store, where)
+        raise RequestError(f"{position!r}: use ID@N, where N is a position in `runs events ID`")
+    store, new = context.services.store, context.services.ids.thread()
+    run = await _find_run(store, run_id)
     await store.fork(run.thread, int(number), new)
     print(f"conv_{new}")
-    tell(f"go on with: twelvefold chat --thread conv_{new}")
+    print_notice(f"continue with: twelvefold chat --thread conv_{new}")
     return DONE
+
+
+@command()
+async def cancel_run(context: CommandContext, *, run_id: str) -> int:
+    """Cancel a run. A process that drives it stops when it notices."""
+    run = await _find_run(context.services.store, run_id)
+    status = await cancel(context.services, run)
+    if status == "cancelled":
+        print(f"{run} cancelled")
+        return DONE
+    if status in OVER:
+        print_notice(f"run {run} has already ended: {status}")
+        return FAILED
+    print(f"{run} is being cancelled by another process; it commits nothing more")
+    return DONE
+
+
+@command(with_model=True)
+async def resume(context: CommandContext, *, run_id: str) -> int:
+    """Continue a run that no process is driving, and print its answer."""
+    return await _continue_run(context, await _find_run(context.services.store, run_id))
+
+
+@command(with_model=True)
+async def approve(
+    context: CommandContext,
+    *,
+    run_id: str,
+    deny: bool,
+    reason: str,
+    call: str,
+    detach: bool,
+    principal: str,
+) -> int:
+    """Approve or deny a waiting call, and continue its run."""
+    services, call_id = context.services, CallId(call)
+    run = await _find_run(services.store, run_id)
+    await _check_workflow(services, run, detach)
+    await answer(services, run, approved=not deny, by=principal, reason=reason, call=call_id)
+    return await _continue_run(context, run, detach=detach)
+
+
+@command(with_model=True)
+async def settle_call(
+    context: CommandContext,
+    *,
+    run_id: str,
+    settled: Settlement,
+    result: str,
+    call: str,
+    detach: bool,
+    principal: str,
+) -> int:
+    """Record the outcome of a call whose outcome is unknown, and continue its run."""
+    services, call_id = context.services, CallId(call)
+    run = await _find_run(services.store, run_id)
+    await _check_workflow(services, run, detach)
+    await settle(services, run, settled=settled, by=principal, result=result, call=call_id)
+    return await _continue_run(context, run, detach=detach)
+
+
+async def _check_workflow(services: Services, run: RunId, detach: bool) -> None:
+    """Raise RequestError, before anything is written, if this process cannot continue the run."""
+    workflow = (await services.store.run(run)).workflow
+    if not detach and workflow not in services.workflows:
+        raise RequestError(
+            f"the run belongs to workflow {workflow!r}, which is not in WORKFLOWS; "
+            "use --detach to let a worker continue it"
+        )
+
+
+async def _continue_run(context: CommandContext, run: RunId, *, detach: bool = False) -> int:
+    if detach:
+        return DONE
+    return await drive_and_print(context.services, await take(context.services, run))

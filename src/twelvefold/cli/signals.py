@@ -1,4 +1,4 @@
-"""What a signal ends: a process that serves, by the first or the second, or a run, by Ctrl-C."""
+"""Signal handlers: SIGTERM and SIGINT stop a server process, Ctrl-C cancels a run."""
 
 import asyncio
 import signal
@@ -8,59 +8,57 @@ from contextlib import asynccontextmanager, contextmanager
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-ENDING = (signal.SIGTERM, signal.SIGINT)
-SOON_S = 0.3
-STOPPING = "stopping, once the step in hand is over"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOPPING_NOTICE = "stopping after the current step"
+NOTICE_DELAY_S = 0.3
+FORCED_EXIT_S = 8.0
+"""Seconds after GRACE_S until a stopping process ends as in a crash, for example if a tool blocks
+the event loop. A graceful shutdown ends well before."""
 
 
-KILL_S = 8.0
-"""How long after GRACE_S a process that was told to stop ends like a crash, whatever holds it up: a
-tool that blocks the event loop, say. In good order it ends well before."""
-
-
-def end_by_force(grace_s: float) -> None:
-    """End the process some time from now. By the system: a tool may hold up the event loop."""
-    signal.setitimer(signal.ITIMER_REAL, grace_s + KILL_S)
+def schedule_forced_exit(grace_s: float) -> None:
+    """End the process after `grace_s` and a margin, even if a tool blocks the event loop."""
+    signal.setitimer(signal.ITIMER_REAL, grace_s + FORCED_EXIT_S)
 
 
 @contextmanager
-def signals_to(stop: asyncio.Event, grace_s: float) -> Iterator[Callable[[], None]]:
-    """SIGTERM and SIGINT set the event; a second one ends the process at once, which is safe.
+def stop_on_signals(stop: asyncio.Event, grace_s: float) -> Iterator[Callable[[], None]]:
+    """Set the event at SIGTERM or SIGINT. A second signal ends the process at once, which is safe.
 
-    So does the end of `grace_s` and a moment more, if the process is still there.
-    What is yielded is to be called once there is anything to end in good order. Before that the
-    first signal breaks off the body: it may wait for a service that is away.
+    The process also ends `grace_s` and a margin after the first signal. Yields a function to call
+    when the process has started; before that, the first signal cancels the body, which may be
+    waiting for an unavailable service.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     starting = [True]
 
-    def first(number: signal.Signals) -> None:
+    def on_first_signal(number: signal.Signals) -> None:
         log.info("signal", signal=number.name)
-        for one in ENDING:
+        for one in STOP_SIGNALS:
             loop.remove_signal_handler(one)
             signal.signal(one, signal.SIG_DFL)
-        end_by_force(grace_s)
+        schedule_forced_exit(grace_s)
         stop.set()
         if starting and task is not None:
             task.cancel()
 
-    for number in ENDING:
-        loop.add_signal_handler(number, first, number)
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, on_first_signal, number)
     try:
         yield starting.clear
     except asyncio.CancelledError:
         if not (starting and stop.is_set()):
             raise
     finally:
-        for number in ENDING:
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
 
 @asynccontextmanager
-async def interruptible(heard: Callable[[], None]) -> AsyncIterator[list[bool]]:
-    """Within this, Ctrl-C cancels the current task; the list is not empty once it did.
+async def interruptible(on_delay: Callable[[], None]) -> AsyncIterator[list[bool]]:
+    """Cancel the current task at Ctrl-C. Yields a list that is not empty after Ctrl-C.
 
-    `heard` is called if the task is not over soon then.
+    Calls `on_delay` if the task takes longer than `NOTICE_DELAY_S` to end.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     timers: list[asyncio.TimerHandle] = []
@@ -68,7 +66,7 @@ async def interruptible(heard: Callable[[], None]) -> AsyncIterator[list[bool]]:
 
     def interrupt() -> None:
         interrupted.append(True)
-        timers.append(loop.call_later(SOON_S, heard))
+        timers.append(loop.call_later(NOTICE_DELAY_S, on_delay))
         if task is not None:
             task.cancel()
 

@@ -1,8 +1,8 @@
-"""A conversation as lines on a screen, while it happens or from the journal; what it waits for."""
+"""A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
 from typing import assert_never
 
-from twelvefold.cli.output import Write, arguments_text, said, shortened
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -25,11 +25,11 @@ from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
 """Characters of an error that are shown."""
-Called = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
+CallEvent = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
 
 
 class Transcript:
-    """Obeys `twelvefold.core.ports.Listener`; text appears as it comes in."""
+    """A `twelvefold.core.ports.Listener` that writes text as it arrives."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -47,13 +47,13 @@ class Transcript:
     def restarted(self, why: str) -> None:
         self.end_line()
         self._streamed = False
-        self._write(f"(the reply is asked for again: {shortened(why)})\n", "dim")
+        self._write(f"(requesting the reply again: {abbreviate(why)})\n", "dim")
 
     def shown(self) -> None:
-        """What others can read is on this screen already."""
+        """Do nothing: the text is on this screen already."""
 
     def end_line(self) -> None:
-        """What is shown next is no part of the reply that came in so far."""
+        """End the line of a reply that has been streamed so far."""
         if self._mid_line:
             self._write("\n", "")
             self._mid_line = False
@@ -63,28 +63,31 @@ class Transcript:
         event = entry.event
         match event:
             case RunStarted(items=items) | ItemsAdded(items=items):
-                self._write(f"\n> {said(items)}\n", "bold")
+                self._write(f"\n> {messages_text(items)}\n", "bold")
             case ItemRemoved(item=item):
-                self._write(f"({shortened(item)} was taken out)\n", "dim")
+                self._write(f"(removed: {abbreviate(item)})\n", "dim")
             case ModelReplied():
-                self._replied(entry.position, event)
+                self._write_reply(entry.position, event)
             case ToolSucceeded() | ToolFailed() | ApprovalAsked() | OutcomeUnknown():
-                self._called(event)
+                self._write_call(event)
             case ApprovalAnswered(by=by, approved=approved, reason=reason):
-                word = "allowed" if approved else "not allowed"
-                self._write(f"  {word} by {_because(by, reason)}\n", "good" if approved else "bad")
+                word = "approved" if approved else "denied"
+                style: Style = "good" if approved else "bad"
+                self._write(f"  {word} by {_with_reason(by, reason)}\n", style)
             case OutcomeSettled(by=by, settled=settled, result=result):
-                self._write(f"  {settled}, says {_because(by, result)}\n", "bold")
+                self._write(f"  settled as {settled} by {_with_reason(by, result)}\n", "bold")
             case RunFinished(status="failed", reason=reason, error=error):
-                self._write(f"({shortened(failure_sentence(reason, error), ERROR_CHARS)})\n", "bad")
+                sentence = failure_sentence(reason, error)
+                self._write(f"({abbreviate(sentence, ERROR_CHARS)})\n", "bad")
             case RunFinished(status=status, reason=reason):
                 if status != "completed":
-                    self._write(f"({_because(status, reason.removeprefix(status))})\n", "bad")
+                    text = _with_reason(status, reason.removeprefix(status))
+                    self._write(f"({text})\n", "bad")
             case _:
                 assert_never(event)
 
-    def _replied(self, position: int, event: ModelReplied) -> None:
-        text = said(event.items)
+    def _write_reply(self, position: int, event: ModelReplied) -> None:
+        text = messages_text(event.items)
         if text and not self._streamed:
             self._write(f"{text}\n", "")
         self._streamed = False
@@ -92,53 +95,53 @@ class Transcript:
         for index, item in enumerate(calls):
             self._arguments[call_id(position, index)] = str(item.get("arguments", ""))
 
-    def _called(self, event: Called) -> None:
-        """What became of a call; the call itself in front, the first time."""
+    def _write_call(self, event: CallEvent) -> None:
+        """Write the state of a call; the call itself first, unless it was written before."""
         arguments = self._arguments.pop(event.call, None)
         if arguments is not None:
-            # Of what a person is to judge nothing may be left out.
-            judged = isinstance(event, ApprovalAsked | OutcomeUnknown)
-            shown = arguments_text(arguments) if judged else shortened(arguments)
-            self._write(f"→ {escape(event.tool)} {shown}\n", "tool")
+            # A person who decides must see all arguments.
+            needs_decision = isinstance(event, ApprovalAsked | OutcomeUnknown)
+            text = arguments_text(arguments) if needs_decision else abbreviate(arguments)
+            self._write(f"→ {escape(event.tool)} {text}\n", "tool")
         match event:
             case ToolSucceeded(result=result):
-                self._write(f"  {shortened(result)}\n", "dim")
+                self._write(f"  {abbreviate(result)}\n", "dim")
             case ToolFailed(error=ToolError() as error):
                 self._write(f"  {fault_text(error)}\n", "bad")
             case ToolFailed(message=message):
-                self._write(f"  {shortened(message)}\n", "bad")
+                self._write(f"  {abbreviate(message)}\n", "bad")
             case ApprovalAsked():
-                self._write("  waits for somebody to allow it\n", "bold")
+                self._write("  waiting for approval\n", "bold")
             case OutcomeUnknown():
-                self._write("  nobody knows whether this has happened\n", "bold")
+                self._write("  the outcome is unknown\n", "bold")
 
 
 def fault_text(error: ToolError) -> str:
-    """The exception that a tool raised, and where, on one line."""
+    """Return the exception of a tool and its place, on one line."""
     place = place_text(error)
-    where = f" ({place})" if place else ""
-    return shortened(f"{error_text(error)}{where}", ERROR_CHARS)
+    suffix = f" ({place})" if place else ""
+    return abbreviate(f"{error_text(error)}{suffix}", ERROR_CHARS)
 
 
-def _because(what: str, reason: str) -> str:
-    return f"{shortened(what)}: {shortened(reason)}" if reason else shortened(what)
+def _with_reason(text: str, reason: str) -> str:
+    return f"{abbreviate(text)}: {abbreviate(reason)}" if reason else abbreviate(text)
 
 
-def waiting_for(thread: Thread, run: RunId) -> str:
-    """What a person has to do before the run can go on."""
+def waiting_text(thread: Thread, run: RunId) -> str:
+    """Return what a person has to do before the run can continue."""
     call = thread.pending[0]
-    which = f"{run} --call {call.id}"
+    target = f"{run} --call {call.id}"
     if call.state == "unknown":
         return (
-            f"nobody knows whether this has happened: {described(call)}; look, and say so with: "
-            f"twelvefold runs settle {which} --done | --retry | --failed"
+            f"outcome of {call_text(call)} is unknown; check whether it happened, then: "
+            f"twelvefold runs settle {target} --done | --retry | --failed"
         )
     return (
-        f"waits for somebody to allow {described(call)}; "
-        f"answer with: twelvefold runs approve {which} [--deny]"
+        f"waiting for approval of {call_text(call)}; "
+        f"answer with: twelvefold runs approve {target} [--deny]"
     )
 
 
-def described(call: Call) -> str:
-    """A call that a person has to judge, with nothing left out."""
+def call_text(call: Call) -> str:
+    """Return a call with all its arguments, for a person to judge."""
     return f"{escape(call.tool)} {arguments_text(call.arguments)}"

@@ -1,49 +1,42 @@
-"""`twelvefold version`: which release this is, and which ones were put in place before."""
+"""`twelvefold version`: this release, and the releases that were installed on the database."""
 
 from collections.abc import Mapping, Sequence
 
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit, release_of
-from twelvefold.cli.command import DONE, CommandContext, begin, command
-from twelvefold.cli.output import print_json, print_table, when
+from twelvefold.cli.command import DONE, CommandContext, command, configure
+from twelvefold.cli.output import format_time, print_json, print_table
 from twelvefold.core.ports import Release
 
 
 def version(environ: Mapping[str, str], *, history: bool, limit: int, as_json: bool) -> int:
-    """Print what this release is, or the ledger of the database."""
+    """Print this release, or the releases recorded in the database."""
     if history:
-        return _history(environ, limit=limit, as_json=as_json)
-    settings = begin(environ, level="warning")
+        return _print_history(environ, limit=limit, as_json=as_json)
+    settings = configure(environ, level="warning")
+    release = release_of(settings)
     if as_json:
-        print_json(
-            {
-                "version": __version__,
-                "commit": commit(),
-                "release": release_of(settings),
-                "schema": SCHEMA,
-            }
-        )
+        facts = {"version": __version__, "commit": commit(), "release": release, "schema": SCHEMA}
+        print_json(facts)
     else:
         built = f"commit {commit()}" if commit() else "a working copy"
-        print(
-            f"twelvefold {__version__} ({built}), release {release_of(settings)}, schema {SCHEMA}"
-        )
+        print(f"twelvefold {__version__} ({built}), release {release}, schema {SCHEMA}")
     return DONE
 
 
 @command()
-async def _history(desk: CommandContext, *, limit: int, as_json: bool) -> int:
-    releases = await desk.services.store.releases(limit=limit)
+async def _print_history(context: CommandContext, *, limit: int, as_json: bool) -> int:
+    releases = await context.services.store.releases(limit=limit)
     if as_json:
         for release in releases:
-            print_json(_facts(release))
+            print_json(_release_json(release))
     else:
-        heads = ("RELEASE", "VERSION", "COMMIT", "SCHEMA", "PUT IN PLACE (UTC)")
-        print_table(heads, map(_cells, releases))
+        heads = ("RELEASE", "VERSION", "COMMIT", "SCHEMA", "INSTALLED (UTC)")
+        print_table(heads, map(_release_cells, releases))
     return DONE
 
 
-def _facts(release: Release) -> Mapping[str, object]:
+def _release_json(release: Release) -> Mapping[str, object]:
     return {
         "release": release.id,
         "version": release.version,
@@ -54,11 +47,11 @@ def _facts(release: Release) -> Mapping[str, object]:
     }
 
 
-def _cells(release: Release) -> Sequence[str]:
+def _release_cells(release: Release) -> Sequence[str]:
     return (
         release.id,
         release.version,
         release.commit[:12],
         release.level,
-        when(release.at_us),
+        format_time(release.at_us),
     )

@@ -1,4 +1,4 @@
-"""`twelvefold web`: the API and the page, until a signal ends it."""
+"""`twelvefold web`: serves the API and the page until a signal stops it."""
 
 import asyncio
 import sys
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from twelvefold.boot import open_mailer
-from twelvefold.cli.command import DONE, begin, ready_services
+from twelvefold.cli.command import DONE, configure, open_checked_services
 from twelvefold.cli.gc_pauses import bound_gc_pauses
-from twelvefold.cli.signals import signals_to
+from twelvefold.cli.signals import stop_on_signals
 from twelvefold.config import Settings
 from twelvefold.web.http.server.file_limit import raise_file_limit
 from twelvefold.web.process import open_web
-from twelvefold.web.server import bound, serve, tls_of
+from twelvefold.web.server import bind_sockets, load_tls, serve
 from twelvefold.web.state import Web
 
 if TYPE_CHECKING:
@@ -24,37 +24,31 @@ if TYPE_CHECKING:
 
 
 def web(environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT; its log is its output."""
-    settings = begin(environ, stream=sys.stdout)
+    """Serve until SIGTERM or SIGINT. The log goes to standard output."""
+    settings = configure(environ, stream=sys.stdout)
     raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_web(settings))
+        return runner.run(_serve_until_stopped(settings))
 
 
-async def _web(settings: Settings) -> int:
+async def _serve_until_stopped(settings: Settings) -> int:
     stop = asyncio.Event()
-    tls, sockets = tls_of(settings), bound(settings.host, settings.port)
-    with signals_to(stop, settings.grace_s) as started:
+    tls, sockets = load_tls(settings), bind_sockets(settings.host, settings.port)
+    with stop_on_signals(stop, settings.grace_s) as started:
         async with (
-            ready_services(settings) as services,
-            open_web(services, settings) as opened,
-            _with_worker(opened, stop) if settings.web_is_worker else nullcontext(opened) as whole,
+            open_checked_services(settings) as services,
+            open_web(services, settings) as web,
+            _with_worker(web, stop) if settings.web_is_worker else nullcontext(web) as served,
         ):
             started()
             bound_gc_pauses()
-            await serve(whole, sockets, stop, tls)
+            await serve(served, sockets, stop, tls)
     return DONE
-
-
-async def _work(worker: "Worker", web: Web, stop: asyncio.Event) -> None:
-    # What runs need is imported then, which must not keep the first requests waiting.
-    await web.serving.wait()
-    await worker.run(stop)
 
 
 @asynccontextmanager
 async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
-    """A worker beside the web, for set-ups where one process is the whole system."""
+    """Run a worker in this process, for systems of one process."""
     from twelvefold.worker.loop import Worker
 
     async with open_mailer(web.settings) as mailer, asyncio.TaskGroup() as group:
@@ -67,5 +61,11 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
             mailer=mailer,
             listen=web.notifier.listener,
         )
-        group.create_task(_work(worker, web, stop))
+        group.create_task(_run_worker(worker, web, stop))
         yield replace(web, wake=worker.wake)
+
+
+async def _run_worker(worker: "Worker", web: Web, stop: asyncio.Event) -> None:
+    # The worker's first run imports modules, which would delay the first requests.
+    await web.serving.wait()
+    await worker.run(stop)

@@ -1,4 +1,4 @@
-"""`twelvefold worker`: drives background runs and sends mail, until a signal ends it."""
+"""`twelvefold worker`: drives background runs and sends mail until a signal stops it."""
 
 import asyncio
 import sys
@@ -7,27 +7,27 @@ from collections.abc import Mapping
 import uvloop
 
 from twelvefold.boot import open_mailer
-from twelvefold.cli.command import DONE, begin, ready_services
+from twelvefold.cli.command import DONE, configure, open_checked_services
 from twelvefold.cli.gc_pauses import bound_gc_pauses
-from twelvefold.cli.signals import signals_to
+from twelvefold.cli.signals import stop_on_signals
 from twelvefold.config import Settings
 from twelvefold.worker.loop import Worker
 
 
 def worker(environ: Mapping[str, str]) -> int:
-    """Work until SIGTERM or SIGINT; its log is its output."""
-    settings = begin(environ, stream=sys.stdout)
+    """Work until SIGTERM or SIGINT. The log goes to standard output."""
+    settings = configure(environ, stream=sys.stdout)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_worker(settings))
+        return runner.run(_work_until_stopped(settings))
 
 
-async def _worker(settings: Settings) -> int:
+async def _work_until_stopped(settings: Settings) -> int:
     stop = asyncio.Event()
-    with signals_to(stop, settings.grace_s) as started:
-        async with ready_services(settings) as services, open_mailer(settings) as mailer:
+    with stop_on_signals(stop, settings.grace_s) as started:
+        async with open_checked_services(settings) as services, open_mailer(settings) as mailer:
             started()
             bound_gc_pauses()
-            made = Worker(
+            worker = Worker(
                 services,
                 settings.max_runs,
                 max_run_bytes=settings.max_run_bytes,
@@ -35,5 +35,5 @@ async def _worker(settings: Settings) -> int:
                 grace_s=settings.grace_s,
                 mailer=mailer,
             )
-            await made.run(stop)
+            await worker.run(stop)
     return DONE

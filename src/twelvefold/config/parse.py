@@ -1,6 +1,6 @@
-"""How a setting's text is read; what is wrong is told with what would be right.
+"""Parsers of settings. Each returns a value, or a parser for the given limits.
 
-Each of these raises ValueError, whose text goes behind the variable's name and value.
+Parsers raise ValueError with a hint, which follows the name and the value of the variable.
 """
 
 import math
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import SplitResult, urlsplit
 
-TEXT_LENGTH = 128
+MAX_TEXT_LENGTH = 128
 
 Parse = Callable[[str], Any]
 
 
 def one_of(words: Any) -> Parse:
-    """One of a Literal's words, in any case."""
+    """Return a parser of one of a Literal's words, in any case."""
     known: tuple[str, ...] = get_args(words)
 
     def parse(text: str) -> str:
@@ -26,7 +26,7 @@ def one_of(words: Any) -> Parse:
     return parse
 
 
-def whole(lowest: int, highest: int = 10**12) -> Parse:
+def integer(lowest: int, highest: int = 10**12) -> Parse:
     return _within(int, "a whole number", lowest, highest)
 
 
@@ -34,45 +34,47 @@ def number(lowest: float, highest: float) -> Parse:
     return _within(float, "a number", lowest, highest)
 
 
-def _within(kind: type[int] | type[float], what: str, lowest: float, highest: float) -> Parse:
+def _within(kind: type[int] | type[float], noun: str, lowest: float, highest: float) -> Parse:
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
         if not lowest <= value <= highest:
-            raise ValueError(f"use {what}, {lowest} to {highest}")
+            raise ValueError(f"use {noun}, {lowest} to {highest}")
         return value
 
     return parse
 
 
 def text(value: str) -> str:
-    if not value.isprintable() or len(value) > TEXT_LENGTH:
-        raise ValueError(f"use at most {TEXT_LENGTH} printable characters")
+    if not value.isprintable() or len(value) > MAX_TEXT_LENGTH:
+        raise ValueError(f"use at most {MAX_TEXT_LENGTH} printable characters")
     return value
 
 
 def header(value: str) -> str:
     if not re.fullmatch("[!-~]+", value):
-        raise ValueError("it holds a character that an HTTP header cannot")
+        raise ValueError("it has a character that is invalid in an HTTP header")
     return value
 
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = r"[\t !-~\x80-\xff]*"
-_OF_THE_CLIENT = ("connection", "content-length", "content-type", "transfer-encoding")
-"""Headers that the client sets by what it sends."""
+_RESERVED_HEADERS = ("connection", "content-length", "content-type", "transfer-encoding")
+"""Headers that the client derives from the request."""
 
 
 def headers(text: str) -> tuple[tuple[str, str], ...]:
-    """HTTP headers as pairs, out of a JSON object or of lines `Name: value`."""
+    """Return the pairs of a JSON object or of lines `Name: value`."""
     pairs = _json_pairs(text) if text.startswith("{") else _line_pairs(text)
     for name, value in pairs:
-        if not re.fullmatch(_NAME, name) or name.lower() in _OF_THE_CLIENT:
-            raise ValueError(f"{name!r} is no header that can be set")
+        if not re.fullmatch(_NAME, name) or name.lower() in _RESERVED_HEADERS:
+            raise ValueError(f"header {name!r} cannot be set")
         if not re.fullmatch(_VALUE, value):
-            raise ValueError(f"the value of {name} holds a character that an HTTP header cannot")
+            raise ValueError(
+                f"the value of {name} has a character that is invalid in an HTTP header"
+            )
     return pairs
 
 
@@ -82,17 +84,17 @@ def _json_pairs(text: str) -> tuple[tuple[str, str], ...]:
     try:
         found = json.loads(text)
     except ValueError:
-        raise ValueError('it is no JSON; write {"Name": "value"} or lines of Name: value') from None
+        raise ValueError('it is not JSON; use {"Name": "value"} or lines of Name: value') from None
     for name, value in found.items():
         if not isinstance(value, str | int | float):
-            raise ValueError(f"the value of {name} is no text")
+            raise ValueError(f"the value of {name} is not a string")
     return tuple((name.strip(), str(value).strip()) for name, value in found.items())
 
 
 def _line_pairs(text: str) -> tuple[tuple[str, str], ...]:
     lines = [line for line in text.splitlines() if line.strip()]
     if not all(":" in line for line in lines):
-        raise ValueError('write lines of Name: value, or a JSON object {"Name": "value"}')
+        raise ValueError('use lines of Name: value, or a JSON object {"Name": "value"}')
     parts = (line.partition(":") for line in lines)
     return tuple((name.strip(), value.strip()) for name, _, value in parts)
 
@@ -103,7 +105,7 @@ def url(*schemes: str) -> Parse:
         if parts.scheme not in schemes:
             raise ValueError(f"use {' or '.join(f'{scheme}://host' for scheme in schemes)}")
         if not parts.hostname:
-            raise ValueError(f"it names no host; {parts.scheme}://host does")
+            raise ValueError(f"it has no host; use {parts.scheme}://host")
         return text.rstrip("/")
 
     return parse
@@ -113,13 +115,13 @@ def database(text: str) -> str:
     parts = _split(text)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite" and parts.netloc:
-        raise ValueError("three slashes come before the file, as in sqlite:///twelvefold.db")
+        raise ValueError("use three slashes before the file, as in sqlite:///twelvefold.db")
     if scheme not in ("sqlite", "mysql", "mariadb"):
         raise ValueError("use mysql://user:password@host:3306/database or sqlite:///file.db")
     if scheme == "sqlite" and parts.path in ("", "/", "/:memory:"):
-        raise ValueError("it names no file; sqlite:///twelvefold.db does")
+        raise ValueError("it has no file; use, for example, sqlite:///twelvefold.db")
     if scheme != "sqlite" and not parts.path.strip("/"):
-        raise ValueError("it names no database; mysql://user:password@host:3306/database does")
+        raise ValueError("it has no database; use mysql://user:password@host:3306/database")
     return text
 
 
@@ -127,16 +129,16 @@ def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise ValueError("it is no URL; within a password write [ as %5B and ] as %5D") from None
+        raise ValueError("it is not a URL; in a password encode [ as %5B and ] as %5D") from None
     if parts.fragment:
-        raise ValueError("a # ends a URL; within a password write %23")
+        raise ValueError("a # ends a URL; in a password encode it as %23")
     try:
         no_port = parts.port == 0
     except ValueError:
-        # From None, because the error's text may be half of a password.
-        raise ValueError("its port is no number; within a password write / as %2F") from None
+        # From None: the message of the error may have a part of a password.
+        raise ValueError("its port is not a number; in a password encode / as %2F") from None
     if no_port:
-        raise ValueError("there is no port 0")
+        raise ValueError("port 0 is invalid")
     return parts
 
 
@@ -144,19 +146,15 @@ def import_paths(text: str) -> tuple[str, ...]:
     paths = tuple(path.strip() for path in text.split(",") if path.strip())
     for path in paths:
         if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", path):
-            raise ValueError(f"{path!r} is no import path; write module:object")
-    return paths or import_paths("nothing")
+            raise ValueError(f"{path!r} is not an import path; use module:object")
+    if not paths:
+        raise ValueError("it has no import path; use module:object")
+    return paths
 
 
 def printable(value: str) -> str:
     if not value.isprintable():
-        raise ValueError("it holds a character that cannot be printed")
-    return value
-
-
-def path(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("it holds a character that no path should")
+        raise ValueError("it has a character that is not printable")
     return value
 
 
@@ -175,10 +173,10 @@ def networks(text: str) -> tuple[str, ...]:
 
 
 def masked(value: str) -> str:
-    """A secret as it may be shown: nothing of it, or a URL without its passwords."""
+    """Return a secret for display: "****", or a URL with its passwords masked."""
     parts = re.fullmatch(r"([\w+.-]+://)(.*@)?([^@]*)", value)
     if not parts:
         return "****" if value else ""
-    scheme, whose, rest = parts.groups()
+    scheme, login, rest = parts.groups()
     hidden = re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*", r"\1****", rest)
-    return f"{scheme}{re.sub(':.*@', ':****@', whose or '')}{hidden}"
+    return f"{scheme}{re.sub(':.*@', ':****@', login or '')}{hidden}"

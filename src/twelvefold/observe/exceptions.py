@@ -1,7 +1,7 @@
-"""Exceptions as logs hold them: type and place, and never a message.
+"""Exceptions as they are logged: with type and place, without the message.
 
-A message may hold arguments, prompts, replies, addresses, values of a statement or a password; so
-may a source line. The message of a tool's exception is in the journal (`twelvefold runs show`).
+A message or a source line may contain arguments, prompts, replies, addresses, values of a statement
+or a password. The message of a tool's exception is in the journal (`twelvefold runs show`).
 """
 
 import traceback
@@ -10,14 +10,14 @@ from types import TracebackType
 
 from twelvefold.errors import TwelvefoldError
 
-FRAMES = 40
-"""The longest traceback; of a longer one the middle is left out."""
-MOST_ERRORS = 20
-"""The most exceptions of one chain or group that are written."""
+MAX_FRAMES = 40
+"""Frames of a traceback; the middle of a longer one is left out."""
+MAX_ERRORS = 20
+"""Exceptions of a chain or group that are written."""
 
 
 def summary(error: BaseException) -> str:
-    """The error's `log_text` where it has one (`TwelvefoldError.loggable`), else type and place."""
+    """Return the error's `log_text` (`TwelvefoldError.loggable`), or else its type and place."""
     if text := _log_text(error):
         return text
     place = _last_place(error)
@@ -25,9 +25,9 @@ def summary(error: BaseException) -> str:
 
 
 def stack(error: BaseException) -> str:
-    """The traceback of an exception, of what caused it and of its group, on several lines.
+    """Return the tracebacks of an exception, its causes and its group, on several lines.
 
-    Frames are files, lines and functions, without source text.
+    Frames have file, line and function, without source text.
     """
     return "\n".join(_lines(error))
 
@@ -36,7 +36,7 @@ def _lines(error: BaseException) -> Iterator[str]:
     for number, (one, relation) in enumerate(_chain(error)):
         if relation:
             yield relation
-        if number == MOST_ERRORS:
+        if number == MAX_ERRORS:
             yield "  …"
             return
         yield from _frame_lines(one.__traceback__)
@@ -45,7 +45,7 @@ def _lines(error: BaseException) -> Iterator[str]:
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """The exception first, then those behind it, each with its relation to the one before."""
+    """Return the exception, then its causes and group, each with its relation to the one before."""
     pending, seen = [(error, "")], set[int]()
     while pending:
         one, relation = pending.pop()
@@ -53,9 +53,9 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
             continue
         seen.add(id(one))
         yield one, relation
-        behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        if behind is not None:
-            pending.append((behind, "caused by" if one.__cause__ else "raised while handling"))
+        cause = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        if cause is not None:
+            pending.append((cause, "caused by" if one.__cause__ else "raised while handling"))
         if isinstance(one, BaseExceptionGroup):
             pending += [(inner, "in the group") for inner in reversed(one.exceptions)]
 
@@ -63,9 +63,9 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
 def _frame_lines(found: TracebackType | None) -> Iterator[str]:
     frames = list(traceback.walk_tb(found))
     for number, (frame, line) in enumerate(frames):
-        left_out = len(frames) - FRAMES
-        if left_out > 0 and FRAMES // 2 <= number < len(frames) - FRAMES // 2:
-            if number == FRAMES // 2:
+        left_out = len(frames) - MAX_FRAMES
+        if left_out > 0 and MAX_FRAMES // 2 <= number < len(frames) - MAX_FRAMES // 2:
+            if number == MAX_FRAMES // 2:
                 yield f"  … {left_out} frames"
             continue
         code = frame.f_code

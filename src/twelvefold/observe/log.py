@@ -1,8 +1,8 @@
-"""Logs: an event's name and fields, one line each, through the standard library's logging.
+"""Logging of events with fields, one line each, through the standard library's logging.
 
-Whoever runs the process decides what becomes of the lines; nothing here opens a file. Field
-values are facts about the work, never a prompt, a reply, an argument or a key. An exception, as a
-field or as a traceback, is written as `observe.exceptions` has it: without its message.
+The operator's environment stores the lines; nothing here opens a file. Field values never contain a
+prompt, a reply, an argument or a key. Exceptions are written without their message, as
+`observe.exceptions` formats them.
 """
 
 import json
@@ -21,7 +21,7 @@ from twelvefold.observe.exceptions import stack, summary
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Threshold = LogLevel | Literal["none"]
-"""Below which level nothing is logged; "none": nothing at all."""
+"""The lowest level that is logged; "none" disables logging."""
 LEVELS: dict[Threshold, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -37,7 +37,7 @@ _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critica
 
 
 class Log:
-    """A logger that takes fields by name: `log.info("tool_succeeded", tool=name, took_ms=3)`."""
+    """A logger with fields as keyword arguments: `log.info("tool_succeeded", tool=name)`."""
 
     __slots__ = ("_logger",)
 
@@ -57,11 +57,11 @@ class Log:
         self._write(logging.ERROR, event, fields)
 
     def exception(self, event: str, /, **fields: object) -> None:
-        """An error with the traceback of the exception that is being handled."""
+        """Log an error with the traceback of the exception that is being handled."""
         self._write(logging.ERROR, event, fields, raised=True)
 
     def failure(self, event: str, error: BaseException, /, **fields: object) -> None:
-        """An error with the traceback of an exception that was handled before."""
+        """Log an error with the traceback of the given exception."""
         self._write(logging.ERROR, event, fields, raised=error)
 
     def _write(
@@ -73,18 +73,18 @@ class Log:
         raised: BaseException | bool = False,
     ) -> None:
         if self._logger.isEnabledFor(level):
-            shown = {name: _without_message(value) for name, value in fields.items()}
-            self._logger.log(level, event, exc_info=raised, extra={"fields": shown})
+            safe = {name: _without_message(value) for name, value in fields.items()}
+            self._logger.log(level, event, exc_info=raised, extra={"fields": safe})
 
 
 def get_logger(name: str) -> Log:
-    """The log of a module: `log = get_logger(__name__)`."""
+    """Return the log of a module: `log = get_logger(__name__)`."""
     return Log(logging.getLogger(name))
 
 
 @contextmanager
 def bind(**fields: object) -> Iterator[None]:
-    """Put these fields on every line written inside, by this task and those it starts."""
+    """Add fields to every line logged in the body, by this task and by tasks it starts."""
     token = _BOUND.set({**(_BOUND.get() or {}), **fields})
     try:
         yield
@@ -100,22 +100,22 @@ def start_logging(
     release: str = "",
     colour: bool = False,
 ) -> None:
-    """Send every logger's lines, those of other libraries included, to the stream.
+    """Write the lines of all loggers to the stream, those of other libraries included.
 
-    `level` is for Twelvefold's own. Of others warnings and errors are written: below that HTTP
-    clients and database drivers log URLs, bodies and values. A logger that code has given a level
-    keeps it. A stream that has been closed at its other end loses lines and stops nothing.
+    `level` applies to Twelvefold. Other libraries log only warnings and errors, because below that
+    HTTP clients and database drivers log URLs, bodies and values; a logger with an explicit level
+    keeps it. Lines are lost, without an error, when the reader of the stream closes it.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(format, release, colour))
-    handler.addFilter(_is_wanted)
+    handler.addFilter(_is_enabled)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     logging.raiseExceptions = False
 
 
-def _is_wanted(record: logging.LogRecord) -> bool:
+def _is_enabled(record: logging.LogRecord) -> bool:
     if record.levelno >= logging.WARNING or _is_ours(record):
         return True
     logger: logging.Logger | None = logging.getLogger(record.name)
@@ -135,7 +135,7 @@ def _formatter(format: LogFormat, release: str, colour: bool) -> logging.Formatt
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `at`, `level`, `event`, `logger`, `release`, then the fields."""
+    """One JSON object per line: `at`, `level`, `event`, `logger`, `release`, then the fields."""
 
     def __init__(self, release: str = "") -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             **self._release,
         }
-        # Twice: the first gives them their place in the line, the second makes them win.
+        # Twice: the first sets the order of keys, the second takes precedence over fields.
         return _json({**fixed, **_fields(record), **self._traceback(record), **fixed})
 
     def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
@@ -158,7 +158,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _json(fields: dict[str, object]) -> str:
-    """One line of JSON; what JSON has no form for is written as text."""
+    """Return one line of JSON; values without a JSON form become strings."""
     try:
         line = json.dumps(fields, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -167,10 +167,10 @@ def _json(fields: dict[str, object]) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person: the time of day (UTC), level, event, fields and the release.
+    """A line for people: the time of day (UTC), level, event, fields and the release.
 
-    A traceback follows on lines of its own, each behind a bar. Nothing that a line holds breaks
-    it, commands a terminal or reorders it.
+    The lines of a traceback follow, each after a bar. Values cannot break a line, control a
+    terminal or reorder text.
     """
 
     def __init__(self, release: str = "", colour: bool = False) -> None:
@@ -184,12 +184,12 @@ class TextFormatter(logging.Formatter):
         fields = {**_fields(record), **self._release}
         pairs = (f"{_word(name)}={_word(value)}" for name, value in fields.items())
         words = [escape(_event(record)), *pairs]
-        line = f"{at} {self._painted(f'{level:<7}', _COLOURS.get(level, ''))} {' '.join(words)}"
+        line = f"{at} {self._colourise(f'{level:<7}', _COLOURS.get(level, ''))} {' '.join(words)}"
         text = _stack(record)
-        # A file's or an exception's name must not look like a line of the log.
+        # The name of a file or exception must not look like a log line.
         return "".join((line, *(f"\n  | {escape(one)}" for one in text.split("\n") if text)))
 
-    def _painted(self, text: str, colour: str) -> str:
+    def _colourise(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and colour else text
 
 
@@ -198,13 +198,13 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _event(record: logging.LogRecord) -> str:
-    """What happened: of another library the first line, with no exception's message in it."""
+    """Return the event; for other libraries the first line, without messages of exceptions."""
     if _is_ours(record):
         return record.getMessage()
     if isinstance(record.args, tuple):
         record.args = tuple(map(_without_message, record.args))
     text = record.getMessage().strip().partition("\n")[0]
-    # asyncio writes down tasks, handles and callbacks with their arguments and exceptions.
+    # asyncio logs tasks, handles and callbacks with their arguments and exceptions.
     return re.split(r"[(<]", text, maxsplit=1)[0].rstrip() if record.name == "asyncio" else text
 
 
@@ -218,9 +218,8 @@ def _stack(record: logging.LogRecord) -> str:
 
 
 def _word(value: object) -> str:
-    """A value as one word, in quotes where it would not be one."""
+    """Return a value as one word, quoted if necessary."""
     text = str(value)
-    shown = escape(text)
-    # Letters that are written from right to left would reorder the rest of the line.
-    plain = shown == text and not any(bidirectional(one) in _RIGHT_TO_LEFT for one in text)
+    # Right-to-left letters would reorder the rest of the line.
+    plain = escape(text) == text and not any(bidirectional(one) in _RIGHT_TO_LEFT for one in text)
     return text if plain and text and not _QUOTED.search(text) else escape_json(json.dumps(text))

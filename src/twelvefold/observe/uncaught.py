@@ -1,6 +1,6 @@
-"""What Python itself would print to standard error, as log lines: uncaught exceptions, warnings.
+"""Logs uncaught exceptions and warnings, which Python would print to standard error.
 
-Python prints messages and source lines, which may hold arguments and keys.
+Python prints messages and source lines, which may contain arguments and keys.
 """
 
 import sys
@@ -15,17 +15,17 @@ log = get_logger(__name__)
 
 
 def log_uncaught() -> None:
-    """Log what is raised where nothing catches it, in any thread, and what `warnings` shows.
+    """Log uncaught exceptions of all threads, and warnings.
 
-    For a process that is Twelvefold's alone: the hooks stay until its end.
+    For a process that runs only Twelvefold: the hooks are never removed.
     """
-    sys.excepthook = _uncaught
-    sys.unraisablehook = _unraisable
-    threading.excepthook = _thread_failed
-    warnings.showwarning = _warned
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_failure
+    warnings.showwarning = _log_warning
 
 
-def _uncaught(
+def _log_uncaught(
     kind: type[BaseException], error: BaseException, frames: TracebackType | None
 ) -> None:
     if issubclass(kind, KeyboardInterrupt):
@@ -33,17 +33,17 @@ def _uncaught(
     log.failure("uncaught_exception", error)
 
 
-def _unraisable(found: "sys.UnraisableHookArgs") -> None:
+def _log_unraisable(found: "sys.UnraisableHookArgs") -> None:
     if found.exc_value is not None:
         log.failure("ignored_exception", found.exc_value)
 
 
-def _thread_failed(found: threading.ExceptHookArgs) -> None:
+def _log_thread_failure(found: threading.ExceptHookArgs) -> None:
     if found.exc_value is not None:
         log.failure("thread_failed", found.exc_value)
 
 
-def _warned(
+def _log_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -1,13 +1,15 @@
 """The web app: all routes in one list, and the middleware."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.errors import answer_http_exception
-from twelvefold.web.http.middleware import Edge, Gate
+from twelvefold.web.http.errors import handle_http_exception
+from twelvefold.web.http.middleware import AdmissionMiddleware, RequestMiddleware
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version
@@ -36,12 +38,12 @@ ROUTES: list[BaseRoute] = [
 ]
 
 
-def create_app(web: Web) -> Starlette:
+def create_app(web: Web, routes: Sequence[BaseRoute] = ROUTES) -> Starlette:
     """Return the app of one process; it opens no service, so it needs no lifespan."""
     app = Starlette(
-        routes=ROUTES,
-        middleware=[Middleware(Edge), _gate(web)],
-        exception_handlers={HTTPException: answer_http_exception},
+        routes=routes,
+        middleware=[Middleware(RequestMiddleware), _admission(web)],
+        exception_handlers={HTTPException: handle_http_exception},
     )
     # Most clients do not repeat the body of a redirected POST, so a trailing slash is a 404.
     app.router.redirect_slashes = False
@@ -49,12 +51,12 @@ def create_app(web: Web) -> Starlette:
     return app
 
 
-def _gate(web: Web) -> Middleware:
+def _admission(web: Web) -> Middleware:
     return Middleware(
-        Gate,
+        AdmissionMiddleware,
         admission=web.admission,
         authenticator=web.authenticator,
         rate=web.rate,
         max_body_bytes=web.settings.max_body_bytes,
-        bodies=BodyBudget(),
+        body_budget=BodyBudget(),
     )

@@ -10,8 +10,8 @@ from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
-from twelvefold.web.http.body_limit import RateLimiter
-from twelvefold.web.http.key_watch import watching_keys
+from twelvefold.web.http.client_watch import watch_keys
+from twelvefold.web.http.rate_limit import RateLimiter
 from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter
@@ -24,13 +24,16 @@ async def open_web(
     services: Services, settings: Settings, waits: Waits = WAITS
 ) -> AsyncIterator[Web]:
     """Open all that the app needs. Raises SettingsError if the API would be open to everyone."""
-    authenticator, notifier = await Authenticator.of(services.store, settings), RunNotifier(waits)
+    authenticator, notifier = (
+        await Authenticator.create(services.store, settings),
+        RunNotifier(waits),
+    )
     memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
     slots = settings.max_runs, settings.max_runs_per_principal
     async with (
         RunExecutor(services, *slots, memory=memory, shares=shares) as executor,
         polling_journal(services.store, notifier),
-        watching_keys(authenticator, waits.key_poll_s) as keys,
+        watch_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(
             services=services,

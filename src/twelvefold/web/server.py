@@ -1,4 +1,4 @@
-"""The listening process: sockets, TLS, and an end in good order. uvicorn does the rest."""
+"""Serves HTTP on uvicorn: sockets, TLS, and a graceful shutdown."""
 
 import asyncio
 import math
@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
+from starlette.routing import BaseRoute
 from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
@@ -15,27 +16,27 @@ from twelvefold.config import Settings
 from twelvefold.engine.shield import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
-from twelvefold.web.app import create_app
+from twelvefold.web.app import ROUTES, create_app
 from twelvefold.web.http.client_address import TrustedAddresses
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.middleware import new_request_id
-from twelvefold.web.http.server.connections import Connections, Place
+from twelvefold.web.http.server.connections import Connections, ConnectionSlot
 from twelvefold.web.http.server.file_limit import connection_limit, file_limit
 from twelvefold.web.http.server.listener import Listener
-from twelvefold.web.http.server.protocol import Protocol, whole_answer
-from twelvefold.web.http.server.receiving import ReceiveLimits
-from twelvefold.web.http.server.stalled import StalledClients
+from twelvefold.web.http.server.protocol import HTTPProtocol, encode_error
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.http.server.stalled_clients import StalledClients
 from twelvefold.web.state import Web
 
 log = get_logger(__name__)
 BACKLOG = 2_048
 RECEIVE_LIMITS = ReceiveLimits()
-FULL = ApiError(
+CONNECTION_REJECTED = ApiError(
     503, "too many connections; try again in a moment", code="service_unavailable", wait_s=1
 )
-IDLE_S = 75
-"""How long an idle connection is kept: longer than the 60 s that load balancers keep theirs, so
-that it is they who close it, and none sends a request into a closing one."""
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open. Load balancers use 60 s: they must close first, because
+a request on a connection that this server closes would be lost."""
 
 
 async def serve(
@@ -44,46 +45,47 @@ async def serve(
     stop: asyncio.Event,
     tls: ssl.SSLContext | None = None,
     limits: ReceiveLimits = RECEIVE_LIMITS,
+    routes: Sequence[BaseRoute] = ROUTES,
 ) -> None:
-    """Answer requests until `stop` is set and everything in hand has come to its end.
+    """Serve requests until `stop` is set and all active requests and runs have ended.
 
     Closes the sockets.
     """
-    server = _Server(_config(web, tls), web, limits)
+    server = _Server(_config(web, routes, tls), web, limits)
     async with asyncio.TaskGroup() as group:
-        ending = group.create_task(_stopped(server, web, stop))
-        preparing = group.create_task(_prepared(web))
-        stalled = StalledClients(server.open_connections, web.waits.stalled_s)
-        dropping = group.create_task(stalled.poll())
+        shutdown = group.create_task(_shut_down(server, web, stop))
+        preparation = group.create_task(_prepare(web))
+        stalled_clients = StalledClients(server.open_connections, web.waits.stalled_s)
+        polling = group.create_task(stalled_clients.poll())
         await server.serve(list(sockets))
         stop.set()
-        preparing.cancel()
-        dropping.cancel()
-        await ending
+        preparation.cancel()
+        polling.cancel()
+        await shutdown
     log.info("web_stopped")
 
 
-async def _prepared(web: Web) -> None:
-    """Not before requests are answered: it may take a second."""
+async def _prepare(web: Web) -> None:
+    """Prepare the executor after the server is ready: it may take a second."""
     await web.serving.wait()
     await web.executor.prepare()
 
 
-async def _stopped(server: "_Server", web: Web, stop: asyncio.Event) -> None:
+async def _shut_down(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
     log.info("web_stopping", runs=web.executor.in_flight, grace_s=web.settings.grace_s)
     web.draining.set()
     web.notifier.notify_all()
-    # For requests too, which may wait for a database that does not answer.
+    # Also for requests, which may wait for a database that does not answer.
     web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
     await web.executor.drain(web.settings.grace_s)
 
 
 class _Server(Uvicorn):
-    """uvicorn's server with our own listeners, which bound the connections.
+    """uvicorn's server with listeners that limit the connections.
 
-    Leaves signals to its caller: uvicorn would raise them again after a clean end.
+    It does not handle signals: uvicorn would raise them again after a clean shutdown.
     """
 
     def __init__(self, config: Config, web: Web, limits: ReceiveLimits) -> None:
@@ -92,8 +94,8 @@ class _Server(Uvicorn):
         self._limits = limits
 
     @property
-    def open_connections(self) -> Collection[Protocol]:
-        return cast("set[Protocol]", self.server_state.connections)
+    def open_connections(self) -> Collection[HTTPProtocol]:
+        return cast("set[HTTPProtocol]", self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -104,14 +106,14 @@ class _Server(Uvicorn):
         settings = self._web.settings
         limit = connection_limit(settings, file_limit())
         connections = Connections(limit, TrustedAddresses(settings.trusted_proxies))
-        listeners = [self._listener(one, connections) for one in sockets or []]
+        listeners = [self._listener(listening, connections) for listening in sockets or []]
         for listener in listeners:
             listener.start(self.config.backlog)
         self.servers = cast("list[asyncio.Server]", listeners)
         self.started = True
         scheme = "https" if self.config.is_ssl else "http"
-        for one in sockets or []:
-            log.info("web_ready", address=f"{scheme}://{_shown(one)}")
+        for listening in sockets or []:
+            log.info("web_ready", address=f"{scheme}://{_address(listening)}")
         log.info("connection_limit", connections=limit)
         self._web.serving.set()
 
@@ -120,20 +122,20 @@ class _Server(Uvicorn):
             listening,
             connections,
             self._protocol,
-            refusal=lambda: whole_answer(FULL, new_request_id()),
+            rejection=lambda: encode_error(CONNECTION_REJECTED, new_request_id()),
             tls=self.config.ssl,
         )
 
-    def _protocol(self, place: Place) -> Protocol:
+    def _protocol(self, slot: ConnectionSlot) -> HTTPProtocol:
         state = self.lifespan.state
-        return Protocol(self.config, self.server_state, state, place=place, limits=self._limits)
+        return HTTPProtocol(self.config, self.server_state, state, slot=slot, limits=self._limits)
 
 
-def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
+def _config(web: Web, routes: Sequence[BaseRoute], tls: ssl.SSLContext | None) -> Config:
     settings = web.settings
     return Config(
-        create_app(web),
-        http=Protocol,
+        create_app(web, routes),
+        http=HTTPProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -143,26 +145,26 @@ def _config(web: Web, tls: ssl.SSLContext | None) -> Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=BACKLOG,
-        timeout_keep_alive=IDLE_S,
-        # The drives end before; this is for clients that do not read their answers, and requests
+        timeout_keep_alive=KEEP_ALIVE_S,
+        # Runs end before. This is for clients that do not read their responses, and for requests
         # that wait for a database that does not answer.
         timeout_graceful_shutdown=math.ceil(settings.grace_s + EXIT_S),
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
-def bound(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of the host, not listening yet.
+def bind_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return a bound socket for each address of the host; they do not listen yet.
 
-    Raises SettingsError where one cannot be had.
+    Raises SettingsError if one of them cannot be bound.
     """
     sockets: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port):
-            sockets.append(_bound(family, address))
+            sockets.append(_bind(family, address))
     except OSError as error:
-        for one in sockets:
-            one.close()
+        for opened in sockets:
+            opened.close()
         raise SettingsError(
             f"HOST, PORT: cannot listen at {host} port {port}: {error.strerror or error}"
         ) from error
@@ -175,38 +177,38 @@ def _addresses(host: str, port: int) -> Iterator[tuple[int, tuple[str, int]]]:
         yield family, cast("tuple[str, int]", address)
 
 
-def _bound(family: int, address: tuple[str, int]) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+def _bind(family: int, address: tuple[str, int]) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # `::` means every address, those of IPv4 included; any other means just itself.
+            # `::` means every address, including those of IPv4.
             only = not (address[0] == "::" and socket.has_dualstack_ipv6())
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        made.bind(address)
-        made.setblocking(False)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        opened.bind(address)
+        opened.setblocking(False)
     except BaseException:
-        made.close()
+        opened.close()
         raise
-    return made
+    return opened
 
 
-def _shown(listening: socket.socket) -> str:
+def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """The certificate to serve with; None for plain HTTP. Raises SettingsError."""
+def load_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the settings, or None for plain HTTP. Raises SettingsError."""
     if not settings.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        # A key with a password would have OpenSSL ask for it at a terminal that is not there.
+        # Without `password`, OpenSSL would prompt for it at the terminal.
         context.load_cert_chain(settings.tls_cert, settings.tls_key or None, password=lambda: b"")
     except (OSError, ValueError) as error:
-        where = f"{settings.tls_cert}, {settings.tls_key or 'which has the key, too'}"
-        raise SettingsError(f"TLS_CERT, TLS_KEY: {where}: {error}") from error
+        files = f"{settings.tls_cert}, {settings.tls_key or 'which has the key, too'}"
+        raise SettingsError(f"TLS_CERT, TLS_KEY: {files}: {error}") from error
     return context

@@ -17,10 +17,9 @@ from twelvefold.engine.memory_budget import BudgetExhausted, MemoryBudget, Reser
 from twelvefold.engine.services import Services
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
-from twelvefold.web.http.body_limit import RateLimiter
-from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http.client_watch import ClientWatch, KeyWatch
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.key_watch import KeyWatch
+from twelvefold.web.http.rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from twelvefold.web.probes import Readiness

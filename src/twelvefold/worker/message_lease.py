@@ -34,7 +34,7 @@ class MessageLease(RenewedLease):
         return {"mail": self.message.id}
 
     async def request_renewal(self, store: Store) -> bool:
-        if not await store.renew_letter(self.message, self.lease_s):
+        if not await store.renew_message(self.message, self.lease_s):
             raise LeaseLost(f"another sender has message {self.message.id}").loggable()
         return False
 

@@ -105,7 +105,7 @@ class OutboxSender:
     async def _send_due(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                due = await self._store.due_letters(BATCH_SIZE)
+                due = await self._store.due_messages(BATCH_SIZE)
             except Exception as error:
                 if not isinstance(error, ServiceFault):
                     # The error may be of one row: the other messages must be sent.
@@ -137,7 +137,7 @@ class OutboxSender:
     async def _claim(self, message: OutboxMessage) -> MessageLease | None:
         lease_s, sent_at = self._policy.lease_s, self._clock()
         try:
-            if not await self._store.claim_letter(message, lease_s):
+            if not await self._store.claim_message(message, lease_s):
                 return None
         except ServiceFault as error:
             log.warning("mail_not_claimed", mail=message.id, error=error)
@@ -171,7 +171,7 @@ class OutboxSender:
             # A message on which the mailer fails must not delay the others.
             await self._handle_failure(message, error)
         else:
-            await self._record(lambda: self._store.letter_sent(message))
+            await self._record(lambda: self._store.message_sent(message))
             log.info("mail_sent", mail=message.id, attempt=attempt)
 
     async def _handle_failure(self, message: OutboxMessage, error: Exception) -> None:
@@ -200,7 +200,7 @@ class OutboxSender:
         self, message: OutboxMessage, text: str, error: Exception | str, pause_s: float | None
     ) -> None:
         """Write `text`, which may quote the address, to the outbox, and log `error`."""
-        await self._record(lambda: self._store.letter_failed(message, text, pause_s))
+        await self._record(lambda: self._store.message_failed(message, text, pause_s))
         attempt = message.attempts + 1
         if pause_s is None:
             log.error("mail_dead", mail=message.id, attempt=attempt, error=error)

@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twelvefold.core.ports import Store
-from twelvefold.services.store.sql.runs import SQLStore
+from twelvefold.services.store.sql.store import SQLStore
 
 Value = TypeVar("Value")
 
@@ -22,7 +22,7 @@ async def reads_of(store: Store, work: Coroutine[Any, Any, Value]) -> tuple[Valu
 async def _reads(store: Store) -> int:
     assert isinstance(store, SQLStore)
     read = 0
-    for session in (store._reading, store._transaction):
+    for session in (store._read_connection, store._transaction):
         async with session() as db:
             rows = await db.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'", {})
         read += sum(int(row["Value"]) for row in rows)

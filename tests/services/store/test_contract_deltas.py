@@ -27,7 +27,7 @@ from twelvefold.errors import (
     ToolRefused,
 )
 from twelvefold.services.store import open_store
-from twelvefold.services.store.sql.base import LISTED
+from twelvefold.services.store.sql.base import MAX_LIST
 
 NOTHING = JournalDelta((), ())
 
@@ -77,7 +77,7 @@ async def test_a_mark_moves_with_each_entry_and_each_delta(store: Store, rival: 
 async def test_marks_of_more_threads_than_a_statement_lists_are_all_read(store: Store) -> None:
     thread = (await leased(store)).run.thread
 
-    marks = await store.marks([*(new_thread() for _ in range(LISTED)), thread])
+    marks = await store.marks([*(new_thread() for _ in range(MAX_LIST)), thread])
 
     assert marks == {thread: (1, 0)}
 

@@ -8,8 +8,8 @@ from tests.builders import finished
 from tests.services.store.stories import FAR_US, LONG_S, leased, rows
 from twelvefold.core.ports import Append, OutboxMessage, Store
 from twelvefold.errors import Conflict, NotFound
-from twelvefold.services.store.sql import outbox
-from twelvefold.services.store.sql.runs import SQLStore
+from twelvefold.services.store.sql.outbox import BATCH_SIZE
+from twelvefold.services.store.sql.store import SQLStore
 
 SHORT_S = 0.05
 BACKLOG = 3_000
@@ -21,12 +21,12 @@ async def mailed(store: Store, *subjects: str) -> list[OutboxMessage]:
         async with store.write() as tx:
             await tx.send_mail("ann@example.org", subject, "Welcome 😀")
         await asyncio.sleep(0.002)  # SQLite's clock has milliseconds
-    return await store.due_letters(10)
+    return await store.due_messages(len(subjects) or 1)
 
 
 async def waiting(store: Store) -> OutboxMessage:
     """The one letter that has not left."""
-    (letter,) = await store.letters(limit=10, state="waiting")
+    (letter,) = await store.messages(limit=10, state="waiting")
     return letter
 
 
@@ -36,7 +36,7 @@ async def test_what_was_put_there_is_due(store: Store, rival: Store) -> None:
         await tx.send_mail("ann@example.org", "Grüße", "Hi", html="<p>Hi</p>")
         await tx.record([finished()])
 
-    (letter,) = await rival.due_letters(10)
+    (letter,) = await rival.due_messages(10)
 
     body = {"to": "ann@example.org", "subject": "Grüße", "text": "Hi", "html": "<p>Hi</p>"}
     thread = lease.run.thread
@@ -49,160 +49,160 @@ async def test_what_is_due_comes_oldest_first(store: Store) -> None:
     letters = await mailed(store, "one", "two", "three")
 
     assert [letter.body["subject"] for letter in letters] == ["one", "two", "three"]
-    assert await store.due_letters(2) == letters[:2]
+    assert await store.due_messages(2) == letters[:2]
 
 
 async def test_of_twenty_that_claim_a_letter_one_has_it(store: Store, rival: Store) -> None:
     (letter,) = await mailed(store)
 
     claims = await asyncio.gather(
-        *((store, rival)[n % 2].claim_letter(letter, LONG_S) for n in range(20))
+        *((store, rival)[n % 2].claim_message(letter, LONG_S) for n in range(20))
     )
 
     assert sorted(claims) == [False] * 19 + [True]
-    assert await store.due_letters(10) == []
+    assert await store.due_messages(10) == []
     assert (await waiting(store)).attempts == 1
 
 
 async def test_a_letter_whose_sender_died_is_due_again(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, SHORT_S)
+    await store.claim_message(letter, SHORT_S)
     await asyncio.sleep(2 * SHORT_S)
 
-    (again,) = await store.due_letters(10)
+    (again,) = await store.due_messages(10)
 
     assert again.attempts == 1
-    assert await store.claim_letter(letter, LONG_S) is False
-    assert await store.claim_letter(again, LONG_S) is True
+    assert await store.claim_message(letter, LONG_S) is False
+    assert await store.claim_message(again, LONG_S) is True
 
 
 async def test_a_letter_that_its_sender_renews_is_not_due(store: Store, rival: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
-    (due,) = await rival.due_letters(10)
+    await store.claim_message(letter, 0)
+    (due,) = await rival.due_messages(10)
 
-    assert await store.renew_letter(letter, LONG_S) is True
+    assert await store.renew_message(letter, LONG_S) is True
 
-    assert await rival.due_letters(10) == []
-    assert await rival.claim_letter(due, LONG_S) is False
+    assert await rival.due_messages(10) == []
+    assert await rival.claim_message(due, LONG_S) is False
 
 
 async def test_only_the_sender_that_claimed_a_letter_last_can_renew_it(
     store: Store, rival: Store
 ) -> None:
     (letter,) = await mailed(store)
-    before = await store.renew_letter(letter, LONG_S)
-    await store.claim_letter(letter, 0)
-    (again,) = await rival.due_letters(10)
-    await rival.claim_letter(again, LONG_S)
+    before = await store.renew_message(letter, LONG_S)
+    await store.claim_message(letter, 0)
+    (again,) = await rival.due_messages(10)
+    await rival.claim_message(again, LONG_S)
 
     assert before is False
-    assert await store.renew_letter(letter, LONG_S) is False
-    assert await rival.renew_letter(again, LONG_S) is True
+    assert await store.renew_message(letter, LONG_S) is False
+    assert await rival.renew_message(again, LONG_S) is True
 
 
 @pytest.mark.parametrize("retry_s", [LONG_S, None], ids=["failed", "dead"])
 async def test_a_letter_that_has_failed_is_nobodys(store: Store, retry_s: float | None) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, LONG_S)
-    await store.letter_failed(letter, "450", retry_s)
+    await store.claim_message(letter, LONG_S)
+    await store.message_failed(letter, "450", retry_s)
 
-    assert await store.renew_letter(letter, LONG_S) is False
+    assert await store.renew_message(letter, LONG_S) is False
 
 
 async def test_a_sender_that_has_lost_its_letter_still_notes_that_it_has_left(
     store: Store, rival: Store
 ) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
-    (again,) = await rival.due_letters(10)
-    await rival.claim_letter(again, 0)
+    await store.claim_message(letter, 0)
+    (again,) = await rival.due_messages(10)
+    await rival.claim_message(again, 0)
 
-    await store.letter_sent(letter)
+    await store.message_sent(letter)
 
-    assert await rival.renew_letter(again, LONG_S) is False
-    await rival.letter_failed(again, "too late", 0)
-    assert await rival.due_letters(10) == []
-    (sent,) = await store.letters(limit=10, state="sent")
+    assert await rival.renew_message(again, LONG_S) is False
+    await rival.message_failed(again, "too late", 0)
+    assert await rival.due_messages(10) == []
+    (sent,) = await store.messages(limit=10, state="sent")
     assert sent.error == ""
 
 
 async def test_a_letter_that_was_sent_is_never_due(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
+    await store.claim_message(letter, 0)
 
-    await store.letter_sent(letter)
+    await store.message_sent(letter)
 
-    assert await store.due_letters(10) == []
-    assert await store.claim_letter(letter, LONG_S) is False
-    (sent,) = await store.letters(limit=10, state="sent")
+    assert await store.due_messages(10) == []
+    assert await store.claim_message(letter, LONG_S) is False
+    (sent,) = await store.messages(limit=10, state="sent")
     assert sent.sent_at_us is not None
 
 
 async def test_a_letter_that_failed_is_due_later_and_says_why(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, LONG_S)
+    await store.claim_message(letter, LONG_S)
 
-    await store.letter_failed(letter, "450 try later 😀", SHORT_S)
+    await store.message_failed(letter, "450 try later 😀", SHORT_S)
 
-    assert await store.due_letters(10) == []
+    assert await store.due_messages(10) == []
     await asyncio.sleep(2 * SHORT_S)
-    (again,) = await store.due_letters(10)
+    (again,) = await store.due_messages(10)
     assert (again.attempts, again.error) == (1, "450 try later 😀")
 
 
 async def test_a_letter_sent_after_a_failure_has_no_error(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.letter_failed(letter, "450", 0)
+    await store.message_failed(letter, "450", 0)
 
-    await store.letter_sent(letter)
+    await store.message_sent(letter)
 
-    (sent,) = await store.letters(limit=10)
+    (sent,) = await store.messages(limit=10)
     assert sent.error == ""
 
 
 async def test_a_letter_that_nobody_will_take_is_dead(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
+    await store.claim_message(letter, 0)
 
-    await store.letter_failed(letter, "550 nobody here", None)
+    await store.message_failed(letter, "550 nobody here", None)
 
-    assert await store.due_letters(10) == []
-    assert await store.letters(limit=10, state="waiting") == []
-    (dead,) = await store.letters(limit=10, state="dead")
+    assert await store.due_messages(10) == []
+    assert await store.messages(limit=10, state="waiting") == []
+    (dead,) = await store.messages(limit=10, state="dead")
     assert (dead.error, dead.sent_at_us) == ("550 nobody here", None)
     assert dead.dead_at_us is not None
-    assert await store.claim_letter(dead, LONG_S) is False
+    assert await store.claim_message(dead, LONG_S) is False
 
 
 async def test_a_dead_letter_can_be_tried_again_as_often_as_a_new_one(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
-    await store.letter_failed(letter, "550", None)
+    await store.claim_message(letter, 0)
+    await store.message_failed(letter, "550", None)
 
-    await store.retry_letter(letter.id)
+    await store.retry_message(letter.id)
 
-    (again,) = await store.due_letters(10)
+    (again,) = await store.due_messages(10)
     assert (again.id, again.attempts, again.dead_at_us) == (letter.id, 0, None)
     assert again.error == "550"
 
 
 async def test_a_letter_that_waits_can_be_made_due(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
-    await store.letter_failed(letter, "450", LONG_S)
+    await store.claim_message(letter, 0)
+    await store.message_failed(letter, "450", LONG_S)
 
-    await store.retry_letter(letter.id)
+    await store.retry_message(letter.id)
 
-    assert [one.attempts for one in await store.due_letters(10)] == [1]
+    assert [one.attempts for one in await store.due_messages(10)] == [1]
 
 
 async def test_a_letter_in_hand_is_not_sent_a_second_time(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, LONG_S)
+    await store.claim_message(letter, LONG_S)
 
-    with pytest.raises(Conflict, match="is just being sent"):
-        await store.retry_letter(letter.id)
+    with pytest.raises(Conflict, match="is being sent"):
+        await store.retry_message(letter.id)
 
 
 async def test_a_letter_of_a_kind_of_a_newer_release_waits_for_that(store: Store) -> None:
@@ -210,36 +210,34 @@ async def test_a_letter_of_a_kind_of_a_newer_release_waits_for_that(store: Store
     async with store.write() as tx:
         await tx.execute("update outbox set kind = 'webhook'")
 
-    assert await store.due_letters(10) == []
-    assert [(one.id, one.kind) for one in await store.letters(limit=10)] == [(letter.id, "webhook")]
+    assert await store.due_messages(10) == []
+    assert [(one.id, one.kind) for one in await store.messages(limit=10)] == [
+        (letter.id, "webhook")
+    ]
 
 
 async def test_what_was_sent_or_is_not_there_cannot_be_tried_again(store: Store) -> None:
     (letter,) = await mailed(store)
-    await store.letter_sent(letter)
+    await store.message_sent(letter)
 
     with pytest.raises(Conflict, match="was sent already"):
-        await store.retry_letter(letter.id)
-    with pytest.raises(NotFound, match="no letter 'x'"):
-        await store.retry_letter("x")
+        await store.retry_message(letter.id)
+    with pytest.raises(NotFound, match="no message 'x'"):
+        await store.retry_message("x")
 
 
-async def test_all_dead_letters_are_tried_again_at_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "FEW", 2)
-    *dead, waits, sent = await mailed(store, "one", "two", "three", "four", "five")
-    for letter in dead:
-        assert await store.claim_letter(letter, LONG_S)
-        await store.letter_failed(letter, "550", None)
-    assert await store.claim_letter(waits, LONG_S)
-    await store.letter_sent(sent)
+async def test_all_dead_messages_are_due_again(store: Store) -> None:
+    *dead, waits, sent = await mailed(store, *map(str, range(BATCH_SIZE + 3)))
+    async with store.write() as tx:
+        await tx.execute("UPDATE outbox SET attempts = 9, error = '550', dead_at = 1")
+        for message in (waits, sent):
+            await tx.execute("UPDATE outbox SET dead_at = NULL WHERE id = :id", id=message.id)
+    await store.message_sent(sent)
 
-    assert await store.retry_dead() == 3
+    assert await store.retry_dead() == BATCH_SIZE + 1
 
-    due = await store.due_letters(10)
-    assert {letter.id for letter in due} == {letter.id for letter in dead}
-    assert [(letter.attempts, letter.error) for letter in due] == [(0, "550")] * 3
+    due = {one.id: (one.attempts, one.error) for one in await store.due_messages(BATCH_SIZE + 3)}
+    assert due == {one.id: (0, "550") for one in dead} | {waits.id: (9, "550")}
     assert await store.retry_dead() == 0
 
 
@@ -261,7 +259,7 @@ async def test_the_list_is_not_made_of_the_whole_outbox(mariadb: Store) -> None:
     for state in ("", "waiting", "sent", "dead"):
         async with mariadb._transaction() as db:
             await db.execute("FLUSH STATUS", {})
-            found = await db.fetch(mariadb._sql["letters"], {"state": state, "limit": 10})
+            found = await db.fetch(mariadb._sql["messages"], {"state": state, "limit": 10})
             read = await db.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'", {})
 
         assert len(found) == 10
@@ -271,25 +269,25 @@ async def test_the_list_is_not_made_of_the_whole_outbox(mariadb: Store) -> None:
 async def test_who_failed_too_late_says_nothing(store: Store) -> None:
     """Another has taken the letter since, or has sent it."""
     (letter,) = await mailed(store)
-    await store.claim_letter(letter, 0)
-    (again,) = await store.due_letters(10)
-    await store.claim_letter(again, LONG_S)
+    await store.claim_message(letter, 0)
+    (again,) = await store.due_messages(10)
+    await store.claim_message(again, LONG_S)
 
-    await store.letter_failed(letter, "too late", None)
+    await store.message_failed(letter, "too late", None)
     assert (await waiting(store)).error == ""
-    await store.letter_sent(again)
-    await store.letter_failed(again, "too late", None)
+    await store.message_sent(again)
+    await store.message_failed(again, "too late", None)
 
-    assert await store.letters(limit=10, state="dead") == []
+    assert await store.messages(limit=10, state="dead") == []
 
 
 async def test_letters_are_listed_by_state_newest_first(store: Store) -> None:
     sent, dead, waits = await mailed(store, "one", "two", "three")
-    await store.letter_sent(sent)
-    await store.letter_failed(dead, "550", None)
+    await store.message_sent(sent)
+    await store.message_failed(dead, "550", None)
 
     async def listed(state: str | None, limit: int = 10) -> list[str]:
-        letters = await store.letters(limit=limit, state=state)  # type: ignore[arg-type]
+        letters = await store.messages(limit=limit, state=state)  # type: ignore[arg-type]
         return [letter.body["subject"] for letter in letters]
 
     assert await listed("sent") == ["one"]
@@ -302,13 +300,13 @@ async def test_letters_are_listed_by_state_newest_first(store: Store) -> None:
 
 async def test_a_letter_of_no_thread_goes_once_it_is_over_for_long(store: Store) -> None:
     sent, dead, waits = await mailed(store, "sent", "dead", "waits")
-    await store.letter_sent(sent)
-    await store.letter_failed(dead, "550", None)
+    await store.message_sent(sent)
+    await store.message_failed(dead, "550", None)
 
     await store.prune(before_us=1)
-    assert len(await store.letters(limit=10)) == 3
+    assert len(await store.messages(limit=10)) == 3
     await store.prune(before_us=FAR_US)
-    assert [letter.id for letter in await store.letters(limit=10)] == [waits.id]
+    assert [letter.id for letter in await store.messages(limit=10)] == [waits.id]
 
 
 async def test_a_dead_letter_goes_with_its_thread(store: Store) -> None:
@@ -317,9 +315,9 @@ async def test_a_dead_letter_goes_with_its_thread(store: Store) -> None:
         await tx.send_mail("ann@example.org", "Hi", "Hi")
         await tx.record([finished()])
     assert await store.prune(before_us=FAR_US) == 0
-    (letter,) = await store.due_letters(10)
+    (letter,) = await store.due_messages(10)
 
-    await store.letter_failed(letter, "550", None)
+    await store.message_failed(letter, "550", None)
 
     assert await store.prune(before_us=FAR_US) == 1
     assert await rows(store, "SELECT id FROM outbox") == []

@@ -248,8 +248,8 @@ async def test_whether_mail_is_due_is_found_beside_the_runs(store: Store) -> Non
     for workflows in ((), ACADEMY):
         work = await store.waiting_work(workflows=workflows, limit=10)
         assert (work.mail_is_due, [one.run for one in work.runs]) == (True, [run][: len(workflows)])
-    (letter,) = await store.due_letters(10)
-    await store.claim_letter(letter, LONG_S)
+    (letter,) = await store.due_messages(10)
+    await store.claim_message(letter, LONG_S)
     assert not (await store.waiting_work(workflows=ACADEMY, limit=10)).mail_is_due
 
 

@@ -22,8 +22,8 @@ from tests.services.store.stories import (
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Append, Store, ThreadRecord
 from twelvefold.errors import NotFound, TwelvefoldError
-from twelvefold.services.store.sql.retention import BATCH
-from twelvefold.services.store.sql.runs import SQLStore
+from twelvefold.services.store.sql.base import MAX_LIST
+from twelvefold.services.store.sql.store import SQLStore
 
 
 async def ended(store: Store) -> ThreadId:
@@ -112,7 +112,7 @@ async def test_an_entry_before_a_fork_is_forked_where_it_was_written(store: Stor
     thread = await ended(store)
     fork = await forked(store, thread, 2)
 
-    with pytest.raises(NotFound, match=f"that of thread conv_{thread}; fork that one"):
+    with pytest.raises(NotFound, match=f"belongs to thread conv_{thread}; fork that one"):
         await store.fork(fork, 2, new_thread())
 
 
@@ -139,10 +139,10 @@ async def test_what_is_over_is_pruned_with_all_that_hangs_on_it(store: Store) ->
 
 async def test_more_threads_than_one_transaction_removes_are_pruned(store: Store) -> None:
     thread = await ended(store)
-    for _ in range(BATCH + 10):
+    for _ in range(MAX_LIST + 10):
         await forked(store, thread, 1)
 
-    assert await store.prune(before_us=FAR_US) == BATCH + 11
+    assert await store.prune(before_us=FAR_US) == MAX_LIST + 11
 
 
 async def test_threads_that_stay_among_those_that_are_removed_keep_all_of_theirs(

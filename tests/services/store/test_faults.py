@@ -28,8 +28,10 @@ from twelvefold.errors import (
 )
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.driver import QuietCursor
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
 
 LEASE = Lease(RunId(new_thread(), 1), LeaseToken("t1"))
 TOOL = "UPDATE seats SET taken = :taken"
@@ -152,14 +154,10 @@ GARBAGE = {
 @pytest.mark.parametrize("place", [*PLACES, "commit"])
 @pytest.mark.parametrize("garbage", GARBAGE)
 async def test_an_answer_that_makes_no_sense_loses_the_connection(
-    server: StubServer,
-    store: Store,
-    place: str,
-    garbage: str,
-    monkeypatch: pytest.MonkeyPatch,
+    server: StubServer, place: str, garbage: str
 ) -> None:
-    monkeypatch.setattr(mysql, "ANSWER_S", 0.05)
-    monkeypatch.setattr(mysql, "POLL_INTERVAL_S", 0.02)
+    timeouts = Timeouts(answer_s=0.05, check_interval_s=0.02)
+    store = MySQLStore(connect_arguments(server.url), 1, timeouts=timeouts)
     if place == "commit":
         await step(store)
     server.fails(PLACES.get(place, "^COMMIT"), lambda *_: GARBAGE[garbage])
@@ -168,6 +166,7 @@ async def test_an_answer_that_makes_no_sense_loses_the_connection(
 
     server.heal()
     await step(store)
+    await store.close()
 
 
 FOREIGN = [

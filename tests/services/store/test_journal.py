@@ -8,7 +8,7 @@ from tests.builders import asked, finished, said
 from tests.services.store.stories import FAR_US, append, journal, leased, new_thread
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
-from twelvefold.services.store.sql.runs import SQLStore
+from twelvefold.services.store.sql.store import SQLStore
 
 
 async def test_a_fence_that_fails_for_no_reason_is_tried_again(
@@ -20,7 +20,7 @@ async def test_a_fence_that_fails_for_no_reason_is_tried_again(
     stale = store._sql | {"fence": store._sql["fence"].replace("WHERE", "WHERE 1 = 0 AND", 1)}
     monkeypatch.setattr(store, "_sql", stale)
 
-    with pytest.raises(StoreUnavailable, match="did not know yet"):
+    with pytest.raises(StoreUnavailable, match="has just changed"):
         await append(store, lease, 1, said())
 
     monkeypatch.undo()

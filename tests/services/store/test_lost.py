@@ -22,7 +22,7 @@ INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
 
 def tool_of(driver: Any) -> ToolReadOnly:
-    return SQLReadOnly(MySQLConnection(driver, touch=0), NotImplemented)
+    return SQLReadOnly(MySQLConnection(driver, write_fence=0), NotImplemented)
 
 
 async def test_a_transaction_that_goes_well_is_not_lost(store: Store) -> None:
@@ -96,7 +96,7 @@ async def test_a_connection_that_breaks_after_the_statement_s_own_fault_is_lost(
     with pytest.raises(StoreRefused):
         await db.fetch_one("SELECT 1")
 
-    with pytest.raises(StoreUnavailable, match="has undone the transaction"):
+    with pytest.raises(StoreUnavailable, match="has rolled back the transaction"):
         db.raise_if_lost()
 
 
@@ -148,7 +148,7 @@ async def test_a_statement_that_nobody_waits_for_is_the_tool_s_fault() -> None:
     left = asyncio.create_task(db.fetch_one("SELECT 1"))
     await driver.sent.wait()
 
-    with pytest.raises(StoreRefused, match="still under way"):
+    with pytest.raises(StoreRefused, match="still running"):
         db.raise_if_lost()
     left.cancel()
 
@@ -163,7 +163,7 @@ async def test_sqlite_knows_a_statement_left_or_cut_off() -> None:
     tool = asyncio.create_task(db.fetch_one("SELECT 1"))
     await asyncio.sleep(0)
 
-    with pytest.raises(StoreRefused, match="still under way"):
+    with pytest.raises(StoreRefused, match="still running"):
         db.raise_if_lost()
     tool.cancel()
     with suppress(asyncio.CancelledError):
@@ -181,7 +181,7 @@ async def test_sqlite_tells_again_what_the_tool_swallowed() -> None:
     with pytest.raises(StoreUnavailable):
         await db.fetch_one("SELECT 1")  # where no transaction is
 
-    with pytest.raises(StoreUnavailable, match="has undone the transaction"):
+    with pytest.raises(StoreUnavailable, match="has rolled back the transaction"):
         db.raise_if_lost()
     await file.close()
 
@@ -191,7 +191,7 @@ OWN_FAULT = OperationalError(1364, "Field has no default value")
 
 async def test_nobody_s_values_are_in_a_commit() -> None:
     driver = Driver(None, OWN_FAULT)
-    db = MySQLConnection(driver, touch=0)
+    db = MySQLConnection(driver, write_fence=0)
     await db.execute("INSERT", {})
 
     with pytest.raises(StoreFailed, match=r"cannot be ended: .*1364"):

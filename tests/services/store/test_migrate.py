@@ -176,7 +176,7 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
     )
     waiting = await store.waiting_work(workflows=["academy"], limit=2)
     assert waiting.runs == [(RunId(thread, 1), 0, "ann")]
-    assert [letter.id for letter in await store.due_letters(2)] == ["m"]
+    assert [letter.id for letter in await store.due_messages(2)] == ["m"]
     claimed = await store.claim(RunId(thread, 1), 60)
     assert claimed is not None
     await append(store, claimed[0], 1, finished(), status="completed")
@@ -205,14 +205,14 @@ async def test_the_sql_for_a_dba_begins_where_the_database_is(empty: str) -> Non
     assert await version(empty) == HEAD
     assert await migrate(empty) == []
     assert await is_fit(empty)
-    with pytest.raises(StoreRefused, match="no way from revision 'nonsense'"):
+    with pytest.raises(StoreRefused, match="cannot migrate from revision 'nonsense'"):
         offline_sql(empty, since="nonsense")
 
 
 async def test_a_table_of_somebody_else_s_is_not_taken_for_ours(empty: str) -> None:
     await run(empty, "CREATE TABLE events (id INT, title TEXT)")
 
-    with pytest.raises(StoreRefused, match=r"table events is there already.*rename it"):
+    with pytest.raises(StoreRefused, match=r"table events exists already.*rename it"):
         await migrate(empty)
 
     assert "threads" not in await tables(empty)
@@ -263,7 +263,7 @@ async def test_a_revision_that_there_is_none_of_is_refused(empty: str) -> None:
 
 
 async def test_a_database_in_memory_cannot_be_migrated_from_outside() -> None:
-    with pytest.raises(StoreRefused, match="have its store run `offline_sql`"):
+    with pytest.raises(StoreRefused, match="run the SQL of `offline_sql` in its store"):
         await migrate("sqlite://")
 
 

@@ -35,7 +35,7 @@ from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.store import MySQLStore
-from twelvefold.services.store.sql.runs import wall_clock_us
+from twelvefold.services.store.sql.base import wall_clock_us
 
 pytestmark = pytest.mark.mysql
 TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"
@@ -257,7 +257,7 @@ async def test_a_claim_that_was_cut_off_from_its_answer_is_taken_up_at_once(
         await commit(self)
         if not cut:
             cut += 1
-            self.cut()
+            self.abort()
             raise StoreUnavailable("the answer to COMMIT was lost")
 
     monkeypatch.setattr(MySQLConnection, "commit", unheard)

@@ -35,8 +35,9 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store import open_store
-from twelvefold.services.store.mysql import store as mysql
 from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.connections import READ_CONNECTIONS, Timeouts
+from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.mysql.url import connect_arguments
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
@@ -53,7 +54,7 @@ async def test_a_statement_beside_another_is_refused(mariadb: Store) -> None:
 
     assert first == {"slept": 0}
     assert isinstance(second, StoreRefused)
-    assert "wait for it before the next" in str(second)
+    assert "await it before the next one" in str(second)
 
 
 @pytest.mark.mysql
@@ -65,7 +66,7 @@ async def test_a_statement_left_under_way_ends_the_step_without_a_commit(mariadb
             await tx.fetch_one("SELECT SLEEP(5)")
 
     async with asyncio.TaskGroup() as group:
-        with pytest.raises(StoreRefused, match="still under way"):
+        with pytest.raises(StoreRefused, match="still running"):
             async with mariadb.append(Append(lease, 1, 1)) as tx:
                 await tx.execute(INSERT, id=1)
                 group.create_task(left(tx))
@@ -81,7 +82,7 @@ REFUSED = OperationalError(1364, "Field has no default value")
 
 async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> None:
     driver = Driver(None, REFUSED)
-    db = MySQLConnection(driver, touch=0)
+    db = MySQLConnection(driver, write_fence=0)
     await db.execute("FENCE", {})
 
     with pytest.raises(StoreRefused, match=r"no default value \(MySQL error 1364\)"):
@@ -93,13 +94,13 @@ async def test_an_error_that_leaves_the_transaction_open_leaves_it_usable() -> N
 
 async def test_an_error_that_undoes_the_transaction_is_the_end_of_it() -> None:
     driver = Driver(None, REFUSED, is_open=False)
-    db = MySQLConnection(driver, touch=0)
+    db = MySQLConnection(driver, write_fence=0)
     await db.execute("FENCE", {})
     with pytest.raises(StoreRefused):
         await db.execute("INSERT", {})
 
     for go_on in (db.execute("SELECT", {}), db.fetch("SELECT", {}), db.commit()):
-        with pytest.raises(StoreUnavailable, match="the database has undone the transaction"):
+        with pytest.raises(StoreUnavailable, match="the database has rolled back the transaction"):
             await go_on
 
     assert driver.asked == ["FENCE", "INSERT", "PING", "ROLLBACK"]
@@ -120,7 +121,7 @@ async def test_a_connection_that_may_be_out_of_step_is_closed(
     fault: Exception, stays: bool
 ) -> None:
     driver = Driver(fault)
-    db = MySQLConnection(driver, touch=0)
+    db = MySQLConnection(driver, write_fence=0)
 
     with pytest.raises(StoreUnavailable):
         await db.execute("SELECT", {})
@@ -132,10 +133,10 @@ async def test_a_connection_that_may_be_out_of_step_is_closed(
 
 async def test_nothing_is_asked_after_the_transaction() -> None:
     driver = Driver()
-    db = MySQLConnection(driver, touch=0)
+    db = MySQLConnection(driver, write_fence=0)
     await db.commit()
 
-    db.leave()
+    db.detach()
 
     with pytest.raises(StoreRefused, match="the transaction is over"):
         await db.execute("SELECT", {})
@@ -164,12 +165,10 @@ def states(pid: int) -> Iterator[str]:
 
 @pytest.mark.mysql
 async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
-    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+    server: PrivateMariaDB,
 ) -> None:
-    monkeypatch.setattr(mysql, "ANSWER_S", 0.2)
-    monkeypatch.setattr(mysql, "POLL_INTERVAL_S", 0.05)
-    monkeypatch.setattr(mysql, "WAIT_S", 0.3)
-    store = await open_store(server.url, pool_size=1)
+    timeouts = Timeouts(answer_s=0.2, check_interval_s=0.05, connect_s=0.3)
+    store = MySQLStore(connect_arguments(server.url), 1, timeouts=timeouts)
     lease = await leased(store)
 
     await stop(server.pid)
@@ -188,10 +187,9 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
 
 @pytest.mark.mysql
 async def test_readers_of_a_silent_server_wait_for_no_later_reader(
-    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+    server: PrivateMariaDB,
 ) -> None:
-    monkeypatch.setattr(mysql, "READ_S", 0.6)
-    store = mysql.MySQLStore(connect_arguments(server.url), pool_size=1)
+    store = MySQLStore(connect_arguments(server.url), 1, timeouts=Timeouts(read_s=0.6))
     ended: list[str] = []
 
     async def read(name: str) -> None:
@@ -200,14 +198,14 @@ async def test_readers_of_a_silent_server_wait_for_no_later_reader(
         ended.append(name)
 
     async with AsyncExitStack() as all_connections:
-        for _ in range(mysql.READERS):
-            await all_connections.enter_async_context(store._reading())
+        for _ in range(READ_CONNECTIONS):
+            await all_connections.enter_async_context(store._read_connection())
     await stop(server.pid)
     try:
         async with asyncio.TaskGroup() as group:
             first = group.create_task(read("first"))
             await asyncio.sleep(0.3)
-            for _ in range(2 * mysql.READERS):
+            for _ in range(2 * READ_CONNECTIONS):
                 group.create_task(read("early"))
             await first
             # The connection that it gave up is made anew by one of those that wait for it.
@@ -216,17 +214,16 @@ async def test_readers_of_a_silent_server_wait_for_no_later_reader(
     finally:
         os.kill(server.pid, signal.SIGCONT)
 
-    assert ended == ["first", *["early"] * 2 * mysql.READERS, "late"]
+    assert ended == ["first", *["early"] * 2 * READ_CONNECTIONS, "late"]
     assert await store.schema() is not None
     await store.close()
 
 
 @pytest.mark.mysql
 async def test_who_waits_for_a_connection_is_told_when_there_is_none(
-    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+    mariadb_url: str,
 ) -> None:
-    monkeypatch.setattr(mysql, "WAIT_S", 0.1)
-    store = await open_store(mariadb_url, pool_size=1)
+    store = MySQLStore(connect_arguments(mariadb_url), 1, timeouts=Timeouts(connect_s=0.1))
 
     async with store.read():
         with pytest.raises(StoreUnavailable, match=r"no connection .* within 0\.1 s"):
@@ -238,10 +235,9 @@ async def test_who_waits_for_a_connection_is_told_when_there_is_none(
 
 @pytest.mark.mysql
 async def test_tools_that_have_all_connections_hold_up_no_claim_read_or_renewal(
-    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+    mariadb_url: str,
 ) -> None:
-    monkeypatch.setattr(mysql, "WAIT_S", 10.0)
-    store = await open_store(mariadb_url, pool_size=2)
+    store = MySQLStore(connect_arguments(mariadb_url), 2, timeouts=Timeouts(connect_s=10.0))
     await emptied(store)
     held, run, stepping = await leased(store), await queued(store), await leased(store)
 
@@ -296,10 +292,9 @@ async def test_a_store_that_is_closed_says_so(mariadb_url: str) -> None:
 
 @pytest.mark.mysql
 async def test_a_store_is_closed_in_time_whatever_is_under_way(
-    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+    mariadb_url: str,
 ) -> None:
-    monkeypatch.setattr(mysql, "CLOSE_S", 0.1)
-    store = await open_store(mariadb_url)
+    store = MySQLStore(connect_arguments(mariadb_url), 1, timeouts=Timeouts(close_s=0.1))
 
     with pytest.raises(StoreUnavailable):
         async with store.read() as db:

@@ -4,7 +4,7 @@ import asyncmy.connection
 from asyncmy.cursors import Cursor
 from asyncmy.protocol import MysqlPacket
 
-from twelvefold.services.store.mysql.driver import FULL_PACKET, QuietCursor, RowPacket, cut
+from twelvefold.services.store.mysql.driver import FULL_PACKET, QuietCursor, RowPacket, abort
 
 
 def test_the_driver_has_what_is_overridden() -> None:
@@ -39,6 +39,6 @@ def test_a_connection_is_cut_without_a_goodbye() -> None:
         def close(self) -> None:
             done.append("close")
 
-    cut(Raw())
+    abort(Raw())
 
     assert done == ["abort", "close"]

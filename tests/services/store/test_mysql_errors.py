@@ -16,7 +16,11 @@ from tests.services.store.server_errors import FAULTS, NUMBERS, STATES
 from twelvefold import errors
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.mysql import error_numbers as numbers
-from twelvefold.services.store.mysql.errors import connect_fault, fault_of, leaves_the_connection
+from twelvefold.services.store.mysql.errors import (
+    keeps_connection,
+    translate_connect_error,
+    translate_error,
+)
 
 VERSIONS = {"mysql": "9.7.4", "mariadb": "10.11.18-MariaDB-0+deb12u1"}
 
@@ -41,7 +45,7 @@ def test_every_number_of_a_server_is_somebody_s_fault(server: str) -> None:
     wrong: dict[int, str] = {}
 
     for number in each(NUMBERS[server]):
-        fault = fault_of(told(number, states.get(number, "HY000")), VERSIONS[server])
+        fault = translate_error(told(number, states.get(number, "HY000")), VERSIONS[server])
         if type(fault) is not getattr(errors, kinds.get(number, "StoreFailed")):
             wrong[number] = type(fault).__name__
 
@@ -50,13 +54,13 @@ def test_every_number_of_a_server_is_somebody_s_fault(server: str) -> None:
 
 @pytest.mark.parametrize("server", NUMBERS)
 def test_only_a_listed_number_or_class_is_the_statement_s_own(server: str) -> None:
-    listed = numbers.OWN | numbers.DUPLICATE | numbers.TOO_LARGE
-    listed |= numbers.OWN_MARIADB if server == "mariadb" else numbers.OWN_MYSQL
+    listed = numbers.STATEMENT | numbers.DUPLICATE | numbers.TOO_LARGE
+    listed |= numbers.STATEMENT_MARIADB if server == "mariadb" else numbers.STATEMENT_MYSQL
     states = {number: state for state, some in STATES[server].items() for number in each(some)}
 
     for number in each(NUMBERS[server]):
         state = states.get(number, "HY000")
-        is_own = isinstance(fault_of(told(number, state), VERSIONS[server]), StoreRefused)
+        is_own = isinstance(translate_error(told(number, state), VERSIONS[server]), StoreRefused)
         assert is_own == (number in listed or state[:2] in ("21", "22", "23")), number
 
 
@@ -69,17 +73,17 @@ LASTING = [1030, 1046, 1105, 1194, 1197, 1207, 1290, 1356, 1449, 1534, 1598, 179
 def test_limits_and_privileges_are_never_the_statement_s(state: str) -> None:
     for server in VERSIONS.values():
         for number in LIMITS:
-            assert type(fault_of(told(number, state), server)) is StoreUnavailable, number
+            assert type(translate_error(told(number, state), server)) is StoreUnavailable, number
         for number in (*PRIVILEGES, *LASTING, 7777, 11111):
-            assert type(fault_of(told(number, state), server)) is StoreFailed, number
+            assert type(translate_error(told(number, state), server)) is StoreFailed, number
 
 
 def test_one_number_may_mean_two_things() -> None:
     reason = "CHECK constraint failed"
-    assert type(fault_of(told(4025, "23000", reason), VERSIONS["mariadb"])) is StoreRefused
-    assert type(fault_of(told(4025), VERSIONS["mysql"])) is StoreFailed
-    assert type(fault_of(told(4031), VERSIONS["mysql"])) is StoreUnavailable
-    assert type(fault_of(told(4031), VERSIONS["mariadb"])) is StoreFailed
+    assert type(translate_error(told(4025, "23000", reason), VERSIONS["mariadb"])) is StoreRefused
+    assert type(translate_error(told(4025), VERSIONS["mysql"])) is StoreFailed
+    assert type(translate_error(told(4031), VERSIONS["mysql"])) is StoreUnavailable
+    assert type(translate_error(told(4031), VERSIONS["mariadb"])) is StoreFailed
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_one_number_may_mean_two_things() -> None:
 def test_the_text_or_the_state_decides_where_the_number_does_not(
     error: Exception, kind: type
 ) -> None:
-    assert type(fault_of(error)) is kind
+    assert type(translate_error(error)) is kind
 
 
 @pytest.mark.parametrize(
@@ -130,22 +134,25 @@ def test_the_text_or_the_state_decides_where_the_number_does_not(
 def test_what_has_no_number_is_a_lost_connection_or_an_answer_that_cannot_be_read(
     error: Exception, kind: type, text: str
 ) -> None:
-    fault = fault_of(error)
+    fault = translate_error(error)
 
     assert type(fault) is kind
     assert text in str(fault)
-    assert not leaves_the_connection(error)
+    assert not keeps_connection(error)
 
 
 def test_while_nobody_has_asked_anything_nothing_is_the_statement_s() -> None:
-    assert type(connect_fault(told(1049, "42000", "Unknown database"))) is StoreFailed
-    assert type(connect_fault(told(1040, "08004", "Too many connections"))) is StoreUnavailable
-    assert type(connect_fault(told(1064, "42000"))) is StoreFailed
+    assert type(translate_connect_error(told(1049, "42000", "Unknown database"))) is StoreFailed
+    assert (
+        type(translate_connect_error(told(1040, "08004", "Too many connections")))
+        is StoreUnavailable
+    )
+    assert type(translate_connect_error(told(1064, "42000"))) is StoreFailed
 
 
 def test_a_server_without_tls_is_told_from_one_that_is_away() -> None:
     refused = told(2003, text="Can't connect ([SSL: WRONG_VERSION_NUMBER] wrong version number)")
 
-    assert str(connect_fault(refused)).endswith(
+    assert str(translate_connect_error(refused)).endswith(
         "; the server offers no TLS, which ssl-mode in DATABASE_URL asks for"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twelvefold.services.store.mysql.server import problems
+from twelvefold.services.store.mysql.server import find_problems
 
 FIT = {
     "version": "10.11.6-MariaDB-0+deb12u1",
@@ -18,7 +18,7 @@ FIT = {
 
 @pytest.mark.parametrize("version", ["8.0.36", "9.7.4", "10.6.0-MariaDB", "12.1.2-MariaDB-log"])
 def test_a_fit_server_has_no_problems(version: str) -> None:
-    assert list(problems(FIT | {"version": version}, [])) == []
+    assert list(find_problems(FIT | {"version": version}, [])) == []
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_a_fit_server_has_no_problems(version: str) -> None:
     ],
 )
 def test_each_problem_is_told_with_its_cure(variable: str, value: str, problem: str) -> None:
-    assert list(problems(FIT | {variable: value}, [])) == [problem]
+    assert list(find_problems(FIT | {variable: value}, [])) == [problem]
 
 
 def test_all_problems_are_told_at_once() -> None:
-    assert list(problems(FIT | {"version": "5.7.44", "sql_mode": ""}, ["runs", "events"])) == [
+    assert list(find_problems(FIT | {"version": "5.7.44", "sql_mode": ""}, ["runs", "events"])) == [
         "the server is 5.7.44: MySQL 8.0 or newer is needed",
         "sql_mode is not strict, so values are cut in silence: add STRICT_TRANS_TABLES",
         "table runs has no transactions: run ALTER TABLE runs ENGINE=InnoDB",

@@ -20,8 +20,8 @@ from tests.services.store.stories import (
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import Conflict, NotFound, StoreUnavailable
-from twelvefold.services.store.sql.retention import BYTES, ENTRIES
-from twelvefold.services.store.sql.runs import SQLStore
+from twelvefold.services.store.sql.retention import MAX_BYTES, MAX_ENTRIES
+from twelvefold.services.store.sql.store import SQLStore
 
 ORPHANS = (
     "SELECT thread_id FROM {} child WHERE NOT EXISTS "
@@ -165,7 +165,7 @@ class Noted(dict[str, str]):
         return super().__getitem__(name)
 
 
-@pytest.mark.parametrize("change", [f"head = {ENTRIES // 2}", f"size = {BYTES // 2}"])
+@pytest.mark.parametrize("change", [f"head = {MAX_ENTRIES // 2}", f"size = {MAX_BYTES // 2}"])
 async def test_a_transaction_removes_a_bounded_number_of_entries_and_bytes(
     store: Store, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

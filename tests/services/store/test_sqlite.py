@@ -14,9 +14,9 @@ from tests.builders import asked, said
 from tests.services.store.stories import append, journal, leased, made, rows, seats
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store import open_store
-from twelvefold.services.store.sqlite import connection as sqlite_connection
-from twelvefold.services.store.sqlite.connection import fault_of
+from twelvefold.services.store import open_store, sqlite_path
+from twelvefold.services.store.sqlite.errors import translate_error
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"
 
@@ -67,11 +67,10 @@ async def test_a_tool_that_reads_holds_up_no_other_read_and_no_write(store: Stor
 
 
 async def test_who_finds_the_file_locked_waits_and_is_told_to_try_again(
-    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+    url: str, store: Store
 ) -> None:
     lease = await leased(store)
-    monkeypatch.setattr(sqlite_connection, "BUSY_S", 0.2)
-    rival = await open_store(url)
+    rival = SQLiteStore(sqlite_path(url), busy_timeout_s=0.2)
 
     async with store.write() as tx:
         await tx.execute(INSERT, id=1)
@@ -95,7 +94,7 @@ async def test_a_statement_that_rolls_back_by_itself_ends_the_step(store: Store)
     async with store.write() as tx:
         await tx.execute(INSERT, id=1)
 
-    with pytest.raises(StoreUnavailable, match="the database has undone the transaction"):
+    with pytest.raises(StoreUnavailable, match="the database has rolled back the transaction"):
         async with store.append(Append(lease, 1, 1)) as step:
             await step.execute(INSERT, id=2)
             with pytest.raises(DuplicateRow):
@@ -214,7 +213,7 @@ LASTING = {
 def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
     expected = StoreRefused if name in OWN else StoreUnavailable if name in AGAIN else StoreFailed
 
-    assert type(fault_of(told(name))) is expected
+    assert type(translate_error(told(name))) is expected
 
 
 @pytest.mark.parametrize(
@@ -231,4 +230,4 @@ def test_every_code_of_sqlite_is_somebody_s_fault(name: str) -> None:
     ids=lambda one: str(one),
 )
 def test_what_the_module_of_sqlite_says_is_somebody_s_fault(error: Exception, kind: type) -> None:
-    assert type(fault_of(error)) is kind
+    assert type(translate_error(error)) is kind

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.mysql.store import WORDS
-from twelvefold.services.store.sql.base import FILES
+from twelvefold.services.store.sql.base import STATEMENT_FILES
 from twelvefold.services.store.sql_text import (
     Dialect,
-    load,
-    positional,
+    load_statements,
     refuse_commits,
     refuse_writes,
     split_script,
+    to_positional,
 )
 
 DIALECTS: list[Dialect] = ["mysql", "sqlite"]
@@ -49,9 +49,9 @@ def test_only_names_outside_of_quotes_and_comments_are_rewritten(
     written = " ".join(f"{text} :{name}" if name else text for text, name in parts)
     wanted = " ".join(f"{text} <{name}>" if name else text for text, name in parts)
 
-    text, in_order = positional(written)
+    text, order_values = to_positional(written)
 
-    assert text % in_order({name: f"<{name}>" for _, name in parts}) == wanted
+    assert text % order_values({name: f"<{name}>" for _, name in parts}) == wanted
 
 
 @given(st.lists(st.tuples(DEFAULT_OPTIONS, PASSED_OVER), min_size=1))
@@ -79,17 +79,21 @@ def test_a_script_has_no_empty_statements(script: str, statements: list[str]) ->
 
 def test_a_name_that_was_not_given_is_a_key_error() -> None:
     for statement in ("SELECT :one", "SELECT :one, :two"):
-        _, in_order = positional(statement)
+        _, order_values = to_positional(statement)
 
         with pytest.raises(KeyError, match="one"):
-            in_order({"two": 2})
+            order_values({"two": 2})
 
 
 def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:
-    statements = {name: text for file in FILES for name, text in load(file, WORDS).items()}
+    statements = {
+        name: text
+        for file in STATEMENT_FILES
+        for name, text in load_statements(file, WORDS).items()
+    }
 
-    assert {"insert_event", "claim", "thread_states"} <= statements.keys()
-    assert len(statements) == sum(len(load(file, WORDS)) for file in FILES)
+    assert {"insert_event", "claim", "kept_threads"} <= statements.keys()
+    assert len(statements) == sum(len(load_statements(file, WORDS)) for file in STATEMENT_FILES)
     for statement in statements.values():
         assert statement.split()[0] in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
         assert "--" not in statement
@@ -170,7 +174,7 @@ def test_a_read_is_for_everybody(statement: str, dialect: Dialect) -> None:
 def test_a_write_is_for_who_takes_a_transaction(statement: str, dialect: Dialect) -> None:
     refuse_commits(statement, dialect)
 
-    with pytest.raises(StoreRefused, match=r"not a read|puts rows somewhere"):
+    with pytest.raises(StoreRefused, match=r"not a read|writes rows somewhere"):
         refuse_writes(statement, dialect)
 
 

@@ -13,18 +13,17 @@ from twelvefold.engine.retry import RetryPolicy
 from twelvefold.engine.services import Services, Timings
 from twelvefold.errors import StepUnderWay
 from twelvefold.services.model.scripted import ScriptedModel, says
-from twelvefold.services.store import open_store
-from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.connections import Timeouts
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
 
 pytestmark = pytest.mark.mysql
 
 
 @pytest.fixture
-async def store(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
-    """Waits for a lock for one second in place of five."""
-    short = [one.replace("lock_wait_timeout = 5", "lock_wait_timeout = 1") for one in mysql.SESSION]
-    monkeypatch.setattr(mysql, "SESSION", short)
-    store = await open_store(mariadb_url)
+async def store(mariadb_url: str) -> AsyncIterator[Store]:
+    """A store that waits one second for a lock instead of five."""
+    store = MySQLStore(connect_arguments(mariadb_url), 10, timeouts=Timeouts(lock_s=1))
     await emptied(store)
     yield store
     await store.close()

@@ -9,7 +9,7 @@ import pytest
 
 from twelvefold.core.ports import CallKey
 from twelvefold.errors import StoreRefused
-from twelvefold.services.store.parameters import value_for
+from twelvefold.services.store.parameters import convert_value
 
 NOON = datetime(2026, 2, 28, 12, 30, 1, 250)  # noqa: DTZ001 - without an offset it is taken as it is
 
@@ -38,7 +38,7 @@ class Day(date):
     ],
 )
 def test_a_plain_value_is_taken_as_it_is(value: object) -> None:
-    taken = value_for("x", value)
+    taken = convert_value("x", value)
 
     assert (taken, type(taken)) == (value, type(value))
 
@@ -58,7 +58,7 @@ def test_a_plain_value_is_taken_as_it_is(value: object) -> None:
     ],
 )
 def test_a_value_of_a_kind_becomes_the_plain_one(value: object, plain: object) -> None:
-    taken = value_for("x", value)
+    taken = convert_value("x", value)
 
     assert (taken, type(taken)) == (plain, type(plain))
 
@@ -80,4 +80,4 @@ def test_a_value_of_a_kind_becomes_the_plain_one(value: object, plain: object) -
 )
 def test_what_has_no_one_form_is_refused_by_name(value: Any, why: str) -> None:
     with pytest.raises(StoreRefused, match=f"^parameter 'x'.* {why}"):
-        value_for("x", value)
+        convert_value("x", value)

@@ -1,4 +1,4 @@
-"""One connection without a network: the bytes of a test, cut wherever it likes."""
+"""One connection without a network, to which a test sends bytes in any segments."""
 
 import asyncio
 import random
@@ -12,18 +12,18 @@ from uvicorn.server import ServerState
 
 from tests.web.doubles import Keys, web_on, with_routes
 from tests.web.wires import read_all
+from twelvefold.web.http.rate_limit import TokenBuckets
 from twelvefold.web.http.server.connections import Connections
 from twelvefold.web.http.server.framing import FramingLimits
-from twelvefold.web.http.server.protocol import Protocol
-from twelvefold.web.http.server.receiving import ReceiveLimits
-from twelvefold.web.http.token_buckets import TokenBuckets
+from twelvefold.web.http.server.protocol import HTTPProtocol
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
 
 TURNS = 8
-"""Turns of the event loop within which a handler here has answered what has arrived."""
+"""Iterations of the event loop within which the handler has responded."""
 
 
 class Pipe(asyncio.Transport):
-    """A transport that keeps what is written. Reading can be paused, as TCP has it."""
+    """A transport that records what is written; reading can be paused."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("203.0.113.7", 5_000)})
@@ -55,26 +55,26 @@ class Pipe(asyncio.Transport):
         self.is_paused = False
 
 
-Connect = Callable[[], tuple[Protocol, Pipe]]
+Connect = Callable[[], tuple[HTTPProtocol, Pipe]]
 
 
 @asynccontextmanager
 async def connecting(
     framing: FramingLimits | None = None, **settings: Any
 ) -> AsyncIterator[Connect]:
-    """Connections to an app with the route /read."""
+    """Yield a function that connects to an app with the route /read."""
     endless = TokenBuckets(10**9, 1)
-    limits = ReceiveLimits(framing=framing or FramingLimits(), refusals=endless)
+    limits = ReceiveLimits(framing=framing or FramingLimits(), rejections=endless)
     state = ServerState()
     async with web_on(Keys(), **settings) as web:
         app = with_routes(web, Route("/read", read_all, methods=["POST"]))
-        config = Config(app, http=Protocol, ws="none", lifespan="off", log_config=None)
+        config = Config(app, http=HTTPProtocol, ws="none", lifespan="off", log_config=None)
         config.load()
 
-        def connect() -> tuple[Protocol, Pipe]:
-            pipe, place = Pipe(), Connections(1).open("203.0.113.7", lambda: None)
-            assert place is not None
-            protocol = Protocol(config, state, {}, place=place, limits=limits)
+        def connect() -> tuple[HTTPProtocol, Pipe]:
+            pipe, slot = Pipe(), Connections(1).open("203.0.113.7", lambda: None)
+            assert slot is not None
+            protocol = HTTPProtocol(config, state, {}, slot=slot, limits=limits)
             protocol.connection_made(pipe)
             return protocol, pipe
 
@@ -82,7 +82,7 @@ async def connecting(
 
 
 async def answers_to(connect: Connect, segments: Iterable[bytes]) -> list[str]:
-    """Status and body of each answer to these bytes, and whether the connection is closed."""
+    """Return status and body of each response, and whether the connection is closed."""
     protocol, pipe = connect()
     for segment in segments:
         protocol.data_received(segment)
@@ -104,12 +104,12 @@ def _parsed(written: bytes) -> Iterator[str]:
 
 
 def cuts(data: bytes, seed: int = 1, how_many: int = 12) -> Iterator[list[bytes]]:
-    """The same bytes in one piece, byte by byte, in two pieces at each place, and at random."""
+    """Yield the bytes in one segment, byte by byte, in two at each position, and at random."""
     yield [data]
     yield [data[at : at + 1] for at in range(len(data))]
     for at in range(1, len(data)):
         yield [data[:at], data[at:]]
     source = random.Random(seed)
     for _ in range(how_many):
-        places = sorted(source.sample(range(1, len(data)), min(len(data) - 1, 6)))
-        yield [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+        positions = sorted(source.sample(range(1, len(data)), min(len(data) - 1, 6)))
+        yield [data[a:b] for a, b in zip([0, *positions], [*positions, len(data)], strict=True)]

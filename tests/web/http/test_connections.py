@@ -1,4 +1,4 @@
-"""How many connections are open, and which of them makes room for a new one."""
+"""The limit of open connections, and which connection makes room for a new one."""
 
 import asyncio
 import contextlib
@@ -10,26 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests.web.wires import GET, OURS, Serving, Wire, error_of, serving
+from tests.web.wires import GET, Serving, Wire, error_of, serving
 from twelvefold.config import Settings
-from twelvefold.web import app as web_app
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.server.connections import Connections, Place
-from twelvefold.web.http.server.file_limit import MOST_CONNECTIONS, connection_limit
+from twelvefold.web.http.server.connections import Connections, ConnectionSlot
+from twelvefold.web.http.server.file_limit import DEFAULT_MAX_CONNECTIONS, connection_limit
 from twelvefold.web.http.server.listener import Listener
-from twelvefold.web.http.server.receiving import ReceiveLimits
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
 
 TICKS = b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 class Clients:
-    """Connections of a table, and which of them were closed for others."""
+    """Opens connections, and records which of them were closed to make room."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
         self.closed: list[str] = []
 
-    def open(self, name: str, address: str = "203.0.113.1") -> Place | None:
+    def open(self, name: str, address: str = "203.0.113.1") -> ConnectionSlot | None:
         return self.connections.open(address, lambda: self.closed.append(name))
 
 
@@ -37,36 +36,36 @@ def of_two() -> Clients:
     return Clients(Connections(2, TrustedAddresses(("0.0.0.0/0",))))
 
 
-async def test_the_one_that_has_waited_longest_makes_room() -> None:
+async def test_the_connection_that_has_waited_longest_makes_room() -> None:
     clients = of_two()
     first, second = clients.open("first"), clients.open("second")
     assert first
     assert second
 
-    first.work()
-    first.wait()
+    first.set_busy()
+    first.set_waiting()
     assert clients.open("third")
 
     assert clients.closed == ["second"]
     assert len(clients.connections) == 2
 
 
-async def test_while_all_are_busy_there_is_no_room() -> None:
+async def test_busy_connections_make_no_room() -> None:
     clients = of_two()
-    places = [clients.open("first"), clients.open("second")]
-    for place in places:
-        assert place
-        place.work()
+    slots = [clients.open("first"), clients.open("second")]
+    for slot in slots:
+        assert slot
+        slot.set_busy()
 
     assert clients.open("third") is None
     assert clients.closed == []
-    assert places[0]
-    places[0].leave()
-    places[0].leave()
+    assert slots[0]
+    slots[0].release()
+    slots[0].release()
     assert clients.open("third")
 
 
-async def test_one_client_has_a_half() -> None:
+async def test_one_client_may_hold_half() -> None:
     clients = Clients(Connections(4))
     for name in ("a1", "a2", "a3"):
         clients.open(name, "203.0.113.1")
@@ -78,27 +77,27 @@ async def test_one_client_has_a_half() -> None:
     assert clients.closed == ["a1", "b1"]
 
 
-async def test_a_client_whose_share_is_busy_is_refused_and_others_are_not() -> None:
+async def test_a_client_with_a_busy_half_is_rejected_and_others_are_not() -> None:
     clients = Clients(Connections(4))
     for name in ("a1", "a2"):
-        place = clients.open(name, "203.0.113.1")
-        assert place
-        place.work()
+        slot = clients.open(name, "203.0.113.1")
+        assert slot
+        slot.set_busy()
 
     assert clients.open("a3", "203.0.113.1") is None
     assert clients.open("b1", "203.0.113.2")
 
 
-async def test_a_place_that_was_taken_away_comes_back_by_no_event() -> None:
+async def test_an_evicted_slot_does_not_come_back() -> None:
     clients = of_two()
     first = clients.open("first")
     assert first
     clients.open("second")
     clients.open("third")
 
-    first.wait()
-    first.work()
-    first.leave()
+    first.set_waiting()
+    first.set_busy()
+    first.release()
 
     assert len(clients.connections) == 2
 
@@ -106,7 +105,7 @@ async def test_a_place_that_was_taken_away_comes_back_by_no_event() -> None:
 @pytest.mark.parametrize(
     ("settings", "files", "expected"),
     [
-        (Settings(), 1_048_576, MOST_CONNECTIONS),
+        (Settings(), 1_048_576, DEFAULT_MAX_CONNECTIONS),
         (Settings(max_connections=10_000), 1_048_576, 10_000),
         (Settings(max_connections=10_000), 1_024, 512),
         (Settings(database_url="mysql://u@h/d"), 1_024, 678),
@@ -115,25 +114,20 @@ async def test_a_place_that_was_taken_away_comes_back_by_no_event() -> None:
         (Settings(), 1, 1),
     ],
 )
-def test_connections_leave_files_to_the_rest(settings: Settings, files: int, expected: int) -> None:
+def test_the_limit_reserves_open_files(settings: Settings, files: int, expected: int) -> None:
     assert connection_limit(settings, files) == expected
 
 
-@pytest.fixture(autouse=True)
-def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_app, "ROUTES", [*web_app.ROUTES, *OURS])
-
-
-async def begun(it: Serving, data: bytes, count: int) -> list[Wire]:
+async def connect_all(it: Serving, data: bytes, count: int) -> list[Wire]:
     wires = [await it.connected() for _ in range(count)]
     for wire in wires:
         await wire.send(data)
     return wires
 
 
-async def test_half_open_requests_keep_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
+async def test_half_open_requests_do_not_block_others(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(max_connections=8) as it:
-        half = await begun(it, b"GET / HT", 30)
+        half = await connect_all(it, b"GET / HT", 30)
 
         answer = await (await it.connected()).ask(GET)
 
@@ -155,11 +149,11 @@ async def test_idle_connections_make_room() -> None:
         assert (await idle[-1].ask(GET)).status == 200
 
 
-async def test_where_all_are_busy_a_new_one_is_told_at_once(
+async def test_a_connection_above_the_limit_gets_503_immediately(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(max_connections=4) as it:
-        streams = await begun(it, TICKS, 2)
+        streams = await connect_all(it, TICKS, 2)
         for wire in streams:
             await wire.reader.readuntil(b"tick\n\n")
 
@@ -187,7 +181,7 @@ async def served(it: Serving) -> bool:
     return False
 
 
-async def test_a_body_that_comes_too_slowly_is_left() -> None:
+async def test_a_body_that_arrives_too_slowly_ends_the_connection() -> None:
     limits = ReceiveLimits(progress_s=0.1, progress_bytes=100)
     async with serving(limits=limits) as it:
         wire = await it.connected()
@@ -197,7 +191,7 @@ async def test_a_body_that_comes_too_slowly_is_left() -> None:
 
 
 class Full(socket.socket):
-    """A listening socket whose process has no file descriptor left, at first."""
+    """A listening socket that runs out of file descriptors once."""
 
     full = 1
 
@@ -215,18 +209,18 @@ async def test_a_process_without_file_descriptors_accepts_again(
     listening.bind(("127.0.0.1", 0))
     clients = Clients(Connections(8))
     clients.open("waiting")
-    made: list[asyncio.Protocol] = []
+    protocols: list[asyncio.Protocol] = []
 
-    def make(place: Place) -> asyncio.Protocol:
-        made.append(asyncio.Protocol())
-        return made[-1]
+    def make(slot: ConnectionSlot) -> asyncio.Protocol:
+        protocols.append(asyncio.Protocol())
+        return protocols[-1]
 
-    listener = Listener(listening, clients.connections, make, refusal=lambda: b"")
+    listener = Listener(listening, clients.connections, make, rejection=lambda: b"")
     with caplog.at_level(logging.WARNING):
         listener.start(10)
         _, writer = await asyncio.open_connection(*listening.getsockname())
         async with asyncio.timeout(10):
-            while not made:
+            while not protocols:
                 await asyncio.sleep(0.01)
 
     assert clients.closed == ["waiting"]

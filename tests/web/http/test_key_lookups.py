@@ -1,4 +1,4 @@
-"""Unknown keys cost a bounded number of lookups, and nothing to those who have a key."""
+"""Lookups of API keys: cached, and bounded for unknown keys."""
 
 import asyncio
 import logging
@@ -15,229 +15,235 @@ from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
 
 ANN = api_key()
-LIMITS = LookupLimits(client_failures=5, failures=12, most_keys=10, delay_s=0)
+LIMITS = LookupLimits(client_failures=5, failures=12, max_keys=10, rejection_delay_s=0)
 
 
 @dataclass
 class Keys:
-    """A store of keys. While `gate` is closed it answers for nobody but those in `quick`."""
+    """A store of keys. While `gate` is closed, only lookups of hashes in `quick` return."""
 
     has: list[ApiKey] = field(default_factory=lambda: [ANN])
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     quick: set[str] = field(default_factory=set)
-    asked: list[str] = field(default_factory=list)
-    at_once: int = 0
-    most_at_once: int = 0
-    is_away: bool = False
+    lookups: list[str] = field(default_factory=list)
+    concurrency: int = 0
+    max_concurrency: int = 0
+    is_unavailable: bool = False
 
     async def find_key(self, sha256: str) -> ApiKey | None:
-        self.asked.append(sha256)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.lookups.append(sha256)
+        self.concurrency += 1
+        self.max_concurrency = max(self.max_concurrency, self.concurrency)
         try:
             if sha256 not in self.quick:
                 await self.gate.wait()
         finally:
-            self.at_once -= 1
-        if self.is_away:
+            self.concurrency -= 1
+        if self.is_unavailable:
             raise StoreUnavailable("gone")
         return next((one for one in self.has if one.sha256 == sha256), None)
 
 
-def keys(*, is_away: bool = False) -> Keys:
-    made = Keys(is_away=is_away)
+def keys(*, is_unavailable: bool = False) -> Keys:
+    made = Keys(is_unavailable=is_unavailable)
     made.gate.set()
     return made
 
 
-def lookups(store: Keys, clock: Clock | None = None, limits: LookupLimits = LIMITS) -> KeyLookups:
+def lookups_in(
+    store: Keys, clock: Clock | None = None, limits: LookupLimits = LIMITS
+) -> KeyLookups:
     return KeyLookups(cast("Store", store), limits, clock or Clock())
 
 
-async def refused(looking: KeyLookups, sha256: str, client: str = "a") -> ApiError:
+async def rejected(key_lookups: KeyLookups, sha256: str, client: str = "a") -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await looking.find(sha256, client)
+        await key_lookups.find(sha256, client)
     assert (caught.value.status, caught.value.code) == (429, "rate_limit_exceeded")
     return caught.value
 
 
-async def turns(count: int = 5) -> None:
+async def run_tasks(count: int = 5) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def test_requests_with_one_key_share_a_lookup() -> None:
     store = Keys()
-    looking = lookups(store)
-    waiting = [asyncio.create_task(looking.find(ANN.sha256, "a")) for _ in range(20)]
-    await turns()
+    key_lookups = lookups_in(store)
+    waiting = [asyncio.create_task(key_lookups.find(ANN.sha256, "a")) for _ in range(20)]
+    await run_tasks()
 
     store.gate.set()
 
     assert await asyncio.gather(*waiting) == [ANN] * 20
-    assert store.asked == [ANN.sha256]
+    assert store.lookups == [ANN.sha256]
 
 
-async def test_a_request_that_is_cancelled_leaves_the_lookup_to_the_others() -> None:
+async def test_a_cancelled_request_does_not_cancel_the_shared_lookup() -> None:
     store = Keys()
-    looking = lookups(store)
-    first, second = [asyncio.create_task(looking.find(ANN.sha256, "a")) for _ in range(2)]
-    await turns()
+    key_lookups = lookups_in(store)
+    first, second = [asyncio.create_task(key_lookups.find(ANN.sha256, "a")) for _ in range(2)]
+    await run_tasks()
     first.cancel()
-    await turns()
+    await run_tasks()
 
     store.gate.set()
 
     assert await second == ANN
 
 
-async def test_an_unknown_key_is_remembered_for_a_moment() -> None:
+async def test_an_unknown_key_is_cached() -> None:
     store, clock = keys(), Clock()
-    looking = lookups(store, clock)
+    key_lookups = lookups_in(store, clock)
 
-    assert [await looking.find("x", "a") for _ in range(50)] == [None] * 50
-    assert len(store.asked) == 1
+    assert [await key_lookups.find("x", "a") for _ in range(50)] == [None] * 50
+    assert len(store.lookups) == 1
     clock.now += LIMITS.fresh_s + 0.1
-    assert await looking.find("x", "a") is None
-    assert len(store.asked) == 2
+    assert await key_lookups.find("x", "a") is None
+    assert len(store.lookups) == 2
 
 
-async def test_a_client_may_try_so_many_unknown_keys(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unknown_keys_of_one_client_are_limited(caplog: pytest.LogCaptureFixture) -> None:
     store, clock = keys(), Clock()
-    looking = lookups(store, clock)
+    key_lookups = lookups_in(store, clock)
     with caplog.at_level(logging.WARNING):
         for number in range(5):
-            assert await looking.find(f"x{number}", "a") is None
+            assert await key_lookups.find(f"x{number}", "a") is None
 
-        errors = [await refused(looking, f"y{number}") for number in range(1_000)]
+        errors = [await rejected(key_lookups, f"y{number}") for number in range(1_000)]
 
-    assert len(store.asked) == 5
+    assert len(store.lookups) == 5
     assert errors[0].headers["retry-after"] == "1"
     assert [one.getMessage() for one in caplog.records] == ["unknown_keys_refused"]
-    assert await looking.find("z", "b") is None
+    assert await key_lookups.find("z", "b") is None
     clock.now += 1
-    assert await looking.find("z1", "a") is None
-    await refused(looking, "z2")
+    assert await key_lookups.find("z1", "a") is None
+    await rejected(key_lookups, "z2")
 
 
-async def test_a_refusal_is_sent_after_a_moment_but_few_wait_for_it() -> None:
-    looking = lookups(keys(), limits=LookupLimits(client_failures=1, delay_s=60, delayed=2))
-    await looking.find("x", "a")
-    delayed = [asyncio.create_task(looking.find(f"y{n}", "a")) for n in range(2)]
-    await turns()
+async def test_rejections_are_delayed_up_to_a_number() -> None:
+    key_lookups = lookups_in(
+        keys(), limits=LookupLimits(client_failures=1, rejection_delay_s=60, max_delayed=2)
+    )
+    await key_lookups.find("x", "a")
+    delayed = [asyncio.create_task(key_lookups.find(f"y{n}", "a")) for n in range(2)]
+    await run_tasks()
 
     assert not any(one.done() for one in delayed)
-    await refused(looking, "z")
+    await rejected(key_lookups, "z")
     for one in delayed:
         one.cancel()
 
 
-async def test_all_clients_together_may_try_so_many() -> None:
+async def test_unknown_keys_of_all_clients_are_limited() -> None:
     store = keys()
-    looking = lookups(store)
+    key_lookups = lookups_in(store)
     for number in range(12):
-        assert await looking.find(f"x{number}", f"client-{number}") is None
+        assert await key_lookups.find(f"x{number}", f"client-{number}") is None
 
     for number in range(100):
-        await refused(looking, f"y{number}", f"other-{number}")
+        await rejected(key_lookups, f"y{number}", f"other-{number}")
 
-    assert len(store.asked) == 12
+    assert len(store.lookups) == 12
 
 
-async def test_good_keys_cost_nothing() -> None:
+async def test_valid_keys_take_no_token() -> None:
     good = [api_key(f"tw_{number:040}", id=f"key-{number}") for number in range(50)]
     store = keys()
     store.has = good
-    looking = lookups(store)
+    key_lookups = lookups_in(store)
 
-    assert [await looking.find(one.sha256, "a") for one in good] == good
+    assert [await key_lookups.find(one.sha256, "a") for one in good] == good
 
 
-async def test_a_database_that_is_away_costs_nothing() -> None:
-    store = keys(is_away=True)
-    looking = lookups(store)
+async def test_an_unavailable_database_takes_no_token() -> None:
+    store = keys(is_unavailable=True)
+    key_lookups = lookups_in(store)
 
     for number in range(50):
         with pytest.raises(StoreUnavailable):
-            await looking.find(f"x{number}", "a")
+            await key_lookups.find(f"x{number}", "a")
 
 
-async def test_a_known_key_does_not_wait_behind_unknown_ones() -> None:
+async def test_a_cached_key_does_not_wait_for_unknown_ones() -> None:
     store, clock = keys(), Clock()
-    looking = lookups(store, clock)
-    assert await looking.find(ANN.sha256, "a") == ANN
+    key_lookups = lookups_in(store, clock)
+    assert await key_lookups.find(ANN.sha256, "a") == ANN
     store.gate.clear()
     store.quick = {ANN.sha256}
-    flood = [asyncio.create_task(looking.find(f"x{n}", f"client-{n}")) for n in range(12)]
-    await turns()
+    flood = [asyncio.create_task(key_lookups.find(f"x{n}", f"client-{n}")) for n in range(12)]
+    await run_tasks()
     clock.now += LIMITS.fresh_s + 0.1
 
-    assert await looking.find(ANN.sha256, "a") == ANN
-    assert store.most_at_once == LIMITS.concurrency + 1
+    assert await key_lookups.find(ANN.sha256, "a") == ANN
+    assert store.max_concurrency == LIMITS.concurrency + 1
 
     store.gate.set()
     assert await asyncio.gather(*flood) == [None] * 12
 
 
-async def test_few_wait_while_the_database_is_slow() -> None:
+async def test_waiting_lookups_are_limited() -> None:
     store = Keys()
-    looking = lookups(store, limits=LookupLimits(waiting=4, client_waiting=3, delay_s=0))
-    waiting = [asyncio.create_task(looking.find(f"x{n}", "a")) for n in range(3)]
-    waiting += [asyncio.create_task(looking.find(f"y{n}", "b")) for n in range(3)]
-    await turns()
+    key_lookups = lookups_in(
+        store, limits=LookupLimits(max_waiting=4, client_max_waiting=3, rejection_delay_s=0)
+    )
+    waiting = [asyncio.create_task(key_lookups.find(f"x{n}", "a")) for n in range(3)]
+    waiting += [asyncio.create_task(key_lookups.find(f"y{n}", "b")) for n in range(3)]
+    await run_tasks()
 
-    await refused(looking, "x9", "a")
-    await refused(looking, "z", "c")
+    await rejected(key_lookups, "x9", "a")
+    await rejected(key_lookups, "z", "c")
 
-    assert len(store.asked) == 2
+    assert len(store.lookups) == 2
     store.gate.set()
     assert await asyncio.gather(*waiting) == [None] * 6
-    assert await looking.find("z", "c") is None
+    assert await key_lookups.find("z", "c") is None
 
 
-async def test_who_waits_for_a_lookup_too_long_tries_again_later() -> None:
+async def test_a_lookup_that_waits_too_long_fails() -> None:
     store = Keys()
-    looking = lookups(store, limits=LookupLimits(concurrency=1, wait_s=0.01))
-    first = asyncio.create_task(looking.find("x", "a"))
-    await turns()
+    key_lookups = lookups_in(store, limits=LookupLimits(concurrency=1, wait_s=0.01))
+    first = asyncio.create_task(key_lookups.find("x", "a"))
+    await run_tasks()
 
-    with pytest.raises(StoreUnavailable, match="too many keys wait"):
-        await looking.find("y", "a")
+    with pytest.raises(StoreUnavailable, match="too many API keys wait"):
+        await key_lookups.find("y", "a")
 
     store.gate.set()
     assert await first is None
 
 
-async def test_a_key_counts_a_little_longer_while_it_is_looked_up_again() -> None:
+async def test_a_key_stays_valid_for_a_moment_while_it_is_refreshed() -> None:
     store, clock = keys(), Clock()
-    looking = lookups(store, clock)
-    await looking.find(ANN.sha256, "a")
+    key_lookups = lookups_in(store, clock)
+    await key_lookups.find(ANN.sha256, "a")
     store.gate.clear()
     clock.now += LIMITS.fresh_s + 0.1
-    checking = asyncio.create_task(looking.find(ANN.sha256, "a"))
-    await turns()
+    checking = asyncio.create_task(key_lookups.find(ANN.sha256, "a"))
+    await run_tasks()
 
-    assert await looking.find(ANN.sha256, "a") == ANN
+    assert await key_lookups.find(ANN.sha256, "a") == ANN
     clock.now += LIMITS.stale_s - LIMITS.fresh_s
-    late = asyncio.create_task(looking.find(ANN.sha256, "a"))
-    await turns()
+    late = asyncio.create_task(key_lookups.find(ANN.sha256, "a"))
+    await run_tasks()
     assert not late.done()
 
     store.has = []  # revoked
     store.gate.set()
     assert [await checking, await late] == [None, None]
-    assert len(store.asked) == 2
+    assert len(store.lookups) == 2
 
 
 async def test_memory_is_bounded() -> None:
     good = [api_key(f"tw_{number:040}", id=f"key-{number}") for number in range(50)]
     store, clock = keys(), Clock()
     store.has = good
-    looking = lookups(store, clock)
+    key_lookups = lookups_in(store, clock)
     for number, one in enumerate(good):
-        await looking.find(one.sha256, "a")
+        await key_lookups.find(one.sha256, "a")
         clock.now += 1
-        await looking.find(hash_of(str(number)), "a")
+        await key_lookups.find(hash_of(str(number)), "a")
 
-    assert (len(looking._known), len(looking._unknown)) == (10, 10)
-    assert (len(looking._flights), len(looking._waiting)) == (0, 0)
+    assert (len(key_lookups._known), len(key_lookups._unknown_until)) == (10, 10)
+    assert (len(key_lookups._tasks), len(key_lookups._waiting)) == (0, 0)

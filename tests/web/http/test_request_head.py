@@ -1,29 +1,29 @@
-"""Heads that could be read in two ways are refused."""
+"""Ambiguous request heads are rejected."""
 
 import pytest
 
 from tests.web.http.segments import answers_to, connecting
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.server.framing import ChunkedBody, FramingLimits, LengthBody
-from twelvefold.web.http.server.request_head import SINGLE, body_of, check_head
+from twelvefold.web.http.server.request_head import SINGLE_HEADERS, body_of, check_head
 
 HOST = (b"host", b"localhost:8000")
 
 
-def refused(*headers: tuple[bytes, bytes], version: str = "1.1", url: bytes = b"/") -> str:
+def rejection(*headers: tuple[bytes, bytes], version: str = "1.1", url: bytes = b"/") -> str:
     with pytest.raises(ApiError) as caught:
         check_head(version, url, headers)
     assert (caught.value.status, caught.value.code) == (400, "malformed_request")
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(SINGLE))
-def test_a_header_that_means_one_thing_is_sent_once(name: bytes) -> None:
+@pytest.mark.parametrize("name", sorted(SINGLE_HEADERS))
+def test_a_repeated_single_header_is_rejected(name: bytes) -> None:
     headers = [HOST, (name, b"a"), (name, b"a")]
     if name == b"host":
         headers = headers[1:]
 
-    assert refused(*headers) == f"the header {name.decode()} is there twice; send it once"
+    assert rejection(*headers) == f"the header {name.decode()} is repeated; send it once"
 
 
 def test_other_headers_may_be_repeated() -> None:
@@ -31,7 +31,7 @@ def test_other_headers_may_be_repeated() -> None:
 
 
 def test_http_1_1_needs_a_host() -> None:
-    assert refused((b"accept", b"a")) == "the header host is missing"
+    assert rejection((b"accept", b"a")) == "the header host is missing"
     check_head("1.0", b"/", [])
 
 
@@ -40,28 +40,28 @@ def test_http_1_1_needs_a_host() -> None:
     [b"a b", b"a,b", b"a@b", b"a/b", b"a:b", b"[::1", b"a:1:2", b"\xff"],
 )
 def test_a_host_is_a_name_and_a_port(host: bytes) -> None:
-    assert "no host and port" in refused((b"host", host))
+    assert "must be a host and port" in rejection((b"host", host))
 
 
 @pytest.mark.parametrize("host", [b"", b"a", b"a.b:80", b"a:", b"[::1]:8000", b"127.0.0.1", b"a_b"])
-def test_every_host_of_a_url_is_taken(host: bytes) -> None:
+def test_every_valid_host_is_accepted(host: bytes) -> None:
     check_head("1.1", b"/", [(b"host", host)])
 
 
 @pytest.mark.parametrize(
     "url", [b"http://evil/v1", b"http://localhost/", b"ftp://localhost:8000/", b"*", b"http://[/"]
 )
-def test_a_whole_url_names_the_host_of_the_header(url: bytes) -> None:
-    refused(HOST, url=url)
+def test_an_absolute_url_has_the_host_of_the_header(url: bytes) -> None:
+    rejection(HOST, url=url)
     check_head("1.1", b"http://LOCALHOST:8000/v1", [HOST])
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "1.2"])
-def test_other_versions_are_refused(version: str) -> None:
-    refused(HOST, version=version)
+def test_other_versions_are_rejected(version: str) -> None:
+    rejection(HOST, version=version)
 
 
-def test_the_head_announces_the_body() -> None:
+def test_the_head_determines_the_body() -> None:
     limits = FramingLimits()
 
     assert body_of("1.1", [HOST], limits) is None
@@ -83,7 +83,7 @@ def test_the_head_announces_the_body() -> None:
         ("1.1", [(b"transfer-encoding", b"chunked"), (b"content-length", b"1")]),
     ],
 )
-def test_a_body_that_could_end_in_two_places_is_refused(
+def test_an_ambiguous_body_length_is_rejected(
     version: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -105,7 +105,7 @@ def test_a_body_that_could_end_in_two_places_is_refused(
         b"GET http://b/healthz HTTP/1.1\r\nhost: a\r\n\r\n",
     ],
 )
-async def test_such_a_request_is_not_carried_out(head: bytes) -> None:
+async def test_an_ambiguous_request_is_not_executed(head: bytes) -> None:
     async with connecting() as connect:
         first, *rest = await answers_to(connect, [head + b"GET /healthz HTTP/1.1\r\n\r\n"])
 

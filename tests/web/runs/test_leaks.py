@@ -45,7 +45,7 @@ def taken(served: Served) -> dict[str, int]:
         "waiting for bytes": len(web.executor.memory._waiting),
         "admitted": len(web.admission),
         "readers": len(web.notifier),
-        "watched keys": len(web.keys._watched),
+        "watched keys": len(web.keys._keys),
     }
 
 

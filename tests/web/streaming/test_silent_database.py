@@ -20,7 +20,9 @@ from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
-from twelvefold.services.store.mysql import store as mysql
+from twelvefold.services.store.mysql.connections import Timeouts
+from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.web.state import Waits
 from twelvefold.web.streaming.sse import LEAVING
 
@@ -52,8 +54,8 @@ class GivenStore:
 
 
 @asynccontextmanager
-async def process(url: str, **how: Any) -> AsyncIterator[Served]:
-    store = await open_store(url)
+async def process(url: str, read_s: float = 10.0, **how: Any) -> AsyncIterator[Served]:
+    store = MySQLStore(connect_arguments(url), 10, timeouts=Timeouts(read_s=read_s))
     async with served(cast("Stage", GivenStore(store)), **how) as api:
         yield api
     await store.close()
@@ -69,16 +71,15 @@ async def silent(server: PrivateMariaDB) -> AsyncIterator[None]:
 
 
 async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
-    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+    server: PrivateMariaDB,
 ) -> None:
-    monkeypatch.setattr(mysql, "READ_S", 0.5)
     waits = Waits(heartbeat_s=0.05, unreadable_s=1.0)
-    async with process(server.url, worker=False, waits=waits) as one:
+    async with process(server.url, 0.5, worker=False, waits=waits) as one:
         async with reading(one, "hi", background=True) as client:
             first = await client.events(2)
             async with silent(server):
                 rest = await client.left()
-        async with process(server.url) as two:
+        async with process(server.url, 0.5) as two:
             query = {"stream": "true", "starting_after": first[-1]["sequence_number"]}
             url = f"/v1/responses/{first[0]['response']['id']}"
             resumed = await events(two.http, "GET", url, params=query)
@@ -90,13 +91,8 @@ async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     assert types(resumed)[-1] == "completed"
 
 
-async def test_requests_get_503_with_a_time_to_retry(
-    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql, "READ_S", 0.2)
-    # A constant of all processes, which no setting changes: with 5 s the requests queue for it.
-    monkeypatch.setattr("twelvefold.engine.retry.RETRY_TIMEOUT_S", 0.1)
-    async with process(server.url) as api:
+async def test_requests_get_503_with_a_time_to_retry(server: PrivateMariaDB) -> None:
+    async with process(server.url, 0.2) as api:
         response = await api.ask("hi")
         path = f"/responses/{response['id']}"
         turn = {"model": "shop", "input": "", "previous_response_id": response["id"]}

@@ -1,4 +1,4 @@
-"""`twelvefold chat`: a conversation with a workflow, at a terminal or through a pipe."""
+"""`twelvefold chat`: a conversation with a workflow, on a terminal or through a pipe."""
 
 import asyncio
 import json
@@ -11,28 +11,26 @@ from twelvefold.cli.command import (
     DONE,
     FAILED,
     TRY_AGAIN,
-    begin,
-    complaint,
-    ready_services,
+    configure,
+    describe_error,
+    open_checked_services,
     run_async,
 )
-from twelvefold.cli.output import shortened, tell
+from twelvefold.cli.output import abbreviate, print_notice
 from twelvefold.cli.run import default_workflow
-from twelvefold.config import Settings
-from twelvefold.config.parse import masked
+from twelvefold.config import Settings, masked
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import Principal
-from twelvefold.engine.services import Services
 from twelvefold.engine.shield import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
 
 HELP = """\
-/new     begin another conversation
-/thread  show this conversation's id
-/cancel  end a turn that is not over
-/quit    leave, as Ctrl-D does
-Ctrl-C stops the turn under way and keeps the conversation.
+/new     start a new conversation
+/thread  show the id of this conversation
+/cancel  cancel an unfinished turn
+/quit    exit, as Ctrl-D does
+Ctrl-C cancels the current turn and keeps the conversation.
 """
 PROMPT = "> "
 
@@ -45,15 +43,15 @@ def chat(
     principal: str,
     sample: bool,
 ) -> int:
-    """Talk with a workflow until the input ends."""
+    """Chat with a workflow until the input ends."""
     screen, limit = open_screen(environ), ExitLimit()
     if sample:
-        settings = begin(environ, level="warning")
-        playing = _play_sample(settings, screen, limit)
-        return run_async(playing, grace_s=settings.grace_s, limit=limit)
-    settings = begin(environ, level="error" if screen.interactive else None)
-    talking = _chat(settings, screen, limit, workflow, thread, Principal(principal))
-    return run_async(talking, grace_s=settings.grace_s, limit=limit)
+        settings = configure(environ, level="warning")
+        work = _play_sample(settings, screen, limit)
+        return run_async(work, grace_s=settings.grace_s, limit=limit)
+    settings = configure(environ, level="error" if screen.interactive else None)
+    work = _chat(settings, screen, limit, workflow, thread, Principal(principal))
+    return run_async(work, grace_s=settings.grace_s, limit=limit)
 
 
 async def _chat(
@@ -64,21 +62,21 @@ async def _chat(
     thread: str | None,
     principal: Principal,
 ) -> int:
-    async with ready_services(settings, limit=limit) as services:
+    async with open_checked_services(settings, limit=limit) as services:
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
-        chat = _Chat(services, screen, ChatSession(services, screen, name, principal))
+        chat = _Chat(screen, ChatSession(services, screen, name, principal))
         if screen.interactive:
             screen.write(_welcome(settings, name), "dim")
         try:
             if thread:
-                await chat.talk.open(parse_thread_id(thread))
-            return await chat.lines()
+                await chat.session.open(parse_thread_id(thread))
+            return await chat.read_lines()
         except asyncio.CancelledError:
-            return chat.stopped()
+            return chat.stop()
         except Exception:
-            chat.stopped()
+            chat.stop()
             raise
 
 
@@ -92,80 +90,76 @@ def _welcome(settings: Settings, workflow: str) -> str:
 
 
 class _Chat:
-    """Lines of input, each a turn or a command; `talk` is the conversation they are about."""
+    """Handles lines of input: each is a turn of `session` or a command."""
 
-    def __init__(self, services: Services, screen: Screen, talk: ChatSession) -> None:
-        self._services = services
+    def __init__(self, screen: Screen, session: ChatSession) -> None:
         self._screen = screen
-        self.talk = talk
+        self.session = session
         self._status = DONE
 
-    async def lines(self) -> int:
-        """Until the input ends; returns the last turn's exit status, where nobody watched."""
-        if self.talk.unfinished:
-            await self._try("")
+    async def read_lines(self) -> int:
+        """Handle lines until the input ends. Return the exit status of the last turn of a pipe."""
+        if self.session.unfinished:
+            await self._handle("")
         while True:
             try:
                 line = await self._screen.ask(PROMPT)
             except KeyboardInterrupt:
                 continue
             if line is None or line.strip() in ("/quit", "/exit"):
-                return self._left()
-            await self._try(line.strip())
+                return self._finish()
+            await self._handle(line.strip())
             if self._screen.interactive:
                 self._screen.write("\n")
 
-    async def _try(self, line: str) -> None:
-        """One line; what goes wrong is told, and the conversation goes on."""
+    async def _handle(self, line: str) -> None:
+        """Handle one line; print an error and continue."""
         try:
-            await self._do(line)
+            await self._handle_or_raise(line)
         except TwelvefoldError as error:
-            self._status, sentences = complaint(error)
-            for sentence in sentences:
-                self._screen.write(f"({escape(sentence)})\n", "bad")
+            self._status, messages = describe_error(error)
+            for message in messages:
+                self._screen.write(f"({escape(message)})\n", "bad")
 
-    async def _do(self, line: str) -> None:
-        unfinished = self.talk.unfinished
+    async def _handle_or_raise(self, line: str) -> None:
+        unfinished = self.session.unfinished
         if line.startswith("/"):
-            await self._command(line)
+            await self._run_command(line)
         elif unfinished and not line:
-            self._status = await self.talk.resume(unfinished)
+            self._status = await self.session.resume(unfinished)
         elif unfinished:
-            self._screen.write(
-                "(the last turn is not over: Enter goes on with it, /cancel ends it)\n", "bad"
-            )
+            hint = "(the last turn is not finished: Enter continues it, /cancel cancels it)\n"
+            self._screen.write(hint, "bad")
         elif line:
-            self._status = await self.talk.say(line)
+            self._status = await self.session.send(line)
 
-    async def _command(self, line: str) -> None:
+    async def _run_command(self, line: str) -> None:
         match line.split():
             case ["/new"]:
-                self.talk = self.talk.anew()
-                self._screen.write("(a new conversation)\n", "dim")
+                self.session = self.session.new_session()
+                self._screen.write("(new conversation)\n", "dim")
             case ["/thread"]:
-                known = self.talk.thread
-                self._screen.write(
-                    f"(conv_{known})\n" if known else "(nothing was said yet)\n", "dim"
-                )
-            case ["/cancel"] if self.talk.unfinished:
-                await self.talk.give_up(self.talk.unfinished)
+                thread = self.session.thread
+                self._screen.write(f"(conv_{thread})\n" if thread else "(no messages yet)\n", "dim")
+            case ["/cancel"] if self.session.unfinished:
+                await self.session.cancel(self.session.unfinished)
             case ["/cancel"]:
-                self._screen.write("(no turn is under way)\n", "dim")
+                self._screen.write("(no unfinished turn)\n", "dim")
             case ["/help"]:
                 self._screen.write(HELP, "dim")
             case [word, *_]:
-                self._screen.write(f"(there is no {shortened(word, 40)})\n{HELP}", "dim")
+                self._screen.write(f"(unknown command {abbreviate(word, 40)})\n{HELP}", "dim")
 
-    def _left(self) -> int:
-        if self.talk.thread:
-            tell(f"go on with: twelvefold chat --thread conv_{self.talk.thread}")
-        return DONE if self._screen.interactive and not self.talk.unfinished else self._status
+    def _finish(self) -> int:
+        if self.session.thread:
+            print_notice(f"continue with: twelvefold chat --thread conv_{self.session.thread}")
+        return DONE if self._screen.interactive and not self.session.unfinished else self._status
 
-    def stopped(self) -> int:
-        """The process is to end; the run under way has been given back."""
-        if not self.talk.unfinished:
-            return self._left()
-        tell(f"stopped; go on with: twelvefold chat --thread conv_{self.talk.thread}")
+    def stop(self) -> int:
+        """Print how to continue after the current run was released; return the exit status."""
+        if not self.session.unfinished:
+            return self._finish()
+        print_notice(f"stopped; continue with: twelvefold chat --thread conv_{self.session.thread}")
         return TRY_AGAIN
 
 
@@ -173,24 +167,24 @@ async def _play_sample(settings: Settings, screen: Screen, limit: ExitLimit) -> 
     from twelvefold.workflows.enrolment.sample import LINES, changed_rows
     from twelvefold.workflows.enrolment.workflow import workflow
 
-    async with ready_services(settings, limit=limit) as services:
+    async with open_checked_services(settings, limit=limit) as services:
         if workflow.name not in services.workflows:
             raise RequestError(
-                f"the sample is of workflow {workflow.name!r}, which WORKFLOWS leaves out"
+                f"the sample needs workflow {workflow.name!r}, which is not in WORKFLOWS"
             )
-        # Somebody new each time, so that every play begins alike.
+        # A new principal, so that the sample starts the same each time.
         student = Principal(f"sample-{secrets.token_hex(4)}")
-        talk = ChatSession(services, screen, workflow.name, student)
+        session = ChatSession(services, screen, workflow.name, student)
         for line in LINES:
             screen.write(f"\n{PROMPT}{line}\n", "bold")
-            if status := await talk.say(line):
+            if status := await session.send(line):
                 return status
-        if talk.thread is None:
+        if session.thread is None:
             return FAILED
         async with services.store.read() as db:
-            rows_by_table = await changed_rows(db, student, talk.thread)
+            rows_by_table = await changed_rows(db, student, session.thread)
     for table, rows in rows_by_table.items():
         screen.write(f"\n{table}: {len(rows)} rows changed\n", "bold")
         for row in rows:
-            screen.write(f"  {shortened(json.dumps(row, default=str))}\n", "dim")
+            screen.write(f"  {abbreviate(json.dumps(row, default=str))}\n", "dim")
     return DONE

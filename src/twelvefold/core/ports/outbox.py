@@ -26,36 +26,38 @@ class OutboxStore(Protocol):
     A method that takes a message takes it as it was read before the claim.
     """
 
-    async def due_letters(self, limit: int) -> list[OutboxMessage]:
+    async def due_messages(self, limit: int) -> list[OutboxMessage]:
         """Return the messages that are due, oldest first."""
         ...
 
-    async def claim_letter(self, letter: OutboxMessage, for_s: float) -> bool:
+    async def claim_message(self, message: OutboxMessage, for_s: float) -> bool:
         """Claim a message for `for_s` and count an attempt; False if another sender has it."""
         ...
 
-    async def renew_letter(self, letter: OutboxMessage, for_s: float) -> bool:
+    async def renew_message(self, message: OutboxMessage, for_s: float) -> bool:
         """Extend a claim; False if the message was sent, has failed or has another claim."""
         ...
 
-    async def letter_sent(self, letter: OutboxMessage) -> None:
+    async def message_sent(self, message: OutboxMessage) -> None:
         """Record that a message was sent, also if another sender has claimed it since."""
         ...
 
-    async def letter_failed(self, letter: OutboxMessage, error: str, retry_s: float | None) -> None:
+    async def message_failed(
+        self, message: OutboxMessage, error: str, retry_s: float | None
+    ) -> None:
         """Record a failed attempt; the message is due after `retry_s`, or dead if that is None.
 
         Changes nothing if another sender has claimed it since.
         """
         ...
 
-    async def letters(
+    async def messages(
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
     ) -> list[OutboxMessage]:
         """Return messages, those with the latest attempt first."""
         ...
 
-    async def retry_letter(self, id: str) -> None:
+    async def retry_message(self, id: str) -> None:
         """Make a waiting or dead message due now; a dead one has all its attempts again.
 
         Raises NotFound, or Conflict if it was sent or is being sent.
@@ -63,7 +65,7 @@ class OutboxStore(Protocol):
         ...
 
     async def retry_dead(self) -> int:
-        """Make all dead messages due now, as `retry_letter` does; return how many."""
+        """Make all dead messages due now, as `retry_message` does; return how many."""
         ...
 
 

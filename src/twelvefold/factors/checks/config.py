@@ -99,8 +99,8 @@ def _check_source_code(report: Report) -> None:
     )
     readers = [path.as_posix() for path in modules if reads_environment(modules[path])]
     report.expect(
-        readers == ["boot.py"],
-        "only one module, boot.py, reads the environment",
+        readers == ["boot/environment.py"],
+        "only one module, boot/environment.py, reads the environment",
         f"the environment is read in {', '.join(readers)}",
     )
 

@@ -1,4 +1,4 @@
-"""The journal's store, picked by URL scheme: MySQL and MariaDB, or the embedded SQLite."""
+"""The store, chosen by the scheme of a URL: MySQL or MariaDB, or embedded SQLite."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,14 +15,14 @@ MYSQL_SCHEMES = ("mysql", "mariadb")
 
 
 async def open_store(url: str, *, pool_size: int = 10) -> "Store":
-    """The store behind a URL; connections are opened on first use. Raises SettingsError."""
+    """Return the store of a URL. Connections are opened on first use. Raises SettingsError."""
     scheme = urlsplit(url).scheme.partition("+")[0]
     if scheme == "sqlite":
         from twelvefold.services.store.sqlite.store import SQLiteStore
 
         return SQLiteStore(sqlite_path(url))
     if scheme in MYSQL_SCHEMES:
-        # The driver costs a tenth of a second to import, which the embedded default need not pay.
+        # The driver takes a tenth of a second to import, which SQLite does not need.
         from twelvefold.services.store.mysql.store import MySQLStore
         from twelvefold.services.store.mysql.url import connect_arguments
 

@@ -1,4 +1,4 @@
-"""Parameters of SQL: which Python values a tool may give, each in the one form its driver knows."""
+"""Parameters of SQL: the Python values that a tool may pass, each in one form for its driver."""
 
 import math
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,40 +8,40 @@ from typing import Any, TypeVar
 from twelvefold.errors import StoreRefused
 
 Number = TypeVar("Number", float, Decimal)
-_AS_THEY_ARE: set[type] = {type(None), bool, bytes, date, timedelta}
+_UNCHANGED: set[type] = {type(None), bool, bytes, date, timedelta}
 _DECIMAL_DIGITS = 65
-"""The most that a DECIMAL of MySQL has. SQLite's whole numbers end at 64 bits."""
+"""The precision of DECIMAL in MySQL. SQLite's integers have 64 bits."""
 
 
-def value_for(name: str, value: Any) -> Any:
-    """The value as a plain built-in type, which is what the drivers look for.
+def convert_value(name: str, value: Any) -> Any:
+    """Return the value as a built-in type; the drivers look up types exactly.
 
-    A time with an offset becomes UTC, without one it is taken as it is. Raises StoreRefused for a
-    type that has no one form in SQL, and for a value that the database could only bend.
+    A datetime with an offset becomes UTC; one without is unchanged. Raises StoreRefused for a type
+    that SQL has no single form for, and for a value that the database would change.
     """
     kind = type(value)
     if kind is str:
-        return _text(name, value)
+        return _check_text(name, value)
     if kind is int:
-        return _whole(name, value)
-    if kind in _AS_THEY_ARE:
+        return _check_integer(name, value)
+    if kind in _UNCHANGED:
         return value
-    return _less_common(name, value)
+    return _convert_less_common(name, value)
 
 
-def _less_common(name: str, value: Any) -> Any:
+def _convert_less_common(name: str, value: Any) -> Any:
     match value:
         case str():
-            # As text, not as `str()` has it: that of an enumeration's member is its name.
-            return _text(name, str.__str__(value))
+            # `str()` of an enumeration's member is its name, not its text.
+            return _check_text(name, str.__str__(value))
         case int():
-            return _whole(name, int(value))
+            return _check_integer(name, int(value))
         case float():
-            return _finite(name, float(value))
+            return _check_finite(name, float(value))
         case Decimal():
-            return _finite(name, value)
+            return _check_finite(name, value)
         case datetime():
-            return _in_utc(value)
+            return _to_utc(value)
         case date():
             return date(value.year, value.month, value.day)
         case time() if value.tzinfo is None:
@@ -54,7 +54,7 @@ def _less_common(name: str, value: Any) -> Any:
     )
 
 
-def _text(name: str, value: str) -> str:
+def _check_text(name: str, value: str) -> str:
     if not value.isascii():
         try:
             value.encode()
@@ -65,19 +65,19 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-def _whole(name: str, value: int) -> int:
+def _check_integer(name: str, value: int) -> int:
     if value.bit_length() > 64 and abs(value) >= 10**_DECIMAL_DIGITS:
         raise StoreRefused(f"parameter {name!r} has more than {_DECIMAL_DIGITS} digits")
     return value
 
 
-def _finite(name: str, value: Number) -> Number:
+def _check_finite(name: str, value: Number) -> Number:
     if not math.isfinite(value):
         raise StoreRefused(f"parameter {name!r} is {value}, which SQL has no number for")
     return value
 
 
-def _in_utc(value: datetime) -> datetime:
+def _to_utc(value: datetime) -> datetime:
     if value.tzinfo is not None:
         value = value.astimezone(UTC)
     return datetime.combine(value.date(), value.time())

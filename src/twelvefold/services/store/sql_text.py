@@ -1,7 +1,7 @@
-"""SQL as text: the named statements of `queries/`, `:name` parameters, and what a tool may say.
+"""SQL as text: named statements, `:name` parameters, and which statements tools may run.
 
-A file in `queries/` holds statements after a line `-- name: what zero rows mean`. Text is read as
-the server reads it: what stands in quotes and comments is no SQL, and the dialects differ in both.
+In a file of `queries/` a line `-- name: what zero rows mean` precedes each statement. Quotes and
+comments are parsed as the server parses them; the dialects differ in both.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from twelvefold.errors import StoreRefused
 
 Dialect = Literal["mysql", "sqlite"]
-InOrder = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+OrderValues = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
 _MYSQL_QUOTED = r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`"""
 _MYSQL_COMMENT = r"--(?=[\s\x00-\x1f]|\Z)[^\n]*|\#[^\n]*|/\*(?!M?!).*?\*/"
@@ -30,58 +30,58 @@ _PARAMETER = re.compile(
 _END = re.compile(rf"{_MYSQL_QUOTED}|{_MYSQL_COMMENT}|(;)", re.DOTALL)
 _READS = {
     *("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "DESC"),
-    "CHECKSUM",  # of MySQL
+    "CHECKSUM",  # MySQL only
 }
 _WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE"}
 _SAVEPOINT = re.compile(r"\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO)\s", re.IGNORECASE)
 
 
-def load(name: str, words: Mapping[str, str]) -> dict[str, str]:
-    """The statements of one file by name, with `{word}` replaced."""
-    text = files("twelvefold.services.store").joinpath("queries", name).read_text("utf-8")
+def load_statements(file: str, words: Mapping[str, str]) -> dict[str, str]:
+    """Return the statements of one file by name, with each `{word}` replaced."""
+    text = files("twelvefold.services.store").joinpath("queries", file).read_text("utf-8")
     _, *parts = _NAME.split(text)
     named = zip(parts[::2], parts[1::2], strict=True)
-    return {name: _filled(_without_comment(body), words) for name, body in named}
+    return {name: _insert_words(_strip_head(body), words) for name, body in named}
 
 
-def _without_comment(body: str) -> str:
-    lines = body.splitlines()[1:]  # the first is what was left of the line with the name
+def _strip_head(body: str) -> str:
+    lines = body.splitlines()[1:]  # the first line is the rest of the one with the name
     return "\n".join(line for line in lines if not line.startswith("--")).strip()
 
 
-def _filled(statement: str, words: Mapping[str, str]) -> str:
+def _insert_words(statement: str, words: Mapping[str, str]) -> str:
     for word, text in words.items():
         statement = statement.replace("{" + word + "}", text)
     return statement
 
 
 @lru_cache(maxsize=2048)
-def positional(statement: str) -> tuple[str, InOrder]:
-    """The statement with `%s` for each `:name`, as asyncmy wants it, and what puts values in order.
+def to_positional(statement: str) -> tuple[str, OrderValues]:
+    """Return the statement with `%s` for each `:name`, and a function that orders the values.
 
-    That raises KeyError for a name that was not given.
+    The function raises KeyError for a missing name. asyncmy takes `%s` only.
     """
     names: list[str] = []
 
-    def rewritten(match: re.Match[str]) -> str:
-        passed_over, name, percent = match.groups()
+    def rewrite(match: re.Match[str]) -> str:
+        unchanged, name, percent = match.groups()
         if name:
             names.append(name)
             return "%s"
-        return "%%" if percent else str(passed_over).replace("%", "%%")
+        return "%%" if percent else str(unchanged).replace("%", "%%")
 
-    text = _PARAMETER.sub(rewritten, statement)
+    text = _PARAMETER.sub(rewrite, statement)
     if len(names) > 1:
         return text, itemgetter(*names)
     return text, lambda values: tuple(values[name] for name in names)
 
 
 def split_script(script: str) -> list[str]:
-    """The statements of a script for MySQL; a `;` in quotes or comments ends none."""
-    return [one for one in _parts(script) if _bare(one, "mysql").strip()]
+    """Return the statements of a script for MySQL; a `;` in quotes or comments ends none."""
+    return [one for one in _split(script) if _blank_quotes(one, "mysql").strip()]
 
 
-def _parts(script: str) -> Iterator[str]:
+def _split(script: str) -> Iterator[str]:
     start = 0
     for match in _END.finditer(script):
         if match[1]:
@@ -92,14 +92,14 @@ def _parts(script: str) -> Iterator[str]:
 
 @lru_cache(maxsize=2048)
 def refuse_writes(statement: str, dialect: Dialect) -> None:
-    """Raise StoreRefused for a statement that does not merely read."""
-    bare = _single(statement, dialect)
+    """Raise StoreRefused for a statement that does more than read."""
+    bare = _parse_single(statement, dialect)
     verb = _first_word(bare)
     if verb not in _READS:
         raise StoreRefused(f"{verb} is not a read; a tool that writes takes a Transaction")
-    words = re.findall(r"\w+", _outermost(bare).upper())
+    words = re.findall(r"\w+", _strip_parentheses(bare).upper())
     if "INTO" in words:
-        raise StoreRefused("INTO puts rows somewhere; a tool that may only read gets them back")
+        raise StoreRefused("INTO writes rows somewhere; without it they are returned")
     if verb not in ("WITH", "EXPLAIN", "DESCRIBE", "DESC"):
         return
     hidden = next((word for word in words if word in _WRITES | {"SELECT", "VALUES", "TABLE"}), "")
@@ -111,10 +111,10 @@ def refuse_writes(statement: str, dialect: Dialect) -> None:
 def refuse_commits(statement: str, dialect: Dialect) -> None:
     """Raise StoreRefused for all but statements that read or write rows.
 
-    A list of those that commit by themselves would never be complete.
+    A list of the statements that commit implicitly would never be complete.
     Source: "Statements That Cause an Implicit Commit" in the MySQL manual.
     """
-    bare = _single(statement, dialect)
+    bare = _parse_single(statement, dialect)
     verb = _first_word(bare)
     if verb not in _READS | _WRITES and not _SAVEPOINT.match(bare):
         raise StoreRefused(
@@ -123,11 +123,11 @@ def refuse_commits(statement: str, dialect: Dialect) -> None:
         )
 
 
-def _single(statement: str, dialect: Dialect) -> str:
-    """The bare statement. Raises StoreRefused if there is a second one behind or within it."""
+def _parse_single(statement: str, dialect: Dialect) -> str:
+    """Return one statement without quotes and comments. Raises StoreRefused for two."""
     if not statement.isascii():
         _refuse_half_characters(statement)
-    bare = _bare(statement, dialect).rstrip("; \t\r\n")
+    bare = _blank_quotes(statement, dialect).rstrip("; \t\r\n")
     if ";" in bare:
         raise StoreRefused("there is a ; within the statement: run one statement at a time")
     if "/*" in bare:
@@ -142,8 +142,8 @@ def _refuse_half_characters(statement: str) -> None:
         raise StoreRefused("the statement holds half of a surrogate pair") from None
 
 
-def _bare(statement: str, dialect: Dialect) -> str:
-    """The statement without what stands in quotes and comments."""
+def _blank_quotes(statement: str, dialect: Dialect) -> str:
+    """Return the statement with empty quotes and without comments."""
     return _TEXT[dialect].sub(lambda match: "''" if match[1] else " ", statement)
 
 
@@ -152,8 +152,8 @@ def _first_word(bare: str) -> str:
     return match[1].upper() if match else "an empty statement"
 
 
-def _outermost(bare: str) -> str:
-    """What stands in no parentheses."""
+def _strip_parentheses(bare: str) -> str:
+    """Return the text outside all parentheses."""
     while (shorter := re.sub(r"\([^()]*\)", " ", bare)) != bare:
         bare = shorter
     return bare

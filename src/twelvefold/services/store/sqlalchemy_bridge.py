@@ -1,8 +1,12 @@
-"""SQLAlchemy as a guest in a tool's transaction; imported only when a tool asks for it.
+"""SQLAlchemy inside a tool's transaction; imported only when a tool uses it.
 
-A guest never holds the driver's connection. It gets one that sends each statement through ours,
-so that it is checked, queued and fenced like any other, and whose COMMIT and ROLLBACK do nothing:
-the step begins and ends its transaction, nobody else does.
+SQLAlchemy never gets the driver's connection. It gets one that sends each statement through the
+store's own, so that it is checked, queued and fenced like any other statement. COMMIT and ROLLBACK
+of that connection do nothing: only the step begins and ends its transaction.
+
+`AsyncAdapt_aiosqlite_dbapi`, and what SQLAlchemy's adapters read of a driver, are no public API:
+`pyproject.toml` bounds the version, and `tests/services/store/test_sqlalchemy_bridge.py` tells what
+breaks.
 """
 
 import sqlite3
@@ -19,96 +23,98 @@ from sqlalchemy.pool import NullPool
 
 from twelvefold.core.ports import Row
 from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
-from twelvefold.services.store.parameters import value_for
+from twelvefold.services.store.connection import Connection, DriverResult
+from twelvefold.services.store.parameters import convert_value
 from twelvefold.services.store.sql_text import Dialect
-from twelvefold.services.store.transaction import Answer, Connection, raise_as_failed
+from twelvefold.services.store.transaction import raise_as_failed
 
 Refuse = Callable[[str, Dialect], None]
-_joining: ContextVar["_Driver"] = ContextVar("twelvefold_joining")
+_current_driver: ContextVar["_DriverConnection"] = ContextVar("twelvefold_sqlalchemy_driver")
 
 
 class SQLAlchemyBridge:
-    """SQLAlchemy's knowledge of a database: its dialect, and the statements compiled so far."""
+    """SQLAlchemy's engine for the store's database: its dialect and its compiled statements."""
 
     def __init__(self) -> None:
         self._engine: AsyncEngine | None = None
 
-    def prepare(self, dialect: Dialect) -> None:
-        """Import what SQLAlchemy knows of the database, and make its engine."""
-        self._engine = self._engine or _engine(dialect)
+    def prepare(self, dialect: Dialect) -> AsyncEngine:
+        """Return the engine; import SQLAlchemy's dialect for it the first time."""
+        if self._engine is None:
+            self._engine = _make_engine(dialect)
+        return self._engine
 
-    async def join(self, connection: Connection, refuse: Refuse) -> "Joined":
-        """SQLAlchemy on this connection; `refuse` says which statements it may not send.
+    async def open(self, connection: Connection, refuse: Refuse) -> "BridgedTransaction":
+        """Open SQLAlchemy on this connection; `refuse` raises for statements it may not send.
 
         Raises StoreUnavailable or StoreFailed: its first queries are not the tool's.
         """
-        if self._engine is None:
-            self._engine = _engine(connection.dialect)
-        driver = _Driver(connection)
-        joining = _joining.set(driver)
+        engine = self.prepare(connection.dialect)
+        driver = _DriverConnection(connection)
+        token = _current_driver.set(driver)
         try:
-            joined = await self._engine.connect()
-            await joined.begin()
+            opened = await engine.connect()
+            await opened.begin()
         except ServiceFault as fault:
             if isinstance(fault, StoreRefused):
                 raise_as_failed(fault)
             raise
         except Exception as error:
-            raise StoreFailed(f"SQLAlchemy finds no database that it knows: {error}").loggable(
-                f"SQLAlchemy finds no database that it knows: {type(error).__name__}"
+            raise StoreFailed(f"SQLAlchemy does not know the database: {error}").loggable(
+                f"SQLAlchemy does not know the database: {type(error).__name__}"
             ) from error
         finally:
-            _joining.reset(joining)
-        # Not before: SQLAlchemy first looks at the server, in ways that a tool may not.
+            _current_driver.reset(token)
+        # Not earlier: SQLAlchemy first inspects the server with statements that a tool may not use.
         driver.refuse = refuse
-        return Joined(joined, driver)
+        return BridgedTransaction(opened, driver)
 
 
-def _engine(dialect: Dialect) -> AsyncEngine:
-    # A fault's text goes to the log, where the values of a statement do not belong.
+def _make_engine(dialect: Dialect) -> AsyncEngine:
+    # Parameters stay out of errors, because an error's text is logged.
     make = partial(
-        create_async_engine, poolclass=NullPool, async_creator=_driver, hide_parameters=True
+        create_async_engine, poolclass=NullPool, async_creator=_get_driver, hide_parameters=True
     )
     if dialect == "mysql":
         return make("mysql+asyncmy://")
-    # The adapter of aiosqlite asks no more of its driver than `_Driver` has, and of its module
-    # only the errors, which are sqlite3's own: there is no need for aiosqlite itself.
+    # The adapter of aiosqlite needs only what `_DriverConnection` has, and of aiosqlite's module
+    # only the errors, which are those of sqlite3: aiosqlite itself is not needed.
     module = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3)
     return make("sqlite+aiosqlite://", module=module)
 
 
-async def _driver() -> Any:
-    return _joining.get()
+async def _get_driver() -> Any:
+    return _current_driver.get()
 
 
-class Joined:
+class BridgedTransaction:
     """SQLAlchemy for the length of one transaction."""
 
-    def __init__(self, connection: AsyncConnection, driver: "_Driver") -> None:
+    def __init__(self, connection: AsyncConnection, driver: "_DriverConnection") -> None:
         self._connection = connection
         self._driver = driver
-        self._session: StepSession | None = None
+        self._session: SavepointSession | None = None
 
     async def fetch(self, statement: Executable, values: Mapping[str, Any]) -> list[Row]:
-        """All rows of a Core statement, by the names of its columns."""
+        """Return all rows of a Core statement, by the names of its columns."""
         result = await self._execute(statement, values)
         return [dict(row) for row in result.mappings()] if result.returns_rows else []
 
     async def execute(self, statement: Executable, values: Mapping[str, Any]) -> int:
-        """The number of rows that a Core statement matched."""
+        """Return the number of rows that a Core statement matched."""
         return (await self._execute(statement, values)).rowcount
 
     async def _execute(self, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
-        self._driver.faults_as_ours = True
+        self._driver.raises_store_errors = True
         try:
             return await self._connection.execute(statement, dict(values) or None)
         finally:
-            self._driver.faults_as_ours = False
+            self._driver.raises_store_errors = False
 
-    def session(self) -> "StepSession":
-        """The transaction's one ORM session."""
+    def session(self) -> "SavepointSession":
+        """Return the transaction's one ORM session."""
         if self._session is None:
-            self._session = StepSession(
+            self._session = SavepointSession(
                 bind=self._connection,
                 join_transaction_mode="create_savepoint",
                 expire_on_commit=False,
@@ -116,24 +122,24 @@ class Joined:
         return self._session
 
     async def flush(self) -> None:
-        """Send what the session holds back."""
+        """Flush the session."""
         if self._session is not None:
             await self._session.flush()
 
-    async def leave(self) -> None:
-        """Let go of everything, without a word to the server."""
+    async def close(self) -> None:
+        """Close the session and the connection; no statement is sent."""
         self._driver.is_over = True
         if self._session is not None:
             await AsyncSession.close(self._session)
         await self._connection.close()
 
 
-class StepSession(AsyncSession):
-    """An ORM session inside the step's transaction, in a savepoint of its own.
+class SavepointSession(AsyncSession):
+    """An ORM session in a savepoint within the step's transaction.
 
-    `commit()` writes what is pending, for the step to commit. `rollback()` undoes what was written
-    since the session began or was committed last. `close()` keeps what was written, as the step
-    would: a tool that forgets to commit loses nothing.
+    `commit()` flushes, and the step commits. `rollback()` undoes what was written since the session
+    began or last committed. `close()` commits as the step would: a tool that forgets to commit
+    loses nothing.
     """
 
     async def close(self) -> None:
@@ -152,64 +158,67 @@ class StepSession(AsyncSession):
         await self.close()
 
 
-class _Driver:
-    """Our connection in the shape of an asynchronous driver's."""
+class _DriverConnection:
+    """The store's connection with the interface of an asynchronous driver's."""
 
     _connection = None
-    """What aiosqlite's adapter looks at before it commits or rolls back: nothing is open."""
+    """Read by aiosqlite's adapter before it commits or rolls back: None is a closed connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self._ours = connection
-        self.refuse: Refuse = _refuse_nothing
-        self.faults_as_ours = False
+        self._store_connection = connection
+        self.refuse: Refuse = _allow_all
+        self.raises_store_errors = False
         self.is_over = False
 
-    def cursor(self, *_: object) -> "_Cursor":
-        return _Cursor(self)
+    def cursor(self, *_: object) -> "_DriverCursor":
+        return _DriverCursor(self)
 
-    async def ask(self, statement: str, rows: Sequence[Sequence[Any]], *, many: bool) -> Answer:
+    async def execute(
+        self, statement: str, rows: Sequence[Sequence[Any]], *, many: bool
+    ) -> DriverResult:
+        connection = self._store_connection
         if self.is_over and "SAVEPOINT" in statement:
-            return _NOTHING
-        self.refuse(statement, self._ours.dialect)
-        checked = [[value_for(str(n), value) for n, value in enumerate(row)] for row in rows]
+            return _NO_RESULT
+        self.refuse(statement, connection.dialect)
+        checked = [[convert_value(str(n), value) for n, value in enumerate(row)] for row in rows]
         try:
             if many:
-                return await self._ours.ask_many(statement, checked)
-            return await self._ours.ask(statement, checked[0])
+                return await connection.execute_many_native(statement, checked)
+            return await connection.execute_native(statement, checked[0])
         except StoreUnavailable:
             raise
         except StoreRefused as refused:
-            # A session's user expects SQLAlchemy's errors, which it makes of the driver's.
-            if self.faults_as_ours or not isinstance(refused.__cause__, Exception):
+            # Users of a session expect SQLAlchemy's errors, which it makes of the driver's.
+            if self.raises_store_errors or not isinstance(refused.__cause__, Exception):
                 raise
             raise refused.__cause__ from None
 
     async def commit(self) -> None:
-        """The step does."""
+        """Do nothing: the step commits."""
 
     async def rollback(self) -> None:
-        """The step does."""
+        """Do nothing: the step rolls back."""
 
     async def close(self) -> None:
-        """The pool does."""
+        """Do nothing: the store keeps the connection."""
 
     ensure_closed = close
 
     def character_set_name(self) -> None:
-        """Nothing that SQLAlchemy would have to set again."""
+        """Return None: SQLAlchemy does not set the character set."""
 
     async def create_function(self, *_: object, **__: object) -> None:
-        """Ours has them already."""
+        """Do nothing: the store's connection has the functions already."""
 
 
-class _Cursor:
-    """One statement and its answer, in the shape of an asynchronous driver's cursor."""
+class _DriverCursor:
+    """One statement and its result, with the interface of an asynchronous driver's cursor."""
 
     arraysize = 1
 
-    def __init__(self, driver: _Driver) -> None:
+    def __init__(self, driver: _DriverConnection) -> None:
         self._driver = driver
-        self._answer = _NOTHING
+        self._result = _NO_RESULT
         self._unread: list[Sequence[Any]] = []
 
     async def __aenter__(self) -> Self:
@@ -220,25 +229,25 @@ class _Cursor:
 
     @property
     def description(self) -> Sequence[Sequence[Any]] | None:
-        return self._answer.description
+        return self._result.description
 
     @property
     def rowcount(self) -> int:
-        return self._answer.rowcount
+        return self._result.rowcount
 
     @property
     def lastrowid(self) -> int:
-        return self._answer.lastrowid
+        return self._result.lastrowid
 
     async def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
-        self._hold(await self._driver.ask(statement, [values], many=False))
+        self._set_result(await self._driver.execute(statement, [values], many=False))
 
     async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        self._hold(await self._driver.ask(statement, rows, many=True))
+        self._set_result(await self._driver.execute(statement, rows, many=True))
 
-    def _hold(self, answer: Answer) -> None:
-        self._answer = answer
-        self._unread = list(answer.rows)
+    def _set_result(self, result: DriverResult) -> None:
+        self._result = result
+        self._unread = list(result.rows)
 
     async def fetchall(self) -> Sequence[Sequence[Any]]:
         return await self.fetchmany(len(self._unread))
@@ -256,8 +265,8 @@ class _Cursor:
             yield self._unread.pop(0)
 
 
-_NOTHING = Answer((), None, -1, 0)
+_NO_RESULT = DriverResult((), None, -1, 0)
 
 
-def _refuse_nothing(statement: str, dialect: Dialect) -> None:
-    """Until the guest has looked around."""
+def _allow_all(statement: str, dialect: Dialect) -> None:
+    """Allow the statements by which SQLAlchemy inspects the server."""

@@ -22,7 +22,7 @@ from twelvefold.web.history.thread_reader import (
     take_page,
 )
 from twelvefold.web.http.errors import abbreviate, raise_invalid
-from twelvefold.web.http.pagination import Page, listed
+from twelvefold.web.http.pagination import Page, list_object
 from twelvefold.web.ids import parse_item_id
 from twelvefold.web.projection.items import input_items, run_items
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
@@ -63,7 +63,7 @@ class ItemPages:
     async def page(self, page: Page, max_bytes: int = PAGE_BYTES) -> Json:
         """Return one page. Raises ApiError if `page.after` is none of the items."""
         items, has_more = await take_page(self._with_sizes(page), page.limit, max_bytes)
-        return listed(items, has_more)
+        return list_object(items, has_more)
 
     async def item(self, id: str) -> Json:
         """Return one item. Raises NotFound."""

@@ -1,7 +1,7 @@
-"""Who asks: API keys and the principals behind them.
+"""API keys and the principals behind them.
 
-A key is kept as its SHA-256, so whoever reads the table cannot use it. Without any key the API is
-open, but only to its own machine, and only to requests that come from there themselves.
+The database has the SHA-256 of each key, not the key. As long as there is no key, the API is open,
+but only to requests that come from the same machine.
 """
 
 import hashlib
@@ -23,28 +23,28 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
-from twelvefold.web.http.token_buckets import TokenBuckets
+from twelvefold.web.http.rate_limit import TokenBuckets
 
 log = get_logger(__name__)
 LOCAL = Principal("local")
-"""On whose behalf everything is done where no key is asked for."""
+"""The principal of all requests while there is no key."""
 LOOKUP_LIMITS = LookupLimits()
 CACHE_TTL_S = LOOKUP_LIMITS.fresh_s
 SAME_SITE = ("same-origin", "none")
-"""What `Sec-Fetch-Site` says of the page's own requests, and of an address typed by a person."""
+"""`Sec-Fetch-Site` of requests of the page itself, and of an address that a person typed."""
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
-_READING = ("GET", "HEAD")
+_READ_METHODS = ("GET", "HEAD")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="twelvefold"'}
-_FORWARDED = (
+_PROXY_HEADERS = (
     *("forwarded", "via", "x-real-ip", "cf-connecting-ip"),
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
 )
-"""Headers that proxies add; one that adds none of them cannot be told from a client."""
+"""A proxy that adds none of these headers cannot be distinguished from a client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request is from; `key` is the id of the key, "" where none was asked for."""
+    """The principal of a request; `key` is the id of its API key, "" without one."""
 
     principal: Principal
     key: str
@@ -52,7 +52,7 @@ class Caller:
 
 
 class Authenticator:
-    """Lets in who has a key, or, while there is none at all, who is on the same machine."""
+    """Finds the caller of a request by its API key, or by its origin while there is no key."""
 
     def __init__(
         self,
@@ -63,20 +63,20 @@ class Authenticator:
         limits: LookupLimits = LOOKUP_LIMITS,
     ) -> None:
         self._store = store
-        self._open = is_open
+        self._is_open = is_open
         self._clock = clock
-        self._looked_at = clock()
-        self._fresh_s = limits.fresh_s
+        self._checked_at = clock()
+        self._cache_ttl_s = limits.fresh_s
         self._lookups = KeyLookups(store, limits, clock)
-        self._looks = TokenBuckets(
+        self._checks = TokenBuckets(
             limits.client_failures, limits.client_failures_per_s, clock=clock
         )
 
     @classmethod
-    async def of(cls, store: Store, settings: Settings) -> "Authenticator":
-        """Open only to this machine and only if there never was a key.
+    async def create(cls, store: Store, settings: Settings) -> "Authenticator":
+        """Return an authenticator that is open to this machine if there is no key.
 
-        Raises SettingsError where others could come in without one.
+        Raises SettingsError if an open server could be reached from elsewhere.
         """
         if await store.keys():
             return cls(store, is_open=False)
@@ -87,46 +87,50 @@ class Authenticator:
             )
         if settings.trusted_proxies:
             raise SettingsError(
-                "TRUSTED_PROXIES: a proxy lets others in, and there is no API key; "
+                "TRUSTED_PROXIES: a proxy forwards requests of others, and there is no API key; "
                 "run `twelvefold keys create NAME` first"
             )
         log.warning("open_without_key", host=settings.host, principal=LOCAL.id)
         return cls(store, is_open=True)
 
-    async def caller(self, headers: Headers, client: str = "") -> Caller:
-        """Who sends these headers from this address.
+    async def authenticate(self, headers: Headers, client: str = "") -> Caller:
+        """Return the caller with these headers and this address.
 
-        Raises ApiError with 401, 403 for a stranger, or 429 after too many unknown keys.
+        Raises ApiError: 401 without a valid key, 403 for a request that is not local while there
+        is no key, 429 after too many unknown keys.
         """
-        if await self._is_open(headers):
-            _refuse_strangers(headers)
+        if await self._is_still_open(headers):
+            _check_is_local(headers)
             return Caller(LOCAL, "")
         token = _token(headers.get("authorization", ""))
         sha256 = hash_of(token)
         found = await self._lookups.find(sha256, client_of(client))
         if found is None or not hmac.compare_digest(found.sha256, sha256):
-            raise _unauthorized("incorrect API key; `twelvefold keys list` shows which there are")
+            raise _unauthorized("incorrect API key; `twelvefold keys list` lists the keys")
         return Caller(Principal(found.principal), found.id, found.scopes)
 
-    async def _is_open(self, headers: Headers) -> bool:
-        """Until the first key is made, by whatever process; one that is shown may be the first."""
-        if self._open and self._may_have_closed(headers):
-            self._looked_at = self._clock()
+    async def _is_still_open(self, headers: Headers) -> bool:
+        """Return whether there is no key yet. Any process may create the first one."""
+        if self._is_open and self._must_check(headers):
+            self._checked_at = self._clock()
             if await self._store.keys():
-                self._open = False
+                self._is_open = False
                 log.info("closed_without_key")
-        return self._open
+        return self._is_open
 
-    def _may_have_closed(self, headers: Headers) -> bool:
-        """Whether to look: after a while, or for a key that is shown, a bounded number of times."""
-        if self._clock() - self._looked_at > self._fresh_s:
+    def _must_check(self, headers: Headers) -> bool:
+        """Return whether the cache is too old, or the request has a key that may be the first.
+
+        The checks for requests with a key are rate limited.
+        """
+        if self._clock() - self._checked_at > self._cache_ttl_s:
             return True
-        shown = _KEY.search(headers.get("authorization", ""))
-        return shown is not None and self._looks.take("") == 0
+        key = _KEY.search(headers.get("authorization", ""))
+        return key is not None and self._checks.take("") == 0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Return whether only this machine can reach this host."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -134,19 +138,22 @@ def is_loopback(host: str) -> bool:
 
 
 def hash_of(token: str) -> str:
-    """A key as it is kept. It is random, so no salt and no slow hash make it safer."""
+    """Return the hash under which a key is stored.
+
+    A key is random, so neither a salt nor a slow hash would make it safer.
+    """
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def principal_of(request: Request, scope: str = "runs") -> Principal:
-    """On whose behalf this request is made; `scope` is what it needs unless it only reads.
+    """Return the principal of a request; `scope` is required unless the request only reads.
 
-    Raises ApiError: 401 if nobody has looked, 403 if the key does not have the scope.
+    Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope.
     """
     caller: Caller | None = request.scope.get("state", {}).get("caller")
     if caller is None:
         raise _unauthorized("no API key was given")
-    if request.method not in _READING and scope not in caller.scopes:
+    if request.method not in _READ_METHODS and scope not in caller.scopes:
         raise ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
     return caller.principal
 
@@ -157,7 +164,7 @@ def _token(authorization: str) -> str:
     if not token or scheme.lower() != "bearer":
         raise _unauthorized("no API key was given; send the header `Authorization: Bearer tw_…`")
     if not _KEY.fullmatch(token):
-        raise _unauthorized("that is no API key of this server; they begin with tw_")
+        raise _unauthorized("not an API key of this server; its keys begin with tw_")
     return token
 
 
@@ -165,29 +172,29 @@ def _unauthorized(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers=_CHALLENGE)
 
 
-def _refuse_strangers(headers: Headers) -> None:
-    """Keep out what comes from this machine for somebody else.
+def _check_is_local(headers: Headers) -> None:
+    """Raise ApiError with 403 for a request on behalf of another machine or site.
 
-    A page of another site that is open in a browser here, under its own name or one that it has
-    pointed at this machine; and a proxy's clients.
+    These are requests of another site's page in a local browser, also under a name that resolves
+    to this machine (DNS rebinding), and requests that a proxy forwards.
     """
     origin = headers.get("origin")
     try:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
         site = urlsplit(origin or "").netloc
     except ValueError:
-        raise _stranger("the request says of no site that it is for or from it") from None
+        raise _not_local("the host or the origin of the request is invalid") from None
     if not is_loopback(host) and not host.endswith(".localhost"):
-        raise _stranger(f"the request is for {host[:80]!r}")
+        raise _not_local(f"the request is for {host[:80]!r}")
     if origin is not None and site != headers.get("host"):
-        raise _stranger("the request is from a page of another site")
-    # A browser sends no Origin with a GET, as for an image of another site's page.
+        raise _not_local("the request is from a page of another site")
+    # A browser sends no Origin with a GET, for example for an image of another site's page.
     if headers.get("sec-fetch-site", "none").lower() not in SAME_SITE:
-        raise _stranger("the request is from a page of another site")
-    if any(name in headers for name in _FORWARDED):
-        raise _stranger("the request came through a proxy")
+        raise _not_local("the request is from a page of another site")
+    if any(name in headers for name in _PROXY_HEADERS):
+        raise _not_local("the request came through a proxy")
 
 
-def _stranger(why: str) -> ApiError:
-    message = f"{why}, and without an API key this server is open only to its own machine"
+def _not_local(reason: str) -> ApiError:
+    message = f"{reason}, and without an API key this server is open only to its own machine"
     return ApiError(403, f"{message}; create one with `twelvefold keys create`", code="no_api_key")

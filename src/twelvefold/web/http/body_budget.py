@@ -1,7 +1,7 @@
-"""A budget in bytes for the request bodies that a process is receiving.
+"""The memory budget for request bodies that a process receives.
 
-Small bodies pass outside it. A large one takes its whole length before more of it is read: bodies
-that take theirs piece by piece could each wait for the other's end.
+Small bodies do not count. A large body takes its full length before the rest of it is read: bodies
+that took memory piece by piece could block each other.
 """
 
 import asyncio
@@ -11,98 +11,104 @@ from dataclasses import dataclass
 from twelvefold.web.http.errors import ApiError
 
 MIB = 1024 * 1024
-SHARE = 2
-"""One owner may hold this part of the budget: half of it."""
-WAITING_SHARE = 4
+OWNER_DIVISOR = 2
+"""One owner may hold half of the budget."""
+OWNER_WAITING_DIVISOR = 4
+"""A quarter of the waiting bodies may be of one owner."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Waiter:
     owner: str
     size: int
     granted: asyncio.Future[None]
 
 
 class BodyBudget:
-    """At most `limit_bytes` of large bodies at once, and half of them for one owner.
+    """At most `limit_bytes` of large bodies at the same time, and half of that for one owner.
 
-    A body larger than that is taken alone. `wait_s` is how long a body waits for room, `waiting`
-    how many may wait: a quarter of them one owner's.
+    A body larger than its limit is received alone. `wait_s` is how long a body waits for memory,
+    `max_waiting` how many bodies may wait.
     """
 
     def __init__(
-        self, limit_bytes: int = 64 * MIB, *, wait_s: float = 30.0, waiting: int = 128
+        self, limit_bytes: int = 64 * MIB, *, wait_s: float = 30.0, max_waiting: int = 128
     ) -> None:
         self._limit_bytes = limit_bytes
         self._wait_s = wait_s
-        self._most_waiting = waiting
-        self._most_waiting_of_one = max(1, waiting // WAITING_SHARE)
+        self._max_waiting = max_waiting
+        self._max_waiting_per_owner = max(1, max_waiting // OWNER_WAITING_DIVISOR)
         self._held: Counter[str] = Counter()
-        self._waiting: list[_Waiting] = []
+        self._waiters: list[_Waiter] = []
 
     @property
     def held_bytes(self) -> int:
-        """What all bodies have taken."""
+        """The bytes that all bodies hold."""
         return self._held.total()
 
     async def take(self, owner: str, size: int) -> None:
-        """Take so many bytes, waiting for room. Raises ApiError with 503 after `wait_s`."""
-        if not self._waiting_before(owner) and self._fits(owner, size):
+        """Take `size` bytes, waiting if necessary. Raises ApiError with 503 after `wait_s`."""
+        if not self._must_wait(owner) and self._fits(owner, size):
             self._held[owner] += size
             return
-        own = sum(one.owner == owner for one in self._waiting)
-        if len(self._waiting) >= self._most_waiting or own >= self._most_waiting_of_one:
-            raise _full()
-        one = _Waiting(owner, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(one)
+        own = sum(waiter.owner == owner for waiter in self._waiters)
+        if len(self._waiters) >= self._max_waiting or own >= self._max_waiting_per_owner:
+            raise _exhausted()
+        waiter = _Waiter(owner, size, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
         try:
             async with asyncio.timeout(self._wait_s):
-                await one.granted
+                await waiter.granted
         except BaseException as error:
-            self._leave(one)
+            self._abandon(waiter)
             if isinstance(error, TimeoutError):
-                raise _full() from error
+                raise _exhausted() from error
             raise
 
     def give_back(self, owner: str, size: int) -> None:
-        """Return what was taken."""
+        """Return bytes that were taken."""
         self._held[owner] -= size
         if not self._held[owner]:
             del self._held[owner]
         self._grant()
 
-    def _leave(self, one: _Waiting) -> None:
-        if one in self._waiting:
-            self._waiting.remove(one)
+    def _abandon(self, waiter: _Waiter) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
             self._grant()
-        elif one.granted.done() and not one.granted.cancelled():
-            self.give_back(one.owner, one.size)
+        elif waiter.granted.done() and not waiter.granted.cancelled():
+            self.give_back(waiter.owner, waiter.size)
 
-    def _waiting_before(self, owner: str) -> bool:
-        """Whether a body waits that this one may not pass: one that waits for room of all."""
-        return any(one.owner == owner or not self._is_over_share(one) for one in self._waiting)
+    def _must_wait(self, owner: str) -> bool:
+        """Return whether a body waits that the owner's next one must not overtake.
 
-    def _is_over_share(self, one: _Waiting) -> bool:
-        held = self._held[one.owner]
-        return held > 0 and held + one.size > self._limit_bytes // SHARE
+        A body that waits for its own owner's share may be overtaken by other owners.
+        """
+        return any(
+            waiter.owner == owner or not self._exceeds_share(waiter) for waiter in self._waiters
+        )
+
+    def _exceeds_share(self, waiter: _Waiter) -> bool:
+        held = self._held[waiter.owner]
+        return held > 0 and held + waiter.size > self._limit_bytes // OWNER_DIVISOR
 
     def _fits(self, owner: str, size: int) -> bool:
         held, total = self._held[owner], self._held.total()
-        within_share = held == 0 or held + size <= self._limit_bytes // SHARE
+        within_share = held == 0 or held + size <= self._limit_bytes // OWNER_DIVISOR
         return within_share and (total == 0 or total + size <= self._limit_bytes)
 
     def _grant(self) -> None:
-        """In the order in which they came; one that has its owner's share lets others pass."""
-        for one in list(self._waiting):
-            if self._is_over_share(one):
+        """Grant waiting bodies in order, skipping those whose owner holds its share."""
+        for waiter in list(self._waiters):
+            if self._exceeds_share(waiter):
                 continue
-            if not self._fits(one.owner, one.size):
+            if not self._fits(waiter.owner, waiter.size):
                 return
-            self._held[one.owner] += one.size
-            self._waiting.remove(one)
-            one.granted.set_result(None)
+            self._held[waiter.owner] += waiter.size
+            self._waiters.remove(waiter)
+            waiter.granted.set_result(None)
 
 
-def _full() -> ApiError:
+def _exhausted() -> ApiError:
     message = "too many large requests are being received; try again in a moment"
     return ApiError(503, message, code="service_unavailable", wait_s=5)

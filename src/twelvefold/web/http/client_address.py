@@ -1,20 +1,20 @@
-"""Which client an address stands for, where clients are counted."""
+"""The client that an IP address stands for."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 _IPV6_PREFIX = 64
-"""One client has a whole network of IPv6 addresses; it is counted once."""
-_LONGEST = 64
+"""A client usually has a whole IPv6 network, which counts as one client."""
+_MAX_CHARS = 64
 
 
 @lru_cache(maxsize=4_096)
 def client_of(address: str) -> str:
-    """The name under which the client at an address is counted."""
+    """Return the name under which limits count the client at an address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return address[:_LONGEST]
+        return address[:_MAX_CHARS]
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
     if parsed.ipv4_mapped is not None:
@@ -23,10 +23,10 @@ def client_of(address: str) -> str:
 
 
 class TrustedAddresses:
-    """Addresses and networks of TRUSTED_PROXIES."""
+    """The addresses and networks of TRUSTED_PROXIES."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
-        self._networks = [ip_network(one, strict=False) for one in networks]
+        self._networks = [ip_network(network, strict=False) for network in networks]
 
     def __contains__(self, address: object) -> bool:
         try:

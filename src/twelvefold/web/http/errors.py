@@ -1,7 +1,7 @@
-"""Errors as API clients read them: OpenAI's envelope, the status, and whether to ask again.
+"""Errors as responses: the envelope of the OpenAI API, the status, and whether to retry.
 
-Both official SDKs repeat a POST by themselves after 408, 409, 429 and 5xx; `x-should-retry: false`
-keeps them from it where work may have begun. Source: `_should_retry` in openai-python and -node.
+Both official SDKs repeat a POST after 408, 409, 429 and 5xx. `x-should-retry: false` prevents this
+where the request may have taken effect. Source: `_should_retry` in openai-python and -node.
 """
 
 import math
@@ -25,18 +25,16 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "DELETE"}
-"""Whoever sends one of these twice has done it once."""
 CONVERSATION_TOO_LARGE = "conversation_too_large"
-_SHOWN_CHARS = 60
+_MAX_REPR_CHARS = 60
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
 class ApiError(RequestError):
-    """A request that is refused, with what its sender is told.
+    """An error response.
 
-    `param` names the parameter that was wrong, `wait_s` says when to try again. `repeat` False
-    keeps SDKs from repeating it by themselves.
+    `param` names the invalid parameter. `wait_s` is when to retry. Without `repeat`, SDKs do not
+    repeat the request.
     """
 
     def __init__(
@@ -56,11 +54,11 @@ class ApiError(RequestError):
         self.code = code
         self.param = param
         self.type = type or _type_of(status)
-        self.headers = {**(headers or {}), **_hints(wait_s, repeat)}
+        self.headers = {**(headers or {}), **_retry_headers(wait_s, repeat)}
 
     @property
     def body(self) -> dict[str, Any]:
-        """The envelope; all four fields are always there."""
+        """The envelope. It always has all four fields."""
         error = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
         return {"error": error}
 
@@ -69,44 +67,44 @@ def _type_of(status: int) -> str:
     return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
-def _hints(wait_s: float | None, repeat: bool) -> dict[str, str]:
-    hints = {} if repeat else {"x-should-retry": "false"}
+def _retry_headers(wait_s: float | None, repeat: bool) -> dict[str, str]:
+    headers = {} if repeat else {"x-should-retry": "false"}
     if wait_s is not None:
-        hints["retry-after"] = str(max(1, math.ceil(wait_s)))
-    return hints
+        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
+    return headers
 
 
-def refusal(error: ApiError) -> Response:
-    """The error as an answer."""
+def error_response(error: ApiError) -> Response:
+    """Return the error as a response."""
     return json_response(error.body, error.status, error.headers)
 
 
 def json_response(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer whose body is JSON."""
+    """Return a response with a JSON body."""
     return Response(
         msgspec.json.encode(value), status, headers=headers, media_type="application/json"
     )
 
 
-async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """What Starlette's router says no to: paths and methods that are not there."""
+async def handle_http_exception(request: Request, error: Exception) -> Response:
+    """Return the response to an unknown path or method, for which Starlette raises."""
     if not isinstance(error, HTTPException):
         raise error
     where = f"{request.method} {request.url.path[:200]}"
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return refusal(ApiError(404, f"invalid URL ({where})", code="unknown_url"))
+        return error_response(ApiError(404, f"invalid URL ({where})", code="unknown_url"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(_methods(request))
         message = f"not allowed here ({where}); use {allowed}"
         headers = {"allow": allowed}
-        return refusal(ApiError(405, message, code="method_not_allowed", headers=headers))
-    return refusal(ApiError(error.status_code, str(error.detail), headers=error.headers))
+        return error_response(ApiError(405, message, code="method_not_allowed", headers=headers))
+    return error_response(ApiError(error.status_code, str(error.detail), headers=error.headers))
 
 
 def _methods(request: Request) -> list[str]:
-    """What is allowed at this path, by whichever route: Starlette itself tells only the first's."""
+    """Return the methods of all routes of this path; Starlette returns those of the first one."""
     routes: list[BaseRoute] = request.app.routes
     matching = (route for route in routes if route.matches(request.scope)[0] != Match.NONE)
     return sorted(
@@ -114,12 +112,11 @@ def _methods(request: Request) -> list[str]:
     )
 
 
-def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
-    """What any exception means to a client; one that nobody foresaw is a 500.
+def api_error(error: Exception, *, may_repeat: bool) -> ApiError:
+    """Return the error response of any exception; an unexpected one is a 500.
 
-    `once`: however often it is sent, it is done once, as with an Idempotency-Key that is heard.
+    `may_repeat`: the request has no further effect if a client repeats it.
     """
-    repeat = once or method in SAFE_METHODS
     match error:
         case ApiError():
             return error
@@ -132,13 +129,16 @@ def api_error(error: Exception, method: str, *, once: bool = False) -> ApiError:
         case RequestError():
             return ApiError(400, str(error))
         case StepUnderWay():
-            return ApiError(503, str(error), code="service_unavailable", wait_s=1, repeat=repeat)
+            return _unavailable(str(error), may_repeat)
         case StoreUnavailable():
-            message = "the database does not answer; try again in a moment"
-            return ApiError(503, message, code="service_unavailable", wait_s=1, repeat=repeat)
+            return _unavailable("the database does not answer; try again in a moment", may_repeat)
         case _:
-            message = "the server failed; its log says why, under this answer's x-request-id"
+            message = "internal error; the server's log has the reason under this x-request-id"
             return ApiError(500, message, code="server_error", repeat=False)
+
+
+def _unavailable(message: str, may_repeat: bool) -> ApiError:
+    return ApiError(503, message, code="service_unavailable", wait_s=1, repeat=may_repeat)
 
 
 def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoReturn:
@@ -147,6 +147,6 @@ def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoRetur
 
 
 def abbreviate(value: object) -> str:
-    """Return the value's repr, cut after 60 characters."""
+    """Return the value's repr, cut off after 60 characters."""
     text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+    return text if len(text) <= _MAX_REPR_CHARS else f"{text[:_MAX_REPR_CHARS]}…"

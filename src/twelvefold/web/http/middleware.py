@@ -1,6 +1,6 @@
-"""What every request passes through: its id, its line in the log, its limits, its caller.
+"""The middleware of every request: request id, log line, errors, authentication and limits.
 
-Plain ASGI: what stands between a server and a handler is paid by every request.
+Plain ASGI, because every request pays for each layer between the server and its handler.
 """
 
 import re
@@ -15,15 +15,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from twelvefold.core.owner import OWNER
 from twelvefold.engine.loop_shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.http.admission import PLACE, AdmissionControl
+from twelvefold.web.http.admission import SLOT, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator, Caller
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.body_limit import LimitedBody, RateLimiter
+from twelvefold.web.http.body_limit import LimitedBody
 from twelvefold.web.http.client_address import client_of
-from twelvefold.web.http.errors import ApiError, api_error, refusal
+from twelvefold.web.http.errors import ApiError, api_error, error_response
+from twelvefold.web.http.rate_limit import RateLimiter
 
 log = get_logger(__name__)
-SECURED = {
+SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -32,26 +33,29 @@ SECURED = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
 }
-"""On every answer that does not say otherwise itself; the page needs a policy of its own."""
-_SECURED = [(name.encode(), value.encode()) for name, value in SECURED.items()]
-QUIET = ("/healthz", "/readyz")
-"""Asked every few seconds by machines; their lines are for debugging."""
-KEYED = ("/v1/responses", "/v1/chat/completions")
-ONCE = "/cancel"
-"""The end of the path of what is done once, however often it is asked for, key or not."""
-"""Where a request under an Idempotency-Key is carried out once, however often it comes."""
+"""Headers of every response that does not set them itself, as the page does."""
+_RAW_SECURITY_HEADERS = [
+    (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
+PROBE_PATHS = ("/healthz", "/readyz")
+"""Requested every few seconds by machines; logged at level DEBUG."""
+IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "DELETE")
+IDEMPOTENCY_KEY_PATHS = ("/v1/responses", "/v1/chat/completions")
+"""Paths where a request with an Idempotency-Key is executed once."""
+IDEMPOTENT_SUFFIX = "/cancel"
+"""The end of the paths of POST requests that are idempotent without a key."""
 CLIENT_GONE = 499
-"""In the log, for an answer that nobody waited for. Source: nginx."""
+"""The status in the log if the client disconnected before the response. Source: nginx."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 def new_request_id() -> str:
-    """An id for a request that came without one."""
+    """Return an id for a request without one."""
     return f"req_{secrets.token_hex(16)}"
 
 
-class Edge:
-    """The outermost layer: nothing leaves without an id, and no fault without an envelope."""
+class RequestMiddleware:
+    """The outermost layer: gives each request an id and a log line, and exceptions a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,78 +64,85 @@ class Edge:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        exchange = _Exchange(given if _REQUEST_ID.fullmatch(given) else new_request_id(), send)
-        with bind(request=exchange.id):
+        given_id = headers.get("x-request-id", "")
+        id = given_id if _REQUEST_ID.fullmatch(given_id) else new_request_id()
+        response = _Response(id, send)
+        with bind(request=id):
             try:
-                await self._answered(scope, receive, exchange, headers)
+                await self._respond(scope, receive, response, headers)
             finally:
-                exchange.log(scope)
+                response.log(scope)
 
-    async def _answered(
-        self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers
+    async def _respond(
+        self, scope: Scope, receive: Receive, response: "_Response", headers: Headers
     ) -> None:
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, receive, response.send)
         except ClientDisconnect:
-            exchange.status = CLIENT_GONE
+            response.status = CLIENT_GONE
         except Exception as error:
-            answer = _refusal(error, scope, headers)
-            if exchange.status:
-                raise  # half an answer is out; the server closes the connection
-            await answer(scope, receive, exchange.send)
+            answer = _log_failure(error, may_repeat=_is_idempotent(scope, headers))
+            if response.status:
+                raise  # the response has begun; the server closes the connection
+            await answer(scope, receive, response.send)
 
 
-def _refusal(error: Exception, scope: Scope, headers: Headers) -> ASGIApp:
-    """The answer to a request that failed, which is logged.
+def _log_failure(error: Exception, may_repeat: bool) -> ASGIApp:
+    """Log a server error, and return the error response.
 
-    A function of its own: in a variable of the frame that has caught it, an error would be part of
-    a cycle, which keeps the request until the garbage collector finds it.
+    A function, so that no variable of the frame that caught the error refers to another one: that
+    would be a cycle, which keeps the request until the garbage collector finds it.
     """
-    path = scope["path"]
-    once = path.endswith(ONCE) or ("idempotency-key" in headers and path in KEYED)
-    fault = api_error(error, scope["method"], once=once)
-    if fault.status == 500:
+    failure = api_error(error, may_repeat=may_repeat)
+    if failure.status == 500:
         log.failure("request_failed", error)
-    elif fault.status > 500:
+    elif failure.status > 500:
         log.warning("request_failed", error=error)
-    return refusal(fault)
+    return error_response(failure)
 
 
-class _Exchange:
-    """One request and what was answered so far; `status` is 0 before the answer has begun."""
+def _is_idempotent(scope: Scope, headers: Headers) -> bool:
+    """Return whether the client may repeat the request: it takes effect at most once."""
+    path = scope["path"]
+    has_key = "idempotency-key" in headers and path in IDEMPOTENCY_KEY_PATHS
+    is_idempotent = scope["method"] in IDEMPOTENT_METHODS or path.endswith(IDEMPOTENT_SUFFIX)
+    return is_idempotent or has_key
+
+
+class _Response:
+    """The response so far; `status` is 0 before it begins."""
 
     def __init__(self, id: str, send: Send) -> None:
-        self.id = id
         self.status = 0
+        self._id = id
         self._send = send
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message["headers"], (b"x-request-id", self.id.encode())]
-            said = {name for name, _ in headers}
-            headers += [(name, value) for name, value in _SECURED if name not in said]
+            headers = [*message["headers"], (b"x-request-id", self._id.encode())]
+            present = {name for name, _ in headers}
+            headers += [header for header in _RAW_SECURITY_HEADERS if header[0] not in present]
             message = {**message, "headers": headers}
         await self._send(message)
 
     def log(self, scope: Scope) -> None:
-        write = log.debug if scope["path"] in QUIET else log.info
+        write = log.debug if scope["path"] in PROBE_PATHS else log.info
         caller = scope.get("state", {}).get("caller")
         write(
             "request",
             method=scope["method"],
             path=scope["path"][:200],
             status=self.status or CLIENT_GONE,
-            took_ms=round((time.monotonic() - self._begun) * 1_000, 1),
+            took_ms=round((time.monotonic() - self._started_at) * 1_000, 1),
             client=scope["client"][0] if scope.get("client") else "",
             **({"key": caller.key or "none"} if caller else {}),
         )
 
 
-class Gate:
-    """What stands before the API: who asks, how often, and how much may be read."""
+class AdmissionMiddleware:
+    """Authenticates API requests, and applies the limits of requests and of their bodies."""
 
     def __init__(
         self,
@@ -140,67 +151,67 @@ class Gate:
         authenticator: Authenticator,
         rate: RateLimiter,
         max_body_bytes: int,
-        bodies: BodyBudget,
+        body_budget: BodyBudget,
     ) -> None:
         self._app = app
         self._admission = admission
         self._authenticator = authenticator
         self._rate = rate
         self._max_body_bytes = max_body_bytes
-        self._bodies = bodies
+        self._body_budget = body_budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        owner, state = await self._owner(scope), scope.setdefault("state", {})
+        owner, state = await self._find_owner(scope), scope.setdefault("state", {})
         OWNER.set(owner)
-        async with self._admission.place(owner) as state[PLACE]:
-            await state[PLACE].measured(partial(self._admitted, scope, receive, send))
+        async with self._admission.acquire_slot(owner) as state[SLOT]:
+            await state[SLOT].measure(partial(self._handle, scope, receive, send))
 
-    async def _owner(self, scope: Scope) -> str:
-        """Whose the request is: a principal's; without the API, whoever has its address."""
+    async def _find_owner(self, scope: Scope) -> str:
+        """Return the principal of an API request, and the client's address for another one."""
         headers, client, owners = Headers(scope=scope), _client(scope), self._admission.owners
-        if scope["path"] in QUIET:
+        if scope["path"] in PROBE_PATHS:
             return f"{ANONYMOUS}probe {client_of(client)}"
         authorization = headers.get("authorization", "")
-        owner = owners.of(authorization, client_of(client))
+        owner = owners.find(authorization, client_of(client))
         if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
-            async with self._admission.place(owner) as place:
-                look = partial(self._authenticator.caller, headers, client)
-                owner = (await place.measured(look)).principal.id
-            owners.learn(authorization, owner)
+            async with self._admission.acquire_slot(owner) as slot:
+                authenticate = partial(self._authenticator.authenticate, headers, client)
+                owner = (await slot.measure(authenticate)).principal.id
+            owners.remember(authorization, owner)
         return owner
 
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sender, client = send, _client(scope)
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = _client(scope)
         owner = client_of(client)
         if scope["path"].startswith("/v1"):
             scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
-            if left := self._rate.take(caller.key):
-                sender = _with(left, send)
-        body = LimitedBody(receive, scope, self._max_body_bytes, self._bodies, owner)
+            if rate_headers := self._rate.take(caller.key):
+                send = _with_headers(rate_headers, send)
+        body = LimitedBody(receive, scope, self._max_body_bytes, self._body_budget, owner)
         try:
-            await self._app(scope, body.receive, sender)
+            await self._app(scope, body.receive, send)
         finally:
             body.release()
 
     async def _caller(self, headers: Headers, client: str) -> Caller:
         try:
-            return await self._authenticator.caller(headers, client)
+            return await self._authenticator.authenticate(headers, client)
         except ApiError:
-            # A revoked key must not use the places and the time of its former principal.
+            # A revoked key must not use the slots and the time of its former principal.
             self._admission.owners.forget(headers.get("authorization", ""))
             raise
 
 
 def _client(scope: Scope) -> str:
-    """The address that a request comes from."""
+    """Return the client's address; "" if it is unknown."""
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
-def _with(added: dict[str, str], send: Send) -> Send:
-    async def sent(message: Message) -> None:
+def _with_headers(headers: dict[str, str], send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(added)
+            MutableHeaders(scope=message).update(headers)
         await send(message)
 
-    return sent
+    return send_with_headers

@@ -1,4 +1,4 @@
-"""Lists, page by page, as the OpenAI API has them."""
+"""Query parameters, and lists in pages as in the OpenAI API."""
 
 import re
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from starlette.datastructures import QueryParams
 
 from twelvefold.web.http.errors import abbreviate, raise_invalid
 
-MOST = 100
-PAGING = ("limit", "order", "after", "before")
-"""What lists of this and of other APIs are asked with."""
+MAX_LIMIT = 100
+LIST_PARAMETERS = ("limit", "order", "after", "before")
+"""Query parameters of lists in this and in similar APIs."""
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _INTEGER = re.compile(r"-?[0-9]{1,4000}")
 Json = dict[str, Any]
@@ -20,39 +20,40 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which page is asked for; `after` is the last id of the one before, "" for the first."""
+    """A requested page; `after` is the last id of the page before, "" for the first page."""
 
     limit: int = 20
     after: str = ""
     newest_first: bool = True
 
 
-def check_paging(query: QueryParams, *known: str) -> None:
-    """Refuse a parameter of lists that this list does not have, or has twice. Raises ApiError.
+def check_list_parameters(query: QueryParams, *supported: str) -> None:
+    """Raise ApiError for a list parameter that is repeated or that this list does not support.
 
-    Left out, it would change what a client gets without a word.
+    Ignoring it would change the result without an error.
     """
-    for name in PAGING:
-        given = query.getlist(name)
-        if given and name not in known:
+    for name in LIST_PARAMETERS:
+        values = query.getlist(name)
+        if values and name not in supported:
             raise_invalid("is not supported here", name, "unsupported_parameter")
-        if len(given) > 1:
-            raise_invalid("is there twice; give it once", name)
+        if len(values) > 1:
+            raise_invalid("is repeated; give it once", name)
 
 
 def check_oldest_first(query: QueryParams) -> None:
-    """For a list that has `after` and `limit`, and no other order. Raises ApiError."""
-    check_paging(query, "limit", "after", "order")
+    """Check the parameters of a list that is always oldest first. Raises ApiError."""
+    check_list_parameters(query, "limit", "after", "order")
     if _order(query, "asc") == "desc":
         raise_invalid("must be asc: this list has no other order", "order", "unsupported_value")
 
 
-def page_of(query: QueryParams) -> Page:
-    """The page that a query asks for. Raises ApiError."""
-    check_paging(query, "limit", "after", "order")
+def parse_page(query: QueryParams) -> Page:
+    """Return the requested page. Raises ApiError."""
+    check_list_parameters(query, "limit", "after", "order")
     limit = query.get("limit", "20")
-    if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
-        raise_invalid(f"must be an integer from 1 to {MOST}, not {abbreviate(limit)}", "limit")
+    if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        message = f"must be an integer from 1 to {MAX_LIMIT}, not {abbreviate(limit)}"
+        raise_invalid(message, "limit")
     order = _order(query, "desc")
     return Page(int(limit), query.get("after", ""), order == "desc")
 
@@ -64,8 +65,11 @@ def _order(query: QueryParams, default: str) -> str:
     return order
 
 
-def paged(items: Sequence[Json], page: Page) -> Json:
-    """The page of all these items, oldest first. Raises ApiError if `after` is none of them."""
+def paginate(items: Sequence[Json], page: Page) -> Json:
+    """Return a page of these items, which are oldest first.
+
+    Raises ApiError if `after` is not among them.
+    """
     ordered = list(reversed(items)) if page.newest_first else list(items)
     start = 0
     if page.after:
@@ -73,11 +77,12 @@ def paged(items: Sequence[Json], page: Page) -> Json:
         if page.after not in ids:
             raise_invalid(f"there is no {abbreviate(page.after)} in this list", "after")
         start = ids.index(page.after) + 1
-    return listed(ordered[start : start + page.limit], len(ordered) > start + page.limit)
+    end = start + page.limit
+    return list_object(ordered[start:end], has_more=len(ordered) > end)
 
 
-def listed(items: Sequence[Json], has_more: bool) -> Json:
-    """A list object of one page."""
+def list_object(items: Sequence[Json], has_more: bool) -> Json:
+    """Return the list object of one page."""
     return {
         "object": "list",
         "data": list(items),
@@ -87,8 +92,8 @@ def listed(items: Sequence[Json], has_more: bool) -> Json:
     }
 
 
-def flag_of(query: QueryParams, name: str) -> bool:
-    """A yes or no in a query; not given: no. Raises ApiError."""
+def parse_flag(query: QueryParams, name: str) -> bool:
+    """Return a boolean query parameter; False if it is absent. Raises ApiError."""
     value = _single(query, name)
     if value is None:
         return False
@@ -97,18 +102,18 @@ def flag_of(query: QueryParams, name: str) -> bool:
     return value.lower() in _TRUE
 
 
-def integer_of(query: QueryParams, name: str, default: int, least: int) -> int:
-    """An integer in a query. Raises ApiError."""
+def parse_integer(query: QueryParams, name: str, default: int, minimum: int) -> int:
+    """Return an integer query parameter. Raises ApiError."""
     value = _single(query, name)
     if value is None:
         return default
-    if not _INTEGER.fullmatch(value) or int(value) < least:
-        raise_invalid(f"must be an integer, {least} or more, not {abbreviate(value)}", name)
+    if not _INTEGER.fullmatch(value) or int(value) < minimum:
+        raise_invalid(f"must be an integer, {minimum} or more, not {abbreviate(value)}", name)
     return int(value)
 
 
 def _single(query: QueryParams, name: str) -> str | None:
-    given = query.getlist(name)
-    if len(given) > 1:
-        raise_invalid("is there twice; give it once", name)
-    return given[0] if given else None
+    values = query.getlist(name)
+    if len(values) > 1:
+        raise_invalid("is repeated; give it once", name)
+    return values[0] if values else None

@@ -1,4 +1,4 @@
-"""Log lines for what may happen thousands of times in a second: one line with the count."""
+"""Log lines for events that may occur thousands of times a second: one line with a count."""
 
 import asyncio
 from typing import Any
@@ -10,9 +10,9 @@ INTERVAL_S = 10.0
 
 
 class SummaryLog:
-    """Writes a warning for the first occurrence, then at most one in an interval.
+    """Logs a warning for the first event, then at most one per interval.
 
-    `count` in the line is how many there were since the line before.
+    `count` in a line is the number of events since the line before.
     """
 
     def __init__(self, event: str, interval_s: float = INTERVAL_S) -> None:
@@ -23,7 +23,7 @@ class SummaryLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, **fields: Any) -> None:
-        """Count one occurrence; the line has the fields of the last one."""
+        """Count one event. The next line has the fields of the last event."""
         self._count += 1
         self._fields = fields
         if self._timer is None:

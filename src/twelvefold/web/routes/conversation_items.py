@@ -14,7 +14,7 @@ from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pag
 from twelvefold.web.history.thread_reader import load_call_history, open_thread_reader
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import listed, page_of
+from twelvefold.web.http.pagination import list_object, parse_page
 from twelvefold.web.projection.conversations import conversation_object
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.runs.append import append_between_runs
@@ -22,15 +22,14 @@ from twelvefold.web.runs.target import resolve_references
 from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.schemas.call_results import NO_CALLS, brings_calls, without_repeats
 from twelvefold.web.schemas.conversations import CreateItems
-from twelvefold.web.schemas.decode import decode
-from twelvefold.web.schemas.http_request import json_body, tool_items_of
+from twelvefold.web.schemas.http_request import read_body, tool_items_of
 from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.state import client_watch, web_of
 
 
 async def list_items(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/items`."""
-    page = page_of(request.query_params)
+    page = parse_page(request.query_params)
     return json_response(await (await _items(request)).page(page))
 
 
@@ -49,7 +48,7 @@ async def _items(request: Request) -> ItemPages:
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: appends items."""
     web, principal, head = web_of(request), principal_of(request), await load_path_head(request)
-    body = decode(await json_body(request), CreateItems)
+    body = await read_body(request, CreateItems)
     items = await resolve_references(web, principal, plain_items(body.items), "items")
 
     async def build_event(head: ThreadHead) -> Event:
@@ -59,7 +58,7 @@ async def create_items(request: Request) -> Response:
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
     entry = await append_between_runs(web, head, build_event, client_watch(request))
-    return json_response(listed(input_items(head.id, entry), has_more=False))
+    return json_response(list_object(input_items(head.id, entry), has_more=False))
 
 
 async def delete_item(request: Request) -> Response:

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import open_thread_reader
 from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import check_oldest_first, integer_of
+from twelvefold.web.http.pagination import check_oldest_first, parse_integer
 from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.state import web_of
 
@@ -19,7 +19,10 @@ async def list_entries(request: Request) -> Response:
     """`GET /v1/conversations/{conversation_id}/journal`: the entries after a position."""
     query = request.query_params
     check_oldest_first(query)
-    after, limit = integer_of(query, "after", 0, 0), integer_of(query, "limit", MAX_ENTRIES, 1)
+    after, limit = (
+        parse_integer(query, "after", 0, 0),
+        parse_integer(query, "limit", MAX_ENTRIES, 1),
+    )
     web, head = web_of(request), await load_path_head(request)
     services, outputs = web.services, web.settings.tool_outputs
     reader = await open_thread_reader(services.store, head)

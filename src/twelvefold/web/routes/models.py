@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import check_paging
+from twelvefold.web.http.pagination import check_list_parameters
 from twelvefold.web.schemas.responses import workflow_of
 from twelvefold.web.schemas.types import Json
 from twelvefold.web.state import web_of
@@ -13,7 +13,7 @@ from twelvefold.web.state import web_of
 
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
-    check_paging(request.query_params)
+    check_list_parameters(request.query_params)
     names = web_of(request).services.workflows
     return json_response({"object": "list", "data": [_model(name) for name in names]})
 

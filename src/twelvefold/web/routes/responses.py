@@ -15,7 +15,7 @@ from twelvefold.errors import Conflict
 from twelvefold.web.http.admission import release_soon
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import ApiError, json_response
-from twelvefold.web.http.pagination import flag_of, integer_of, page_of, paged
+from twelvefold.web.http.pagination import paginate, parse_flag, parse_integer, parse_page
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.runs.approvals import answer_approval
@@ -52,7 +52,7 @@ async def create(request: Request) -> Response:
 async def retrieve(request: Request) -> Response:
     """`GET /v1/responses/{response_id}`: the response now, or its events after a number."""
     query = request.query_params
-    stream, after = flag_of(query, "stream"), integer_of(query, "starting_after", -1, -1)
+    stream, after = parse_flag(query, "stream"), parse_integer(query, "starting_after", -1, -1)
     reader, record = await _open(request)
     if not stream:
         return json_response(_describe(reader, record))
@@ -84,7 +84,7 @@ async def delete(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """`POST /v1/responses/{response_id}/cancel`; a second time it changes nothing."""
     web = web_of(request)
-    force = flag_of(request.query_params, "force")
+    force = parse_flag(request.query_params, "force")
     reader, record = await _open(request)
     if not (reader.projection.background or force):
         message = "only a response with background=true can be cancelled, others with ?force=true"
@@ -97,9 +97,9 @@ async def cancel(request: Request) -> Response:
 
 async def list_input(request: Request) -> Response:
     """`GET /v1/responses/{response_id}/input_items`: its own input, no earlier items."""
-    page = page_of(request.query_params)
+    page = parse_page(request.query_params)
     reader, _ = await _open(request)
-    return json_response(paged(input_items(reader.id.run.thread, reader.opening), page))
+    return json_response(paginate(input_items(reader.id.run.thread, reader.opening), page))
 
 
 async def _open(request: Request) -> tuple[ResponseReader, RunRecord]:

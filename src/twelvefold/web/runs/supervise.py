@@ -17,7 +17,7 @@ from twelvefold.engine.commands import cancel, fail_run, take
 from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.admission import PLACE
+from twelvefold.web.http.admission import SLOT
 from twelvefold.web.http.client_watch import ClientWatch, first_done
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.runs.create import StartedRun
@@ -269,9 +269,9 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = sse.SSEWriter(send, self._web.waits.heartbeat_s)
         await writer.start(self.raw_headers)
-        place, write = scope.get("state", {}).get(PLACE), partial(self._write, writer)
+        slot, write = scope.get("state", {}).get(SLOT), partial(self._write, writer)
         writing, _, ended = await first_done(
-            place.measured(write) if place else write(),
+            slot.measure(write) if slot else write(),
             writer.write_heartbeats(),
             self._client.ended(),
         )

@@ -1,4 +1,4 @@
-"""The revisions of the journal's tables, as Alembic finds them."""
+"""The revisions of the store's tables, where Alembic looks for them."""
 
 VERSION_TABLE = "twelvefold_version"
-"""Not Alembic's default name: the tables beside ours may have migrations of their own."""
+"""Not Alembic's default name, which migrations of other tables in the database may use."""

@@ -1,6 +1,6 @@
-"""What the revisions have in common: each statement can be run again after a crash behind it.
+"""DDL of the revisions. Each statement can be repeated after a crash.
 
-MySQL commits every statement of DDL, so a revision that was cut off has done some of them.
+MySQL commits every DDL statement, so an interrupted revision has run some of its statements.
 """
 
 import re
@@ -30,7 +30,7 @@ WORDS = {
         "table": "WITHOUT ROWID",
     },
 }
-"""The types that the dialects call differently."""
+"""Types whose names differ between the dialects."""
 Indexes = dict[str, dict[str, str]]
 """The columns of each index by its name, by table."""
 
@@ -40,30 +40,33 @@ def is_sqlite() -> bool:
 
 
 def refuse_foreign_tables(tables: Iterable[str]) -> None:
-    """Ours may be there, from a migration that was cut off; others of the same name may not."""
+    """Raise CommandError if a table of another application has one of the names.
+
+    A table of the store may exist already, from an interrupted migration.
+    """
     if context.is_offline_mode():
         return
     database = inspect(op.get_bind())
     for statement in tables:
-        table, columns = _named(statement)
+        table, columns = _parse_create(statement)
         if not database.has_table(table):
             continue
         if columns != {column["name"] for column in database.get_columns(table)}:
             raise CommandError(
-                f"table {table} is there already and is not the journal's; "
+                f"table {table} exists already and is not the journal's; "
                 "rename it, or give the journal a database of its own"
             )
 
 
-def _named(statement: str) -> tuple[str, set[str]]:
-    """The name of the table that a statement makes, and its columns."""
+def _parse_create(statement: str) -> tuple[str, set[str]]:
+    """Return the name of the table that a statement creates, and its columns."""
     table = re.findall(r"EXISTS (\w+)", statement)[0]
     return table, set(re.findall(r"^ +`?([a-z_0-9]+)`? ", statement, re.MULTILINE))
 
 
 def create_tables(tables: Iterable[str], indexes: Indexes) -> None:
-    """Make the tables; `{…_indexes}` stands in a table's statement where MySQL has its indexes."""
-    # Indexes inside the tables: CREATE INDEX IF NOT EXISTS is MariaDB's alone.
+    """Create the tables; in MySQL `{…_indexes}` in a table's statement becomes its indexes."""
+    # Inside the table, because only MariaDB has CREATE INDEX IF NOT EXISTS.
     inline = {
         f"{table}_indexes": "".join(f", KEY {name} ({columns})" for name, columns in of.items())
         for table, of in indexes.items()
@@ -79,16 +82,16 @@ def create_tables(tables: Iterable[str], indexes: Indexes) -> None:
 
 
 def alter_mysql(table: str, column: str, changes: str, *, adds: bool) -> None:
-    """One ALTER TABLE, which is done whole or not at all, unless `column` shows that it was done.
+    """Run one ALTER TABLE, which is atomic, unless `column` shows that it was run already.
 
-    In plain SQL, so that a DBA can run it, too: ADD COLUMN IF NOT EXISTS is MariaDB's alone.
+    In plain SQL, so that a DBA can run it too: only MariaDB has ADD COLUMN IF NOT EXISTS.
     """
-    there = (
-        "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() "  # noqa: S608 - names of ours
+    column_count = (
+        "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() "  # noqa: S608 - constants of this package
         f"AND table_name = '{table}' AND column_name = '{column}'"
     )
-    wanted = f"'ALTER TABLE {table} {changes}'"
-    chosen = f"IF(({there}) = {int(not adds)}, {wanted}, 'DO 0')"
+    change = f"'ALTER TABLE {table} {changes}'"
+    chosen = f"IF(({column_count}) = {int(not adds)}, {change}, 'DO 0')"
     for statement in (
         f"SET @twelvefold_change = {chosen}",
         "PREPARE twelvefold_change FROM @twelvefold_change",
@@ -99,12 +102,12 @@ def alter_mysql(table: str, column: str, changes: str, *, adds: bool) -> None:
 
 
 def alter_sqlite(table: str, columns: dict[str, str], *, adds: bool) -> None:
-    """Add columns with their types, or drop them, one by one, unless that was done."""
-    there: set[str] = set() if adds else set(columns)
+    """Add columns with their types, or drop them, one by one, unless that was done already."""
+    existing: set[str] = set() if adds else set(columns)
     if not context.is_offline_mode():
-        there = {column["name"] for column in inspect(op.get_bind()).get_columns(table)}
+        existing = {column["name"] for column in inspect(op.get_bind()).get_columns(table)}
     for name, kind in columns.items():
-        if (name in there) != adds:
+        if (name in existing) != adds:
             op.execute(
                 f"ALTER TABLE {table} "
                 + (f"ADD COLUMN {name} {kind}" if adds else f"DROP COLUMN {name}")

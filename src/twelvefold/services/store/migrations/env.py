@@ -1,4 +1,4 @@
-"""Alembic's entry point: `twelvefold.services.store.migrate` hands over the connection."""
+"""Alembic's entry point; `twelvefold.services.store.migrate` passes the connection."""
 
 from alembic import context
 
@@ -9,7 +9,7 @@ if connection is None:
     dialect = context.config.attributes["dialect"]
     context.configure(dialect_name=dialect, literal_binds=True, version_table=VERSION_TABLE)
 else:
-    # MySQL commits DDL statement by statement; each is written to be run again.
+    # MySQL commits each DDL statement; each can be repeated.
     context.configure(connection=connection, version_table=VERSION_TABLE)
 with context.begin_transaction():
     context.run_migrations()

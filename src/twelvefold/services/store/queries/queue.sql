@@ -1,19 +1,19 @@
 -- The queue: runs that wait for a process to drive them.
 --
--- `waiting_runs` is assembled from `queued_part` and `expired_part`, one of each per workflow, since
--- an index has rows in the order of a later column only where the columns before it are constant.
--- The parts read the index alone, at most :limit and :most_expired rows each. {by_queue} and
--- {by_lease} name the index: statistics of a queue are always out of date.
+-- `waiting_runs` is assembled from `queued_part` and `expired_part`, one of each per workflow, because an
+-- index is in the order of a column only where the columns before it are constant. Each part reads at
+-- most :limit or :max_expired rows, of the index alone. {by_queue} and {by_lease} name the index, because
+-- the statistics of a queue are always out of date.
 
--- waiting_runs: runs that may be claimed, by principal, each principal's longest-waiting first; beside
--- them a row `mail` if a message is due, and a row `unfilled` if `unfilled_runs` finds a row
+-- waiting_runs: runs that may be claimed, by principal, each principal's longest-waiting first; also a
+-- row `mail` if a message is due, and a row `unfilled` if `unfilled_runs` finds a row
 SELECT w.part, w.thread_id, w.ordinal, w.principal, w.lease_until,
        CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
   FROM (SELECT * FROM (:queued_parts
                         ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued
         UNION ALL
         SELECT * FROM (:expired_parts
-                        ORDER BY lease_until, thread_id, ordinal LIMIT :most_expired) expired) w
+                        ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) expired) w
   {straight_join} runs r ON r.thread_id = w.thread_id AND r.ordinal = w.ordinal
   {straight_join} threads t ON t.id = w.thread_id
 UNION ALL
@@ -28,35 +28,35 @@ SELECT * FROM (
    WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us} LIMIT 1) unfilled
  ORDER BY principal, lease_until, thread_id, ordinal
 
--- queued_part: queued runs of one workflow, of the principals behind :after
+-- queued_part: queued runs of one workflow, of the principals after :after
 SELECT * FROM (
   SELECT 'queued' AS part, thread_id, ordinal, principal, lease_until FROM runs {by_queue}
    WHERE status = 'queued' AND workflow = :workflow AND principal > :after AND lease_until <= {now_us}
    ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued_part
 
--- expired_part: runs of one workflow whose process died: their lease expired
+-- expired_part: runs of one workflow whose lease expired, because their process died
 SELECT * FROM (
   SELECT 'expired' AS part, thread_id, ordinal, principal, lease_until FROM runs {by_lease}
    WHERE status = 'running' AND workflow = :workflow AND lease_until <= {now_us}
-   ORDER BY lease_until, thread_id, ordinal LIMIT :most_expired) expired_part
+   ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) expired_part
 
 -- mail_is_due: 0 rows mean that no message is due
 SELECT 'mail' AS part FROM outbox
  WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us} AND kind = 'mail' LIMIT 1
 
--- unfilled_runs: claimable runs that an older release wrote, without workflow and principal; rows that
--- a step holds are left out
+-- unfilled_runs: claimable runs that an older release wrote, without workflow and principal; skips rows
+-- that a step has locked
 SELECT thread_id, ordinal FROM runs {by_lease}
  WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us}
  LIMIT :limit {skip_locked}
 
--- fill_run: 0 rows mean that another process did it
+-- fill_run: 0 rows mean that another process has filled it
 UPDATE runs SET workflow = (SELECT workflow FROM threads WHERE id = :thread),
        principal = (SELECT principal FROM threads WHERE id = :thread)
  WHERE thread_id = :thread AND ordinal = :ordinal AND workflow IS NULL
 
--- queued_runs: how many wait, counted up to the limit; of the rows of an older release, which have no
--- workflow, at most as many are read
+-- queued_runs: how many runs are queued, counted up to :limit; reads at most as many rows of an older
+-- release, which have no workflow
 SELECT (SELECT COUNT(*) FROM (
          SELECT 1 AS one FROM runs {by_queue}
           WHERE status = 'queued' AND workflow IN (:workflows) LIMIT :limit) filled)
@@ -66,7 +66,7 @@ SELECT (SELECT COUNT(*) FROM (
          {straight_join} threads t ON t.id = unfilled.thread_id
          WHERE t.workflow IN (:workflows)) AS queued
 
--- queued_runs_of: as `queued_runs`, those of one principal
+-- queued_runs_of: as `queued_runs`, for one principal
 SELECT (SELECT COUNT(*) FROM (
          SELECT 1 AS one FROM runs {by_queue}
           WHERE status = 'queued' AND workflow IN (:workflows) AND principal = :principal
@@ -77,7 +77,7 @@ SELECT (SELECT COUNT(*) FROM (
          {straight_join} threads t ON t.id = unfilled.thread_id
          WHERE t.workflow IN (:workflows) AND t.principal = :principal) AS queued
 
--- unserved_runs: how many runs of other workflows wait, by workflow
+-- unserved_runs: how many runs of other workflows are queued, by workflow
 SELECT workflow, COUNT(*) AS waiting FROM (
   SELECT workflow FROM runs {by_queue} WHERE status = 'queued' AND workflow NOT IN (:workflows)
   UNION ALL

@@ -1,30 +1,31 @@
--- What is removed in the end.
+-- Retention: which threads are removed, and the statements that remove them.
 
--- aged_threads: the next that may be old, newest first, since forks are newer than their origin; an
--- id begins with the time that it was made at, so that younger ones are not read. All ids down to the
--- last one are returned. Of a fork, `size` counts entries of its origin, too
+-- aged_threads: the next threads that may be old, newest first, because forks are newer than their
+-- origin. An id begins with its time, so newer threads are not read. Returns all ids down to the last
+-- one. The `size` of a fork includes the entries of its origin
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from,
        created_at < :before_us AS is_old
   FROM threads
  WHERE id < :below ORDER BY id DESC LIMIT :limit
 
--- deleted_threads: the next that were deleted, in the order of the index threads_deleted
+-- deleted_threads: the next deleted threads, in the order of the index threads_deleted
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from,
        deleted_at
   FROM threads {by_deleted}
  WHERE deleted_at >= :deleted_at AND (deleted_at > :deleted_at OR id > :after)
  ORDER BY deleted_at, id LIMIT :limit
 
--- old_threads: which of these were deleted or are old enough
+-- old_threads: those of the threads that were deleted or are old enough
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from
   FROM threads {by_key}
  WHERE id IN (:threads) AND (deleted_at IS NOT NULL OR created_at < :before_us) ORDER BY id
 
--- kept_threads: a row `keep` for each reason to keep one of these, and a row for each statement that
--- has rows of them to delete. Not deleted: a run or the last entry was not over before then; runs that
--- wait for a person do not count. All: another thread was forked from it, a process works on it, or
--- its mail has not left. Each part reads a range of one index; a count per thread takes four times as
--- long. A part that reads a column beside the index cannot become a scan of that whole index
+-- kept_threads: a row `keep` for each reason to keep one of the threads, and a row for each statement
+-- that has rows of them to delete. A thread that was not deleted is kept if a run or the last entry is
+-- newer than :before_us; runs that wait for a person do not count. Any thread is kept if another one was
+-- forked from it, a process holds a run of it, or mail of it has not been sent. Each part reads a range of
+-- one index; a count per thread takes four times as long. A part that reads a column outside its index
+-- cannot become a scan of that whole index
 SELECT 'keep' AS part, r.thread_id AS id
   FROM runs r {by_key} {straight_join} threads d {by_key} ON d.id = r.thread_id
  WHERE r.thread_id IN (:threads)
@@ -48,51 +49,51 @@ UNION ALL
 SELECT 'delete_requests' AS part, MAX(body_hash) AS id FROM idempotency_keys
  WHERE thread_id IN (:threads)
 
--- lock_threads: a start or a step locks its thread's row first, and changes its head; rows that
--- another transaction has locked are left out
+-- lock_threads: a start or a step locks its thread's row first, and changes its head; skips rows that
+-- another transaction has locked
 SELECT id, head FROM threads {by_key} WHERE id IN (:threads) {skip_locked}
 
--- cancelled_waiting: runs that are to be cancelled and wait for a person nevertheless, as earlier
--- releases left them; reads the part of the index runs_queue that waits
+-- cancelled_waiting: runs that are to be cancelled but wait for a person, as earlier releases left them;
+-- reads the waiting runs of the index runs_queue
 SELECT thread_id, ordinal FROM runs WHERE status = 'waiting' AND cancel_asked = 1 LIMIT :limit
 
--- requeue_cancelled: any worker ends it then; 0 rows mean that it does not wait any more
+-- requeue_cancelled: lets any worker end the run; 0 rows mean that it no longer waits
 UPDATE runs SET status = 'queued'
  WHERE thread_id = :thread AND ordinal = :ordinal AND status = 'waiting' AND cancel_asked = 1
 
--- delete_old_requests: keys of callers that are free again
+-- delete_old_requests: idempotency keys that callers may use again
 DELETE FROM idempotency_keys WHERE created_at <= {now_us} - 86400000000 {at_most}
 
--- delete_old_letters: what has left or is dead, and belongs to no thread that it could go with
+-- delete_old_messages: sent or dead messages without a thread
 DELETE FROM outbox
  WHERE thread_id = '' AND (sent_at < :before_us OR dead_at < :before_us) {at_most}
 
--- delete_runs: waits for a claim that is under way; keeps a run that is leased, or that goes on or
--- ended since :before_us while its thread was not deleted
+-- delete_runs: waits for a claim in progress. Keeps a run that is leased, and of a thread that was not
+-- deleted a run that is in progress or ended after :before_us
 DELETE FROM runs
  WHERE thread_id IN (:threads) AND lease_until <= {now_us}
    AND (finished_at < :before_us OR (finished_at IS NULL AND status = 'waiting')
         OR EXISTS (SELECT 1 FROM threads d {by_key}
                     WHERE d.id = runs.thread_id AND d.deleted_at IS NOT NULL))
 
--- delete_events: waits for a fork that is under way, which locks its origin's first entry
+-- delete_events: waits for a fork in progress, which locks its origin's first entry
 DELETE FROM events WHERE thread_id IN (:threads)
 
 -- delete_deltas: with their thread
 DELETE FROM deltas WHERE thread_id IN (:threads)
 
--- delete_requests: with the thread that came of them
+-- delete_requests: with the thread that they started
 DELETE FROM idempotency_keys WHERE thread_id IN (:threads)
 
--- delete_outbox: with its thread; keeps what is due
+-- delete_outbox: with its thread; keeps messages that are due
 DELETE FROM outbox
  WHERE thread_id IN (:threads) AND (sent_at IS NOT NULL OR dead_at < :before_us)
 
--- delete_threads: last, so that their rows stay locked for as long as the others are deleted
+-- delete_threads: last, so that their rows stay locked while the others are deleted
 DELETE FROM threads WHERE id IN (:threads)
 
--- still_in_use: what other transactions committed before the deletions locked it: runs that were
--- claimed, mail that is sent again, and forks; 0 unless something was
+-- still_in_use: counts what other transactions committed before the deletions locked it: claimed runs,
+-- mail that is to be sent again, and forks
 SELECT (SELECT COUNT(*) FROM runs {by_key} WHERE thread_id IN (:threads))
      + (SELECT COUNT(kind) FROM outbox {by_thread} WHERE thread_id IN (:threads))
      + (SELECT COUNT(*) FROM threads {by_origin} WHERE forked_from IN (:threads)) AS still_in_use

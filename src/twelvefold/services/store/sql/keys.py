@@ -1,4 +1,4 @@
-"""API keys in SQL: kept as hashes, found by them, never removed."""
+"""API keys in SQL. Only their hashes are stored; a revoked key stays in the table."""
 
 from twelvefold.core.ports import ApiKey, Row
 from twelvefold.errors import NotFound
@@ -6,10 +6,10 @@ from twelvefold.services.store.sql.base import Database
 
 
 class Keys(Database):
-    """The methods of `twelvefold.core.ports.Store` that are about keys."""
+    """Implements `twelvefold.core.ports.KeyStore`."""
 
     async def add_key(self, key: ApiKey) -> None:
-        await self._written(
+        await self._execute(
             "insert_key",
             id=key.id,
             name=key.name,
@@ -20,10 +20,10 @@ class Keys(Database):
         )
 
     async def keys(self) -> list[ApiKey]:
-        return [_api_key(row) for row in await self._found("keys")]
+        return [_api_key(row) for row in await self._fetch("keys")]
 
     async def find_key(self, sha256: str) -> ApiKey | None:
-        rows = await self._found("find_key", sha256=sha256)
+        rows = await self._fetch("find_key", sha256=sha256)
         return _api_key(rows[0]) if rows else None
 
     async def revoke_key(self, id: str) -> None:

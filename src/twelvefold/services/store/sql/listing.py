@@ -1,7 +1,7 @@
-"""Lists of threads in SQL: an index has those that are listed, their row has all that a list shows.
+"""Lists of threads in SQL: an index has the listed threads, their rows have all that a list shows.
 
-Threads that an older release wrote are in no list until somebody has classified them. A title that
-is not known (NULL) is looked up when it is wanted, and kept.
+A thread of an older release is in no list until it is classified. A title that is NULL is computed
+when it is first read, and stored.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,28 +14,27 @@ from twelvefold.core.ids import THREAD_ID_LENGTH, RunId, ThreadId
 from twelvefold.core.listing import is_listed, title_of, title_of_items
 from twelvefold.core.ports import LatestRun, ListedThread, Row, ThreadHead
 from twelvefold.errors import NotFound
-from twelvefold.services.store.sql.base import listed
-from twelvefold.services.store.sql.windows import Windows, entry_of
-from twelvefold.services.store.transaction import Connection
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql.base import expand_list, in_batches
+from twelvefold.services.store.sql.entries import Entries, entry_of
 
-BATCH = 100
-"""Threads that are classified in one transaction."""
-OPENINGS = 100
-"""So many entries from outside are searched for a thread's title at most."""
+BATCH_SIZE = 100
+"""Threads that one transaction classifies."""
+MAX_INPUT_ENTRIES = 100
+"""Entries that are searched for a thread's title."""
 _METADATA = msgspec.json.Decoder(dict[str, str])
-_LAST, _FIRST = "~", ""
-"""Behind and before every id."""
+_AFTER_ALL_IDS, _BEFORE_ALL_IDS = "~", ""
 
 
-class _Found(NamedTuple):
-    """What was found out of a thread."""
+class _Classification(NamedTuple):
+    """What an older release did not store of a thread."""
 
     listed: bool
     title: str
 
 
-class Listing(Windows):
-    """The methods of `twelvefold.core.ports.Store` that list threads."""
+class Listing(Entries):
+    """Implements the methods of `twelvefold.core.ports.ThreadStore` that list threads."""
 
     async def threads(
         self,
@@ -47,34 +46,35 @@ class Listing(Windows):
     ) -> list[ListedThread]:
         await self.classify(limit=limit, principal=principal)
         if newest_first:
-            name, start = "listed_threads", after or _LAST
+            name, start = "listed_threads", after or _AFTER_ALL_IDS
         else:
-            name, start = "listed_threads_upwards", after or _FIRST
-        return await self._listed(
-            await self._found(name, principal=principal, after=start, limit=limit)
-        )
+            name, start = "listed_threads_upwards", after or _BEFORE_ALL_IDS
+        rows = await self._fetch(name, principal=principal, after=start, limit=limit)
+        return await self._list_rows(rows)
 
     async def listed_thread(self, thread: ThreadId) -> ListedThread:
-        rows = await self._found("listed_thread", thread=thread)
+        rows = await self._fetch("listed_thread", thread=thread)
         if rows and rows[0]["listed"] is None:
-            found = (await self._find([thread])).get(thread, _Found(False, ""))
-            rows[0] |= {"listed": found.listed, "title": found.title}
+            found = await self._classify_all([thread])
+            missing = found.get(thread, _Classification(False, ""))
+            rows[0] |= {"listed": missing.listed, "title": missing.title}
         if not rows or not rows[0]["listed"]:
             raise NotFound(f"no thread conv_{thread}")
-        return (await self._listed(rows))[0]
+        return (await self._list_rows(rows))[0]
 
-    async def _listed(self, rows: Sequence[Row]) -> list[ListedThread]:
+    async def _list_rows(self, rows: Sequence[Row]) -> list[ListedThread]:
         untitled = [row["id"] for row in rows if row["title"] is None and row["head"]]
-        found = await self._find(untitled) if untitled else {}
+        found = await self._classify_all(untitled) if untitled else {}
         titles = {thread: one.title for thread, one in found.items()}
-        ran = [row["id"] for row in rows if row["ordinal"]]
-        async with self._reading() as db:
-            rests = {row["thread_id"]: row["rests"] for row in await self._of_all(db, "rests", ran)}
+        with_runs = [row["id"] for row in rows if row["ordinal"]]
+        async with self._read_connection() as db:
+            counts = await self._fetch_for_threads(db, "continuations", with_runs)
+        continuations = {row["thread_id"]: row["continuations"] for row in counts}
         return [
             ListedThread(
                 thread_head(row),
                 row["title"] or titles.get(row["id"], ""),
-                _latest_run(row, rests.get(row["id"], 0)) if row["ordinal"] else None,
+                _latest_run(row, continuations.get(row["id"], 0)) if row["ordinal"] else None,
             )
             for row in rows
         ]
@@ -83,49 +83,50 @@ class Listing(Windows):
 
     async def classify(self, *, limit: int, principal: str = "") -> int:
         if principal:
-            rows = await self._found("unclassified_of", limit=limit, principal=principal)
+            rows = await self._fetch("unclassified_of", limit=limit, principal=principal)
         else:
-            rows = await self._found("unclassified", limit=limit)
+            rows = await self._fetch("unclassified", limit=limit)
         threads = [row["id"] for row in rows]
-        parts = (threads[first : first + BATCH] for first in range(0, len(threads), BATCH))
-        return sum([len(await self._classify(part)) for part in parts])
+        batches = in_batches(threads, BATCH_SIZE)
+        return sum([len(await self._classify(batch)) for batch in batches])
 
-    async def _find(self, threads: Sequence[str]) -> dict[str, _Found]:
-        """What is not known of these threads, also of one that is just being written to."""
+    async def _classify_all(self, threads: Sequence[str]) -> dict[str, _Classification]:
+        """Classify these threads; those that another transaction is writing to are not updated."""
         found = await self._classify(threads)
-        if left := [thread for thread in threads if thread not in found]:
-            async with self._reading() as db:
-                rows = await self._of_all(db, "some_threads", left)
-                found |= await self._looked_at(db, rows)
+        if skipped := [thread for thread in threads if thread not in found]:
+            async with self._read_connection() as db:
+                rows = await self._fetch_for_threads(db, "threads_to_classify", skipped)
+                found |= await self._examine(db, rows)
         return found
 
-    async def _classify(self, threads: Sequence[str]) -> dict[str, _Found]:
-        """Write down what is not known of these threads, and return it.
+    async def _classify(self, threads: Sequence[str]) -> dict[str, _Classification]:
+        """Store and return what is missing of these threads.
 
-        Leaves out a thread that another transaction is writing to.
+        Skips threads that another transaction is writing to.
         """
         async with self._transaction() as db:
-            rows = await db.fetch(*listed(self._sql["lock_unclassified"], "threads", threads))
-            found = await self._looked_at(db, rows)
+            rows = await db.fetch(*expand_list(self._sql["lock_unclassified"], "threads", threads))
+            found = await self._examine(db, rows)
             for thread, one in found.items():
                 values = {"thread": thread, "listed": int(one.listed), "title": one.title}
                 await db.execute(self._sql["classify"], values)
         return found
 
-    async def _looked_at(self, db: Connection, rows: Sequence[Row]) -> dict[str, _Found]:
-        deleted = {row["id"]: _Found(False, "") for row in rows if row["deleted_at"]}
-        there = {row["id"]: row for row in rows if not row["deleted_at"]}
-        firsts = {row["thread_id"]: row for row in await self._of_all(db, "first_entries", there)}
-        changed = {row["id"] for row in await self._of_all(db, "threads_changed", there)}
-        found = deleted
-        for thread, row in there.items():
+    async def _examine(self, db: Connection, rows: Sequence[Row]) -> dict[str, _Classification]:
+        found = {row["id"]: _Classification(False, "") for row in rows if row["deleted_at"]}
+        kept = {row["id"]: row for row in rows if not row["deleted_at"]}
+        first_rows = await self._fetch_for_threads(db, "first_entries", kept)
+        firsts = {row["thread_id"]: row for row in first_rows}
+        removals = await self._fetch_for_threads(db, "threads_with_removals", kept)
+        changed = {row["id"] for row in removals}
+        for thread, row in kept.items():
             first = await self._first_entry(db, firsts.get(thread))
             event = first.event if first else None
-            shown = is_listed(event) if row["listed"] is None else bool(row["listed"])
+            listed = is_listed(event) if row["listed"] is None else bool(row["listed"])
             title = title_of(event) if event else ""
-            if shown and row["head"] and (row["forked_from"] or thread in changed or not title):
-                title = await self._searched_title(db, row)
-            found[thread] = _Found(shown, title if shown else "")
+            if listed and row["head"] and (row["forked_from"] or thread in changed or not title):
+                title = await self._search_title(db, row)
+            found[thread] = _Classification(listed, title if listed else "")
         return found
 
     async def _first_entry(self, db: Connection, row: Row | None) -> Entry | None:
@@ -137,32 +138,33 @@ class Listing(Windows):
             [row] = await db.fetch(self._sql["event"], values)
         return entry_of(**row)
 
-    async def _searched_title(self, db: Connection, row: Row) -> str:
-        """What a user said first in what a thread has, its origin's entries included."""
+    async def _search_title(self, db: Connection, row: Row) -> str:
+        """Return the first user message in a thread, the entries of its origin included."""
         at = row["forked_at"] or 0
         origin = ThreadId(row["forked_from"]) if row["forked_from"] else None
         head = ThreadHead(ThreadId(row["id"]), "", "", row["head"], origin, at, 0, {})
         lineage = await self._lineage(db, head)
         deleted = await self._deleted_runs(db, lineage)
-        # An item's id has its prefix and its thread before its place.
+        # An item's id is a prefix, its thread, and its place in that.
         ids = await self._removed_items(db, lineage)
         removed = {id.partition("_")[2][THREAD_ID_LENGTH:] for id in ids}
-        left = OPENINGS
+        remaining = MAX_INPUT_ENTRIES
         for segment in lineage:
             values = {"thread": segment.thread, "after": segment.after, "to": segment.to}
-            openings = await db.fetch(self._sql["openings"], values | {"limit": left})
-            left -= len(openings)
-            for one in openings:
+            inputs = await db.fetch(self._sql["input_entries"], values | {"limit": remaining})
+            remaining -= len(inputs)
+            for one in inputs:
                 place = {"thread": segment.thread, "position": one["position"]}
                 [found] = await db.fetch(self._sql["event"], place)
-                if title := _title_left(entry_of(**found), deleted, removed):
+                if title := _visible_title(entry_of(**found), deleted, removed):
                     return title
-            if left <= 0:
+            if remaining <= 0:
                 break
         return ""
 
 
-def _title_left(entry: Entry, deleted: Collection[int], removed: Collection[str]) -> str:
+def _visible_title(entry: Entry, deleted: Collection[int], removed: Collection[str]) -> str:
+    """Return the title by an entry's items, without those that were deleted or removed."""
     event = entry.event
     if isinstance(event, RunStarted):
         if entry.run in deleted and not event.options.conversation:
@@ -175,7 +177,7 @@ def _title_left(entry: Entry, deleted: Collection[int], removed: Collection[str]
 
 
 def thread_head(row: Row) -> ThreadHead:
-    """A row of the threads."""
+    """Return the thread of a row."""
     return ThreadHead(
         id=ThreadId(row["id"]),
         principal=row["principal"],
@@ -190,6 +192,6 @@ def thread_head(row: Row) -> ThreadHead:
     )
 
 
-def _latest_run(row: Row, rests: int) -> LatestRun:
+def _latest_run(row: Row, continuations: int) -> LatestRun:
     run = RunId(ThreadId(row["id"]), row["ordinal"])
-    return LatestRun(run, rests + 1, row["status"], bool(row["cancel_asked"]))
+    return LatestRun(run, continuations + 1, row["status"], bool(row["cancel_asked"]))

@@ -1,4 +1,4 @@
-"""The outbox in SQL: what a step has left to be sent, taken by one sender at a time."""
+"""The outbox in SQL: messages that steps have committed, each claimed by one sender at a time."""
 
 from typing import Any, Literal
 
@@ -6,87 +6,89 @@ import msgspec
 
 from twelvefold.core.ports import OutboxMessage, Row
 from twelvefold.errors import Conflict, NotFound
-from twelvefold.services.store.sql.base import SECOND_US, Database
+from twelvefold.services.store.sql.base import SECOND_US, Database, in_batches
 
-FEW = 100
-"""Letters that are changed in one transaction."""
+BATCH_SIZE = 100
+"""Dead messages that one transaction makes due."""
 _BODY = msgspec.json.Decoder(dict[str, Any])
 _UNREADABLE: dict[str, Any] = {}
-"""What stands for a body that cannot be read: no mail, and nothing that keeps others waiting."""
+"""Replaces a body that cannot be decoded: the sender rejects it and sends the other messages."""
 
 
 class Outbox(Database):
-    """The methods of `twelvefold.core.ports.Store` that are about letters."""
+    """Implements `twelvefold.core.ports.OutboxStore`."""
 
-    async def due_letters(self, limit: int) -> list[OutboxMessage]:
-        return [_letter(row) for row in await self._found("due_letters", limit=limit)]
+    async def due_messages(self, limit: int) -> list[OutboxMessage]:
+        return [_message(row) for row in await self._fetch("due_messages", limit=limit)]
 
-    async def claim_letter(self, letter: OutboxMessage, for_s: float) -> bool:
-        held_us = int(for_s * SECOND_US)
-        claimed = await self._written(
-            "claim_letter", id=letter.id, attempts=letter.attempts, held_us=held_us
-        )
-        return bool(claimed)
+    async def claim_message(self, message: OutboxMessage, for_s: float) -> bool:
+        return bool(await self._execute("claim_message", **_claim_values(message, for_s)))
 
-    async def renew_letter(self, letter: OutboxMessage, for_s: float) -> bool:
-        held_us = int(for_s * SECOND_US)
-        async with self._renewing() as db:
-            values = {"id": letter.id, "attempts": letter.attempts, "held_us": held_us}
-            return bool(await db.execute(self._sql["renew_letter"], values))
+    async def renew_message(self, message: OutboxMessage, for_s: float) -> bool:
+        async with self._renewal_connection() as db:
+            values = _claim_values(message, for_s)
+            return bool(await db.execute(self._sql["renew_message"], values))
 
-    async def letter_sent(self, letter: OutboxMessage) -> None:
-        await self._written("letter_sent", id=letter.id)
+    async def message_sent(self, message: OutboxMessage) -> None:
+        await self._execute("message_sent", id=message.id)
 
-    async def letter_failed(self, letter: OutboxMessage, error: str, retry_s: float | None) -> None:
-        await self._written(
-            "letter_failed",
-            id=letter.id,
-            attempts=letter.attempts,
+    async def message_failed(
+        self, message: OutboxMessage, error: str, retry_s: float | None
+    ) -> None:
+        await self._execute(
+            "message_failed",
+            id=message.id,
+            attempts=message.attempts,
             error=error,
             dead=retry_s is None,
             pause_us=int((retry_s or 0) * SECOND_US),
         )
 
-    async def letters(
+    async def messages(
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
     ) -> list[OutboxMessage]:
-        rows = await self._found("letters", state=state or "", limit=limit)
-        return [_letter(row) for row in rows]
+        rows = await self._fetch("messages", state=state or "", limit=limit)
+        return [_message(row) for row in rows]
 
-    async def retry_letter(self, id: str) -> None:
+    async def retry_message(self, id: str) -> None:
         async with self._transaction() as db:
-            if await db.execute(self._sql["retry_letter"], {"id": id}):
+            if await db.execute(self._sql["retry_message"], {"id": id}):
                 return
-            found = await db.fetch(self._sql["letter"], {"id": id})
+            found = await db.fetch(self._sql["message"], {"id": id})
         if not found:
-            raise NotFound(f"no letter {id!r}")
-        why = "is just being sent" if found[0]["sent_at"] is None else "was sent already"
-        raise Conflict(f"letter {id} {why}")
+            raise NotFound(f"no message {id!r}")
+        reason = "is being sent" if found[0]["sent_at"] is None else "was sent already"
+        raise Conflict(f"message {id} {reason}")
 
     async def retry_dead(self) -> int:
-        # Those that are dead now: one that dies again meanwhile is not tried for ever.
-        dead = [{"id": row["id"]} for row in await self._found("dead_letters")]
+        # Read once, so that a message that dies again meanwhile is not retried without end.
+        dead = [{"id": row["id"]} for row in await self._fetch("dead_messages")]
         retried = 0
-        for begin in range(0, len(dead), FEW):
+        for batch in in_batches(dead, BATCH_SIZE):
             async with self._transaction() as db:
-                for one in dead[begin : begin + FEW]:
-                    retried += await db.execute(self._sql["retry_letter"], one)
+                for values in batch:
+                    retried += await db.execute(self._sql["retry_message"], values)
         return retried
 
 
-def _body(text: str) -> dict[str, Any]:
+def _claim_values(message: OutboxMessage, for_s: float) -> dict[str, Any]:
+    claimed_us = int(for_s * SECOND_US)
+    return {"id": message.id, "attempts": message.attempts, "claimed_us": claimed_us}
+
+
+def _decode_body(text: str) -> dict[str, Any]:
     try:
         return _BODY.decode(text)
     except msgspec.DecodeError:
         return _UNREADABLE
 
 
-def _letter(row: Row) -> OutboxMessage:
+def _message(row: Row) -> OutboxMessage:
     return OutboxMessage(
         id=row["id"],
         thread=row["thread_id"],
         kind=row["kind"],
-        body=_body(row["body"]),
+        body=_decode_body(row["body"]),
         attempts=row["attempts"],
         due_at_us=row["due_at"],
         sent_at_us=row["sent_at"],

@@ -7,14 +7,14 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Row, WaitingRun, WaitingWork
 from twelvefold.services.store.sql.base import Database
 
-MOST_EXPIRED = 1_000
-"""Runs with an expired lease that one statement reads, of whatever principal."""
-FILLED_AT_ONCE = 100
+MAX_EXPIRED = 1_000
+"""Runs with an expired lease that one statement reads, of all principals."""
+FILL_BATCH_SIZE = 100
 """Rows of an older release that get their workflow and principal in one transaction."""
 
 
 class Queue(Database):
-    """The methods of `twelvefold.core.ports.Store` that are about runs that wait."""
+    """Implements `twelvefold.core.ports.QueueStore`."""
 
     async def queued_runs(
         self, *, workflows: Collection[str], limit: int, principal: str | None = None
@@ -25,44 +25,44 @@ class Queue(Database):
         values: dict[str, Any] = {"limit": limit}
         if principal is not None:
             values["principal"] = principal
-        rows = await self._found_in(statement, "workflows", list(workflows), **values)
+        rows = await self._fetch_in(statement, "workflows", list(workflows), **values)
         return min(limit, int(rows[0]["queued"]))
 
     async def waiting_work(
         self, *, workflows: Collection[str], limit: int, after: str = ""
     ) -> WaitingWork:
         if not workflows:
-            return WaitingWork(mail_is_due=bool(await self._found("mail_is_due")))
+            return WaitingWork(mail_is_due=bool(await self._fetch("mail_is_due")))
         rows = await self._waiting_rows(workflows, limit, after)
         if _has(rows, "unfilled") and await self._fill_runs():
             rows = await self._waiting_rows(workflows, limit, after)
-        return _work_of(rows, limit)
+        return _waiting_work(rows, limit)
 
     async def unserved_runs(self, *, workflows: Collection[str]) -> Mapping[str, int]:
-        rows = await self._found_in("unserved_runs", "workflows", list(workflows) or [""])
+        rows = await self._fetch_in("unserved_runs", "workflows", list(workflows) or [""])
         return {row["workflow"]: int(row["waiting"]) for row in rows}
 
     async def _waiting_rows(self, workflows: Collection[str], limit: int, after: str) -> list[Row]:
         values: dict[str, Any] = {f"workflow{n}": name for n, name in enumerate(workflows)}
-        values |= {"after": after, "limit": limit, "most_expired": MOST_EXPIRED}
-        async with self._reading() as db:
-            return await db.fetch(waiting_runs(self._sql, len(workflows)), values)
+        values |= {"after": after, "limit": limit, "max_expired": MAX_EXPIRED}
+        async with self._read_connection() as db:
+            return await db.fetch(build_waiting_runs(self._sql, len(workflows)), values)
 
     async def _fill_runs(self) -> int:
-        """Give claimable rows of an older release their workflow and principal; returns how many.
+        """Set the workflow and principal of claimable rows of an older release; return how many.
 
-        The index has rows by these columns, so a row without them could not be found in turn.
+        The index is by these columns, so a row without them is not found in its turn.
         """
         async with self._transaction() as db:
-            rows = await db.fetch(self._sql["unfilled_runs"], {"limit": FILLED_AT_ONCE})
+            rows = await db.fetch(self._sql["unfilled_runs"], {"limit": FILL_BATCH_SIZE})
             for row in rows:
                 values = {"thread": row["thread_id"], "ordinal": row["ordinal"]}
                 await db.execute(self._sql["fill_run"], values)
         return len(rows)
 
 
-def waiting_runs(sql: Mapping[str, str], workflows: int) -> str:
-    """The statement `waiting_runs` for so many workflows: parameters `workflow0`, and so on."""
+def build_waiting_runs(sql: Mapping[str, str], workflows: int) -> str:
+    """Return the statement `waiting_runs` for this number of workflows, `:workflow0` and so on."""
     statement = sql["waiting_runs"]
     for name in ("queued_part", "expired_part"):
         parts = (sql[name].replace(":workflow", f":workflow{n}") for n in range(workflows))
@@ -70,7 +70,7 @@ def waiting_runs(sql: Mapping[str, str], workflows: int) -> str:
     return statement
 
 
-def _work_of(rows: list[Row], limit: int) -> WaitingWork:
+def _waiting_work(rows: list[Row], limit: int) -> WaitingWork:
     runs = [row for row in rows if row["thread_id"]]
     queued = [row["principal"] for row in runs if row["part"] == "queued"]
     return WaitingWork(

@@ -1,4 +1,4 @@
-"""Conditions on ids that follow each other in an index: a range costs a server less than a list."""
+"""Ranges of ids that follow each other in an index; they cost a server less than a list."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -9,14 +9,14 @@ _LISTED = re.compile(r"([\w.]+) IN \(:threads\)")
 
 
 class IdRange(NamedTuple):
-    """All ids from the first to the last, both included."""
+    """All ids from the first to the last, including both."""
 
     first: str
     last: str
 
 
 def ranges_of(chosen: Collection[str], all_ids: Sequence[str]) -> list[IdRange]:
-    """As few ranges as have the chosen ids and none of the others; `all_ids` are in order."""
+    """Return the fewest ranges that hold the chosen ids and no other; `all_ids` are in order."""
     chosen = set(chosen)
     ranges = []
     for is_chosen, group in groupby(all_ids, chosen.__contains__):
@@ -27,12 +27,12 @@ def ranges_of(chosen: Collection[str], all_ids: Sequence[str]) -> list[IdRange]:
 
 
 def single_ranges(ids: Collection[str]) -> list[IdRange]:
-    """Each id as a range of its own."""
+    """Return one range for each id."""
     return [IdRange(one, one) for one in ids]
 
 
 def in_ranges(statement: str, ranges: Sequence[IdRange]) -> tuple[str, dict[str, str]]:
-    """The statement with these ranges where it has `column IN (:threads)`."""
+    """Replace `column IN (:threads)` by the ranges; return the statement and the parameters."""
     values: dict[str, str] = {}
     parts = []
     for number, (first, last) in enumerate(ranges):

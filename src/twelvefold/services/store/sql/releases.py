@@ -1,34 +1,34 @@
-"""Which schema there is, and the ledger of the releases that were put in place on it."""
+"""The schema's level in SQL, and the ledger of the releases that were deployed on it."""
 
 from twelvefold.core.ports import Release, Row, Schema
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.services.store.sql.base import Database
 
-LEDGER = "0003"
-"""The migration that made the ledger."""
+LEDGER_REVISION = "0003"
+"""The migration that makes the ledger."""
 
 
 class Releases(Database):
-    """The methods of `twelvefold.core.ports.Store` that are about releases."""
+    """Implements the methods of `twelvefold.core.ports.MaintenanceStore` on schema and releases."""
 
     async def schema(self) -> Schema | None:
-        async with self._reading() as db:
+        async with self._read_connection() as db:
             if not await db.fetch(self._sql["version_table"], {}):
                 return None
             if not (rows := await db.fetch(self._sql["level"], {})):
                 return None
             level = str(rows[0]["version_num"])
-            if level < LEDGER:
+            if level < LEDGER_REVISION:
                 return Schema(level, level)
-            noted = await db.fetch(self._sql["serves"], {"level": level})
-        return Schema(level, noted[0]["serves"] or level)
+            recorded = await db.fetch(self._sql["serves"], {"level": level})
+        return Schema(level, recorded[0]["serves"] or level)
 
     async def add_release(self, release: Release) -> bool:
-        last = await self._found("releases", limit=1)
-        if last and _is_the_same(_release(last[0]), release):
+        last = await self._fetch("releases", limit=1)
+        if last and _is_same(_release(last[0]), release):
             return False
         try:
-            await self._written(
+            await self._execute(
                 "insert_release",
                 number=last[0]["number"] + 1 if last else 1,
                 release=release.id,
@@ -38,16 +38,14 @@ class Releases(Database):
                 serves=release.serves,
             )
         except DuplicateRow as error:
-            raise StoreUnavailable(
-                "another release is just being put in place"
-            ).loggable() from error
+            raise StoreUnavailable("another release is being deployed").loggable() from error
         return True
 
     async def releases(self, *, limit: int) -> list[Release]:
-        return [_release(row) for row in await self._found("releases", limit=limit)]
+        return [_release(row) for row in await self._fetch("releases", limit=limit)]
 
 
-def _is_the_same(one: Release, other: Release) -> bool:
+def _is_same(one: Release, other: Release) -> bool:
     return (one.id, one.version, one.commit, one.level) == (
         other.id,
         other.version,

@@ -1,32 +1,32 @@
-"""Threads in SQL: what is read along and looked back at, forked, described, and hidden.
+"""Threads in SQL: follow, read, fork, describe and hide them.
 
-A thread or run that was deleted is hidden from `thread`, `threads`, `run` and `runs`, and nothing
-is begun on it. `load` still has it: a run in flight goes on to its end, and a fork keeps its past.
+A deleted thread or run is hidden from `thread`, `threads`, `run` and `runs`, and no run starts on
+it. `load` still returns it: a run in progress ends in order, and a fork keeps its history.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted, size_of
+from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.listing import title_of
 from twelvefold.core.ports import Delta, JournalDelta, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
-from twelvefold.services.store.sql.base import in_parts, key_of, listed
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql.base import expand_list, in_batches, run_key
+from twelvefold.services.store.sql.entries import entry_of, new_entry
 from twelvefold.services.store.sql.listing import Listing, thread_head
-from twelvefold.services.store.sql.windows import entry_of
-from twelvefold.services.store.transaction import Connection, encoded
 
-LAST = 2**62
+MAX_POSITION = 2**62
 """A position that no journal reaches."""
 
 
-class Conversations(Listing):
-    """The methods of `twelvefold.core.ports.Store` that are about threads."""
+class Threads(Listing):
+    """Implements `twelvefold.core.ports.ThreadStore`, and `load` and `delete_run` of `RunStore`."""
 
     async def load(self, thread: ThreadId) -> ThreadRecord:
-        async with self._reading() as db:
+        async with self._read_connection() as db:
             row = await self._thread_row(db, thread)
             entries = await self._entries(db, thread, row["head"])
             origin = row
@@ -53,14 +53,14 @@ class Conversations(Listing):
     async def _entries(self, db: Connection, thread: str, position: int) -> list[Entry]:
         rows = await db.fetch(self._sql["events"], {"thread": thread, "position": position})
         rows.reverse()
-        # Each row is let go once it is read: a thread may be long.
+        # `pop` frees each row after it is decoded: a thread may be long.
         return [entry_of(**rows.pop()) for _ in range(len(rows))]
 
     async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
-        rows = await self._found("first_event", thread=thread, position=behind)
+        rows = await self._fetch("first_event", thread=thread, position=behind)
         return entry_of(**rows[0]) if rows else None
 
-    # --- reading along ------------------------------------------------------------------------
+    # --- the end of a journal -----------------------------------------------------------------
 
     async def follow(
         self,
@@ -71,53 +71,53 @@ class Conversations(Listing):
         to: int | None = None,
     ) -> JournalDelta:
         position, number = deltas_after
-        heard = await self._found(
+        rows = await self._fetch(
             "follow",
             thread=thread,
             after=after,
             position=position,
             number=number,
-            to=LAST if to is None else to,
+            to=MAX_POSITION if to is None else to,
         )
-        # In order here: the server would have to make a table of both to sort it.
-        heard.sort(key=lambda row: (row["position"], row["number"]))
+        # Sorted here: the server would need a temporary table to sort the union.
+        rows.sort(key=lambda row: (row["position"], row["number"]))
         return JournalDelta(
-            deltas=tuple(_delta(row) for row in heard if row["number"]),
-            entries=tuple(_heard_entry(row) for row in heard if not row["number"]),
+            deltas=tuple(_delta(row) for row in rows if row["number"]),
+            entries=tuple(_followed_entry(row) for row in rows if not row["number"]),
         )
 
     async def marks(self, threads: Collection[ThreadId]) -> dict[ThreadId, tuple[int, int]]:
-        found: dict[ThreadId, tuple[int, int]] = {}
-        for some in in_parts(threads):
-            for row in await self._found_in("marks", "threads", some):
-                found[ThreadId(row["id"])] = row["head"], row["number"]
-        return found
+        marks: dict[ThreadId, tuple[int, int]] = {}
+        for batch in in_batches(threads):
+            for row in await self._fetch_in("marks", "threads", batch):
+                marks[ThreadId(row["id"])] = row["head"], row["number"]
+        return marks
 
     async def add_delta(self, thread: ThreadId, delta: Delta) -> None:
-        await self._written(
+        await self._execute(
             "insert_delta",
             thread=thread,
             position=delta.position,
             number=delta.number,
             kind=delta.kind,
-            body=_as_text(delta.text),
+            body=_check_text(delta.text),
             at_us=self._now_us(),
         )
 
     async def last_delta(self, thread: ThreadId, position: int) -> int:
-        rows = await self._found("last_delta", thread=thread, position=position)
+        rows = await self._fetch("last_delta", thread=thread, position=position)
         return int(rows[0]["number"])
 
-    # --- looking back -------------------------------------------------------------------------
+    # --- threads ------------------------------------------------------------------------------
 
     async def thread(self, thread: ThreadId) -> ThreadHead:
-        async with self._reading() as db:
-            return thread_head(await self._thread_row(db, thread, "shown_thread"))
+        async with self._read_connection() as db:
+            return thread_head(await self._thread_row(db, thread, "visible_thread"))
 
     async def new_thread(
         self, thread: ThreadId, principal: str, workflow: str, metadata: Mapping[str, str]
     ) -> None:
-        await self._written(
+        await self._execute(
             "insert_thread",
             thread=thread,
             principal=principal,
@@ -130,7 +130,7 @@ class Conversations(Listing):
         )
 
     async def describe(self, thread: ThreadId, metadata: Mapping[str, str]) -> None:
-        if not await self._written("describe", thread=thread, metadata=_metadata_text(metadata)):
+        if not await self._execute("describe", thread=thread, metadata=_metadata_text(metadata)):
             raise NotFound(f"no thread conv_{thread}")
 
     async def add_items(
@@ -143,14 +143,11 @@ class Conversations(Listing):
         at_us: int = 0,
         thread_size: int = 0,
     ) -> Entry:
-        kind, version, body = encoded(event)
-        entry = Entry(head + 1, run, event, size_of(body), at_us or self._now_us())
-        values = {"thread": thread, "position": entry.position, "run": run}
-        values |= {"type": kind, "version": version, "body": body, "at_us": entry.at_us}
+        entry, values = new_entry(thread, head + 1, run, event, at_us or self._now_us())
         try:
             async with self._transaction() as db:
                 size = thread_size + entry.size
-                await self._advance_resting(db, thread, head, size, title_of(event))
+                await self._advance_idle(db, thread, head, size, title_of(event))
                 await db.execute(self._sql["insert_event"], values)
                 if isinstance(event, ItemRemoved):
                     await db.execute(self._sql["forget_title"], {"thread": thread})
@@ -159,20 +156,20 @@ class Conversations(Listing):
                 raise
         return entry
 
-    async def _advance_resting(
+    async def _advance_idle(
         self, db: Connection, thread: ThreadId, head: int, size: int, title: str
     ) -> None:
-        """Move the head of a thread that no run is under way on."""
+        """Move the head of a thread without a run in progress. Raises Conflict or NotFound."""
         row = await self._thread_row(db, thread, "lock_thread")
         if row["deleted_at"]:
             raise NotFound(f"no thread conv_{thread}")
         if unfinished := await db.fetch(self._sql["unfinished_run"], {"thread": thread}):
             run = RunId(thread, unfinished[0]["ordinal"])
             raise Conflict(f"run {run} of this thread is not over")
-        # Conditional although the row is locked: a lock ends at its node (Galera).
-        moved = {"thread": thread, "head": head, "workflow": row["workflow"], "size": size}
-        moved |= {"listed": 1, "title": title}
-        if not await db.execute(self._sql["advance_thread"], moved):
+        # Conditional although the row is locked: in a Galera cluster a lock ends at the node.
+        values = {"thread": thread, "head": head, "workflow": row["workflow"], "size": size}
+        values |= {"listed": 1, "title": title}
+        if not await db.execute(self._sql["advance_thread"], values):
             raise Conflict(f"thread conv_{thread} has moved on; read it again")
 
     async def fork(self, thread: ThreadId, position: int, new: ThreadId) -> None:
@@ -189,11 +186,11 @@ class Conversations(Listing):
             )
         if position <= (row["forked_at"] or 0):
             raise NotFound(
-                f"entry {position} is that of thread conv_{row['forked_from']}; fork that one"
+                f"entry {position} belongs to thread conv_{row['forked_from']}; fork that one"
             )
-        # Not the thread's row: a step of it has that for as long as its tool takes.
-        held = {"thread": thread, "first": (row["forked_at"] or 0) + 1}
-        if not await db.fetch(self._sql["hold_origin"], held):
+        # Not the thread's row, which a step locks for as long as its tool takes.
+        first = {"thread": thread, "first": (row["forked_at"] or 0) + 1}
+        if not await db.fetch(self._sql["lock_origin"], first):
             raise NotFound(f"no thread conv_{thread}")
         fork = {"fork": new, "thread": thread, "position": position}
         await db.execute(self._sql["insert_fork"], fork)
@@ -204,49 +201,46 @@ class Conversations(Listing):
         async with self._transaction() as db:
             if not await db.execute(self._sql["hide_thread"], {"thread": thread}):
                 raise NotFound(f"no thread conv_{thread}")
-            # What is under way for it ends before its next step.
+            # A run in progress ends before its next step.
             await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
 
     async def delete_run(self, run: RunId) -> None:
         async with self._transaction() as db:
-            # Whoever begins another run on the thread takes its row first.
+            # A start of another run on the thread locks this row first.
             row = await self._thread_row(db, run.thread, "lock_thread")
-            if await db.execute(self._sql["hide_run"], key_of(run)):
+            if await db.execute(self._sql["hide_run"], run_key(run)):
                 await self._forget_run(db, run, row)
                 return
-            rows = await db.fetch(self._sql["run"], key_of(run))
+            rows = await db.fetch(self._sql["run"], run_key(run))
         if not rows:
             raise NotFound(f"no run {run}")
         raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
 
     async def _forget_run(self, db: Connection, run: RunId, row: Row) -> None:
-        """Hide the thread if nobody could find it again, and titles that may be the run's words."""
+        """Hide a thread that no request can find, and clear titles that may come from the run."""
         thread = {"thread": run.thread}
-        if not await db.fetch(self._sql["runs_left"], thread) and await self._is_unnamed(db, row):
+        if not await db.fetch(self._sql["runs_left"], thread) and await self._has_no_name(db, row):
             await db.execute(self._sql["hide_empty_thread"], thread | {"head": row["head"]})
         await db.execute(self._sql["forget_title"], thread)
         forks: Sequence[str] = [run.thread]
         while forks:
-            forks = [fork["id"] for fork in await self._of_all(db, "forks", forks)]
-            for some in in_parts(forks):
-                await db.execute(*listed(self._sql["forget_titles"], "threads", some))
+            forks = [fork["id"] for fork in await self._fetch_for_threads(db, "forks", forks)]
+            for batch in in_batches(forks):
+                await db.execute(*expand_list(self._sql["forget_titles"], "threads", batch))
 
-    async def _is_unnamed(self, db: Connection, row: Row) -> bool:
-        """Whether it is nothing but responses, of which none was begun in a conversation."""
-        after = row["forked_at"] or 0
-        while signs := await db.fetch(
-            self._sql["signs_of_a_name"], {"thread": row["id"], "after": after}
-        ):
-            after = signs[0]["position"]
-            place = {"thread": row["id"], "position": after}
-            [found] = await db.fetch(self._sql["event"], place)
+    async def _has_no_name(self, db: Connection, row: Row) -> bool:
+        """Return whether the thread has only responses, and none of them in a conversation."""
+        statement, after = self._sql["naming_entries"], row["forked_at"] or 0
+        while naming := await db.fetch(statement, {"thread": row["id"], "after": after}):
+            after = naming[0]["position"]
+            [found] = await db.fetch(self._sql["event"], {"thread": row["id"], "position": after})
             event = entry_of(**found).event
             if not isinstance(event, RunStarted) or event.options.conversation:
                 return False
         return True
 
 
-def _heard_entry(row: Row) -> Entry:
+def _followed_entry(row: Row) -> Entry:
     return entry_of(**{name: value for name, value in row.items() if name != "number"})
 
 
@@ -255,11 +249,11 @@ def _delta(row: Row) -> Delta:
 
 
 def _metadata_text(metadata: Mapping[str, str]) -> str:
-    return _as_text(msgspec.json.encode(metadata).decode()) if metadata else ""
+    return _check_text(msgspec.json.encode(metadata).decode()) if metadata else ""
 
 
-def _as_text(text: str) -> str:
-    """The text, if it is one. Raises StoreRefused for half of a surrogate pair."""
+def _check_text(text: str) -> str:
+    """Return the text. Raises StoreRefused if it holds half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

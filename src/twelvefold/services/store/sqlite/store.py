@@ -1,8 +1,8 @@
-"""The journal on SQLite: the embedded default for a first try, and the double in tests.
+"""The store on SQLite: the default database of a first try, and of tests.
 
-One thread holds the connection that writes, another the one for our own reads, a third the one that
-tools read by; a transaction has its connection to itself from the first statement to the last. In
-memory there is one for all.
+One thread has the connection that writes, another the one for the store's own reads, a third the
+one that tools read from. A transaction has its connection to itself. A database in memory has one
+connection for all of them.
 """
 
 import asyncio
@@ -11,20 +11,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twelvefold.core.ports import Append
-from twelvefold.services.store.sql.base import key_of
-from twelvefold.services.store.sql.runs import SQLStore, usage_text, wall_clock_us
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql.base import run_key, wall_clock_us
+from twelvefold.services.store.sql.runs import encode_usage
+from twelvefold.services.store.sql.store import SQLStore
 from twelvefold.services.store.sqlite import MEMORY
-from twelvefold.services.store.sqlite.connection import SQLiteConnection, SQLiteFile, reset
-from twelvefold.services.store.transaction import Connection
+from twelvefold.services.store.sqlite.connection import (
+    BUSY_TIMEOUT_S,
+    SQLiteConnection,
+    SQLiteFile,
+    reset,
+)
 
 WORDS = {
     "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "",
     "share": "",
-    "at_most": "",  # nobody is held up by a row
+    "at_most": "",  # one writer at a time: no lock on rows to keep short
     "skip_locked": "",
-    "straight_join": "CROSS JOIN",  # by which SQLite, too, keeps the order
+    "straight_join": "CROSS JOIN",  # SQLite keeps the order of tables in a CROSS JOIN
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
     "by_deleted": "INDEXED BY threads_deleted",
@@ -32,53 +38,59 @@ WORDS = {
     "by_origin": "",
     "by_thread": "",
 }
-OLDEST = (3, 38)
+OLDEST_VERSION = (3, 38)
 
 
 class SQLiteStore(SQLStore):
-    """Obeys `twelvefold.core.ports.Store`. `:memory:` is the in-memory store of the tests."""
+    """Implements `twelvefold.core.ports.Store`. `:memory:` is a database in memory."""
 
-    def __init__(self, path: str, now_us: Callable[[], int] = wall_clock_us) -> None:
-        super().__init__("sqlite.sql", WORDS, now_us)
-        self._writer = self._reader = self._tool_reader = SQLiteFile(path)
-        self._writing = self._reads = self._tool_reads = asyncio.Lock()
+    def __init__(
+        self,
+        path: str,
+        now_us: Callable[[], int] = wall_clock_us,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        super().__init__("sqlite", WORDS, now_us)
+        self._writer = self._reader = self._tool_reader = SQLiteFile(path, busy_timeout_s)
+        self._write_lock = self._read_lock = self._tool_read_lock = asyncio.Lock()
         if path != MEMORY:
-            # A tool may read for long, and our own reads do not wait for it.
-            self._reader, self._tool_reader = SQLiteFile(path), SQLiteFile(path)
-            self._reads, self._tool_reads = asyncio.Lock(), asyncio.Lock()
+            # A tool may read for long; the store's own reads do not wait for it.
+            self._reader = SQLiteFile(path, busy_timeout_s)
+            self._tool_reader = SQLiteFile(path, busy_timeout_s)
+            self._read_lock, self._tool_read_lock = asyncio.Lock(), asyncio.Lock()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SQLiteConnection]:
-        async with self._writing:
+        async with self._write_lock:
             db = SQLiteConnection(self._writer)
             try:
-                # By a write lock: a reader that turns writer could not be made to wait.
+                # Locks at once: SQLite does not wait for the lock when a reader becomes a writer.
                 await db.begin("BEGIN IMMEDIATE")
                 yield db
                 await db.commit()
             finally:
-                db.leave()
+                db.close()
 
-    def _reading(self) -> AbstractAsyncContextManager[SQLiteConnection]:
-        return _read_transaction(self._reader, self._reads)
+    def _read_connection(self) -> AbstractAsyncContextManager[SQLiteConnection]:
+        return _read_transaction(self._reader, self._read_lock)
 
-    def _read_only(self) -> AbstractAsyncContextManager[SQLiteConnection]:
-        return _read_transaction(self._tool_reader, self._tool_reads)
+    def _tool_read_connection(self) -> AbstractAsyncContextManager[SQLiteConnection]:
+        return _read_transaction(self._tool_reader, self._tool_read_lock)
 
     async def _fence(self, db: Connection, change: Append) -> None:
         await super()._fence(db, change)
         if change.usage:
-            values = {"usage": usage_text(change.usage), **key_of(change.lease.run)}
-            await db.execute(self._sql["spend"], values)
+            values = {"usage": encode_usage(change.usage), **run_key(change.lease.run)}
+            await db.execute(self._sql["set_usage"], values)
 
     async def check(self) -> list[str]:
-        if sqlite3.sqlite_version_info >= OLDEST:
+        if sqlite3.sqlite_version_info >= OLDEST_VERSION:
             return []
-        oldest = ".".join(str(number) for number in OLDEST)
+        oldest = ".".join(str(number) for number in OLDEST_VERSION)
         return [f"the SQLite library is {sqlite3.sqlite_version}: {oldest} or newer is needed"]
 
     async def run_script(self, script: str) -> None:
-        async with self._writing:
+        async with self._write_lock:
             try:
                 await self._writer.call(lambda raw: raw.executescript(script))
             finally:
@@ -99,4 +111,4 @@ async def _read_transaction(
             await db.begin("PRAGMA query_only = ON", "BEGIN")
             yield db
         finally:
-            db.leave()
+            db.close()

@@ -1,8 +1,8 @@
-"""The open connections of one process: how many there may be, and which one makes room.
+"""The open connections of one process, and their limit.
 
-A connection is *waiting* until it has sent a whole request head, and again between two requests;
-otherwise it is *busy*. Where the limit is reached, the connection that has waited longest is closed
-for a new one. While all are busy, a new one is refused.
+A connection is *waiting* until it has sent a complete request head, and between two requests;
+otherwise it is *busy*. At the limit, a new connection replaces the one that has waited longest.
+If all are busy, the new connection is rejected.
 """
 
 from collections.abc import Callable, Container
@@ -10,102 +10,102 @@ from collections.abc import Callable, Container
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.summary_log import SummaryLog
 
-SHARE = 2
-"""One client may hold this part of all connections: half of them."""
+CLIENT_DIVISOR = 2
+"""One client may hold half of all connections."""
 
 
-class Place:
-    """One connection among the open ones. `close` is what ends it to make room."""
+class ConnectionSlot:
+    """The slot of one open connection. `close` is called to make room for another one."""
 
     def __init__(self, connections: "Connections", client: str, close: Callable[[], None]) -> None:
         self._connections = connections
         self.client = client
         self.close = close
 
-    def wait(self) -> None:
-        """Between two requests, or before the first one's head is complete."""
+    def set_waiting(self) -> None:
+        """The connection is between two requests."""
         self._connections.set_waiting(self)
 
-    def work(self) -> None:
+    def set_busy(self) -> None:
         """A request is in progress."""
         self._connections.set_busy(self)
 
-    def leave(self) -> None:
-        """The connection is closed. Leaving twice does nothing."""
+    def release(self) -> None:
+        """The connection is closed. A second call does nothing."""
         self._connections.remove(self)
 
 
 class Connections:
-    """Counts connections, in all and for each client address.
+    """Counts connections, in total and per client.
 
-    A client may hold a half of them. Addresses in `shared` are proxies, which stand for many
-    clients: they are not bounded by that.
+    One client may hold half of them. Addresses in `shared` are those of proxies, which connect for
+    many clients and have no limit of their own.
     """
 
     def __init__(self, limit: int, shared: Container[str] = ()) -> None:
         self.limit = limit
         self._shared = shared
-        self._share = max(1, limit // SHARE)
-        self._places: dict[Place, None] = {}
-        self._waiting: dict[Place, None] = {}
-        self._by_client: dict[str, dict[Place, None]] = {}
-        self._refused = SummaryLog("connections_refused")
-        self._closed = SummaryLog("connections_closed_for_others")
+        self._client_limit = max(1, limit // CLIENT_DIVISOR)
+        self._slots: dict[ConnectionSlot, None] = {}
+        self._waiting: dict[ConnectionSlot, None] = {}
+        self._by_client: dict[str, dict[ConnectionSlot, None]] = {}
+        self._rejections = SummaryLog("connections_refused")
+        self._evictions = SummaryLog("connections_closed_for_others")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
-    def open(self, address: str, close: Callable[[], None]) -> Place | None:
-        """Take a place for a new connection, waiting at first; None if there is no room."""
+    def open(self, address: str, close: Callable[[], None]) -> ConnectionSlot | None:
+        """Return the slot of a new, waiting connection; None if there is no room."""
         client = "" if address in self._shared else client_of(address)
         held = self._by_client.get(client, {})
-        if client and len(held) >= self._share and not self._make_room(held, "client"):
+        if client and len(held) >= self._client_limit and not self._make_room(held, "client"):
             return None
-        if len(self._places) >= self.limit and not self._make_room(self._waiting, "all"):
+        if len(self._slots) >= self.limit and not self._make_room(self._waiting, "all"):
             return None
-        place = Place(self, client, close)
-        self._places[place] = self._waiting[place] = None
-        self._by_client.setdefault(client, {})[place] = None
-        return place
+        slot = ConnectionSlot(self, client, close)
+        self._slots[slot] = self._waiting[slot] = None
+        self._by_client.setdefault(client, {})[slot] = None
+        return slot
 
     def close_waiting(self) -> bool:
-        """Close the connection that has waited longest; False if none waits."""
-        place = next(iter(self._waiting), None)
-        if place is None:
+        """Close the connection that has waited longest. Returns False if none waits."""
+        slot = next(iter(self._waiting), None)
+        if slot is None:
             return False
-        self._evict(place)
+        self._evict(slot)
         return True
 
-    def set_waiting(self, place: Place) -> None:
-        """Put the place behind all others that wait."""
-        if place in self._places:
-            self._waiting.pop(place, None)
-            self._waiting[place] = None
+    def set_waiting(self, slot: ConnectionSlot) -> None:
+        """Make this the connection that has waited least."""
+        if slot in self._slots:
+            self._waiting.pop(slot, None)
+            self._waiting[slot] = None
 
-    def set_busy(self, place: Place) -> None:
-        """Do not close this one for others."""
-        self._waiting.pop(place, None)
+    def set_busy(self, slot: ConnectionSlot) -> None:
+        """Do not close this connection to make room."""
+        self._waiting.pop(slot, None)
 
-    def remove(self, place: Place) -> None:
-        """Forget a connection that is closed."""
-        if place not in self._places:
+    def remove(self, slot: ConnectionSlot) -> None:
+        """Remove a closed connection."""
+        if slot not in self._slots:
             return
-        del self._places[place]
-        self._waiting.pop(place, None)
-        held = self._by_client[place.client]
-        del held[place]
+        del self._slots[slot]
+        self._waiting.pop(slot, None)
+        held = self._by_client[slot.client]
+        del held[slot]
         if not held:
-            del self._by_client[place.client]
+            del self._by_client[slot.client]
 
-    def _make_room(self, among: dict[Place, None], full: str) -> bool:
-        place = next((one for one in self._waiting if one in among), None)
-        if place is None:
-            self._refused.add(limit=self.limit, full=full)
+    def _make_room(self, among: dict[ConnectionSlot, None], full: str) -> bool:
+        slot = next((one for one in self._waiting if one in among), None)
+        if slot is None:
+            self._rejections.add(limit=self.limit, full=full)
             return False
-        self._closed.add(limit=self.limit, full=full)
-        self._evict(place)
+        self._evictions.add(limit=self.limit, full=full)
+        self._evict(slot)
         return True
 
-    def _evict(self, place: Place) -> None:
-        self.remove(place)
-        place.close()
+    def _evict(self, slot: ConnectionSlot) -> None:
+        self.remove(slot)
+        slot.close()

@@ -1,6 +1,6 @@
-"""Where the head and the body of an HTTP/1.1 request end, and how long each may be.
+"""Finds the end of the head and of the body of an HTTP/1.1 request, with limits on their length.
 
-No I/O. The results depend on the bytes alone, not on how TCP splits them into segments.
+No I/O. The results do not depend on how TCP splits the bytes into segments.
 """
 
 import re
@@ -12,17 +12,17 @@ HEAD_END = b"\r\n\r\n"
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t !-~\x80-\xff]*)?")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t !-~\x80-\xff]*")
-MALFORMED = ApiError(400, "that is no HTTP request", code="malformed_request")
+MALFORMED = ApiError(400, "malformed HTTP request", code="malformed_request")
 
 
 @dataclass(frozen=True, slots=True)
 class FramingLimits:
-    """How long each part of a request may be beside its body.
+    """Limits of all parts of a request except the content of its body.
 
-    `head_bytes` counts the request line, the headers and the empty line behind them.
-    `chunk_line_bytes` bounds one chunk-size line with its extension, `chunk_extension_bytes` all
+    `head_bytes` includes the request line, the headers and the empty line after them.
+    `chunk_line_bytes` limits one chunk-size line with its extension, `chunk_extension_bytes` all
     extensions of a body. A body may have `chunk_count` chunks, and one more for each `chunk_bytes`
-    of its content: each chunk takes time of the event loop, however short it is.
+    of its content, because each chunk takes time of the event loop, even a short one.
     """
 
     blank_bytes: int = 64
@@ -38,10 +38,10 @@ class FramingLimits:
 
 
 class HeadReader:
-    """Finds the end of one head. `complete` is set when it was found, `error` when it is too long.
+    """Finds the end of one head. Sets `complete` at its end, or `error` if it is too long.
 
-    An error is found at the same byte for every segmentation: the parser gets every byte before it
-    and none behind it.
+    An error is found at the same byte for every segmentation: the parser gets all bytes before
+    that byte and no other.
     """
 
     def __init__(self, limits: FramingLimits) -> None:
@@ -59,7 +59,7 @@ class HeadReader:
         return self._bytes > 0
 
     def skip_blank(self, data: bytes) -> int:
-        """Return how many bytes of empty lines stand before the request line.
+        """Return the number of bytes in empty lines before the request line.
 
         Source: RFC 9112, section 2.2.
         """
@@ -82,7 +82,7 @@ class HeadReader:
         return end
 
     def _end_in(self, data: bytes) -> int:
-        """The index behind the head's last byte, or the length of the data."""
+        """Return the index after the head's last byte, or the length of the data."""
         overlap = (self._last + data[:3]).find(HEAD_END)
         if overlap >= 0:
             self.complete = True
@@ -98,16 +98,16 @@ class HeadReader:
             return end
         line_end = data.find(b"\n", 0, end)
         length = end if line_end < 0 else line_end + 1
-        most = self._limits.request_line_bytes
-        if self._bytes + length <= most:
+        maximum = self._limits.request_line_bytes
+        if self._bytes + length <= maximum:
             return end
-        message = f"the request line is longer than {most} bytes"
-        return self._stop_at(most - self._bytes, ApiError(414, message, code="url_too_long"))
+        message = f"the request line is longer than {maximum} bytes"
+        return self._stop_at(maximum - self._bytes, ApiError(414, message, code="url_too_long"))
 
     def _check_count(self, data: bytes, end: int) -> int:
-        most = self._limits.header_count
-        # Beside the headers, the request line and the empty line at the end are lines.
-        left = most + 2 - self._lines
+        maximum = self._limits.header_count
+        # Two lines are not headers: the request line and the empty line at the end.
+        left = maximum + 2 - self._lines
         if data.count(b"\n", 0, end) < left:
             return end
         at = 0
@@ -115,14 +115,14 @@ class HeadReader:
             at = data.index(b"\n", at) + 1
         if self.complete and at == end:
             return end
-        return self._stop_at(at, _too_large(f"there are more than {most} headers"))
+        return self._stop_at(at, _too_large(f"there are more than {maximum} headers"))
 
     def _check_bytes(self, data: bytes, end: int) -> int:
-        most = self._limits.head_bytes
-        if self._bytes + end <= most:
+        maximum = self._limits.head_bytes
+        if self._bytes + end <= maximum:
             return end
         return self._stop_at(
-            most - self._bytes, _too_large(f"the headers are longer than {most} bytes")
+            maximum - self._bytes, _too_large(f"the headers are longer than {maximum} bytes")
         )
 
     def _stop_at(self, end: int, error: ApiError) -> int:
@@ -154,9 +154,9 @@ class LengthBody:
 
 
 class ChunkedBody:
-    """A body in chunks. Source: RFC 9112, section 7.1. Trailers are checked and dropped.
+    """A chunked body. Trailers are checked and dropped. Source: RFC 9112, section 7.1.
 
-    `error` is set at the first byte that is wrong; what stood before it is content.
+    Sets `error` at the first invalid byte; the bytes before it are content.
     """
 
     def __init__(self, limits: FramingLimits) -> None:
@@ -187,10 +187,10 @@ class ChunkedBody:
         return at
 
     def _take_whole_chunks(self, data: bytes, start: int, content: list[bytes]) -> int:
-        """Take the plain chunks that begin here and are here to their end; return where they end.
+        """Take complete chunks without extensions that begin at `start`; return where they end.
 
-        What is special about a chunk, its errors included, is left to `_take_line`. Many small
-        chunks take a tenth of the time here.
+        A fast path: many small chunks take a tenth of the time of `_take_line`, which handles all
+        others and the errors.
         """
         if self._line or self._on_line != self._on_size:
             return start
@@ -235,8 +235,8 @@ class ChunkedBody:
 
     def _too_long(self) -> ApiError:
         if self._on_line == self._on_size:
-            most = self._limits.chunk_line_bytes
-            return _chunk_error(f"a chunk's size line is longer than {most} bytes")
+            maximum = self._limits.chunk_line_bytes
+            return _chunk_error(f"a chunk's size line is longer than {maximum} bytes")
         if self._on_line == self._on_content_end:
             return MALFORMED
         return self._trailers_too_long()
@@ -252,11 +252,11 @@ class ChunkedBody:
         self._chunks += 1
         self._extension_bytes += len(line) - len(found[1])
         if self._extension_bytes > limits.chunk_extension_bytes:
-            most = limits.chunk_extension_bytes
-            self.error = _chunk_error(f"the chunk extensions are longer than {most} bytes")
+            maximum = limits.chunk_extension_bytes
+            self.error = _chunk_error(f"the chunk extensions are longer than {maximum} bytes")
         elif self._chunks > self._chunk_limit():
-            what = f"{limits.chunk_count} chunks, and one for each {limits.chunk_bytes} bytes"
-            self.error = _chunk_error(f"the body has more than {what}")
+            allowed = f"{limits.chunk_count} chunks, and one for each {limits.chunk_bytes} bytes"
+            self.error = _chunk_error(f"the body has more than {allowed}")
         self._left = int(found[1], 16)
         self._content_bytes += self._left
         self._on_line = self._on_content_end if self._left else self._on_trailer

@@ -1,7 +1,10 @@
-"""HTTP/1.1 over uvicorn's protocol class: exact limits, one request at a time, an end to each wait.
+"""HTTP/1.1 on uvicorn's protocol class: exact limits, one request at a time, and timeouts.
 
-The parser of httptools reads heads alone. `web.http.framing` finds where a head and a body end, so
-that limits count the right bytes. Bytes behind a request wait until its answer is complete.
+The parser of httptools reads heads only. `framing` finds the end of a head and of a body, so that
+limits count the right bytes. Bytes after a request wait until its response is complete.
+
+uvicorn's protocol and flow control classes are private, so only this module imports them, and
+pyproject.toml has an upper version bound. `tests/web/http/test_uvicorn.py` lists what is used.
 """
 
 import asyncio
@@ -9,35 +12,68 @@ from typing import Any
 
 import httptools
 import msgspec
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.body_limit import BODY_ERROR
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.middleware import SECURED, new_request_id
-from twelvefold.web.http.server.connections import Place
+from twelvefold.web.http.middleware import SECURITY_HEADERS, new_request_id
+from twelvefold.web.http.server.connections import ConnectionSlot
 from twelvefold.web.http.server.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
-from twelvefold.web.http.server.receiving import HeldFlow, ReceiveLimits, ReceiveTimer
+from twelvefold.web.http.server.receive_limits import ReceiveLimits, ReceiveTimer
 from twelvefold.web.http.server.request_head import body_of, check_head
 
 log = get_logger(__name__)
-AHEAD_BYTES = 65_536
-"""What is read of the next requests while one is in progress, before reading stops."""
+MAX_PIPELINED_BYTES = 65_536
+"""Bytes of later requests that are read while a request is in progress."""
 
 
-class Protocol(HttpToolsProtocol):
+class PausableFlow(FlowControl):
+    """Flow control that also stops reading while bytes wait after the request in progress."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._is_held = False
+        self._is_wanted = True
+
+    def pause_reading(self) -> None:
+        """Stop reading for the request in progress."""
+        self._is_wanted = False
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read for the request in progress, unless reading is held."""
+        self._is_wanted = True
+        if not self._is_held:
+            super().resume_reading()
+
+    def hold(self, held: bool) -> None:
+        """While held, read nothing, whatever the request in progress wants."""
+        if held == self._is_held:
+            return
+        self._is_held = held
+        if held:
+            super().pause_reading()
+        elif self._is_wanted:
+            super().resume_reading()
+
+
+class HTTPProtocol(HttpToolsProtocol):
     """One connection.
 
-    `place` is the connection's among all open ones. A request is answered before the next one on
-    the connection is parsed, so the answers do not depend on how the bytes arrive.
+    The next request is parsed after the response to the one before, so that responses do not depend
+    on how the bytes arrive.
     """
 
-    def __init__(self, *args: object, place: Place, limits: ReceiveLimits, **more: object) -> None:
-        super().__init__(*args, **more)  # type: ignore[arg-type]  # uvicorn's own parameters
-        self._place = place
+    def __init__(
+        self, *args: object, slot: ConnectionSlot, limits: ReceiveLimits, **options: object
+    ) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]  # uvicorn's own parameters
+        self._slot = slot
         self._limits = limits
-        self._timer = ReceiveTimer(self.loop, limits, self._reads_nothing, self._close)
+        self._timer = ReceiveTimer(self.loop, limits, self._is_paused, self._close)
         self._rest = b""
         self._head = HeadReader(limits.framing)
         self._body: LengthBody | ChunkedBody | None = None
@@ -47,14 +83,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: HeldFlow = HeldFlow(transport)
-        self._place.close = transport.abort
+        self.flow: PausableFlow = PausableFlow(transport)
+        self._slot.close = transport.abort
         self._timer.begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.close()
-        self._unset_keepalive_if_required()  # or it would keep all of this for as long
-        self._place.leave()
+        self._unset_keepalive_if_required()  # its timer refers to the connection
+        self._slot.release()
         self._rest = b""
         super().connection_lost(exc)
 
@@ -66,10 +102,10 @@ class Protocol(HttpToolsProtocol):
         self._advance()
 
     @property
-    def _is_answering(self) -> bool:
+    def _is_responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _reads_nothing(self) -> bool:
+    def _is_paused(self) -> bool:
         return self.flow.read_paused
 
     def _close(self) -> None:
@@ -77,17 +113,17 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _advance(self) -> None:
-        """Parse what has arrived, up to the end of the request in progress."""
+        """Parse the received bytes up to the end of the request in progress."""
         while self._rest and not self._is_over and not self.transport.is_closing():
             if self._body is not None:
                 self._read_body(self._body)
-            elif self._is_answering:
+            elif self._is_responding:
                 break
             else:
                 self._read_head()
         if self._body is not None and not self._is_over:
             self._timer.begin_body()
-        self.flow.hold(len(self._rest) > AHEAD_BYTES)
+        self.flow.hold(len(self._rest) > MAX_PIPELINED_BYTES)
 
     # --- the head ---------------------------------------------------------------------------------
 
@@ -99,7 +135,7 @@ class Protocol(HttpToolsProtocol):
             self._parse_head(data[:end])
             self._rest = data[end:]
         if error := self._head_error or self._head.error:
-            self._refuse(error)
+            self._reject(error)
         elif self._head.complete:
             self._head = HeadReader(self._limits.framing)
             self.parser = httptools.HttpRequestParser(self)
@@ -116,7 +152,7 @@ class Protocol(HttpToolsProtocol):
             self._head_error = self._head_error or MALFORMED
 
     def on_headers_complete(self) -> None:
-        """Start the request, if its head is in order."""
+        """Start the request if its head is valid."""
         version = self.parser.get_http_version()
         try:
             if not self._head.complete:
@@ -127,14 +163,14 @@ class Protocol(HttpToolsProtocol):
             self._head_error = error
             return
         super().on_headers_complete()
-        self._unset_keepalive_if_required()  # a request that was sent ahead begins without data
-        self._place.work()
+        self._unset_keepalive_if_required()  # a pipelined request arrives without `data_received`
+        self._slot.set_busy()
         self._discarded_bytes = 0
         if self._body is None:
             self._receive_complete()
 
     def on_message_complete(self) -> None:
-        """Nothing: the parser has read the head alone."""
+        """Do nothing: the parser has read only the head."""
 
     # --- the body ---------------------------------------------------------------------------------
 
@@ -152,7 +188,7 @@ class Protocol(HttpToolsProtocol):
             self._receive_complete()
 
     def _take_content(self, content: bytes) -> None:
-        if self._is_answering:
+        if self._is_responding:
             super().on_body(content)
             return
         self._discarded_bytes += len(content)
@@ -160,10 +196,10 @@ class Protocol(HttpToolsProtocol):
             self._close()
 
     def _fail_body(self, error: ApiError) -> None:
-        """Let the app answer, which may have read enough; then the connection ends."""
+        """Let the app respond, which may not need the rest of the body; then close."""
         self._is_over = True
         self._timer.end()
-        if not self._is_answering:
+        if not self._is_responding:
             self.transport.close()
             return
         state: dict[str, Any] = self.cycle.scope["state"]
@@ -174,18 +210,18 @@ class Protocol(HttpToolsProtocol):
     def _receive_complete(self) -> None:
         self._timer.end()
         super().on_message_complete()
-        if not self._is_answering:
-            self._place.wait()
+        if not self._is_responding:
+            self._slot.set_waiting()
             self._begin_keep_alive()
 
-    # --- the answer -------------------------------------------------------------------------------
+    # --- the response -----------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """Go on with what has arrived behind the request."""
+        """Continue with the bytes after the request."""
         super().on_response_complete()
-        self.cycle.body = bytearray()  # what the app has not read is of no use any more
+        self.cycle.body = bytearray()  # drops what the app has not read
         if self._body is None:
-            self._place.wait()
+            self._slot.set_waiting()
         self._advance()
 
     def _begin_keep_alive(self) -> None:
@@ -194,34 +230,34 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
-    def _refuse(self, error: ApiError) -> None:
-        """Answer and close: where the next request begins is not certain."""
+    def _reject(self, error: ApiError) -> None:
+        """Respond and close: the begin of the next request is uncertain."""
         self._is_over = True
         self._timer.end()
         client = client_of(self.client[0]) if self.client else ""
-        if self._limits.refusals.take(client):
-            self.loop.call_later(self._limits.refusal_delay_s, self._answer_refusal, error)
+        if self._limits.rejections.take(client):
+            self.loop.call_later(self._limits.rejection_delay_s, self._send_error, error)
         else:
-            self._answer_refusal(error)
+            self._send_error(error)
 
-    def _answer_refusal(self, error: ApiError) -> None:
+    def _send_error(self, error: ApiError) -> None:
         if self.transport.is_closing():
             return
         request_id = new_request_id()
         log.info("request_malformed", request=request_id, status=error.status)
-        self.transport.write(whole_answer(error, request_id))
-        # Closed with unread bytes, the connection would be reset before the client has read this.
+        self.transport.write(encode_error(error, request_id))
+        # Closing with unread bytes resets the connection before the client has read the response.
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.hold(False)
         self.loop.call_later(self._limits.linger_s, self.transport.close)
 
 
-def whole_answer(error: ApiError, request_id: str) -> bytes:
-    """An error as the bytes of an answer, after which the connection is closed."""
+def encode_error(error: ApiError, request_id: str) -> bytes:
+    """Return the bytes of an error response after which the connection is closed."""
     body = msgspec.json.encode(error.body)
     headers = {
-        **SECURED,
+        **SECURITY_HEADERS,
         **error.headers,
         "content-type": "application/json",
         "content-length": str(len(body)),

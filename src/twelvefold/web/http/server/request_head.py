@@ -1,7 +1,7 @@
-"""Checks on a whole request head, and the body that it announces.
+"""Checks of a complete request head, and the framing of the body that follows.
 
-A proxy in front may read a request that is ambiguous in another way than this server. Such requests
-are refused. Source: RFC 9110, section 5.3; RFC 9112, sections 3.2, 6 and 11.2.
+A proxy may interpret an ambiguous request differently than this server, so these are rejected
+(request smuggling). Source: RFC 9110, section 5.3; RFC 9112, sections 3.2, 6 and 11.2.
 """
 
 import re
@@ -12,7 +12,7 @@ from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.server.framing import MALFORMED, ChunkedBody, FramingLimits, LengthBody
 
 Header = tuple[bytes, bytes]
-SINGLE = frozenset(
+SINGLE_HEADERS = frozenset(
     {
         b"authorization",
         b"content-encoding",
@@ -28,19 +28,19 @@ SINGLE = frozenset(
         b"x-twelvefold-hops",
     }
 )
-"""Headers of which a second one could mean something else to another reader."""
+"""Headers that must not be repeated: another server might use the other value."""
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]*)(?::[0-9]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
-    """Raise ApiError if the head is no HTTP/1.0 or 1.1, or can be read in two ways."""
+    """Raise ApiError if the head is not HTTP/1.0 or 1.1, or is ambiguous."""
     if version not in ("1.0", "1.1"):
         raise MALFORMED
     values: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in values and name in SINGLE:
-            raise _malformed(f"the header {name.decode()} is there twice; send it once")
+        if name in values and name in SINGLE_HEADERS:
+            raise _malformed(f"the header {name.decode()} is repeated; send it once")
         values[name] = value
     _check_host(version, url, values.get(b"host"))
 
@@ -50,13 +50,13 @@ def _check_host(version: str, url: bytes, host: bytes | None) -> None:
         if version == "1.1":
             raise _malformed("the header host is missing")
     elif not _HOST.fullmatch(host):
-        raise _malformed("the header host is no host and port")
+        raise _malformed("the header host must be a host and port")
     if not url.startswith(b"/"):
         _check_authority(url.decode("latin-1"), (host or b"").decode("latin-1"))
 
 
 def _check_authority(url: str, host: str) -> None:
-    """A request for a whole URL has to name the same host in it as in its header."""
+    """Raise ApiError if an absolute URL has another host than the header."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -68,7 +68,7 @@ def _check_authority(url: str, host: str) -> None:
 def body_of(
     version: str, headers: Sequence[Header], limits: FramingLimits
 ) -> LengthBody | ChunkedBody | None:
-    """The body that follows the head; None if there is none. Raises ApiError."""
+    """Return the body that follows the head, or None. Raises ApiError."""
     values = dict(headers)
     length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
     if coding is not None:

@@ -1,4 +1,4 @@
-"""What a service needs beside the journal: streams, callers' keys, letters that are given up."""
+"""Deltas of replies, idempotency keys, API keys, deleted threads and dead messages."""
 
 from alembic import op
 
@@ -64,7 +64,7 @@ COLUMNS = {
     "runs": {"deleted_at": "BIGINT NULL"},
     "outbox": {"error": "LONGTEXT NULL", "dead_at": "BIGINT NULL"},
 }
-"""New columns may be NULL: a release that does not know them may still be at work."""
+"""New columns may be NULL, because a release that does not know them may still write rows."""
 OLD_INDEXES = {
     "runs": {"runs_unfinished": "finished_at, lease_until"},
     "outbox": {"outbox_due": "sent_at, due_at"},
@@ -82,34 +82,34 @@ def upgrade() -> None:
     if is_sqlite():
         for table, columns in COLUMNS.items():
             alter_sqlite(table, columns, adds=True)
-        _swap_sqlite(NEW_INDEXES, OLD_INDEXES)
+        _change_sqlite_indexes(NEW_INDEXES, OLD_INDEXES)
         return
     for table, columns in COLUMNS.items():
         added = [f"ADD COLUMN {name} {kind}" for name, kind in columns.items()]
-        swapped = _swapped(table, NEW_INDEXES, OLD_INDEXES)
-        alter_mysql(table, next(iter(columns)), ", ".join(added + swapped), adds=True)
+        changed = _change_indexes(table, NEW_INDEXES, OLD_INDEXES)
+        alter_mysql(table, next(iter(columns)), ", ".join(added + changed), adds=True)
 
 
 def downgrade() -> None:
     if is_sqlite():
-        _swap_sqlite(OLD_INDEXES, NEW_INDEXES)
+        _change_sqlite_indexes(OLD_INDEXES, NEW_INDEXES)
         for table, columns in COLUMNS.items():
             alter_sqlite(table, columns, adds=False)
     else:
         for table, columns in COLUMNS.items():
             dropped = [f"DROP COLUMN {name}" for name in columns]
-            swapped = _swapped(table, OLD_INDEXES, NEW_INDEXES)
-            alter_mysql(table, next(iter(columns)), ", ".join(dropped + swapped), adds=False)
+            changed = _change_indexes(table, OLD_INDEXES, NEW_INDEXES)
+            alter_mysql(table, next(iter(columns)), ", ".join(dropped + changed), adds=False)
     for table in ("api_keys", "idempotency_keys", "deltas"):
         op.execute(f"DROP TABLE IF EXISTS {table}")
 
 
-def _swapped(table: str, new: Indexes, old: Indexes) -> list[str]:
+def _change_indexes(table: str, new: Indexes, old: Indexes) -> list[str]:
     added = [f"ADD KEY {name} ({columns})" for name, columns in new.get(table, {}).items()]
     return added + [f"DROP KEY {name}" for name in old.get(table, {})]
 
 
-def _swap_sqlite(new: Indexes, old: Indexes) -> None:
+def _change_sqlite_indexes(new: Indexes, old: Indexes) -> None:
     for of in old.values():
         for name in of:
             op.execute(f"DROP INDEX IF EXISTS {name}")

@@ -1,4 +1,4 @@
-"""A ledger of the releases that were put in place: rows are added, never changed."""
+"""The ledger of deployed releases: rows are added and never changed."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""How often a run was taken up without getting any further, so that there is an end to it."""
+"""How often a run was claimed without progress, which bounds the attempts."""
 
 from twelvefold.services.store.migrations.ddl import alter_mysql, alter_sqlite, is_sqlite
 
@@ -6,7 +6,7 @@ revision = "0004"
 down_revision = "0003"
 
 COLUMNS = {"attempts": "INT NULL", "attempts_head": "BIGINT NULL"}
-"""They may be NULL: a release that does not know them may still be at work."""
+"""They may be NULL, because a release that does not know them may still write rows."""
 
 
 def upgrade() -> None:

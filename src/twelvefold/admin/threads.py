@@ -1,0 +1,51 @@
+"""Administration of whole threads: export, classify and prune them."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from twelvefold.boot import now_us
+from twelvefold.core.events import Entry, encode
+from twelvefold.core.ports import Store
+from twelvefold.observe.log import get_logger
+
+log = get_logger(__name__)
+BATCH_SIZE = 1_000
+
+
+def export_lines(entries: Iterable[Entry]) -> Iterator[str]:
+    """Return one JSON object per entry: position, run, type, version, at_us and the stored body.
+
+    The cassette model replays these lines.
+    """
+    for entry in entries:
+        kind, version, body = encode(entry.event)
+        head = {
+            "position": entry.position,
+            "run": entry.run,
+            "type": kind,
+            "version": version,
+            "at_us": entry.at_us,
+        }
+        yield f'{json.dumps(head)[:-1]}, "body": {body}}}'
+
+
+async def classify_all(store: Store, batch_size: int = BATCH_SIZE) -> int:
+    """Classify the threads that an older release wrote as listed or not; return their number.
+
+    Each batch commits separately, so that an interrupted call can be repeated.
+    """
+    done = 0
+    while classified := await store.classify(limit=batch_size):
+        done += classified
+        log.info("threads_classified", threads=done)
+    return done
+
+
+async def prune(store: Store, older_than_s: float) -> int:
+    """Remove the threads whose last run ended, or began to wait, so long ago; return their number.
+
+    A thread with forks stays as long as the forks do. Threads of an older release are classified
+    first.
+    """
+    await classify_all(store)
+    return await store.prune(before_us=now_us() - round(older_than_s * 1_000_000))

@@ -1,0 +1,36 @@
+"""The only place that reads the environment and chooses services: settings in, services out."""
+
+from twelvefold.boot.database import (
+    SCHEMA,
+    check_database,
+    commit,
+    embedded_file,
+    journal_sql,
+    migrate_journal,
+    release_of,
+    schema_problem,
+    this_release,
+)
+from twelvefold.boot.environment import RandomIds, environment, now_us
+from twelvefold.boot.services import NoModel, open_mailer, open_services, request_model_list
+from twelvefold.boot.workflows import load_workflows
+
+__all__ = [
+    "SCHEMA",
+    "NoModel",
+    "RandomIds",
+    "check_database",
+    "commit",
+    "embedded_file",
+    "environment",
+    "journal_sql",
+    "load_workflows",
+    "migrate_journal",
+    "now_us",
+    "open_mailer",
+    "open_services",
+    "release_of",
+    "request_model_list",
+    "schema_problem",
+    "this_release",
+]

@@ -1,0 +1,80 @@
+"""The database of the settings: its schema, and the release recorded in it."""
+
+from pathlib import Path
+
+from twelvefold import __version__
+from twelvefold.config import Settings
+from twelvefold.core.ports import Release, Schema, Store
+from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
+from twelvefold.services.store import migrate as migrations
+from twelvefold.services.store import sqlite_path
+
+SCHEMA = migrations.HEAD
+"""The revision of the journal's tables that this release needs."""
+_PACKAGE = Path(__file__).parents[1]
+
+
+def embedded_file(settings: Settings) -> Path | None:
+    """Return the file of the embedded database, or None if the database is a server."""
+    if not settings.database_url.startswith("sqlite"):
+        return None
+    return Path(sqlite_path(settings.database_url)).absolute()
+
+
+async def check_database(store: Store) -> None:
+    """Raise SettingsError with all reasons why this release cannot work with the database.
+
+    Raises StoreUnavailable if the database does not respond.
+    """
+    try:
+        problems, schema = await store.check(), await store.schema()
+    except (StoreRefused, StoreFailed) as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from error
+    if (problem := schema_problem(schema)) is not None:
+        problems.append(problem)
+    if problems:
+        raise SettingsError(*(f"DATABASE_URL: {problem}" for problem in problems))
+
+
+def schema_problem(schema: Schema | None) -> str | None:
+    """Return why this release cannot work with the schema and what to do, or None if it can."""
+    if schema is not None and schema.fits(SCHEMA):
+        return None
+    found = f"at {schema.level}" if schema else "missing"
+    is_older = not schema or schema.level < SCHEMA
+    action = "run `twelvefold migrate`" if is_older else "use the release that migrated it"
+    return f"the schema is {found}, this release needs {SCHEMA}; {action}"
+
+
+async def migrate_journal(database_url: str) -> list[str]:
+    """Apply the missing migrations of the journal and return them.
+
+    Raises StoreUnavailable or StoreRefused.
+    """
+    return await migrations.migrate(database_url)
+
+
+def journal_sql(settings: Settings, since: str = "base") -> str:
+    """Return SQL for a DBA: the migrations after a revision, and the record of this release.
+
+    `since="base"` means all migrations. Raises StoreRefused if there is no such revision.
+    """
+    script = migrations.offline_sql(settings.database_url, since=since)
+    return script + migrations.ledger_sql(settings.database_url, this_release(settings))
+
+
+def release_of(settings: Settings) -> str:
+    """Return the release id that runs and log lines have."""
+    return settings.release_id or __version__
+
+
+def this_release(settings: Settings, newer: Schema | None = None) -> Release:
+    """Return the record of this release, on its own schema or on a newer one."""
+    level, serves = (newer.level, newer.serves) if newer else (SCHEMA, migrations.SERVES)
+    return Release(release_of(settings), __version__, commit(), level, serves)
+
+
+def commit() -> str:
+    """Return the commit that the package was built from; "" for a working copy."""
+    file = _PACKAGE / "COMMIT"
+    return file.read_text().strip() if file.exists() else ""

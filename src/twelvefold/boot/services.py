@@ -1,0 +1,137 @@
+"""Opens the services of the settings.
+
+mypy checks here that each service implements its port.
+"""
+
+import functools
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from twelvefold.boot.database import embedded_file, release_of
+from twelvefold.boot.environment import RandomIds
+from twelvefold.boot.workflows import load_workflows
+from twelvefold.config import Settings
+from twelvefold.core.budget import Limits
+from twelvefold.core.ports import Ids, Listener, Mailer, Model, ModelReply, ModelRequest, Store
+from twelvefold.engine.lease import LeaseRenewer, RenewalThread
+from twelvefold.engine.services import Services
+from twelvefold.errors import ModelUnavailable
+from twelvefold.observe.log import get_logger
+from twelvefold.services import mail as mails
+from twelvefold.services.model import open_model
+from twelvefold.services.model.http import Endpoint, ModelList, Proxies, list_models
+from twelvefold.services.model.prices import price_of, window_of
+from twelvefold.services.store import MEMORY, open_store, sqlite_path
+
+log = get_logger(__name__)
+DEFAULT_WINDOW_TOKENS = 128_000
+"""Context window of an unknown model; OPENAI_CONTEXT_TOKENS sets a smaller one."""
+
+
+class NoModel:
+    """The model of services that were opened without one; it rejects every request."""
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        raise ModelUnavailable("the services were opened without a model")
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
+    """Open the services of the settings without connecting, and close them at the end.
+
+    `with_model=False` avoids importing the model's client. Raises SettingsError.
+    """
+    workflows = load_workflows(settings.workflows)
+    ids: Ids = RandomIds()
+    async with AsyncExitStack() as stack:
+        store: Store = await open_store(
+            settings.database_url, pool_size=settings.database_pool_size
+        )
+        stack.push_async_callback(store.close)
+        if file := embedded_file(settings):
+            log.info("embedded_database", file=str(file))
+        model: Model = _open_model(settings) if with_model else NoModel()
+        stack.push_async_callback(model.close)
+        renewer = _open_renewer(settings)
+        stack.push_async_callback(renewer.close)
+        limits, release = _limits(settings), release_of(settings)
+        yield Services(store, model, workflows, ids, limits, release, renewer=renewer)
+
+
+def _open_model(settings: Settings) -> Model:
+    base_url = settings.model_base_url
+    if not base_url:
+        log.warning("demo_model", why="neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
+    return open_model(
+        base_url=base_url,
+        api_key=settings.openai_api_key,
+        model=settings.openai_model,
+        api=settings.openai_api,
+        temperature=settings.openai_temperature,
+        max_output_tokens=settings.openai_max_output_tokens,
+        timeout_s=settings.model_timeout_s,
+        headers=settings.model_headers,
+        proxies=_proxies(settings),
+        ca_file=settings.ssl_cert_file,
+    )
+
+
+def _proxies(settings: Settings) -> Proxies:
+    return Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
+
+
+def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
+    url = settings.database_url
+    if url.startswith("sqlite") and sqlite_path(url) == MEMORY:
+        return LeaseRenewer()  # a second connection would open another database
+    return RenewalThread(functools.partial(open_store, url, pool_size=1), time.monotonic)
+
+
+def _limits(settings: Settings) -> Limits:
+    usd, model = settings.run_budget_usd, settings.openai_model
+    return Limits(
+        max_steps=settings.max_steps,
+        calls_per_reply=settings.max_calls_per_reply,
+        conversation_entries=settings.max_conversation_entries,
+        conversation_bytes=settings.max_conversation_bytes,
+        deadline_s=settings.run_deadline_s,
+        lease_s=settings.lease_s,
+        max_attempts=settings.max_attempts,
+        run_tokens=settings.run_budget_tokens,
+        run_micro_usd=None if usd is None else round(usd * 1_000_000),
+        # The demo model is free, whatever OPENAI_MODEL is.
+        price=price_of(model) if usd is not None and settings.model_base_url else None,
+        context_tokens=settings.openai_context_tokens or window_of(model) or DEFAULT_WINDOW_TOKENS,
+    )
+
+
+async def request_model_list(settings: Settings, timeout_s: float) -> ModelList:
+    """Return the models that the model server lists. Raises ModelUnavailable, also on timeout."""
+    endpoint = Endpoint(
+        settings.model_base_url,
+        settings.openai_api_key,
+        settings.model_headers,
+        _proxies(settings),
+        settings.ssl_cert_file,
+    )
+    return await list_models(endpoint, timeout_s=timeout_s)
+
+
+@asynccontextmanager
+async def open_mailer(settings: Settings) -> AsyncIterator[Mailer | None]:
+    """Open the mailer and close it at the end; None if SMTP_URL is not set.
+
+    Raises SettingsError.
+    """
+    if not settings.smtp_url:
+        yield None
+        return
+    mailer: Mailer = mails.open_mailer(smtp_url=settings.smtp_url, mail_from=settings.mail_from)
+    try:
+        yield mailer
+    finally:
+        await mailer.close()

@@ -1,0 +1,196 @@
+"""The pooled connections of a store on MySQL, and how long it waits for them."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from asyncmy.pool import Pool
+
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.driver import abort, read_big_rows
+from twelvefold.services.store.mysql.errors import translate_connect_error
+from twelvefold.services.store.sql.steps import LONG_STEP_S
+
+RESERVED_CONNECTIONS = 2
+"""Connections that no tool gets: this many for claims, and as many for renewals of leases."""
+READ_CONNECTIONS = 4
+"""Connections for the store's own reads, which are short and wait for no tool."""
+IDLE_S = 1800
+SESSION = (
+    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {:d}",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+)
+RENEWAL_LOCK_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
+"""A long step renews its run's lease itself, so a renewal waits for a step no longer than this."""
+SESSION_VARIABLES = "'wsrep_on', 'max_allowed_packet'"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the store waits.
+
+    `connect_s`: for a connection while all are in use or one is made. `answer_s`: for the answer to
+    one statement, checked every `check_interval_s`; the server gives up on a lock far sooner, after
+    `lock_s` whole seconds. `read_s`: for one of the store's own reads, connection included, because
+    a caller waits for it. `close_s`: for running statements when the store is closed, and once more
+    after their connections are aborted.
+    """
+
+    connect_s: float = 30.0
+    answer_s: float = 60.0
+    check_interval_s: float = 5.0
+    lock_s: int = 5
+    read_s: float = 10.0
+    close_s: float = 0.4
+
+    def no_connection(self) -> StoreUnavailable:
+        """Return the error of a wait for a connection that took too long."""
+        text = f"no connection to the database within {self.connect_s:g} s"
+        return StoreUnavailable(text).loggable()
+
+
+class _Session(NamedTuple):
+    """Properties of a connection's session that do not change."""
+
+    write_fence: int
+    max_packet: int
+
+
+class Connections:
+    """The pools of one store, by the purpose of their connections.
+
+    `transactions` has autocommit off, so that a step needs no BEGIN. In `renewals` and `reads` each
+    statement is a transaction.
+    """
+
+    def __init__(self, connect: Mapping[str, Any], pool_size: int, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        # A renewal may wait for a step of its run; short transactions do not wait for that.
+        reserved = RESERVED_CONNECTIONS
+        self.transactions = Pool(0, pool_size + reserved, pool_recycle=IDLE_S, **connect)
+        self.renewals = Pool(0, reserved, pool_recycle=IDLE_S, autocommit=True, **connect)
+        self.reads = Pool(0, READ_CONNECTIONS, pool_recycle=IDLE_S, autocommit=True, **connect)
+        self._sessions: dict[Any, _Session] = {}
+        self._in_use: set[MySQLConnection] = set()
+        self._check: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def take(self, pool: Pool) -> MySQLConnection:
+        """Take a connection of a pool. Raises StoreUnavailable or StoreRefused."""
+        if self._is_closed:
+            raise StoreRefused("the store is closed").loggable()
+        try:
+            if pool.freesize:
+                raw = await pool.acquire()
+            else:
+                async with asyncio.timeout(self._timeouts.connect_s):
+                    raw = await pool.acquire()
+        except TimeoutError as error:
+            raise self._timeouts.no_connection() from error
+        except Exception as error:
+            raise translate_connect_error(error) from error
+        if raw not in self._sessions:
+            await self._prepare(raw, pool)
+        session = self._sessions[raw]
+        db = MySQLConnection(raw, session.write_fence, session.max_packet)
+        self._watch(db)
+        return db
+
+    def give_back(self, db: MySQLConnection, pool: Pool) -> None:
+        """Return a connection to its pool, unless it was aborted."""
+        db.detach()
+        self._in_use.discard(db)
+        # The pool may be closed by now, or refuse the connection.
+        try:
+            pool.release(db.raw)
+        except Exception:
+            db.abort()
+
+    async def _prepare(self, raw: Any, pool: Pool) -> None:
+        """Set up the session of a new connection."""
+        read_big_rows(raw)
+        db = MySQLConnection(raw, write_fence=0)
+        self._watch(db)
+        try:
+            for statement in SESSION:
+                await db.execute(statement.format(self._timeouts.lock_s), {})
+            if pool is self.renewals:
+                await db.execute(RENEWAL_LOCK_WAIT, {})
+            session = await _read_session(db)
+            await db.commit()
+        except BaseException as error:
+            db.abort()
+            self.give_back(db, pool)
+            if isinstance(error, StoreUnavailable) or not isinstance(error, Exception):
+                raise
+            reason = error if isinstance(error, StoreRefused) else repr(error)
+            # The text can be logged: these statements have no values.
+            raise StoreFailed(f"the database cannot be used: {reason}").loggable() from error
+        self._in_use.discard(db)
+        connected = {one: session for one, session in self._sessions.items() if one.connected}
+        self._sessions = {**connected, raw: session}
+
+    def _watch(self, db: MySQLConnection) -> None:
+        """Abort the connection if a statement on it gets no answer in time.
+
+        One timer for all connections: one per statement would cost more than all the rest that the
+        store does for it.
+        """
+        self._in_use.add(db)
+        if self._check is None:
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._check = loop.call_later(self._timeouts.check_interval_s, self._abort_silent)
+
+    def _abort_silent(self) -> None:
+        latest = time.monotonic() - self._timeouts.answer_s
+        for db in self._in_use:
+            if 0 < db.sent_at < latest:
+                db.abort()
+        self._check = None
+        if self._in_use:
+            self._start_timer()
+
+    async def close(self) -> None:
+        """Close all pools; abort connections whose statements do not end in time."""
+        self._is_closed = True
+        if self._check is not None:
+            self._check.cancel()
+        pools = (self.transactions, self.renewals, self.reads)
+        for pool in pools:
+            pool.close()
+        if await self._wait_closed(pools):
+            return
+        for pool in pools:
+            pool.terminate()
+        for raw in self._sessions:
+            # An idle connection would wait for a server that does not answer.
+            with suppress(Exception):
+                abort(raw)
+        await self._wait_closed(pools)
+
+    async def _wait_closed(self, pools: Sequence[Pool]) -> bool:
+        try:
+            async with asyncio.timeout(self._timeouts.close_s), asyncio.TaskGroup() as group:
+                for pool in pools:
+                    group.create_task(pool.wait_closed())
+        except (TimeoutError, ExceptionGroup):
+            return False
+        return True
+
+
+async def _read_session(db: MySQLConnection) -> _Session:
+    rows = await db.fetch(f"SHOW VARIABLES WHERE Variable_name IN ({SESSION_VARIABLES})", {})
+    variables = {row["Variable_name"]: row["Value"] for row in rows}
+    is_galera = variables.get("wsrep_on") == "ON"
+    if is_galera:
+        # SELECT, UPDATE and DELETE wait for what other nodes have committed. Otherwise an UPDATE
+        # that matches no row would mean a lost lease that another node has just granted.
+        await db.execute("SET SESSION wsrep_sync_wait = 3", {})
+    return _Session(int(is_galera), int(variables.get("max_allowed_packet", 0)))

@@ -1,0 +1,23 @@
+"""The SQL store: every part of `twelvefold.core.ports.Store`, over any driver's transactions."""
+
+from abc import abstractmethod
+
+from twelvefold.services.store.sql.keys import Keys
+from twelvefold.services.store.sql.outbox import Outbox
+from twelvefold.services.store.sql.queue import Queue
+from twelvefold.services.store.sql.releases import Releases
+from twelvefold.services.store.sql.retention import Retention
+from twelvefold.services.store.sql.runs import Runs
+from twelvefold.services.store.sql.steps import Steps
+
+
+class SQLStore(Steps, Runs, Keys, Outbox, Queue, Releases, Retention):
+    """Implements `twelvefold.core.ports.Store`.
+
+    A subclass provides the connections, translates the driver's errors, and names the file with
+    the statements of its dialect.
+    """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close every connection."""

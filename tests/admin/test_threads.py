@@ -1,0 +1,78 @@
+"""Threads are exported entry by entry, and classified by `migrate` and `prune` in batches."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import asked, called, entries, finished, said, succeeded
+from tests.services.store.stories import new_thread
+from twelvefold import Settings, open_services
+from twelvefold.admin.migrate import migrate, prepare
+from twelvefold.admin.threads import classify_all, export_lines, prune
+from twelvefold.core.events import decode
+from twelvefold.core.ports import Store
+from twelvefold.engine.services import Services
+
+
+def test_each_line_has_one_complete_entry() -> None:
+    journal = entries(asked("grüße\u2028"), called("enrol"), succeeded(), said(), finished())
+
+    lines = [json.loads(line) for line in export_lines(journal)]
+
+    bodies = [json.dumps(line["body"]) for line in lines]
+    assert [
+        decode(line["type"], line["version"], body)
+        for line, body in zip(lines, bodies, strict=True)
+    ] == [entry.event for entry in journal]
+    assert [(line["position"], line["run"]) for line in lines] == [
+        (entry.position, entry.run) for entry in journal
+    ]
+
+
+def test_a_body_is_exported_as_it_is_stored() -> None:
+    (line,) = export_lines(entries(finished("failed", "rejected")))
+
+    assert line.endswith('"body": {"status":"failed","reason":"rejected"}}')
+
+
+async def store_of_older_release(services: Services, threads: int) -> Store:
+    """Store threads that are not classified."""
+    store = services.store
+    for _ in range(threads):
+        await store.new_thread(new_thread(), "ann", "", {})
+    async with store.write() as tx:
+        await tx.execute("UPDATE threads SET listed = NULL")
+    return store
+
+
+async def count_unclassified(store: Store) -> int:
+    async with store.read() as db:
+        row = await db.fetch_one("SELECT COUNT(*) AS found FROM threads WHERE listed IS NULL")
+    assert row is not None
+    return int(row["found"])
+
+
+@pytest.mark.parametrize("command", ["migrate", "prune"])
+async def test_threads_of_an_older_release_are_classified(tmp_path: Path, command: str) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        store = await store_of_older_release(services, 3)
+
+        if command == "migrate":
+            await migrate(settings, services)
+        else:
+            assert await prune(store, 3600) == 0
+
+        assert await count_unclassified(store) == 0
+
+
+async def test_threads_are_classified_in_batches(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+        store = await store_of_older_release(services, 5)
+
+        assert await classify_all(store, batch_size=2) == 5
+        assert await classify_all(store, batch_size=2) == 0

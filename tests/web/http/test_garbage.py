@@ -1,0 +1,68 @@
+"""Connections and requests are freed without the garbage collector.
+
+A collection stops the event loop for all clients: the longer, the more it has to free.
+"""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web.wires import GET, serving
+from twelvefold.web.http.body_limit import LimitedBody
+from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.protocol import HTTPProtocol
+from twelvefold.web.http.server.receive_limits import ReceiveLimits
+
+HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+LIMITS = ReceiveLimits(framing=FramingLimits(head_bytes=1_000))
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def alive(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET,
+        GET[:20],
+        HEAD + b"content-length: 100\r\n\r\n{",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * 2_000 + b"\r\n\r\n",
+    ],
+    ids=["request", "half a head", "half a body", "a head too large"],
+)
+async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
+    others = alive(HTTPProtocol)
+    async with serving(limits=LIMITS) as it:
+        for _ in range(3):
+            wire = await it.connected()
+            await wire.send(data)
+            await asyncio.sleep(0.05)
+            wire.writer.transport.abort()
+
+        async with asyncio.timeout(5):
+            while alive(HTTPProtocol) > others:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_is_refused_is_freed_when_it_was_answered() -> None:
+    others = alive(LimitedBody)
+    async with serving() as it:
+        wire = await it.connected()
+        for _ in range(3):
+            answer = await wire.ask(HEAD + b"content-length: 2\r\n\r\n{}")
+            assert answer.status == 400
+
+        async with asyncio.timeout(5):
+            while alive(LimitedBody) > others:
+                await asyncio.sleep(0.02)
