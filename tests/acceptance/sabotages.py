@@ -52,10 +52,12 @@ def _of_this_machine() -> dict[str, str]:
         "web/runs/create.py",
         (
             (
-                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        target = await resolve_target("
+                "web.services, principal, request, self._memory)\n",
                 "        if request.previous and request.previous not in _KNOWN:\n"
                 '            raise ApiError(404, "there is no such response")\n'
-                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        target = await resolve_target("
+                "web.services, principal, request, self._memory)\n",
             ),
             (
                 "            web.drive(held, self._memory.reservation)\n",
