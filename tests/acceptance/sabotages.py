@@ -52,14 +52,15 @@ def _of_this_machine() -> dict[str, str]:
         "web/runs/create.py",
         (
             (
-                "    place = await resolve_target(web.services, principal, request, memory)\n",
-                "    if request.previous and request.previous not in _KNOWN:\n"
-                '        raise ApiError(404, "there is no such response")\n'
-                "    place = await resolve_target(web.services, principal, request, memory)\n",
+                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        if request.previous and request.previous not in _KNOWN:\n"
+                '            raise ApiError(404, "there is no such response")\n'
+                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
             ),
             (
-                "    web.drive(driven, reservation)\n",
-                "    _KNOWN.add(str(ResponseId(driven.run)))\n    web.drive(driven, reservation)\n",
+                "            web.drive(held, self._memory.reservation)\n",
+                "            _KNOWN.add(str(ResponseId(held.run)))\n"
+                "            web.drive(held, self._memory.reservation)\n",
             ),
         ),
         "\n_KNOWN: set[str] = set()\n",

@@ -81,4 +81,4 @@ def test_an_unknown_message_is_an_error(tw: Twelvefold) -> None:
     done = tw("outbox", "retry", "nope")
 
     assert (done.status, done.out) == (2, "")
-    assert "no letter 'nope'" in done.err
+    assert "no message 'nope'" in done.err

@@ -285,10 +285,10 @@ async def test_the_journal_has_every_step(api: Served) -> None:
     assert {entry["response"] for entry in entries[1:]} == {response["id"]}
     assert [entry["took_ms"] is None for entry in entries] == [True, True, *[False] * 4]
     asked, done, answered = entries[2:5]
-    assert asked["calls"] == [{"id": "3.0", "tool": "buy", "arguments": '{"item": "a lamp"}'}]
+    assert asked["calls"] == [{"id": "3.0", "tool": "buy", "arguments": '{"item":"a lamp"}'}]
     assert (asked["usage"]["total_tokens"], asked["model"]) == (25, "rules")
     assert (done["item"], done["effect"]) == (response["output"][0]["id"], "transactional")
-    assert (done["arguments"], done["result"]) == ('{"item": "a lamp"}', "bought a lamp")
+    assert (done["arguments"], done["result"]) == ('{"item":"a lamp"}', "bought a lamp")
     assert answered["text"] == "The tool says: bought a lamp"
     assert part == {"object": "list", "data": entries[2:4], "last": 4, "has_more": True}
 

@@ -1,4 +1,4 @@
-"""What an answer to an approval changes of a run's options, field by field and key by key."""
+"""The options of a run that an answer to an approval changes, for each field and each key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +88,8 @@ def answer(given: Mapping[str, Any]) -> Request:
     return parse({"model": "shop", "input": [ANSWER], **body}, headers, {"shop": SHOP})
 
 
-def held(asked: RequestOptions, name: str) -> Any:
-    value = getattr(asked, name)
+def held(options: RequestOptions, name: str) -> Any:
+    value = getattr(options, name)
     return tuple(tool["name"] for tool in value) if name == "tools" else value
 
 
@@ -129,7 +129,7 @@ def test_an_option_that_an_answer_sets_to_null_has_its_default(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_option_that_is_given_needs_more_than_to_approve(name: str) -> None:
+def test_an_answer_with_an_option_needs_the_scope_runs(name: str) -> None:
     option = OPTIONS[name]
 
     assert bool(changed_options(answer(option.gives))) is not option.free
@@ -148,7 +148,7 @@ def test_a_default_or_null_that_is_given_counts_as_a_change(name: str) -> None:
         assert changed_options(answer({name: value})) == {name}
 
 
-def test_a_parameter_that_is_new_needs_more_than_to_approve_until_it_is_decided() -> None:
+def test_an_unknown_parameter_of_an_answer_counts_as_a_change() -> None:
     undecided = answer({}).given | {"something_new"}
 
     assert PARAMETERS > UNCHANGING
@@ -181,7 +181,7 @@ def test_the_choice_of_an_answer_may_name_the_runs_own_tools() -> None:
         ),
     ],
 )
-def test_tools_and_the_choice_of_one_have_to_fit(gives: Json, at: str) -> None:
+def test_a_choice_of_a_tool_that_the_answer_removes_is_invalid(gives: Json, at: str) -> None:
     with pytest.raises(ApiError) as caught:
         merge_options(RUN, answer(gives))
 
@@ -235,7 +235,7 @@ async def keys(api: Served) -> Mapping[str, Json]:
 
 
 @pytest.mark.parametrize("how", ["approver", "both", "stream", "background", "previous", "turn"])
-async def test_a_run_goes_on_with_its_options_whoever_answers(serve: Serve, how: str) -> None:
+async def test_a_run_keeps_its_options_after_an_answer_by_any_key(serve: Serve, how: str) -> None:
     api = await serve(worker=True)
     place: Json = {}
     if how == "turn":
@@ -284,7 +284,7 @@ async def test_only_a_key_with_both_scopes_changes_an_option(serve: Serve, given
     assert taken.status_code == 200
 
 
-async def test_a_run_goes_on_with_its_options_after_an_answer_on_the_command_line(
+async def test_a_run_keeps_its_options_after_an_answer_on_the_command_line(
     serve: Serve,
 ) -> None:
     api = await serve(worker=True)
@@ -322,7 +322,7 @@ async def test_the_options_of_an_answer_hold_for_the_next_approval(api: Served) 
     assert third["instructions"] == "Be brief."
 
 
-async def test_what_is_not_kept_cannot_go_on_in_the_background(api: Served) -> None:
+async def test_a_run_that_is_not_stored_cannot_continue_in_the_background(api: Served) -> None:
     _, request = await approval(api, store=False)
     body = {"model": "shop", "input": answer_to(request, True), "background": True}
 
@@ -335,7 +335,7 @@ async def test_what_is_not_kept_cannot_go_on_in_the_background(api: Served) -> N
 # --- journals of the release before --------------------------------------------------------------
 
 
-async def test_an_answer_in_a_journal_of_the_release_before_means_what_it_meant(
+async def test_an_answer_in_a_journal_of_the_last_release_has_the_same_effect(
     api: Served, stage: Stage
 ) -> None:
     """It reset what it omitted, and its journal says so by leaving that out."""

@@ -1,4 +1,4 @@
-"""Calls and results of a request: new ones are kept, repeated ones dropped, orphans refused."""
+"""Calls and results of a request: new ones are kept, repeated ones dropped, single ones invalid."""
 
 from typing import Any
 
@@ -127,7 +127,7 @@ SERVERS = (started(), replied(call("s1", "buy")), ToolSucceeded(call_id(2, 0), "
         ),
     ],
 )
-def test_what_is_new_is_kept(before: tuple[Event, ...], items: list[Json], kept: list[int]) -> None:
+def test_new_items_are_kept(before: tuple[Event, ...], items: list[Json], kept: list[int]) -> None:
     assert without_repeats(items, history(*before)) == tuple(items[index] for index in kept)
 
 
@@ -149,7 +149,7 @@ def test_what_is_new_is_kept(before: tuple[Event, ...], items: list[Json], kept:
         pytest.param(SERVERS, [output("call_1")], "input[0].call_id", id="an id like ours"),
     ],
 )
-def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
+def test_a_result_without_its_call_and_a_call_without_its_result_are_invalid(
     before: tuple[Event, ...], items: list[Json], param: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -158,9 +158,9 @@ def test_a_result_without_its_call_is_refused_and_a_call_without_its_result(
     assert (caught.value.code, caught.value.param) == ("invalid_call_id", param)
 
 
-def test_the_answer_to_an_approval_may_bring_tools_of_the_callers() -> None:
+def test_an_answer_to_an_approval_may_add_tools_of_the_caller() -> None:
     began = RunStarted((USER,), "ann", "shop", "1")
     approved = ApprovalAnswered(call_id(2, 0), True, "ann", options=RequestOptions(tools=(THEIRS,)))
-    told = history(began, replied(call("s1", "buy")), approved, replied(call()))
+    calls_so_far = history(began, replied(call("s1", "buy")), approved, replied(call()))
 
-    assert told.awaited == {"c1"}
+    assert calls_so_far.awaited == {"c1"}

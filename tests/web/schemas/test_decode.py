@@ -155,7 +155,7 @@ def test_each_body_is_valid(body: Json, parser: Callable[[Json], object]) -> Non
 
 
 @given(place=st.sampled_from(PLACES), value=JSON, remove=st.booleans())
-def test_one_change_of_a_body_is_accepted_or_refused_where_it_is(
+def test_a_changed_value_is_accepted_or_the_error_names_its_parameter(
     place: tuple[int, Path], value: object, remove: bool
 ) -> None:
     number, path = place
@@ -177,7 +177,7 @@ def test_one_change_of_a_body_is_accepted_or_refused_where_it_is(
 
 
 @given(key=st.text(), value=JSON, place=st.sampled_from(PLACES))
-def test_a_member_more_never_fails_otherwise(
+def test_an_additional_member_is_accepted_or_has_an_error_code(
     key: str, value: object, place: tuple[int, Path]
 ) -> None:
     number, path = place
@@ -238,22 +238,22 @@ class Whole(Object):
         ),
     ],
 )
-def test_a_message_says_what_would_be_right(body: object, code: str, message: str) -> None:
+def test_a_message_names_the_place_and_what_is_valid(body: object, code: str, message: str) -> None:
     with pytest.raises(ApiError) as caught:
         decode(body, Whole)
 
     assert (caught.value.code, str(caught.value)) == (code, message)
 
 
-def test_an_unknown_member_that_is_null_is_as_good_as_left_out() -> None:
+def test_an_unknown_member_that_is_null_is_ignored() -> None:
     assert decode({"parts": [], "x": None}, Whole) == Whole([])
 
 
-def test_a_fault_in_a_check_is_no_error_of_the_callers() -> None:
+def test_an_exception_in_a_check_is_not_an_error_of_the_caller() -> None:
     with pytest.raises(TypeError, match="a fault of this server"):
         decode({"parts": [{"type": "part", "size": 13}]}, Whole)
 
 
-def test_a_path_is_named_as_the_api_names_it() -> None:
+def test_a_path_has_the_notation_of_the_api() -> None:
     assert name_of(("input", 0, "content", 12, "text")) == "input[0].content[12].text"
     assert name_of(()) == ""

@@ -19,7 +19,7 @@ COMPONENTS: Json = {"components": json.loads(json.dumps(OPENAPI["components"]))}
 
 
 def problems(schema: Json, value: object) -> list[str]:
-    """Where a value does not fit a schema of the document."""
+    """Return where a value does not fit a schema of the document."""
     found = Draft202012Validator(COMPONENTS | schema).iter_errors(value)
     return [f"{one.json_path}: {one.message}" for one in found]
 
@@ -75,7 +75,7 @@ def test_every_struct_of_a_request_is_described() -> None:
 
 
 async def call(api: Served, method: str, path: str, body: Json | None = None, **ids: str) -> Json:
-    """The answer of an operation, which fits what the document says of it."""
+    """Return the answer of an operation; assert that it fits the document."""
     more: dict[str, Any] = {} if body is None else {"json": body}
     answer = await api.http.request(method, path.format(**ids), **more)
     value: Json = answer.json()
@@ -92,7 +92,7 @@ ONE_CONVERSATION = "/v1/conversations/{conversation_id}"
 ITEMS = f"{ONE_CONVERSATION}/items"
 
 
-async def test_what_is_answered_about_responses_fits_the_document(api: Served) -> None:
+async def test_answers_about_responses_fit_the_document(api: Served) -> None:
     turn = {"model": "shop", "input": "buy a lamp", "metadata": {"a": "b"}, "background": True}
     made = await call(api, "post", "/v1/responses", turn)
     ids = {"response_id": made["id"]}
@@ -109,7 +109,7 @@ async def test_what_is_answered_about_responses_fits_the_document(api: Served) -
     assert missing["error"]["code"] == "not_found"
 
 
-async def test_what_waits_and_what_the_caller_runs_fits_the_document(api: Served) -> None:
+async def test_approvals_and_calls_of_the_callers_tools_fit_the_document(api: Served) -> None:
     _, request = await approval(api)
     asks = {"model": "shop", "input": "call get_weather", "tools": [WEATHER]}
 
@@ -119,7 +119,7 @@ async def test_what_waits_and_what_the_caller_runs_fits_the_document(api: Served
     assert [item["type"] for item in called["output"]] == ["function_call"]
 
 
-async def test_what_is_answered_about_conversations_fits_the_document(api: Served) -> None:
+async def test_answers_about_conversations_fit_the_document(api: Served) -> None:
     item = {"role": "user", "content": "hello"}
     made = await call(api, "post", "/v1/conversations", {"items": [item]})
     ids = {"conversation_id": made["id"]}
@@ -159,7 +159,7 @@ async def test_a_chat_completion_fits_the_document(api: Served, tools: list[Json
 @pytest.mark.parametrize(
     "path", ["/v1/models", "/v1/models/{model}", "/healthz", "/readyz", "/version"]
 )
-async def test_what_the_process_says_of_itself_fits_the_document(api: Served, path: str) -> None:
+async def test_answers_about_the_process_fit_the_document(api: Served, path: str) -> None:
     assert await call(api, "get", path, model="shop")
 
 

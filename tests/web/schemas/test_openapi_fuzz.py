@@ -16,14 +16,14 @@ from tests.acceptance.database import empty_database
 from tests.cli.conftest import child, child_environ
 
 EXAMPLES = 25
-"""Requests that are made up for each operation, beside those at the edges of every value."""
-# A body that fits the document may still name a model or a response that is not there.
-TOO_MUCH = "positive_data_acceptance"
+"""Random requests for each operation, beside those at the limits of every value."""
+# A body that fits the document may still name an unknown model or response.
+POSITIVE_CHECK = "positive_data_acceptance"
 
 
 @contextmanager
 def serving(here: Path, **settings: str) -> Iterator[str]:
-    """The address of a server whose log nobody reads."""
+    """Start a server without a log, and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     environ = child_environ(PORT=str(port), LOG_LEVEL="error", **settings)
@@ -46,12 +46,14 @@ def _listens(port: int) -> bool:
 @pytest.mark.mysql
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("kind", ["sqlite", "server"])
-def test_a_fuzzer_that_believes_the_document_finds_nothing(tmp_path: Path, kind: str) -> None:
+def test_a_fuzzer_finds_no_difference_between_document_and_service(
+    tmp_path: Path, kind: str
+) -> None:
     with empty_database(kind, tmp_path) as url:
         child(tmp_path, "migrate", DATABASE_URL=url)
-        made = child(tmp_path, "keys", "create", "fuzzer", DATABASE_URL=url)
-        key = re.search(r"tw_[\w-]+", made.out)
-        assert key is not None, made
+        created = child(tmp_path, "keys", "create", "fuzzer", DATABASE_URL=url)
+        key = re.search(r"tw_[\w-]+", created.out)
+        assert key is not None, created
 
         fuzzed = _fuzzed(tmp_path, key[0], DATABASE_URL=url)
 
@@ -65,7 +67,7 @@ def _fuzzed(tmp_path: Path, key: str, **settings: str) -> "subprocess.CompletedP
                 Path(sysconfig.get_path("scripts"), "schemathesis"),
                 *("run", f"{address}/openapi.json"),
                 *("--header", f"Authorization: Bearer {key}"),
-                *("--checks", "all", "--exclude-checks", TOO_MUCH),
+                *("--checks", "all", "--exclude-checks", POSITIVE_CHECK),
                 *("--max-examples", str(EXAMPLES), "--seed", "1", "--warnings", "off"),
                 *("--no-color", "--request-timeout", "30"),
             ],

@@ -301,10 +301,10 @@ def test_items_are_kept_without_members_that_are_null() -> None:
     image = {"type": "input_image", "image_url": "data:x", "detail": "auto", "file_id": None}
     text = {"type": "input_text", "text": "hi"}
     mcp = {"type": "mcp_call", "id": "mcp_1", "name": "buy", "arguments": "{}", "output": "done"}
-    said = {"type": "output_text", "text": "no", "annotations": [], "logprobs": []}
+    part = {"type": "output_text", "text": "no", "annotations": [], "logprobs": []}
     items = [
         {"role": "user", "content": [text, image]},
-        {"role": "assistant", "content": [said], "id": "msg_1", "status": "completed"},
+        {"role": "assistant", "content": [part], "id": "msg_1", "status": "completed"},
         mcp | {"error": None, "server_label": "shop", "approval_request_id": None},
         {"id": "msg_2"},
         {"id": "msg_3", "type": None},
@@ -324,7 +324,7 @@ def test_items_are_kept_without_members_that_are_null() -> None:
         {
             "type": "message",
             "role": "assistant",
-            "content": [said],
+            "content": [part],
             "id": "msg_1",
             "status": "completed",
         },

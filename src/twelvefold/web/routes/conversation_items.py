@@ -22,8 +22,7 @@ from twelvefold.web.runs.target import resolve_references
 from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.schemas.call_results import NO_CALLS, brings_calls, without_repeats
 from twelvefold.web.schemas.conversations import CreateItems
-from twelvefold.web.schemas.decode import decode
-from twelvefold.web.schemas.http_request import json_body, tool_items_of
+from twelvefold.web.schemas.http_request import read_body, tool_items_of
 from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.state import client_watch, web_of
 
@@ -49,7 +48,7 @@ async def _items(request: Request) -> ItemPages:
 async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: appends items."""
     web, principal, head = web_of(request), principal_of(request), await load_path_head(request)
-    body = decode(await json_body(request), CreateItems)
+    body = await read_body(request, CreateItems)
     items = await resolve_references(web, principal, plain_items(body.items), "items")
 
     async def build_event(head: ThreadHead) -> Event:

@@ -29,8 +29,7 @@ from twelvefold.web.schemas.conversations import (
     ForkConversation,
     UpdateConversation,
 )
-from twelvefold.web.schemas.decode import decode
-from twelvefold.web.schemas.http_request import json_body
+from twelvefold.web.schemas.http_request import read_body
 from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.state import Web, web_of
 
@@ -50,7 +49,7 @@ async def list_all(request: Request) -> Response:
 async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
-    body = decode(await json_body(request, may_be_empty=True), CreateConversation)
+    body = await read_body(request, CreateConversation, may_be_empty=True)
     items = await resolve_references(web, principal, plain_items(body.items or ()), "items")
     items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
@@ -73,7 +72,7 @@ async def retrieve(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}`: replaces the metadata."""
     web, head = web_of(request), await load_path_head(request)
-    body = decode(await json_body(request), UpdateConversation)
+    body = await read_body(request, UpdateConversation)
     await web.services.store.describe(head.id, body.metadata or {})
     return json_response(conversation_object(await web.services.store.thread(head.id)))
 
@@ -89,7 +88,7 @@ async def delete(request: Request) -> Response:
 async def fork(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/fork`: a fork at a position."""
     web, principal, head = web_of(request), principal_of(request), await load_path_head(request)
-    position = decode(await json_body(request), ForkConversation).position
+    position = (await read_body(request, ForkConversation)).position
     if position > head.head:
         raise_invalid(f"the conversation has {head.head} entries", "position")
     forked = await fork_at(web.services, head.id, position, principal=principal)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -11,8 +11,10 @@ from starlette.requests import Request
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError, abbreviate
+from twelvefold.web.schemas.decode import decode
 from twelvefold.web.schemas.types import ToolItems
 
+T = TypeVar("T")
 HOPS = "x-twelvefold-hops"
 TOOL_ITEMS = "Twelvefold-Tool-Items"
 MAX_HOPS = 5
@@ -37,6 +39,11 @@ async def json_body(request: Request, *, may_be_empty: bool = False) -> dict[str
     if type(value) is not dict:
         raise ApiError(400, "the body must be a JSON object", code="invalid_json")
     return value
+
+
+async def read_body(request: Request, kind: type[T], *, may_be_empty: bool = False) -> T:
+    """Return the struct that a request's body describes. Raises ApiError."""
+    return decode(await json_body(request, may_be_empty=may_be_empty), kind)
 
 
 def hops_of(headers: Mapping[str, str]) -> int:

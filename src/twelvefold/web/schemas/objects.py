@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from twelvefold.core.events import FinalStatus
 from twelvefold.core.ports import RunStatus
 from twelvefold.web.schemas.items import Refusal
 from twelvefold.web.schemas.types import ItemStatus, Metadata
+
+ResponseStatus = Literal["queued", "in_progress"] | FinalStatus
 
 
 class Answer(Struct, forbid_unknown_fields=True):
@@ -135,7 +138,7 @@ class Response(Answer):
     object: Literal["response"]
     created_at: int
     completed_at: int | None
-    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+    status: ResponseStatus
     error: ResponseError | None
     incomplete_details: IncompleteDetails | None
     usage: Usage | None
