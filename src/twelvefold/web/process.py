@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.loop_shares import LoopShares
-from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import LoopShares, MemoryBudget
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.client_watch import watch_keys

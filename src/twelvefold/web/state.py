@@ -13,8 +13,8 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.memory_budget import BudgetExhausted, MemoryBudget, Reservation
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import BudgetExhausted, MemoryBudget, Reservation
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.client_watch import ClientWatch, KeyWatch

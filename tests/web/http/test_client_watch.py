@@ -11,7 +11,7 @@ from starlette.requests import Request
 from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
 from tests.web.stream_clients import Reader
-from twelvefold.engine.loop_shares import ANONYMOUS
+from twelvefold.engine.shares import ANONYMOUS
 from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator
 from twelvefold.web.http.client_watch import KeyWatch, watch_keys
 from twelvefold.web.streaming.sse import REVOKED

@@ -17,10 +17,15 @@ from twelvefold.core.ports import Listener, Principal
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.loop_shares import LoopShares
-from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import (
+    RUN_BYTES,
+    GrowingListener,
+    LoopShares,
+    MemoryBudget,
+    Reservation,
+)
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.errors import ApiError
