@@ -1,4 +1,4 @@
-"""A server on a free port, and clients that send raw bytes."""
+"""A real server on a free port, and clients that send raw bytes."""
 
 import asyncio
 import contextlib
@@ -24,33 +24,33 @@ GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 @dataclass
-class Serving:
+class RunningServer:
     web: Web
     port: int
     stop: asyncio.Event
     ended: "asyncio.Task[None]"
-    wires: list["Wire"] = field(default_factory=list)
+    clients: list["RawClient"] = field(default_factory=list)
 
-    async def connected(self, **options: Any) -> "Wire":
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port, **options))
-        self.wires.append(wire)
-        return wire
+    async def connect(self, **options: Any) -> "RawClient":
+        client = RawClient(*await asyncio.open_connection("127.0.0.1", self.port, **options))
+        self.clients.append(client)
+        return client
 
-    async def hang_up(self) -> None:
-        for wire in self.wires:
-            wire.writer.close()
+    async def disconnect_all(self) -> None:
+        for client in self.clients:
+            client.writer.close()
             with contextlib.suppress(OSError):
-                await wire.writer.wait_closed()
+                await client.writer.wait_closed()
 
 
 @dataclass
-class Answer:
+class RawResponse:
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class Wire:
+class RawClient:
     """A client that sends bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,18 +62,18 @@ class Wire:
         with contextlib.suppress(ConnectionError):
             await self.writer.drain()
 
-    async def answer(self) -> Answer:
+    async def read_response(self) -> RawResponse:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         status, *lines = head.strip().split("\r\n")
         headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
         length = int(headers.get("content-length", 0))
-        return Answer(int(status.split()[1]), headers, await self.reader.readexactly(length))
+        return RawResponse(int(status.split()[1]), headers, await self.reader.readexactly(length))
 
-    async def ask(self, data: bytes) -> Answer:
+    async def request(self, data: bytes) -> RawResponse:
         await self.send(data)
-        return await self.answer()
+        return await self.read_response()
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         async with asyncio.timeout(10):
             return await self.reader.read()
 
@@ -82,7 +82,7 @@ async def read_all(request: Request) -> Response:
     return json_response(len(await request.body()))
 
 
-async def who(request: Request) -> Response:
+async def client_address(request: Request) -> Response:
     assert request.client is not None
     return json_response([request.client.host, request.url.scheme])
 
@@ -102,39 +102,39 @@ async def ticks(request: Request) -> Response:
 
 TEST_ROUTES = [
     Route("/read", read_all, methods=["POST"]),
-    Route("/who", who),
+    Route("/client", client_address),
     Route("/ticks", ticks),
 ]
 
 
 @asynccontextmanager
-async def serving(
+async def run_server(
     keys: Keys | None = None, limits: ReceiveLimits = RECEIVE_LIMITS, **settings: Any
-) -> AsyncIterator[Serving]:
+) -> AsyncIterator[RunningServer]:
     """Serve on a free port, without any service but the keys."""
-    async with web_on(keys or Keys(), **settings) as web, serving_of(web, limits) as it:
-        yield it
+    async with web_on(keys or Keys(), **settings) as web, serve_web(web, limits) as server:
+        yield server
 
 
 @asynccontextmanager
-async def serving_of(
+async def serve_web(
     web: Web, limits: ReceiveLimits = RECEIVE_LIMITS, routes: Sequence[BaseRoute] = TEST_ROUTES
-) -> AsyncIterator[Serving]:
+) -> AsyncIterator[RunningServer]:
     """Serve a web process with these routes beside its own."""
     stop, sockets, tls = asyncio.Event(), bind_sockets("127.0.0.1", 0), load_tls(web.settings)
     async with asyncio.TaskGroup() as group:
         ended = group.create_task(serve(web, sockets, stop, tls, limits, [*ROUTES, *routes]))
-        it = Serving(web, sockets[0].getsockname()[1], stop, ended)
+        server = RunningServer(web, sockets[0].getsockname()[1], stop, ended)
         while not sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             await asyncio.sleep(0)
         try:
-            yield it
+            yield server
         finally:
             stop.set()
-            await it.hang_up()
+            await server.disconnect_all()
 
 
-def error_of(answer: Answer) -> dict[str, Any]:
+def error_of(answer: RawResponse) -> dict[str, Any]:
     error: dict[str, Any] = json.loads(answer.body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert answer.headers["content-type"] == "application/json"
