@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
 from tests.servers import PrivateMariaDB
-from tests.services.store.test_mysql_connection import stop
+from tests.services.store.mysql.silent_server import stop
 from tests.web.serving import Rules, Served, events, served
 from tests.web.stream_clients import reading, types
 from twelvefold.boot import RandomIds
