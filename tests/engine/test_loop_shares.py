@@ -5,13 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from twelvefold.engine.loop_shares import (
-    ANONYMOUS,
-    ANONYMOUS_SHARE,
-    MAX_DEBT_S,
-    PRESENT_S,
-    LoopShares,
-)
+from twelvefold.engine.shares import ANONYMOUS, ANONYMOUS_SHARE, MAX_DEBT_S, PRESENT_S, LoopShares
 
 SHARE = 0.25
 

@@ -13,8 +13,8 @@ from twelvefold.core.events import Entry, Event, ModelReplied, RunFinished, Usag
 from twelvefold.core.ports import Append, IdempotentRequest, Listener, RunStatus, StepTransaction
 from twelvefold.engine.held_run import NO_USAGE, HeldRun, apply_entries
 from twelvefold.engine.lease import HeldLease
+from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import StaleRun
 
 Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]

@@ -15,8 +15,8 @@ from typing import Literal, Self
 from twelvefold.core.events import Item
 from twelvefold.core.ports import Delta, Listener, ModelReply, NullListener
 from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.observe.log import get_logger
 

@@ -14,9 +14,8 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.commit import catch_up, write
 from twelvefold.engine.held_run import CallOutcome, HeldRun
-from twelvefold.engine.retry import cause_of
+from twelvefold.engine.retry import cause_of, run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import (
     CancelAsked,
     NotFound,

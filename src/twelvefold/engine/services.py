@@ -9,8 +9,7 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.ports import Ids, Lease, Model, Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
-from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
-from twelvefold.engine.shield import ExitLimit
+from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 
 Result = TypeVar("Result")
 

@@ -42,8 +42,8 @@ from twelvefold.engine.commit import append, write
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
+from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 

@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.loop_shares import LoopShares
-from twelvefold.engine.memory_budget import MemoryBudget
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import LoopShares, MemoryBudget
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.client_watch import watch_keys
@@ -36,20 +35,20 @@ async def open_web(
         watch_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(
-            services,
-            settings,
-            authenticator,
-            executor,
-            QueueLimiter(
-                services.store,
-                services.workflows,
-                settings.max_queued,
-                settings.max_queued_per_principal,
-            ),
-            notifier,
-            RateLimiter(settings.rate_per_minute),
-            AdmissionControl(settings.max_concurrent_requests, shares),
-            Readiness(services.store, SCHEMA),
-            keys,
-            waits,
+            services=services,
+            settings=settings,
+            authenticator=authenticator,
+            executor=executor,
+            queue=_queue_limiter(services, settings),
+            notifier=notifier,
+            rate=RateLimiter(settings.rate_per_minute),
+            admission=AdmissionControl(settings.max_concurrent_requests, shares),
+            readiness=Readiness(services.store, SCHEMA),
+            keys=keys,
+            waits=waits,
         )
+
+
+def _queue_limiter(services: Services, settings: Settings) -> QueueLimiter:
+    most, most_per_principal = settings.max_queued, settings.max_queued_per_principal
+    return QueueLimiter(services.store, services.workflows, most, most_per_principal)

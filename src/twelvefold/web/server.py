@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
 from twelvefold.config import Settings
-from twelvefold.engine.shield import EXIT_S
+from twelvefold.engine.retry import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import ROUTES, create_app

@@ -13,8 +13,8 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.memory_budget import BudgetExhausted, MemoryBudget, Reservation
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import BudgetExhausted, MemoryBudget, Reservation
 from twelvefold.web.http.admission import AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.client_watch import ClientWatch, KeyWatch
@@ -166,7 +166,7 @@ class TurnMemory:
             await self.reservation.hold(size, wait_s=MEMORY_WAIT_S if may_wait else 0)
         except BudgetExhausted:
             raise too_many_runs(
-                "the conversations that are in use take all the bytes that they may"
+                "the conversations in use take all the memory that they may"
             ) from None
 
 

@@ -17,15 +17,15 @@ from twelvefold.engine.commands import take
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.memory_budget import (
+from twelvefold.engine.preparation import Preparation
+from twelvefold.engine.services import Services
+from twelvefold.engine.shares import (
     RUN_BYTES,
     BudgetExhausted,
     GrowingListener,
     MemoryBudget,
     Reservation,
 )
-from twelvefold.engine.preparation import Preparation
-from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff

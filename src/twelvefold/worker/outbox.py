@@ -16,8 +16,7 @@ from typing import Any
 from twelvefold.backoff import Backoff
 from twelvefold.core.ports import Mail, Mailer, OutboxMessage, Store
 from twelvefold.engine.lease import RENEWALS_PER_LEASE, Clock, LeaseRenewer, Renewer
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.engine.shield import ExitLimit, run_uninterrupted
+from twelvefold.engine.retry import ExitLimit, retry_unavailable, run_uninterrupted
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.worker.message_lease import (

@@ -44,7 +44,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
-from twelvefold.engine.shield import ExitLimit
+from twelvefold.engine.retry import ExitLimit
 from twelvefold.services.model.scripted import calls, says
 
 

@@ -133,5 +133,5 @@ async def test_a_statement_that_the_tool_did_not_await_is_its_fault(stage: Stage
     failed = (await story(stage, outcome.run))[1]
     assert isinstance(failed, ToolFailed)
     assert failed.error is not None
-    assert "still under way" in failed.error.message
+    assert "still running" in failed.error.message
     assert await stage.bought() == []

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from tests.web.doubles import BEARER, OTHER, Clock, Keys, api_key, asking, web_on, with_routes
 from tests.web.serving import Serve, Served
 from twelvefold.core.owner import OWNER
-from twelvefold.engine.loop_shares import ANONYMOUS, LoopShares
+from twelvefold.engine.shares import ANONYMOUS, LoopShares
 from twelvefold.web.http.admission import AdmissionControl, Owners
 from twelvefold.web.http.errors import ApiError
 

@@ -22,7 +22,7 @@ from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings, masked
 from twelvefold.core.ids import parse_thread_id
 from twelvefold.core.ports import Principal
-from twelvefold.engine.shield import ExitLimit
+from twelvefold.engine.retry import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
 

@@ -16,8 +16,8 @@ from twelvefold.core.thread import Call, Thread, fold
 from twelvefold.engine.commands.step_under_way import explain_wait
 from twelvefold.engine.commit import write
 from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.shield import run_uninterrupted
 from twelvefold.errors import (
     Conflict,
     RequestError,

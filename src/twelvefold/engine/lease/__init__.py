@@ -1,7 +1,12 @@
 """Leases: which process may work on a run or a message, and until when."""
 
-from twelvefold.engine.lease.guard import LeaseGuard
-from twelvefold.engine.lease.held_lease import RENEWALS_PER_LEASE, Clock, HeldLease, RenewedLease
+from twelvefold.engine.lease.held_lease import (
+    RENEWALS_PER_LEASE,
+    Clock,
+    HeldLease,
+    LeaseGuard,
+    RenewedLease,
+)
 from twelvefold.engine.lease.renewal import LeaseRenewal, LeaseRenewer, Renewer
 from twelvefold.engine.lease.renewal_thread import RenewalThread
 

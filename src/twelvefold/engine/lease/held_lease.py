@@ -2,7 +2,7 @@
 
 The server's clock decides which process owns a run. A process knows the end of its own lease by a
 monotonic clock: the server adds `lease_s` when it executes a claim or a renewal, which is never
-before the process sent it.
+before the process sent it. `LeaseGuard` stops work when the lease that covers it lapses.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
 
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import Lease, Store
@@ -197,3 +198,43 @@ class HeldLease(RenewedLease):
 
     async def _retried(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
         return await retry_unavailable(work, math.inf, policy=self._retry)
+
+
+class LeaseGuard:
+    """Cancels its body when the lease lapses: no renewal was confirmed in time.
+
+    The body then ends with TimeoutError, and `lapsed` is true.
+    """
+
+    def __init__(self, lease: RenewedLease) -> None:
+        self._lease = lease
+        self._limit = asyncio.timeout(None)
+
+    @property
+    def lapsed(self) -> bool:
+        return self._limit.expired()
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.Handle = self._loop.call_soon(self.check)
+        self.check()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Check the lease now, and again when it would lapse."""
+        self._timer.cancel()
+        if self._lease.is_valid():
+            left_s = self._lease.valid_until - self._lease.clock()
+            self._timer = self._loop.call_later(left_s, self.check)
+        else:
+            self._timer = self._loop.call_soon(self._limit.reschedule, self._loop.time())

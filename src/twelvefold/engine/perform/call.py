@@ -19,10 +19,10 @@ from twelvefold.core.ports import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.tool_error import tool_error
-from twelvefold.engine.perform.tool_output import model_text, result_text
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
@@ -32,6 +32,7 @@ log = get_logger(__name__)
 FAULT = (
     "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
 )
+UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
 OUTSIDE_EFFECTS = ("unsafe", "idempotent")
 """Effects that no transaction rolls back: such a call starts only under a valid lease."""
 KEYED_ATTEMPTS = 3
@@ -236,3 +237,22 @@ async def run_in_step(
     if not isinstance(outcome, ToolSucceeded):
         raise RollbackTool(outcome)
     return outcome
+
+
+def result_text(result: object, services: Services, call: ValidCall) -> str:
+    """Return a result as text. A result that has none is no failure: the tool has done its work."""
+    try:
+        return model_text(render_result(result), services)
+    except Exception as error:
+        log.error("result_unreadable", tool=call.tool.name, call=call.call.id, error=error)
+        return UNREADABLE
+
+
+def model_text(text: str, services: Services) -> str:
+    """Return the text shortened to the limit of a result, and valid as UTF-8.
+
+    Half of a surrogate pair becomes a backslash escape.
+    """
+    limit = services.limits.result_chars
+    clean = text.encode("utf-8", "backslashreplace").decode()
+    return clean if len(clean) <= limit else truncate(clean, limit)

@@ -10,8 +10,7 @@ from twelvefold.core.thread import Call
 from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease
-from twelvefold.engine.perform.call import run_call
-from twelvefold.engine.perform.tool_output import model_text
+from twelvefold.engine.perform.call import model_text, run_call
 from twelvefold.engine.services import Services
 from twelvefold.observe.log import get_logger
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.core.owner import OWNER
-from twelvefold.engine.loop_shares import ANONYMOUS
+from twelvefold.engine.shares import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.admission import SLOT, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator, Caller

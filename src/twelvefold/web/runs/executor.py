@@ -17,10 +17,15 @@ from twelvefold.core.ports import Listener, Principal
 from twelvefold.engine.drain import DrainGuard
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.loop_shares import LoopShares
-from twelvefold.engine.memory_budget import RUN_BYTES, GrowingListener, MemoryBudget, Reservation
 from twelvefold.engine.preparation import Preparation
 from twelvefold.engine.services import Services
+from twelvefold.engine.shares import (
+    RUN_BYTES,
+    GrowingListener,
+    LoopShares,
+    MemoryBudget,
+    Reservation,
+)
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.errors import ApiError
@@ -189,9 +194,9 @@ class RunSlots:
     def slot(self, principal: str) -> Iterator[None]:
         """Take a slot while the body runs. Raises ApiError with 429 if none is free."""
         if self.taken >= self._limit:
-            raise too_many_runs(f"all {self._limit} places for runs are taken")
+            raise too_many_runs(f"all {self._limit} slots for runs are taken")
         if self._taken[principal] >= self._limit_per_principal:
-            message = f"all {self._limit_per_principal} places for runs of one principal are taken"
+            message = f"all {self._limit_per_principal} slots for runs of one principal are taken"
             raise too_many_runs(message)
         self.take(principal)
         try:

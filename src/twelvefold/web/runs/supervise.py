@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from twelvefold.core.ports import OVER, Principal, RunRecord
 from twelvefold.engine.commands import cancel, fail_run, take
-from twelvefold.engine.shield import run_uninterrupted
+from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.admission import SLOT

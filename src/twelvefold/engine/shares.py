@@ -1,0 +1,292 @@
+"""Limits the share of a process that one principal uses: the event loop's time, and its memory.
+
+One event loop serves all principals. While it works for one, the others wait, and nothing can
+interrupt it. A principal that has used more than its share is delayed by the excess before its next
+work begins; work that has begun continues. Without other principals there is no such limit.
+
+Memory is counted in bytes of conversations as the journal has them; in memory each of them takes
+three to seven. A conversation is counted from before it is loaded until its run rests.
+"""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+from twelvefold.core.events import Entry
+from twelvefold.core.ports import Listener
+
+T = TypeVar("T")
+
+ANONYMOUS = "\0"
+"""The first character of an owner that is no principal. Such owners do not limit principals."""
+SHARE = 0.3
+"""The part of the loop's time that one principal may use while there are others."""
+ANONYMOUS_SHARE = 0.05
+"""The same for an owner that is no principal."""
+BURST_S = 0.02
+"""How much of the loop's time may be used without a delay."""
+MAX_DEBT_S = 0.5
+"""The largest excess of a principal that is recorded; for other owners it is smaller."""
+PRESENT_S = 1.0
+"""How long a principal counts as present after its last use of the loop."""
+_FIRST_COST_S = 0.002
+_WEIGHT = 0.1
+
+
+@dataclass(slots=True)
+class _Account:
+    """What an owner has used beyond its share at `at`, and the average cost of its requests."""
+
+    at: float
+    debt_s: float = 0.0
+    cost_s: float = _FIRST_COST_S
+
+
+class LoopShares:
+    """Accounts of the owners that have used the loop lately."""
+
+    def __init__(
+        self,
+        share: float = SHARE,
+        *,
+        burst_s: float = BURST_S,
+        clock: Callable[[], float] = time.monotonic,
+        used_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._share = share
+        self._burst_s = burst_s
+        self._clock = clock
+        self._used_s = used_s
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def charge(self, owner: str, seconds: float) -> None:
+        """Count time that the loop has spent on an owner."""
+        account = self._current_account(owner)
+        account.debt_s = min(account.debt_s + seconds, self._max_debt_s(owner))
+
+    def delay_s(self, owner: str) -> float:
+        """Return how long an owner's next work must wait; 0 for not at all."""
+        if owner not in self._accounts or not self.has_others(owner):
+            return 0.0
+        return max(
+            0.0, (self._current_account(owner).debt_s - self._burst_s) / self._share_of(owner)
+        )
+
+    def _share_of(self, owner: str) -> float:
+        return ANONYMOUS_SHARE if owner.startswith(ANONYMOUS) else self._share
+
+    def _max_debt_s(self, owner: str) -> float:
+        """Return the largest excess of an owner, for which all owners wait equally long."""
+        return MAX_DEBT_S * self._share_of(owner) / self._share
+
+    def has_others(self, owner: str) -> bool:
+        """Return whether another principal has used the loop lately."""
+        now = self._clock()
+        for other, account in reversed(self._accounts.items()):
+            if now - account.at > PRESENT_S:
+                return False
+            if other != owner and not other.startswith(ANONYMOUS):
+                return True
+        return False
+
+    async def measured(self, owner: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Run work of an owner, and charge the time that the loop spends on it.
+
+        The average cost is charged first: otherwise many works could begin before one is charged.
+        """
+        expected_s, spent_s = self._current_account(owner).cost_s, 0.0
+        self.charge(owner, expected_s)
+
+        def spend(seconds: float) -> None:
+            nonlocal expected_s, spent_s
+            spent_s += seconds
+            covered_s = min(expected_s, seconds)
+            expected_s -= covered_s
+            self.charge(owner, seconds - covered_s)
+
+        try:
+            return await _Measured(work(), spend, self._used_s)
+        finally:
+            account = self._current_account(owner)
+            account.debt_s = max(0.0, account.debt_s - expected_s)
+            account.cost_s += _WEIGHT * (spent_s - account.cost_s)
+
+    def _current_account(self, owner: str) -> _Account:
+        """Return the account as it is now, and forget the oldest one if it owes nothing."""
+        now = self._clock()
+        account = self._accounts.setdefault(owner, _Account(now))
+        account.debt_s = max(0.0, account.debt_s - (now - account.at) * self._share_of(owner))
+        account.at = now
+        self._accounts.move_to_end(owner)
+        oldest, oldest_account = next(iter(self._accounts.items()))
+        if now - oldest_account.at > PRESENT_S + MAX_DEBT_S / self._share:
+            del self._accounts[oldest]
+        return account
+
+
+class _Measured(Generic[T]):
+    """An awaitable that reports how long each of its steps has used the loop."""
+
+    def __init__(
+        self, work: Awaitable[T], spend: Callable[[float], None], used_s: Callable[[], float]
+    ) -> None:
+        self._work = work
+        self._spend = spend
+        self._used_s = used_s
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        steps = self._work.__await__()
+        error: BaseException | None = None
+        while True:
+            began_s = self._used_s()
+            try:
+                waited_for = next(steps) if error is None else steps.throw(error)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            finally:
+                self._spend(self._used_s() - began_s)
+            error = None
+            try:
+                yield waited_for
+            except BaseException as raised:
+                error = raised
+
+
+RUN_BYTES = 24 * 1024 * 1024
+"""The default budget."""
+SMALL_BYTES = 16 * 1024
+"""The longest conversation that needs no room in its principal's share: if it fills half of web's
+slots, those take a twelfth of the budget."""
+MAX_WAITING = 64
+
+
+class BudgetExhausted(Exception):
+    """The budget has no room now; it has again when a run rests."""
+
+
+class MemoryBudget:
+    """Holds at most `limit` bytes at once, and `share` of them, or half, for one principal.
+
+    A larger conversation is admitted while nothing else is held; the same holds for the share. One
+    of at most `small` bytes needs room in the whole budget only: while a principal has a
+    conversation that is larger than its share, its short turns continue.
+    Waiting reservations are admitted as they fit, in no order: a small one passes a large one.
+    """
+
+    def __init__(self, limit: int, share: int | None = None, *, small: int = SMALL_BYTES) -> None:
+        self._limit = limit
+        self._small = small
+        self._share = limit // 2 if share is None else share
+        self._held = 0
+        self._held_by: Counter[str] = Counter()
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held now."""
+        return self._held
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be held."""
+        return self._held >= self._limit
+
+    def reservation(self, principal: str) -> "Reservation":
+        """Return an empty reservation of the principal."""
+        return Reservation(self, principal)
+
+    def fits(self, principal: str, size: int, more: int) -> bool:
+        """Return whether a reservation of the principal, which holds `size`, may hold `more`."""
+        held, own = self._held, self._held_by[principal]
+        in_budget = held + more <= self._limit or held == size
+        in_share = own + more <= self._share or own == size
+        return in_budget and (in_share or size + more <= self._small)
+
+    def add(self, principal: str, more: int) -> None:
+        """Count so many more bytes, or fewer; fewer wakes the reservations that wait."""
+        self._held += more
+        self._held_by[principal] += more
+        if not self._held_by[principal]:
+            del self._held_by[principal]
+        if more < 0:
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def wait_for_release(self) -> None:
+        """Wait until fewer bytes are held. Raises BudgetExhausted if too many wait already."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise BudgetExhausted
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+
+class Reservation:
+    """The bytes of one turn or run; released at the end of its context, unless `keep` is called."""
+
+    def __init__(self, budget: MemoryBudget, principal: str) -> None:
+        self._budget = budget
+        self._principal = principal
+        self._size = 0
+        self._is_kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_kept:
+            self.release()
+
+    async def hold(self, size: int, *, wait_s: float) -> None:
+        """Hold at least `size` bytes. Raises BudgetExhausted if they do not fit within `wait_s`."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self._budget.fits(self._principal, self._size, size - self._size):
+                    await self._budget.wait_for_release()
+        except TimeoutError:
+            raise BudgetExhausted from None
+        self.grow_to(size)
+
+    def grow_to(self, size: int) -> None:
+        """Hold at least `size` bytes, even if they do not fit: they are in memory already."""
+        self.grow(max(size - self._size, 0))
+
+    def grow(self, more: int) -> None:
+        """Hold `more` bytes more, as `grow_to` does."""
+        self._size += more
+        self._budget.add(self._principal, more)
+
+    def keep(self) -> None:
+        """Hold the bytes until `release`, beyond the end of the context."""
+        self._is_kept = True
+
+    def release(self) -> None:
+        """Release all bytes."""
+        size, self._size = self._size, 0
+        self._budget.add(self._principal, -size)
+
+
+class GrowingListener:
+    """Adds the size of a run's new entries to its reservation, and passes everything on."""
+
+    def __init__(self, listener: Listener, reservation: Reservation) -> None:
+        self._listener = listener
+        self._reservation = reservation
+        self.text = listener.text
+        self.restarted = listener.restarted
+        self.shown = listener.shown
+
+    def recorded(self, entry: Entry) -> None:
+        self._reservation.grow(entry.size)
+        self._listener.recorded(entry)
