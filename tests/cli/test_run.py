@@ -115,7 +115,7 @@ def test_standard_input_that_is_not_utf8_is_an_error(
         (["hi", "--workflow", "nope"], "no workflow 'nope'; there are shop"),
         (["hi", "--thread", "conv_12"], "no thread 'conv_12'"),
         (["hi", "--thread", "0" * 44], f"no thread conv_{'0' * 44}"),
-        (["\udcff"], "cannot be kept"),
+        (["\udcff"], "cannot be stored as text"),
     ],
 )
 def test_a_bad_request_is_an_error_message(
