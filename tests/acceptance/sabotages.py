@@ -52,15 +52,14 @@ def _of_this_machine() -> dict[str, str]:
         "web/runs/create.py",
         (
             (
-                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        target = await resolve_target(",
                 "        if request.previous and request.previous not in _KNOWN:\n"
                 '            raise ApiError(404, "there is no such response")\n'
-                "        target = await resolve_target(web.services, principal, request, self._memory)\n",
+                "        target = await resolve_target(",
             ),
             (
-                "            web.drive(held, self._memory.reservation)\n",
-                "            _KNOWN.add(str(ResponseId(held.run)))\n"
-                "            web.drive(held, self._memory.reservation)\n",
+                "            web.drive(held, ",
+                "            _KNOWN.add(str(ResponseId(held.run)))\n            web.drive(held, ",
             ),
         ),
         "\n_KNOWN: set[str] = set()\n",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import asked
 from tests.services.model.mock_server import Behaviour, MockServer, answers
-from tests.services.store.stories import new_run
+from tests.services.store.builders import new_run
 from tests.smtp_sink import Sink
 from twelvefold import Settings, Workflow, open_services, tool
 from twelvefold.admin.doctor import Finding, examine

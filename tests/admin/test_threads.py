@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import asked, called, entries, finished, said, succeeded
-from tests.services.store.stories import new_thread
+from tests.services.store.builders import new_thread
 from twelvefold import Settings, open_services
 from twelvefold.admin.migrate import migrate, prepare
 from twelvefold.admin.threads import classify_all, export_lines, prune

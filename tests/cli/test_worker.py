@@ -21,9 +21,10 @@ from twelvefold.core.ports import Store
 
 
 @contextmanager
-def worker(here: Path, **environ: str) -> Iterator["subprocess.Popen[str]"]:
+def start(here: Path, command: str = "worker", **environ: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start a process, and kill it at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "twelvefold", "worker"],
+        [sys.executable, "-m", "twelvefold", command],
         env=child_environ(**environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -52,7 +53,7 @@ def test_a_worker_drives_queued_runs_and_stops_at_sigterm(here: Path, tw: Twelve
     run = tw("runs", "list", "--json").json["run"]
     assert tw("runs", "approve", run, "--call", "2.0", "--detach").status == 0
 
-    with worker(here) as process:
+    with start(here) as process:
         rested = wait_for("run_rested", process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=10)
@@ -85,7 +86,7 @@ def test_a_run_that_kills_its_process_fails_after_max_attempts(here: Path, tw: T
     exit_codes: list[int] = []
 
     for _ in range(3):
-        with worker(here, LEASE_S="1", MAX_ATTEMPTS="2") as process:
+        with start(here, LEASE_S="1", MAX_ATTEMPTS="2") as process:
             fields = wait_for("run_taken_up", process)
             if len(exit_codes) == 2:
                 fields = wait_for("run_rested", process)
@@ -105,18 +106,18 @@ def test_a_second_signal_ends_a_worker_at_once(here: Path, shop: ModelServer) ->
         await asyncio.sleep(60)
 
     shop.will(never)
-    with worker(here) as process:
+    with start(here) as process:
         wait_for("worker_started", process)
         _queue_run()
         wait_for("run_taken_up", process)
         process.send_signal(signal.SIGTERM)
         wait_for("worker_stopping", process)
-        start = time.monotonic()
+        signalled_at = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
 
     assert process.returncode == -signal.SIGTERM
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - signalled_at < 2
 
 
 def _queue_run(text: str = "hi") -> None:
@@ -139,7 +140,7 @@ def test_a_worker_sends_mail_that_is_due(here: Path) -> None:
 
     async def send_all() -> Sink:
         async with Sink().serving() as sink:
-            with worker(here, SMTP_URL=sink.url(), MAIL_FROM="shop@example.org") as process:
+            with start(here, SMTP_URL=sink.url(), MAIL_FROM="shop@example.org") as process:
                 async with asyncio.timeout(20):
                     while len(sink.mails) < 2:
                         await asyncio.sleep(0.02)
@@ -179,18 +180,12 @@ def test_a_worker_with_wrong_mail_settings_does_not_start(
 @pytest.mark.parametrize("command", ["worker", "web"])
 def test_a_signal_stops_a_process_that_waits_for_the_database(here: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "twelvefold", command],
-            env=child_environ(DATABASE_URL=f"mysql://a:b@127.0.0.1:{port}/c"),
-            stdout=subprocess.PIPE,
-            cwd=here,
-            text=True,
-        )
-        connection, _ = silent.accept()
-        with connection:
-            process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=5)
+        url = f"mysql://a:b@127.0.0.1:{silent.getsockname()[1]}/c"
+        with start(here, command, DATABASE_URL=url) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                out, _ = process.communicate(timeout=30)
 
     assert process.returncode == 0
     assert json.loads(out.splitlines()[-1])["event"] == "signal"

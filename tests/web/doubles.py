@@ -1,4 +1,4 @@
-"""A web process over a store that has only keys and a schema, and the waits that it makes short."""
+"""A web process on a store that has only API keys and a schema."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,30 +37,30 @@ def api_key(
 
 @dataclass
 class Keys:
-    """The part of a store that lets in; it counts how often it is asked."""
+    """The keys and the schema of a store; `queries` counts the calls."""
 
     has: list[ApiKey] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
     at: Schema | None = field(default_factory=lambda: Schema(SCHEMA, SCHEMA))
-    is_away: bool = False
-    asked: int = 0
+    is_unavailable: bool = False
+    queries: int = 0
 
     async def keys(self) -> list[ApiKey]:
-        self._ask()
+        self._count_query()
         return self.has
 
     async def find_key(self, sha256: str) -> ApiKey | None:
-        self._ask()
+        self._count_query()
         found = (one for one in self.has if one.sha256 == sha256 and one.id not in self.revoked)
         return next(found, None)
 
     async def schema(self) -> Schema | None:
-        self._ask()
+        self._count_query()
         return self.at
 
-    def _ask(self) -> None:
-        self.asked += 1
-        if self.is_away:
+    def _count_query(self) -> None:
+        self.queries += 1
+        if self.is_unavailable:
             raise StoreUnavailable("gone")
 
     @property
@@ -89,7 +89,7 @@ async def web_on(keys: Keys, *, waits: Waits = WAITS, **settings: Any) -> AsyncI
 
 
 def with_routes(web: Web, *routes: BaseRoute) -> Starlette:
-    """The app, and handlers of the test's own in it."""
+    """Return the app with further routes."""
     app = create_app(web)
     app.router.routes.extend(routes)
     return app
@@ -97,7 +97,7 @@ def with_routes(web: Web, *routes: BaseRoute) -> Starlette:
 
 @asynccontextmanager
 async def asking(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client whose requests reach the app without a network."""
+    """Yield a client of an app, without a network."""
     transport = httpx2.ASGITransport(app, client=("127.0.0.1", 5_000))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client

@@ -13,7 +13,7 @@ from twelvefold.web.probes import CACHE_TTL_S, Readiness, ServiceState
 async def test_liveness_does_not_read_the_database() -> None:
     keys = Keys()
     async with web_on(keys) as web, asking(create_app(web)) as client:
-        keys.is_away = True
+        keys.is_unavailable = True
 
         answer = await client.get("/healthz")
 
@@ -52,7 +52,7 @@ async def test_a_newer_schema_that_serves_this_release_is_ready() -> None:
 async def test_an_unavailable_database_is_not_ready() -> None:
     keys = Keys()
     async with web_on(keys) as web, asking(create_app(web)) as client:
-        keys.is_away = True
+        keys.is_unavailable = True
         answer = await client.get("/readyz")
 
     assert (answer.status_code, answer.json()["database"]) == (503, "does not answer")
@@ -84,10 +84,10 @@ async def test_concurrent_checks_read_the_database_once() -> None:
     readiness = Readiness(keys.store, SCHEMA, clock)
 
     await asyncio.gather(*(readiness.check() for _ in range(20)))
-    assert keys.asked == 1
+    assert keys.queries == 1
     clock.now += CACHE_TTL_S
     await readiness.check()
-    assert keys.asked == 2
+    assert keys.queries == 2
 
 
 async def test_a_check_of_a_database_that_never_answers_times_out() -> None:

@@ -8,7 +8,7 @@ import asyncmy
 import pytest
 
 from tests.servers import PrivateMariaDB
-from tests.services.store.stories import made
+from tests.services.store.builders import made
 from tests.worker.running import working
 from twelvefold.boot import open_services
 from twelvefold.config import Settings

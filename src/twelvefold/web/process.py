@@ -35,20 +35,20 @@ async def open_web(
         watch_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(
-            services,
-            settings,
-            authenticator,
-            executor,
-            QueueLimiter(
-                services.store,
-                services.workflows,
-                settings.max_queued,
-                settings.max_queued_per_principal,
-            ),
-            notifier,
-            RateLimiter(settings.rate_per_minute),
-            AdmissionControl(settings.max_concurrent_requests, shares),
-            Readiness(services.store, SCHEMA),
-            keys,
-            waits,
+            services=services,
+            settings=settings,
+            authenticator=authenticator,
+            executor=executor,
+            queue=_queue_limiter(services, settings),
+            notifier=notifier,
+            rate=RateLimiter(settings.rate_per_minute),
+            admission=AdmissionControl(settings.max_concurrent_requests, shares),
+            readiness=Readiness(services.store, SCHEMA),
+            keys=keys,
+            waits=waits,
         )
+
+
+def _queue_limiter(services: Services, settings: Settings) -> QueueLimiter:
+    most, most_per_principal = settings.max_queued, settings.max_queued_per_principal
+    return QueueLimiter(services.store, services.workflows, most, most_per_principal)

@@ -166,7 +166,7 @@ class TurnMemory:
             await self.reservation.hold(size, wait_s=MEMORY_WAIT_S if may_wait else 0)
         except BudgetExhausted:
             raise too_many_runs(
-                "the conversations that are in use take all the bytes that they may"
+                "the conversations in use take all the memory that they may"
             ) from None
 
 

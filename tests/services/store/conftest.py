@@ -1,4 +1,4 @@
-"""The store behind its port, on every database that it supports."""
+"""Stores on every database, for the tests of the port."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from tests import servers
 from tests.certificates import Certificates, make_certificates
-from tests.services.store.stories import SCHEMA, emptied, made, on_server
+from tests.services.store.builders import SCHEMA, emptied, made, on_server
 from tests.simulation.store import SimulatedStore, simulated
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
@@ -35,7 +35,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database of the tests' own; the one in memory is migrated by who opens it."""
+    """A migrated database for these tests; `store` migrates the one in memory."""
     match request.param:
         case "memory":
             yield MEMORY
@@ -73,7 +73,7 @@ def _private(server: str) -> Iterator[str]:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
-    """An empty journal, and beside it a workflow's tables, as empty."""
+    """A store with an empty journal and empty tables of a workflow."""
     if url == SIMULATED:
         yield simulated(SCHEMA)
         return
@@ -88,7 +88,7 @@ async def store(url: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def rival(url: str, store: Store) -> AsyncIterator[Store]:
-    """The same database as another process has it; in memory there is no other."""
+    """The store of another process on the same database; in memory it is `store` itself."""
     if url == MEMORY:
         yield store
         return
@@ -102,7 +102,7 @@ async def rival(url: str, store: Store) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def mariadb(mariadb_url: str) -> AsyncIterator[Store]:
-    """For what SQLite has none of: deadlocks, lost connections, servers that end."""
+    """A store on MariaDB, for deadlocks, lost connections and servers that stop."""
     store = await open_store(mariadb_url)
     await emptied(store)
     yield store

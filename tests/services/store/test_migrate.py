@@ -1,4 +1,4 @@
-"""Migrations: from nothing, again, back, and after a crash in the middle of one."""
+"""Migrations: up, down, repeated, and after a crash."""
 
 import asyncio
 import logging
@@ -11,7 +11,8 @@ import pytest
 
 from tests import servers
 from tests.builders import finished
-from tests.services.store.stories import append, leased, on_server
+from tests.services.store.builders import append, leased, on_server
+from twelvefold.core.events import RequestOptions, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import ThreadHead
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
@@ -80,7 +81,7 @@ async def run(url: str, script: str) -> None:
 
 
 async def is_fit(url: str) -> bool:
-    """Whether a whole run goes through."""
+    """Return whether a run can be started and ended."""
     store = await open_store(url)
     lease = await leased(store)
     await append(store, lease, 1, finished(), status="completed")
@@ -99,7 +100,7 @@ async def test_an_empty_database_gets_every_table(empty: str) -> None:
     assert await is_fit(empty)
 
 
-async def test_to_migrate_again_is_to_do_nothing(empty: str) -> None:
+async def test_a_repeated_migration_does_nothing(empty: str) -> None:
     await migrate(empty)
 
     assert await migrate(empty) == []
@@ -107,7 +108,7 @@ async def test_to_migrate_again_is_to_do_nothing(empty: str) -> None:
     assert await is_fit(empty)
 
 
-async def test_the_way_back_leads_to_an_empty_database(empty: str) -> None:
+async def test_a_downgrade_to_base_leaves_an_empty_database(empty: str) -> None:
     await migrate(empty)
 
     assert await migrate(empty, revision="base") == ALL[::-1]
@@ -128,7 +129,7 @@ async def test_the_sql_for_a_dba_does_the_same(empty: str) -> None:
 
 
 @pytest.mark.parametrize("done", range(1, 6))
-async def test_a_migration_that_was_cut_off_is_run_again(empty: str, done: int) -> None:
+async def test_an_interrupted_migration_can_be_repeated(empty: str, done: int) -> None:
     statements = split_script(offline_sql(empty))
     await run(empty, ";\n".join(statements[:done]))
 
@@ -138,8 +139,8 @@ async def test_a_migration_that_was_cut_off_is_run_again(empty: str, done: int) 
 
 
 @pytest.mark.timeout(600)  # DDL on MySQL 9: 43 s on two busy cores
-async def test_the_second_one_cut_off_anywhere_is_run_again(empty: str) -> None:
-    """Also by a DBA, where the server has a way to say it."""
+async def test_the_second_migration_can_be_repeated_after_any_statement(empty: str) -> None:
+    """A DBA can repeat the SQL too, except on SQLite."""
     whole = split_script(offline_sql(empty, since="0001"))
     # Up to the one that notes that it is done.
     statements = whole[: next(n for n, one in enumerate(whole) if "'0002'" in one)]
@@ -155,7 +156,7 @@ async def test_the_second_one_cut_off_anywhere_is_run_again(empty: str) -> None:
     assert await is_fit(empty)
 
 
-async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
+async def test_a_run_of_the_release_before_is_read_and_continued(empty: str) -> None:
     await migrate(empty, revision="0001")
     await run(
         empty,
@@ -163,7 +164,8 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
         INSERT INTO threads VALUES ('t', 'ann', 'academy', 1, NULL, NULL, 5);
         INSERT INTO runs VALUES ('t', 1, 'queued', '', 0, 0, 0, 't1', '', '', '1.0', 5, NULL);
         INSERT INTO events VALUES ('t', 1, 1, 'RunStarted', 1,
-          '{"items":[],"principal":"ann","workflow":"academy","release":"1.0"}', 5);
+          '{"items":[],"principal":"ann","workflow":"academy","release":"1.0",
+            "asked":{"stream":true}}', 5);
         INSERT INTO outbox VALUES ('m', 't', 'mail', '{"to":"ann@example.org"}', 0, 5, NULL);
         """,
     )
@@ -176,14 +178,19 @@ async def test_a_conversation_of_the_release_before_goes_on(empty: str) -> None:
     )
     waiting = await store.waiting_work(workflows=["academy"], limit=2)
     assert waiting.runs == [(RunId(thread, 1), 0, "ann")]
-    assert [letter.id for letter in await store.due_messages(2)] == ["m"]
+    assert [message.id for message in await store.due_messages(2)] == ["m"]
     claimed = await store.claim(RunId(thread, 1), 60)
     assert claimed is not None
     await append(store, claimed[0], 1, finished(), status="completed")
+    started, end = [entry.event for entry in (await store.load(thread)).entries]
+    assert (started, end) == (
+        RunStarted((), "ann", "academy", "1.0", RequestOptions(stream=True)),
+        finished(),
+    )
     await store.close()
 
 
-async def test_the_way_back_keeps_what_the_release_before_knows(empty: str) -> None:
+async def test_a_downgrade_keeps_what_the_release_before_reads(empty: str) -> None:
     await migrate(empty)
     await is_fit(empty)
 
@@ -197,7 +204,7 @@ async def test_the_way_back_keeps_what_the_release_before_knows(empty: str) -> N
     await store.close()
 
 
-async def test_the_sql_for_a_dba_begins_where_the_database_is(empty: str) -> None:
+async def test_the_sql_for_a_dba_begins_at_the_revision_of_the_database(empty: str) -> None:
     await migrate(empty, revision="0001")
 
     await run(empty, offline_sql(empty, since="0001"))
@@ -209,7 +216,7 @@ async def test_the_sql_for_a_dba_begins_where_the_database_is(empty: str) -> Non
         offline_sql(empty, since="nonsense")
 
 
-async def test_a_table_of_somebody_else_s_is_not_taken_for_ours(empty: str) -> None:
+async def test_a_table_of_another_application_is_refused(empty: str) -> None:
     await run(empty, "CREATE TABLE events (id INT, title TEXT)")
 
     with pytest.raises(StoreRefused, match=r"table events exists already.*rename it"):
@@ -218,7 +225,7 @@ async def test_a_table_of_somebody_else_s_is_not_taken_for_ours(empty: str) -> N
     assert "threads" not in await tables(empty)
 
 
-async def test_another_s_migrations_in_the_same_database_are_left_alone(empty: str) -> None:
+async def test_migrations_of_another_application_are_unchanged(empty: str) -> None:
     await run(
         empty,
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL);"
@@ -230,7 +237,7 @@ async def test_another_s_migrations_in_the_same_database_are_left_alone(empty: s
     assert await migrate(empty) == []
 
 
-async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
+async def test_a_database_of_a_newer_release_is_refused(empty: str) -> None:
     await migrate(empty)
     await run(empty, "UPDATE twelvefold_version SET version_num = '9999'")
 
@@ -247,9 +254,7 @@ async def test_two_that_migrate_at_once_both_succeed(empty_mariadb: str) -> None
     assert sorted(applied) == [[], ALL]
 
 
-async def test_nothing_is_logged_that_only_the_libraries_care_about(
-    empty: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_libraries_log_nothing(empty: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         await migrate(empty)
         await migrate(empty)
@@ -257,7 +262,7 @@ async def test_nothing_is_logged_that_only_the_libraries_care_about(
     assert caplog.records == []
 
 
-async def test_a_revision_that_there_is_none_of_is_refused(empty: str) -> None:
+async def test_an_unknown_revision_is_refused(empty: str) -> None:
     with pytest.raises(StoreRefused, match=r"the migration failed: .*nonsense"):
         await migrate(empty, revision="nonsense")
 
@@ -267,13 +272,13 @@ async def test_a_database_in_memory_cannot_be_migrated_from_outside() -> None:
         await migrate("sqlite://")
 
 
-async def test_a_server_that_is_not_there_may_be_there_later() -> None:
+async def test_an_unreachable_server_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match=r"the migration failed: .*cannot be reached"):
         await migrate("mysql://nobody@127.0.0.1:1/nothing")
 
 
 @pytest.mark.mysql
-async def test_a_user_who_may_not_make_tables_is_told_so(mariadb_url: str) -> None:
+async def test_a_missing_privilege_to_make_tables_is_reported(mariadb_url: str) -> None:
     parts = urlsplit(mariadb_url)
     await on_server(
         mariadb_url,

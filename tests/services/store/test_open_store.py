@@ -1,4 +1,4 @@
-"""The store that a URL names, and URLs that name none."""
+"""The store of a URL, and invalid URLs."""
 
 import ssl
 from pathlib import Path
@@ -31,7 +31,7 @@ async def test_the_scheme_chooses_the_store(url: str, kind: type) -> None:
     await store.close()
 
 
-async def test_an_unknown_scheme_is_told_with_those_that_are_known() -> None:
+async def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: scheme 'postgres' is not known; use"):
         await open_store("postgres://u:p@host/db")
 
@@ -54,7 +54,7 @@ def arguments(url: str) -> dict[str, Any]:
     return {name: value for name, value in connect_arguments(url).items() if name in names}
 
 
-def test_what_the_url_does_not_say_has_a_default() -> None:
+def test_what_the_url_leaves_out_has_a_default() -> None:
     assert arguments("mysql:///db") == {
         "host": "127.0.0.1",
         "port": 3306,
@@ -79,7 +79,7 @@ def test_every_part_of_the_url_is_read_and_decoded() -> None:
     }
 
 
-def test_tls_is_used_when_the_url_asks_for_it() -> None:
+def test_tls_is_used_if_the_url_requires_it() -> None:
     assert "ssl" not in connect_arguments("mysql://u@h/db?ssl=false")
     context = connect_arguments("mysql://u@h/db?ssl=true")["ssl"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -96,7 +96,7 @@ def test_tls_is_used_when_the_url_asks_for_it() -> None:
         ("ssl-cert={cert}&ssl-key={key}", ssl.CERT_NONE, False),
     ],
 )
-def test_tls_verifies_what_its_mode_says(
+def test_tls_verifies_what_its_mode_requires(
     certificates: Certificates, query: str, verify_mode: int, check_hostname: bool
 ) -> None:
     url = f"mysql://u@h/db?{query.format(**certificates.paths())}"
@@ -121,14 +121,14 @@ def test_tls_verifies_what_its_mode_says(
         ("mysql://u:p@host/db?ssl-cert=/no/such/file", "ssl-cert=/no/such/file cannot be used"),
     ],
 )
-def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, why: str) -> None:
+def test_an_invalid_url_is_refused_without_its_password(url: str, why: str) -> None:
     with pytest.raises(SettingsError, match=f"^DATABASE_URL: .*{why}") as caught:
         connect_arguments(url)
 
     assert ":p@" not in str(caught.value)
 
 
-async def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
+async def test_a_store_connects_on_first_use(tmp_path: Path) -> None:
     for url in ("mysql://nobody@127.0.0.1:1/nothing", f"sqlite:///{tmp_path}/no/such/folder.db"):
         store = await open_store(url)
 

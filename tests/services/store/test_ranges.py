@@ -1,4 +1,4 @@
-"""Conditions on ids that follow each other."""
+"""Ranges of ids that follow each other."""
 
 from twelvefold.services.store.sql.ranges import IdRange, in_ranges, ranges_of, single_ranges
 

@@ -2,20 +2,25 @@
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import JSON, Numeric, String, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.sqlite.aiosqlite import (
+    AsyncAdapt_aiosqlite_connection,
+    AsyncAdapt_aiosqlite_dbapi,
+)
 from sqlalchemy.exc import IntegrityError, ResourceClosedError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tests.builders import asked, said
-from tests.services.store.stories import journal, leased, rows
+from tests.services.store.builders import journal, leased, rows
 from twelvefold.core.ports import Append, Lease, Store
 from twelvefold.errors import DuplicateRow, StoreRefused, StoreUnavailable, ToolRefused
 
@@ -32,7 +37,7 @@ CREATE TABLE guest_courses (
 
 
 class Base(DeclarativeBase):
-    """What a user's own models derive from."""
+    """The base of a user's models."""
 
 
 class Course(Base):
@@ -45,9 +50,35 @@ class Course(Base):
     notes: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
+def test_sqlalchemy_s_adapter_of_sqlite_needs_only_the_errors_of_its_driver() -> None:
+    """Otherwise tools that use SQLAlchemy on SQLite fail, or need aiosqlite."""
+    module: Any = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3)
+
+    assert module.OperationalError is sqlite3.OperationalError
+    assert not module.has_stop
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_sqlalchemy_s_adapter_of_sqlite_ends_no_transaction_of_a_closed_driver(end: str) -> None:
+    """Otherwise each use of SQLAlchemy would call `commit` or `rollback` of the bridge's driver."""
+
+    class Closed:
+        _connection = None
+
+        async def commit(self) -> None:
+            pytest.fail("commit")
+
+        async def rollback(self) -> None:
+            pytest.fail("rollback")
+
+    module, closed = AsyncAdapt_aiosqlite_dbapi(sqlite3, sqlite3), cast("Any", Closed())
+
+    getattr(AsyncAdapt_aiosqlite_connection(module, closed), end)()
+
+
 @pytest.fixture
 async def lease(store: Store, url: str) -> Lease:
-    """A run in hand, and an empty table of courses."""
+    """A leased run, and an empty table of courses."""
     is_mysql = not url.startswith("sqlite")
     serial = "AUTO_INCREMENT" if is_mysql else "AUTOINCREMENT"
     await store.run_script(SCHEMA.format(serial=serial, json="JSON" if is_mysql else "TEXT"))
@@ -79,7 +110,7 @@ async def test_session_core_and_plain_sql_commit_together(store: Store, lease: L
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_they_are_rolled_back_together(store: Store, lease: Lease) -> None:
+async def test_session_core_and_plain_sql_roll_back_together(store: Store, lease: Lease) -> None:
     with pytest.raises(ToolRefused):
         async with store.append(Append(lease, 1, 1)) as tx:
             session = await tx.orm_session()
@@ -93,9 +124,7 @@ async def test_they_are_rolled_back_together(store: Store, lease: Lease) -> None
     assert await journal(store, lease.run.thread) == [asked()]
 
 
-async def test_what_the_session_holds_back_is_sent_before_the_commit(
-    store: Store, lease: Lease
-) -> None:
+async def test_the_session_is_flushed_before_the_commit(store: Store, lease: Lease) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
         await tx.record([said()])
         (await tx.orm_session()).add(Course(code="late"))
@@ -114,7 +143,7 @@ async def test_a_session_in_a_with_block_keeps_what_was_written(store: Store, le
     assert await codes(store) == ["a", "b"]
 
 
-async def test_a_session_that_rolls_back_undoes_its_own_and_the_step_goes_on(
+async def test_a_session_s_rollback_undoes_its_writes_and_the_step_continues(
     store: Store, lease: Lease
 ) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -129,7 +158,7 @@ async def test_a_session_that_rolls_back_undoes_its_own_and_the_step_goes_on(
     assert await codes(store) == ["after", "before"]
 
 
-async def test_a_with_block_that_fails_undoes_the_session_s_own(store: Store, lease: Lease) -> None:
+async def test_a_failed_with_block_undoes_the_session_s_writes(store: Store, lease: Lease) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
         with pytest.raises(ToolRefused):
             async with await tx.orm_session() as session:
@@ -142,7 +171,7 @@ async def test_a_with_block_that_fails_undoes_the_session_s_own(store: Store, le
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_a_session_s_duplicate_is_sqlalchemy_s_error_and_can_be_survived(
+async def test_a_session_s_duplicate_is_sqlalchemy_s_error_and_can_be_caught(
     store: Store, lease: Lease
 ) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -158,7 +187,7 @@ async def test_a_session_s_duplicate_is_sqlalchemy_s_error_and_can_be_survived(
     assert await codes(store) == ["a", "b"]
 
 
-async def test_a_fault_in_a_session_tells_no_values(store: Store, lease: Lease) -> None:
+async def test_an_error_in_a_session_shows_no_values(store: Store, lease: Lease) -> None:
     with pytest.raises(IntegrityError) as caught:
         async with store.append(Append(lease, 1, 1)) as tx:
             session = await tx.orm_session()
@@ -168,7 +197,9 @@ async def test_a_fault_in_a_session_tells_no_values(store: Store, lease: Lease) 
     assert "1999" not in str(caught.value)
 
 
-async def test_a_core_statement_s_duplicate_is_ours(store: Store, lease: Lease) -> None:
+async def test_a_core_statement_s_duplicate_is_the_store_s_error(
+    store: Store, lease: Lease
+) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
         await tx.execute(insert(Course).values(code="a"))
         with pytest.raises(DuplicateRow):
@@ -178,7 +209,7 @@ async def test_a_core_statement_s_duplicate_is_ours(store: Store, lease: Lease) 
     assert await codes(store) == ["a"]
 
 
-async def test_core_statements_take_values_and_give_rows_as_text_does(
+async def test_core_statements_take_values_and_return_rows_as_text_does(
     store: Store, lease: Lease
 ) -> None:
     some = select(Course.code, Course.price).where(Course.code.in_(["a", "b"])).order_by("code")
@@ -228,7 +259,7 @@ async def test_a_session_streams(store: Store, lease: Lease) -> None:
 
 
 @pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", "DROP TABLE guest_courses"])
-async def test_a_session_cannot_end_the_transaction_in_words(
+async def test_a_session_cannot_end_the_transaction_with_sql(
     store: Store, lease: Lease, statement: str
 ) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
@@ -261,7 +292,7 @@ async def test_a_read_only_tool_reads_by_core_and_writes_nothing(
     assert committed == [{"code": "a"}]
 
 
-async def test_a_session_is_of_no_use_after_its_step(store: Store, lease: Lease) -> None:
+async def test_a_session_refuses_statements_after_its_step(store: Store, lease: Lease) -> None:
     async with store.append(Append(lease, 1, 1)) as tx:
         session = await tx.orm_session()
         session.add(Course(code="a"))
@@ -279,7 +310,7 @@ async def test_a_session_is_of_no_use_after_its_step(store: Store, lease: Lease)
     assert await codes(store) == ["a"]
 
 
-async def test_a_seed_has_a_session_too(store: Store, lease: Lease) -> None:
+async def test_a_transaction_outside_a_step_has_a_session(store: Store, lease: Lease) -> None:
     async with store.write() as tx:
         (await tx.orm_session()).add(Course(code="seeded"))
 
@@ -287,7 +318,7 @@ async def test_a_seed_has_a_session_too(store: Store, lease: Lease) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_deadlock_in_a_session_undoes_the_step_though_the_tool_swallows_it(
+async def test_a_deadlock_in_a_session_rolls_the_step_back_even_if_caught(
     mariadb: Store,
 ) -> None:
     await mariadb.run_script(SCHEMA.format(serial="AUTO_INCREMENT", json="JSON"))
@@ -315,7 +346,7 @@ async def test_a_deadlock_in_a_session_undoes_the_step_though_the_tool_swallows_
     assert await journal(mariadb, lost.run.thread) == [asked()]
 
 
-def test_who_does_not_use_sqlalchemy_does_not_import_it() -> None:
+def test_sqlalchemy_is_imported_only_when_used() -> None:
     program = (
         "import sys, twelvefold.services.store.mysql.store, twelvefold.services.store.sqlite.store;"
         "print([name for name in sys.modules if name.split('.')[0] in ('sqlalchemy', 'alembic')])"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.builders import added, asked, user
+from tests.services.store.builders import new_run, new_thread, rows
 from tests.services.store.conftest import mariadb, mariadb_url  # noqa: F401 - fixtures
-from tests.services.store.stories import new_run, new_thread, rows
 from tests.web.serving import Serve, Served
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Store

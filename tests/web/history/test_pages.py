@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import HASH, SPENT, assistant, finished, function_call, output, own_tool, user
-from tests.services.store.stories import (
+from tests.services.store.builders import (
     LONG_S,
     append,
     emptied,

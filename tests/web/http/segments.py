@@ -11,7 +11,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from tests.web.doubles import Keys, web_on, with_routes
-from tests.web.wires import read_all
+from tests.web.http.raw_client import read_all
 from twelvefold.web.http.rate_limit import TokenBuckets
 from twelvefold.web.http.server.connections import Connections
 from twelvefold.web.http.server.framing import FramingLimits

@@ -74,11 +74,11 @@ async def test_a_request_without_a_valid_key_is_401(given: dict[str, str]) -> No
 async def test_a_malformed_key_causes_no_query() -> None:
     keys = Keys([api_key()])
     authenticator = await authenticator_for(keys)
-    asked = keys.asked
+    queries = keys.queries
 
     await rejection(authenticator, {"authorization": "Bearer nonsense"})
 
-    assert keys.asked == asked
+    assert keys.queries == queries
 
 
 async def test_a_key_is_cached() -> None:
@@ -87,10 +87,10 @@ async def test_a_key_is_cached() -> None:
 
     for _ in range(5):
         await authenticator.authenticate(Headers(BEARER))
-    assert keys.asked == 1
+    assert keys.queries == 1
     clock.now += CACHE_TTL_S + 0.1
     await authenticator.authenticate(Headers(BEARER))
-    assert keys.asked == 2
+    assert keys.queries == 2
 
 
 async def test_a_revoked_key_is_rejected_after_the_cache_expires() -> None:
@@ -110,7 +110,7 @@ async def test_without_the_database_no_key_is_valid() -> None:
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)
     await authenticator.authenticate(Headers(BEARER))
     clock.now += CACHE_TTL_S + 0.1
-    keys.is_away = True
+    keys.is_unavailable = True
 
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
@@ -196,7 +196,7 @@ async def test_the_checks_for_a_first_key_are_limited() -> None:
         shown = {**HOME, "authorization": f"Bearer tw_{number:043}"}
         assert await authenticator.authenticate(Headers(shown)) == Caller(LOCAL, "")
 
-    assert keys.asked == LOOKUP_LIMITS.client_failures
+    assert keys.queries == LOOKUP_LIMITS.client_failures
 
 
 async def test_a_client_that_tries_keys_is_429_and_others_are_not() -> None:

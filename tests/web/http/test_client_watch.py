@@ -62,12 +62,12 @@ async def test_a_key_is_looked_up_once_for_all_its_requests() -> None:
     async with watch_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
         waiting = [group.create_task(watch.wait_until_revoked(one)) for one in requests]
         await run_checks(watch)
-        before = keys.asked
+        before = keys.queries
         for _ in range(3):
             clock.now += CACHE_TTL_S + 0.1
             await run_checks(watch)
 
-        assert (before, keys.asked - before) == (1, 3)
+        assert (before, keys.queries - before) == (1, 3)
         for one in waiting:
             one.cancel()
 
@@ -80,12 +80,12 @@ async def test_no_key_is_checked_while_no_request_waits() -> None:
         await run_checks(watch)
         waiting.cancel()
         await run_checks(watch)
-        before = keys.asked
+        before = keys.queries
         for _ in range(3):
             clock.now += CACHE_TTL_S + 0.1
             await run_checks(watch)
 
-    assert keys.asked == before
+    assert keys.queries == before
 
 
 async def test_an_unavailable_database_revokes_no_key() -> None:
@@ -94,11 +94,11 @@ async def test_an_unavailable_database_revokes_no_key() -> None:
     request = await request_of(authenticator)
     async with watch_keys(authenticator, poll_s=0) as watch, asyncio.TaskGroup() as group:
         waiting = group.create_task(watch.wait_until_revoked(request))
-        keys.is_away = True
+        keys.is_unavailable = True
         clock.now += CACHE_TTL_S + 0.1
         await run_checks(watch)
         still_waits = not waiting.done()
-        keys.is_away = False
+        keys.is_unavailable = False
         keys.revoked.add("key-1")
         refusal = await waiting
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.wires import GET, Serving, Wire, error_of, serving
+from tests.web.http.raw_client import GET, RawClient, RunningServer, error_of, run_server
 from twelvefold.config import Settings
 from twelvefold.web.http.client_address import TrustedAddresses
 from twelvefold.web.http.server.connections import Connections, ConnectionSlot
@@ -118,76 +118,76 @@ def test_the_limit_reserves_open_files(settings: Settings, files: int, expected:
     assert connection_limit(settings, files) == expected
 
 
-async def connect_all(it: Serving, data: bytes, count: int) -> list[Wire]:
-    wires = [await it.connected() for _ in range(count)]
-    for wire in wires:
-        await wire.send(data)
-    return wires
+async def connect_all(server: RunningServer, data: bytes, count: int) -> list[RawClient]:
+    clients = [await server.connect() for _ in range(count)]
+    for client in clients:
+        await client.send(data)
+    return clients
 
 
 async def test_half_open_requests_do_not_block_others(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(max_connections=8) as it:
-        half = await connect_all(it, b"GET / HT", 30)
+    async with run_server(max_connections=8) as server:
+        half = await connect_all(server, b"GET / HT", 30)
 
-        answer = await (await it.connected()).ask(GET)
+        answer = await (await server.connect()).request(GET)
 
         assert answer.status == 200
-        assert await half[0].rest() == b""
+        assert await half[0].read_to_end() == b""
     lines = [one for one in caplog.records if one.getMessage() == "connections_closed_for_others"]
     assert len(lines) == 1
     assert lines[0].__dict__["fields"] == {"count": 1, "limit": 8, "full": "client"}
 
 
 async def test_idle_connections_make_room() -> None:
-    async with serving(max_connections=8) as it:
+    async with run_server(max_connections=8) as server:
         idle = []
         for _ in range(10):
-            idle.append(await it.connected())
-            assert (await idle[-1].ask(GET)).status == 200
+            idle.append(await server.connect())
+            assert (await idle[-1].request(GET)).status == 200
 
-        assert await idle[0].rest() == b""
-        assert (await idle[-1].ask(GET)).status == 200
+        assert await idle[0].read_to_end() == b""
+        assert (await idle[-1].request(GET)).status == 200
 
 
 async def test_a_connection_above_the_limit_gets_503_immediately(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(max_connections=4) as it:
-        streams = await connect_all(it, TICKS, 2)
-        for wire in streams:
-            await wire.reader.readuntil(b"tick\n\n")
+    async with run_server(max_connections=4) as server:
+        streams = await connect_all(server, TICKS, 2)
+        for client in streams:
+            await client.reader.readuntil(b"tick\n\n")
 
         answers = []
         for _ in range(50):
-            wire = await it.connected()
-            answers.append(await wire.answer())
-            assert await wire.rest() == b""
+            client = await server.connect()
+            answers.append(await client.read_response())
+            assert await client.read_to_end() == b""
 
         assert {one.status for one in answers} == {503}
         assert error_of(answers[0])["code"] == "service_unavailable"
         assert answers[0].headers["retry-after"] == "1"
         streams[0].writer.close()
         async with asyncio.timeout(10):
-            while not await served(it):
+            while not await served(server):
                 await asyncio.sleep(0.01)
-        it.stop.set()
+        server.stop.set()
     lines = [one for one in caplog.records if one.getMessage() == "connections_refused"]
     assert len(lines) == 1
 
 
-async def served(it: Serving) -> bool:
+async def served(server: RunningServer) -> bool:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        return (await (await it.connected()).ask(GET)).status == 200
+        return (await (await server.connect()).request(GET)).status == 200
     return False
 
 
 async def test_a_body_that_arrives_too_slowly_ends_the_connection() -> None:
     limits = ReceiveLimits(progress_s=0.1, progress_bytes=100)
-    async with serving(limits=limits) as it:
-        wire = await it.connected()
-        await wire.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx")
+    async with run_server(limits=limits) as server:
+        client = await server.connect()
+        await client.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx")
 
-        assert await wire.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 class Full(socket.socket):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.wires import GET, serving
+from tests.web.http.raw_client import GET, run_server
 from twelvefold.web.http.body_limit import LimitedBody
 from twelvefold.web.http.server.framing import FramingLimits
 from twelvefold.web.http.server.protocol import HTTPProtocol
@@ -27,7 +27,7 @@ def _no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def alive(kind: type) -> int:
+def count_instances(kind: type) -> int:
     return sum(type(one) is kind for one in gc.get_objects())
 
 
@@ -42,27 +42,27 @@ def alive(kind: type) -> int:
     ids=["request", "half a head", "half a body", "a head too large"],
 )
 async def test_a_connection_is_freed_when_it_is_closed(data: bytes) -> None:
-    others = alive(HTTPProtocol)
-    async with serving(limits=LIMITS) as it:
+    others = count_instances(HTTPProtocol)
+    async with run_server(limits=LIMITS) as server:
         for _ in range(3):
-            wire = await it.connected()
-            await wire.send(data)
+            client = await server.connect()
+            await client.send(data)
             await asyncio.sleep(0.05)
-            wire.writer.transport.abort()
+            client.writer.transport.abort()
 
         async with asyncio.timeout(5):
-            while alive(HTTPProtocol) > others:
+            while count_instances(HTTPProtocol) > others:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_request_that_is_refused_is_freed_when_it_was_answered() -> None:
-    others = alive(LimitedBody)
-    async with serving() as it:
-        wire = await it.connected()
+async def test_a_rejected_request_is_freed_after_its_response() -> None:
+    others = count_instances(LimitedBody)
+    async with run_server() as server:
+        client = await server.connect()
         for _ in range(3):
-            answer = await wire.ask(HEAD + b"content-length: 2\r\n\r\n{}")
+            answer = await client.request(HEAD + b"content-length: 2\r\n\r\n{}")
             assert answer.status == 400
 
         async with asyncio.timeout(5):
-            while alive(LimitedBody) > others:
+            while count_instances(LimitedBody) > others:
                 await asyncio.sleep(0.02)

@@ -14,22 +14,21 @@ from pathlib import Path
 import pytest
 
 from tests.web.doubles import Keys, web_on
-from tests.web.wires import GET, Serving, error_of, serving, serving_of
+from tests.web.http.raw_client import GET, RunningServer, error_of, run_server, serve_web
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.web import server
 from twelvefold.web.http.rate_limit import TokenBuckets
 from twelvefold.web.http.server.receive_limits import ReceiveLimits
-from twelvefold.web.server import bind_sockets, load_tls
+from twelvefold.web.server import _address, bind_sockets, load_tls
 
 QUICK = ReceiveLimits(head_s=0.1, body_s=0.1)
 
 
 async def test_a_connection_serves_one_request_after_another() -> None:
-    async with serving() as it:
-        wire = await it.connected()
+    async with run_server() as server:
+        client = await server.connect()
 
-        answers = [await wire.ask(GET) for _ in range(3)]
+        answers = [await client.request(GET) for _ in range(3)]
 
     assert [one.status for one in answers] == [200, 200, 200]
     assert "server" not in answers[0].headers
@@ -48,22 +47,22 @@ async def test_a_connection_serves_one_request_after_another() -> None:
     ],
 )
 async def test_a_malformed_request_gets_an_error_object(data: bytes) -> None:
-    async with serving() as it:
-        wire = await it.connected()
+    async with run_server() as server:
+        client = await server.connect()
 
-        answer = await wire.ask(data)
+        answer = await client.request(data)
 
         assert answer.status == 400
         assert error_of(answer)["code"] == "malformed_request"
-        assert await wire.rest() == b""
-        assert (await (await it.connected()).ask(GET)).status == 200
+        assert await client.read_to_end() == b""
+        assert (await (await server.connect()).request(GET)).status == 200
 
 
 async def test_trailers_are_dropped() -> None:
-    async with serving() as it:
-        wire = await it.connected()
+    async with run_server() as server:
+        client = await server.connect()
 
-        answer = await wire.ask(
+        answer = await client.request(
             b"POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
             b"2\r\n{}\r\n0\r\nauthorization: Bearer x\r\nx-filler: " + b"x" * 9_000 + b"\r\n\r\n"
         )
@@ -72,10 +71,10 @@ async def test_trailers_are_dropped() -> None:
 
 
 async def test_an_upgrade_with_an_unknown_transfer_coding_is_400() -> None:
-    async with serving() as it:
-        wire = await it.connected()
+    async with run_server() as server:
+        client = await server.connect()
 
-        answer = await wire.ask(
+        answer = await client.request(
             b"POST /read HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n"
             b"transfer-encoding: gzip\r\n\r\n"
         )
@@ -84,75 +83,75 @@ async def test_an_upgrade_with_an_unknown_transfer_coding_is_400() -> None:
 
 
 async def test_blank_lines_do_not_keep_a_connection_open() -> None:
-    async with serving(limits=QUICK) as it:
-        wire = await it.connected()
-        assert (await wire.ask(GET)).status == 200
-        await wire.send(b"\r\n")
+    async with run_server(limits=QUICK) as server:
+        client = await server.connect()
+        assert (await client.request(GET)).status == 200
+        await client.send(b"\r\n")
 
-        assert await wire.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 async def test_endless_headers_are_431() -> None:
-    async with serving() as it:
-        wire = await it.connected()
-        await wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n")
+    async with run_server() as server:
+        client = await server.connect()
+        await client.send(b"GET / HTTP/1.1\r\nhost: a\r\n")
         line = b"x-filler: " + b"x" * 10_000 + b"\r\n"
         for _ in range(8):
-            await wire.send(line)
+            await client.send(line)
             await asyncio.sleep(0.01)
 
-        answer = await wire.answer()
+        answer = await client.read_response()
 
     assert answer.status == 431
     assert "65536 bytes" in error_of(answer)["message"]
 
 
 async def test_a_request_that_arrives_too_slowly_ends_the_connection() -> None:
-    async with serving(limits=QUICK) as it:
-        silent, slow, stuck = [await it.connected() for _ in range(3)]
+    async with run_server(limits=QUICK) as server:
+        silent, slow, stuck = [await server.connect() for _ in range(3)]
         await slow.send(b"GET / HT")
         await stuck.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345")
 
-        assert [await one.rest() for one in (silent, slow, stuck)] == [b"", b"", b""]
+        assert [await one.read_to_end() for one in (silent, slow, stuck)] == [b"", b"", b""]
 
 
 async def test_the_receive_timeouts_do_not_end_idle_connections_or_long_responses() -> None:
-    async with serving(limits=QUICK) as it:
-        idle, reading = await it.connected(), await it.connected()
-        await idle.ask(GET)
+    async with run_server(limits=QUICK) as server:
+        idle, reading = await server.connect(), await server.connect()
+        await idle.request(GET)
         await reading.send(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n")
         await asyncio.sleep(0.2)
 
-        assert (await idle.ask(GET)).status == 200
+        assert (await idle.request(GET)).status == 200
         assert not reading.reader.at_eof()
-        it.stop.set()
-        assert (await reading.rest()).endswith(b"retry: 100\n\n\r\n0\r\n\r\n")
+        server.stop.set()
+        assert (await reading.read_to_end()).endswith(b"retry: 100\n\n\r\n0\r\n\r\n")
 
 
 @pytest.mark.parametrize("framing", ["content-length: 8000000", "transfer-encoding: chunked"])
 async def test_after_a_body_that_is_too_long_the_connection_serves_the_next_request(
     framing: str,
 ) -> None:
-    async with serving(max_body_bytes=100_000) as it:
-        wire = await it.connected()
-        await wire.send(f"POST /read HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n".encode())
+    async with run_server(max_body_bytes=100_000) as server:
+        client = await server.connect()
+        await client.send(f"POST /read HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n".encode())
         for _ in range(80):
             piece = b"x" * 100_000
-            await wire.send(piece if "length" in framing else b"186a0\r\n" + piece + b"\r\n")
+            await client.send(piece if "length" in framing else b"186a0\r\n" + piece + b"\r\n")
         if "chunked" in framing:
-            await wire.send(b"0\r\n\r\n")
+            await client.send(b"0\r\n\r\n")
 
-        refused, fine = await wire.answer(), await wire.ask(GET)
+        refused, fine = await client.read_response(), await client.request(GET)
 
     assert (refused.status, error_of(refused)["code"]) == (413, "request_too_large")
     assert fine.status == 200
 
 
 async def test_expect_100_continue_gets_413_before_the_body_is_sent() -> None:
-    async with serving(max_body_bytes=100_000) as it:
-        wire = await it.connected()
+    async with run_server(max_body_bytes=100_000) as server:
+        client = await server.connect()
 
-        answer = await wire.ask(
+        answer = await client.request(
             b"POST /read HTTP/1.1\r\nhost: a\r\n"
             b"expect: 100-continue\r\ncontent-length: 8000000\r\n\r\n"
         )
@@ -162,40 +161,40 @@ async def test_expect_100_continue_gets_413_before_the_body_is_sent() -> None:
 
 async def test_the_bytes_read_of_a_rejected_body_are_limited() -> None:
     limits = ReceiveLimits(discard_bytes=1_000_000)
-    async with serving(limits=limits, max_body_bytes=100_000) as it:
-        wire = await it.connected()
-        await wire.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n")
+    async with run_server(limits=limits, max_body_bytes=100_000) as server:
+        client = await server.connect()
+        await client.send(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n")
 
         async with asyncio.timeout(10):
-            while not wire.writer.is_closing():
-                await wire.send(b"x" * 100_000)
+            while not client.writer.is_closing():
+                await client.send(b"x" * 100_000)
                 await asyncio.sleep(0)
 
 
 async def test_an_upgrade_request_is_answered_in_http_1_1() -> None:
-    async with serving() as it:
-        wire = await it.connected()
+    async with run_server() as server:
+        client = await server.connect()
 
         for _ in range(2):
-            answer = await wire.ask(
+            answer = await client.request(
                 b"POST /read HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\n"
                 b"connection: upgrade, http2-settings\r\n"
                 b"http2-settings: AAMAAABkAAQAAP__\r\ncontent-length: 2\r\n\r\n{}"
             )
             assert (answer.status, answer.body) == (200, b"2")
-        assert (await wire.ask(GET)).status == 200
+        assert (await client.request(GET)).status == 200
 
 
 async def test_only_trusted_proxies_may_forward_addresses() -> None:
     forwarded = b"x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n"
-    said = b"GET /who HTTP/1.1\r\nhost: a\r\n" + forwarded + b"\r\n"
+    said = b"GET /client HTTP/1.1\r\nhost: a\r\n" + forwarded + b"\r\n"
 
-    async with serving() as it:
-        untrusted = await (await it.connected()).ask(said)
-    async with serving_behind("10.0.0.0/8") as it:
-        other = await (await it.connected()).ask(said)
-    async with serving_behind("10.0.0.0/8", "127.0.0.1") as it:
-        trusted = await (await it.connected()).ask(said)
+    async with run_server() as server:
+        untrusted = await (await server.connect()).request(said)
+    async with serving_behind("10.0.0.0/8") as server:
+        other = await (await server.connect()).request(said)
+    async with serving_behind("10.0.0.0/8", "127.0.0.1") as server:
+        trusted = await (await server.connect()).request(said)
 
     assert json.loads(untrusted.body) == ["127.0.0.1", "http"]
     assert json.loads(other.body) == ["127.0.0.1", "http"]
@@ -203,50 +202,50 @@ async def test_only_trusted_proxies_may_forward_addresses() -> None:
 
 
 @asynccontextmanager
-async def serving_behind(*proxies: str) -> AsyncIterator[Serving]:
+async def serving_behind(*proxies: str) -> AsyncIterator[RunningServer]:
     """Serve with trusted proxies, which without a key `Authenticator.create` would reject."""
     trusting = Settings(trusted_proxies=proxies)
     async with (
         web_on(Keys()) as web,
-        serving_of(replace(web, settings=trusting)) as it,
+        serve_web(replace(web, settings=trusting)) as server,
     ):
-        yield it
+        yield server
 
 
 async def test_a_shutdown_lets_a_stream_finish_its_event_and_accepts_no_connection() -> None:
-    async with serving() as it:
-        wire = await it.connected()
-        await wire.send(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n")
-        await wire.reader.readuntil(b"tick\n\n")
+    async with run_server() as server:
+        client = await server.connect()
+        await client.send(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n")
+        await client.reader.readuntil(b"tick\n\n")
 
-        it.stop.set()
-        rest = await wire.rest()
+        server.stop.set()
+        rest = await client.read_to_end()
         async with asyncio.timeout(2):
-            await it.ended
+            await server.ended
 
         assert rest.endswith(b"retry: 100\n\n\r\n0\r\n\r\n")
         with pytest.raises(OSError, match="Connect"):
-            await it.connected()
+            await server.connect()
 
 
 async def test_an_idle_server_shuts_down_immediately() -> None:
-    async with serving() as it:
-        idle = await it.connected()
-        await idle.ask(GET)
+    async with run_server() as server:
+        idle = await server.connect()
+        await idle.request(GET)
 
-        it.stop.set()
+        server.stop.set()
         async with asyncio.timeout(1):
-            await it.ended
-        assert await idle.rest() == b""
+            await server.ended
+        assert await idle.read_to_end() == b""
 
 
 async def test_the_log_has_the_address(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    async with serving() as it:
-        await (await it.connected()).ask(GET)
+    async with run_server() as server:
+        await (await server.connect()).request(GET)
 
     (ready,) = (one for one in caplog.records if one.getMessage() == "web_ready")
-    assert ready.__dict__["fields"] == {"address": f"http://127.0.0.1:{it.port}"}
+    assert ready.__dict__["fields"] == {"address": f"http://127.0.0.1:{server.port}"}
 
 
 def test_a_port_in_use_is_a_settings_error() -> None:
@@ -278,9 +277,9 @@ async def test_requests_over_tls_are_served(certificate: tuple[Path, Path]) -> N
     cert, key = certificate
     trusting = ssl.create_default_context(cafile=str(cert))
 
-    async with serving(tls_cert=str(cert), tls_key=str(key)) as it:
-        wire = await it.connected(ssl=trusting, server_hostname="localhost")
-        answer = await wire.ask(b"GET /who HTTP/1.1\r\nhost: a\r\n\r\n")
+    async with run_server(tls_cert=str(cert), tls_key=str(key)) as server:
+        client = await server.connect(ssl=trusting, server_hostname="localhost")
+        answer = await client.request(b"GET /client HTTP/1.1\r\nhost: a\r\n\r\n")
 
     assert json.loads(answer.body) == ["127.0.0.1", "https"]
 
@@ -289,14 +288,14 @@ async def test_half_open_handshakes_do_not_block_others(certificate: tuple[Path,
     cert, key = certificate
     trusting = ssl.create_default_context(cafile=str(cert))
 
-    async with serving(tls_cert=str(cert), tls_key=str(key), max_connections=8) as it:
-        half = [await it.connected() for _ in range(30)]
-        for wire in half[::2]:
-            await wire.send(b"\x16\x03\x01\x02\x00")
-        wire = await it.connected(ssl=trusting, server_hostname="localhost")
+    async with run_server(tls_cert=str(cert), tls_key=str(key), max_connections=8) as server:
+        half = [await server.connect() for _ in range(30)]
+        for client in half[::2]:
+            await client.send(b"\x16\x03\x01\x02\x00")
+        client = await server.connect(ssl=trusting, server_hostname="localhost")
 
-        assert (await wire.ask(GET)).status == 200
-        assert await half[0].rest() == b""
+        assert (await client.request(GET)).status == 200
+        assert await half[0].read_to_end() == b""
 
 
 def test_an_unreadable_certificate_is_a_settings_error(
@@ -315,17 +314,17 @@ def test_an_unreadable_certificate_is_a_settings_error(
 def test_addresses_are_logged_as_in_urls() -> None:
     (listening,) = bind_sockets("127.0.0.1", 0)
     with listening:
-        assert re.fullmatch(r"127\.0\.0\.1:\d+", server._address(listening))
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", _address(listening))
 
 
 async def test_many_malformed_requests_are_answered_with_a_delay() -> None:
     limits = ReceiveLimits(rejections=TokenBuckets(1, 0.001), rejection_delay_s=0.2)
-    async with serving(limits=limits) as it:
-        first, second = await it.connected(), await it.connected()
-        assert (await first.ask(b"not HTTP\r\n\r\n")).status == 400
-        late = asyncio.create_task(second.ask(b"not HTTP\r\n\r\n"))
+    async with run_server(limits=limits) as server:
+        first, second = await server.connect(), await server.connect()
+        assert (await first.request(b"not HTTP\r\n\r\n")).status == 400
+        late = asyncio.create_task(second.request(b"not HTTP\r\n\r\n"))
 
-        assert (await (await it.connected()).ask(GET)).status == 200
+        assert (await (await server.connect()).request(GET)).status == 200
         assert not late.done()
 
         assert (await late).status == 400
@@ -333,9 +332,9 @@ async def test_many_malformed_requests_are_answered_with_a_delay() -> None:
 
 async def test_a_client_that_disconnects_before_a_delayed_response_gets_none() -> None:
     limits = ReceiveLimits(rejections=TokenBuckets(0.5, 0.001), rejection_delay_s=0)
-    async with serving(limits=limits) as it:
-        wire = await it.connected()
-        await wire.send(b"not HTTP\r\n\r\n")
-        wire.writer.transport.abort()
+    async with run_server(limits=limits) as server:
+        client = await server.connect()
+        await client.send(b"not HTTP\r\n\r\n")
+        client.writer.transport.abort()
 
-        assert (await (await it.connected()).ask(GET)).status == 200
+        assert (await (await server.connect()).request(GET)).status == 200

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from tests.certificates import make_certificates
 from tests.web.doubles import Keys, web_on
+from tests.web.http.raw_client import serve_web
 from tests.web.serving import Json, Rules, Serve, Served
-from tests.web.wires import serving_of
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.web.http.server.stalled_clients import CHECKS, Delivery, StalledClients, delivery_of
 from twelvefold.web.http.server.stalled_clients import Connection as ClientConnection
@@ -186,14 +186,14 @@ def test_an_unread_response_is_dropped_on_uvloop(
     async def scenario() -> tuple[Json, bytes]:
         async with (
             web_on(Keys(), waits=SOON, **settings) as web,
-            serving_of(web, routes=[Route("/huge", huge)]) as it,
+            serve_web(web, routes=[Route("/huge", huge)]) as server,
         ):
             ca = certificates.path("ca")
-            client = ssl.create_default_context(cafile=ca) if tls else None
-            wire = await it.connected(limit=1_000, ssl=client)
-            await wire.send(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            context = ssl.create_default_context(cafile=ca) if tls else None
+            client = await server.connect(limit=1_000, ssl=context)
+            await client.send(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n")
             line = await dropped(caplog)
-            return line, await wire.rest()
+            return line, await client.read_to_end()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         line, rest = runner.run(scenario())

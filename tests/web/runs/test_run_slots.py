@@ -74,7 +74,7 @@ async def test_a_principal_that_holds_all_of_its_slots_leaves_room_for_others(
         await until_in_flight(api, 2)
 
         for token in (TOKEN, SECOND):  # a principal's keys share its places
-            refused(await turn(api, token), "all 2 places for runs of one principal")
+            refused(await turn(api, token), "all 2 slots for runs of one principal")
         tasks += begun(group, api, OTHER)
         await until_in_flight(api, 3)
         api.model.gate.set()
@@ -89,9 +89,9 @@ async def test_the_share_of_a_principal_is_a_setting(serve: Serve) -> None:
         begun(group, api, TOKEN)
         await until_in_flight(api, 1)
 
-        refused(await turn(api, SECOND), "all 1 places")
+        refused(await turn(api, SECOND), "all 1 slots")
         chat = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
-        refused(await api.post("/chat/completions", chat, headers=bearer(TOKEN)), "all 1 places")
+        refused(await api.post("/chat/completions", chat, headers=bearer(TOKEN)), "all 1 slots")
         api.model.gate.set()
 
 
@@ -153,7 +153,7 @@ async def test_long_conversations_of_one_principal_leave_room_for_others(serve: 
         tasks = [group.create_task(turn(api, TOKEN, conversation=first))]
         await until_in_flight(api, 1)
 
-        refused(await turn(api, SECOND, conversation=second), "all the bytes that they may")
+        refused(await turn(api, SECOND, conversation=second), "all the memory that they may")
         tasks.append(group.create_task(turn(api, OTHER, conversation=theirs)))
         await until_in_flight(api, 2)
         tasks.append(group.create_task(turn(api, TOKEN)))  # a short one has room
@@ -175,7 +175,7 @@ async def test_a_turn_after_a_response_counts_as_well(serve: Serve) -> None:
         tasks = [group.create_task(turn(api, TOKEN, previous_response_id=previous))]
         await until_in_flight(api, 1)
 
-        refused(await turn(api, TOKEN, previous_response_id=previous), "all the bytes")
+        refused(await turn(api, TOKEN, previous_response_id=previous), "all the memory")
         api.model.gate.set()
 
     assert tasks[0].result().status_code == 200

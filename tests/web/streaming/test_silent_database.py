@@ -12,11 +12,12 @@ import pytest
 
 from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
 from tests.servers import PrivateMariaDB
-from tests.services.store.test_mysql_connection import stop
+from tests.services.store.mysql.silent_server import stop
 from tests.web.serving import Rules, Served, events, served
 from tests.web.stream_clients import reading, types
 from twelvefold.boot import RandomIds
 from twelvefold.core.ports import Store
+from twelvefold.engine.retry import RetryPolicy, retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
@@ -91,7 +92,12 @@ async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     assert types(resumed)[-1] == "completed"
 
 
-async def test_requests_get_503_with_a_time_to_retry(server: PrivateMariaDB) -> None:
+async def test_requests_get_503_with_a_time_to_retry(
+    server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Reads of web have the default policy: with its 5 s the requests queue for the connections.
+    quick = RetryPolicy(timeout_s=0.1)
+    monkeypatch.setattr(retry_unavailable, "__kwdefaults__", {"policy": quick})
     async with process(server.url, 0.2) as api:
         response = await api.ask("hi")
         path = f"/responses/{response['id']}"

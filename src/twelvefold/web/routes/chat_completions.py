@@ -69,7 +69,7 @@ async def _chunks(web: Web, started: StartedRun, chat: ChatRequest) -> AsyncGene
         if turn.key is None:
             with suppress(ServiceFault):
                 await web.cancel(started.run)
-        message = "this server cannot follow the turn to its end; ask again"
+        message = "this server cannot follow the turn to its end; send the request again"
         message += " with the same Idempotency-Key" if turn.key else ""
         fault = ApiError(503, message, code="service_unavailable")
         yield encode_data(fault.body)

@@ -129,7 +129,7 @@ async def _continue(
 ) -> StartedRun:
     index, waiting = await _find_waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
-        raise_invalid(f"the call is one of {waiting.workflow!r}, and so must be this turn", "model")
+        raise_invalid(f"must be {waiting.workflow!r}, the workflow of the call", "model")
     _check_no_message(request, index)
     await _check_target(web, principal, request, waiting)
     if request.background:
@@ -201,7 +201,8 @@ def _check_no_message(request: Request, index: int) -> None:
     for at, item in enumerate(request.items[start:], start):
         if item["type"] == "message" and item["role"] != "assistant":
             raise_invalid(
-                "answer the request for approval first, and say more then", f"input[{at}]"
+                "the run takes no new message before its request for approval is answered",
+                f"input[{at}]",
             )
 
 
@@ -212,18 +213,20 @@ async def _check_target(
     id = waiting.next
     before = str(ResponseId(id.run, id.part - 1))
     if request.previous not in ("", before):
-        raise_invalid(
-            f"the call is one of {before}, so this must go on from there", "previous_response_id"
-        )
+        raise_invalid(f"must be {before}, the response with the call", "previous_response_id")
     if request.conversation:
         head = await load_conversation(web.services, principal, request.conversation)
         if head.id != id.run.thread:
-            raise_invalid("the call is one of another conversation", "conversation")
+            raise_invalid("the call is in another conversation", "conversation")
     if waiting.options.store and not request.options.store:
-        raise_invalid("the turn that this goes on with is kept", "store", "unsupported_value")
+        raise_invalid(
+            "must be true, as in the request that started the run", "store", "unsupported_value"
+        )
     if request.background and not waiting.options.store:
         raise_invalid(
-            "the turn that this goes on with is not kept", "background", "unsupported_value"
+            "must be false: the request that started the run has store=false",
+            "background",
+            "unsupported_value",
         )
 
 

@@ -75,7 +75,7 @@ async def start_turn(
                 if not request.conversation:
                     raise
                 if not await poll_until(end, POLL_INTERVAL_S, turn.is_conversation_free):
-                    message = "the turn before is not over; try again in a moment"
+                    message = "the previous turn is not over; try again in a moment"
                     raise _conversation_locked(message, repeat=True) from error
 
 
@@ -215,8 +215,8 @@ async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
         call = folded.pending[0]
         do = f"answer {approval_id(thread, call.id)}"
         if call.state == "unknown":
-            do = "have an operator settle what came of its last call"
-        message = f"the turn before waits for a person; {do}, or cancel it with ?force=true"
+            do = "have an operator settle the outcome of its last call"
+        message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"
         raise _conversation_locked(message, repeat=False)
 
 

@@ -192,9 +192,9 @@ class RunSlots:
     def slot(self, principal: str) -> Iterator[None]:
         """Take a slot while the body runs. Raises ApiError with 429 if none is free."""
         if self.taken >= self._limit:
-            raise too_many_runs(f"all {self._limit} places for runs are taken")
+            raise too_many_runs(f"all {self._limit} slots for runs are taken")
         if self._taken[principal] >= self._limit_per_principal:
-            message = f"all {self._limit_per_principal} places for runs of one principal are taken"
+            message = f"all {self._limit_per_principal} slots for runs of one principal are taken"
             raise too_many_runs(message)
         self.take(principal)
         try:

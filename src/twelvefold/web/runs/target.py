@@ -123,9 +123,7 @@ async def _resolve_response(
     except NotFound:
         raise previous_not_found(request.previous) from None
     if run.workflow != request.workflow.name:
-        raise_invalid(
-            f"the previous response is of {run.workflow!r}, and so must be this one", "model"
-        )
+        raise_invalid(f"must be {run.workflow!r}, the workflow of the previous response", "model")
     _check_ended(last.event)
     end, calls = last.position, NO_CALLS
     if brings_calls(request.items):
@@ -172,9 +170,11 @@ async def _load_part(
 def _check_ended(last: Event) -> None:
     at, code = "previous_response_id", "previous_response_not_completed"
     if isinstance(last, OutcomeUnknown):
-        raise_invalid("an operator has to settle what came of its last call first", at, code)
+        raise_invalid(
+            "the outcome of its last call is unknown; an operator must settle it first", at, code
+        )
     if not isinstance(last, RunFinished | ApprovalAsked):
-        raise_invalid("it is not over yet", at, code)
+        raise_invalid("the previous response is not over", at, code)
 
 
 # --- references -------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ async def resolve_references(
             # A reference is short and its item may be long, so the sum is checked too.
             size += len(msgspec.json.encode(item))
             if size > INPUT_BYTES:
-                message = f"what is referred to is longer than {INPUT_BYTES} bytes"
+                message = f"the items of the references have more than {INPUT_BYTES} bytes"
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
     if not web.takes_images:

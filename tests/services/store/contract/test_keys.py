@@ -1,0 +1,73 @@
+"""API keys, on every database."""
+
+import pytest
+
+from twelvefold.core.ports import ApiKey, Store
+from twelvefold.errors import DuplicateRow, NotFound
+
+
+def key(number: int = 1, name: str = "shop", revoked_at_us: int | None = None) -> ApiKey:
+    scopes, sha256 = ("runs", "approve"), f"{number:064x}"
+    return ApiKey(f"key_{number}", name, "é" * 255, scopes, sha256, number, revoked_at_us)
+
+
+async def test_a_key_is_found_by_its_hash(store: Store, rival: Store) -> None:
+    await store.add_key(key())
+
+    assert await rival.find_key(key().sha256) == key()
+    assert await rival.find_key(key(2).sha256) is None
+
+
+async def test_a_revoked_key_is_listed_but_not_found(store: Store) -> None:
+    await store.add_key(key(1, "one"))
+    await store.add_key(key(2, "two"))
+
+    await store.revoke_key("key_1")
+
+    assert await store.find_key(key(1).sha256) is None
+    assert await store.find_key(key(2).sha256) == key(2, "two")
+    one, two = await store.keys()
+    assert two == key(2, "two")
+    assert one.revoked_at_us is not None
+    assert one == key(1, "one", revoked_at_us=one.revoked_at_us)
+
+
+async def test_a_key_is_revoked_once(store: Store) -> None:
+    await store.add_key(key())
+    await store.revoke_key("key_1")
+    (before,) = await store.keys()
+
+    await store.revoke_key("key_1")
+
+    assert await store.keys() == [before]
+
+
+async def test_a_missing_key_cannot_be_revoked(store: Store) -> None:
+    with pytest.raises(NotFound, match="no key 'key_9'"):
+        await store.revoke_key("key_9")
+
+
+async def test_a_name_belongs_to_one_key_until_that_is_revoked(store: Store) -> None:
+    await store.add_key(key(1))
+
+    with pytest.raises(DuplicateRow):
+        await store.add_key(key(2))
+    await store.revoke_key("key_1")
+    await store.add_key(key(2))
+    await store.revoke_key("key_2")
+    await store.add_key(key(3))
+
+    assert [one.id for one in await store.keys()] == ["key_1", "key_2", "key_3"]
+
+
+async def test_names_differ_by_case(store: Store) -> None:
+    await store.add_key(key(1, "shop"))
+    await store.add_key(key(2, "Shop"))
+
+    assert len(await store.keys()) == 2
+
+
+async def test_a_key_without_scopes_has_none(store: Store) -> None:
+    await store.add_key(ApiKey("k", "n", "p", (), "0" * 64, 1))
+
+    assert (await store.keys())[0].scopes == ()

@@ -1,0 +1,340 @@
+"""One step's transaction: the fence, what the body writes, and the commit, on every database."""
+# ruff: noqa: PT012 - what has to fail is a whole transaction
+
+import asyncio
+import json
+
+import pytest
+
+from tests.builders import SPENT, asked, called, finished, said, succeeded
+from tests.services.store.builders import LONG_S, append, journal, leased, rows, seats
+from twelvefold.core.events import Event, Usage
+from twelvefold.core.ports import Append, Lease, RunStatus, StepTransaction, Store
+from twelvefold.errors import (
+    CancelAsked,
+    DuplicateRow,
+    LeaseLost,
+    StaleRun,
+    StoreRefused,
+    ToolRefused,
+)
+
+INSERT = "INSERT INTO seats (id, taken) VALUES (:id, :taken)"
+
+
+async def superseded(store: Store, rival: Store) -> tuple[Lease, Lease]:
+    """A lease that was lost, and the one that another process has instead."""
+    lease = await leased(store, lease_s=0.05)
+    await asyncio.sleep(0.1)
+    claimed = await rival.claim(lease.run, LONG_S)
+    assert claimed is not None
+    return lease, claimed[0]
+
+
+async def test_entries_are_numbered_along_the_thread_and_stored_as_returned(store: Store) -> None:
+    lease = await leased(store)
+    events: list[Event] = [called("enrol"), succeeded(), said()]
+
+    async with store.append(Append(lease, 1, 2)) as tx:
+        two = await tx.record(events[:2])
+    async with store.append(Append(lease, 3, 1)) as tx:
+        one = await tx.record(events[2:])
+
+    stored = (await store.load(lease.run.thread)).entries
+    assert stored[1:] == (*two, *one)
+    assert [entry.position for entry in stored] == [1, 2, 3, 4]
+    assert [entry.event for entry in stored] == [asked(), *events]
+
+
+@pytest.mark.parametrize("head", [0, 2, 7])
+async def test_a_writer_that_is_behind_or_ahead_is_stale(store: Store, head: int) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(StaleRun, match=rf"expected entry {head}\b.* found 1\b") as caught:
+        await append(store, lease, head, said())
+
+    assert not isinstance(caught.value, LeaseLost)
+    assert await journal(store, lease.run.thread) == [asked()]
+
+
+async def test_the_same_step_twice_is_written_once(store: Store, rival: Store) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, said())
+
+    with pytest.raises(StaleRun, match="expected entry 1, found 2"):
+        await append(rival, lease, 1, said())
+
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+async def test_of_two_concurrent_appends_one_is_stale(store: Store, rival: Store) -> None:
+    lease = await leased(store)
+
+    ended = await asyncio.gather(
+        append(store, lease, 1, said("one")),
+        append(rival, lease, 1, said("two")),
+        return_exceptions=True,
+    )
+
+    (fault,) = [one for one in ended if one is not None]
+    assert isinstance(fault, StaleRun)
+    assert len(await journal(store, lease.run.thread)) == 2
+
+
+async def test_the_body_of_a_superseded_process_never_runs(store: Store, rival: Store) -> None:
+    lost, _ = await superseded(store, rival)
+    ran = []
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 0)):
+            ran.append("the body")
+
+    assert ran == []
+
+
+async def test_the_body_of_a_stale_or_cancelled_step_never_runs(store: Store) -> None:
+    lease = await leased(store)
+    ran = []
+
+    with pytest.raises(StaleRun):
+        async with store.append(Append(lease, 5, 0)):
+            ran.append("a stale body")
+    await store.ask_cancel(lease.run)
+    with pytest.raises(CancelAsked):
+        async with store.append(Append(lease, 1, 0)):
+            ran.append("a body of a run to be cancelled")
+
+    assert ran == []
+
+
+async def test_a_process_without_the_lease_writes_nothing_and_its_successor_continues(
+    store: Store, rival: Store
+) -> None:
+    lost, lease = await superseded(store, rival)
+
+    for change in (Append(lost, 1, 1), Append(lost, 1, 1, "completed")):
+        with pytest.raises(LeaseLost):
+            async with store.append(change) as tx:
+                await tx.execute(INSERT, id=1, taken=1)
+                await tx.record([said("from the grave")])
+
+    assert await seats(store) == {}
+    await append(rival, lease, 1, said())
+    assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: Store) -> None:
+    lease = await leased(store, lease_s=0.01)
+
+    async with asyncio.TaskGroup() as group, store.append(Append(lease, 1, 1)) as tx:
+        claiming = group.create_task(rival.claim(lease.run, LONG_S))
+        await asyncio.sleep(0.1)
+        assert not claiming.done() or claiming.result() is None
+        await tx.record([said()])
+
+    claimed = claiming.result() or await rival.claim(lease.run, LONG_S)
+    assert claimed is not None
+    with pytest.raises(LeaseLost):
+        await append(store, lease, 2, finished())
+    await append(rival, claimed[0], 2, finished())
+
+
+async def test_a_long_step_keeps_its_run(store: Store, rival: Store) -> None:
+    lease = await leased(store, lease_s=0.01)
+
+    async with (
+        asyncio.TaskGroup() as group,
+        store.append(Append(lease, 1, 1, lease_s=0.25)) as tx,
+    ):
+        claiming = group.create_task(rival.claim(lease.run, LONG_S))
+        await asyncio.sleep(0.1)
+        await tx.record([said()])
+
+    assert claiming.result() is None
+    await append(store, lease, 2, finished())
+
+
+async def test_a_short_step_does_not_renew_the_lease(store: Store) -> None:
+    lease = await leased(store, lease_s=0.01)
+
+    await append(store, lease, 1, said())
+    await asyncio.sleep(0.02)
+
+    assert not (await store.run(lease.run)).leased
+
+
+async def test_a_step_stores_the_usage_of_the_run(store: Store) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, said(), usage=SPENT)
+    await append(store, lease, 2, succeeded())
+
+    record = await store.run(lease.run)
+    assert (record.status, record.usage) == ("running", SPENT)
+
+
+async def test_a_tool_s_rows_commit_with_the_entry(store: Store, rival: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        assert await tx.execute(INSERT, id=1, taken=1) == 1
+        assert await tx.fetch_one("SELECT taken FROM seats WHERE id = :id", id=1) == {"taken": 1}
+        await tx.record([succeeded()])
+
+    assert await seats(rival) == {1: 1}
+    assert await journal(rival, lease.run.thread) == [asked(), succeeded()]
+
+
+async def test_a_tool_s_rows_roll_back_with_the_entry(store: Store) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(ToolRefused, match="is full"):
+        async with store.append(Append(lease, 1, 1, "completed", SPENT)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
+            await tx.send_mail("ann@example.org", "You are in", "Welcome.")
+            await tx.record([succeeded()])
+            raise ToolRefused("CS 101 is full")
+
+    assert await seats(store) == {}
+    assert await rows(store, "SELECT * FROM outbox") == []
+    assert await journal(store, lease.run.thread) == [asked()]
+    assert (await store.run(lease.run)).status == "running"
+    await append(store, lease, 1, said())
+
+
+async def test_a_caught_duplicate_row_does_not_end_the_transaction(store: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        await tx.execute(INSERT, id=1, taken=1)
+        with pytest.raises(DuplicateRow):
+            await tx.execute(INSERT, id=1, taken=2)
+        await tx.record([succeeded()])
+
+    assert await seats(store) == {1: 1}
+    assert await journal(store, lease.run.thread) == [asked(), succeeded()]
+
+
+@pytest.mark.parametrize("written", [0, 1, 3])
+async def test_a_step_writes_as_many_entries_as_it_announced(store: Store, written: int) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(StoreRefused, match="2 entries were announced"):
+        async with store.append(Append(lease, 1, 2)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
+            await tx.record([said()] * written)
+
+    assert await seats(store) == {}
+    assert (await store.load(lease.run.thread)).head == 1
+
+
+async def test_a_step_without_its_announced_entries_is_rolled_back(store: Store) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(StoreRefused, match="1 entries were announced"):
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
+
+    assert await seats(store) == {}
+    assert (await store.load(lease.run.thread)).head == 1
+
+
+async def mailed(tx: StepTransaction) -> list[str]:
+    await tx.send_mail("ann@example.org", "Grüße 😀", "Hi", html="<p>Hi</p>")
+    await tx.send_mail("bob@example.org", "Hello", "Hi")
+    return [row["id"] for row in await tx.fetch_all("SELECT id FROM outbox ORDER BY id")]
+
+
+async def test_a_mail_is_one_message_after_the_commit(store: Store) -> None:
+    lease = await leased(store)
+
+    with pytest.raises(ToolRefused):
+        async with store.append(Append(lease, 1, 1)) as tx:
+            first = await mailed(tx)
+            raise ToolRefused("not yet")
+    async with store.append(Append(lease, 1, 1)) as tx:
+        await mailed(tx)
+        await tx.record([succeeded()])
+
+    mails = await rows(store, "SELECT * FROM outbox ORDER BY id")
+    assert [mail["id"] for mail in mails] == first
+    assert json.loads(mails[0]["body"]) == {
+        "to": "ann@example.org",
+        "subject": "Grüße 😀",
+        "text": "Hi",
+        "html": "<p>Hi</p>",
+    }
+    assert {(m["thread_id"], m["kind"], m["attempts"], m["sent_at"]) for m in mails} == {
+        (lease.run.thread, "mail", 0, None)
+    }
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
+async def test_a_step_that_ends_the_run_stores_its_status(store: Store, status: RunStatus) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, finished(), status=status, usage=SPENT, error="why 😀")
+
+    record = await store.run(lease.run)
+    assert (record.status, record.usage, record.error) == (status, SPENT, "why 😀")
+    assert record.finished_at_us is not None
+    assert not record.leased
+    with pytest.raises(LeaseLost):
+        await append(store, lease, 2, said())
+
+
+async def test_a_step_after_which_the_run_waits_releases_the_lease(store: Store) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, said(), status="waiting", usage=SPENT)
+
+    record = await store.run(lease.run)
+    assert (record.status, record.leased, record.usage) == ("waiting", False, SPENT)
+    assert record.finished_at_us is None
+    claimed = await store.claim(lease.run, LONG_S)
+    assert claimed is not None
+    assert claimed[1] is False
+
+
+async def test_a_step_in_the_middle_keeps_the_status_and_the_lease(store: Store) -> None:
+    lease = await leased(store)
+
+    await append(store, lease, 1, said())
+
+    record = await store.run(lease.run)
+    assert (record.status, record.leased, record.usage) == ("running", True, Usage())
+
+
+async def test_a_transaction_refuses_statements_after_its_step(store: Store) -> None:
+    lease = await leased(store)
+    async with store.append(Append(lease, 1, 0)) as tx:
+        pass
+    async with store.read() as reading:
+        pass
+
+    with pytest.raises(StoreRefused, match="over"):
+        await tx.execute(INSERT, id=1, taken=1)
+    with pytest.raises(StoreRefused, match="over"):
+        await reading.fetch_all("SELECT 1 AS one")
+
+    assert await seats(store) == {}
+
+
+async def test_a_cancelled_step_writes_nothing(store: Store) -> None:
+    lease = await leased(store)
+    inside = asyncio.Event()
+
+    async def step() -> None:
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
+            await tx.record([said()])
+            inside.set()
+            await asyncio.sleep(60)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(step())
+        await inside.wait()
+        task.cancel()
+
+    assert await seats(store) == {}
+    await append(store, lease, 1, said())
