@@ -21,6 +21,7 @@ from twelvefold.core.decide import (
     Rest,
     RunTools,
     Stop,
+    ValidCall,
     decide,
 )
 from twelvefold.core.events import (
@@ -34,7 +35,6 @@ from twelvefold.core.events import (
     encode,
     size_of,
 )
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
 from twelvefold.core.request import build_request
 from twelvefold.core.workflow import RejectedCall, Workflow

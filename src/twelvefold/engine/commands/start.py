@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from twelvefold.core.budget import Limits, find_reached_limit
+from twelvefold.core.budget import Limits
+from twelvefold.core.decide import find_reached_limit
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     Entry,
