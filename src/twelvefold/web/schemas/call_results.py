@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import calls_of
+from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,
