@@ -38,10 +38,10 @@ from twelvefold.core.decide import (
     Rest,
     RunTools,
     Stop,
+    ValidCall,
     decide,
 )
 from twelvefold.core.events import Event, ReplyEnd
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import RejectedCall, Workflow, tool

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twelvefold.core.budget import Limits, Price, cost_micro_usd, find_exhausted_budget
+from twelvefold.core.budget import Limits, Price, cost_micro_usd
+from twelvefold.core.decide import find_exhausted_budget
 from twelvefold.core.events import Usage
 
 PRICE = Price(input=2_000_000, cached_input=500_000, output=8_000_000)

@@ -26,7 +26,6 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
-from twelvefold.core.compaction import BYTES_PER_TOKEN
 from twelvefold.core.conversation.call_results import RESULT
 from twelvefold.core.conversation.sendable import NO_RESULT
 from twelvefold.core.events import (
@@ -39,7 +38,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import ReadOnly
-from twelvefold.core.request import build_request
+from twelvefold.core.request import BYTES_PER_TOKEN, build_request
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.errors import RequestError

@@ -20,7 +20,7 @@ from tests.builders import (
     succeeded,
     thread_of,
 )
-from twelvefold.core.budget import Limits, find_reached_limit
+from twelvefold.core.budget import Limits
 from twelvefold.core.decide import (
     AskOutcome,
     CallModel,
@@ -29,10 +29,11 @@ from twelvefold.core.decide import (
     Rest,
     RunTools,
     Stop,
+    ValidCall,
     decide,
+    find_reached_limit,
 )
 from twelvefold.core.events import Event
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import fold
 from twelvefold.core.workflow import RejectedCall, Workflow, tool

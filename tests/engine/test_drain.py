@@ -8,7 +8,7 @@ from tests.builders import approval_asked, called, entries, finished, outcome_un
 from tests.engine.stage import RecordingListener
 from twelvefold.core.events import Event
 from twelvefold.core.ports import Listener
-from twelvefold.engine.drain import DrainGuard
+from twelvefold.engine.drive import DrainGuard
 
 
 async def record(guard: DrainGuard, *events: Event) -> str:

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from tests.engine.stage import Stage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.preparation import Preparation, prepare
+from twelvefold.engine.services import Preparation, prepare
 
 SCRIPT = """
 import asyncio, sys
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
-from twelvefold.engine.preparation import prepare
+from twelvefold.engine.services import prepare
 
 LAZY = ("aiohttp", "pydantic", "sqlalchemy.dialects.mysql")
 

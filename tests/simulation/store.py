@@ -64,7 +64,7 @@ def translate_error(error: Exception) -> StoreUnavailable | StoreRefused:
 
 
 class SimulatedConnection:
-    """Obeys `transaction.Connection`: a connection for the length of one transaction."""
+    """Obeys `store.connection.Connection`: a connection for the length of one transaction."""
 
     dialect: Dialect = "sqlite"
     write_fence = 0

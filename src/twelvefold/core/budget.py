@@ -57,22 +57,3 @@ def cost_micro_usd(usage: Usage, price: Price) -> int:
         + usage.output_tokens * price.output
     )
     return -(-cost // _MILLION)
-
-
-def find_exhausted_budget(usage: Usage, limits: Limits) -> str | None:
-    """Return the exhausted budget, as the reason of a run's end; None if there is none."""
-    if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
-        return "token_budget"
-    if limits.run_micro_usd is None or limits.price is None:
-        return None
-    return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None
-
-
-def find_reached_limit(entries: int, size: int, limits: Limits) -> str | None:
-    """Return the limit that a journal has reached, as the reason of a run's end; None if neither.
-
-    `size` is in bytes.
-    """
-    if entries >= limits.conversation_entries:
-        return "conversation_entries"
-    return "conversation_bytes" if size >= limits.conversation_bytes else None

@@ -1,15 +1,34 @@
-"""The next model request of a run: instructions, the conversation, the tools that are open now."""
+"""The next model request of a run: instructions, the conversation, the tools that are open now.
 
-from dataclasses import dataclass
+A conversation that is longer than the model's window is shortened: the results of the oldest tool
+calls are replaced with notes, then the oldest turns are dropped. The same thread is always
+shortened in the same way. The messages of the latest turn are always sent, and so are results that
+the model has not read yet; results in that turn that it has read may be replaced. The first user
+message is dropped with its turn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from twelvefold.core.budget import Limits
-from twelvefold.core.compaction import compact
-from twelvefold.core.events import size_of
-from twelvefold.core.gates import open_tools
+from twelvefold.core.conversation.call_results import RESULT
+from twelvefold.core.conversation.sendable import make_sendable
+from twelvefold.core.conversation.turns import Turn
+from twelvefold.core.decide import open_tools
+from twelvefold.core.events import Item, size_of
 from twelvefold.core.ports import ModelRequest
 from twelvefold.core.request_options import build_options, client_tools
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow
+from twelvefold.errors import RequestError
+
+BYTES_PER_TOKEN = 3
+"""Low on purpose: Chinese has one token a character, which is three bytes of UTF-8; English has
+four bytes a token, JSON fewer."""
+WINDOW_SHARE = 0.9
+"""The rest of the window is for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +40,15 @@ class CompactedRequest:
     turns_left_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Compaction:
+    """The items to send, and how many results and turns were left out of them."""
+
+    items: tuple[Item, ...]
+    results_left_out: int
+    turns_left_out: int
+
+
 def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> CompactedRequest:
     """Return the next request to the model.
 
@@ -30,7 +58,7 @@ def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> Compact
     tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tools(options))
     instructions = "\n\n".join(filter(None, (workflow.instructions, options.instructions)))
     fixed_bytes = size_of(instructions) + sum(tool.size for tool in tools)
-    compaction = compact(thread, fixed_bytes, limits)
+    compaction = _compact(thread, fixed_bytes, limits)
     request = ModelRequest(
         instructions,
         compaction.items,
@@ -39,3 +67,107 @@ def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> Compact
         options.hops,
     )
     return CompactedRequest(request, compaction.results_left_out, compaction.turns_left_out)
+
+
+def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
+    """Return the conversation in the room that `fixed_bytes` of the request leave in the window.
+
+    Raises RequestError if the part that must be sent is longer.
+    """
+    room = int(limits.context_tokens * WINDOW_SHARE) * BYTES_PER_TOKEN - fixed_bytes
+    turns, latest = thread.turns, len(thread.history.turns)
+    needed = _first_needed(turns, latest)
+    if thread.steps:
+        # The first reply of the run has read the results that the caller sent with it.
+        turns = (*(replace(turn, unread=frozenset()) for turn in turns[:latest]), *turns[latest:])
+    excess, before = sum(turn.size for turn in turns) - room, -1
+    while True:
+        compaction = _leave_out(turns, needed, excess)
+        size = _json_size(compaction.items)
+        if size <= room:
+            return compaction
+        if size == before:
+            raise _too_long(size, room, compaction.items, limits)
+        # Arguments that are no JSON are sent in an object, which is longer than the journal's text.
+        excess, before = max(excess, 0) + size - room, size
+
+
+def _first_needed(turns: Sequence[Turn], latest: int) -> int:
+    """Return the index of the first turn that must be sent.
+
+    `latest` is the index of the latest run's first turn. A run that has only results of the caller
+    continues the turn that called for them.
+    """
+    candidates = [index for index, turn in enumerate(turns) if turn.unread]
+    candidates += [index for index, turn in enumerate(turns) if turn.items and index >= latest]
+    if not candidates:
+        candidates = [index for index, turn in enumerate(turns) if turn.items][-1:]
+    return min(candidates, default=len(turns))
+
+
+def _leave_out(turns: Sequence[Turn], needed: int, excess: int) -> _Compaction:
+    """Return the turns without `excess` bytes, or without all that may be left out.
+
+    Turns from the index `needed` on are not dropped.
+    """
+    lighter, results = _replace_results(turns, excess)
+    excess -= sum(turn.size for turn in turns) - sum(turn.size for turn in lighter)
+    dropped = _count_dropped(lighter[:needed], excess)
+    items = make_sendable(item for turn in lighter[dropped:] for item in turn.items)
+    return _Compaction(items, results, dropped)
+
+
+def _replace_results(turns: Sequence[Turn], excess: int) -> tuple[list[Turn], int]:
+    """Return the turns with the oldest results replaced to save `excess` bytes, and how many."""
+    lighter: list[Turn] = []
+    replaced = 0
+    for turn in turns:
+        if excess > 0:
+            items, saved, count = _replace_results_of(turn, excess)
+            lighter.append(replace(turn, items=items, size=turn.size - saved))
+            excess, replaced = excess - saved, replaced + count
+        else:
+            lighter.append(turn)
+    return lighter, replaced
+
+
+def _replace_results_of(turn: Turn, excess: int) -> tuple[tuple[Item, ...], int, int]:
+    """Return the items with the oldest read results replaced, the bytes saved, and how many."""
+    items: list[Item] = []
+    saved = count = 0
+    for index, item in enumerate(turn.items):
+        if item.get("type") == RESULT and index not in turn.unread and saved < excess:
+            output = item.get("output")
+            note = f"[a result of {len(str(output))} characters was left out to save room]"
+            gain = _json_size(output) - _json_size(note)
+            if gain > 0:
+                item = {**item, "output": note}
+                saved, count = saved + gain, count + 1
+        items.append(item)
+    return tuple(items), saved, count
+
+
+def _count_dropped(turns: Sequence[Turn], excess: int) -> int:
+    """Return how many of these turns, oldest first, make up the excess; all if they do not."""
+    dropped = 0
+    for turn in turns:
+        if excess <= 0:
+            break
+        excess -= turn.size
+        dropped += 1
+    return dropped
+
+
+def _json_size(value: object) -> int:
+    return len(msgspec.json.encode(value))
+
+
+def _too_long(size: int, room: int, items: Sequence[Item], limits: Limits) -> RequestError:
+    input_size = sum(_json_size(item) for item in items if item.get("role") == "user")
+    # A shorter input does not help if the instructions or the model's own items are too long.
+    advice = "shorten the input, or " if room > 0 and input_size > size // 2 else ""
+    return RequestError(
+        f"this turn is about {size // BYTES_PER_TOKEN} tokens long, and a window of "
+        f"{limits.context_tokens} leaves room for {max(room, 0) // BYTES_PER_TOKEN}; "
+        f"{advice}set OPENAI_CONTEXT_TOKENS if the model's window is larger"
+    )

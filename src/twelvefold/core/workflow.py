@@ -38,7 +38,7 @@ class Tool:
     """A function that the model may call; made by `tool`.
 
     `handed_in` are the parameters that the engine fills, by name. The gates are described at
-    `tool`.
+    `tool`. `is_async`: the function is awaited; otherwise it is called in a thread.
     """
 
     name: str
@@ -53,6 +53,10 @@ class Tool:
     max_calls: int | None = None
     approval: Approval = False
     timeout_s: float = 60.0
+    is_async: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -63,11 +67,6 @@ class Tool:
     def spec(self) -> ToolSpec:
         """The tool as the model sees it. Raises WorkflowError."""
         return ToolSpec(self.name, self.description, self.parameters.schema, self.parameters.strict)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the function is awaited; otherwise it is called in a thread."""
-        return inspect.iscoroutinefunction(self.function)
 
     def prepare(self) -> None:
         """Build now what the first use would build. Raises WorkflowError."""

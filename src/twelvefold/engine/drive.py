@@ -1,9 +1,14 @@
-"""Drives a run, step by step, until it rests: under a lease, a deadline and cancel requests."""
+"""Drives a run, step by step, until it rests: under a lease, a deadline and cancel requests.
+
+A process that drains gives its runs back at the next step, or at once: see `DrainGuard`.
+"""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
+from twelvefold.core.events import ApprovalAsked, Entry, OutcomeUnknown, RunFinished
 from twelvefold.core.ports import Listener
 from twelvefold.engine.commands import give_back
 from twelvefold.engine.held_run import HeldRun
@@ -25,9 +30,11 @@ from twelvefold.errors import (
 )
 from twelvefold.observe.log import bind, get_logger
 
-__all__ = ["Outcome", "drive"]
+__all__ = ["DrainGuard", "Outcome", "drive"]
 
 log = get_logger(__name__)
+_LAST_EVENTS = (RunFinished, ApprovalAsked, OutcomeUnknown)
+"""A drive ends by itself after one of these."""
 
 
 async def drive(
@@ -134,4 +141,51 @@ async def _run_steps(driver: RunDriver) -> Outcome:
         driver.held = await step(driver.services, driver.held, driver.workflow, driver.listener)
     if driver.held.status == "queued":  # a cancel request was found when it was released
         await driver.cancel()
-    return driver.outcome()
+    return Outcome(driver.held.run, driver.held.status, driver.held.thread)
+
+
+class DrainGuard:
+    """Cancels the drive of a run after its current step once `is_stopping` returns true.
+
+    It is the run's listener, and passes everything on to `listener`.
+    """
+
+    def __init__(self, listener: Listener, is_stopping: Callable[[], bool]) -> None:
+        self._listener = listener
+        self._is_stopping = is_stopping
+        self._task: asyncio.Task[Any] | None = None
+        self._is_released = False
+        self._is_ending = False
+
+    def attach(self) -> None:
+        """Guard the current task, which drives the run: cancelling it gives the run back.
+
+        A task that is cancelled before its first line gives nothing back.
+        """
+        self._task = asyncio.current_task()
+        self._check()
+
+    def release(self) -> None:
+        """Give the run back. Works once: a second cancellation would interrupt the release."""
+        if self._task is not None and not self._is_released:
+            self._is_released = True
+            self._task.cancel()
+
+    def text(self, delta: str) -> None:
+        self._listener.text(delta)
+
+    def restarted(self, why: str) -> None:
+        self._listener.restarted(why)
+
+    def shown(self) -> None:
+        self._listener.shown()
+
+    def recorded(self, entry: Entry) -> None:
+        self._listener.recorded(entry)
+        self._is_ending = isinstance(entry.event, _LAST_EVENTS)
+        # Soon, not now: the other entries of the same commit follow.
+        asyncio.get_running_loop().call_soon(self._check)
+
+    def _check(self) -> None:
+        if self._is_stopping() and not self._is_ending:
+            self.release()

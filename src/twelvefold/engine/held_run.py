@@ -1,7 +1,14 @@
-"""A run that this process holds: its lease, and its thread as the journal has it."""
+"""A run that this process holds: its lease, its thread, and the transactions of its steps.
 
-from collections.abc import Sequence
+A transaction is retried until it is committed, then reported to the listener. A COMMIT whose answer
+was lost may have happened; the journal shows whether it did.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+
+from msgspec import structs
 
 from twelvefold.core.events import (
     KINDS,
@@ -14,17 +21,30 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    encode,
 )
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Lease, Listener, RunStatus
+from twelvefold.core.ports import (
+    Append,
+    IdempotentRequest,
+    Lease,
+    Listener,
+    RunStatus,
+    StepTransaction,
+)
 from twelvefold.core.thread import Thread
 from twelvefold.engine.lease import HeldLease
+from twelvefold.engine.retry import run_uninterrupted
+from twelvefold.engine.services import Services
+from twelvefold.errors import StaleRun
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 NO_USAGE = Usage()
 CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown
 """The result of a call, as an event."""
+Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
+"""The work of a step inside its transaction; it returns as many entries as were announced."""
 
 
 @dataclass(slots=True)
@@ -67,7 +87,9 @@ class HeldRun:
         return self.held_lease.lease
 
 
-def apply_entries(held: HeldRun, listener: Listener, entries: Sequence[Entry]) -> HeldRun:
+def apply_entries(
+    held: HeldRun, entries: Sequence[Entry], listener: Listener | None = None
+) -> HeldRun:
     """Return the run after these entries of the journal; log them and notify the listener."""
     for entry in entries:
         log.info(
@@ -76,7 +98,8 @@ def apply_entries(held: HeldRun, listener: Listener, entries: Sequence[Entry]) -
             position=entry.position,
             **_log_fields(entry.event),
         )
-        listener.recorded(entry)
+        if listener:
+            listener.recorded(entry)
     return replace(held, thread=held.thread.after(*entries))
 
 
@@ -107,3 +130,170 @@ def _log_fields(event: Event) -> dict[str, object]:
         case _:
             tool = getattr(event, "tool", "")
             return {"tool": tool} if tool else {}
+
+
+async def write(
+    services: Services,
+    held: HeldRun,
+    listener: Listener,
+    events: Sequence[Event],
+    status: RunStatus = "running",
+    *,
+    error: str = "",
+    timeout_s: float | None = math.inf,
+    request: IdempotentRequest | None = None,
+) -> HeldRun:
+    """Append entries that are known already, and set the status of the run that follows from them.
+
+    Raises as `append` does, StoreUnavailable when the database is unavailable for longer than
+    `timeout_s` (None: as `Timings` says), and DuplicateRow if `request` was made before.
+    """
+
+    async def body(_: StepTransaction) -> Sequence[Event]:
+        return events
+
+    replies = [event for event in events if isinstance(event, ModelReplied)]
+    change = replace(
+        _build_append(services, held, len(events), replies, status),
+        error=error,
+        request=request,
+        principal=held.thread.principal,
+        closes_deltas=held.thread.options.stream and not replies and _ends_run(events),
+    )
+    return await _append(services, held, listener, change, body, timeout_s)
+
+
+def _ends_run(events: Sequence[Event]) -> bool:
+    return any(isinstance(event, RunFinished) for event in events)
+
+
+async def append(
+    services: Services,
+    held: HeldRun,
+    listener: Listener,
+    adds: int,
+    body: Body,
+    replies: Sequence[ModelReplied] = (),
+) -> HeldRun:
+    """Run a step's body in its transaction, commit, and notify the listener.
+
+    `adds` is how many entries the body returns, `replies` those of them that are the model's.
+    Retries while the database is unavailable or requests a retry; the run's deadline ends that.
+    Raises StaleRun, LeaseLost, CancelAsked, StoreFailed, TooLarge and what the body raises; nothing
+    is written then.
+    """
+    change = _build_append(services, held, adds, replies)
+    return await _append(services, held, listener, change, body, math.inf)
+
+
+def _build_append(
+    services: Services,
+    held: HeldRun,
+    adds: int,
+    replies: Sequence[ModelReplied],
+    status: RunStatus = "running",
+) -> Append:
+    has_cost = bool(replies) or status != "running"
+    return Append(
+        held.lease,
+        held.thread.head,
+        adds,
+        status,
+        usage=held.thread.usage + held.unrecorded.usage if has_cost else None,
+        first_delta=sum(reply.first_delta for reply in replies),
+        lease_s=services.limits.lease_s,
+        size=held.thread.size,
+    )
+
+
+async def catch_up(services: Services, held: HeldRun, listener: Listener) -> HeldRun:
+    """Return the run as the journal has it: a step that was interrupted may have been committed."""
+    record = await services.retry(lambda: services.store.load(held.run.thread), math.inf)
+    missed = [
+        entry
+        for entry in record.entries
+        if entry.position > held.thread.head and entry.run == held.run.ordinal
+    ]
+    total = held.unrecorded_total()
+    current = apply_entries(held, missed, listener)
+    # The commit that recorded the reply also recorded the usage that was unrecorded before it.
+    has_reply = any(isinstance(entry.event, ModelReplied) for entry in missed)
+    return _with_usage(current, total) if has_reply and total else current
+
+
+async def _append(
+    services: Services,
+    held: HeldRun,
+    listener: Listener,
+    change: Append,
+    body: Body,
+    timeout_s: float | None,
+) -> HeldRun:
+    tried: list[Sequence[Event]] = []
+    entries = await services.retry(
+        lambda: _commit_once(services, held.held_lease, change, body, tried), timeout_s
+    )
+    held.unrecorded.outcome = None
+    current = apply_entries(held, entries, listener)
+    current = replace(current, status=change.status, claimed=False)
+    return current if change.usage is None else _with_usage(current, change.usage)
+
+
+def _with_usage(held: HeldRun, usage: Usage) -> HeldRun:
+    """Return the run once its row has this usage, which may exceed that of its entries."""
+    held.unrecorded.usage = NO_USAGE
+    return replace(held, thread=structs.replace(held.thread, usage=usage))
+
+
+async def _commit_once(
+    services: Services,
+    lease: HeldLease,
+    change: Append,
+    body: Body,
+    tried: list[Sequence[Event]],
+) -> Sequence[Entry]:
+    """Try the transaction once. Returns the entries of an earlier try if that was committed."""
+    try:
+        return await run_uninterrupted(
+            _run_transaction(services, lease, change, body, tried), services.exit_limit
+        )
+    except StaleRun:
+        entries = await _find_committed(services, change, tried)
+        if not entries:
+            raise
+        return entries
+
+
+async def _run_transaction(
+    services: Services,
+    lease: HeldLease,
+    change: Append,
+    body: Body,
+    tried: list[Sequence[Event]],
+) -> Sequence[Entry]:
+    """Run the transaction. Adds to `tried` what it may have committed, whatever the answer is."""
+    try:
+        async with services.store.append(change) as tx:
+            lease.in_step = True
+            events = await body(tx)
+            entries = await tx.record(events)
+            tried.append(events)
+    finally:
+        lease.in_step = False
+    return entries
+
+
+async def _find_committed(
+    services: Services, change: Append, tried: Sequence[Sequence[Event]]
+) -> Sequence[Entry]:
+    """Return the entries of an earlier try that was interrupted at COMMIT but did commit."""
+    if not tried:
+        return ()
+    record = await services.store.load(change.lease.run.thread)
+    entries = [entry for entry in record.entries if entry.position > change.head]
+    found = [encode(entry.event) for entry in entries]
+    for events in tried:
+        # Another process may have appended more after them.
+        if found[: len(events)] == [encode(one) for one in events]:
+            return entries[: len(events)]
+    return ()

@@ -12,8 +12,7 @@ from twelvefold.core.ports import OVER, Listener, RunStatus
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.commit import catch_up, write
-from twelvefold.engine.held_run import CallOutcome, HeldRun
+from twelvefold.engine.held_run import CallOutcome, HeldRun, catch_up, write
 from twelvefold.engine.retry import cause_of, run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
@@ -31,33 +30,33 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The status in which a drive left a run, and its error as a sentence, if there is one.
+    """The status in which a drive left a run.
 
-    "queued" means that a service failed, and that any process may continue the run.
+    "queued" means that any process may continue the run; `fault` is what stopped it, if anything.
     """
 
     run: RunId
     status: RunStatus
     thread: Thread
-    error: str = ""
+    fault: str = ""
+
+    @property
+    def error(self) -> str:
+        """The error of the run as a sentence or a reason; "" if there is none."""
+        return self.fault or self.thread.error or self.thread.reason
 
 
+@dataclass(slots=True)
 class RunDriver:
     """One run while it is driven; `held` is always what the journal says."""
 
-    def __init__(
-        self, services: Services, held: HeldRun, workflow: Workflow, listener: Listener
-    ) -> None:
-        self.services = services
-        self.held = held
-        self.workflow = workflow
-        self.listener = listener
+    services: Services
+    held: HeldRun
+    workflow: Workflow
+    listener: Listener
 
-    def outcome(self, error: str = "") -> Outcome:
-        thread = self.held.thread
-        return Outcome(
-            self.held.run, self.held.status, thread, error or thread.error or thread.reason
-        )
+    def _outcome(self, fault: str = "") -> Outcome:
+        return Outcome(self.held.run, self.held.status, self.held.thread, fault)
 
     # --- ending the run -------------------------------------------------------------------------
 
@@ -81,7 +80,7 @@ class RunDriver:
         """
         doubtful = await self._catch_up()
         if self.held.status != "running" and not self.held.cancel_asked:
-            return self.outcome()
+            return self._outcome()
         events, next_status = self._last_events(RunFinished(status, reason, error), doubtful)
         try:
             self.held = await write(
@@ -95,7 +94,7 @@ class RunDriver:
             # The result is too large to store: a person has to settle the call.
             self.held.unrecorded.outcome = None
             return await self._finish(status, reason, error)
-        return self.outcome(error)
+        return self._outcome(error)
 
     def _last_events(
         self, finished: RunFinished, doubtful: Call | None
@@ -138,7 +137,7 @@ class RunDriver:
                 if self.held.status == "running" and await self._release(doubtful, error, counts):
                     await self.cancel()
                 if self.held.status != "running":
-                    return self.outcome()
+                    return self._outcome()
         return self._queued(error)
 
     def _queued(self, error: str) -> Outcome:
@@ -186,7 +185,7 @@ class RunDriver:
                 while await self._is_being_cancelled():  # noqa: ASYNC110 - another process does it
                     await asyncio.sleep(self.services.timings.cancel_poll_s)
                 await self._catch_up()
-        return None if self.held.status == "running" else self.outcome()
+        return None if self.held.status == "running" else self._outcome()
 
     async def _is_being_cancelled(self) -> bool:
         """Return whether its lease was taken for a cancel, and its end is not written yet."""

@@ -21,6 +21,7 @@ from twelvefold.core.decide import (
     Rest,
     RunTools,
     Stop,
+    ValidCall,
     decide,
 )
 from twelvefold.core.events import (
@@ -34,13 +35,11 @@ from twelvefold.core.events import (
     encode,
     size_of,
 )
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
 from twelvefold.core.request import build_request
 from twelvefold.core.workflow import RejectedCall, Workflow
-from twelvefold.engine.commit import append, write
 from twelvefold.engine.delta_writer import DeltaWriter
-from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.held_run import HeldRun, append, write
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services

@@ -14,11 +14,9 @@ from functools import partial
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, Mailer, NullListener, WaitingRun
 from twelvefold.engine.commands import take
-from twelvefold.engine.drain import DrainGuard
-from twelvefold.engine.drive import Outcome, drive
+from twelvefold.engine.drive import DrainGuard, Outcome, drive
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.preparation import Preparation
-from twelvefold.engine.services import Services
+from twelvefold.engine.services import Preparation, Services
 from twelvefold.engine.shares import (
     RUN_BYTES,
     BudgetExhausted,

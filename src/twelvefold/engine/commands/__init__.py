@@ -2,8 +2,13 @@
 
 from twelvefold.engine.commands.answers import answer, settle
 from twelvefold.engine.commands.claim import cancel, fail_run, give_back, take
-from twelvefold.engine.commands.input import INPUT_BYTES, check_room
-from twelvefold.engine.commands.start import RUN_ENTRIES, enqueue_run, start_run
+from twelvefold.engine.commands.start import (
+    INPUT_BYTES,
+    RUN_ENTRIES,
+    check_room,
+    enqueue_run,
+    start_run,
+)
 from twelvefold.engine.commands.threads import delete_thread, fork_at
 
 __all__ = [

@@ -16,7 +16,7 @@ from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.thread import Call, CallState
 from twelvefold.engine.commands.claim import claimed, write_once
-from twelvefold.engine.commands.input import check_storable
+from twelvefold.engine.commands.start import check_storable
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, Conflict, DuplicateRow, StaleRun, TooLate
 

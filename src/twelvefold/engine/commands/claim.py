@@ -1,6 +1,5 @@
 """Claim a run, give a claim back, and end a run that no process drives."""
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -10,12 +9,12 @@ from msgspec import structs
 
 from twelvefold.core.decide import in_doubt
 from twelvefold.core.events import Event, OutcomeUnknown, RunFinished
-from twelvefold.core.ids import LeaseToken, RunId
+from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Claim, NullListener, RunStatus
 from twelvefold.core.thread import Call, Thread, fold
 from twelvefold.engine.commands.step_under_way import explain_wait
-from twelvefold.engine.commit import write
-from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
@@ -26,10 +25,6 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLate,
 )
-
-
-def new_token() -> LeaseToken:
-    return LeaseToken(secrets.token_hex(8))
 
 
 async def _reserve_nothing(size: int) -> None:
@@ -68,7 +63,7 @@ async def take(
 
 async def _claim(services: Services, run: RunId) -> Claim:
     # One token for all attempts: one whose answer was lost may have claimed the run already.
-    token = new_token()
+    token = new_lease_token()
     claim = await services.retry(lambda: services.store.claim(run, services.limits.lease_s, token))
     if claim is not None:
         return claim

@@ -1,28 +1,46 @@
-"""Start a run: here, under a lease, or in the queue for any process."""
+"""Start a run: here, under a lease, or in the queue for any process.
+
+The input is checked first: whether the journal can store it, and has room for it.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
-from twelvefold.core.events import DEFAULT_OPTIONS, Entry, Item, RequestOptions, RunStarted
+from twelvefold.core.budget import Limits
+from twelvefold.core.decide import find_reached_limit
+from twelvefold.core.events import (
+    DEFAULT_OPTIONS,
+    Entry,
+    Event,
+    Item,
+    RequestOptions,
+    RunStarted,
+    decode,
+    encode,
+    size_of,
+)
+from twelvefold.core.failures import full_sentence
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import (
     IdempotentRequest,
     Lease,
     NewRun,
-    NullListener,
     Principal,
     ThreadRecord,
 )
 from twelvefold.core.thread import Thread, fold
-from twelvefold.engine.commands.claim import new_token
-from twelvefold.engine.commands.input import check_room, check_storable
 from twelvefold.engine.held_run import HeldRun, apply_entries
+from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.services import Services
-from twelvefold.errors import Conflict, NotFound, RequestError
+from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, RequestError, StoreRefused
 
+INPUT_BYTES = 4 * 1024 * 1024
+"""The largest input of one turn; well under the 16 MiB that a MySQL statement may have."""
 RUN_ENTRIES = 3
 """The fewest entries of a run with a reply: its start, the reply, its end."""
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,7 @@ async def start_run(
     entry, _ = await services.retry(
         lambda: services.store.start(new, started, services.limits.lease_s)
     )
-    return apply_entries(HeldRun(new.run, before, lease), NullListener(), [entry])
+    return apply_entries(HeldRun(new.run, before, lease), [entry])
 
 
 async def enqueue_run(
@@ -95,7 +113,7 @@ async def enqueue_run(
     )
     entry, _ = await services.retry(lambda: services.store.start(new, started, None))
     no_lease = services.hold(Lease(new.run, new.token), -math.inf)
-    apply_entries(HeldRun(new.run, before, no_lease), NullListener(), [entry])
+    apply_entries(HeldRun(new.run, before, no_lease), [entry])
     return new.run, entry
 
 
@@ -158,7 +176,7 @@ def _new_run(services: Services, request: _Request, before: Thread) -> NewRun:
     own_thread = services.ids.thread() if fork or thread is None else thread
     return NewRun(
         RunId(own_thread, before.run + 1),
-        new_token(),
+        new_lease_token(),
         before.head,
         request.principal.id,
         request.workflow,
@@ -169,3 +187,34 @@ def _new_run(services: Services, request: _Request, before: Thread) -> NewRun:
         forked_from=thread if fork else None,
         thread_size=before.size,
     )
+
+
+def check_storable(event: AnyEvent) -> tuple[AnyEvent, int]:
+    """Return an event as the journal will return it, and its size there in bytes.
+
+    Raises RequestError if the journal cannot store it.
+    """
+    try:
+        kind, version, body = encode(event)
+        decoded = cast("AnyEvent", decode(kind, version, body))
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        raise RequestError(f"the input cannot be stored as text: {error}") from error
+    except StoreRefused as error:
+        raise RequestError(f"the input is no list of items: {error.__cause__}") from error
+    size = size_of(body)
+    if size > INPUT_BYTES:
+        raise RequestError(f"the input is {size} bytes long; {INPUT_BYTES} is the most")
+    # The caller's own value where both are equal: no second copy of a long input stays in memory.
+    return (event if event == decoded else decoded), size
+
+
+def check_room(
+    entries_before: int, size_before: int, size: int, limits: Limits, *, entries: int = 1
+) -> None:
+    """Raise ConversationTooLarge if a conversation has no room for more entries.
+
+    It holds `entries_before` and `size_before` bytes; `entries` with `size` bytes are to be added.
+    """
+    reason = find_reached_limit(entries_before + entries - 1, size_before + size, limits)
+    if reason is not None:
+        raise ConversationTooLarge(full_sentence(reason, limits))

@@ -6,6 +6,7 @@ from twelvefold.engine.lease.held_lease import (
     HeldLease,
     LeaseGuard,
     RenewedLease,
+    new_lease_token,
 )
 from twelvefold.engine.lease.renewal import LeaseRenewal, LeaseRenewer, Renewer
 from twelvefold.engine.lease.renewal_thread import RenewalThread
@@ -20,4 +21,5 @@ __all__ = [
     "RenewalThread",
     "RenewedLease",
     "Renewer",
+    "new_lease_token",
 ]

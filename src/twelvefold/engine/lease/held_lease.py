@@ -7,6 +7,7 @@ before the process sent it. `LeaseGuard` stops work when the lease that covers i
 
 import asyncio
 import math
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from twelvefold.core.ids import CallId, RunId
+from twelvefold.core.ids import CallId, LeaseToken, RunId
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
 from twelvefold.errors import CancelAsked, LeaseLost
@@ -24,6 +25,10 @@ Clock = Callable[[], float]
 """Monotonic seconds. `time.monotonic` in production, never `loop.time`, which uvloop caches."""
 RENEWALS_PER_LEASE = 3
 """How often a lease is renewed within its length, so that one failed renewal does not lose it."""
+
+
+def new_lease_token() -> LeaseToken:
+    return LeaseToken(secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
+from twelvefold.core.decide import ValidCall
 from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
 from twelvefold.core.failures import place_text
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import (
     CallKey,

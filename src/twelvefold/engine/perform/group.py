@@ -4,8 +4,8 @@ import asyncio
 import math
 from collections.abc import Sequence
 
+from twelvefold.core.decide import ValidCall
 from twelvefold.core.events import Event, ToolFailed
-from twelvefold.core.gates import ValidCall
 from twelvefold.core.thread import Call
 from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.engine.held_run import CallOutcome

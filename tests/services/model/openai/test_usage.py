@@ -25,7 +25,8 @@ from tests.services.model.streams import (
     sse,
     typed,
 )
-from twelvefold.core.budget import Limits, find_exhausted_budget
+from twelvefold.core.budget import Limits
+from twelvefold.core.decide import find_exhausted_budget
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
