@@ -58,8 +58,9 @@ def _of_this_machine() -> dict[str, str]:
                 "        target = await resolve_target(",
             ),
             (
-                "            web.drive(held, ",
-                "            _KNOWN.add(str(ResponseId(held.run)))\n            web.drive(held, ",
+                "            web.start_drive(held, ",
+                "            _KNOWN.add(str(ResponseId(held.run)))\n"
+                "            web.start_drive(held, ",
             ),
         ),
         "\n_KNOWN: set[str] = set()\n",

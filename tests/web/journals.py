@@ -31,7 +31,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import RunId, ThreadId, call_id
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.objects import View
+from twelvefold.web.projection.objects import ResponseView
 from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
@@ -51,8 +51,8 @@ def view(
     tool_items: ToolItems = "mcp_call",
     tool_outputs: ToolOutputs = "full",
     background: bool = False,
-) -> View:
-    return View("academy", tool_items, tool_outputs, background, start)
+) -> ResponseView:
+    return ResponseView("academy", tool_items, tool_outputs, background, start)
 
 
 def projection(
@@ -69,7 +69,7 @@ def events_of(
     return _read(ResponseProjection(ResponseId(RUN, part), _view(events, how)), events, deltas)[1]
 
 
-def _view(events: Sequence[Event], how: dict[str, Any]) -> View:
+def _view(events: Sequence[Event], how: dict[str, Any]) -> ResponseView:
     start = events[0]
     assert isinstance(start, RunStarted)
     return view(start, **how)

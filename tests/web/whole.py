@@ -29,7 +29,7 @@ from twelvefold.core.ports import ThreadRecord
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.projection.objects import View, content_of, shorten_result
+from twelvefold.web.projection.objects import ResponseView, content_of, shorten_result
 from twelvefold.web.projection.response import ResponseProjection, split_parts
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
@@ -101,7 +101,7 @@ def _items_of(
     if not isinstance(first.event, RunStarted):
         yield from input_items(thread, first)
         return
-    view = View(first.event.workflow, tool_items, tool_outputs, False, first.event)
+    view = ResponseView(first.event.workflow, tool_items, tool_outputs, False, first.event)
     for number, part in enumerate(split_parts(stretch)):
         yield from input_items(thread, part[0])
         projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)

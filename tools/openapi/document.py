@@ -15,7 +15,7 @@ import msgspec
 from tools.openapi.examples import EVENTS, EXAMPLES
 from tools.openapi.operations import OPERATIONS, PARAMETERS, Json, Operation
 from twelvefold.web.schemas.chat_messages import AssistantMessage
-from twelvefold.web.schemas.decode import Object, OpenObject, Variants
+from twelvefold.web.schemas.decode import OpenObject, RequestObject, Variants
 from twelvefold.web.schemas.items import InputItem
 from twelvefold.web.schemas.objects import Error, Readiness, ServerSentEvent
 from twelvefold.web.schemas.types import END
@@ -147,19 +147,19 @@ def _schemas() -> Json:
     for one in VARIANTS:
         references = [_reference(kind) for kind in one.VARIANTS]
         schemas[one.__name__] = {"description": one.__doc__, "anyOf": references}
-    for kind in _structs(Object):
+    for kind in _structs(RequestObject):
         if kind.__name__ in schemas:
             _complete(schemas[kind.__name__], kind)
     return {name: _tidy(schemas[name]) for name in sorted(schemas)}
 
 
-def _structs(base: type[Object]) -> Iterator[type[Object]]:
+def _structs(base: type[RequestObject]) -> Iterator[type[RequestObject]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _structs(kind)
 
 
-def _complete(schema: Json, kind: type[Object]) -> None:
+def _complete(schema: Json, kind: type[RequestObject]) -> None:
     """Add to a request's schema the members of which only some values are accepted, or none."""
     for name, harmless in kind.UNSUPPORTED.items():
         values = list(dict.fromkeys(map(json.dumps, harmless)))

@@ -14,7 +14,7 @@ from twelvefold.web.schemas.conversations import (
     ForkConversation,
     UpdateConversation,
 )
-from twelvefold.web.schemas.decode import Object
+from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.responses import CreateResponse
 
 Json = dict[str, Any]
@@ -98,7 +98,7 @@ class Operation:
     summary: str
     answer: type[msgspec.Struct]
     errors: Sequence[int] = ()
-    body: type[Object] | None = None
+    body: type[RequestObject] | None = None
     parameters: Sequence[str | Json] = ()
     description: str = ""
     body_required: bool = True

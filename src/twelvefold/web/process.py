@@ -15,7 +15,7 @@ from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter
 from twelvefold.web.state import WAITS, Waits, Web
-from twelvefold.web.streaming.notifier import RunNotifier, polling_journal
+from twelvefold.web.streaming.notifier import RunNotifier, poll_journal
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def open_web(
     slots = settings.max_runs, settings.max_runs_per_principal
     async with (
         RunExecutor(services, *slots, memory=memory, shares=shares) as executor,
-        polling_journal(services.store, notifier),
+        poll_journal(services.store, notifier),
         watch_keys(authenticator, waits.key_poll_s) as keys,
     ):
         yield Web(

@@ -115,7 +115,7 @@ class Web:
         """Whether input may have images: only the demo model is sent them, and it ignores them."""
         return not self.settings.model_base_url
 
-    def drive(self, held: HeldRun, reservation: Reservation | None = None) -> None:
+    def start_drive(self, held: HeldRun, reservation: Reservation | None = None) -> None:
         """Drive a run here and notify its readers when the drive ends.
 
         The drive keeps the reservation until then.

@@ -19,7 +19,7 @@ from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
 from twelvefold.web.http.middleware import CLIENT_GONE
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import LEAVING
+from twelvefold.web.streaming.sse import INTERRUPTED
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}
@@ -39,7 +39,7 @@ DONE = {
 }
 UNDRIVEN = {
     "whole": '"status":"in_progress"',
-    "stream": LEAVING.decode(),
+    "stream": INTERRUPTED.decode(),
     "chat": "this server cannot follow the turn to its end",
     "chat stream": "this server cannot follow the turn to its end",
 }
@@ -187,7 +187,7 @@ async def test_a_stream_of_a_deleted_run_ends(serve: Serve) -> None:
 
         left = await client.left()
 
-    assert left == [LEAVING.decode().strip()]
+    assert left == [INTERRUPTED.decode().strip()]
 
 
 async def test_a_stream_ends_if_its_run_cannot_be_supervised(
@@ -209,7 +209,7 @@ async def test_a_stream_ends_if_its_run_cannot_be_supervised(
     async with followed(api, queued["id"]) as client:
         left = await client.left()
 
-    assert left[-1] == LEAVING.decode().strip()
+    assert left[-1] == INTERRUPTED.decode().strip()
     assert "supervision_failed" in [one.getMessage() for one in caplog.records]
 
 

@@ -20,7 +20,7 @@ from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
 from twelvefold.web.schemas.http_request import TOOL_ITEMS
-from twelvefold.web.schemas.responses import CreateResponse, Request, parse
+from twelvefold.web.schemas.responses import CreateResponse, TurnRequest, parse_turn
 
 ANSWER = {
     "type": "mcp_approval_response",
@@ -81,11 +81,11 @@ OPTIONS: Mapping[str, Option] = {
 RUN = RequestOptions(**{name: option.run for name, option in OPTIONS.items()})
 
 
-def answer(given: Mapping[str, Any]) -> Request:
+def answer(given: Mapping[str, Any]) -> TurnRequest:
     """An answer that gives these parameters and headers."""
     headers = {name: one for name, one in given.items() if name not in PARAMETERS and one}
     body = {name: one for name, one in given.items() if name in PARAMETERS}
-    return parse({"model": "shop", "input": [ANSWER], **body}, headers, {"shop": SHOP})
+    return parse_turn({"model": "shop", "input": [ANSWER], **body}, headers, {"shop": SHOP})
 
 
 def held(options: RequestOptions, name: str) -> Any:

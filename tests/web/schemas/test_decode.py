@@ -13,8 +13,8 @@ from tests.engine.stage import SHOP
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.chat_completions import parse_chat
 from twelvefold.web.schemas.conversations import CreateConversation, ForkConversation
-from twelvefold.web.schemas.decode import Invalid, Object, decode, name_of
-from twelvefold.web.schemas.responses import parse
+from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode, name_of
+from twelvefold.web.schemas.responses import parse_turn
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -85,7 +85,7 @@ CHAT = {
     "functions": [],
 }
 PARSERS: list[tuple[Json, Callable[[Json], object]]] = [
-    (RESPONSE, lambda body: parse(body, {}, {"shop": SHOP}, images=True)),
+    (RESPONSE, lambda body: parse_turn(body, {}, {"shop": SHOP}, images=True)),
     (CHAT, lambda body: parse_chat(body, {}, {"shop": SHOP}, images=True)),
     ({"metadata": {"a": "b"}, "items": ITEMS}, lambda body: decode(body, CreateConversation)),
     ({"position": 1}, lambda body: decode(body, ForkConversation)),
@@ -196,16 +196,16 @@ def test_an_additional_member_is_accepted_or_has_an_error_code(
 # --- reports --------------------------------------------------------------------------------------
 
 
-class Part(Object, tag="part"):
+class Part(RequestObject, tag="part"):
     size: int
 
 
-class Whole(Object):
+class Whole(RequestObject):
     parts: list[Part]
 
     def __post_init__(self) -> None:
         if len(self.parts) > 1:
-            raise Invalid("must be one", "parts", 1)
+            raise InvalidValue("must be one", "parts", 1)
         if self.parts and self.parts[0].size == 13:
             raise TypeError("a fault of this server")
 

@@ -11,7 +11,7 @@ from tests.web.serving import Json, Served
 from tools.openapi.document import DOCUMENT, VARIANTS, document, text_of
 from tools.openapi.examples import EXAMPLES
 from tools.openapi.operations import OPERATIONS
-from twelvefold.web.schemas.decode import Object, decode
+from twelvefold.web.schemas.decode import RequestObject, decode
 
 OPENAPI = document()
 BODIES = [one for one in OPERATIONS if one.body]
@@ -61,7 +61,7 @@ def test_every_example_of_a_body_is_accepted(operation: Any) -> None:
 def test_every_struct_of_a_request_is_described() -> None:
     """A struct that is not reached from an operation would be described nowhere."""
     described = OPENAPI["components"]["schemas"]
-    kinds: list[type[Object]] = [Object]
+    kinds: list[type[RequestObject]] = [RequestObject]
     for kind in kinds:
         kinds += kind.__subclasses__()
 

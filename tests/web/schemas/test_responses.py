@@ -10,7 +10,7 @@ from tests.engine.stage import SHOP
 from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
 from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.schemas.responses import Request, parse
+from twelvefold.web.schemas.responses import TurnRequest, parse_turn
 
 Json = dict[str, Any]
 SHOPS = {"shop": SHOP}
@@ -22,8 +22,8 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
 
 def parsed(
     headers: Mapping[str, str] | None = None, *, images: bool = False, **body: Any
-) -> Request:
-    return parse({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS, images=images)
+) -> TurnRequest:
+    return parse_turn({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS, images=images)
 
 
 def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any, ...]:
@@ -36,7 +36,7 @@ def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any,
 def test_a_request_with_an_input_alone_has_default_options() -> None:
     request = parsed()
 
-    assert request == Request(SHOP, (USER,), DEFAULT_OPTIONS)
+    assert request == TurnRequest(SHOP, (USER,), DEFAULT_OPTIONS)
     assert request.options is DEFAULT_OPTIONS
 
 
@@ -347,9 +347,9 @@ def test_a_body_that_is_not_json_is_invalid(body: bytes) -> None:
 def test_the_order_of_members_does_not_change_the_hash_of_a_body() -> None:
     headers = {"idempotency-key": "k"}
 
-    one = parse({"model": "shop", "input": "hi", "user": "a"}, headers, SHOPS)
-    two = parse({"user": "a", "input": "hi", "model": "shop"}, headers, SHOPS)
-    other = parse({"model": "shop", "input": "hi"}, headers, SHOPS)
+    one = parse_turn({"model": "shop", "input": "hi", "user": "a"}, headers, SHOPS)
+    two = parse_turn({"user": "a", "input": "hi", "model": "shop"}, headers, SHOPS)
+    other = parse_turn({"model": "shop", "input": "hi"}, headers, SHOPS)
 
     assert one.key is not None
     assert other.key is not None
@@ -370,6 +370,6 @@ def test_a_request_that_passed_through_too_many_instances_is_refused() -> None:
 
 def test_an_error_shortens_the_name_of_a_long_parameter() -> None:
     with pytest.raises(ApiError) as caught:
-        parse({"x" * 1_000: "\u2028", "model": "shop", "input": "hi"}, {}, SHOPS)
+        parse_turn({"x" * 1_000: "\u2028", "model": "shop", "input": "hi"}, {}, SHOPS)
 
     assert len(json.dumps(caught.value.body)) < 500

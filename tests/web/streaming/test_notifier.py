@@ -12,8 +12,8 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.notifier import RunNotifier, polling_journal
-from twelvefold.web.streaming.sse import LEAVING
+from twelvefold.web.streaming.notifier import RunNotifier, poll_journal
+from twelvefold.web.streaming.sse import INTERRUPTED
 
 THREAD, OTHER = ThreadId("a" * 44), ThreadId("b" * 44)
 NOTIFIED_ONLY = Waits(poll_driven_elsewhere_s=60.0)
@@ -81,7 +81,7 @@ async def test_readers_are_notified_when_their_process_drains(serve: Serve) -> N
         api.stop.set()
         rest = await client.left()
 
-    assert rest == [LEAVING.decode().strip()]
+    assert rest == [INTERRUPTED.decode().strip()]
 
 
 async def notified(*polls: dict[ThreadId, tuple[int, int]] | Exception) -> list[bool]:
@@ -102,7 +102,7 @@ async def notified(*polls: dict[ThreadId, tuple[int, int]] | Exception) -> list[
             return answer
 
     with notifier.subscribe(RunId(THREAD, 1)) as subscription:
-        async with polling_journal(cast("Store", Marks()), notifier):
+        async with poll_journal(cast("Store", Marks()), notifier):
             await done.wait()
     return changes[1:]
 

@@ -25,7 +25,7 @@ from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import LEAVING
+from twelvefold.web.streaming.sse import INTERRUPTED
 
 pytestmark = pytest.mark.mysql
 
@@ -88,7 +88,7 @@ async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     assert types(first) == ["created", "queued"]
     # Heartbeats are sent during a read, not only between two.
     assert rest.count(": still here") >= 4
-    assert rest[-1] == LEAVING.decode().strip()
+    assert rest[-1] == INTERRUPTED.decode().strip()
     assert types(resumed)[-1] == "completed"
 
 

@@ -17,7 +17,7 @@ from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import LEAVING
+from twelvefold.web.streaming.sse import INTERRUPTED
 
 # --- events ---------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ async def test_a_stream_of_a_draining_process_ends_and_continues_elsewhere(serve
 
     resumed = await two.replayed(id, starting_after=seen[-1]["sequence_number"])
 
-    assert rest[-1] == LEAVING.decode().strip()
+    assert rest[-1] == INTERRUPTED.decode().strip()
     assert seen + resumed == await two.replayed(id)
     assert resumed[-1]["type"] == "response.completed"
 

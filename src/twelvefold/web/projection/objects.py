@@ -31,7 +31,7 @@ SUMMARY_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ResponseView:
     """How a response is shown. `label` is the workflow's name; `started` is its run's first event.
 
     An answer to an approval request may change the options and `background` for its response.
@@ -68,7 +68,9 @@ class ResponseState:
         )
 
 
-def response_object(id: ResponseId, view: View, state: ResponseState, output: list[Json]) -> Json:
+def response_object(
+    id: ResponseId, view: ResponseView, state: ResponseState, output: list[Json]
+) -> Json:
     """Return the response as its endpoints and the events of its stream have it."""
     options = view.started.options
     return {

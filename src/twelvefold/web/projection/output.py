@@ -29,7 +29,7 @@ NOT_KNOWN = "it is not known whether this call was done; an operator has to find
 
 
 @dataclass(slots=True)
-class Draft:
+class StreamedMessage:
     """A message that is streamed; `first` is the number of its first delta."""
 
     id: str
@@ -43,7 +43,7 @@ class Output:
     """The items so far, and the events that were not taken yet."""
 
     def __init__(self) -> None:
-        self.draft: Draft | None = None
+        self.draft: StreamedMessage | None = None
         self._items: list[Json] = []
         self._events: list[Json] = []
         self._number = 0
@@ -90,13 +90,13 @@ class Output:
 
     # --- messages ----------------------------------------------------------------------------
 
-    def open_draft(self, id: str, first: int) -> Draft:
+    def open_draft(self, id: str, first: int) -> StreamedMessage:
         index = self.begin(objects.message(id, "in_progress", []))
-        self.draft = draft = Draft(id, index, first)
+        self.draft = draft = StreamedMessage(id, index, first)
         self._emit_part("response.content_part.added", draft.id, index, 0, objects.output_text(""))
         return draft
 
-    def write(self, draft: Draft, text: str) -> None:
+    def write(self, draft: StreamedMessage, text: str) -> None:
         draft.pieces.append(text)
         draft.length += len(text)
         self._emit_text(draft.id, draft.index, 0, text)
@@ -165,7 +165,7 @@ class _Call:
 class CallProjection:
     """The calls that have no result yet. Adds no item while `is_shown` is False."""
 
-    def __init__(self, thread: ThreadId, view: objects.View, output: Output) -> None:
+    def __init__(self, thread: ThreadId, view: objects.ResponseView, output: Output) -> None:
         self.is_shown = False
         self._thread = thread
         self._view = view

@@ -29,7 +29,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
 from twelvefold.web.projection import objects
-from twelvefold.web.projection.objects import ResponseState, Status, View
+from twelvefold.web.projection.objects import ResponseState, ResponseView, Status
 from twelvefold.web.projection.output import CallProjection, Output
 from twelvefold.web.schemas.types import Json
 
@@ -58,7 +58,7 @@ class ResponseProjection:
     lacked deltas that stand before its entries, so read again at once.
     """
 
-    def __init__(self, id: ResponseId, view: View) -> None:
+    def __init__(self, id: ResponseId, view: ResponseView) -> None:
         self.over = False
         self.behind = False
         self.position = 0

@@ -16,7 +16,7 @@ from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
 from twelvefold.web.runs.create import StartedRun, start_turn
-from twelvefold.web.runs.supervise import EventStream, supervised_events, wait_for_end
+from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
 from twelvefold.web.schemas.http_request import json_body
 from twelvefold.web.state import Web, client_watch, web_of
@@ -59,7 +59,7 @@ async def _chunks(web: Web, started: StartedRun, chat: ChatRequest) -> AsyncGene
     opening, stop = reader.projection.response(), turn.options.stop
     chunks = Chunks(opening, stop, with_usage=chat.with_usage)
     yield encode_data(chunks.chunk({"role": "assistant", "content": "", "refusal": None}))
-    async with aclosing(supervised_events(web, started)) as batches:
+    async with aclosing(read_supervised(web, started)) as batches:
         async for batch in batches:
             for event in batch:
                 for delta in chunks.deltas(event):

@@ -20,11 +20,11 @@ from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
-from twelvefold.web.runs.supervise import EventStream, encoded_events, wait_for_end
+from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
 from twelvefold.web.schemas.answer_options import changed_options
 from twelvefold.web.schemas.http_request import json_body, tool_items_of
 from twelvefold.web.schemas.items import ANSWER
-from twelvefold.web.schemas.responses import parse
+from twelvefold.web.schemas.responses import parse_turn
 from twelvefold.web.schemas.types import Json
 from twelvefold.web.state import client_watch, turn_memory, web_of
 from twelvefold.web.streaming.reader import ResponseReader, open_response
@@ -34,7 +34,7 @@ async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web, client = web_of(request), client_watch(request)
     body, workflows = await json_body(request), web.services.workflows
-    turn = parse(body, request.headers, workflows, images=web.takes_images)
+    turn = parse_turn(body, request.headers, workflows, images=web.takes_images)
     if any(item["type"] == ANSWER for item in turn.items):
         if changed_options(turn):
             principal_of(request)
@@ -43,7 +43,7 @@ async def create(request: Request) -> Response:
         started = await start_turn(web, principal_of(request), turn, client)
     release_soon(request)
     if turn.stream:
-        return EventStream(web, started, encoded_events(web, started), client)
+        return EventStream(web, started, encode_events(web, started), client)
     if not turn.background:
         await wait_for_end(web, started, client)
     return json_response(started.reader.projection.response(queued=turn.background))
@@ -58,7 +58,7 @@ async def retrieve(request: Request) -> Response:
         return json_response(_describe(reader, record))
     release_soon(request)
     web, found = web_of(request), StartedRun(reader)
-    return EventStream(web, found, encoded_events(web, found, after=after), client_watch(request))
+    return EventStream(web, found, encode_events(web, found, after=after), client_watch(request))
 
 
 def _describe(reader: ResponseReader, record: RunRecord) -> Json:

@@ -33,16 +33,16 @@ from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.projection.response import makes_wait, split_parts
 from twelvefold.web.runs.create import (
     StartedRun,
-    enqueuing,
     find_repeated_run,
     open_repeated,
+    reserve_queue_slot,
     response_deleted,
 )
 from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
 from twelvefold.web.schemas.answer_options import merge_options
 from twelvefold.web.schemas.items import ANSWER
-from twelvefold.web.schemas.responses import Request
+from twelvefold.web.schemas.responses import TurnRequest
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.reader import entries_of_run, load_run, open_response
 
@@ -67,7 +67,7 @@ class _WaitingCall:
     options: RequestOptions
 
 
-async def answer_approval(web: Web, principal: Principal, request: Request) -> StartedRun:
+async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
     """Write the answer and continue the run here. Raises ApiError if no call waits for it."""
     if repeated := await _find_repeated(web, principal, request):
         return repeated
@@ -83,7 +83,7 @@ async def answer_approval(web: Web, principal: Principal, request: Request) -> S
         raise
 
 
-async def _find_repeated(web: Web, principal: Principal, request: Request) -> StartedRun | None:
+async def _find_repeated(web: Web, principal: Principal, request: TurnRequest) -> StartedRun | None:
     """Return the response of this request if it was made before with its idempotency key."""
     run = await find_repeated_run(web, principal, request.key)
     if run is None:
@@ -125,7 +125,7 @@ async def _find_answered_part(
 
 
 async def _continue(
-    web: Web, principal: Principal, request: Request, memory: TurnMemory
+    web: Web, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> StartedRun:
     index, waiting = await _find_waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
@@ -133,19 +133,19 @@ async def _continue(
     _check_no_message(request, index)
     await _check_target(web, principal, request, waiting)
     if request.background:
-        async with enqueuing(web, principal):
+        async with reserve_queue_slot(web, principal):
             await _write_answer(web, principal, request, waiting, index)
         return await _open_next(web, principal, request, waiting, is_here=False)
     with web.executor.slot(principal):
         await _write_answer(web, principal, request, waiting, index)
-        if held := await _take(web, waiting.next.run):
-            web.drive(held, memory.reservation)
+        if held := await _claim_if_free(web, waiting.next.run):
+            web.start_drive(held, memory.reservation)
     # After the slot: with it the run would count twice while its response is read.
     return await _open_next(web, principal, request, waiting, is_here=held is not None)
 
 
 async def _open_next(
-    web: Web, principal: Principal, request: Request, waiting: _WaitingCall, *, is_here: bool
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, *, is_here: bool
 ) -> StartedRun:
     reader, _ = await open_response(web, principal, waiting.next, only_stored=False)
     is_private = request.key is None and not reader.view.started.options.store
@@ -192,7 +192,7 @@ async def _load_waiting(
     return _WaitingCall(call, record.head, next, record.workflow, folded.options)
 
 
-def _check_no_message(request: Request, index: int) -> None:
+def _check_no_message(request: TurnRequest, index: int) -> None:
     """Raise ApiError for a new message: the run stands in the middle of a call.
 
     A request without an id repeats the whole conversation, with the answer at its end.
@@ -207,7 +207,7 @@ def _check_no_message(request: Request, index: int) -> None:
 
 
 async def _check_target(
-    web: Web, principal: Principal, request: Request, waiting: _WaitingCall
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall
 ) -> None:
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
@@ -234,7 +234,7 @@ async def _check_target(
 
 
 async def _write_answer(
-    web: Web, principal: Principal, request: Request, waiting: _WaitingCall, index: int
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, index: int
 ) -> None:
     """Append the answer, with the options that are valid from there on.
 
@@ -286,7 +286,7 @@ def _not_pending(item: Item, index: int) -> ApiError:
     return ApiError(400, message, code=NOT_PENDING, param=param)
 
 
-async def _take(web: Web, run: RunId) -> HeldRun | None:
+async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
     """Claim the run; None if a worker was quicker, or will continue it."""
     try:
         return await _retry_while_held(web, partial(take, web.services, run))

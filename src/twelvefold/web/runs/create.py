@@ -30,7 +30,7 @@ from twelvefold.web.runs.target import (
     resolve_target,
 )
 from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.responses import Request
+from twelvefold.web.schemas.responses import TurnRequest
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.reader import ResponseReader, build_view, open_response
 
@@ -55,7 +55,7 @@ class StartedRun:
 
 
 async def start_turn(
-    web: Web, principal: Principal, request: Request, client: ClientWatch
+    web: Web, principal: Principal, request: TurnRequest, client: ClientWatch
 ) -> StartedRun:
     """Create the run of a request, or find the run that the same request has created before.
 
@@ -79,7 +79,7 @@ async def start_turn(
                     raise _conversation_locked(message, repeat=True) from error
 
 
-def _too_large(error: ConversationTooLarge, request: Request) -> ApiError:
+def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
     at = request.items_at
     if request.previous or request.conversation:
         at = "previous_response_id" if request.previous else "conversation"
@@ -93,7 +93,7 @@ class _Turn:
         self,
         web: Web,
         principal: Principal,
-        request: Request,
+        request: TurnRequest,
         memory: TurnMemory,
         client: ClientWatch,
     ) -> None:
@@ -153,7 +153,7 @@ class _Turn:
             return None
         return await open_repeated(self._web, self._principal, ResponseId(run))
 
-    async def _resolve(self) -> tuple[Request, ThreadTarget]:
+    async def _resolve(self) -> tuple[TurnRequest, ThreadTarget]:
         """Return the request with its references replaced, and where it goes. Raises ApiError."""
         web, principal = self._web, self._principal
         items = await resolve_references(web, principal, self._request.items)
@@ -161,10 +161,10 @@ class _Turn:
         target = await resolve_target(web.services, principal, request, self._memory)
         return replace(request, items=without_repeats(request.items, target.calls)), target
 
-    async def _write(self, request: Request, target: ThreadTarget) -> StartedRun:
+    async def _write(self, request: TurnRequest, target: ThreadTarget) -> StartedRun:
         web, run = self._web, _run_fields(self._principal, request, target)
         if request.background:
-            async with enqueuing(web, self._principal):
+            async with reserve_queue_slot(web, self._principal):
                 id, first = await enqueue_run(web.services, **run)
             # Nothing is read here: once written, the run does not depend on the database's answer.
             return StartedRun(_build_reader(web, id, first, background=True))
@@ -172,20 +172,20 @@ class _Turn:
             held = await start_run(web.services, **run)
             first = next(one for one in held.thread.latest if isinstance(one.event, RunStarted))
             reader = _build_reader(web, held.run, first, background=False)
-            web.drive(held, self._memory.reservation)
+            web.start_drive(held, self._memory.reservation)
             is_private = request.key is None and not request.options.store
             return StartedRun(reader, ends_with_client=is_private)
 
 
 @asynccontextmanager
-async def enqueuing(web: Web, principal: Principal) -> AsyncIterator[None]:
+async def reserve_queue_slot(web: Web, principal: Principal) -> AsyncIterator[None]:
     """Reserve a slot in the queue for the run that the body queues, then wake the worker."""
     async with web.queue.slot(principal):
         yield
     web.wake()
 
 
-def _run_fields(principal: Principal, request: Request, target: ThreadTarget) -> dict[str, Any]:
+def _run_fields(principal: Principal, request: TurnRequest, target: ThreadTarget) -> dict[str, Any]:
     """Return a turn as the arguments of the engine's commands."""
     return {
         "workflow": request.workflow.name,

@@ -151,7 +151,7 @@ class Supervisor:
         web = self._web
         with web.executor.slot(principal), turn_memory(web.executor.memory, principal, 0) as memory:
             await memory.hold((await web.services.store.thread(self._run.thread)).size)
-            web.drive(await take(web.services, self._run), memory.reservation)
+            web.start_drive(await take(web.services, self._run), memory.reservation)
 
     def _note_undriven(self) -> None:
         """Stop the reader of a run that was not driven for `Waits.undriven_s`."""
@@ -181,7 +181,7 @@ def _rests(status: str) -> bool:
     return status in OVER or status == "waiting"
 
 
-async def supervised_events(web: Web, started: StartedRun) -> AsyncGenerator[list[Json], None]:
+async def read_supervised(web: Web, started: StartedRun) -> AsyncGenerator[list[Json], None]:
     """Yield the events of a response as its reader does, while its run is supervised."""
     reader = started.reader
     events = reader.events(while_draining=started.ends_with_client)
@@ -208,7 +208,7 @@ async def _read_to_end(web: Web, started: StartedRun) -> None:
     # The events of a run that is driven here are not needed before its end.
     while task := web.executor.drive_of(started.run):
         await asyncio.wait([task])
-    async with aclosing(supervised_events(web, started)) as batches:
+    async with aclosing(read_supervised(web, started)) as batches:
         async for _ in batches:
             pass
 
@@ -217,7 +217,7 @@ async def on_disconnect(web: Web, started: StartedRun) -> None:
     """Cancel a run whose client has left, if only that client could read its response."""
     if not started.ends_with_client:
         return
-    log.info("client_gone", response=str(started.reader.id), kept=False)
+    log.info("client_gone", response=str(started.reader.id), stored=False)
     try:
         await web.cancel(started.run)
     except ServiceFault as error:
@@ -227,16 +227,16 @@ async def on_disconnect(web: Web, started: StartedRun) -> None:
 # --- streams ------------------------------------------------------------------------------------
 
 
-async def encoded_events(
+async def encode_events(
     web: Web, started: StartedRun, *, after: int = -1
 ) -> AsyncGenerator[bytes, None]:
     """Yield a response's events with a greater number than `after`, encoded, and the end mark."""
-    async with aclosing(supervised_events(web, started)) as batches:
+    async with aclosing(read_supervised(web, started)) as batches:
         async for batch in batches:
             for event in batch:
                 if event["sequence_number"] > after:
                     yield sse.encode_event(event)
-    yield sse.DONE if started.reader.over else sse.LEAVING
+    yield sse.DONE if started.reader.over else sse.INTERRUPTED
 
 
 class EventStream(Response):

@@ -39,7 +39,7 @@ from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.schemas.call_results import NO_CALLS, CallHistory, brings_calls
 from twelvefold.web.schemas.items import REFERENCE, refuse_images
-from twelvefold.web.schemas.responses import Request
+from twelvefold.web.schemas.responses import TurnRequest
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.reader import load_run
 
@@ -66,7 +66,7 @@ NEW_THREAD = ThreadTarget()
 
 
 async def resolve_target(
-    services: Services, principal: Principal, request: Request, memory: TurnMemory
+    services: Services, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> ThreadTarget:
     """Return where a turn goes; `memory` holds the bytes of the thread. Raises ApiError."""
     if request.previous:
@@ -80,7 +80,7 @@ async def resolve_target(
 
 
 async def _resolve_conversation(
-    services: Services, principal: Principal, request: Request, memory: TurnMemory
+    services: Services, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> ThreadTarget:
     head = await load_conversation(services, principal, request.conversation)
     # A journal only grows, so a thread that is full according to its row need not be loaded.
@@ -111,7 +111,7 @@ async def load_conversation(services: Services, principal: Principal, id: str) -
 
 
 async def _resolve_response(
-    services: Services, principal: Principal, request: Request, memory: TurnMemory
+    services: Services, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> ThreadTarget:
     store = services.store
     try:

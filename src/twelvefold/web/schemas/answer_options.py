@@ -7,7 +7,7 @@ value is the default or null, and needs the scope `runs` in addition to `approve
 from msgspec import structs
 
 from twelvefold.core.events import RequestOptions
-from twelvefold.web.schemas.responses import Request, check_choice
+from twelvefold.web.schemas.responses import TurnRequest, check_choice
 
 UNCHANGING = frozenset(
     {
@@ -22,12 +22,12 @@ _OPTIONS = (
 )
 
 
-def changed_options(request: Request) -> frozenset[str]:
+def changed_options(request: TurnRequest) -> frozenset[str]:
     """Return the options that a request gives, by their names in its body."""
     return request.given - UNCHANGING
 
 
-def merge_options(run: RequestOptions, request: Request) -> RequestOptions:
+def merge_options(run: RequestOptions, request: TurnRequest) -> RequestOptions:
     """Return the run's options, replaced by those that the answer gives.
 
     `store`, `conversation` and `stop` remain the run's. Raises ApiError if `tool_choice` names a

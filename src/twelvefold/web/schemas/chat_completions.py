@@ -14,10 +14,10 @@ from twelvefold.core.events import Item, RequestOptions
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.errors import raise_invalid
 from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, refuse_functions
-from twelvefold.web.schemas.decode import Invalid, Object, OpenObject, decode
-from twelvefold.web.schemas.http_request import hops_of, idempotent
+from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject, decode
+from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.responses import Request, check_choice, check_names, workflow_of
+from twelvefold.web.schemas.responses import TurnRequest, check_choice, check_names, workflow_of
 from twelvefold.web.schemas.types import (
     PASSED,
     STREAM,
@@ -42,7 +42,7 @@ _CHOSEN = ("tool_choice.function.name", "tool_choice.allowed_tools.tools[{}].fun
 # --- the body -------------------------------------------------------------------------------------
 
 
-class ChatStreamOptions(Object):
+class ChatStreamOptions(RequestObject):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
@@ -55,20 +55,20 @@ class ChatJsonObject(OpenObject, tag="json_object"):
     """Any JSON object."""
 
 
-class ChatSchema(Object):
+class ChatSchema(RequestObject):
     name: ToolName
     schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
 
 
-class ChatJsonSchema(Object, tag="json_schema"):
+class ChatJsonSchema(RequestObject, tag="json_schema"):
     """JSON that fits a schema."""
 
     json_schema: ChatSchema
 
 
-class ChatTool(Object, tag="function"):
+class ChatTool(RequestObject, tag="function"):
     """A function that the caller runs; no tool of the server has its name."""
 
     MISSING_TAG = "missing_required_parameter"
@@ -76,25 +76,25 @@ class ChatTool(Object, tag="function"):
     function: Function
 
 
-class ChatFunctionName(Object):
+class ChatFunctionName(RequestObject):
     name: str
 
 
-class ChatFunctionChoice(Object, tag="function"):
+class ChatFunctionChoice(RequestObject, tag="function"):
     function: ChatFunctionName
 
 
-class ChatAllowedTool(Object):
+class ChatAllowedTool(RequestObject):
     type: Literal["function"]
     function: ChatFunctionName
 
 
-class ChatAllowedList(Object):
+class ChatAllowedList(RequestObject):
     mode: Literal["auto", "required"]
     tools: list[ChatAllowedTool]
 
 
-class ChatAllowedTools(Object, tag="allowed_tools"):
+class ChatAllowedTools(RequestObject, tag="allowed_tools"):
     allowed_tools: ChatAllowedList
 
 
@@ -107,7 +107,7 @@ _STOP = Meta(description="The answer ends before the first of them, in a stream 
 _MAX_TOKENS = Meta(description=f"Passed to the model; at least {MIN_TOKENS}.")
 
 
-class CreateChatCompletion(Object, kw_only=True):
+class CreateChatCompletion(RequestObject, kw_only=True):
     """A turn of a workflow whose conversation the caller keeps."""
 
     UNSUPPORTED: ClassVar = {
@@ -153,7 +153,7 @@ class CreateChatCompletion(Object, kw_only=True):
     def __post_init__(self) -> None:
         # msgspec's limits are integers of 64 bits.
         if self.seed is not None and self.seed > 2**64:
-            raise Invalid(f"must be at most {2**64}", "seed", code="integer_above_max_value")
+            raise InvalidValue(f"must be at most {2**64}", "seed", code="integer_above_max_value")
 
 
 # --- the turn -------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class CreateChatCompletion(Object, kw_only=True):
 class ChatRequest:
     """A turn, and whether its stream ends with the usage."""
 
-    turn: Request
+    turn: TurnRequest
     with_usage: bool
 
 
@@ -181,12 +181,12 @@ def parse_chat(
     stream = bool(created.stream)
     if created.stream_options is not None and not stream:
         raise_invalid("is for streams alone", "stream_options")
-    turn = Request(
+    turn = TurnRequest(
         workflow,
         items_of(created.messages, images=images),
         _options(created, workflow, hops_of(headers)),
         stream,
-        key=idempotent(headers, "chat/completions", body),
+        key=parse_idempotency_key(headers, "chat/completions", body),
         items_at="messages",
     )
     with_usage = created.stream_options is not None and bool(created.stream_options.include_usage)

@@ -12,23 +12,23 @@ from msgspec import Meta
 from twelvefold.core.events import Item
 from twelvefold.web.http.errors import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.decode import Invalid, Object, OpenObject
+from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject
 from twelvefold.web.schemas.items import RESULT, Refusal, refuse_images
 from twelvefold.web.schemas.types import CallId
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-class ChatText(Object, tag="text"):
+class ChatText(RequestObject, tag="text"):
     text: str
 
 
-class ChatImageUrl(Object):
+class ChatImageUrl(RequestObject):
     url: str
     detail: Literal["auto", "low", "high"] | None = None
 
 
-class ChatImage(Object, tag="image_url"):
+class ChatImage(RequestObject, tag="image_url"):
     """The demo model accepts it and does not see it; with any other model it returns 400."""
 
     image_url: ChatImageUrl
@@ -51,7 +51,7 @@ class ChatToolCall(OpenObject):
 
     def __post_init__(self) -> None:
         if self.type not in (None, "function"):
-            raise Invalid("must be function", "type", code="unsupported_value")
+            raise InvalidValue("must be function", "type", code="unsupported_value")
 
     def item(self) -> Item:
         return {"type": "function_call", "call_id": self.id, **msgspec.to_builtins(self.function)}
@@ -60,7 +60,7 @@ class ChatToolCall(OpenObject):
 # --- messages -------------------------------------------------------------------------------------
 
 
-class _Message(Object, tag_field="role", kw_only=True):
+class _Message(RequestObject, tag_field="role", kw_only=True):
     MISSING_TAG = "missing_required_parameter"
     UNSUPPORTED: ClassVar = {"audio": (), "function_call": (), "tool_calls": ([],)}
 
@@ -98,7 +98,7 @@ class AssistantMessage(_Message, tag="assistant", kw_only=True):
 
     def __post_init__(self) -> None:
         if self.content is None and self.refusal is None and not self.tool_calls:
-            raise Invalid("is missing", "content", code="missing_required_parameter")
+            raise InvalidValue("is missing", "content", code="missing_required_parameter")
 
     @classmethod
     def check_unknown(cls, key: str, value: object) -> None:

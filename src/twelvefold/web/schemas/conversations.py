@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from twelvefold.web.schemas.decode import Object
+from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.items import InputItem
 from twelvefold.web.schemas.types import Metadata
 
@@ -15,7 +15,7 @@ MAX_ITEMS = 20
 """Items in one request. Source: the Conversations API."""
 
 
-class CreateConversation(Object):
+class CreateConversation(RequestObject):
     metadata: Metadata | None = None
     items: Annotated[
         Annotated[list[InputItem], Meta(max_length=MAX_ITEMS)] | None,
@@ -23,17 +23,17 @@ class CreateConversation(Object):
     ] = None
 
 
-class UpdateConversation(Object):
+class UpdateConversation(RequestObject):
     """The metadata that replace the conversation's; null removes all."""
 
     metadata: Metadata | None
 
 
-class CreateItems(Object):
+class CreateItems(RequestObject):
     items: Annotated[list[InputItem], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-class ForkConversation(Object):
+class ForkConversation(RequestObject):
     """A fork has the entries up to `position`."""
 
     position: Annotated[

@@ -51,7 +51,7 @@ _LIMITS = {
 """Message and code for each limit of a type."""
 
 
-class Invalid(ValueError):
+class InvalidValue(ValueError):
     """A value that msgspec's types cannot refuse; `at` is its path below the struct at fault."""
 
     def __init__(self, message: str, *at: str | int, code: str = "invalid_value") -> None:
@@ -60,7 +60,7 @@ class Invalid(ValueError):
         self.code = code
 
 
-class Object(msgspec.Struct, omit_defaults=True):
+class RequestObject(msgspec.Struct, omit_defaults=True):
     """A JSON object of a request. A member that is null counts as left out.
 
     `UNSUPPORTED` names members that the OpenAI API has and this server has not, each with the
@@ -73,16 +73,16 @@ class Object(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def check_unknown(cls, key: str, value: object) -> None:
-        """Raise Invalid for a member that is no field."""
+        """Raise InvalidValue for a member that is no field."""
         if key not in cls.UNSUPPORTED:
             name = key if len(key) <= _NAME_CHARS else f"{key[:_NAME_CHARS]}…"
-            raise Invalid("is not known", name, code="unknown_parameter")
+            raise InvalidValue("is not known", name, code="unknown_parameter")
         harmless = cls.UNSUPPORTED[key]
         if not any(type(value) is type(one) and value == one for one in harmless):
-            raise Invalid("is not supported here", key, code="unsupported_parameter")
+            raise InvalidValue("is not supported here", key, code="unsupported_parameter")
 
 
-class OpenObject(Object):
+class OpenObject(RequestObject):
     """A JSON object whose unknown members are ignored."""
 
     @classmethod
@@ -93,7 +93,7 @@ class OpenObject(Object):
 class Variants(ABC):
     """A JSON object that may be one of several structs, which msgspec cannot tell apart."""
 
-    VARIANTS: ClassVar[Sequence[type[Object]]] = ()
+    VARIANTS: ClassVar[Sequence[type[RequestObject]]] = ()
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
@@ -102,7 +102,7 @@ class Variants(ABC):
     @classmethod
     @abstractmethod
     def variant(cls, raw: object) -> Any:
-        """Return the struct for a value, or the union of some. Raises Invalid."""
+        """Return the struct for a value, or the union of some. Raises InvalidValue."""
 
 
 def decode(raw: object, kind: type[T]) -> T:
@@ -113,7 +113,7 @@ def decode(raw: object, kind: type[T]) -> T:
     try:
         value = _convert(raw, kind)
         _check_members(raw, value)
-    except Invalid as error:
+    except InvalidValue as error:
         raise_invalid(str(error), name_of(error.at), error.code)
     return value
 
@@ -137,10 +137,10 @@ def _convert_variant(kind: Any, raw: object) -> object:
 
 
 def _check_members(raw: object, value: object) -> None:
-    """Raise Invalid for a member that its struct does not have."""
+    """Raise InvalidValue for a member that its struct does not have."""
     found: list[tuple[Any, object, Path]] = [(raw, value, ())]
     for members, struct, at in found:  # grows by the structs inside
-        if isinstance(struct, Object):
+        if isinstance(struct, RequestObject):
             _check_object(members, struct, at)
             for key, member in members.items():
                 if isinstance(member, dict | list) and key in struct.__struct_fields__:
@@ -149,34 +149,34 @@ def _check_members(raw: object, value: object) -> None:
             found += [
                 (members[index], one, (*at, index))
                 for index, one in enumerate(struct)
-                if isinstance(one, Object)
+                if isinstance(one, RequestObject)
             ]
 
 
-def _check_object(members: Mapping[str, Any], struct: Object, at: Path) -> None:
+def _check_object(members: Mapping[str, Any], struct: RequestObject, at: Path) -> None:
     config, fields = struct.__struct_config__, struct.__struct_fields__
     if config.tag_field and members.get(config.tag_field) is None:
-        raise Invalid("is missing", *at, config.tag_field, code=struct.MISSING_TAG)
+        raise InvalidValue("is missing", *at, config.tag_field, code=struct.MISSING_TAG)
     for key, member in members.items():
         if key not in fields and key != config.tag_field and member is not None:
             try:
                 struct.check_unknown(key, member)
-            except Invalid as error:
-                raise Invalid(str(error), *at, *error.at, code=error.code) from None
+            except InvalidValue as error:
+                raise InvalidValue(str(error), *at, *error.at, code=error.code) from None
 
 
 # --- msgspec's reports ----------------------------------------------------------------------------
 
 
 def _raise_invalid(error: msgspec.ValidationError, raw: object, kind: Any) -> NoReturn:
-    """Raise Invalid for a report of msgspec, in the words of the API."""
+    """Raise InvalidValue for a report of msgspec, in the words of the API."""
     report, is_key, path = _split(error)
-    if isinstance(cause := error.__cause__, Invalid):
-        raise Invalid(str(cause), *path, *cause.at, code=cause.code) from None
+    if isinstance(cause := error.__cause__, InvalidValue):
+        raise InvalidValue(str(cause), *path, *cause.at, code=cause.code) from None
     if cause is not None:
         raise cause
     if is_key:
-        raise Invalid(f"a key {_limited(report)[0]}", *path) from None
+        raise InvalidValue(f"a key {_limited(report)[0]}", *path) from None
     if path[-1:] == (_ENTRY,):
         path = (*path[:-1], _key_at_fault(path[:-1], raw, kind))
         message, code = _typed(report) if _TYPED in report else _limited(report)
@@ -184,7 +184,7 @@ def _raise_invalid(error: msgspec.ValidationError, raw: object, kind: Any) -> No
         missing = _MISSING.fullmatch(report)
         path = (*path, missing[1]) if missing else path
         message, code = _translate(report, path, raw, kind)
-    raise Invalid(message, *path, code=code) from None
+    raise InvalidValue(message, *path, code=code) from None
 
 
 def _split(error: msgspec.ValidationError) -> tuple[str, bool, Path]:
@@ -201,7 +201,7 @@ def _translate(report: str, path: Path, raw: object, kind: Any) -> tuple[str, st
     """Return message and code for what msgspec reports of the value at a path."""
     value, types, around = _locate(raw, kind, path)
     structs = [one.cls for one in around if one.tag_field and (one.tag_field,) == path[-1:]]
-    tagged = [one for one in structs if issubclass(one, Object)]
+    tagged = [one for one in structs if issubclass(one, RequestObject)]
     choices = ", ".join(str(word) for one in types for word in getattr(one, "values", ()))
     if value is None and path and isinstance(path[-1], str):
         code = tagged[0].MISSING_TAG if tagged else "missing_required_parameter"

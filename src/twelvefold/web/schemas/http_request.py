@@ -56,7 +56,7 @@ def hops_of(headers: Mapping[str, str]) -> int:
     return hops
 
 
-def idempotent(
+def parse_idempotency_key(
     headers: Mapping[str, str], endpoint: str, body: Mapping[str, Any]
 ) -> IdempotentRequest | None:
     """Return the request's Idempotency-Key and a hash of its body. Raises ApiError."""

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from twelvefold.core.events import Item
 from twelvefold.web.http.errors import abbreviate, raise_invalid
-from twelvefold.web.schemas.decode import Invalid, Object, Variants
+from twelvefold.web.schemas.decode import InvalidValue, RequestObject, Variants
 from twelvefold.web.schemas.types import CallId, ToolName
 
 REFERENCE = "item_reference"
@@ -25,21 +25,21 @@ _HOLDS_PARTS = {"message": "content", RESULT: "output"}
 # --- parts of a message ---------------------------------------------------------------------------
 
 
-class InputText(Object, tag="input_text"):
+class InputText(RequestObject, tag="input_text"):
     text: str
 
 
-class OutputText(Object, tag="output_text"):
+class OutputText(RequestObject, tag="output_text"):
     text: str
     annotations: list[dict[str, Any]] | None = None
     logprobs: list[Any] | None = None
 
 
-class Refusal(Object, tag="refusal"):
+class Refusal(RequestObject, tag="refusal"):
     refusal: str
 
 
-class InputImage(Object, tag="input_image"):
+class InputImage(RequestObject, tag="input_image"):
     """The demo model accepts it and does not see it; with any other model it returns 400."""
 
     image_url: str | None = None
@@ -50,7 +50,7 @@ class InputImage(Object, tag="input_image"):
 # --- items ----------------------------------------------------------------------------------------
 
 
-class _Message(Object, kw_only=True):
+class _Message(RequestObject, kw_only=True):
     type: Literal["message"] | None = None
     id: str | None = None
     status: Status | None = None
@@ -70,7 +70,7 @@ class InputAssistantMessage(_Message, kw_only=True):
     content: str | list[OutputText | Refusal | InputText]
 
 
-class InputFunctionCall(Object, tag="function_call"):
+class InputFunctionCall(RequestObject, tag="function_call"):
     call_id: CallId
     name: str
     arguments: str
@@ -78,14 +78,14 @@ class InputFunctionCall(Object, tag="function_call"):
     status: Status | None = None
 
 
-class InputFunctionCallOutput(Object, tag=RESULT):
+class InputFunctionCallOutput(RequestObject, tag=RESULT):
     call_id: CallId
     output: str | list[InputText | InputImage]
     id: str | None = None
     status: Status | None = None
 
 
-class InputReasoning(Object, tag="reasoning"):
+class InputReasoning(RequestObject, tag="reasoning"):
     id: str | None = None
     summary: list[dict[str, Any]] | None = None
     content: list[dict[str, Any]] | None = None
@@ -93,7 +93,7 @@ class InputReasoning(Object, tag="reasoning"):
     status: Status | None = None
 
 
-class InputMcpCall(Object, tag="mcp_call"):
+class InputMcpCall(RequestObject, tag="mcp_call"):
     """Context for the model alone: never evidence that a tool ran."""
 
     id: str
@@ -106,21 +106,21 @@ class InputMcpCall(Object, tag="mcp_call"):
     approval_request_id: str | None = None
 
 
-class InputMcpListTools(Object, tag="mcp_list_tools"):
+class InputMcpListTools(RequestObject, tag="mcp_list_tools"):
     id: str | None = None
     server_label: str | None = None
     tools: list[dict[str, Any]] | None = None
     error: Any = None
 
 
-class InputMcpApprovalRequest(Object, tag="mcp_approval_request"):
+class InputMcpApprovalRequest(RequestObject, tag="mcp_approval_request"):
     id: str
     server_label: str | None = None
     name: str | None = None
     arguments: str | None = None
 
 
-class InputMcpApprovalResponse(Object, tag=ANSWER):
+class InputMcpApprovalResponse(RequestObject, tag=ANSWER):
     """Approves or denies the call of an `mcp_approval_request`."""
 
     approval_request_id: str
@@ -129,7 +129,7 @@ class InputMcpApprovalResponse(Object, tag=ANSWER):
     id: str | None = None
 
 
-class ItemReference(Object):
+class ItemReference(RequestObject):
     """Stands for an item of a conversation of the caller's."""
 
     id: str
@@ -156,8 +156,8 @@ class InputItem(Variants):
     )
 
     @classmethod
-    def variant(cls, raw: object) -> type[Object]:
-        """Return the struct for an item. Raises Invalid."""
+    def variant(cls, raw: object) -> type[RequestObject]:
+        """Return the struct for an item. Raises InvalidValue."""
         if not isinstance(raw, dict):
             return InputMessage
         kind = raw.get("type")
@@ -165,16 +165,16 @@ class InputItem(Variants):
             kind = REFERENCE if raw.keys() <= {"id", "type"} and "id" in raw else "message"
         if kind == "message" and raw.get("role") is None:
             # The role decides which parts are valid, so it is the error to report.
-            raise Invalid("is missing", "role", code="missing_required_parameter")
+            raise InvalidValue("is missing", "role", code="missing_required_parameter")
         if kind == "message" and raw["role"] == "assistant":
             return InputAssistantMessage
         if type(kind) is not str or kind not in _ITEMS:
             message = f"{abbreviate(kind)} is not supported here"
-            raise Invalid(message, "type", code="unsupported_value")
+            raise InvalidValue(message, "type", code="unsupported_value")
         return _ITEMS[kind]
 
 
-_ITEMS: Mapping[str, type[Object]] = {
+_ITEMS: Mapping[str, type[RequestObject]] = {
     "message": InputMessage,
     REFERENCE: ItemReference,
     **{
@@ -205,7 +205,7 @@ def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
 # --- functions ------------------------------------------------------------------------------------
 
 
-class Function(Object, kw_only=True):
+class Function(RequestObject, kw_only=True):
     """A function that the caller runs."""
 
     name: ToolName
@@ -227,10 +227,10 @@ class FunctionTool(Function, tag="function"):
 
 
 def _check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise Invalid for function parameters that a model's server would refuse."""
+    """Raise InvalidValue for function parameters that a model's server would refuse."""
     if schema.get("type", "object") != "object":
         message = f"must be the schema of an object, not of {abbreviate(schema['type'])}"
-        raise Invalid(message, "parameters")
+        raise InvalidValue(message, "parameters")
     properties = schema.get("properties") or {}
     _check_type(properties, dict, "properties")
     for key, one in properties.items():
@@ -245,4 +245,4 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
 def _check_type(value: object, kind: type[object], *at: str | int) -> None:
     if type(value) is not kind:
         names: Mapping[type[object], str] = {dict: "an object", list: "an array", str: "a string"}
-        raise Invalid(f"must be {names[kind]}", "parameters", *at, code="invalid_type")
+        raise InvalidValue(f"must be {names[kind]}", "parameters", *at, code="invalid_type")

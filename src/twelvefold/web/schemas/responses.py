@@ -15,8 +15,8 @@ from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
 from twelvefold.core.ports import IdempotentRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
-from twelvefold.web.schemas.decode import Invalid, Object, decode
-from twelvefold.web.schemas.http_request import hops_of, idempotent, tool_items_of
+from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode
+from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key, tool_items_of
 from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, refuse_images
 from twelvefold.web.schemas.types import (
     PASSED,
@@ -46,24 +46,26 @@ _PASSED = (
 # --- the body -------------------------------------------------------------------------------------
 
 
-class StreamOptions(Object):
+class StreamOptions(RequestObject):
     include_obfuscation: bool | None = None
 
 
-class ConversationReference(Object):
+class ConversationReference(RequestObject):
     id: Id
 
 
-class Reasoning(Object):
+class Reasoning(RequestObject):
     effort: Text64 | None = None
     summary: Text64 | None = None
     generate_summary: Text64 | None = None
 
 
-class _PlainFormat(Object):
+class _PlainFormat(RequestObject):
     @classmethod
     def check_unknown(cls, key: str, value: object) -> None:
-        raise Invalid(f"must be json_schema where there is {key}", "type", code="unsupported_value")
+        raise InvalidValue(
+            f"must be json_schema where there is {key}", "type", code="unsupported_value"
+        )
 
 
 class PlainText(_PlainFormat, tag="text"):
@@ -74,7 +76,7 @@ class JsonObject(_PlainFormat, tag="json_object"):
     """Any JSON object."""
 
 
-class JsonSchema(Object, tag="json_schema", kw_only=True):
+class JsonSchema(RequestObject, tag="json_schema", kw_only=True):
     """JSON that fits a schema."""
 
     name: ToolName
@@ -83,21 +85,21 @@ class JsonSchema(Object, tag="json_schema", kw_only=True):
     strict: bool | None = None
 
 
-class TextOptions(Object):
+class TextOptions(RequestObject):
     format: PlainText | JsonObject | JsonSchema | None = None
     verbosity: Verbosity | None = None
 
 
-class FunctionChoice(Object, tag="function"):
+class FunctionChoice(RequestObject, tag="function"):
     name: str
 
 
-class AllowedTool(Object):
+class AllowedTool(RequestObject):
     type: Literal["function"]
     name: str
 
 
-class AllowedTools(Object, tag="allowed_tools"):
+class AllowedTools(RequestObject, tag="allowed_tools"):
     mode: Literal["auto", "required"]
     tools: list[AllowedTool]
 
@@ -109,7 +111,7 @@ _BACKGROUND = Meta(description="Answer immediately; a worker drives the run.")
 _STORE = Meta(description="False: the response cannot be read later.")
 
 
-class CreateResponse(Object, kw_only=True):
+class CreateResponse(RequestObject, kw_only=True):
     """A turn of a workflow."""
 
     UNSUPPORTED = dict.fromkeys(("prompt", "moderation", "context_management"), ())
@@ -148,7 +150,7 @@ class CreateResponse(Object, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TurnRequest:
     """A requested turn. `items` may still contain references to other items.
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
@@ -167,13 +169,13 @@ class Request:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
-def parse(
+def parse_turn(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
     *,
     images: bool = False,
-) -> Request:
+) -> TurnRequest:
     """Return the turn that a body requests; `images`: the model accepts images.
 
     Raises ApiError for the first invalid parameter.
@@ -185,7 +187,7 @@ def parse(
         refuse_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
-    return Request(
+    return TurnRequest(
         workflow,
         items,
         _options(given, items, workflow, headers),
@@ -193,7 +195,7 @@ def parse(
         bool(created.background),
         created.previous_response_id or "",
         _conversation(created.conversation),
-        idempotent(headers, "responses", body),
+        parse_idempotency_key(headers, "responses", body),
         given=frozenset(body),
     )
 

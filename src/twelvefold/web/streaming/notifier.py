@@ -128,7 +128,7 @@ class _NotifyingListener:
 
 
 @asynccontextmanager
-async def polling_journal(store: Store, notifier: RunNotifier) -> AsyncIterator[None]:
+async def poll_journal(store: Store, notifier: RunNotifier) -> AsyncIterator[None]:
     """Notify readers of what other processes write while the body runs."""
     task = asyncio.get_running_loop().create_task(_poll(store, notifier), name="poll journal")
     try:

@@ -18,7 +18,7 @@ from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.objects import View
+from twelvefold.web.projection.objects import ResponseView
 from twelvefold.web.projection.response import ResponseProjection, split_parts, without_input
 from twelvefold.web.schemas.types import Json, ToolItems
 from twelvefold.web.state import TurnMemory, Web
@@ -34,7 +34,9 @@ class ResponseReader:
     `events` drops the input, which may be long. `unsent` are the events that were not taken yet.
     """
 
-    def __init__(self, web: Web, id: ResponseId, view: View, opening: Entry, start: int) -> None:
+    def __init__(
+        self, web: Web, id: ResponseId, view: ResponseView, opening: Entry, start: int
+    ) -> None:
         self.id = id
         self.view = replace(view, started=without_input(view.started))
         self.opening = opening
@@ -104,11 +106,11 @@ def build_view(
     *,
     background: bool,
     tool_items: str = "",
-) -> View:
+) -> ResponseView:
     """Return how this process shows a run; `tool_items` "": as the run's own request wants it."""
     label, outputs = started.workflow, settings.tool_outputs
     chosen = tool_items or started.options.tool_items or settings.tool_items
-    return View(label, cast("ToolItems", chosen), outputs, background, started)
+    return ResponseView(label, cast("ToolItems", chosen), outputs, background, started)
 
 
 async def open_response(

@@ -14,7 +14,7 @@ from twelvefold.web.schemas.types import Json
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
-LEAVING = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
+INTERRUPTED = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
 REVOKED = b": the API key is not valid any more, so this stream ends before the response\n\n"
 HEADERS = {
     # Without it nginx buffers the events until it has a page of them.
