@@ -64,7 +64,8 @@ def _check_workflow(workflow: Workflow) -> Finding:
         return Finding("fail", what, f"no JSON Schema for a tool's parameters: {error}")
     if not names:
         return Finding("warn", what, "it has no tools")
-    return Finding("ok", what, f"{len(names)} tools: {', '.join(names)}")
+    noun = "tool" if len(names) == 1 else "tools"
+    return Finding("ok", what, f"{len(names)} {noun}: {', '.join(names)}")
 
 
 async def _check_database(
