@@ -35,7 +35,7 @@ from twelvefold.core.decide import (
     AskOutcome,
     CallModel,
     Finish,
-    Rest,
+    Idle,
     RunTools,
     Stop,
     ValidCall,
@@ -147,7 +147,7 @@ def _next(thread: Thread, dice: Dice) -> Sequence[Event]:
             return [finished()]
         case Stop(status=status, reason=reason):
             return [finished(status, reason)]
-        case Rest():
+        case Idle():
             return [_start(dice)]
 
 

@@ -36,7 +36,7 @@ from twelvefold.core.decide import (
     CallModel,
     Decision,
     Finish,
-    Rest,
+    Idle,
     RunTools,
     Stop,
     ValidCall,
@@ -135,11 +135,11 @@ def test_a_new_run_calls_the_model() -> None:
 
 
 def test_a_thread_without_a_run_rests() -> None:
-    assert decision() == Rest()
+    assert decision() == Idle()
 
 
 def test_a_finished_run_rests() -> None:
-    assert decision(asked(), said(), finished()) == Rest()
+    assert decision(asked(), said(), finished()) == Idle()
 
 
 def test_a_reply_without_calls_finishes_the_run() -> None:
@@ -234,27 +234,27 @@ def test_approval_is_requested_once() -> None:
     story: list[Event] = [asked(), called("refund")]
 
     assert decision(*story) == AskApproval(open_call("refund"))
-    assert decision(*story, approval_asked(tool="refund")) == Rest()
+    assert decision(*story, approval_asked(tool="refund")) == Idle()
     assert tools_run(*story, approval_asked(tool="refund"), allowed()) == ["refund"]
 
 
 def test_a_denied_call_is_never_run() -> None:
     story: list[Event] = [asked(), called("refund"), approval_asked(tool="refund"), denied()]
 
-    assert decision(*story) == Rest()
+    assert decision(*story) == Idle()
     assert decision(*story, failed("2.0", "refund", "denied")) == CallModel()
 
 
 def test_calls_after_one_that_waits_for_approval_wait() -> None:
-    assert decision(asked(), called("refund", "look"), approval_asked(tool="refund")) == Rest()
+    assert decision(asked(), called("refund", "look"), approval_asked(tool="refund")) == Idle()
 
 
 def test_the_outcome_of_an_interrupted_unsafe_call_is_unknown() -> None:
     story: list[Event] = [asked(), called("pay")]
 
     assert decision(*story, interrupted=True) == AskOutcome(open_call("pay"))
-    assert decision(*story, outcome_unknown(tool="pay")) == Rest()
-    assert decision(*story, outcome_unknown(tool="pay"), interrupted=True) == Rest()
+    assert decision(*story, outcome_unknown(tool="pay")) == Idle()
+    assert decision(*story, outcome_unknown(tool="pay"), interrupted=True) == Idle()
 
 
 def test_a_call_without_its_approval_cannot_have_happened() -> None:
@@ -375,7 +375,7 @@ def test_entries_in_any_order_have_exactly_one_decision(events: list[Event]) -> 
 def test_a_run_rests_only_when_it_is_over_or_waits_for_a_person(events: list[Event]) -> None:
     thread = thread_of(*events)
 
-    rests = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Rest()
+    rests = decide(thread, JOURNAL_WORKFLOW, JOURNAL_LIMITS) == Idle()
 
     assert rests == (thread.status != "active" or thread.waits)
 
@@ -514,4 +514,4 @@ def test_a_reply_that_was_cut_off_is_not_an_empty_reply(ended: ReplyEnd) -> None
 def test_a_run_that_an_older_release_finished_with_an_empty_reply_stays_completed() -> None:
     story = thread_of(asked(), said(""), finished())
 
-    assert (story.status, decide(story, WORKFLOW, LIMITS)) == ("completed", Rest())
+    assert (story.status, decide(story, WORKFLOW, LIMITS)) == ("completed", Idle())

@@ -26,7 +26,7 @@ from twelvefold.core.decide import (
     CallModel,
     Decision,
     Finish,
-    Rest,
+    Idle,
     RunTools,
     Stop,
     ValidCall,
@@ -167,7 +167,7 @@ def test_an_approved_call_is_run_although_the_approval_reached_the_limit() -> No
 def test_a_call_that_waits_for_approval_still_waits_at_the_limit() -> None:
     story: list[Event] = [asked(), called("refund"), approval_asked("2.0", "refund")]
 
-    assert decision(*story, limits=Limits(conversation_entries=3)) == Rest()
+    assert decision(*story, limits=Limits(conversation_entries=3)) == Idle()
 
 
 def test_an_unknown_outcome_is_recorded_beyond_the_limit() -> None:

@@ -82,17 +82,17 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Idle:
     """Do nothing: the run is over or waits for a person."""
 
 
-Decision = CallModel | RunTools | AskApproval | AskOutcome | Finish | Stop | Rest
+Decision = CallModel | RunTools | AskApproval | AskOutcome | Finish | Stop | Idle
 
 
 def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     """Return what to do next for the thread's latest run."""
     if thread.status != "active":
-        return Rest()
+        return Idle()
     if thread.faults_in_a_row >= limits.faults_in_a_row:
         error = faults_sentence(thread.latest, thread.faults_in_a_row)
         return Stop("failed", "tool_faults", error)
@@ -161,7 +161,7 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
 
 def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     if thread.waits:
-        return Rest()
+        return Idle()
     first = thread.pending[0]
     if first.state == "client":
         return Finish()

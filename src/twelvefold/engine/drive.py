@@ -1,4 +1,6 @@
-"""Drives a run, step by step, until it rests: under a lease, a deadline and cancel requests.
+"""Drives a run, step by step, under a lease and a deadline.
+
+The drive ends when the run is idle: it is over, or it waits for a person.
 
 A process that drains gives its runs back at the next step, or at once: see `DrainGuard`.
 """
@@ -40,7 +42,7 @@ _LAST_EVENTS = (RunFinished, ApprovalAsked, OutcomeUnknown)
 async def drive(
     services: Services, held: HeldRun, listener: Listener, *, fail_on_fault: bool = False
 ) -> Outcome:
-    """Drive a run until it rests.
+    """Drive a run until it is idle.
 
     A fault of the model's server, or an unexpected error, gives the run back for any process to
     continue. With `fail_on_fault` it ends the run as failed under the lease that is still held: a
@@ -62,7 +64,7 @@ async def drive(
 async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
     """Drive the run, and give it back when that fails."""
     try:
-        return await (_drive_or_fail(driver) if fail_on_fault else _drive_to_rest(driver))
+        return await (_drive_or_fail(driver) if fail_on_fault else _drive_until_idle(driver))
     except ModelUnavailable as error:
         log.warning("run_given_back", error=error)
         # A reply that broke off was paid for, so the number of such attempts is limited.
@@ -71,7 +73,7 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         log.warning("run_given_back", error=error)
         return await driver.give_back(str(error), counts=True)
     except StaleRun as error:
-        if outcome := await driver.wait_for_rest():
+        if outcome := await driver.wait_until_idle():
             return outcome
         log.warning("run_taken_over", error=error)
         raise
@@ -87,7 +89,7 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
     Raises what stopped the run if its end could not be written, and any unexpected error.
     """
     try:
-        return await _drive_to_rest(driver)
+        return await _drive_until_idle(driver)
     except (StaleRun, StoreUnavailable):
         raise  # nothing can be written now
     except ModelUnavailable as error:
@@ -103,7 +105,7 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
         raise
 
 
-async def _drive_to_rest(driver: RunDriver) -> Outcome:
+async def _drive_until_idle(driver: RunDriver) -> Outcome:
     limits, held = driver.services.limits, driver.held
     if held.attempts > limits.max_attempts:
         return await driver.end("failed", "attempts", await driver.error_of_attempts())

@@ -175,8 +175,8 @@ class RunDriver:
         await cancel(self.services, self.held.run)
         await self._catch_up()
 
-    async def wait_for_rest(self) -> Outcome | None:
-        """Return where the run rests after its lease was lost; None if another process drives it.
+    async def wait_until_idle(self) -> Outcome | None:
+        """After a lost lease, return the outcome of an idle run; None if another process drives it.
 
         A renewal that arrives after this process's own last commit finds no lease, either.
         """

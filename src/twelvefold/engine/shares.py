@@ -5,7 +5,7 @@ interrupt it. A principal that has used more than its share is delayed by the ex
 work begins; work that has begun continues. Without other principals there is no such limit.
 
 Memory is counted in bytes of conversations as the journal has them; in memory each of them takes
-three to seven. A conversation is counted from before it is loaded until its run rests.
+three to seven. A conversation is counted from before it is loaded until its run is idle.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ MAX_WAITING = 64
 
 
 class BudgetExhausted(Exception):
-    """The budget has no room now; it has again when a run rests."""
+    """The budget has no room now; it has again when a run becomes idle."""
 
 
 class MemoryBudget:

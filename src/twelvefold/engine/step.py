@@ -18,7 +18,7 @@ from twelvefold.core.decide import (
     CallModel,
     Decision,
     Finish,
-    Rest,
+    Idle,
     RunTools,
     Stop,
     ValidCall,
@@ -65,7 +65,7 @@ async def step(
             return await _call_model(services, held, workflow, listener)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
-        case Rest():
+        case Idle():
             return await _rest(services, held)
         case _:
             events, status = _closing_events(decision)

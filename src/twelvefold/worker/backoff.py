@@ -12,8 +12,8 @@ from twelvefold.core.ids import RunId
 
 RUN_BACKOFF = Backoff(first_s=1.0, longest_s=300.0)
 NO_ROOM_S = 8.0
-"""The longest pause of a run for which this process had no memory: it has some when another run
-rests, and nothing is wrong with the run."""
+"""The longest pause of a run for which this process had no memory: the next run that ends frees
+some."""
 CAPACITY = 1_000
 """How many runs are remembered. Beyond it those are forgotten that would be tried soonest. They
 look new then, so a worker has to claim runs slowly while `is_full`."""
