@@ -1,4 +1,4 @@
-"""Waiting for a run on behalf of its client, and making sure meanwhile that the run ends."""
+"""Waits for a run on behalf of its client, and ensures meanwhile that the run ends."""
 
 import asyncio
 import time

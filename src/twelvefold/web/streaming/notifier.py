@@ -153,7 +153,7 @@ async def _poll(store: Store, notifier: RunNotifier) -> None:
 async def _load_marks(
     store: Store, threads: Collection[ThreadId]
 ) -> dict[ThreadId, tuple[int, int]]:
-    """Return how far each thread is; nothing if the store fails, for how long readers decide."""
+    """Return the marks of each thread. Empty if the store fails; a reader gives up on its own."""
     try:
         return await store.marks(threads)
     except ServiceFault as error:

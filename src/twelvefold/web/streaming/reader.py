@@ -141,13 +141,15 @@ async def open_response(
     delta = await retry_unavailable(
         lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to)
     )
-    reader = _build_reader(web, id, record, delta, only_stored=only_stored, tool_items=tool_items)
+    reader = _reader_from_journal(
+        web, id, record, delta, only_stored=only_stored, tool_items=tool_items
+    )
     if reader.projection.behind:
         await retry_unavailable(reader.read)
     return reader, record
 
 
-def _build_reader(
+def _reader_from_journal(
     web: Web,
     id: ResponseId,
     record: RunRecord,
