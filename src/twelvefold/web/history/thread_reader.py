@@ -36,7 +36,7 @@ _OPENS_UNIT = RunStarted | ItemsAdded | ModelReplied
 
 @dataclass(slots=True)
 class RunContext:
-    """What is needed of a run to show its later entries.
+    """The facts of a run that its later entries are shown with.
 
     `started` is its first event without the items. `tools` has the names of the client's tools that
     were added, with the position; it is complete up to `known_to`.

@@ -23,7 +23,7 @@ async def append_between_runs(
     build_event: Callable[[ThreadHead], Awaitable[Event]],
     client: ClientWatch,
 ) -> Entry:
-    """Append an entry as soon as the run under way is over.
+    """Append an entry as soon as the last run of the conversation is over.
 
     Raises ApiError after `Waits.thread_s`, ClientDisconnect if the client leaves meanwhile, and
     ConversationTooLarge.
@@ -36,7 +36,7 @@ async def append_between_runs(
         try:
             return await append_once(store, head.id, head.head, size, run, event)
         except Conflict as error:
-            # Nothing else of the conversation is read until the run under way is over.
+            # Nothing else of the conversation is read until its last run is over.
             if not await wait_until_thread_free(store, head.id, client, end):
                 message = (
                     "the previous turn of this conversation is not over; try again in a moment"
@@ -48,7 +48,7 @@ async def append_between_runs(
 async def append_once(
     store: Store, thread: ThreadId, head: int, size: int, run: int, event: Event
 ) -> Entry:
-    """Append an entry once, however often the database has to be tried."""
+    """Append an entry once, even if the write is retried."""
     add = partial(store.add_items, thread, head, run, event, thread_size=size)
     at_us = time.time_ns() // 1_000
     return await retry_unavailable(lambda: add(at_us=at_us))

@@ -285,7 +285,7 @@ def _not_pending(item: Item, index: int) -> ApiError:
 
 
 async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
-    """Claim the run; None if a worker was quicker, or will continue it."""
+    """Claim the run; return None if a worker has claimed it first, or will claim it."""
     try:
         return await _retry_while_held(web, partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:

@@ -42,8 +42,8 @@ from twelvefold.web.streaming.reader import ResponseReader, build_view, open_res
 class StartedRun:
     """A run that was created or found for a request, with the reader of the request's response.
 
-    `ends_with_client`: only the client that waits here can ever read the response, so the run does
-    not continue without it.
+    `ends_with_client`: only the waiting client can read the response, so the run is cancelled if
+    the client leaves.
     """
 
     reader: ResponseReader
@@ -64,7 +64,7 @@ async def start_turn(
     input_bytes = len(msgspec.json.encode(request.items))
     with turn_memory(web.executor.memory, principal, input_bytes) as memory:
         await memory.hold()
-        turn = _Turn(web, principal, request, memory, client)
+        turn = _Turn(web, principal, request, memory)
         end = asyncio.get_running_loop().time() + web.waits.thread_s
         while True:
             try:
@@ -75,11 +75,17 @@ async def start_turn(
                 if not request.conversation:
                     raise
                 thread = parse_conversation_id(request.conversation)
-                on_waiting = partial(_raise_if_waiting, web, thread)
-                store = web.services.store
-                if not await wait_until_thread_free(store, thread, client, end, on_waiting):
+                if not await _wait_for_previous_turn(web, thread, client, end):
                     message = "the previous turn is not over; try again in a moment"
                     raise _conversation_locked(message, repeat=True) from error
+
+
+async def _wait_for_previous_turn(
+    web: Web, thread: ThreadId, client: ClientWatch, end: float
+) -> bool:
+    """Return whether the previous turn is over by `end`. Raises ApiError if a person must act."""
+    on_waiting = partial(_raise_if_waiting, web, thread)
+    return await wait_until_thread_free(web.services.store, thread, client, end, on_waiting)
 
 
 def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
@@ -90,7 +96,7 @@ def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
 
 
 class _Turn:
-    """A turn that is about to start; `client` waits for it."""
+    """A turn that is about to start."""
 
     def __init__(
         self,
@@ -98,13 +104,11 @@ class _Turn:
         principal: Principal,
         request: TurnRequest,
         memory: TurnMemory,
-        client: ClientWatch,
     ) -> None:
         self._web = web
         self._principal = principal
         self._request = request
         self._memory = memory
-        self._client = client
 
     async def start(self) -> StartedRun:
         """Start the turn. Raises Conflict while the conversation's previous turn is not over."""
@@ -194,7 +198,7 @@ def _reader_of_new_run(web: Web, run: RunId, first: Entry, *, background: bool) 
 
 
 async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
-    """Raise ApiError with what the thread's run waits for, if it still waits for a person."""
+    """Raise ApiError that names the missing answer, if the run still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
     folded = fold(record.entries)
     if folded.status == "active" and folded.waits:

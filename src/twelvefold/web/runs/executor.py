@@ -88,7 +88,7 @@ class RunExecutor:
 
     @property
     def in_flight(self) -> int:
-        """How many runs this process drives now."""
+        """The number of runs that this process drives now."""
         return len(self._drives)
 
     @contextmanager
@@ -185,7 +185,7 @@ class RunSlots:
 
     @property
     def taken(self) -> int:
-        """How many slots are taken now."""
+        """The number of slots that are taken now."""
         return self._taken.total()
 
     @contextmanager

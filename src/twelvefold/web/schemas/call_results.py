@@ -1,4 +1,4 @@
-"""Compare the function calls and results of a request with those of the conversation.
+"""Compares the function calls and results of a request with those of the conversation.
 
 Some clients send every earlier result again with each turn, and with a result the message that led
 to its call. Repeated items are dropped. A result without a call is invalid, and so is a call
