@@ -74,7 +74,7 @@ def _of_this_machine() -> dict[str, str]:
     Sabotage(
         "VIII",
         "a worker that takes a run up does not keep it from the others",
-        "services/store/queries/journal.sql",
+        "services/store/queries/runs.sql",
         (
             (
                 "status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us",

@@ -166,7 +166,7 @@ async def test_a_workflow_without_tools_is_a_warning(tmp_path: Path) -> None:
     )
 
     assert findings["workflow talker"].level == "warn"
-    assert findings["workflow adder"].level == "ok"
+    assert findings["workflow adder"] == Finding("ok", "workflow adder", "1 tool: add")
 
 
 MODELS = b'{"data": [{"id": "gpt-5-mini"}, {"id": "other"}]}'

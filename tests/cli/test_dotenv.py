@@ -1,5 +1,6 @@
-"""The format of `.env`."""
+"""The format of `.env`, and warnings about variables whose names are not known."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,26 @@ def test_a_misspelt_setting_in_the_file_is_a_warning(here: Path, tw: Twelvefold)
 
     assert done.status == 0
     assert done.err == "twelvefold: .env: unknown variable PORTS; did you mean PORT?\n"
+
+
+def test_a_misspelt_setting_in_the_environment_is_a_warning(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABSE_URL", "mysql://u:secret@db/shop")
+    monkeypatch.setenv("DATABASE_HOST_OF_ANOTHER_PROGRAM", "db")
+
+    done = tw("settings", "--json")
+
+    assert done.status == 0
+    warning = "environment: unknown variable DATABSE_URL; did you mean DATABASE_URL?"
+    assert done.err == f"twelvefold: {warning}\n"
+    assert all(map(json.loads, done.lines))
+
+
+def test_a_misspelt_setting_in_the_file_and_the_environment_is_one_warning(
+    here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / ".env").write_text("PORTS=80\n")
+    monkeypatch.setenv("PORTS", "81")
+
+    assert tw("settings").err == "twelvefold: .env: unknown variable PORTS; did you mean PORT?\n"

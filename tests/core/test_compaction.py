@@ -26,8 +26,7 @@ from tests.builders import (
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
 from twelvefold.core.budget import Limits
-from twelvefold.core.conversation.call_results import RESULT
-from twelvefold.core.conversation.sendable import NO_RESULT
+from twelvefold.core.conversation.sendable import NO_RESULT, RESULT
 from twelvefold.core.events import (
     Event,
     Item,

@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import calls_of
+from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,

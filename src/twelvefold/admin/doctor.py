@@ -64,7 +64,8 @@ def _check_workflow(workflow: Workflow) -> Finding:
         return Finding("fail", what, f"no JSON Schema for a tool's parameters: {error}")
     if not names:
         return Finding("warn", what, "it has no tools")
-    return Finding("ok", what, f"{len(names)} tools: {', '.join(names)}")
+    noun = "tool" if len(names) == 1 else "tools"
+    return Finding("ok", what, f"{len(names)} {noun}: {', '.join(names)}")
 
 
 async def _check_database(
@@ -86,6 +87,11 @@ async def _check_database(
         yield finding
     for problem in problems:
         yield Finding("fail", "database", problem)
+    async for finding in _check_contents(services, schema):
+        yield finding
+
+
+async def _check_contents(services: Services, schema: Schema | None) -> AsyncIterator[Finding]:
     yield _check_schema(schema)
     if schema and not schema_problem(schema):
         yield await _check_queue(services)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twelvefold.core.ports import Store
-from twelvefold.core.workflow import Workflow
+from twelvefold.core.workflow import Seeder, Workflow
 from twelvefold.errors import RequestError, ServiceFault, StoreRefused, TwelvefoldError
 
 Progress = Callable[[int, int], None]
@@ -35,17 +35,23 @@ async def seed(
     if workflow.seed is None:
         raise RequestError(f"workflow {workflow.name!r} declares no seed")
     if path is None:
-        try:
-            async with store.write() as tx:
-                return await workflow.seed(tx, None)
-        except StoreRefused as error:
-            message = f"workflow {workflow.name}: seed: {error}; nothing was written"
-            raise type(error)(message) from error
-    file = _RecordFile(path)
+        return await _seed_own_records(store, workflow.name, workflow.seed)
+    return await _seed_file(store, workflow.seed, _RecordFile(path), progress)
+
+
+async def _seed_own_records(store: Store, name: str, write: Seeder) -> int:
+    try:
+        async with store.write() as tx:
+            return await write(tx, None)
+    except StoreRefused as error:
+        raise type(error)(f"workflow {name}: seed: {error}; nothing was written") from error
+
+
+async def _seed_file(store: Store, write: Seeder, file: "_RecordFile", progress: Progress) -> int:
     total = file.check()
     try:
         async with store.write() as tx:
-            return await workflow.seed(tx, file.records(lambda done: progress(done, total)))
+            return await write(tx, file.records(lambda done: progress(done, total)))
     except StoreRefused as error:
         raise type(error)(f"{file.locate(error)}; nothing was written") from error
     except (ServiceFault, RequestError):

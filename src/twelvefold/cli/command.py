@@ -5,7 +5,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,11 +54,9 @@ def call_handler(handler: str, arguments: Mapping[str, Any]) -> int:
     """Call a command's function and return its exit status; an error is printed as a message."""
     _start_early_logging()
     try:
-        dotenv = read_dotenv(Path(".env"))
-        for warning in misspelt(dotenv):
-            print_notice(f".env: {warning}")
-        environ = {**dotenv, **environment()}
-        for warning in unused(environ):
+        dotenv, process = read_dotenv(Path(".env")), environment()
+        environ = {**dotenv, **process}
+        for warning in _warnings(dotenv, process):
             print_notice(warning)
         module, _, name = handler.partition(":")
         return int(getattr(import_module(module), name)(environ, **arguments))
@@ -76,6 +74,15 @@ def call_handler(handler: str, arguments: Mapping[str, Any]) -> int:
         if sys.stderr.isatty():  # a terminal shows no log unless LOG_LEVEL is set
             print_notice(_unexpected_error_text(error))
         return FAILED
+
+
+def _warnings(dotenv: Mapping[str, str], process: Mapping[str, str]) -> Iterator[str]:
+    """Return warnings about the variables of `.env` and of the environment."""
+    for warning in misspelt(dotenv):
+        yield f".env: {warning}"
+    for warning in misspelt(sorted(process.keys() - dotenv.keys())):
+        yield f"environment: {warning}"
+    yield from unused({**dotenv, **process})
 
 
 def set_up_process() -> None:

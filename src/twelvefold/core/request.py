@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from twelvefold.core.budget import Limits
-from twelvefold.core.conversation.call_results import RESULT
-from twelvefold.core.conversation.sendable import make_sendable
+from twelvefold.core.conversation.sendable import RESULT, make_sendable
 from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.decide import open_tools
 from twelvefold.core.events import Item, size_of

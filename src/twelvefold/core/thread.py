@@ -13,8 +13,7 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.call_results import CallResults, is_empty, results_of
-from twelvefold.core.conversation.turns import Turn, turns_of
+from twelvefold.core.conversation.turns import CallResults, Turn, is_empty, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     ApprovalAnswered,

@@ -32,6 +32,12 @@ async def list_orders() -> list[dict[str, Any]]:
     ]
 
 
+@tool(effect="pure")
+async def check_stock() -> str:
+    """Check the stock."""
+    raise RuntimeError("no route to the warehouse")
+
+
 @tool(effect="pure", approval=True)
 async def transfer(
     note: str = "",
@@ -43,7 +49,7 @@ async def transfer(
     return f"{{note}} {{details}}"
 
 
-workflow = Workflow("refunds", "You give money back.", (refund, list_orders, transfer))
+workflow = Workflow("refunds", "You give money back.", (refund, list_orders, check_stock, transfer))
 '''
 ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")

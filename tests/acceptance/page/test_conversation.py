@@ -8,6 +8,7 @@ from playwright.async_api import Route, expect
 from tests.acceptance.page.conftest import OpenChat
 from tests.acceptance.page.serving import Site
 from tests.acceptance.page.slow_model import SlowModel
+from twelvefold.core.events import Item
 
 # The first test may have to install the browser.
 pytestmark = [
@@ -223,6 +224,29 @@ async def test_escape_stops_the_response(
     await chat.page.reload()
     await expect(chat.page.locator(".notice")).to_contain_text("Stopped.")
     assert slow_site.rows("select status from runs") == [("cancelled",)]
+
+
+async def test_a_failed_run_shows_its_reason(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat
+) -> None:
+    def call_check_stock(body: Item) -> list[Item]:
+        call_id = f"c{len(body['input'])}"
+        call = {"name": "check_stock", "arguments": "{}", "call_id": call_id}
+        return [{"type": "function_call", **call}]
+
+    model.rules = call_check_stock
+    chat = await open_chat(slow_site)
+    await chat.open()
+    await chat.choose_workflow("refunds")
+    await chat.send("Is A-17 in stock?")
+    await chat.wait_for_reply()
+
+    reason = "Run failed: tool `check_stock` raised RuntimeError three times in a row"
+    await expect(chat.page.locator(".notice")).to_contain_text(reason)
+    await expect(chat.page.locator("#conversations li")).to_contain_text("Failed")
+    await expect(chat.steps.last).to_contain_text("Run failed")
+    await chat.page.reload()
+    await expect(chat.page.locator(".notice")).to_contain_text(reason)
 
 
 async def test_a_conversation_is_forked_from_any_step(site: Site, open_chat: OpenChat) -> None:

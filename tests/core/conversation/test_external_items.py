@@ -1,7 +1,7 @@
 import pytest
 
 from tests.builders import assistant, function_call, output, user
-from twelvefold.core.conversation.external_items import convert_items, convert_reply
+from twelvefold.core.conversation.sendable import convert_items, convert_reply
 from twelvefold.core.events import Item
 
 MCP_CALL: Item = {

@@ -21,9 +21,8 @@ from tests.builders import (
     thread_of,
     user,
 )
-from twelvefold.core.conversation.call_results import UNKNOWN
 from twelvefold.core.conversation.sendable import NOT_RUN
-from twelvefold.core.conversation.turns import Turn
+from twelvefold.core.conversation.turns import UNKNOWN, Turn
 from twelvefold.core.events import Event, Item, ReplyEnd, RequestOptions, RunStarted, encode
 
 

@@ -126,7 +126,7 @@ async def test_an_answer_after_a_cancel_request_is_refused(stage: Stage) -> None
     services = stage.process()
     await services.store.ask_cancel(run)
 
-    with pytest.raises(Conflict, match=f"run {run} is to be cancelled"):
+    with pytest.raises(Conflict, match=f"run {run} has a cancel request"):
         await answer(services, run, approved=True, by="bob")
 
     record = await stage.record(run)

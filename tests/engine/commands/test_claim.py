@@ -123,7 +123,7 @@ async def test_a_cancel_request_during_an_answer_cancels_the_run(
     services = stage.process()
     cancel_after_claim(stage, services, monkeypatch)
 
-    with pytest.raises(Conflict, match=f"run {run} is to be cancelled"):
+    with pytest.raises(Conflict, match=f"run {run} has a cancel request"):
         await answer(services, run, approved=True, by="bob")
 
     assert (await stage.record(run)).status == "cancelled"

@@ -26,7 +26,7 @@ from tests.engine.stage import (
     start,
     world,
 )
-from twelvefold.core.conversation.call_results import UNKNOWN as UNKNOWN_TO_THE_MODEL
+from twelvefold.core.conversation.turns import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.events import (
     OutcomeUnknown,
 )

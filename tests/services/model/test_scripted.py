@@ -26,7 +26,7 @@ async def test_calls_get_ids_that_depend_on_the_request_alone() -> None:
     ids = [item["call_id"] for item in (*first.items, *other.items)]
     assert len(set(ids)) == 4
     assert again == first
-    assert [item["arguments"] for item in first.items] == ['{"course": "x"}', "no JSON"]
+    assert [item["arguments"] for item in first.items] == ['{"course":"x"}', "no JSON"]
 
 
 async def test_a_script_may_return_a_whole_reply_or_an_error() -> None:

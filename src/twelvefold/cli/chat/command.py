@@ -3,7 +3,8 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from twelvefold.cli.chat.screen import Screen, open_screen
 from twelvefold.cli.chat.session import ChatSession
@@ -183,8 +184,12 @@ async def _play_sample(settings: Settings, screen: Screen, limit: ExitLimit) -> 
             return FAILED
         async with services.store.read() as db:
             rows_by_table = await changed_rows(db, student, session.thread)
+    _show_rows(screen, rows_by_table)
+    return DONE
+
+
+def _show_rows(screen: Screen, rows_by_table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     for table, rows in rows_by_table.items():
         screen.write(f"\n{table}: {len(rows)} rows changed\n", "bold")
         for row in rows:
             screen.write(f"  {abbreviate(json.dumps(row, default=str))}\n", "dim")
-    return DONE

@@ -1,21 +1,23 @@
 """A conversation in the form that strict servers accept; the journal keeps what was received.
 
 Arguments are JSON objects, names and call ids are valid, a call id occurs once, each call is
-followed by one result, and no message is empty. The order of roles is left to the two APIs.
+followed by one result, and no message is empty. The order of roles is left to the two APIs. An
+`mcp_call` of another server becomes a call with its result; ids and states of other servers are
+dropped, because they have no meaning for the model.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import RESULT, is_blank
 from twelvefold.core.events import Item
 
+RESULT = "function_call_output"
 NOT_RUN = "Error: not run, because the turn ended before"
 NO_RESULT = "(no result)"
 NO_TEXT = "(empty message)"
@@ -26,6 +28,8 @@ MAX_DEPTH = 64
 """Servers stop at 100 (llama.cpp's grammar), 128 (serde) or 500 levels of nested JSON."""
 MAX_NAME_CHARS = 64
 """Source: the Responses API's `tools[].name`."""
+_DROPPED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response"})
+_MCP_TYPES = _DROPPED | {"mcp_call"}
 _CACHED_CHARS = 1_000
 """Longer arguments are not cached: the cache would take too much memory."""
 _INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -229,3 +233,67 @@ def _has_each_key_once(value: object) -> bool:
     if isinstance(value, _Object):
         return not value.has_duplicates and all(map(_has_each_key_once, value.values()))
     return not isinstance(value, list) or all(map(_has_each_key_once, value))
+
+
+def is_blank(part: object) -> bool:
+    """Return whether a part of a message or result is an empty text, or no part at all."""
+    if not isinstance(part, dict):
+        return True
+    texts = [part[key] for key in ("text", "refusal") if key in part]
+    return bool(texts) and not any(str(text or "").strip() for text in texts)
+
+
+def convert_items(items: Sequence[Item]) -> Sequence[Item]:
+    """Return a caller's items in the form of a request."""
+    if all(map(_is_plain_message, items)):
+        return items
+    return [one for item in items for one in _convert(item)]
+
+
+def convert_reply(items: Sequence[Item]) -> Sequence[Item]:
+    """Return a reply's items in the form of a request; the model may be another instance."""
+    if not any(item.get("type") in _MCP_TYPES for item in items):
+        return items
+    return [
+        one
+        for item in items
+        for one in (_convert(item) if item.get("type") in _MCP_TYPES else (item,))
+    ]
+
+
+def _is_plain_message(item: Item) -> bool:
+    if type(item.get("content")) is not str or item.get("type", "message") != "message":
+        return False
+    return "id" not in item and "status" not in item
+
+
+def _convert(item: Item) -> Iterator[Item]:
+    kind = item.get("type", "message")
+    if kind == "mcp_call":
+        yield from _split_call(item)
+    elif kind not in _DROPPED:
+        yield _strip(item, kind)
+
+
+def _split_call(item: Item) -> Iterator[Item]:
+    call_id = str(item.get("id", ""))
+    name, arguments = str(item.get("name", "")), str(item.get("arguments") or "{}")
+    yield {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+    output = _output_text(item.get("error") or item.get("output"))
+    yield {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def _output_text(output: object) -> str:
+    if output is None:
+        return ""
+    if isinstance(output, dict) and isinstance(output.get("message"), str):
+        return str(output["message"])
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+def _strip(item: Item, kind: object) -> Item:
+    """Return the item without the sender's id and status; a reasoning item keeps its id."""
+    if "status" not in item and ("id" not in item or kind == "reasoning"):
+        return item
+    drop = ("status",) if kind == "reasoning" else ("id", "status")
+    return {key: value for key, value in item.items() if key not in drop}

@@ -44,8 +44,8 @@ class MaintenanceStore(Protocol):
         Returns how many threads it deleted. A run that waits for a person does not keep its
         thread. A thread stays while a fork of it exists, a process holds or may claim one of its
         runs, or mail of it waits. Deletes idempotency keys after a day, and mail without a thread
-        a day after it was sent or died. Makes claimable those runs of earlier releases that are
-        to be cancelled and wait for a person.
+        a day after it was sent or died. Makes claimable those runs of earlier releases that have
+        a cancel request and wait for a person.
         """
         ...
 

@@ -50,7 +50,7 @@ class RunStore(Protocol):
     ) -> Claim | None:
         """Lease a run that is not over; None if another process holds the lease.
 
-        A run that is to be cancelled is taken from its holder. A claim with a `token` may be
+        A run with a cancel request is taken from its holder. A claim with a `token` may be
         repeated: it returns what the first try took, then with `interrupted` set, because the
         previous holder is no longer known. Raises NotFound.
         """
@@ -59,7 +59,7 @@ class RunStore(Protocol):
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         """Extend a lease. Raises LeaseLost.
 
-        Returns True, without an extension, if the run is to be cancelled.
+        Returns True, without an extension, if the run has a cancel request.
         """
         ...
 
@@ -87,7 +87,7 @@ class RunStore(Protocol):
         """Open a step's transaction: check the fence, run the body, commit.
 
         Raises StaleRun or LeaseLost before the body if another process has taken the run, and
-        CancelAsked if the run is to be cancelled and `change` does not end it.
+        CancelAsked if the run has a cancel request and `change` does not end it.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from twelvefold.core.conversation.call_results import calls_of
+from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     Entry,

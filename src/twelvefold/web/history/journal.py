@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from twelvefold.core.conversation.call_results import calls_of
+from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twelvefold.core.conversation.call_results import is_empty
+from twelvefold.core.conversation.turns import is_empty
 from twelvefold.core.events import (
     FinalStatus,
     Item,

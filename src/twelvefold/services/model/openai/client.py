@@ -2,10 +2,10 @@
 
 import asyncio
 import math
-import random
 from dataclasses import replace
 from hashlib import sha256
 
+from twelvefold.backoff import Backoff
 from twelvefold.core.events import Usage
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
@@ -214,8 +214,7 @@ class OpenAIModel:
         if isinstance(fault, ConnectionDropped) and attempt == 1:
             return 0.0
         settings = self._settings
-        backoff_s = min(settings.backoff_s * 2.0 ** (attempt - 1), settings.max_backoff_s)
-        return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        return Backoff(settings.backoff_s, settings.max_backoff_s).pause_s(attempt)
 
     async def _final_error(self, fault: RetryableError, pending: PendingRequest) -> ServiceFault:
         """Return the error after the last attempt.

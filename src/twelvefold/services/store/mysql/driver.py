@@ -1,6 +1,6 @@
 """Changes to asyncmy that are not part of its public API, all in this module.
 
-`pyproject.toml` bounds the version; `tests/services/store/mysql/test_driver.py` tells what breaks
+`pyproject.toml` bounds the version; `tests/services/store/mysql/test_driver.py` lists what breaks
 without each change.
 """
 

@@ -1,7 +1,7 @@
 -- The statements that MySQL and MariaDB need in a form of their own.
 
 -- fence: the first statement of a step, so that a process without the lease writes nothing; 0 rows mean
--- that the head has moved, the lease is lost or the run is to be cancelled.
+-- that the head has moved, the lease is lost or the run has a cancel request.
 -- Both rows are updated, so that a claim or a renewal waits for the end of the step and then continues:
 -- a row that is only read gets a shared lock, and two holders of it deadlock. Locks end at the node in
 -- a Galera cluster: there :write_fence is 1, and the commit checks the changed row of the run.

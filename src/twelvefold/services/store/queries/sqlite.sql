@@ -1,7 +1,7 @@
 -- The statements that SQLite needs in a form of its own.
 
 -- fence: the first statement of a step, so that a process without the lease writes nothing; 0 rows mean
--- that the head has moved, the lease is lost or the run is to be cancelled. :size is that of the entries
+-- that the head has moved, the lease is lost or the run has a cancel request. :size is that of the entries
 -- up to :head, NULL leaves it as it is.
 UPDATE threads SET head = :new, size = COALESCE(:size, size) WHERE id = :thread AND head = :head AND EXISTS (
   SELECT 1 FROM runs WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token

@@ -12,8 +12,8 @@ from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql_text import Dialect, load_statements
 
 STATEMENT_FILES = (
-    *("journal.sql", "queue.sql", "conversations.sql", "keys.sql", "outbox.sql", "releases.sql"),
-    "upkeep.sql",
+    *("runs.sql", "queue.sql", "threads.sql", "keys.sql", "outbox.sql", "releases.sql"),
+    "retention.sql",
 )
 SECOND_US = 1_000_000
 MAX_LIST = 150

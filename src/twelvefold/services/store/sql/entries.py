@@ -1,13 +1,13 @@
 """Entries in SQL: parts of a thread's journal, bounded in rows and in bytes.
 
 A fork has the entries of its origin up to a position, and so on: its lineage. A statement reads
-from one of those threads.
+from one of those threads. From its entries a thread has its title, and whether it is listed.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from twelvefold.core.events import Entry, Event, decode, size_of
+from twelvefold.core.events import Entry, Event, Item, ItemsAdded, RunStarted, decode, size_of
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Row, Segment, ThreadHead
 from twelvefold.services.store.connection import Connection
@@ -17,6 +17,7 @@ from twelvefold.services.store.transaction import encode_event
 WINDOW_ROWS = 32
 WINDOW_BYTES = 1024 * 1024
 """One entry more than this allows is read, so that a window is never empty."""
+TITLE_CHARS = 80
 ANSWERS_WINDOW = 4
 """Answers to approvals that one statement reads."""
 
@@ -155,3 +156,37 @@ def entry_of(
     """Return the entry of a row."""
     size = len(body) if isinstance(body, bytes) else size_of(body)
     return Entry(position, run, decode(type, version, body), size, at_us)
+
+
+def is_listed(first: Event | None) -> bool:
+    """Return whether a thread may be listed and opened; `first` is the first entry of its own.
+
+    False if it began with a turn that was requested with `store: false` outside a conversation.
+    """
+    if not isinstance(first, RunStarted):
+        return True
+    return first.options.store or first.options.conversation
+
+
+def title_of(event: Event) -> str:
+    """Return the title that an entry gives its thread; "" if it has no text of a user."""
+    if not isinstance(event, RunStarted | ItemsAdded):
+        return ""
+    return title_of_items(event.items)
+
+
+def title_of_items(items: Iterable[Item]) -> str:
+    """Return the text of the first user message with text, in one line of `TITLE_CHARS` or less."""
+    texts = (_text(item) for item in items if item.get("role") == "user")
+    text = next(filter(None, texts), "")
+    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
+
+
+def _text(item: Item) -> str:
+    content = item.get("content") or ""
+    parts = [content] if isinstance(content, str) else [_text_of(part) for part in content]
+    return " ".join(" ".join(parts).split())
+
+
+def _text_of(part: Item) -> str:
+    return str(part.get("text") or "")

@@ -11,12 +11,17 @@ import msgspec
 
 from twelvefold.core.events import Entry, ItemsAdded, RunStarted
 from twelvefold.core.ids import THREAD_ID_LENGTH, RunId, ThreadId
-from twelvefold.core.listing import is_listed, title_of, title_of_items
 from twelvefold.core.ports import LatestRun, ListedThread, Row, ThreadHead
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import expand_list, in_batches
-from twelvefold.services.store.sql.entries import Entries, entry_of
+from twelvefold.services.store.sql.entries import (
+    Entries,
+    entry_of,
+    is_listed,
+    title_of,
+    title_of_items,
+)
 
 BATCH_SIZE = 100
 """Threads that one transaction classifies."""

@@ -110,7 +110,7 @@ class Retention(Database):
         return pruned
 
     async def _requeue_cancelled(self) -> None:
-        # Read without locks: few of the waiting runs, if any, are to be cancelled.
+        # Read without locks: few waiting runs, if any, have a cancel request.
         while rows := await self._fetch("cancelled_waiting", limit=MAX_LIST):
             async with self._transaction() as db:
                 for row in rows:

@@ -7,7 +7,6 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.listing import is_listed, title_of
 from twelvefold.core.ports import Claim, Lease, NewRun, Row, RunRecord, RunStatus
 from twelvefold.errors import (
     Conflict,
@@ -19,7 +18,7 @@ from twelvefold.errors import (
 )
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import SECOND_US, run_key
-from twelvefold.services.store.sql.entries import new_entry
+from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
 from twelvefold.services.store.sql.idempotency import IdempotentRequests
 from twelvefold.services.store.sql.threads import Threads
 

@@ -68,7 +68,7 @@ class Steps(Transactions, IdempotentRequests):
             moved = f"run {run}: expected entry {change.head}, found {rows[0]['head']}"
             raise StaleRun(moved).loggable()
         if rows[0]["cancel_asked"] and change.status != "cancelled":
-            raise CancelAsked(f"run {run} is to be cancelled")
+            raise CancelAsked(f"run {run} has a cancel request")
         changed = f"run {run}: the row that the fence checks has just changed"
         raise StoreUnavailable(changed).loggable()
 

@@ -10,12 +10,11 @@ import msgspec
 
 from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.listing import title_of
 from twelvefold.core.ports import Delta, JournalDelta, Row, ThreadHead, ThreadRecord
 from twelvefold.errors import Conflict, NotFound, StoreRefused
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import expand_list, in_batches, run_key
-from twelvefold.services.store.sql.entries import entry_of, new_entry
+from twelvefold.services.store.sql.entries import entry_of, new_entry, title_of
 from twelvefold.services.store.sql.listing import Listing, thread_head
 
 MAX_POSITION = 2**62

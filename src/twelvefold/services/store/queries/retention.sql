@@ -53,7 +53,7 @@ SELECT 'delete_requests' AS part, MAX(body_hash) AS id FROM idempotency_keys
 -- another transaction has locked
 SELECT id, head FROM threads {by_key} WHERE id IN (:threads) {skip_locked}
 
--- cancelled_waiting: runs that are to be cancelled but wait for a person, as earlier releases left them;
+-- cancelled_waiting: runs with a cancel request that wait for a person, as earlier releases left them;
 -- reads the waiting runs of the index runs_queue
 SELECT thread_id, ordinal FROM runs WHERE status = 'waiting' AND cancel_asked = 1 LIMIT :limit
 
@@ -93,7 +93,7 @@ DELETE FROM outbox
 DELETE FROM threads WHERE id IN (:threads)
 
 -- still_in_use: counts what other transactions committed before the deletions locked it: claimed runs,
--- mail that is to be sent again, and forks
+-- mail that is due again, and forks
 SELECT (SELECT COUNT(*) FROM runs {by_key} WHERE thread_id IN (:threads))
      + (SELECT COUNT(kind) FROM outbox {by_thread} WHERE thread_id IN (:threads))
      + (SELECT COUNT(*) FROM threads {by_origin} WHERE forked_from IN (:threads)) AS still_in_use

@@ -42,7 +42,7 @@ SELECT body_hash, thread_id, ordinal FROM idempotency_keys
  WHERE principal = :principal AND request_key = :request_key
    AND created_at > {now_us} - 86400000000
 
--- run_state: tells why a fence failed; 0 rows mean that the run does not exist
+-- run_state: the reason why a fence failed; 0 rows mean that the run does not exist
 SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
   FROM runs r JOIN threads t ON t.id = r.thread_id
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal
@@ -54,9 +54,9 @@ SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
        (SELECT size FROM threads WHERE id = :thread) AS thread_size FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
 
--- claim: 0 rows mean that another process holds the run, or that it is over. A run that is to be
--- cancelled can be taken from its holder: any process can write its end. If the run has :token already,
--- the claim is a repetition
+-- claim: 0 rows mean that another process holds the run, or that it is over. A run with a
+-- cancel request can be taken from its holder: any process can write its end. If the run has :token
+-- already, the claim is a repetition
 UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us} + :lease_us,
        attempts = :attempts, attempts_head = :head
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
@@ -66,13 +66,13 @@ UPDATE runs SET status = 'running', lease_token = :token, lease_until = {now_us}
 UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
--- keep_lease: 0 rows mean that another process holds the run, or that it is to be cancelled
+-- keep_lease: 0 rows mean that another process holds the run, or that it has a cancel request
 UPDATE runs SET lease_until = {now_us} + :lease_us
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked = 0
 
 -- release: 0 rows mean that another process holds the run. :behind queues it after the runs that wait
 -- already. Unless :counts is 1 the attempt is not counted. :usage '' leaves the usage as it is. A run
--- that is to be cancelled is queued instead of waiting for a person, so that any worker ends it
+-- with a cancel request is queued instead of waiting for a person, so that any worker ends it
 UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status END,
        lease_token = :new_token,
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
@@ -80,7 +80,7 @@ UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status E
        lease_until = CASE WHEN :behind THEN {now_us} ELSE 0 END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
--- settle_run: ends the run or lets it wait, and releases its lease. A run that is to be cancelled is
+-- settle_run: ends the run or lets it wait, and releases its lease. A run with a cancel request is
 -- queued instead of waiting for a person
 UPDATE runs SET status = CASE WHEN cancel_asked = 1 AND :status = 'waiting' THEN 'queued' ELSE :status END,
        error = :error, lease_until = 0, lease_token = '',

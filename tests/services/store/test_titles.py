@@ -1,10 +1,10 @@
-"""Which threads are listed, and their titles."""
+"""Which threads are listed, and their titles, by their entries."""
 
 import pytest
 
 from tests.builders import added, asked, removed, user
 from twelvefold.core.events import Event, Item
-from twelvefold.core.listing import TITLE_CHARS, is_listed, title_of
+from twelvefold.services.store.sql.entries import TITLE_CHARS, is_listed, title_of
 
 
 @pytest.mark.parametrize(
