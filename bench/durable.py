@@ -11,7 +11,7 @@ from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import NullListener
-from twelvefold.engine.commands import start_run
+from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.observe.log import start_logging
@@ -35,10 +35,9 @@ class Durable:
         said = {"type": "message", "role": "user", "content": wish(course(number))}
         driven = await start_run(
             self._services,
-            workflow="enrolment",
-            principal=Principal(student),
-            items=[said],
-            thread=thread,
+            RunRequest(
+                workflow="enrolment", principal=Principal(student), items=[said], thread=thread
+            ),
         )
         outcome = await drive(self._services, driven, NullListener())
         assert outcome.status == "completed", outcome

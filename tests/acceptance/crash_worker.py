@@ -33,7 +33,7 @@ from twelvefold.core.ports import (
     StepTransaction,
     Transaction,
 )
-from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commands import RunRequest, start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
@@ -262,5 +262,5 @@ async def _driven(services: Services, job: Job) -> HeldRun:
         return await take(services, job.run)
     said = {"type": "message", "role": "user", "content": job.wish}
     return await start_run(
-        services, workflow=workflow.name, principal=Principal(job.student), items=[said]
+        services, RunRequest(workflow=workflow.name, principal=Principal(job.student), items=[said])
     )

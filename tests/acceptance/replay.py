@@ -39,7 +39,7 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Item, ModelReplied, ToolFailed, ToolSucceeded
 from twelvefold.core.ids import ThreadId, call_id
 from twelvefold.core.ports import NullListener
-from twelvefold.engine.commands import start_run
+from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
@@ -179,7 +179,8 @@ async def converse(
         item: Item = {"type": "message", "role": "user", "content": said}
         try:
             started = await start_run(
-                services, workflow=workflow.name, principal=WHO, items=[item], thread=thread
+                services,
+                RunRequest(workflow=workflow.name, principal=WHO, items=[item], thread=thread),
             )
             outcome = await drive(services, started, NullListener())
         except TwelvefoldError as error:

@@ -20,7 +20,7 @@ from twelvefold.boot import RandomIds, migrate_journal
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Principal, Store
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 
@@ -94,7 +94,8 @@ async def queued(folder: Path, timeout_s: float) -> AsyncIterator[tuple[str, Sto
             flow = workflow(folder, timeout_s)
             services = Services(store, model(), {flow.name: flow}, RandomIds(), Limits(), "1.0")
             run, _ = await enqueue_run(
-                services, workflow=flow.name, principal=Principal("ann"), items=[user("Block.")]
+                services,
+                RunRequest(workflow=flow.name, principal=Principal("ann"), items=[user("Block.")]),
             )
             yield url, store, run
         finally:

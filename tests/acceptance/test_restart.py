@@ -14,7 +14,7 @@ from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry
 from twelvefold.core.ports import NullListener, Principal
-from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commands import RunRequest, start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model import open_model
@@ -81,7 +81,8 @@ async def _driven_to_the_end(stage: Arena, place: Place, *counted: Counted) -> N
     )
     said = {"type": "message", "role": "user", "content": place.wish}
     driven = await start_run(
-        services, workflow=workflow.name, principal=Principal(place.student), items=[said]
+        services,
+        RunRequest(workflow=workflow.name, principal=Principal(place.student), items=[said]),
     )
     outcome = await drive(services, driven, _Both(counted))
     while outcome.status == "queued":

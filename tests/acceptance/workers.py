@@ -34,7 +34,7 @@ from tests.smtp_sink import Sink
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import Principal, Store
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
@@ -181,7 +181,9 @@ async def _enqueue(scene: Scene, courses: Sequence[Place]) -> None:
         for seat in range(SEATS):
             said = {"type": "message", "role": "user", "content": course.wish}
             who = Principal(f"student-{course.number}-{seat}")
-            await enqueue_run(services, workflow=workflow.name, principal=who, items=[said])
+            await enqueue_run(
+                services, RunRequest(workflow=workflow.name, principal=who, items=[said])
+            )
     scene.say(f"{len(courses) * SEATS} enrolments are queued")
 
 

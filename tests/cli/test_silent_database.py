@@ -23,7 +23,7 @@ from twelvefold.cli.run import user_message
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
@@ -78,7 +78,7 @@ def environ(here: Path, model: ModelServer, proxy: SilentProxy) -> dict[str, str
 async def enqueue(store: Store, text: str) -> RunId:
     services = Services(store, ScriptedModel(in_turn()), {"shop": SHOP}, RandomIds(), Limits(), "1")
     items = [user_message(text)]
-    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=items)
+    run, _ = await enqueue_run(services, RunRequest(workflow="shop", principal=ANN, items=items))
     return run
 
 

@@ -48,7 +48,7 @@ from twelvefold.core.ports import (
     Transaction,
 )
 from twelvefold.core.workflow import Workflow, tool
-from twelvefold.engine.commands import start_run, take
+from twelvefold.engine.commands import RunRequest, start_run, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import Clock
@@ -391,7 +391,10 @@ async def start(
     options: RequestOptions = DEFAULT_OPTIONS,
 ) -> HeldRun:
     return await start_run(
-        services, workflow="shop", principal=ANN, items=[user(text)], thread=thread, options=options
+        services,
+        RunRequest(
+            workflow="shop", principal=ANN, items=[user(text)], thread=thread, options=options
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ports import NullListener
 from twelvefold.core.request import build_request
 from twelvefold.core.thread import fold
-from twelvefold.engine.commands import check_room, enqueue_run, fork_at, start_run
+from twelvefold.engine.commands import RunRequest, check_room, enqueue_run, fork_at, start_run
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import ConversationTooLarge
@@ -36,10 +36,12 @@ def limited(**most: Any) -> Limits:
 async def outcome(services: Services, *texts: str, **how: object) -> Outcome:
     held = await start_run(
         services,
-        workflow="shop",
-        principal=ANN,
-        items=[user(text) for text in texts or ("hello",)],
-        **how,  # type: ignore[arg-type]
+        RunRequest(
+            workflow="shop",
+            principal=ANN,
+            items=[user(text) for text in texts or ("hello",)],
+            **how,  # type: ignore[arg-type]
+        ),
     )
     return await drive(services, held, NullListener())
 
@@ -80,7 +82,8 @@ async def test_a_background_run_is_checked_as_well(stage: Stage) -> None:
 
     with pytest.raises(ConversationTooLarge):
         await enqueue_run(
-            services, workflow="shop", principal=ANN, items=[user("hi")], thread=first.run.thread
+            services,
+            RunRequest(workflow="shop", principal=ANN, items=[user("hi")], thread=first.run.thread),
         )
 
 
@@ -97,8 +100,8 @@ async def test_a_fork_counts_the_entries_before_its_position_only(stage: Stage) 
     with pytest.raises(ConversationTooLarge):
         await outcome(services, thread=fork)
     with pytest.raises(ConversationTooLarge):
-        await outcome(services, thread=thread, behind=6, fork=True)
-    assert (await outcome(services, thread=thread, behind=3, fork=True)).status == "completed"
+        await outcome(services, thread=thread, position=6, fork=True)
+    assert (await outcome(services, thread=thread, position=3, fork=True)).status == "completed"
 
 
 def test_check_room_for_one_more_entry() -> None:
@@ -148,7 +151,7 @@ async def test_a_full_conversation_can_be_forked_from_an_earlier_reply(
     assert full.thread.reason == "conversation_entries"
 
     goes_on = stage.process(says("hi"), says("here"), limits=limited(conversation_entries=8))
-    forked = await outcome(goes_on, thread=first.run.thread, behind=3, fork=True)
+    forked = await outcome(goes_on, thread=first.run.thread, position=3, fork=True)
 
     assert forked.status == "completed"
 
@@ -185,12 +188,14 @@ async def test_a_fork_that_starts_with_a_turn_has_its_own_size(stage: Stage) -> 
     first = await outcome(services)
     held = await start_run(
         services,
-        workflow="shop",
-        principal=ANN,
-        items=[user("and here")],
-        thread=first.run.thread,
-        behind=1,
-        fork=True,
+        RunRequest(
+            workflow="shop",
+            principal=ANN,
+            items=[user("and here")],
+            thread=first.run.thread,
+            position=1,
+            fork=True,
+        ),
     )
 
     record = await services.store.load(held.run.thread)

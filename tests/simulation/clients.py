@@ -16,7 +16,7 @@ from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import IdempotentRequest, NullListener, Principal
 from twelvefold.core.thread import Call, fold
-from twelvefold.engine.commands import answer, cancel, enqueue_run, settle, start_run
+from twelvefold.engine.commands import RunRequest, answer, cancel, enqueue_run, settle, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
@@ -79,11 +79,13 @@ class Client:
             with suppress(ServiceFault):
                 run, _ = await enqueue_run(
                     direct,
-                    workflow=SHOP.name,
-                    principal=ANN,
-                    items=[user(turn.name)],
-                    thread=thread,
-                    options=asked,
+                    RunRequest(
+                        workflow=SHOP.name,
+                        principal=ANN,
+                        items=[user(turn.name)],
+                        thread=thread,
+                        options=asked,
+                    ),
                 )
                 self._simulation.started(run, turn)
                 return run
@@ -124,12 +126,14 @@ async def _start_and_drive(turn: Turn, thread: ThreadId | None, services: Servic
     with suppress(ServiceFault, RequestError, StaleRun):
         held = await start_run(
             services,
-            workflow=SHOP.name,
-            principal=ANN,
-            items=[user(turn.name)],
-            thread=thread,
-            options=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
-            request=IdempotentRequest(turn.name, ""),
+            RunRequest(
+                workflow=SHOP.name,
+                principal=ANN,
+                items=[user(turn.name)],
+                thread=thread,
+                options=RequestOptions(stream=True) if turn.stream else DEFAULT_OPTIONS,
+                key=IdempotentRequest(turn.name, ""),
+            ),
         )
         await drive(services, held, NullListener())
 

@@ -11,7 +11,7 @@ from tests.builders import user
 from tests.engine.stage import ANN, Stage
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Listener, ModelReply, ModelRequest
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn, says
 from twelvefold.worker.loop import Worker
@@ -20,7 +20,9 @@ POLL_S = 0.05
 
 
 async def enqueue(services: Services, text: str = "a lamp, please") -> RunId:
-    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user(text)])
+    run, _ = await enqueue_run(
+        services, RunRequest(workflow="shop", principal=ANN, items=[user(text)])
+    )
     return run
 
 

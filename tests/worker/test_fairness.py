@@ -10,7 +10,7 @@ from tests.engine.stage import Stage
 from tests.worker.running import POLL_S, until_over, working
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, Principal
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn, says
 from twelvefold.worker.loop import Worker
@@ -44,7 +44,8 @@ async def enqueue(services: Services, principal: str, number: int = 1) -> list[R
     """Enqueue runs whose text is their principal's name."""
     runs = [
         await enqueue_run(
-            services, workflow="shop", principal=Principal(principal), items=[user(principal)]
+            services,
+            RunRequest(workflow="shop", principal=Principal(principal), items=[user(principal)]),
         )
         for _ in range(number)
     ]

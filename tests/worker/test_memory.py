@@ -7,7 +7,7 @@ from tests.builders import user
 from tests.engine.stage import ANN, Stage, Trouble, cut_off
 from tests.worker.running import Gate, enqueue, until_over, working
 from twelvefold.core.ids import RunId
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import says
 from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff
@@ -17,7 +17,9 @@ POLL_S = 0.05
 
 
 async def long_run(services: Services) -> RunId:
-    run, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user("x" * 20_000)])
+    run, _ = await enqueue_run(
+        services, RunRequest(workflow="shop", principal=ANN, items=[user("x" * 20_000)])
+    )
     return run
 
 

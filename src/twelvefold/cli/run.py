@@ -13,7 +13,7 @@ from twelvefold.core.failures import failure_sentence, incomplete_sentence
 from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
 from twelvefold.core.ports import OVER, NullListener, Principal
 from twelvefold.core.thread import Thread
-from twelvefold.engine.commands import cancel, start_run
+from twelvefold.engine.commands import RunRequest, cancel, start_run
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
@@ -36,10 +36,12 @@ async def run(
     thread_id = parse_thread_id(thread) if thread else None
     held = await start_run(
         context.services,
-        workflow=workflow or await _find_workflow(context.services, thread_id),
-        principal=Principal(principal),
-        items=items,
-        thread=thread_id,
+        RunRequest(
+            workflow=workflow or await _find_workflow(context.services, thread_id),
+            principal=Principal(principal),
+            items=items,
+            thread=thread_id,
+        ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
 

@@ -58,7 +58,7 @@ async def version(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What one check has found; `schema` None: the database has none or does not answer."""
+    """The result of one check; `schema` None: the database has none or does not answer."""
 
     answers: bool
     schema: str | None

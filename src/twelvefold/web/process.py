@@ -1,4 +1,4 @@
-"""Opens what the requests of one web process share."""
+"""Opens the objects that the requests of one web process share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +41,7 @@ async def open_web(
             executor=executor,
             queue=_queue_limiter(services, settings),
             notifier=notifier,
+            takes_images=not settings.model_base_url,
             rate=RateLimiter(settings.rate_per_minute),
             admission=AdmissionControl(settings.max_concurrent_requests, shares),
             readiness=Readiness(services.store, SCHEMA),

@@ -1,4 +1,4 @@
-"""What a request handler works with, opened once per process and passed in through the app."""
+"""The shared objects of one web process, passed to request handlers through the app."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.engine.shares import BudgetExhausted, MemoryBudget, Reservation
-from twelvefold.web.http.admission import AdmissionControl
+from twelvefold.web.http.admission import RETRY_AFTER_S, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator
 from twelvefold.web.http.client_watch import ClientWatch, KeyWatch
 from twelvefold.web.http.errors import ApiError
@@ -34,46 +34,36 @@ WAITING_INPUT_BYTES = 262_144
 """The longest input that may wait for memory: no budget counts it while it waits."""
 MEMORY_WAIT_S = 2.0
 """How long a turn waits for the memory that it needs."""
-RETRY_AFTER_S = 2.0
-"""When a client whose turn was rejected should try again: about the time that a short run takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The waits of a web process, in seconds. Tests shorten them.
-
-    `undriven_s`: how long a request waits for a run that no process drives and that this process
-    has no slot for. `check_driven_s`, `check_undriven_s`: how often a request checks its run; the
-    first is for a run that another process drives or will drive.
-
-    `stalled_s`: how long for a client that takes no byte of its answer. `key_poll_s`: between two
-    checks of the key of a waiting request; a lookup is cached for two seconds more.
-
-    `thread_s`: how long a turn waits for the run under way in its conversation. `take_s`: how long
-    an answer to an approval request waits for a run that another process holds.
-
-    `heartbeat_s`: the longest time without a byte on a stream; proxies close a connection after a
-    minute without one. `unreadable_s`: how long a stream waits for a journal that cannot be read:
-    longer than a database takes to restart; then its client should read elsewhere.
-
-    `poll_journal_s`: between two polls for what other processes write, and so the longest delay of
-    it. `poll_driven_here_s`, `poll_driven_elsewhere_s`: how often a reader reads its run's journal
-    without a notification. The first is for what other processes write about a run that is driven
-    here, the second for the case that the poll fails.
-    """
+    """The waits of a web process, in seconds. Tests shorten them."""
 
     undriven_s: float = 30.0
+    """Gives up on a run that no process has driven for this long, and that has no slot here."""
     check_driven_s: float = 5.0
+    """How often a request checks a run that another process drives, or will drive."""
     check_undriven_s: float = 1.0
+    """How often a request checks a run that no process drives."""
     stalled_s: float = 60.0
+    """Disconnects a client that has received nothing for this long."""
     key_poll_s: float = 0.5
+    """How often the key of a waiting request is checked; a lookup is cached for 2 s more."""
     thread_s: float = 5.0
+    """How long a turn waits for the previous turn of its conversation."""
     take_s: float = 1.0
+    """How long an answer to an approval request waits for a run that another process holds."""
     heartbeat_s: float = 15.0
+    """The longest time without a byte on a stream; proxies close a connection after a minute."""
     unreadable_s: float = 30.0
+    """Ends a stream whose journal was unreadable for this long: longer than a database restart."""
     poll_journal_s: float = 0.2
+    """How often the process polls for what other processes write."""
     poll_driven_here_s: float = 1.0
+    """How often a reader reads without a notification, for what others write about a run here."""
     poll_driven_elsewhere_s: float = 5.0
+    """How often a reader reads without a notification, in case the poll fails."""
 
 
 WAITS = Waits()
@@ -85,14 +75,7 @@ def _read_budget() -> MemoryBudget:
 
 @dataclass(frozen=True)
 class Web:
-    """One web process.
-
-    `wake` notifies the worker in this process of a queued run; without a worker it does nothing.
-    `serving` is set when requests are answered, for work that may wait until then.
-    `draining` is set when the process is about to end: streams end after their current event,
-    and a request that waits for a run waits only until the current step is over.
-    `reads` bounds the bytes of the conversations whose responses are read.
-    """
+    """The objects that the request handlers of one web process share."""
 
     services: Services
     settings: Settings
@@ -100,25 +83,27 @@ class Web:
     executor: "RunExecutor"
     queue: "QueueLimiter"
     notifier: "RunNotifier"
+    takes_images: bool
+    """Whether input may have images: only the demo model is sent them, and it ignores them."""
     rate: RateLimiter
     admission: AdmissionControl
     readiness: "Readiness"
     keys: KeyWatch
     waits: Waits = WAITS
     reads: MemoryBudget = field(default_factory=_read_budget)
+    """Bounds the bytes of the conversations whose responses are read."""
     wake: Callable[[], None] = lambda: None
+    """Notifies the worker in this process of a queued run; does nothing without a worker."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is about to end: a stream ends after its current event, and a request
+    that waits for a run waits only until the current step is over."""
     serving: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def takes_images(self) -> bool:
-        """Whether input may have images: only the demo model is sent them, and it ignores them."""
-        return not self.settings.model_base_url
+    """Set when requests are answered, for work that may wait until then."""
 
     def start_drive(self, held: HeldRun, reservation: Reservation | None = None) -> None:
-        """Drive a run here and notify its readers when the drive ends.
+        """Start a task that drives a run, and notify the run's readers when it ends.
 
-        The drive keeps the reservation until then.
+        The task keeps the reservation until then.
         """
         task = self.executor.start(held, self.notifier.listener(held.run), reservation)
         task.add_done_callback(lambda _: self.notifier.notify(held.run))

@@ -31,7 +31,7 @@ from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, ServiceFault
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
@@ -164,7 +164,9 @@ async def _enqueued(services: Services, text: str) -> None:
     said = {"type": "message", "role": "user", "content": text}
     while True:
         try:
-            await enqueue_run(services, workflow="chaos", principal=Principal(LOCAL), items=[said])
+            await enqueue_run(
+                services, RunRequest(workflow="chaos", principal=Principal(LOCAL), items=[said])
+            )
         except Conflict:
             return  # an earlier try, whose answer was lost, has written it
         except ServiceFault:

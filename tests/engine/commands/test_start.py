@@ -29,6 +29,7 @@ from twelvefold.core.ports import NullListener, Principal
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import (
     INPUT_BYTES,
+    RunRequest,
     enqueue_run,
     start_run,
 )
@@ -89,8 +90,8 @@ async def test_a_run_that_names_a_position_starts_at_no_other(stage: Stage) -> N
     follow: dict[str, Any] = {"workflow": "shop", "principal": ANN, "thread": first.run.thread}
 
     with pytest.raises(Conflict, match="is at 3, not at 2 any more"):
-        await start_run(services, items=[user("and?")], behind=2, **follow)
-    second = await start_run(services, items=[user("and?")], behind=3, **follow)
+        await start_run(services, RunRequest(items=[user("and?")], position=2, **follow))
+    second = await start_run(services, RunRequest(items=[user("and?")], position=3, **follow))
 
     assert second.thread.head == 4
 
@@ -140,7 +141,7 @@ async def test_a_conversation_without_runs_can_be_continued(stage: Stage) -> Non
 
 async def test_a_queued_run_can_be_claimed_by_any_process(stage: Stage) -> None:
     run, _ = await enqueue_run(
-        stage.process(), workflow="shop", principal=ANN, items=[user("a lamp")]
+        stage.process(), RunRequest(workflow="shop", principal=ANN, items=[user("a lamp")])
     )
 
     record = await stage.record(run)
@@ -154,21 +155,21 @@ async def test_a_run_is_queued_after_the_last_run_of_its_thread(stage: Stage) ->
     first = await drive_new(services)
     behind: dict[str, Any] = {"workflow": "shop", "principal": ANN, "thread": first.run.thread}
 
-    run, _ = await enqueue_run(services, items=[user("and?")], **behind)
+    run, _ = await enqueue_run(services, RunRequest(items=[user("and?")], **behind))
 
     assert run == RunId(first.run.thread, 2)
     with pytest.raises(Conflict, match="is not over"):
-        await enqueue_run(services, items=[user("so?")], **behind)
+        await enqueue_run(services, RunRequest(items=[user("so?")], **behind))
 
 
 async def test_a_run_of_an_unknown_workflow_is_not_queued(stage: Stage) -> None:
     with pytest.raises(RequestError, match="no workflow 'bank'; there are shop"):
-        await enqueue_run(stage.process(), workflow="bank", principal=ANN, items=[])
+        await enqueue_run(stage.process(), RunRequest(workflow="bank", principal=ANN, items=[]))
 
 
 async def test_an_unknown_workflow_is_refused_with_the_known_names(stage: Stage) -> None:
     with pytest.raises(RequestError, match="no workflow 'bank'; there are shop"):
-        await start_run(stage.process(), workflow="bank", principal=ANN, items=[])
+        await start_run(stage.process(), RunRequest(workflow="bank", principal=ANN, items=[]))
 
 
 async def test_a_thread_of_another_principal_is_not_found(stage: Stage) -> None:
@@ -178,10 +179,12 @@ async def test_a_thread_of_another_principal_is_not_found(stage: Stage) -> None:
     with pytest.raises(NotFound, match=f"no thread conv_{mine.run.thread}"):
         await start_run(
             services,
-            workflow="shop",
-            principal=Principal("bob"),
-            items=[user("show me")],
-            thread=mine.run.thread,
+            RunRequest(
+                workflow="shop",
+                principal=Principal("bob"),
+                items=[user("show me")],
+                thread=mine.run.thread,
+            ),
         )
 
 
@@ -196,7 +199,8 @@ async def test_a_thread_stays_with_its_workflow(stage: Stage) -> None:
 
     with pytest.raises(RequestError, match="is of workflow 'shop', not 'bank'"):
         await start_run(
-            bank, workflow="bank", principal=ANN, items=[user("hi")], thread=ours.run.thread
+            bank,
+            RunRequest(workflow="bank", principal=ANN, items=[user("hi")], thread=ours.run.thread),
         )
 
 
@@ -236,7 +240,7 @@ async def test_an_input_that_cannot_be_stored_is_refused_with_the_reason(
     stage: Stage, item: Any, problem: str
 ) -> None:
     with pytest.raises(RequestError, match=problem):
-        await start_run(stage.process(), workflow="shop", principal=ANN, items=[item])
+        await start_run(stage.process(), RunRequest(workflow="shop", principal=ANN, items=[item]))
 
 
 async def test_an_input_that_is_nested_without_end_is_refused(stage: Stage) -> None:
@@ -244,14 +248,14 @@ async def test_an_input_that_is_nested_without_end_is_refused(stage: Stage) -> N
     item["metadata"] = item
 
     with pytest.raises(RequestError, match="the input cannot be stored as text: maximum recursion"):
-        await start_run(stage.process(), workflow="shop", principal=ANN, items=[item])
+        await start_run(stage.process(), RunRequest(workflow="shop", principal=ANN, items=[item]))
 
 
 async def test_an_input_is_what_the_journal_will_return(stage: Stage) -> None:
     services = stage.process()
     item = user("a\x00b \U0001f600") | {"weight": float("nan"), "tags": ("a", "b")}
 
-    started = await start_run(services, workflow="shop", principal=ANN, items=[item])
+    started = await start_run(services, RunRequest(workflow="shop", principal=ANN, items=[item]))
 
     assert started.thread.entries == await stage.entries(started.run)
 
@@ -262,12 +266,14 @@ async def test_a_run_can_start_on_a_new_fork(stage: Stage) -> None:
 
     forked = await start_run(
         services,
-        workflow="shop",
-        principal=ANN,
-        items=[user("hm")],
-        thread=first.run.thread,
-        behind=2,
-        fork=True,
+        RunRequest(
+            workflow="shop",
+            principal=ANN,
+            items=[user("hm")],
+            thread=first.run.thread,
+            position=2,
+            fork=True,
+        ),
     )
 
     head = await services.store.thread(forked.run.thread)

@@ -22,7 +22,7 @@ from twelvefold.core.ports import (
     ModelRequest,
     NullListener,
 )
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.drive import drive
 from twelvefold.errors import (
     ModelUnavailable,
@@ -117,7 +117,9 @@ async def test_a_run_that_an_unexpected_error_stopped_waits_behind_other_runs(
     stage: Stage,
 ) -> None:
     services = stage.process(KeyError("usage"))
-    other, _ = await enqueue_run(services, workflow="shop", principal=ANN, items=[user("hi")])
+    other, _ = await enqueue_run(
+        services, RunRequest(workflow="shop", principal=ANN, items=[user("hi")])
+    )
     with pytest.raises(KeyError):
         await drive(services, run := await start(services), NullListener())
 

@@ -80,7 +80,7 @@ async def test_the_number_of_slots_is_limited(stage: Stage) -> None:
     services = stage.process(model=model)
     async with RunExecutor(services, 1) as executor:
         with executor.slot(ANN):
-            with pytest.raises(ApiError, match="all 1 slots") as caught, executor.slot(ANN):
+            with pytest.raises(ApiError, match="all 1 run slots") as caught, executor.slot(ANN):
                 pass
             task = executor.start(await start(services), NullListener())
         with pytest.raises(ApiError), executor.slot(ANN):

@@ -10,7 +10,7 @@ from tests.web.asking import error
 from tests.web.doubles import Clock
 from tests.web.serving import Serve
 from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict
 from twelvefold.web.http.errors import ApiError
@@ -21,7 +21,7 @@ BOB = Principal("bob")
 
 
 async def enqueue(services: Services) -> None:
-    await enqueue_run(services, workflow="shop", principal=ANN, items=[user("hi")])
+    await enqueue_run(services, RunRequest(workflow="shop", principal=ANN, items=[user("hi")]))
 
 
 async def test_a_full_queue_admits_no_run(stage: Stage) -> None:

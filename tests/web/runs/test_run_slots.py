@@ -74,7 +74,7 @@ async def test_a_principal_that_holds_all_of_its_slots_leaves_room_for_others(
         await until_in_flight(api, 2)
 
         for token in (TOKEN, SECOND):  # a principal's keys share its places
-            refused(await turn(api, token), "all 2 slots for runs of one principal")
+            refused(await turn(api, token), "all 2 run slots of one principal")
         tasks += begun(group, api, OTHER)
         await until_in_flight(api, 3)
         api.model.gate.set()
@@ -89,9 +89,9 @@ async def test_the_share_of_a_principal_is_a_setting(serve: Serve) -> None:
         begun(group, api, TOKEN)
         await until_in_flight(api, 1)
 
-        refused(await turn(api, SECOND), "all 1 slots")
+        refused(await turn(api, SECOND), "all 1 run slots")
         chat = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}
-        refused(await api.post("/chat/completions", chat, headers=bearer(TOKEN)), "all 1 slots")
+        refused(await api.post("/chat/completions", chat, headers=bearer(TOKEN)), "all 1 run slots")
         api.model.gate.set()
 
 

@@ -19,9 +19,10 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.ids import ThreadId, call_id
+from twelvefold.web.history.call_history import CallHistoryBuilder
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.ids import own_call_id
-from twelvefold.web.schemas.call_results import CallHistory, call_history, without_repeats
+from twelvefold.web.schemas.call_results import CallHistory, without_repeats
 
 Json = dict[str, Any]
 THREAD = ThreadId("019" + "a" * 41)
@@ -47,7 +48,10 @@ def replied(*items: Json) -> ModelReplied:
 
 
 def history(*events: Event) -> CallHistory:
-    return call_history(entries(*events))
+    builder = CallHistoryBuilder()
+    for entry in entries(*events):
+        builder.add(entry)
+    return builder.history()
 
 
 AWAITED = (started(), replied(call()))

@@ -8,7 +8,7 @@ from twelvefold.core.events import ToolFailed, ToolSucceeded
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import NullListener, Store
 from twelvefold.core.thread import Thread
-from twelvefold.engine.commands import start_run
+from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model.demo import open_demo
@@ -31,7 +31,7 @@ async def run_conversation(store: Store, *lines: str) -> tuple[ThreadId, Thread]
     for line in lines:
         items = [{"type": "message", "role": "user", "content": line}]
         driven = await start_run(
-            services, workflow=workflow.name, principal=YOU, items=items, thread=thread
+            services, RunRequest(workflow=workflow.name, principal=YOU, items=items, thread=thread)
         )
         outcome = await drive(services, driven, NullListener())
         assert outcome.status == "completed", outcome.error

@@ -12,7 +12,7 @@ from twelvefold.core.events import RunStarted, Settlement
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Principal
 from twelvefold.core.thread import Call, fold
-from twelvefold.engine.commands import answer, cancel, settle, start_run, take
+from twelvefold.engine.commands import RunRequest, answer, cancel, settle, start_run, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
@@ -60,10 +60,12 @@ class ChatSession:
         """Send a user message, drive its run, and return the exit status."""
         held = await start_run(
             self._services,
-            workflow=self.workflow,
-            principal=self._principal,
-            items=[user_message(text)],
-            thread=self.thread,
+            RunRequest(
+                workflow=self.workflow,
+                principal=self._principal,
+                items=[user_message(text)],
+                thread=self.thread,
+            ),
         )
         self.thread = held.run.thread
         return await self._drive(held)

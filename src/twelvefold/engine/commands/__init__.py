@@ -5,6 +5,7 @@ from twelvefold.engine.commands.claim import cancel, fail_run, give_back, take
 from twelvefold.engine.commands.start import (
     INPUT_BYTES,
     RUN_ENTRIES,
+    RunRequest,
     check_room,
     enqueue_run,
     start_run,
@@ -14,6 +15,7 @@ from twelvefold.engine.commands.threads import delete_thread, fork_at
 __all__ = [
     "INPUT_BYTES",
     "RUN_ENTRIES",
+    "RunRequest",
     "answer",
     "cancel",
     "check_room",

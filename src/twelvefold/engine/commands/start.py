@@ -44,45 +44,31 @@ AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """The arguments of `start_run` and `enqueue_run`."""
+class RunRequest:
+    """A run to start or enqueue, on a new thread if `thread` is None.
+
+    `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
+    position on a new thread. `key` makes the request idempotent.
+    """
 
     workflow: str
     principal: Principal
     items: Sequence[Item]
-    thread: ThreadId | None
-    options: RequestOptions
-    background: bool
-    request: IdempotentRequest | None
-    behind: int
-    fork: bool
+    thread: ThreadId | None = None
+    options: RequestOptions = DEFAULT_OPTIONS
+    key: IdempotentRequest | None = None
+    position: int = 0
+    fork: bool = False
 
 
-async def start_run(
-    services: Services,
-    *,
-    workflow: str,
-    principal: Principal,
-    items: Sequence[Item],
-    thread: ThreadId | None = None,
-    options: RequestOptions = DEFAULT_OPTIONS,
-    background: bool = False,
-    request: IdempotentRequest | None = None,
-    behind: int = 0,
-    fork: bool = False,
-) -> HeldRun:
-    """Write a new run, on a new thread or at the end of an existing one, and hold its lease.
+async def start_run(services: Services, request: RunRequest) -> HeldRun:
+    """Write a new run and hold its lease.
 
-    `behind` is the position that the thread must be at, 0 for any. With `fork` the run continues
-    from that position on a new thread, wherever the thread's end is. Raises RequestError for
-    an unknown workflow or items that cannot be stored, ConversationTooLarge, NotFound for a thread
-    that is not the principal's, Conflict if its last run is not over or it is at another position,
-    Repeated if the request was made before.
+    Raises RequestError for an unknown workflow or items that cannot be stored,
+    ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
+    run is not over or it is at another position, Repeated if the request was made before.
     """
-    new, before, started = await _prepare(
-        services,
-        _Request(workflow, principal, items, thread, options, background, request, behind, fork),
-    )
+    new, before, started = await _prepare(services, request, background=False)
     lease = services.hold(Lease(new.run, new.token), services.monotonic())
     entry, _ = await services.retry(
         lambda: services.store.start(new, started, services.limits.lease_s)
@@ -90,42 +76,29 @@ async def start_run(
     return apply_entries(HeldRun(new.run, before, lease), [entry])
 
 
-async def enqueue_run(
-    services: Services,
-    *,
-    workflow: str,
-    principal: Principal,
-    items: Sequence[Item],
-    thread: ThreadId | None = None,
-    options: RequestOptions = DEFAULT_OPTIONS,
-    background: bool = True,
-    request: IdempotentRequest | None = None,
-    behind: int = 0,
-    fork: bool = False,
-) -> tuple[RunId, Entry]:
+async def enqueue_run(services: Services, request: RunRequest) -> tuple[RunId, Entry]:
     """Write a new run for any process to claim; return its id and its first entry.
 
     Raises as `start_run` does.
     """
-    new, before, started = await _prepare(
-        services,
-        _Request(workflow, principal, items, thread, options, background, request, behind, fork),
-    )
+    new, before, started = await _prepare(services, request, background=True)
     entry, _ = await services.retry(lambda: services.store.start(new, started, None))
     no_lease = services.hold(Lease(new.run, new.token), -math.inf)
     apply_entries(HeldRun(new.run, before, no_lease), [entry])
     return new.run, entry
 
 
-async def _prepare(services: Services, request: _Request) -> tuple[NewRun, Thread, RunStarted]:
+async def _prepare(
+    services: Services, request: RunRequest, *, background: bool
+) -> tuple[NewRun, Thread, RunStarted]:
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
     before = await _thread_before(services, request)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
-    return _new_run(services, request, before), before, started
+    return _new_run(services, request, before, background=background), before, started
 
 
-def _first_entry(services: Services, request: _Request) -> tuple[RunStarted, int]:
+def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
     if request.workflow not in services.workflows:
         known = ", ".join(services.workflows)
@@ -141,7 +114,7 @@ def _first_entry(services: Services, request: _Request) -> tuple[RunStarted, int
     )
 
 
-async def _thread_before(services: Services, request: _Request) -> Thread:
+async def _thread_before(services: Services, request: RunRequest) -> Thread:
     """Return the thread that a new run continues."""
     thread = request.thread
     if thread is None:
@@ -149,19 +122,19 @@ async def _thread_before(services: Services, request: _Request) -> Thread:
     record = await services.retry(lambda: services.store.load(thread))
     _check_thread(record, thread, request)
     if request.fork:
-        return fold([entry for entry in record.entries if entry.position <= request.behind])
+        return fold([entry for entry in record.entries if entry.position <= request.position])
     before = fold(record.entries)
     # The run that a thread was forked from in the middle belongs to the other thread.
     if before.status == "active" and record.head > record.forked_at:
         raise Conflict(f"run {RunId(thread, before.run)} of this thread is not over")
-    if request.behind not in (0, before.head):
+    if request.position not in (0, before.head):
         raise Conflict(
-            f"thread conv_{thread} is at {before.head}, not at {request.behind} any more"
+            f"thread conv_{thread} is at {before.head}, not at {request.position} any more"
         )
     return before
 
 
-def _check_thread(record: ThreadRecord, thread: ThreadId, request: _Request) -> None:
+def _check_thread(record: ThreadRecord, thread: ThreadId, request: RunRequest) -> None:
     if record.principal != request.principal.id:
         raise NotFound(f"no thread conv_{thread}")
     # A conversation without runs may have no workflow.
@@ -171,7 +144,9 @@ def _check_thread(record: ThreadRecord, thread: ThreadId, request: _Request) -> 
         )
 
 
-def _new_run(services: Services, request: _Request, before: Thread) -> NewRun:
+def _new_run(
+    services: Services, request: RunRequest, before: Thread, *, background: bool
+) -> NewRun:
     thread, fork = request.thread, request.fork
     own_thread = services.ids.thread() if fork or thread is None else thread
     return NewRun(
@@ -181,8 +156,8 @@ def _new_run(services: Services, request: _Request, before: Thread) -> NewRun:
         request.principal.id,
         request.workflow,
         services.release,
-        request.background,
-        request.request,
+        background,
+        request.key,
         thread_exists=thread is not None and not fork,
         forked_from=thread if fork else None,
         thread_size=before.size,

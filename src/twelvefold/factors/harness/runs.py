@@ -5,7 +5,7 @@ from typing import Any
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import enqueue_run
+from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.factors.harness.workflow import workflow
@@ -20,7 +20,7 @@ _EVENTS = "select thread_id, type from events order by thread_id, position"
 async def enqueue_message(services: Services, message: str) -> RunId:
     item = {"type": "message", "role": "user", "content": message}
     run, _ = await enqueue_run(
-        services, workflow=workflow.name, principal=Principal("factors"), items=[item]
+        services, RunRequest(workflow=workflow.name, principal=Principal("factors"), items=[item])
     )
     return run
 

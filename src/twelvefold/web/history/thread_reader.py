@@ -24,7 +24,6 @@ from twelvefold.core.events import (
 from twelvefold.core.ports import Segment, Store, ThreadHead
 from twelvefold.core.request_options import client_names
 from twelvefold.engine.retry import retry_unavailable
-from twelvefold.web.schemas.call_results import CallHistory, CallHistoryBuilder
 
 PAGE_BYTES = 1024 * 1024
 """The most bytes on a page; a page has at least one row, of any size."""
@@ -37,7 +36,7 @@ _OPENS_UNIT = RunStarted | ItemsAdded | ModelReplied
 
 @dataclass(slots=True)
 class RunContext:
-    """What is needed of a run to show its later entries.
+    """The facts of a run that its later entries are shown with.
 
     `started` is its first event without the items. `tools` has the names of the client's tools that
     were added, with the position; it is complete up to `known_to`.
@@ -186,20 +185,6 @@ async def open_thread_reader(store: Store, head: ThreadHead) -> ThreadReader:
     lineage = await retry_unavailable(lambda: store.lineage(head))
     deleted = await retry_unavailable(lambda: store.deleted_runs(lineage))
     return ThreadReader(store, head, lineage, deleted)
-
-
-async def load_call_history(
-    reader: ThreadReader, *, to: int | None = None, with_deleted: bool = False
-) -> CallHistory:
-    """Return the calls of a conversation up to a position (None: all).
-
-    `with_deleted`: also the calls of deleted responses.
-    """
-    builder = CallHistoryBuilder()
-    async for entry in reader.entries(to=to):
-        if with_deleted or not await reader.is_deleted(entry):
-            builder.add(entry)
-    return builder.history()
 
 
 async def take_page(

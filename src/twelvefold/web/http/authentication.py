@@ -158,6 +158,11 @@ def principal_of(request: Request, scope: str = "runs") -> Principal:
     return caller.principal
 
 
+def require_scope(request: Request, scope: str) -> None:
+    """Raise ApiError unless the request's key has the scope, as `principal_of` does."""
+    principal_of(request, scope)
+
+
 def _token(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     token = token.strip()

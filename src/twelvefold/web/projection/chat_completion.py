@@ -148,7 +148,7 @@ class Chunks:
         return self._head | {"choices": [choice]} | usage
 
     def deltas(self, event: Json) -> Iterator[Json]:
-        """Yield what an event of the response adds to the completion."""
+        """Yield the deltas that an event of the response adds to the completion."""
         if self._text.stopped:
             return
         match event["type"]:

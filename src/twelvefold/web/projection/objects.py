@@ -7,7 +7,7 @@ one that requires nothing of the client.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from twelvefold.core.conversation.turns import is_empty
 from twelvefold.core.events import (
@@ -21,9 +21,7 @@ from twelvefold.core.events import (
 from twelvefold.core.failures import failure_sentence
 from twelvefold.core.ids import ThreadId
 from twelvefold.web.ids import ResponseId, conversation_id, message_id
-from twelvefold.web.schemas.types import ItemStatus, Json, ToolItems, ToolOutputs
-
-Status = Literal["queued", "in_progress"] | FinalStatus
+from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
 
 OUTPUT_BYTES = 64 * 1024
 """The most bytes of a tool's result that an item has; the journal has all of it."""
@@ -32,7 +30,9 @@ SUMMARY_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class ResponseView:
-    """How a response is shown. `label` is the workflow's name; `started` is its run's first event.
+    """The settings that a response is shown with.
+
+    `label` is the workflow's name; `started` is the first event of the run.
 
     An answer to an approval request may change the options and `background` for its response.
     """
@@ -48,7 +48,7 @@ class ResponseView:
 class ResponseState:
     """How far a response is; times are microseconds since 1970."""
 
-    status: Status = "in_progress"
+    status: ResponseStatus = "in_progress"
     created_at_us: int = 0
     ended_at_us: int = 0
     reason: str = ""

@@ -40,7 +40,7 @@ class StreamedMessage:
 
 
 class Output:
-    """The items so far, and the events that were not taken yet."""
+    """The items so far, and the events that `take` has not returned yet."""
 
     def __init__(self) -> None:
         self.draft: StreamedMessage | None = None
@@ -175,7 +175,7 @@ class CallProjection:
         self._next: _Call | None = None
 
     def apply(self, position: int, event: Event) -> None:
-        """Add the run's next event, and show what it makes certain."""
+        """Apply the run's next event, and emit the changes that it makes final."""
         if not isinstance(event, ApprovalAsked):
             self.begin_next()
         match event:

@@ -1,4 +1,4 @@
-"""From the entries and deltas of a journal to a response and its events.
+"""Projects the entries and deltas of a journal to a response and its events.
 
 Live, resumed and replayed streams are the same: whenever a reader reads, the events and their
 numbers are those that the finished journal gives. No other state is stored.
@@ -29,9 +29,9 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
 from twelvefold.web.projection import objects
-from twelvefold.web.projection.objects import ResponseState, ResponseView, Status
+from twelvefold.web.projection.objects import ResponseState, ResponseView
 from twelvefold.web.projection.output import CallProjection, Output
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas.types import Json, ResponseStatus
 
 _INPUT = (RunStarted, ApprovalAnswered, OutcomeSettled)
 """Input from outside: the run may still be queued after it."""
@@ -48,14 +48,13 @@ AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 class ResponseProjection:
-    """One response, from the entries and deltas of its thread.
+    """One response, built from the entries and deltas of its thread.
 
-    Takes them in order from the first entry of its run, also for a later part of the run: the calls
-    of a later part stand in an earlier one. Ignores those of other runs, those that it has had, and
-    those that do not follow the last one.
+    Entries are applied in order, from the first entry of the run; a later part of the run needs the
+    calls of earlier parts. Entries of other runs, repeated ones, and those after a gap are ignored.
 
-    `over`: no more events follow. `position`: that of the last entry. `behind`: the last read
-    lacked deltas that stand before its entries, so read again at once.
+    `over`: no more events follow. `position`: the position of the last entry. `behind`: the last
+    read lacked deltas that precede its entries, so the journal must be read again at once.
     """
 
     def __init__(self, id: ResponseId, view: ResponseView) -> None:
@@ -202,7 +201,7 @@ class ResponseProjection:
     def _open(self, at_us: int) -> None:
         background = self._view.background
         self._calls.is_shown = True
-        status: Status = "queued" if background else "in_progress"
+        status: ResponseStatus = "queued" if background else "in_progress"
         self._state = ResponseState(status, created_at_us=at_us)
         self._emit_state("response.created")
         self._emit_state("response.queued" if background else "response.in_progress")

@@ -19,7 +19,7 @@ class StopFilter:
         self._held = ""
 
     def add(self, piece: str) -> str:
-        """Add a piece; return what can be sent now."""
+        """Add a piece; return the text that can be sent now."""
         if self.stopped:
             return ""
         text = self._held + piece
@@ -31,7 +31,7 @@ class StopFilter:
         return text[:end]
 
     def end(self) -> str:
-        """End the text; return what was held back."""
+        """End the text; return the text that was held back."""
         held, self._held = self._held, ""
         return held
 

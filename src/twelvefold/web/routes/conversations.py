@@ -20,9 +20,9 @@ from twelvefold.web.http.errors import json_response, raise_invalid
 from twelvefold.web.http.pagination import list_object, parse_page
 from twelvefold.web.ids import conversation_id, parse_conversation_id
 from twelvefold.web.projection.conversations import conversation_object, conversation_row
+from twelvefold.web.routes import load_path_head
 from twelvefold.web.runs.append import append_once
 from twelvefold.web.runs.target import resolve_references
-from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.conversations import (
     CreateConversation,

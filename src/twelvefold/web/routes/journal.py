@@ -8,7 +8,7 @@ from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import open_thread_reader
 from twelvefold.web.http.errors import json_response
 from twelvefold.web.http.pagination import check_oldest_first, parse_integer
-from twelvefold.web.runs.visibility import load_path_head
+from twelvefold.web.routes import load_path_head
 from twelvefold.web.state import web_of
 
 MAX_ENTRIES = 500

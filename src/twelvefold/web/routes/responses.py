@@ -13,7 +13,7 @@ from twelvefold.core.ports import RunRecord
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict
 from twelvefold.web.http.admission import release_soon
-from twelvefold.web.http.authentication import principal_of
+from twelvefold.web.http.authentication import principal_of, require_scope
 from twelvefold.web.http.errors import ApiError, json_response
 from twelvefold.web.http.pagination import paginate, parse_flag, parse_integer, parse_page
 from twelvefold.web.ids import ResponseId
@@ -37,7 +37,7 @@ async def create(request: Request) -> Response:
     turn = parse_turn(body, request.headers, workflows, images=web.takes_images)
     if any(item["type"] == ANSWER for item in turn.items):
         if changed_options(turn):
-            principal_of(request)
+            require_scope(request, "runs")
         started = await answer_approval(web, principal_of(request, "approve"), turn)
     else:
         started = await start_turn(web, principal_of(request), turn, client)

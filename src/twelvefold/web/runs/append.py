@@ -7,17 +7,14 @@ from functools import partial
 
 from twelvefold.core.events import Entry, Event, encode, size_of
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import OVER, Store, ThreadHead
+from twelvefold.core.ports import Store, ThreadHead
 from twelvefold.engine.commands import check_room
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.runs.polling import poll_until
+from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.state import Web
-
-POLL_INTERVAL_S = 0.2
-"""How often to check whether the run under way is over."""
 
 
 async def append_between_runs(
@@ -26,18 +23,12 @@ async def append_between_runs(
     build_event: Callable[[ThreadHead], Awaitable[Event]],
     client: ClientWatch,
 ) -> Entry:
-    """Append an entry as soon as the run under way is over.
+    """Append an entry as soon as the last run of the conversation is over.
 
     Raises ApiError after `Waits.thread_s`, ClientDisconnect if the client leaves meanwhile, and
     ConversationTooLarge.
     """
     store, end = web.services.store, asyncio.get_running_loop().time() + web.waits.thread_s
-
-    async def is_free() -> bool:
-        await client.check()
-        latest = (await retry_unavailable(lambda: store.listed_thread(head.id))).latest
-        return latest is None or latest.status in OVER
-
     while True:
         event = await build_event(head)
         run, size = await store.run_at(head), await store.size_of(await store.lineage(head))
@@ -45,9 +36,11 @@ async def append_between_runs(
         try:
             return await append_once(store, head.id, head.head, size, run, event)
         except Conflict as error:
-            # Nothing else of the conversation is read until the run under way is over.
-            if not await poll_until(end, POLL_INTERVAL_S, is_free):
-                message = "a turn of this conversation is not over; try again in a moment"
+            # Nothing else of the conversation is read until its last run is over.
+            if not await wait_until_thread_free(store, head.id, client, end):
+                message = (
+                    "the previous turn of this conversation is not over; try again in a moment"
+                )
                 raise ApiError(409, message, code="conversation_locked", wait_s=1) from error
         head = await store.thread(head.id)
 
@@ -55,7 +48,7 @@ async def append_between_runs(
 async def append_once(
     store: Store, thread: ThreadId, head: int, size: int, run: int, event: Event
 ) -> Entry:
-    """Append an entry once, however often the database has to be tried."""
+    """Append an entry once, even if the write is retried."""
     add = partial(store.add_items, thread, head, run, event, thread_size=size)
     at_us = time.time_ns() // 1_000
     return await retry_unavailable(lambda: add(at_us=at_us))

@@ -1,4 +1,4 @@
-"""A call that waits for approval, answered by an item in a request's input.
+"""Answers a call that waits for approval, by an item in a request's input.
 
 The run continues where it stopped; what follows is its next response. An answer counts once: a
 second one finds no waiting call.
@@ -201,7 +201,7 @@ def _check_no_message(request: TurnRequest, index: int) -> None:
     for at, item in enumerate(request.items[start:], start):
         if item["type"] == "message" and item["role"] != "assistant":
             raise_invalid(
-                "the run takes no new message before its request for approval is answered",
+                "answer the approval request before sending a new message",
                 f"input[{at}]",
             )
 
@@ -219,12 +219,10 @@ async def _check_target(
         if head.id != id.run.thread:
             raise_invalid("the call is in another conversation", "conversation")
     if waiting.options.store and not request.options.store:
-        raise_invalid(
-            "must be true, as in the request that started the run", "store", "unsupported_value"
-        )
+        raise_invalid("must be true: the run is stored", "store", "unsupported_value")
     if request.background and not waiting.options.store:
         raise_invalid(
-            "must be false: the request that started the run has store=false",
+            "must be false: the run is not stored",
             "background",
             "unsupported_value",
         )
@@ -287,7 +285,7 @@ def _not_pending(item: Item, index: int) -> ApiError:
 
 
 async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
-    """Claim the run; None if a worker was quicker, or will continue it."""
+    """Claim the run; return None if a worker has claimed it first, or will claim it."""
     try:
         return await _retry_while_held(web, partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:

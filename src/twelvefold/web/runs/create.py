@@ -1,4 +1,4 @@
-"""From a request to a run: once per idempotency key, one turn of a conversation at a time.
+"""Creates the run of a request: once per idempotency key, one turn of a conversation at a time.
 
 Every error that the request can cause is raised before the run is written. After that the run's
 journal has the answer.
@@ -8,42 +8,42 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import msgspec
 
 from twelvefold.core.events import Entry, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import OVER, IdempotentRequest, JournalDelta, Principal
+from twelvefold.core.ports import IdempotentRequest, JournalDelta, Principal
 from twelvefold.core.thread import fold
-from twelvefold.engine.commands import enqueue_run, start_run
+from twelvefold.engine.commands import RunRequest, enqueue_run, start_run
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
 from twelvefold.web.http.client_watch import ClientWatch
 from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
-from twelvefold.web.ids import ResponseId, approval_id
-from twelvefold.web.runs.polling import poll_until
+from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
+from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
+    NEW_THREAD,
     ThreadTarget,
     previous_not_found,
     resolve_references,
     resolve_target,
 )
 from twelvefold.web.schemas.call_results import without_repeats
+from twelvefold.web.schemas.items import CALL_ITEMS, REFERENCE
 from twelvefold.web.schemas.responses import TurnRequest
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.reader import ResponseReader, build_view, open_response
-
-POLL_INTERVAL_S = 0.2
-"""How often a turn checks whether the one before it is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A run that was created or found for a request, with the reader of the request's response.
 
-    `ends_with_client`: only the client that waits here can ever read the response, so the run does
-    not continue without it.
+    `ends_with_client`: only the waiting client can read the response, so the run is cancelled if
+    the client leaves.
     """
 
     reader: ResponseReader
@@ -64,7 +64,7 @@ async def start_turn(
     input_bytes = len(msgspec.json.encode(request.items))
     with turn_memory(web.executor.memory, principal, input_bytes) as memory:
         await memory.hold()
-        turn = _Turn(web, principal, request, memory, client)
+        turn = _Turn(web, principal, request, memory)
         end = asyncio.get_running_loop().time() + web.waits.thread_s
         while True:
             try:
@@ -74,9 +74,18 @@ async def start_turn(
             except Conflict as error:
                 if not request.conversation:
                     raise
-                if not await poll_until(end, POLL_INTERVAL_S, turn.is_conversation_free):
+                thread = parse_conversation_id(request.conversation)
+                if not await _wait_for_previous_turn(web, thread, client, end):
                     message = "the previous turn is not over; try again in a moment"
                     raise _conversation_locked(message, repeat=True) from error
+
+
+async def _wait_for_previous_turn(
+    web: Web, thread: ThreadId, client: ClientWatch, end: float
+) -> bool:
+    """Return whether the previous turn is over by `end`. Raises ApiError if a person must act."""
+    on_waiting = partial(_raise_if_waiting, web, thread)
+    return await wait_until_thread_free(web.services.store, thread, client, end, on_waiting)
 
 
 def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
@@ -87,7 +96,7 @@ def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
 
 
 class _Turn:
-    """A turn that is about to start; `client` waits for it."""
+    """A turn that is about to start."""
 
     def __init__(
         self,
@@ -95,14 +104,11 @@ class _Turn:
         principal: Principal,
         request: TurnRequest,
         memory: TurnMemory,
-        client: ClientWatch,
     ) -> None:
         self._web = web
         self._principal = principal
         self._request = request
         self._memory = memory
-        self._client = client
-        self._thread: ThreadId | None = None
 
     async def start(self) -> StartedRun:
         """Start the turn. Raises Conflict while the conversation's previous turn is not over."""
@@ -111,7 +117,7 @@ class _Turn:
             if repeated := await self._find_repeated():
                 return repeated
             if target is None:
-                # Again after each wait: the turn before may have had the same results of calls.
+                # Again after each wait: the previous turn may have had the same results of calls.
                 request, target = await self._resolve()
             try:
                 return await self._write(request, target)
@@ -123,29 +129,9 @@ class _Turn:
                 raise
             except Conflict:
                 if not request.previous:
-                    self._thread = target.thread
                     raise
                 # Another turn has continued the conversation from there, so this one forks it.
                 target = target.as_fork()
-
-    async def is_conversation_free(self) -> bool:
-        """Return whether the conversation's last run is over; its journal is not loaded for that.
-
-        Raises ApiError if the run waits for a person, and ClientDisconnect if the client left.
-        """
-        await self._client.check()
-        if self._thread is None:
-            return True
-        store, thread = self._web.services.store, self._thread
-        try:
-            latest = (await retry_unavailable(lambda: store.listed_thread(thread))).latest
-        except NotFound:
-            return True  # it was deleted; the next try raises the error
-        if latest is None or latest.status in OVER:
-            return True
-        if latest.status == "waiting":
-            await _raise_if_waiting(self._web, thread)
-        return False
 
     async def _find_repeated(self) -> StartedRun | None:
         run = await find_repeated_run(self._web, self._principal, self._request.key)
@@ -154,24 +140,28 @@ class _Turn:
         return await open_repeated(self._web, self._principal, ResponseId(run))
 
     async def _resolve(self) -> tuple[TurnRequest, ThreadTarget]:
-        """Return the request with its references replaced, and where it goes. Raises ApiError."""
-        web, principal = self._web, self._principal
-        items = await resolve_references(web, principal, self._request.items)
-        request = replace(self._request, items=items)
-        target = await resolve_target(web.services, principal, request, self._memory)
-        return replace(request, items=without_repeats(request.items, target.calls)), target
+        """Return the request with its references replaced, and its target. Raises ApiError."""
+        web, principal, request, target = self._web, self._principal, self._request, NEW_THREAD
+        if any(item["type"] == REFERENCE for item in request.items):
+            items = await resolve_references(web, principal, request.items)
+            request = replace(request, items=items)
+        if request.previous or request.conversation:
+            target = await resolve_target(web.services, principal, request, self._memory)
+        if any(item["type"] in CALL_ITEMS for item in request.items):
+            request = replace(request, items=without_repeats(request.items, target.calls))
+        return request, target
 
     async def _write(self, request: TurnRequest, target: ThreadTarget) -> StartedRun:
-        web, run = self._web, _run_fields(self._principal, request, target)
+        web, run = self._web, _run_request(self._principal, request, target)
         if request.background:
             async with reserve_queue_slot(web, self._principal):
-                id, first = await enqueue_run(web.services, **run)
+                id, first = await enqueue_run(web.services, run)
             # Nothing is read here: once written, the run does not depend on the database's answer.
-            return StartedRun(_build_reader(web, id, first, background=True))
+            return StartedRun(_reader_of_new_run(web, id, first, background=True))
         with web.executor.slot(self._principal):
-            held = await start_run(web.services, **run)
+            held = await start_run(web.services, run)
             first = next(one for one in held.thread.latest if isinstance(one.event, RunStarted))
-            reader = _build_reader(web, held.run, first, background=False)
+            reader = _reader_of_new_run(web, held.run, first, background=False)
             web.start_drive(held, self._memory.reservation)
             is_private = request.key is None and not request.options.store
             return StartedRun(reader, ends_with_client=is_private)
@@ -185,21 +175,21 @@ async def reserve_queue_slot(web: Web, principal: Principal) -> AsyncIterator[No
     web.wake()
 
 
-def _run_fields(principal: Principal, request: TurnRequest, target: ThreadTarget) -> dict[str, Any]:
-    """Return a turn as the arguments of the engine's commands."""
-    return {
-        "workflow": request.workflow.name,
-        "principal": principal,
-        "items": request.items,
-        "thread": target.thread,
-        "options": request.options,
-        "request": request.key,
-        "behind": target.end,
-        "fork": target.fork,
-    }
+def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarget) -> RunRequest:
+    """Return a turn as the engine's commands take it."""
+    return RunRequest(
+        request.workflow.name,
+        principal,
+        request.items,
+        target.thread,
+        request.options,
+        request.key,
+        position=target.end,
+        fork=target.fork,
+    )
 
 
-def _build_reader(web: Web, run: RunId, first: Entry, *, background: bool) -> ResponseReader:
+def _reader_of_new_run(web: Web, run: RunId, first: Entry, *, background: bool) -> ResponseReader:
     started = cast("RunStarted", first.event)
     view = build_view(web.settings, started, background=background)
     reader = ResponseReader(web, ResponseId(run), view, first, first.position)
@@ -208,14 +198,14 @@ def _build_reader(web: Web, run: RunId, first: Entry, *, background: bool) -> Re
 
 
 async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
-    """Raise ApiError with what the thread's run waits for, if it still waits for a person."""
+    """Raise ApiError that names the missing answer, if the run still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
     folded = fold(record.entries)
     if folded.status == "active" and folded.waits:
         call = folded.pending[0]
         do = f"answer {approval_id(thread, call.id)}"
         if call.state == "unknown":
-            do = "have an operator settle the outcome of its last call"
+            do = "settle the unknown outcome of its last call (`runs settle`)"
         message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"
         raise _conversation_locked(message, repeat=False)
 

@@ -1,4 +1,4 @@
-"""The runs that this process drives for its requests: limited, counted, each in a task of a group.
+"""Drives the runs of this process's requests, each in a task, up to a limit.
 
 A run that the process does not finish is not lost: its lease is given back, and another process
 continues it. A run that a failing service stops ends as failed, because its client waits for it.
@@ -31,8 +31,8 @@ from twelvefold.web.state import too_many_runs
 
 log = get_logger(__name__)
 Drive = asyncio.Task[Outcome | None]
-"""Drives one run. Never raises; None: the run continues elsewhere, or the drive failed and the log
-has the reason."""
+"""The task that drives one run. It never raises. Its result is None if the run continues in another
+process, or if the drive failed and was logged."""
 
 
 class RunExecutor:
@@ -41,7 +41,7 @@ class RunExecutor:
     A request takes a slot before it writes a run, so that it writes none that is not driven:
 
         with executor.slot(principal):
-            held = await start_run(…)
+            held = await start_run(services, request)
             executor.start(held, listener)
 
     `max_per_principal` None: half of `max_runs`. `memory` bounds the bytes of their conversations.
@@ -88,7 +88,7 @@ class RunExecutor:
 
     @property
     def in_flight(self) -> int:
-        """How many runs this process drives now."""
+        """The number of runs that this process drives now."""
         return len(self._drives)
 
     @contextmanager
@@ -185,16 +185,16 @@ class RunSlots:
 
     @property
     def taken(self) -> int:
-        """How many slots are taken now."""
+        """The number of slots that are taken now."""
         return self._taken.total()
 
     @contextmanager
     def slot(self, principal: str) -> Iterator[None]:
         """Take a slot while the body runs. Raises ApiError with 429 if none is free."""
         if self.taken >= self._limit:
-            raise too_many_runs(f"all {self._limit} slots for runs are taken")
+            raise too_many_runs(f"all {self._limit} run slots are taken")
         if self._taken[principal] >= self._limit_per_principal:
-            message = f"all {self._limit_per_principal} slots for runs of one principal are taken"
+            message = f"all {self._limit_per_principal} run slots of one principal are taken"
             raise too_many_runs(message)
         self.take(principal)
         try:

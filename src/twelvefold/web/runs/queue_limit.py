@@ -12,6 +12,7 @@ from twelvefold.web.http.errors import ApiError
 CACHE_TTL_S = 1.0
 """How old a count may be; runs that other processes have queued since are counted after that."""
 RETRY_AFTER_S = 5.0
+"""A queue drains more slowly than a process's own run slots."""
 MAX_PRINCIPALS = 1_000
 """The most principals whose counts are cached."""
 

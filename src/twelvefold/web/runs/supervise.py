@@ -1,4 +1,4 @@
-"""Waiting for a run on behalf of its client, and making sure meanwhile that the run ends."""
+"""Waits for a run on behalf of its client, and ensures meanwhile that the run ends."""
 
 import asyncio
 import time
@@ -130,7 +130,7 @@ class Supervisor:
             else:
                 await self._take_over(record)
         except (Conflict, StaleRun):
-            pass  # another process was quicker
+            pass  # another process has claimed or ended it first
         except CancelAsked:
             await cancel(self._web.services, self._run)
         self._web.notifier.notify(self._run)

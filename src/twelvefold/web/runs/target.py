@@ -1,4 +1,4 @@
-"""Where a turn goes: to a new thread, to the end of one, or to a fork of it.
+"""Resolves the thread and position that a turn continues: a new thread, an end, or a fork.
 
 A turn may continue from any response of a thread. From the last one the thread grows, from an
 earlier one a fork of it does. A turn of a conversation always goes to the end of its thread.
@@ -27,12 +27,9 @@ from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
+from twelvefold.web.history.call_history import load_call_history
 from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pages
-from twelvefold.web.history.thread_reader import (
-    ThreadReader,
-    load_call_history,
-    open_thread_reader,
-)
+from twelvefold.web.history.thread_reader import ThreadReader, open_thread_reader
 from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.projection.response import makes_wait
@@ -46,9 +43,9 @@ from twelvefold.web.streaming.reader import load_run
 
 @dataclass(frozen=True, slots=True)
 class ThreadTarget:
-    """Where a turn goes; None: to a new thread. `end`: the position that it continues from.
+    """The thread that a turn continues (None: a new one), from the position `end`.
 
-    `fork`: to a fork of the thread at `end`, else to the thread itself. `calls`: the earlier calls,
+    `fork`: on a fork of the thread at `end`, else on the thread itself. `calls`: the earlier calls,
     for a turn that brings results of calls.
     """
 
@@ -68,7 +65,7 @@ NEW_THREAD = ThreadTarget()
 async def resolve_target(
     services: Services, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> ThreadTarget:
-    """Return where a turn goes; `memory` holds the bytes of the thread. Raises ApiError."""
+    """Return the target of a turn; `memory` holds the bytes of the thread. Raises ApiError."""
     if request.previous:
         return await _resolve_response(services, principal, request, memory)
     if request.conversation:
@@ -123,7 +120,10 @@ async def _resolve_response(
     except NotFound:
         raise previous_not_found(request.previous) from None
     if run.workflow != request.workflow.name:
-        raise_invalid(f"must be {run.workflow!r}, the workflow of the previous response", "model")
+        raise_invalid(
+            f"must be {run.workflow!r}, the workflow of the previous response; use the same model",
+            "model",
+        )
     _check_ended(last.event)
     end, calls = last.position, NO_CALLS
     if brings_calls(request.items):
@@ -193,7 +193,7 @@ async def resolve_references(
             # A reference is short and its item may be long, so the sum is checked too.
             size += len(msgspec.json.encode(item))
             if size > INPUT_BYTES:
-                message = f"the items of the references have more than {INPUT_BYTES} bytes"
+                message = f"the referenced items exceed {INPUT_BYTES} bytes"
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
     if not web.takes_images:

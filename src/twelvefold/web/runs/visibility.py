@@ -1,20 +1,10 @@
-"""Which conversations a principal may open: its own, if they are stored and not deleted."""
-
-from starlette.requests import Request
+"""Checks whether a principal may open a conversation: it is its own, stored and not deleted."""
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports import Principal, Store, ThreadHead
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound
-from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.ids import conversation_id, parse_conversation_id
-from twelvefold.web.state import web_of
-
-
-async def load_path_head(request: Request) -> ThreadHead:
-    """Return the conversation that the request's path names. Raises NotFound."""
-    thread = parse_conversation_id(request.path_params["conversation_id"])
-    return await load_visible_head(web_of(request).services.store, principal_of(request), thread)
+from twelvefold.web.ids import conversation_id
 
 
 async def load_visible_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:

@@ -1,4 +1,4 @@
-"""Compare the function calls and results of a request with those of the conversation.
+"""Compares the function calls and results of a request with those of the conversation.
 
 Some clients send every earlier result again with each turn, and with a result the message that led
 to its call. Repeated items are dropped. A result without a call is invalid, and so is a call
@@ -12,25 +12,13 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.conversation.turns import calls_of
-from twelvefold.core.events import (
-    ApprovalAnswered,
-    Entry,
-    Item,
-    ItemsAdded,
-    ModelReplied,
-    OutcomeUnknown,
-    RunStarted,
-    ToolFailed,
-    ToolSucceeded,
-)
-from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.request_options import client_names
+from twelvefold.core.events import Item
+from twelvefold.core.ids import CallId
 from twelvefold.web.http.errors import abbreviate, raise_invalid
 from twelvefold.web.ids import parse_own_call_id
-from twelvefold.web.schemas.items import RESULT
+from twelvefold.web.schemas.items import CALL_ITEMS, RESULT
 
-_Call = tuple[str, str, str]
+Call = tuple[str, str, str]
 """Id, name and arguments of a call in the API."""
 
 
@@ -46,7 +34,7 @@ class CallHistory:
     awaited: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     run_here: frozenset[CallId] = frozenset()
-    calls: frozenset[_Call] = frozenset()
+    calls: frozenset[Call] = frozenset()
     messages: frozenset[bytes] = frozenset()
 
     def has_answered(self, id: str) -> bool:
@@ -57,83 +45,17 @@ class CallHistory:
 NO_CALLS = CallHistory()
 
 
-def call_history(entries: Iterable[Entry]) -> CallHistory:
-    """Return the calls in these entries, and which of them have a result."""
-    builder = CallHistoryBuilder()
-    for entry in entries:
-        builder.add(entry)
-    return builder.history()
-
-
 def brings_calls(items: Iterable[Item]) -> bool:
     """Return whether items need the conversation's calls: whether a call or a result is in them."""
-    return any(item["type"] in (RESULT, "function_call") for item in items)
+    return any(item["type"] in CALL_ITEMS for item in items)
 
 
-class CallHistoryBuilder:
-    """Collects the calls of a conversation from its entries, in order."""
-
-    def __init__(self) -> None:
-        self.awaited: set[str] = set()
-        self.answered: set[str] = set()
-        self.run_here: set[CallId] = set()
-        self.calls: set[_Call] = set()
-        self.messages: set[bytes] = set()
-        self._client_tools: frozenset[str] = frozenset()
-        self._wire_ids: dict[CallId, str] = {}
-
-    def history(self) -> CallHistory:
-        return CallHistory(
-            frozenset(self.awaited),
-            frozenset(self.answered),
-            frozenset(self.run_here),
-            frozenset(self.calls),
-            frozenset(self.messages),
-        )
-
-    def add(self, entry: Entry) -> None:
-        match entry.event:
-            case RunStarted(items=items, options=options):
-                self._add_items(items)
-                self._client_tools = client_names(options)
-            case ItemsAdded(items=items):
-                self._add_items(items)
-            case ApprovalAnswered(options=options) if options is not None:
-                self._client_tools = client_names(options)
-            case ModelReplied() as reply:
-                self._add_reply(entry.position, reply)
-            case ToolSucceeded(call=call) | ToolFailed(call=call) | OutcomeUnknown(call=call):
-                self.run_here.add(call)
-                self.answered |= {self._wire_ids[call]} if call in self._wire_ids else set()
-            case _:
-                pass
-
-    def _add_items(self, items: Sequence[Item]) -> None:
-        self.calls |= {_call(item) for item in items if item.get("type") == "function_call"}
-        results = {str(item.get("call_id")) for item in items if item.get("type") == RESULT}
-        if not results & self.awaited:
-            self.messages.clear()
-        self.messages |= {_message(item) for item in items if item.get("type") == "message"}
-        self.answered |= results
-        self.awaited -= results
-
-    def _add_reply(self, position: int, reply: ModelReplied) -> None:
-        for index, call in enumerate(calls_of(reply)):
-            wire_id = str(call.get("call_id", ""))
-            self.calls.add(_call(call))
-            if call.get("name") in self._client_tools:
-                # A model may use an id again: the later call is the one without a result.
-                self.awaited.add(wire_id)
-                self.answered.discard(wire_id)
-            else:
-                self._wire_ids[call_id(position, index)] = wire_id
-
-
-def _call(item: Item) -> _Call:
+def call_of(item: Item) -> Call:
+    """Return the id, name and arguments of a `function_call` item."""
     return str(item.get("call_id")), str(item.get("name")), str(item.get("arguments"))
 
 
-def _message(item: Item) -> bytes:
+def message_digest(item: Item) -> bytes:
     """Return a digest of a message: the history keeps many of them while a turn starts."""
     message = msgspec.json.encode([item.get("role"), item.get("content")], order="sorted")
     return sha256(message).digest()
@@ -176,7 +98,7 @@ def _new_messages(items: Sequence[Item], history: CallHistory) -> Iterable[tuple
     first_result = next(results, 0)
     for index, item in enumerate(items):
         before = index < first_result and item["type"] == "message"
-        if not before or _message(item) not in history.messages:
+        if not before or message_digest(item) not in history.messages:
             yield index, item
 
 
@@ -188,9 +110,9 @@ def _new_calls(
     for index, item in items:
         if item["type"] == "function_call":
             run_here = parse_own_call_id(item["call_id"]) in history.run_here
-            if run_here or _call(item) in repeated:
+            if run_here or call_of(item) in repeated:
                 continue
-            repeated.add(_call(item))
+            repeated.add(call_of(item))
         elif item["type"] == RESULT:
             # After its result the same call is another one.
             repeated -= {call for call in repeated - history.calls if call[0] == item["call_id"]}

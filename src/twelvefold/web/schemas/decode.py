@@ -1,4 +1,4 @@
-"""Decode a request's body into its struct; an error names the parameter as the API writes it.
+"""Decodes a request's body into its struct; an error names the parameter as the API writes it.
 
 msgspec reports where it failed, such as `$.input[0].content`, and why, in a sentence. This module
 translates both: into `param`, and into a `code` of the OpenAI API.
@@ -198,7 +198,7 @@ def _split(error: msgspec.ValidationError) -> tuple[str, bool, Path]:
 
 
 def _translate(report: str, path: Path, raw: object, kind: Any) -> tuple[str, str]:
-    """Return message and code for what msgspec reports of the value at a path."""
+    """Return the message and the code for a report of msgspec about the value at a path."""
     value, types, around = _locate(raw, kind, path)
     structs = [one.cls for one in around if one.tag_field and (one.tag_field,) == path[-1:]]
     tagged = [one for one in structs if issubclass(one, RequestObject)]

@@ -18,6 +18,8 @@ from twelvefold.web.schemas.types import CallId, ToolName
 REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
 RESULT = "function_call_output"
+CALL_ITEMS = ("function_call", RESULT)
+"""Items that are compared with the conversation's calls."""
 Status = Literal["in_progress", "completed", "incomplete", "calling", "failed"]
 _HOLDS_PARTS = {"message": "content", RESULT: "output"}
 

@@ -8,12 +8,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from twelvefold.core.events import FinalStatus
 from twelvefold.core.ports import RunStatus
 from twelvefold.web.schemas.items import Refusal
-from twelvefold.web.schemas.types import ItemStatus, Metadata
-
-ResponseStatus = Literal["queued", "in_progress"] | FinalStatus
+from twelvefold.web.schemas.types import ItemStatus, Metadata, ResponseStatus
 
 
 class Answer(Struct, forbid_unknown_fields=True):

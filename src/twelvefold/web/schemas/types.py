@@ -4,9 +4,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from twelvefold.core.events import FinalStatus
+
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+ResponseStatus = Literal["queued", "in_progress"] | FinalStatus
 ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 # Python's `$` accepts a line break behind it.
@@ -18,7 +21,7 @@ FORMS = {
     _TOOL_NAME: "1 to 64 letters, digits, _ or -",
     _CALL_ID: "a string of 1 to 65536 characters",
 }
-"""What a string of each pattern is, in words."""
+"""The description of each pattern, for error messages."""
 
 PASSED = Meta(description="Passed to the model.")
 RETURNED = Meta(description="Returned in the response, without effect.")

@@ -1,8 +1,8 @@
 """Notifies the readers in this process when a run appends to the journal.
 
-A notification says that there is something new, not what: readers read the journal. For what other
-processes write, one task polls the journal on behalf of all readers here; a poll by each reader
-would multiply the load on the database by the number of readers.
+A notification carries no content: readers read the journal. One task polls the journal for entries
+of other processes, on behalf of all readers here; a poll by each reader would multiply the load on
+the database by the number of readers.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class RunNotifier:
         self._subscribed = asyncio.Event()
 
     def __len__(self) -> int:
-        """How many runs have subscriptions."""
+        """The number of runs with subscriptions."""
         return len(self._subscriptions)
 
     def listener(self, run: RunId) -> Listener:
@@ -124,12 +124,12 @@ class _NotifyingListener:
         self._notifier.notify(self._run)
 
 
-# --- what other processes write -----------------------------------------------------------------
+# --- entries of other processes -----------------------------------------------------------------
 
 
 @asynccontextmanager
 async def poll_journal(store: Store, notifier: RunNotifier) -> AsyncIterator[None]:
-    """Notify readers of what other processes write while the body runs."""
+    """Notify readers of entries that other processes write, while the body runs."""
     task = asyncio.get_running_loop().create_task(_poll(store, notifier), name="poll journal")
     try:
         yield
@@ -153,7 +153,7 @@ async def _poll(store: Store, notifier: RunNotifier) -> None:
 async def _load_marks(
     store: Store, threads: Collection[ThreadId]
 ) -> dict[ThreadId, tuple[int, int]]:
-    """Return how far each thread is; nothing if the store fails, for how long readers decide."""
+    """Return the marks of each thread. Empty if the store fails; a reader gives up on its own."""
     try:
         return await store.marks(threads)
     except ServiceFault as error:

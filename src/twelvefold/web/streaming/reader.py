@@ -1,4 +1,4 @@
-"""One response, read from its journal while that grows.
+"""Reads one response from its journal while the journal grows.
 
 A reader does not depend on the drive of the run: it works the same way live or later, in the
 process that drives the run or in another one.
@@ -31,7 +31,7 @@ RETRY_INTERVAL_S = 1.0
 class ResponseReader:
     """A response as far as it was read; `opening` is its first entry.
 
-    `events` drops the input, which may be long. `unsent` are the events that were not taken yet.
+    `events` drops the input, which may be long. `unsent` are the events that it has not yielded.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ResponseReader:
         self._web.notifier.notify(self.id.run)
 
     async def read(self) -> None:
-        """Read what is new. Raises StoreUnavailable."""
+        """Read the new entries and deltas. Raises StoreUnavailable."""
         store, projection, again = self._web.services.store, self.projection, True
         while again:
             delta = await store.follow(
@@ -67,7 +67,7 @@ class ResponseReader:
             again = projection.behind
 
     def apply(self, delta: JournalDelta) -> None:
-        """Add what a read of the journal has found."""
+        """Apply the result of a read of the journal."""
         self.unsent += self.projection.apply(delta)
 
     async def events(self, *, while_draining: bool = False) -> AsyncGenerator[list[Json], None]:
@@ -141,13 +141,15 @@ async def open_response(
     delta = await retry_unavailable(
         lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to)
     )
-    reader = _build_reader(web, id, record, delta, only_stored=only_stored, tool_items=tool_items)
+    reader = _reader_from_journal(
+        web, id, record, delta, only_stored=only_stored, tool_items=tool_items
+    )
     if reader.projection.behind:
         await retry_unavailable(reader.read)
     return reader, record
 
 
-def _build_reader(
+def _reader_from_journal(
     web: Web,
     id: ResponseId,
     record: RunRecord,

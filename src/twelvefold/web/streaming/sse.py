@@ -14,8 +14,8 @@ from twelvefold.web.schemas.types import Json
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
-INTERRUPTED = b": the response is not over, but this stream; go on with GET and starting_after\n\n"
-REVOKED = b": the API key is not valid any more, so this stream ends before the response\n\n"
+INTERRUPTED = b": stream closed before the response ended; resume with GET and starting_after\n\n"
+REVOKED = b": the API key is no longer valid; stream closed\n\n"
 HEADERS = {
     # Without it nginx buffers the events until it has a page of them.
     "x-accel-buffering": "no",
