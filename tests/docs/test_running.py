@@ -88,7 +88,7 @@ def pip_settings() -> dict[str, str]:
 
 
 def programs(directory: Path) -> Path:
-    """A directory with Python, MariaDB's client by its older name, and an empty `sudo`."""
+    """A directory with Python, MariaDB's client by its older name, and a `sudo` without effect."""
     client = shutil.which("mysql") or shutil.which("mariadb")
     assert client, "the tutorial needs a mysql client: install mariadb-client-core"
     directory.mkdir()
