@@ -68,7 +68,7 @@ class Supervisor:
 
     async def _supervise(self) -> None:
         try:
-            while not await self._is_driven_to_rest():
+            while not await self._is_driven_until_idle():
                 # A check is not interrupted: a run that it has claimed is driven.
                 check = self.ensure_progress()
                 pause_s = await run_uninterrupted(check, self._web.services.exit_limit)
@@ -77,13 +77,13 @@ class Supervisor:
             log.exception("supervision_failed", run=str(self._run))
             self._reader.stop()
 
-    async def _is_driven_to_rest(self) -> bool:
+    async def _is_driven_until_idle(self) -> bool:
         """Wait while this process drives the run; return whether it is over or waits then."""
         outcome = None
         while task := self._web.executor.drive_of(self._run):
             await asyncio.wait([task])
             outcome = None if task.cancelled() else task.result()
-        return outcome is not None and _rests(outcome.status)
+        return outcome is not None and _is_idle(outcome.status)
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, but not beyond the moment at which the process begins to drain."""
@@ -118,8 +118,8 @@ class Supervisor:
         return self._web.waits.check_undriven_s
 
     def _is_taken_care_of(self, record: RunRecord) -> bool:
-        """Return whether the run rests, a process drives it, or a worker will."""
-        return _rests(record.status) or record.leased or self._reader.projection.background
+        """Return whether the run is idle, a process drives it, or a worker will."""
+        return _is_idle(record.status) or record.leased or self._reader.projection.background
 
     async def _continue(self, record: RunRecord) -> None:
         try:
@@ -166,7 +166,7 @@ class Supervisor:
         """End a run whose client cannot read the rest in another process."""
         services = self._web.services
         record = await services.store.run(self._run)
-        if _rests(record.status):
+        if _is_idle(record.status):
             return
         try:
             # The reason why it was given back; empty where only this process stops.
@@ -177,7 +177,7 @@ class Supervisor:
         self._web.notifier.notify(self._run)
 
 
-def _rests(status: str) -> bool:
+def _is_idle(status: str) -> bool:
     return status in OVER or status == "waiting"
 
 
