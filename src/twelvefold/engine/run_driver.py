@@ -163,7 +163,7 @@ class RunDriver:
         release = self.services.store.release(
             self.held.lease,
             in_doubt=doubtful is not None,
-            behind=bool(error) or counts,  # it may fail again, so runs that wait go first
+            requeue_last=bool(error) or counts,  # it may fail again, so runs that wait go first
             error=error,
             counts=counts,
             usage=self.held.unrecorded_total(),

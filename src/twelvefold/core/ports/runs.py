@@ -69,7 +69,7 @@ class RunStore(Protocol):
         *,
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
-        behind: bool = False,
+        requeue_last: bool = False,
         counts: bool = False,
         usage: Usage | None = None,
         error: str = "",
@@ -77,7 +77,7 @@ class RunStore(Protocol):
         """Give a run back at once.
 
         Returns True if its cancellation was requested; then its status is "queued". `in_doubt`:
-        an unsafe call may have happened. `behind`: queue it after the runs that wait already.
+        an unsafe call may have happened. `requeue_last`: queue it after the runs that wait already.
         `counts`: count the attempt towards `max_attempts`. `usage` is what the run has cost, if
         the journal does not hold all of it. `error` is the reason, for the operator.
         """

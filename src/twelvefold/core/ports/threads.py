@@ -49,7 +49,7 @@ class ThreadStore(Protocol):
         """Return the number of the last delta at a position; 0 if there is none."""
         ...
 
-    async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
+    async def first_entry(self, thread: ThreadId, *, after: int) -> Entry | None:
         """Return the thread's own first entry after a position; None if there is none."""
         ...
 

@@ -116,7 +116,7 @@ async def test_a_run_released_behind_is_after_those_that_wait(store: Store) -> N
     failed, stopped = await leased(store), await leased(store)
     fresh = await queued(store)
     await asyncio.sleep(0.005)  # SQLite's clock counts milliseconds
-    await store.release(failed, behind=True)
+    await store.release(failed, requeue_last=True)
     await store.release(stopped)
 
     assert await waiting(store) == [stopped.run, fresh, failed.run]

@@ -402,12 +402,12 @@ async def test_the_first_entry_is_the_first_of_a_threads_own(store: Store) -> No
     empty, fork = await made(store), new_thread()
     await store.fork(first.thread, 2, fork)
 
-    entry = await store.first_entry(first.thread, behind=0)
+    entry = await store.first_entry(first.thread, after=0)
 
     assert entry is not None
     assert (entry.position, entry.event) == (1, asked())
-    assert await store.first_entry(empty, behind=0) is None
-    assert await store.first_entry(fork, behind=2) is None
+    assert await store.first_entry(empty, after=0) is None
+    assert await store.first_entry(fork, after=2) is None
 
 
 # --- pruned -----------------------------------------------------------------------------------

@@ -121,14 +121,18 @@ class Runs(Threads, IdempotentRequests):
         *,
         status: Literal["queued", "waiting"] = "queued",
         in_doubt: bool = False,
-        behind: bool = False,
+        requeue_last: bool = False,
         counts: bool = False,
         usage: Usage | None = None,
         error: str = "",
     ) -> bool:
         new_token = IN_DOUBT if in_doubt else ""
         values: dict[str, Any] = {"token": lease.token, "new_token": new_token, "status": status}
-        values |= {"behind": int(behind), "counts": int(counts), "usage": encode_usage(usage)}
+        values |= {
+            "requeue_last": int(requeue_last),
+            "counts": int(counts),
+            "usage": encode_usage(usage),
+        }
         values |= {"error": error, **run_key(lease.run)}
         async with self._transaction() as db:
             released = await db.execute(self._sql["release"], values)

@@ -55,8 +55,8 @@ class Threads(Listing):
         # `pop` frees each row after it is decoded: a thread may be long.
         return [entry_of(**rows.pop()) for _ in range(len(rows))]
 
-    async def first_entry(self, thread: ThreadId, *, behind: int) -> Entry | None:
-        rows = await self._fetch("first_event", thread=thread, position=behind)
+    async def first_entry(self, thread: ThreadId, *, after: int) -> Entry | None:
+        rows = await self._fetch("first_event", thread=thread, position=after)
         return entry_of(**rows[0]) if rows else None
 
     # --- the end of a journal -----------------------------------------------------------------
@@ -151,7 +151,7 @@ class Threads(Listing):
                 if isinstance(event, ItemRemoved):
                     await db.execute(self._sql["forget_title"], {"thread": thread})
         except Conflict:
-            if await self.first_entry(thread, behind=head) != entry:
+            if await self.first_entry(thread, after=head) != entry:
                 raise
         return entry
 
