@@ -9,8 +9,16 @@ TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--h
 if TYPE_CHECKING:
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
-    from twelvefold.core.ports import CallKey, Principal, ReadOnly, Transaction
-    from twelvefold.core.workflow import RejectedCall, Tool, Workflow, tool
+    from twelvefold.core import (
+        CallKey,
+        Principal,
+        ReadOnly,
+        RejectedCall,
+        Tool,
+        Transaction,
+        Workflow,
+        tool,
+    )
     from twelvefold.errors import DuplicateRow, ToolRefused
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ TwelvefoldError
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from twelvefold.core.events import Usage
+    from twelvefold.core import Usage
 
 
 class TwelvefoldError(Exception):

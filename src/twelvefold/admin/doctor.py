@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 from twelvefold.admin import parity
 from twelvefold.boot import SCHEMA, embedded_file, open_mailer, request_model_list, schema_problem
 from twelvefold.config import Settings, misspelt
-from twelvefold.core.ports import Schema
-from twelvefold.core.workflow import Workflow
-from twelvefold.engine.services import Services
+from twelvefold.core import Schema, Workflow
+from twelvefold.engine import Services
 from twelvefold.errors import (
     MailUnavailable,
     ModelUnavailable,

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 
 from twelvefold.boot import now_us
-from twelvefold.core.ports import SCOPES, ApiKey, Store
+from twelvefold.core import SCOPES, ApiKey, Store
 from twelvefold.errors import DuplicateRow, RequestError
 
 PREFIX = "tw_"

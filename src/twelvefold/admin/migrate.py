@@ -19,9 +19,8 @@ from twelvefold.boot import (
     this_release,
 )
 from twelvefold.config import Settings
-from twelvefold.core.ports import Store
-from twelvefold.core.workflow import Workflow
-from twelvefold.engine.services import Services
+from twelvefold.core import Store, Workflow
+from twelvefold.engine import Services
 from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
 

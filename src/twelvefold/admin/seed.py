@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twelvefold.core.ports import Store
-from twelvefold.core.workflow import Seeder, Workflow
+from twelvefold.core import Seeder, Store, Workflow
 from twelvefold.errors import RequestError, ServiceFault, StoreRefused, TwelvefoldError
 
 Progress = Callable[[int, int], None]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
-from twelvefold.engine.services import Services
+from twelvefold.engine import Services
 from twelvefold.observe.escape import escape_prose
 
 

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from twelvefold.boot import now_us
-from twelvefold.core.events import Entry, encode
-from twelvefold.core.ports import Store
+from twelvefold.core import Entry, Store, encode
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twelvefold import __version__
 from twelvefold.config import Settings
-from twelvefold.core.ports import Release, Schema, Store
+from twelvefold.core import Release, Schema, Store
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.services.store import migrate as migrations
 from twelvefold.services.store import sqlite_path

@@ -4,7 +4,7 @@ import os
 import secrets
 import time
 
-from twelvefold.core.ids import ThreadId
+from twelvefold.core import ThreadId
 
 
 def environment() -> dict[str, str]:

@@ -12,10 +12,8 @@ from twelvefold.boot.database import embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import Settings
-from twelvefold.core.budget import Limits
-from twelvefold.core.ports import Ids, Listener, Mailer, Model, ModelReply, ModelRequest, Store
-from twelvefold.engine.lease import LeaseRenewer, RenewalThread
-from twelvefold.engine.services import Services
+from twelvefold.core import Ids, Limits, Listener, Mailer, Model, ModelReply, ModelRequest, Store
+from twelvefold.engine import LeaseRenewer, RenewalThread, Services
 from twelvefold.errors import ModelUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails

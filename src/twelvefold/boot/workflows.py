@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from twelvefold.core.workflow import Workflow
+from twelvefold.core import Workflow
 from twelvefold.errors import SettingsError, WorkflowError
 
 _PACKAGE = str(Path(__file__).parents[1])

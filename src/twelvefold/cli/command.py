@@ -19,8 +19,7 @@ from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, print_notice
 from twelvefold.cli.signals import schedule_forced_exit
 from twelvefold.config import Settings, misspelt, unused
-from twelvefold.engine.retry import ExitLimit
-from twelvefold.engine.services import Services
+from twelvefold.engine import ExitLimit, Services
 from twelvefold.errors import (
     Conflict,
     ModelUnavailable,

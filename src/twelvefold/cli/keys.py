@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twelvefold.admin.keys import create_key
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_notice, print_table
-from twelvefold.core.ports import SCOPES, ApiKey
+from twelvefold.core import SCOPES, ApiKey
 
 
 @command()

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import abbreviate, format_time, print_json, print_table
-from twelvefold.core.ports import OutboxMessage
+from twelvefold.core import OutboxMessage
 
 MessageState = Literal["waiting", "sent", "dead"]
 

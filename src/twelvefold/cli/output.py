@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
 Style = Literal["", "dim", "bold", "good", "bad", "tool"]

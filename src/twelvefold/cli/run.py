@@ -8,15 +8,23 @@ from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, Command
 from twelvefold.cli.output import abbreviate, messages_text, print_json, print_notice
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
-from twelvefold.core.events import Entry, Event, Item, ModelReplied, ToolFailed
-from twelvefold.core.failures import failure_sentence, incomplete_sentence
-from twelvefold.core.ids import RunId, ThreadId, parse_thread_id
-from twelvefold.core.ports import OVER, NullListener, Principal
-from twelvefold.core.thread import Thread
-from twelvefold.engine.commands import RunRequest, cancel, start_run
-from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.services import Services
+from twelvefold.core import (
+    OVER,
+    Entry,
+    Event,
+    Item,
+    ModelReplied,
+    NullListener,
+    Principal,
+    RunId,
+    Thread,
+    ThreadId,
+    ToolFailed,
+    failure_sentence,
+    incomplete_sentence,
+    parse_thread_id,
+)
+from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, drive, start_run
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 

@@ -17,12 +17,22 @@ from twelvefold.cli.output import (
 )
 from twelvefold.cli.run import drive_and_print
 from twelvefold.cli.transcript import Transcript, waiting_text
-from twelvefold.core.events import Entry, RunFinished, Settlement, Usage
-from twelvefold.core.ids import CallId, RunId, parse_thread_id
-from twelvefold.core.ports import OVER, RunRecord, RunStatus, Store, ThreadRecord
-from twelvefold.core.thread import fold
-from twelvefold.engine.commands import answer, cancel, settle, take
-from twelvefold.engine.services import Services
+from twelvefold.core import (
+    OVER,
+    CallId,
+    Entry,
+    RunFinished,
+    RunId,
+    RunRecord,
+    RunStatus,
+    Settlement,
+    Store,
+    ThreadRecord,
+    Usage,
+    fold,
+    parse_thread_id,
+)
+from twelvefold.engine import Services, answer, cancel, settle, take
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.escape import escape, escape_json
 

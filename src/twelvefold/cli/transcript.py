@@ -3,9 +3,11 @@
 from typing import assert_never
 
 from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
+    Call,
+    CallId,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -13,14 +15,17 @@ from twelvefold.core.events import (
     OutcomeSettled,
     OutcomeUnknown,
     RunFinished,
+    RunId,
     RunStarted,
+    Thread,
     ToolError,
     ToolFailed,
     ToolSucceeded,
+    call_id,
+    error_text,
+    failure_sentence,
+    place_text,
 )
-from twelvefold.core.failures import error_text, failure_sentence, place_text
-from twelvefold.core.ids import CallId, RunId, call_id
-from twelvefold.core.thread import Call, Thread
 from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500

@@ -6,7 +6,7 @@ from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit, release_of
 from twelvefold.cli.command import DONE, CommandContext, command, configure
 from twelvefold.cli.output import format_time, print_json, print_table
-from twelvefold.core.ports import Release
+from twelvefold.core import Release
 
 
 def version(environ: Mapping[str, str], *, history: bool, limit: int, as_json: bool) -> int:

@@ -1,0 +1,82 @@
+"""Drives runs: load, decide, perform, commit.
+
+Other packages import these names from here.
+"""
+
+from twelvefold.engine.commands import (
+    INPUT_BYTES,
+    RUN_ENTRIES,
+    RunRequest,
+    answer,
+    cancel,
+    check_room,
+    delete_thread,
+    enqueue_run,
+    fail_run,
+    fork_at,
+    settle,
+    start_run,
+    take,
+)
+from twelvefold.engine.drive import DrainGuard, Outcome, drive
+from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.lease import (
+    RENEWALS_PER_LEASE,
+    Clock,
+    LeaseGuard,
+    LeaseRenewer,
+    RenewalThread,
+    RenewedLease,
+    Renewer,
+)
+from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
+from twelvefold.engine.services import Preparation, Services
+from twelvefold.engine.shares import (
+    ANONYMOUS,
+    RUN_BYTES,
+    BudgetExhausted,
+    GrowingListener,
+    LoopShares,
+    MemoryBudget,
+    Reservation,
+)
+
+__all__ = [
+    "ANONYMOUS",
+    "EXIT_S",
+    "INPUT_BYTES",
+    "RENEWALS_PER_LEASE",
+    "RUN_BYTES",
+    "RUN_ENTRIES",
+    "BudgetExhausted",
+    "Clock",
+    "DrainGuard",
+    "ExitLimit",
+    "GrowingListener",
+    "HeldRun",
+    "LeaseGuard",
+    "LeaseRenewer",
+    "LoopShares",
+    "MemoryBudget",
+    "Outcome",
+    "Preparation",
+    "RenewalThread",
+    "RenewedLease",
+    "Renewer",
+    "Reservation",
+    "RunRequest",
+    "Services",
+    "answer",
+    "cancel",
+    "check_room",
+    "delete_thread",
+    "drive",
+    "enqueue_run",
+    "fail_run",
+    "fork_at",
+    "retry_unavailable",
+    "run_uninterrupted",
+    "settle",
+    "start_run",
+    "take",
+]

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-from twelvefold.core.events import Item
-from twelvefold.core.ports import Delta, Listener, ModelReply, NullListener
+from twelvefold.core import Delta, Item, Listener, ModelReply, NullListener
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from twelvefold.core.events import ApprovalAsked, Entry, OutcomeUnknown, RunFinished
-from twelvefold.core.ports import Listener
+from twelvefold.core import ApprovalAsked, Entry, Listener, OutcomeUnknown, RunFinished
 from twelvefold.engine.commands import give_back
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import LeaseRenewal

@@ -10,29 +10,27 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     KINDS,
+    Append,
     Entry,
     Event,
+    IdempotentRequest,
+    Lease,
+    Listener,
     ModelReplied,
     OutcomeUnknown,
     RunFinished,
+    RunId,
     RunStarted,
+    RunStatus,
+    StepTransaction,
+    Thread,
     ToolFailed,
     ToolSucceeded,
     Usage,
     encode,
 )
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import (
-    Append,
-    IdempotentRequest,
-    Lease,
-    Listener,
-    RunStatus,
-    StepTransaction,
-)
-from twelvefold.core.thread import Thread
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services

@@ -5,12 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from twelvefold.core.decide import in_doubt
-from twelvefold.core.events import Event, FinalStatus, OutcomeUnknown, RunFinished
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import OVER, Listener, RunStatus
-from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import Workflow
+from twelvefold.core import (
+    OVER,
+    Call,
+    Event,
+    FinalStatus,
+    Listener,
+    OutcomeUnknown,
+    RunFinished,
+    RunId,
+    RunStatus,
+    Thread,
+    Workflow,
+    in_doubt,
+)
 from twelvefold.engine.commands import cancel
 from twelvefold.engine.held_run import CallOutcome, HeldRun, catch_up, write
 from twelvefold.engine.retry import cause_of, run_uninterrupted

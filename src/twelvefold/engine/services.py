@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
-from twelvefold.core.budget import Limits
-from twelvefold.core.ports import Ids, Lease, Mailer, Model, Store
-from twelvefold.core.workflow import Tool, Workflow
+from twelvefold.core import Ids, Lease, Limits, Mailer, Model, Store, Tool, Workflow
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.errors import WorkflowError

@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from twelvefold.core.events import Entry
-from twelvefold.core.ports import Listener
+from twelvefold.core import Entry, Listener
 
 T = TypeVar("T")
 

@@ -11,33 +11,36 @@ from functools import partial
 
 from msgspec import structs
 
-from twelvefold.core.decide import (
+from twelvefold.core import (
     CONCURRENT_EFFECTS,
+    ApprovalAsked,
     AskApproval,
     AskOutcome,
     CallModel,
     Decision,
-    Finish,
-    Idle,
-    RunTools,
-    Stop,
-    ValidCall,
-    decide,
-)
-from twelvefold.core.events import (
-    ApprovalAsked,
     Entry,
     Event,
+    Finish,
+    Idle,
+    Listener,
     ModelReplied,
+    ModelReply,
+    ModelRequest,
     OutcomeUnknown,
+    RejectedCall,
     RunFinished,
+    RunStatus,
+    RunTools,
+    StepTransaction,
+    Stop,
     Usage,
+    ValidCall,
+    Workflow,
+    build_request,
+    decide,
     encode,
     size_of,
 )
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest, RunStatus, StepTransaction
-from twelvefold.core.request import build_request
-from twelvefold.core.workflow import RejectedCall, Workflow
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.held_run import HeldRun, append, write
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step

@@ -7,9 +7,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.errors import handle_http_exception
-from twelvefold.web.http.middleware import AdmissionMiddleware, RequestMiddleware
+from twelvefold.web.http import (
+    AdmissionMiddleware,
+    BodyBudget,
+    RequestMiddleware,
+    handle_http_exception,
+)
 from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version

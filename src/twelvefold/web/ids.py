@@ -18,14 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from twelvefold.core.ids import (
-    THREAD_ID_LENGTH,
-    CallId,
-    RunId,
-    ThreadId,
-    call_id,
-    parse_thread_id,
-)
+from twelvefold.core import THREAD_ID_LENGTH, CallId, RunId, ThreadId, call_id, parse_thread_id
 from twelvefold.errors import NotFound
 
 _PART = re.compile(r"c[1-9][0-9]{0,8}")

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from twelvefold import __version__
 from twelvefold.boot import SCHEMA, commit
-from twelvefold.core.ports import Store
+from twelvefold.core import Store
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.errors import json_response
+from twelvefold.web.http import json_response
 from twelvefold.web.state import web_of
 
 log = get_logger(__name__)

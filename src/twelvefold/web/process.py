@@ -5,12 +5,8 @@ from contextlib import asynccontextmanager
 
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
-from twelvefold.engine.services import Services
-from twelvefold.engine.shares import LoopShares, MemoryBudget
-from twelvefold.web.http.admission import AdmissionControl
-from twelvefold.web.http.authentication import Authenticator
-from twelvefold.web.http.client_watch import watch_keys
-from twelvefold.web.http.rate_limit import RateLimiter
+from twelvefold.engine import LoopShares, MemoryBudget, Services
+from twelvefold.web.http import AdmissionControl, Authenticator, RateLimiter, watch_keys
 from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter

@@ -13,13 +13,11 @@ from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
 from twelvefold.config import Settings
-from twelvefold.engine.retry import EXIT_S
+from twelvefold.engine import EXIT_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import ROUTES, create_app
-from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.middleware import new_request_id
+from twelvefold.web.http import ApiError, TrustedAddresses, new_request_id
 from twelvefold.web.http.server.connections import Connections, ConnectionSlot
 from twelvefold.web.http.server.file_limit import connection_limit, file_limit
 from twelvefold.web.http.server.listener import Listener

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from twelvefold.config import Settings
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import cancel
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.services import Services
-from twelvefold.engine.shares import BudgetExhausted, MemoryBudget, Reservation
-from twelvefold.web.http.admission import RETRY_AFTER_S, AdmissionControl
-from twelvefold.web.http.authentication import Authenticator
-from twelvefold.web.http.client_watch import ClientWatch, KeyWatch
-from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.rate_limit import RateLimiter
+from twelvefold.core import Principal, RunId
+from twelvefold.engine import BudgetExhausted, HeldRun, MemoryBudget, Reservation, Services, cancel
+from twelvefold.web.http import (
+    RETRY_AFTER_S,
+    AdmissionControl,
+    ApiError,
+    Authenticator,
+    ClientWatch,
+    KeyWatch,
+    RateLimiter,
+)
 
 if TYPE_CHECKING:
     from twelvefold.web.probes import Readiness

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twelvefold.backoff import Backoff
-from twelvefold.core.ids import RunId
+from twelvefold.core import RunId
 
 RUN_BACKOFF = Backoff(first_s=1.0, longest_s=300.0)
 NO_ROOM_S = 8.0

@@ -11,18 +11,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Mailer, NullListener, WaitingRun
-from twelvefold.engine.commands import take
-from twelvefold.engine.drive import DrainGuard, Outcome, drive
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.services import Preparation, Services
-from twelvefold.engine.shares import (
+from twelvefold.core import Listener, Mailer, NullListener, RunId, WaitingRun
+from twelvefold.engine import (
     RUN_BYTES,
     BudgetExhausted,
+    DrainGuard,
     GrowingListener,
+    HeldRun,
     MemoryBudget,
+    Outcome,
+    Preparation,
     Reservation,
+    Services,
+    drive,
+    take,
 )
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger

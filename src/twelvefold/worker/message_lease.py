@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from twelvefold.core.ports import OutboxMessage, Store
-from twelvefold.engine.lease import RENEWALS_PER_LEASE, Clock, LeaseGuard, RenewedLease, Renewer
+from twelvefold.core import OutboxMessage, Store
+from twelvefold.engine import RENEWALS_PER_LEASE, Clock, LeaseGuard, RenewedLease, Renewer
 from twelvefold.errors import CancelAsked, LeaseLost
 
 

@@ -14,9 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from twelvefold.backoff import Backoff
-from twelvefold.core.ports import Mail, Mailer, OutboxMessage, Store
-from twelvefold.engine.lease import RENEWALS_PER_LEASE, Clock, LeaseRenewer, Renewer
-from twelvefold.engine.retry import ExitLimit, retry_unavailable, run_uninterrupted
+from twelvefold.core import Mail, Mailer, OutboxMessage, Store
+from twelvefold.engine import (
+    RENEWALS_PER_LEASE,
+    Clock,
+    ExitLimit,
+    LeaseRenewer,
+    Renewer,
+    retry_unavailable,
+    run_uninterrupted,
+)
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.worker.message_lease import (

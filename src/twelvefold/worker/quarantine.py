@@ -8,8 +8,7 @@ the end.
 
 from collections.abc import Container, Sequence
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import WaitingRun
+from twelvefold.core import RunId, WaitingRun
 
 SUSPECT_ATTEMPTS = 2
 """A run that has outlived so many processes may be what ended them."""

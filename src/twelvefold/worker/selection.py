@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import WaitingRun, WaitingWork
-from twelvefold.engine.services import Services
+from twelvefold.core import RunId, WaitingRun, WaitingWork
+from twelvefold.engine import Services
 from twelvefold.worker.backoff import RunBackoff
 from twelvefold.worker.quarantine import PoisonRunLimiter
 from twelvefold.worker.turns import Search, Turns

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import WaitingRun
+from twelvefold.core import RunId, WaitingRun
 
 RESERVED_PART = 8
 """By default one in so many slots of a worker is reserved for other principals."""

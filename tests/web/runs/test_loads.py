@@ -126,13 +126,21 @@ async def test_an_answer_takes_one_slot_until_its_run_rests(
 ) -> None:
     _, request = await approval(api)
     store, taken = api.web.services.store, list[int]()
-    follow = store.follow
+    model, is_read = api.web.services.model, asyncio.Event()
+    follow, reply = store.follow, model.reply
 
     async def watched(*args: Any, **more: Any) -> Any:
         taken.append(api.web.executor._slots.taken)
+        is_read.set()
         return await follow(*args, **more)
 
+    async def held(*args: Any) -> Any:
+        # The run must not end before its response is read for the first time.
+        await is_read.wait()
+        return await reply(*args)
+
     monkeypatch.setattr(store, "follow", watched)
+    monkeypatch.setattr(model, "reply", held)
 
     await api.ask(answer_to(request, True))
 

@@ -20,9 +20,8 @@ from twelvefold.cli.command import (
 from twelvefold.cli.output import abbreviate, print_notice
 from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings, masked
-from twelvefold.core.ids import parse_thread_id
-from twelvefold.core.ports import Principal
-from twelvefold.engine.retry import ExitLimit
+from twelvefold.core import Principal, parse_thread_id
+from twelvefold.engine import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
 

@@ -8,14 +8,19 @@ from twelvefold.cli.output import messages_text
 from twelvefold.cli.run import exit_status, user_message
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import Transcript, call_text, waiting_text
-from twelvefold.core.events import RunStarted, Settlement
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Principal
-from twelvefold.core.thread import Call, fold
-from twelvefold.engine.commands import RunRequest, answer, cancel, settle, start_run, take
-from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.services import Services
+from twelvefold.core import Call, Principal, RunId, RunStarted, Settlement, ThreadId, fold
+from twelvefold.engine import (
+    HeldRun,
+    Outcome,
+    RunRequest,
+    Services,
+    answer,
+    cancel,
+    drive,
+    settle,
+    start_run,
+    take,
+)
 from twelvefold.errors import NotFound
 from twelvefold.observe.escape import escape
 

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
+    Call,
+    CallId,
+    CallState,
     Event,
+    IdempotentRequest,
     OutcomeSettled,
     RequestOptions,
+    RunId,
     Settlement,
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import IdempotentRequest
-from twelvefold.core.thread import Call, CallState
 from twelvefold.engine.commands.claim import claimed, write_once
 from twelvefold.engine.commands.start import check_storable
 from twelvefold.engine.services import Services

@@ -7,11 +7,20 @@ from typing import Any, Literal
 
 from msgspec import structs
 
-from twelvefold.core.decide import in_doubt
-from twelvefold.core.events import Event, OutcomeUnknown, RunFinished
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import OVER, Claim, NullListener, RunStatus
-from twelvefold.core.thread import Call, Thread, fold
+from twelvefold.core import (
+    OVER,
+    Call,
+    Claim,
+    Event,
+    NullListener,
+    OutcomeUnknown,
+    RunFinished,
+    RunId,
+    RunStatus,
+    Thread,
+    fold,
+    in_doubt,
+)
 from twelvefold.engine.commands.step_under_way import explain_wait
 from twelvefold.engine.held_run import HeldRun, write
 from twelvefold.engine.lease import new_lease_token

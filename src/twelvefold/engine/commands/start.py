@@ -8,29 +8,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from twelvefold.core.budget import Limits
-from twelvefold.core.decide import find_reached_limit
-from twelvefold.core.events import (
+from twelvefold.core import (
     DEFAULT_OPTIONS,
     Entry,
     Event,
-    Item,
-    RequestOptions,
-    RunStarted,
-    decode,
-    encode,
-    size_of,
-)
-from twelvefold.core.failures import full_sentence
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import (
     IdempotentRequest,
+    Item,
     Lease,
+    Limits,
     NewRun,
     Principal,
+    RequestOptions,
+    RunId,
+    RunStarted,
+    Thread,
+    ThreadId,
     ThreadRecord,
+    decode,
+    encode,
+    find_reached_limit,
+    fold,
+    full_sentence,
+    size_of,
 )
-from twelvefold.core.thread import Thread, fold
 from twelvefold.engine.held_run import HeldRun, apply_entries
 from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.services import Services

@@ -2,8 +2,7 @@
 
 from contextlib import suppress
 
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.thread import Thread, fold
+from twelvefold.core import RunId, Thread, ThreadId, fold
 from twelvefold.engine.services import Services
 from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable, TwelvefoldError
 

@@ -3,8 +3,7 @@
 from contextlib import suppress
 from functools import partial
 
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Principal
+from twelvefold.core import Principal, RunId, ThreadId
 from twelvefold.engine.commands.step_under_way import explain_thread_wait
 from twelvefold.engine.services import Services
 from twelvefold.errors import DuplicateRow, NotFound, StoreUnavailable

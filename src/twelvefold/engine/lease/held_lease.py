@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from twelvefold.core.ids import CallId, LeaseToken, RunId
-from twelvefold.core.ports import Lease, Store
+from twelvefold.core import CallId, Lease, LeaseToken, RunId, Store
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
 from twelvefold.errors import CancelAsked, LeaseLost
 

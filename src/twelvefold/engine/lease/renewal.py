@@ -7,7 +7,7 @@ from operator import methodcaller
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
-from twelvefold.core.ports import Store
+from twelvefold.core import Store
 from twelvefold.engine.lease.held_lease import HeldLease, RenewedLease
 from twelvefold.errors import CancelAsked, LeaseLost
 from twelvefold.observe.log import get_logger

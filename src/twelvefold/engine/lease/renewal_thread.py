@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from twelvefold.core.ports import Store
+from twelvefold.core import Store
 from twelvefold.engine.lease.held_lease import Clock, RenewedLease
 from twelvefold.engine.lease.loop_watch import LoopWatch
 from twelvefold.engine.lease.renewal import DEFAULT_TIMINGS, RenewalTimings, renew_leases

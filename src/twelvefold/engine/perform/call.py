@@ -7,19 +7,23 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
-from twelvefold.core.decide import ValidCall
-from twelvefold.core.events import Event, OutcomeUnknown, ToolFailed, ToolSucceeded
-from twelvefold.core.failures import place_text
-from twelvefold.core.ids import CallId
-from twelvefold.core.ports import (
+from twelvefold.core import (
+    CallId,
     CallKey,
+    Event,
+    OutcomeUnknown,
     Principal,
     ReadOnly,
     StepTransaction,
+    ToolFailed,
     ToolReadOnly,
+    ToolSucceeded,
     Transaction,
+    ValidCall,
+    place_text,
+    render_result,
+    truncate,
 )
-from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.tool_error import tool_error

@@ -4,10 +4,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from twelvefold.core.decide import ValidCall
-from twelvefold.core.events import Event, ToolFailed
-from twelvefold.core.thread import Call
-from twelvefold.core.workflow import RejectedCall, Workflow, explain
+from twelvefold.core import Call, Event, RejectedCall, ToolFailed, ValidCall, Workflow, explain
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.perform.call import model_text, run_call

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from twelvefold.core.events import ToolError
-from twelvefold.core.workflow import Tool
+from twelvefold.core import Tool, ToolError
 
 MESSAGE_CHARS = 1_000
 """The longest message that is stored."""

@@ -2,7 +2,7 @@
 
 import signal
 
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core import RunId, ThreadId
 from twelvefold.factors.harness import EXIT_TRY_AGAIN, FakeModelServer, Report, TestBed
 from twelvefold.factors.harness.runs import count_bookings, fetch_rows
 

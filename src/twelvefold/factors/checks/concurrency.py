@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from twelvefold.core.ids import RunId
-from twelvefold.engine.services import Services
+from twelvefold.core import RunId
+from twelvefold.engine import Services
 from twelvefold.factors.harness import FakeModelServer, Process, Report, TestBed
 from twelvefold.factors.harness.runs import (
     EVENTS_OF_A_RUN,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from twelvefold.engine.services import Services
+from twelvefold.engine import Services
 from twelvefold.factors.harness import Barrier, FakeModelServer, Process, Report, TestBed
 from twelvefold.factors.harness.runs import (
     EVENTS_OF_A_RUN,

@@ -10,8 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from twelvefold.boot import embedded_file, migrate_journal, open_services
 from twelvefold.config import Settings
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.engine.services import Services
+from twelvefold.engine import Services, retry_unavailable
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.factors.harness import workflow
 

@@ -3,11 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Principal
-from twelvefold.engine.commands import RunRequest, enqueue_run
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.engine.services import Services
+from twelvefold.core import Principal, RunId
+from twelvefold.engine import RunRequest, Services, enqueue_run, retry_unavailable
 from twelvefold.factors.harness.workflow import workflow
 
 RETRY_TIMEOUT_S = 20.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from twelvefold.core.ports import Mail
+from twelvefold.core import Mail
 
 Answer = Callable[[Mail], Exception | None]
 

@@ -14,7 +14,7 @@ from email.policy import SMTP
 from email.utils import formatdate
 from typing import Any
 
-from twelvefold.core.ports import Mail
+from twelvefold.core import Mail
 from twelvefold.errors import MailRejected, SettingsError
 
 # Encoded bodies, because a server may reject bytes over 127 and long lines.

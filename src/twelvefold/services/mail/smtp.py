@@ -24,7 +24,7 @@ from aiosmtplib import (
     SMTPSenderRefused,
 )
 
-from twelvefold.core.ports import Mail
+from twelvefold.core import Mail
 from twelvefold.errors import MailRejected, MailUnavailable, SettingsError
 from twelvefold.services.mail.message import build_envelope
 

@@ -9,8 +9,7 @@ from typing import Self
 
 import msgspec
 
-from twelvefold.core.events import Entry, ModelReplied, decode
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest
+from twelvefold.core import Entry, Listener, ModelReplied, ModelReply, ModelRequest, decode
 from twelvefold.errors import ModelRejected, StoreRefused
 from twelvefold.services.model.scripted import show_text
 

@@ -1,6 +1,6 @@
 """Items of the Responses API in the form in which the journal stores them."""
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.lenient_json import encode_repaired
 
 _REASONING_PARTS = ("thinking", "reasoning", "reasoning_text", "thought", "redacted_thinking")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-from twelvefold.core.budget import Price
+from twelvefold.core import Price
 
 
 def price_of(model: str) -> Price | None:

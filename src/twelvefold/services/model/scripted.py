@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.events import Item, Usage
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest
+from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected
 from twelvefold.services.model.items import function_call, generate_call_id, message, text_of
 

@@ -7,7 +7,7 @@ from twelvefold.errors import SettingsError
 from twelvefold.services.store.sqlite import MEMORY, sqlite_path
 
 if TYPE_CHECKING:
-    from twelvefold.core.ports import Store
+    from twelvefold.core import Store
 
 __all__ = ["MEMORY", "MYSQL_SCHEMES", "open_store", "sqlite_path"]
 

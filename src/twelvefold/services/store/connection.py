@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twelvefold.core.ports import Row
+from twelvefold.core import Row
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.sql_text import Dialect
 

@@ -8,7 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from twelvefold.core.ports import Release
+from twelvefold.core import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
 from twelvefold.services.store.migrations import VERSION_TABLE
 from twelvefold.services.store.sqlite import sqlite_path

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from twelvefold.core.ports import Row
+from twelvefold.core import Row
 from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.connection import Connection, DriverResult
 from twelvefold.services.store.parameters import convert_value

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, encode, size_of
-from twelvefold.core.ports import Append, Row
+from twelvefold.core import Append, Entry, Event, Row, encode, size_of
 from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
 from twelvefold.services.store.parameters import convert_value

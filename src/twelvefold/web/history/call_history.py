@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from twelvefold.core.conversation.turns import calls_of
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
+    CallId,
     Entry,
     Item,
     ItemsAdded,
@@ -13,12 +13,12 @@ from twelvefold.core.events import (
     RunStarted,
     ToolFailed,
     ToolSucceeded,
+    call_id,
+    calls_of,
+    client_names,
 )
-from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.request_options import client_names
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.schemas.call_results import Call, CallHistory, call_of, message_digest
-from twelvefold.web.schemas.items import RESULT
+from twelvefold.web.schemas import RESULT, Call, CallHistory, call_of, message_digest
 
 
 async def load_call_history(

@@ -10,9 +10,16 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.events import DEFAULT_OPTIONS, Entry, ItemsAdded, ModelReplied, RunStarted
-from twelvefold.core.ports import Store, ThreadHead
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import (
+    DEFAULT_OPTIONS,
+    Entry,
+    ItemsAdded,
+    ModelReplied,
+    RunStarted,
+    Store,
+    ThreadHead,
+)
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.history.thread_reader import (
     PAGE_BYTES,
@@ -21,11 +28,10 @@ from twelvefold.web.history.thread_reader import (
     open_thread_reader,
     take_page,
 )
-from twelvefold.web.http.errors import abbreviate, raise_invalid
-from twelvefold.web.http.pagination import Page, list_object
+from twelvefold.web.http import Page, abbreviate, list_object, raise_invalid
 from twelvefold.web.ids import parse_item_id
 from twelvefold.web.projection.items import input_items, run_items
-from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
+from twelvefold.web.schemas import Json, ToolItems, ToolOutputs
 
 
 @dataclass(frozen=True, slots=True)

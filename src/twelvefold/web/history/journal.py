@@ -8,10 +8,10 @@ from contextlib import aclosing
 
 import msgspec
 
-from twelvefold.core.conversation.turns import calls_of
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
+    CallId,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -19,19 +19,22 @@ from twelvefold.core.events import (
     OutcomeSettled,
     OutcomeUnknown,
     RunFinished,
+    RunId,
     RunStarted,
+    Store,
     ToolFailed,
     ToolSucceeded,
+    Workflow,
+    call_id,
+    calls_of,
+    position_of,
 )
-from twelvefold.core.ids import CallId, RunId, call_id, position_of
-from twelvefold.core.ports import Store
-from twelvefold.core.workflow import Workflow
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.objects import content_of, shorten_result
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.schemas.types import Json, ToolOutputs
+from twelvefold.web.schemas import Json, ToolOutputs
 
 _SECOND_US = 1_000_000
 _INPUT = RunStarted | ItemsAdded | ItemRemoved

@@ -13,17 +13,19 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
     Entry,
     ItemRemoved,
     ItemsAdded,
     ModelReplied,
     RunStarted,
+    Segment,
+    Store,
+    ThreadHead,
+    client_names,
 )
-from twelvefold.core.ports import Segment, Store, ThreadHead
-from twelvefold.core.request_options import client_names
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.engine import retry_unavailable
 
 PAGE_BYTES = 1024 * 1024
 """The most bytes on a page; a page has at least one row, of any size."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from twelvefold.engine.shares import ANONYMOUS, LoopShares
+from twelvefold.engine import ANONYMOUS, LoopShares
 from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
 

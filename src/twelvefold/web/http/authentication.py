@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from twelvefold.config import Settings
-from twelvefold.core.ports import SCOPES, Principal, Store
+from twelvefold.core import SCOPES, Principal, Store
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.client_address import client_of

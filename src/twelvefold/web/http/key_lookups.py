@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.core.ports import ApiKey, Store
+from twelvefold.core import ApiKey, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.rate_limit import TokenBuckets

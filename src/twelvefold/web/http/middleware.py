@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twelvefold.core.owner import OWNER
-from twelvefold.engine.shares import ANONYMOUS
+from twelvefold.core import OWNER
+from twelvefold.engine import ANONYMOUS
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.admission import SLOT, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator, Caller

@@ -5,9 +5,9 @@ Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI 
 
 from collections.abc import Iterator, Sequence
 
-from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http import ApiError
 from twelvefold.web.projection.stop_sequences import StopFilter, cut_at_stop
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas import Json
 
 SEPARATOR = "\n\n"
 """Between two messages of one turn, which are one text in a completion."""

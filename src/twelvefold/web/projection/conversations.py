@@ -1,8 +1,8 @@
 """The objects of the Conversations API, with the fields that the page needs."""
 
-from twelvefold.core.ports import OVER, LatestRun, ListedThread, ThreadHead
+from twelvefold.core import OVER, LatestRun, ListedThread, ThreadHead
 from twelvefold.web.ids import ResponseId, conversation_id
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas import Json
 
 
 def conversation_object(head: ThreadHead) -> Json:

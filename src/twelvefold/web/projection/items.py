@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from twelvefold.core.events import ApprovalAnswered, Entry, Item, ItemsAdded, RunStarted
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core import ApprovalAnswered, Entry, Item, ItemsAdded, RunId, RunStarted, ThreadId
 from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
 from twelvefold.web.projection import objects
 from twelvefold.web.projection.response import ResponseProjection, split_parts
-from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
+from twelvefold.web.schemas import Json, ToolItems, ToolOutputs
 
 
 def run_items(

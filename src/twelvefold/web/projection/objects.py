@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twelvefold.core.conversation.turns import is_empty
-from twelvefold.core.events import (
+from twelvefold.core import (
     FinalStatus,
     Item,
     ModelReplied,
     RequestOptions,
     RunStarted,
+    ThreadId,
     Usage,
+    failure_sentence,
+    is_empty,
 )
-from twelvefold.core.failures import failure_sentence
-from twelvefold.core.ids import ThreadId
 from twelvefold.web.ids import ResponseId, conversation_id, message_id
-from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+from twelvefold.web.schemas import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
 
 OUTPUT_BYTES = 64 * 1024
 """The most bytes of a tool's result that an item has; the journal has all of it."""

@@ -9,21 +9,23 @@ tool is shown when the run has ended, because only then it is the client's turn.
 
 from dataclasses import dataclass, field
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
+    CallId,
     Event,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    ThreadId,
     ToolFailed,
     ToolSucceeded,
+    call_id,
+    client_names,
 )
-from twelvefold.core.ids import CallId, ThreadId, call_id
-from twelvefold.core.request_options import client_names
 from twelvefold.web import ids
 from twelvefold.web.projection import objects
-from twelvefold.web.schemas.types import ItemStatus, Json
+from twelvefold.web.schemas import ItemStatus, Json
 
 NOT_KNOWN = "it is not known whether this call was done; an operator has to find out"
 

@@ -10,28 +10,29 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
+    Delta,
     Entry,
     Event,
     ItemRemoved,
     ItemsAdded,
+    JournalDelta,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
     RunFinished,
     RunStarted,
+    ThreadId,
     ToolFailed,
     ToolSucceeded,
 )
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
 from twelvefold.web.projection import objects
 from twelvefold.web.projection.objects import ResponseState, ResponseView
 from twelvefold.web.projection.output import CallProjection, Output
-from twelvefold.web.schemas.types import Json, ResponseStatus
+from twelvefold.web.schemas import Json, ResponseStatus
 
 _INPUT = (RunStarted, ApprovalAnswered, OutcomeSettled)
 """Input from outside: the run may still be queued after it."""

@@ -2,8 +2,8 @@
 
 from starlette.requests import Request
 
-from twelvefold.core.ports import ThreadHead
-from twelvefold.web.http.authentication import principal_of
+from twelvefold.core import ThreadHead
+from twelvefold.web.http import principal_of
 from twelvefold.web.ids import parse_conversation_id
 from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.state import web_of

@@ -11,14 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.errors import ServiceFault
-from twelvefold.web.http.admission import release_soon
-from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.http.errors import ApiError, json_response
+from twelvefold.web.http import ApiError, json_response, principal_of, release_soon
 from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
-from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
-from twelvefold.web.schemas.http_request import json_body
+from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
 from twelvefold.web.state import Web, client_watch, web_of
 from twelvefold.web.streaming.sse import DONE, encode_data
 

@@ -8,23 +8,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.events import Event, ItemRemoved, ItemsAdded
-from twelvefold.core.ports import ThreadHead
+from twelvefold.core import Event, ItemRemoved, ItemsAdded, ThreadHead
 from twelvefold.web.history.call_history import load_call_history
 from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pages
 from twelvefold.web.history.thread_reader import open_thread_reader
-from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import list_object, parse_page
+from twelvefold.web.http import json_response, list_object, parse_page, principal_of
 from twelvefold.web.projection.conversations import conversation_object
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.routes import load_path_head
 from twelvefold.web.runs.append import append_between_runs
 from twelvefold.web.runs.target import resolve_references
-from twelvefold.web.schemas.call_results import NO_CALLS, brings_calls, without_repeats
-from twelvefold.web.schemas.conversations import CreateItems
-from twelvefold.web.schemas.http_request import read_body, tool_items_of
-from twelvefold.web.schemas.items import plain_items
+from twelvefold.web.schemas import (
+    NO_CALLS,
+    CreateItems,
+    brings_calls,
+    plain_items,
+    read_body,
+    tool_items_of,
+    without_repeats,
+)
 from twelvefold.web.state import client_watch, web_of
 
 

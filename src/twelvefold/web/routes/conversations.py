@@ -9,28 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.events import ItemsAdded, encode, size_of
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import OVER
-from twelvefold.engine.commands import check_room, delete_thread, fork_at
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import OVER, ItemsAdded, ThreadId, encode, size_of
+from twelvefold.engine import check_room, delete_thread, fork_at, retry_unavailable
 from twelvefold.errors import DuplicateRow
-from twelvefold.web.http.authentication import principal_of
-from twelvefold.web.http.errors import json_response, raise_invalid
-from twelvefold.web.http.pagination import list_object, parse_page
+from twelvefold.web.http import json_response, list_object, parse_page, principal_of, raise_invalid
 from twelvefold.web.ids import conversation_id, parse_conversation_id
 from twelvefold.web.projection.conversations import conversation_object, conversation_row
 from twelvefold.web.routes import load_path_head
 from twelvefold.web.runs.append import append_once
 from twelvefold.web.runs.target import resolve_references
-from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.conversations import (
+from twelvefold.web.schemas import (
     CreateConversation,
     ForkConversation,
     UpdateConversation,
+    plain_items,
+    read_body,
+    without_repeats,
 )
-from twelvefold.web.schemas.http_request import read_body
-from twelvefold.web.schemas.items import plain_items
 from twelvefold.web.state import Web, web_of
 
 

@@ -6,8 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import open_thread_reader
-from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import check_oldest_first, parse_integer
+from twelvefold.web.http import check_oldest_first, json_response, parse_integer
 from twelvefold.web.routes import load_path_head
 from twelvefold.web.state import web_of
 

@@ -4,10 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.pagination import check_list_parameters
-from twelvefold.web.schemas.responses import workflow_of
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.http import check_list_parameters, json_response
+from twelvefold.web.schemas import Json, workflow_of
 from twelvefold.web.state import web_of
 
 

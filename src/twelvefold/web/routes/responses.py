@@ -9,23 +9,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core.ports import RunRecord
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import RunRecord
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import Conflict
-from twelvefold.web.http.admission import release_soon
-from twelvefold.web.http.authentication import principal_of, require_scope
-from twelvefold.web.http.errors import ApiError, json_response
-from twelvefold.web.http.pagination import paginate, parse_flag, parse_integer, parse_page
+from twelvefold.web.http import (
+    ApiError,
+    json_response,
+    paginate,
+    parse_flag,
+    parse_integer,
+    parse_page,
+    principal_of,
+    release_soon,
+    require_scope,
+)
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
-from twelvefold.web.schemas.answer_options import changed_options
-from twelvefold.web.schemas.http_request import json_body, tool_items_of
-from twelvefold.web.schemas.items import ANSWER
-from twelvefold.web.schemas.responses import parse_turn
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas import (
+    ANSWER,
+    Json,
+    changed_options,
+    json_body,
+    parse_turn,
+    tool_items_of,
+)
 from twelvefold.web.state import client_watch, turn_memory, web_of
 from twelvefold.web.streaming.reader import ResponseReader, open_response
 

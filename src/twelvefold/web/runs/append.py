@@ -5,14 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from twelvefold.core.events import Entry, Event, encode, size_of
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Store, ThreadHead
-from twelvefold.engine.commands import check_room
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import Entry, Event, Store, ThreadHead, ThreadId, encode, size_of
+from twelvefold.engine import check_room, retry_unavailable
 from twelvefold.errors import Conflict
-from twelvefold.web.http.client_watch import ClientWatch
-from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http import ApiError, ClientWatch
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.state import Web
 

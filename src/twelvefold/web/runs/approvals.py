@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAnswered,
+    CallId,
     Entry,
     Item,
     ItemRemoved,
     ItemsAdded,
+    Principal,
     RequestOptions,
+    RunId,
+    Segment,
+    fold,
 )
-from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import Principal, Segment
-from twelvefold.core.thread import fold
-from twelvefold.engine.commands import answer, take
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.engine import HeldRun, answer, retry_unavailable, take
 from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
+from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
 from twelvefold.web.projection.response import makes_wait, split_parts
 from twelvefold.web.runs.create import (
@@ -40,9 +40,7 @@ from twelvefold.web.runs.create import (
 )
 from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
-from twelvefold.web.schemas.answer_options import merge_options
-from twelvefold.web.schemas.items import ANSWER
-from twelvefold.web.schemas.responses import TurnRequest
+from twelvefold.web.schemas import ANSWER, TurnRequest, merge_options
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.reader import entries_of_run, load_run, open_response
 

@@ -13,15 +13,19 @@ from typing import cast
 
 import msgspec
 
-from twelvefold.core.events import Entry, RunStarted
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import IdempotentRequest, JournalDelta, Principal
-from twelvefold.core.thread import fold
-from twelvefold.engine.commands import RunRequest, enqueue_run, start_run
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import (
+    Entry,
+    IdempotentRequest,
+    JournalDelta,
+    Principal,
+    RunId,
+    RunStarted,
+    ThreadId,
+    fold,
+)
+from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
-from twelvefold.web.http.client_watch import ClientWatch
-from twelvefold.web.http.errors import CONVERSATION_TOO_LARGE, ApiError
+from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError, ClientWatch
 from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
@@ -31,9 +35,7 @@ from twelvefold.web.runs.target import (
     resolve_references,
     resolve_target,
 )
-from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.items import CALL_ITEMS, REFERENCE
-from twelvefold.web.schemas.responses import TurnRequest
+from twelvefold.web.schemas import CALL_ITEMS, REFERENCE, TurnRequest, without_repeats
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.reader import ResponseReader, build_view, open_response
 

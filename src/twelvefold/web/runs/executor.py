@@ -12,21 +12,23 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Listener, Principal
-from twelvefold.engine.drive import DrainGuard, Outcome, drive
-from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.services import Preparation, Services
-from twelvefold.engine.shares import (
+from twelvefold.core import Listener, Principal, RunId
+from twelvefold.engine import (
     RUN_BYTES,
+    DrainGuard,
     GrowingListener,
+    HeldRun,
     LoopShares,
     MemoryBudget,
+    Outcome,
+    Preparation,
     Reservation,
+    Services,
+    drive,
 )
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http import ApiError
 from twelvefold.web.state import too_many_runs
 
 log = get_logger(__name__)

@@ -4,11 +4,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import OVER, Store
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import OVER, Store, ThreadId
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
-from twelvefold.web.http.client_watch import ClientWatch
+from twelvefold.web.http import ClientWatch
 
 THREAD_POLL_INTERVAL_S = 0.2
 """How often to check whether the last run of a conversation is over."""

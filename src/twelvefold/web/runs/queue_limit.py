@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from twelvefold.core.ports import Principal, Store
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.web.http.errors import ApiError
+from twelvefold.core import Principal, Store
+from twelvefold.engine import retry_unavailable
+from twelvefold.web.http import ApiError
 
 CACHE_TTL_S = 1.0
 """How old a count may be; runs that other processes have queued since are counted after that."""

@@ -12,16 +12,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from twelvefold.core.ports import OVER, Principal, RunRecord
-from twelvefold.engine.commands import cancel, fail_run, take
-from twelvefold.engine.retry import run_uninterrupted
+from twelvefold.core import OVER, Principal, RunRecord
+from twelvefold.engine import cancel, fail_run, run_uninterrupted, take
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.admission import SLOT
-from twelvefold.web.http.client_watch import ClientWatch, first_done
-from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http import SLOT, ApiError, ClientWatch, first_done
 from twelvefold.web.runs.create import StartedRun
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas import Json
 from twelvefold.web.state import Web, turn_memory
 from twelvefold.web.streaming import sse
 

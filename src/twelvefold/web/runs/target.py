@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from msgspec import structs
 
-from twelvefold.core.events import (
+from twelvefold.core import (
     ApprovalAsked,
     Entry,
     Event,
@@ -18,25 +18,32 @@ from twelvefold.core.events import (
     ItemRemoved,
     ItemsAdded,
     OutcomeUnknown,
+    Principal,
     RunFinished,
+    RunRecord,
     RunStarted,
+    Segment,
+    Store,
+    ThreadHead,
+    ThreadId,
 )
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal, RunRecord, Segment, Store, ThreadHead
-from twelvefold.engine.commands import INPUT_BYTES, RUN_ENTRIES, check_room
-from twelvefold.engine.retry import retry_unavailable
-from twelvefold.engine.services import Services
+from twelvefold.engine import INPUT_BYTES, RUN_ENTRIES, Services, check_room, retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.history.call_history import load_call_history
 from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pages
 from twelvefold.web.history.thread_reader import ThreadReader, open_thread_reader
-from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
+from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
 from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.runs.visibility import load_visible_head
-from twelvefold.web.schemas.call_results import NO_CALLS, CallHistory, brings_calls
-from twelvefold.web.schemas.items import REFERENCE, refuse_images
-from twelvefold.web.schemas.responses import TurnRequest
+from twelvefold.web.schemas import (
+    NO_CALLS,
+    REFERENCE,
+    CallHistory,
+    TurnRequest,
+    brings_calls,
+    refuse_images,
+)
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.reader import load_run
 

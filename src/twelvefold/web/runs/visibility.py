@@ -1,8 +1,7 @@
 """Checks whether a principal may open a conversation: it is its own, stored and not deleted."""
 
-from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports import Principal, Store, ThreadHead
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import Principal, Store, ThreadHead, ThreadId
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.ids import conversation_id
 

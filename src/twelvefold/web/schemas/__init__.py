@@ -1,0 +1,68 @@
+"""What requests and responses of the API contain.
+
+Other packages import these names from here.
+"""
+
+from twelvefold.web.schemas.answer_options import changed_options, merge_options
+from twelvefold.web.schemas.call_results import (
+    NO_CALLS,
+    Call,
+    CallHistory,
+    brings_calls,
+    call_of,
+    message_digest,
+    without_repeats,
+)
+from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
+from twelvefold.web.schemas.conversations import (
+    CreateConversation,
+    CreateItems,
+    ForkConversation,
+    UpdateConversation,
+)
+from twelvefold.web.schemas.http_request import json_body, read_body, tool_items_of
+from twelvefold.web.schemas.items import (
+    ANSWER,
+    CALL_ITEMS,
+    REFERENCE,
+    RESULT,
+    plain_items,
+    refuse_images,
+)
+from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
+from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+
+__all__ = [
+    "ANSWER",
+    "CALL_ITEMS",
+    "NO_CALLS",
+    "REFERENCE",
+    "RESULT",
+    "Call",
+    "CallHistory",
+    "ChatRequest",
+    "CreateConversation",
+    "CreateItems",
+    "ForkConversation",
+    "ItemStatus",
+    "Json",
+    "ResponseStatus",
+    "ToolItems",
+    "ToolOutputs",
+    "TurnRequest",
+    "UpdateConversation",
+    "brings_calls",
+    "call_of",
+    "changed_options",
+    "json_body",
+    "merge_options",
+    "message_digest",
+    "parse_chat",
+    "parse_turn",
+    "plain_items",
+    "read_body",
+    "refuse_images",
+    "tool_items_of",
+    "without_repeats",
+    "workflow_of",
+]

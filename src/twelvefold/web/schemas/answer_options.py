@@ -6,7 +6,7 @@ value is the default or null, and needs the scope `runs` in addition to `approve
 
 from msgspec import structs
 
-from twelvefold.core.events import RequestOptions
+from twelvefold.core import RequestOptions
 from twelvefold.web.schemas.responses import TurnRequest, check_choice
 
 UNCHANGING = frozenset(

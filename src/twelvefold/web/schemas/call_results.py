@@ -12,9 +12,8 @@ from hashlib import sha256
 
 import msgspec
 
-from twelvefold.core.events import Item
-from twelvefold.core.ids import CallId
-from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.core import CallId, Item
+from twelvefold.web.http import abbreviate, raise_invalid
 from twelvefold.web.ids import parse_own_call_id
 from twelvefold.web.schemas.items import CALL_ITEMS, RESULT
 

@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core.events import Item, RequestOptions
-from twelvefold.core.workflow import Workflow
-from twelvefold.web.http.errors import raise_invalid
+from twelvefold.core import Item, RequestOptions, Workflow
+from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, refuse_functions
 from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject, decode
 from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key

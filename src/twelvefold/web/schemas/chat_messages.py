@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core.events import Item
-from twelvefold.web.http.errors import raise_invalid
+from twelvefold.core import Item
+from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject
 from twelvefold.web.schemas.items import RESULT, Refusal, refuse_images

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import msgspec
 from msgspec import inspect
 
-from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.web.http import abbreviate, raise_invalid
 from twelvefold.web.schemas.types import FORMS
 
 Path = tuple[str | int, ...]

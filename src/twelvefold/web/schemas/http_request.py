@@ -8,9 +8,8 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from starlette.requests import Request
 
-from twelvefold.core.ports import IdempotentRequest
-from twelvefold.web.http.body_limit import parse_json
-from twelvefold.web.http.errors import ApiError, abbreviate
+from twelvefold.core import IdempotentRequest
+from twelvefold.web.http import ApiError, abbreviate, parse_json
 from twelvefold.web.schemas.decode import decode
 from twelvefold.web.schemas.types import ToolItems
 

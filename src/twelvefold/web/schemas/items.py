@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core.events import Item
-from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.core import Item
+from twelvefold.web.http import abbreviate, raise_invalid
 from twelvefold.web.schemas.decode import InvalidValue, RequestObject, Variants
 from twelvefold.web.schemas.types import CallId, ToolName
 

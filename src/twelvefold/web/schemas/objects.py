@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from twelvefold.core.ports import RunStatus
+from twelvefold.core import RunStatus
 from twelvefold.web.schemas.items import Refusal
 from twelvefold.web.schemas.types import ItemStatus, Metadata, ResponseStatus
 

@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions
-from twelvefold.core.ports import IdempotentRequest
-from twelvefold.core.workflow import Workflow
-from twelvefold.web.http.errors import ApiError, abbreviate, raise_invalid
+from twelvefold.core import DEFAULT_OPTIONS, IdempotentRequest, Item, RequestOptions, Workflow
+from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode
 from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key, tool_items_of
 from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, refuse_images

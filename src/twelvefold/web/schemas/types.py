@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from twelvefold.core.events import FinalStatus
+from twelvefold.core import FinalStatus
 
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]

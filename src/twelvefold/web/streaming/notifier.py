@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Collection, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from weakref import WeakValueDictionary
 
-from twelvefold.core.events import Entry
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Listener, Store
+from twelvefold.core import Entry, Listener, RunId, Store, ThreadId
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.state import WAITS, Waits

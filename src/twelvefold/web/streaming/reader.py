@@ -11,16 +11,25 @@ from dataclasses import replace
 from typing import cast
 
 from twelvefold.config import Settings
-from twelvefold.core.events import ApprovalAnswered, Entry, ItemRemoved, ItemsAdded, RunStarted
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import JournalDelta, Principal, RunRecord, Store
-from twelvefold.engine.retry import retry_unavailable
+from twelvefold.core import (
+    ApprovalAnswered,
+    Entry,
+    ItemRemoved,
+    ItemsAdded,
+    JournalDelta,
+    Principal,
+    RunId,
+    RunRecord,
+    RunStarted,
+    Store,
+)
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.objects import ResponseView
 from twelvefold.web.projection.response import ResponseProjection, split_parts, without_input
-from twelvefold.web.schemas.types import Json, ToolItems
+from twelvefold.web.schemas import Json, ToolItems
 from twelvefold.web.state import TurnMemory, Web
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
-from twelvefold.web.schemas.types import Json
+from twelvefold.web.schemas import Json
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.items import function_call, message, text_of
 
 MAX_USER_CHARS = 2000

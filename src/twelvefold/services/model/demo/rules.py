@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.demo.conversation import (
     Call,
     Conversation,

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.openai import ModelSettings, OpenAIModel
 
 Rules = Callable[[dict[str, Any]], Sequence[Item]]

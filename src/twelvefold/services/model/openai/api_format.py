@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from twelvefold.core.events import Usage
-from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.core import ModelReply, ModelRequest, Usage
 from twelvefold.services.model.openai.encoding import OptionalPart
 
 DONE = b"[DONE]"

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from twelvefold.core.events import Usage
-from twelvefold.core.ports import ModelReply, ModelRequest
+from twelvefold.core import ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.services.model.errors import RetryableError
 from twelvefold.services.model.openai.api_format import ReplyReader

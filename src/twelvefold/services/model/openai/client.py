@@ -6,8 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from twelvefold.backoff import Backoff
-from twelvefold.core.events import Usage
-from twelvefold.core.ports import Listener, ModelReply, ModelRequest
+from twelvefold.core import Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.services.model.errors import ErrorReceived, RetryableError

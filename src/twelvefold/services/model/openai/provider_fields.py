@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 
 PROVIDER_KEY = "provider"
 """The key of an item with the name of the provider whose fields it contains."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from twelvefold.core.ports import Row
+from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.connection import (
     NO_ANSWER,

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from types import TracebackType
 
-from twelvefold.core.owner import OWNER
+from twelvefold.core import OWNER
 
 
 class FairSemaphore:

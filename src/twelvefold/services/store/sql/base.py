@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Row
+from twelvefold.core import Row, RunId
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql_text import Dialect, load_statements
 

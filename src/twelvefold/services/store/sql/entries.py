@@ -7,9 +7,20 @@ from one of those threads. From its entries a thread has its title, and whether 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from twelvefold.core.events import Entry, Event, Item, ItemsAdded, RunStarted, decode, size_of
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Row, Segment, ThreadHead
+from twelvefold.core import (
+    Entry,
+    Event,
+    Item,
+    ItemsAdded,
+    Row,
+    RunId,
+    RunStarted,
+    Segment,
+    ThreadHead,
+    ThreadId,
+    decode,
+    size_of,
+)
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import Database, expand_list, in_batches, run_key
 from twelvefold.services.store.transaction import encode_event

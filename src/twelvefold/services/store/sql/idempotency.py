@@ -1,7 +1,6 @@
 """Idempotent requests in SQL: the run that each of them started, for a day."""
 
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import IdempotentRequest
+from twelvefold.core import IdempotentRequest, RunId, ThreadId
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import Database, run_key
 

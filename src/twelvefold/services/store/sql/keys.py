@@ -1,6 +1,6 @@
 """API keys in SQL. Only their hashes are stored; a revoked key stays in the table."""
 
-from twelvefold.core.ports import ApiKey, Row
+from twelvefold.core import ApiKey, Row
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database
 

@@ -9,9 +9,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from twelvefold.core.events import Entry, ItemsAdded, RunStarted
-from twelvefold.core.ids import THREAD_ID_LENGTH, RunId, ThreadId
-from twelvefold.core.ports import LatestRun, ListedThread, Row, ThreadHead
+from twelvefold.core import (
+    THREAD_ID_LENGTH,
+    Entry,
+    ItemsAdded,
+    LatestRun,
+    ListedThread,
+    Row,
+    RunId,
+    RunStarted,
+    ThreadHead,
+    ThreadId,
+)
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import expand_list, in_batches

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from twelvefold.core.ports import OutboxMessage, Row
+from twelvefold.core import OutboxMessage, Row
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.services.store.sql.base import SECOND_US, Database, in_batches
 

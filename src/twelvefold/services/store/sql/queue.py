@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Row, WaitingRun, WaitingWork
+from twelvefold.core import Row, RunId, ThreadId, WaitingRun, WaitingWork
 from twelvefold.services.store.sql.base import Database
 
 MAX_EXPIRED = 1_000

@@ -1,6 +1,6 @@
 """The schema's level in SQL, and the ledger of the releases that were deployed on it."""
 
-from twelvefold.core.ports import Release, Row, Schema
+from twelvefold.core import Release, Row, Schema
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.services.store.sql.base import Database
 

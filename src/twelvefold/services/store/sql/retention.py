@@ -10,7 +10,7 @@ has moved, its deletions leave out rows that must stay, and a remaining row roll
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from twelvefold.core.ports import Row
+from twelvefold.core import Row
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import MAX_LIST, SECOND_US, Database, in_batches
 from twelvefold.services.store.sql.ranges import IdRange, in_ranges, ranges_of, single_ranges

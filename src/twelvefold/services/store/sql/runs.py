@@ -5,9 +5,20 @@ from typing import Any, Literal
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, Usage
-from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.ports import Claim, Lease, NewRun, Row, RunRecord, RunStatus
+from twelvefold.core import (
+    Claim,
+    Entry,
+    Event,
+    Lease,
+    LeaseToken,
+    NewRun,
+    Row,
+    RunId,
+    RunRecord,
+    RunStatus,
+    ThreadId,
+    Usage,
+)
 from twelvefold.errors import (
     Conflict,
     DuplicateRow,

@@ -4,7 +4,7 @@ import time
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from twelvefold.core.ports import OVER, Append, StepTransaction
+from twelvefold.core import OVER, Append, StepTransaction
 from twelvefold.errors import (
     CancelAsked,
     DuplicateRow,

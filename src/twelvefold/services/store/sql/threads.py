@@ -8,9 +8,19 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from twelvefold.core.events import Entry, Event, ItemRemoved, RunStarted
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import Delta, JournalDelta, Row, ThreadHead, ThreadRecord
+from twelvefold.core import (
+    Delta,
+    Entry,
+    Event,
+    ItemRemoved,
+    JournalDelta,
+    Row,
+    RunId,
+    RunStarted,
+    ThreadHead,
+    ThreadId,
+    ThreadRecord,
+)
 from twelvefold.errors import Conflict, NotFound, StoreRefused
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import expand_list, in_batches, run_key

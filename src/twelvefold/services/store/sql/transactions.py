@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from twelvefold.core.ports import ToolReadOnly, Transaction
+from twelvefold.core import ToolReadOnly, Transaction
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import Database
 from twelvefold.services.store.sql_text import Dialect

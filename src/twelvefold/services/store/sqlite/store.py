@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from twelvefold.core.ports import Append
+from twelvefold.core import Append
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import run_key, wall_clock_us
 from twelvefold.services.store.sql.runs import encode_usage

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.items import function_call, generate_call_id
 from twelvefold.services.model.lenient_json import (
     byte_length,

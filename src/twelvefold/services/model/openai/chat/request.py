@@ -8,9 +8,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.conversation.sendable import NO_RESULT
-from twelvefold.core.events import Item
-from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.core import NO_RESULT, Item, ModelRequest, ToolSpec
 from twelvefold.services.model.items import text_of
 from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettings, output_limit
 from twelvefold.services.model.openai.chat.stream import ChatReply

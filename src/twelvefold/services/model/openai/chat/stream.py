@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.events import ReplyEnd, Usage
-from twelvefold.core.ports import ModelReply
+from twelvefold.core import ModelReply, ReplyEnd, Usage
 from twelvefold.services.model.errors import DECODE_ERRORS, ErrorReceived, RetryableError
 from twelvefold.services.model.items import message, text_of
 from twelvefold.services.model.lenient_json import byte_length, decode_lenient

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.errors import ModelRejected
 from twelvefold.services.model.openai.api_format import ReplyReader
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from twelvefold.core.events import Usage
+from twelvefold.core import Usage
 
 BYTES_PER_TOKEN = 3
 _IMAGE_TOKENS = 1_500

@@ -7,7 +7,7 @@ follows a tool result.
 
 from collections.abc import Iterable
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.items import message, text_of
 
 CONVERSATION_START = "(the conversation starts here)"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from twelvefold.core.events import Item
+from twelvefold.core import Item
 from twelvefold.services.model.items import function_call, generate_call_id, text_of
 from twelvefold.services.model.lenient_json import byte_length, repair_surrogates, split_objects
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.events import Item
-from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.core import Item, ModelRequest, ToolSpec
 from twelvefold.services.model.items import text_of
 from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettings, output_limit
 from twelvefold.services.model.openai.encoding import (

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from twelvefold.core.events import Item, ReplyEnd, Usage
-from twelvefold.core.ports import ModelReply
+from twelvefold.core import Item, ModelReply, ReplyEnd, Usage
 from twelvefold.services.model.errors import (
     DECODE_ERRORS,
     MALFORMED_JSON,
