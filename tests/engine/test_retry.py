@@ -46,11 +46,11 @@ async def test_the_last_error_is_raised_after_the_timeout_of_its_kind(
 
 
 async def test_a_refused_statement_is_not_retried() -> None:
-    async def refuse() -> None:
+    async def reject() -> None:
         raise StoreRefused("no such table")
 
     with pytest.raises(StoreRefused, match="no such table"):
-        await retry_unavailable(refuse, math.inf)
+        await retry_unavailable(reject, math.inf)
 
 
 async def test_a_deadline_has_the_error_that_was_being_retried_as_its_cause() -> None:

@@ -25,7 +25,7 @@ from twelvefold.errors import ModelUnavailable, StoreRefused, StoreUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, in_turn, says
 from twelvefold.worker.backoff import RunBackoff
 from twelvefold.worker.loop import Worker
-from twelvefold.worker.quarantine import SUSPECT_ATTEMPTS
+from twelvefold.worker.quarantine import POISON_ATTEMPTS
 from twelvefold.worker.selection import BATCH_SIZE, CHOICE, SLOW_BATCH_SIZE
 
 
@@ -193,7 +193,7 @@ async def test_runs_at_their_last_attempt_are_claimed_one_at_a_time_and_do_not_d
     services = stage.process(model=gate, limits=replace(LIMITS, max_attempts=3))
     suspects = [await enqueue(services) for _ in range(3 * CHOICE)]
     for run in suspects:
-        await claim_and_die(services, run, SUSPECT_ATTEMPTS)
+        await claim_and_die(services, run, POISON_ATTEMPTS)
     others = [await enqueue(services) for _ in range(3)]
 
     async with working(Worker(services, 10, POLL_S, batch_size=2)):

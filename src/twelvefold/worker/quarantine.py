@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 
 from twelvefold.core import RunId, WaitingRun
 
-SUSPECT_ATTEMPTS = 2
+POISON_ATTEMPTS = 2
 """A run that has outlived so many processes may be what ended them."""
 
 
@@ -23,12 +23,12 @@ class PoisonRunLimiter:
         self.excluded = 0
         """How many runs the last `admit` left out."""
 
-    def admit(self, waiting: Sequence[WaitingRun], held: Container[RunId]) -> list[WaitingRun]:
+    def select(self, waiting: Sequence[WaitingRun], held: Container[RunId]) -> list[WaitingRun]:
         """Return the runs that may be claimed now beside those that are held, in their order."""
         group = {run: attempts for run, attempts in self._admitted.items() if run in held}
         admitted = []
         for one in waiting:
-            if one.attempts >= SUSPECT_ATTEMPTS:
+            if one.attempts >= POISON_ATTEMPTS:
                 if len(group) >= self._limit(max(one.attempts, *group.values(), 0)):
                     continue
                 group[one.run] = one.attempts

@@ -73,7 +73,7 @@ class RunSelector:
         self, found: Collection[WaitingRun], limit: int, held: Mapping[RunId, str]
     ) -> list[WaitingRun]:
         free = [one for one in found if one.run not in held and one.run not in self._backoff]
-        admitted = self._limiter.admit(self._turns.order(free, CHOICE * limit), held)
-        chosen = self._turns.choose(admitted, limit, held)
-        self.is_held_back = len(chosen) < min(limit, len(admitted))
+        selected = self._limiter.select(self._turns.order(free, CHOICE * limit), held)
+        chosen = self._turns.choose(selected, limit, held)
+        self.is_held_back = len(chosen) < min(limit, len(selected))
         return chosen

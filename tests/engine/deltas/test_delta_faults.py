@@ -163,10 +163,10 @@ async def test_a_delta_that_the_database_refuses_ends_the_drive(
 ) -> None:
     services = stage.process(model=StreamingModel("You ", a_moment, "are in."))
 
-    async def refuse(*_: Any) -> None:
+    async def reject(*_: Any) -> None:
         raise StoreRefused("no such table: deltas")
 
-    monkeypatch.setattr(services.store, "add_delta", refuse)
+    monkeypatch.setattr(services.store, "add_delta", reject)
 
     with pytest.raises(StoreRefused, match="no such table: deltas"):
         await drive(services, await start(services, options=STREAMED), NullListener())

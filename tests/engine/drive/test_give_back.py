@@ -71,10 +71,10 @@ async def test_an_end_that_cannot_be_written_gives_the_run_back(
     services = stage.process(ModelUnavailable("no reply from the model: 503"))
     run = await start(services)
 
-    def refuse(change: Append) -> StepTransaction:
+    def reject(change: Append) -> StepTransaction:
         raise TooLarge("longer than a packet may be")
 
-    monkeypatch.setattr(services.store, "append", refuse)
+    monkeypatch.setattr(services.store, "append", reject)
     outcome = await drive(services, run, NullListener(), fail_on_fault=True)
 
     assert (outcome.status, outcome.error) == ("queued", "no reply from the model: 503")
@@ -174,10 +174,10 @@ async def test_an_end_that_was_committed_late_counts(
 
 
 async def test_a_refused_journal_entry_is_raised_and_gives_the_run_back(stage: Stage) -> None:
-    def refuse() -> None:
+    def reject() -> None:
         raise StoreRefused("the table events is read-only")
 
-    services = stage.process(says("Bye."), trouble=Trouble(refuse, places=["behind the fence"]))
+    services = stage.process(says("Bye."), trouble=Trouble(reject, places=["behind the fence"]))
 
     with pytest.raises(StoreRefused, match="the table events is read-only"):
         await drive(services, run := await start(services), NullListener())

@@ -10,8 +10,8 @@ from twelvefold.services.store.sql.base import STATEMENT_FILES
 from twelvefold.services.store.sql_text import (
     Dialect,
     load_statements,
-    refuse_commits,
-    refuse_writes,
+    reject_commits,
+    reject_writes,
     split_script,
     to_positional,
 )
@@ -165,17 +165,17 @@ FOR_SQLITE = ("--select\nCOMMIT", "SELECT 'a\\'; COMMIT; -- '", "SELECT 1 /* ; *
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("statement", READS)
 def test_a_read_is_allowed_in_every_transaction(statement: str, dialect: Dialect) -> None:
-    refuse_writes(statement, dialect)
-    refuse_commits(statement, dialect)
+    reject_writes(statement, dialect)
+    reject_commits(statement, dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("statement", WRITES)
 def test_a_write_needs_a_transaction(statement: str, dialect: Dialect) -> None:
-    refuse_commits(statement, dialect)
+    reject_commits(statement, dialect)
 
     with pytest.raises(StoreRefused, match=r"not a read|writes rows somewhere"):
-        refuse_writes(statement, dialect)
+        reject_writes(statement, dialect)
 
 
 @pytest.mark.parametrize(
@@ -185,34 +185,34 @@ def test_a_write_needs_a_transaction(statement: str, dialect: Dialect) -> None:
     + [(statement, "sqlite") for statement in FOR_SQLITE],
 )
 def test_any_other_statement_is_refused(statement: str, dialect: Dialect) -> None:
-    for refuse in (refuse_commits, refuse_writes):
+    for reject in (reject_commits, reject_writes):
         with pytest.raises(StoreRefused):
-            refuse(statement, dialect)
+            reject(statement, dialect)
 
 
 def test_a_backslash_escapes_a_quote_in_mysql_alone() -> None:
     statement = "SELECT 'it\\'s; COMMIT; -- '"
 
-    refuse_commits(statement, "mysql")
+    reject_commits(statement, "mysql")
     with pytest.raises(StoreRefused):
-        refuse_commits(statement, "sqlite")
+        reject_commits(statement, "sqlite")
 
 
 @pytest.mark.parametrize(
     "statement", ["SAVEPOINT a", "RELEASE SAVEPOINT a", "ROLLBACK TO SAVEPOINT a"]
 )
 def test_savepoints_are_allowed(statement: str) -> None:
-    refuse_commits(statement, "mysql")
+    reject_commits(statement, "mysql")
     with pytest.raises(StoreRefused):
-        refuse_writes(statement, "mysql")
+        reject_writes(statement, "mysql")
 
 
 def test_the_refusal_names_the_word_and_the_alternative() -> None:
     with pytest.raises(
         StoreRefused, match=r"^DROP neither reads nor writes rows.*workflow's schema$"
     ):
-        refuse_commits("/* tidy up */ drop table t", "mysql")
+        reject_commits("/* tidy up */ drop table t", "mysql")
     with pytest.raises(StoreRefused, match=r"^there is a ; within the statement"):
-        refuse_commits("SELECT 1; SELECT 2", "mysql")
+        reject_commits("SELECT 1; SELECT 2", "mysql")
     with pytest.raises(StoreRefused, match="half of a surrogate pair"):
-        refuse_commits("SELECT '\ud83d'", "mysql")
+        reject_commits("SELECT '\ud83d'", "mysql")

@@ -91,7 +91,7 @@ def _split(script: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=2048)
-def refuse_writes(statement: str, dialect: Dialect) -> None:
+def reject_writes(statement: str, dialect: Dialect) -> None:
     """Raise StoreRefused for a statement that does more than read."""
     bare = _parse_single(statement, dialect)
     verb = _first_word(bare)
@@ -108,7 +108,7 @@ def refuse_writes(statement: str, dialect: Dialect) -> None:
 
 
 @lru_cache(maxsize=2048)
-def refuse_commits(statement: str, dialect: Dialect) -> None:
+def reject_commits(statement: str, dialect: Dialect) -> None:
     """Raise StoreRefused for all but statements that read or write rows.
 
     A list of the statements that commit implicitly would never be complete.

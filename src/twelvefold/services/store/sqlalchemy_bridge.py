@@ -28,7 +28,7 @@ from twelvefold.services.store.parameters import convert_value
 from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.transaction import raise_as_failed
 
-Refuse = Callable[[str, Dialect], None]
+Reject = Callable[[str, Dialect], None]
 _current_driver: ContextVar["_DriverConnection"] = ContextVar("twelvefold_sqlalchemy_driver")
 
 
@@ -44,7 +44,7 @@ class SQLAlchemyBridge:
             self._engine = _make_engine(dialect)
         return self._engine
 
-    async def open(self, connection: Connection, refuse: Refuse) -> "BridgedTransaction":
+    async def open(self, connection: Connection, reject: Reject) -> "BridgedTransaction":
         """Open SQLAlchemy on this connection; `refuse` raises for statements it may not send.
 
         Raises StoreUnavailable or StoreFailed: its first queries are not the tool's.
@@ -66,7 +66,7 @@ class SQLAlchemyBridge:
         finally:
             _current_driver.reset(token)
         # Not earlier: SQLAlchemy first inspects the server with statements that a tool may not use.
-        driver.refuse = refuse
+        driver.reject = reject
         return BridgedTransaction(opened, driver)
 
 
@@ -166,7 +166,7 @@ class _DriverConnection:
 
     def __init__(self, connection: Connection) -> None:
         self._store_connection = connection
-        self.refuse: Refuse = _allow_all
+        self.reject: Reject = _allow_all
         self.raises_store_errors = False
         self.is_over = False
 
@@ -179,7 +179,7 @@ class _DriverConnection:
         connection = self._store_connection
         if self.is_over and "SAVEPOINT" in statement:
             return _NO_RESULT
-        self.refuse(statement, connection.dialect)
+        self.reject(statement, connection.dialect)
         checked = [[convert_value(str(n), value) for n, value in enumerate(row)] for row in rows]
         try:
             if many:

@@ -11,7 +11,7 @@ from twelvefold.core import Append, Entry, Event, Row, encode, size_of
 from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
 from twelvefold.services.store.parameters import convert_value
-from twelvefold.services.store.sql_text import refuse_commits, refuse_writes
+from twelvefold.services.store.sql_text import reject_commits, reject_writes
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -32,7 +32,7 @@ class SQLReadOnly:
     `get_bridge` is called when a tool first uses SQLAlchemy.
     """
 
-    _refuse = staticmethod(refuse_writes)
+    _reject = staticmethod(reject_writes)
 
     def __init__(self, connection: Connection, get_bridge: "GetBridge") -> None:
         self._connection = connection
@@ -53,14 +53,14 @@ class SQLReadOnly:
         self._connection.raise_if_lost()
 
     def _check(self, statement: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        self._refuse(statement, self._connection.dialect)
+        self._reject(statement, self._connection.dialect)
         return {name: convert_value(name, value) for name, value in values.items()}
 
     async def _bridge(self) -> "BridgedTransaction":
         if self._is_over:
             raise StoreRefused(TRANSACTION_OVER)
         if self._bridged is None:
-            self._bridged = await self._get_bridge().open(self._connection, self._refuse)
+            self._bridged = await self._get_bridge().open(self._connection, self._reject)
         return self._bridged
 
     async def close(self) -> None:
@@ -73,7 +73,7 @@ class SQLReadOnly:
 class SQLTransaction(SQLReadOnly):
     """Implements `twelvefold.core.ports.Transaction`, outside any step."""
 
-    _refuse = staticmethod(refuse_commits)
+    _reject = staticmethod(reject_commits)
 
     def __init__(
         self, connection: Connection, get_bridge: "GetBridge", statements: Mapping[str, str]
