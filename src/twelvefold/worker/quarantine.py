@@ -19,24 +19,24 @@ class PoisonRunLimiter:
 
     def __init__(self, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._admitted: dict[RunId, int] = {}
+        self._selected: dict[RunId, int] = {}
         self.excluded = 0
-        """How many runs the last `admit` left out."""
+        """How many runs the last `select` left out."""
 
     def select(self, waiting: Sequence[WaitingRun], held: Container[RunId]) -> list[WaitingRun]:
         """Return the runs that may be claimed now beside those that are held, in their order."""
-        group = {run: attempts for run, attempts in self._admitted.items() if run in held}
-        admitted = []
+        group = {run: attempts for run, attempts in self._selected.items() if run in held}
+        selected = []
         for one in waiting:
             if one.attempts >= POISON_ATTEMPTS:
                 if len(group) >= self._limit(max(one.attempts, *group.values(), 0)):
                     continue
                 group[one.run] = one.attempts
-            admitted.append(one)
-        self._admitted, self.excluded = group, len(waiting) - len(admitted)
-        return admitted
+            selected.append(one)
+        self._selected, self.excluded = group, len(waiting) - len(selected)
+        return selected
 
     def _limit(self, attempts: int) -> int:
-        """Return how many suspect runs may be held together if one has had so many attempts."""
+        """Return how many such runs may be held together if one has had so many attempts."""
         attempts_left = self._max_attempts - attempts
         return 1 << max(0, attempts_left - 2)

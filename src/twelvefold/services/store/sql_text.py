@@ -126,7 +126,7 @@ def reject_commits(statement: str, dialect: Dialect) -> None:
 def _parse_single(statement: str, dialect: Dialect) -> str:
     """Return one statement without quotes and comments. Raises StoreRefused for two."""
     if not statement.isascii():
-        _refuse_half_characters(statement)
+        _reject_half_characters(statement)
     bare = _blank_quotes(statement, dialect).rstrip("; \t\r\n")
     if ";" in bare:
         raise StoreRefused("there is a ; within the statement: run one statement at a time")
@@ -135,7 +135,7 @@ def _parse_single(statement: str, dialect: Dialect) -> str:
     return bare
 
 
-def _refuse_half_characters(statement: str) -> None:
+def _reject_half_characters(statement: str) -> None:
     try:
         statement.encode()
     except UnicodeEncodeError:

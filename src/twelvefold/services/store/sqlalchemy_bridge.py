@@ -45,7 +45,7 @@ class SQLAlchemyBridge:
         return self._engine
 
     async def open(self, connection: Connection, reject: Reject) -> "BridgedTransaction":
-        """Open SQLAlchemy on this connection; `refuse` raises for statements it may not send.
+        """Open SQLAlchemy on this connection; `reject` raises for statements it may not send.
 
         Raises StoreUnavailable or StoreFailed: its first queries are not the tool's.
         """

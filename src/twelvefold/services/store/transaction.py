@@ -137,7 +137,7 @@ class SQLStepTransaction(SQLTransaction):
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
         await self.flush()
         if len(events) != self._missing:
-            _refuse_gap(self._missing, len(events))
+            _raise_gap(self._missing, len(events))
         self._missing = 0
         if not events:
             return ()
@@ -162,7 +162,7 @@ class SQLStepTransaction(SQLTransaction):
         """
         await self.flush()
         if self._missing:
-            _refuse_gap(self._missing, 0)
+            _raise_gap(self._missing, 0)
 
 
 def raise_as_failed(refused: StoreRefused) -> NoReturn:
@@ -186,7 +186,7 @@ def encode_event(event: Event) -> tuple[str, int, str]:
         ) from None
 
 
-def _refuse_gap(announced: int, written: int) -> NoReturn:
+def _raise_gap(announced: int, written: int) -> NoReturn:
     gap = f"{announced} entries were announced for this step, not {written}"
     raise StoreRefused(gap).loggable()
 
