@@ -90,7 +90,7 @@ def _required_call(conversation: Conversation, choice: object) -> Call | None:
         return None
     if "final_answer" in names and (found := _OBSERVATION.match(conversation.user_text)):
         return Call("final_answer", {"answer": found[1]})
-    # With equal scores a caller that requires a call probably means a tool of its own.
+    # With equal scores a caller that requires a call probably means its own tool.
     text, tools = conversation.user_text, conversation.tools
     name = max(
         names, key=lambda name: (score_tool(text, tools[name]), name not in _ENROLMENT_TOOLS)

@@ -54,7 +54,7 @@ def refuse_foreign_tables(tables: Iterable[str]) -> None:
         if columns != {column["name"] for column in database.get_columns(table)}:
             raise CommandError(
                 f"table {table} exists already and is not the journal's; "
-                "rename it, or give the journal a database of its own"
+                "rename it, or give the journal a separate database"
             )
 
 

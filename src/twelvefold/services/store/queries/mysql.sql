@@ -1,4 +1,4 @@
--- The statements that MySQL and MariaDB need in a form of their own.
+-- Statements whose form in MySQL and MariaDB differs.
 
 -- fence: the first statement of a step, so that a process without the lease writes nothing; 0 rows mean
 -- that the head has moved, the lease is lost or the run has a cancel request.

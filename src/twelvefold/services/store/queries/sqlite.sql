@@ -1,4 +1,4 @@
--- The statements that SQLite needs in a form of its own.
+-- Statements whose form in SQLite differs.
 
 -- fence: the first statement of a step, so that a process without the lease writes nothing; 0 rows mean
 -- that the head has moved, the lease is lost or the run has a cancel request. :size is that of the entries

@@ -170,7 +170,7 @@ def entry_of(
 
 
 def is_listed(first: Event | None) -> bool:
-    """Return whether a thread may be listed and opened; `first` is the first entry of its own.
+    """Return whether a thread may be listed and opened; `first` is its own first entry.
 
     False if it began with a turn that was requested with `store: false` outside a conversation.
     """

@@ -25,7 +25,7 @@ export class Approval {
     this.node = h("li", {}, this.group);
   }
 
-  /** An approval does not change; its answer is an item of its own. */
+  /** An approval does not change; its answer is a separate item. */
   put() {}
 
   focus() {
