@@ -56,7 +56,9 @@ def test_it_leaves_nothing_behind(clone: Clone) -> None:
     clone.does(python, "-m", "ruff", "check", "tools")
     clone.does(python, "-m", "mypy", "hatch_build.py")
     clone.does(".venv/bin/lint-imports", "--no-logo")
-    clone.does(python, "-m", "pytest", "--cov", "--cov-fail-under=0", "tests/core/test_schema.py")
+    clone.does(
+        python, "-m", "pytest", "--cov", "--cov-fail-under=0", "tests/core/tools/test_schema.py"
+    )
     clone.does("make", "build")
     clone.does("make", "run")
     assert [line for line in clone.processes() if "mariadbd" in line or "mysqld" in line]

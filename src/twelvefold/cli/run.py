@@ -24,7 +24,8 @@ from twelvefold.core import (
     incomplete_sentence,
     parse_thread_id,
 )
-from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, drive, start_run
+from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, start_run
+from twelvefold.engine.drive import drive
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 

@@ -112,7 +112,7 @@ class Settings:
     ] = (BUILT_IN_WORKFLOW,)
     max_steps: Annotated[int, integer(1, 100_000), "maximum model replies in a run"] = 50
     max_calls_per_reply: Annotated[
-        int, integer(1, 1_000), "maximum tool calls of a reply that are run; others are refused"
+        int, integer(1, 1_000), "maximum tool calls of a reply that are run; others are rejected"
     ] = 32
     max_conversation_entries: Annotated[
         int,

@@ -17,7 +17,6 @@ from twelvefold.core.decide import (
     RunTools,
     Stop,
     ValidCall,
-    decide,
     find_reached_limit,
     in_doubt,
 )
@@ -205,7 +204,6 @@ __all__ = [
     "call_id",
     "calls_of",
     "client_names",
-    "decide",
     "decode",
     "encode",
     "error_text",

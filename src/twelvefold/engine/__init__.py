@@ -18,7 +18,7 @@ from twelvefold.engine.commands import (
     start_run,
     take,
 )
-from twelvefold.engine.drive import DrainGuard, Outcome, drive
+from twelvefold.engine.drive import DrainGuard, Outcome
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import (
     RENEWALS_PER_LEASE,
@@ -70,7 +70,6 @@ __all__ = [
     "cancel",
     "check_room",
     "delete_thread",
-    "drive",
     "enqueue_run",
     "fail_run",
     "fork_at",

@@ -37,10 +37,10 @@ from twelvefold.core import (
     ValidCall,
     Workflow,
     build_request,
-    decide,
     encode,
     size_of,
 )
+from twelvefold.core.decide import decide
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.held_run import HeldRun, append, write
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step

@@ -23,9 +23,9 @@ from twelvefold.engine import (
     Preparation,
     Reservation,
     Services,
-    drive,
     take,
 )
+from twelvefold.engine.drive import drive
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff

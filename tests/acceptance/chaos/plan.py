@@ -16,7 +16,6 @@ _TOOLS: dict[Variant, tuple[str, str]] = {
     "blocking_unsafe": ("ring_blocking", "charge"),
     "long_in_thread": ("ring", "charge_in_thread"),
 }
-ORDERS = frozenset({"place_order"})
 REFUNDS = frozenset({"refund"})
 MAILS = frozenset({"send_letter"})
 BLOCKING = frozenset({"ring_blocking", "charge_blocking"})

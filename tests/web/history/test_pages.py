@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,7 +51,6 @@ from twelvefold.web.history.thread_reader import PAGE_BYTES, open_thread_reader
 from twelvefold.web.http.pagination import Page
 
 Json = dict[str, Any]
-Opened = Callable[[], AbstractAsyncContextManager[Store]]
 THEIRS = ("look", "list")
 """The client's own tools."""
 

@@ -16,11 +16,11 @@ from twelvefold.engine import (
     Services,
     answer,
     cancel,
-    drive,
     settle,
     start_run,
     take,
 )
+from twelvefold.engine.drive import drive
 from twelvefold.errors import NotFound
 from twelvefold.observe.escape import escape
 

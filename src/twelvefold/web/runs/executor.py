@@ -24,8 +24,8 @@ from twelvefold.engine import (
     Preparation,
     Reservation,
     Services,
-    drive,
 )
+from twelvefold.engine.drive import drive
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http import ApiError

@@ -42,7 +42,7 @@ from twelvefold.web.schemas import (
     CallHistory,
     TurnRequest,
     brings_calls,
-    refuse_images,
+    reject_images,
 )
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.reader import load_run
@@ -204,7 +204,7 @@ async def resolve_references(
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
     if not web.takes_images:
-        refuse_images(found, [f"{at}[{index}]" for index in range(len(found))])
+        reject_images(found, [f"{at}[{index}]" for index in range(len(found))])
     return tuple(found)
 
 

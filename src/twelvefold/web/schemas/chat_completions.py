@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from twelvefold.core import Item, RequestOptions, Workflow
 from twelvefold.web.http import raise_invalid
-from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, refuse_functions
+from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, reject_functions
 from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject, decode
 from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key
 from twelvefold.web.schemas.items import Function
@@ -174,7 +174,7 @@ def parse_chat(
     images: bool = False,
 ) -> ChatRequest:
     """Return the turn that a body requests; `images`: the model accepts images. Raises ApiError."""
-    refuse_functions(body.get("messages"))
+    reject_functions(body.get("messages"))
     created = decode(body, CreateChatCompletion)
     workflow = workflow_of(created.model, workflows)
     stream = bool(created.stream)

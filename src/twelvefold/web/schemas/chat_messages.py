@@ -13,7 +13,7 @@ from twelvefold.core import Item
 from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject
-from twelvefold.web.schemas.items import RESULT, Refusal, refuse_images
+from twelvefold.web.schemas.items import RESULT, Refusal, reject_images
 from twelvefold.web.schemas.types import CallId
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class ToolMessage(_Message, tag="tool", kw_only=True):
 ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-def refuse_functions(messages: object) -> None:
+def reject_functions(messages: object) -> None:
     """Raise ApiError for a message of the role that `tool` has replaced in the API."""
     for index, message in enumerate(messages if isinstance(messages, list) else ()):
         if isinstance(message, dict) and message.get("role") == "function":
@@ -144,7 +144,7 @@ def items_of(messages: Sequence[ChatMessage], *, images: bool) -> tuple[Item, ..
     places = [f"messages[{n}]" for n, items in enumerate(items_by_message) for _ in items]
     items = [item for one in items_by_message for item in one]
     if not images:
-        refuse_images(items, places)
+        reject_images(items, places)
     params = [f"{place}.tool_call_id" for place in places]
     return without_repeats(items, at="messages", params=params)
 

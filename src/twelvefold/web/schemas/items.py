@@ -193,7 +193,7 @@ def plain_items(items: Sequence[InputItem]) -> list[Item]:
     return plain
 
 
-def refuse_images(items: Sequence[Item], places: Sequence[str]) -> None:
+def reject_images(items: Sequence[Item], places: Sequence[str]) -> None:
     """Raise ApiError for an image, for a model that accepts none; `places` names each item."""
     for place, item in zip(places, items, strict=True):
         key = _HOLDS_PARTS.get(item["type"], "")

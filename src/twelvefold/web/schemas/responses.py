@@ -15,7 +15,7 @@ from twelvefold.core import DEFAULT_OPTIONS, IdempotentRequest, Item, RequestOpt
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode
 from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key, tool_items_of
-from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, refuse_images
+from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, reject_images
 from twelvefold.web.schemas.types import (
     PASSED,
     RETURNED,
@@ -182,7 +182,7 @@ def parse_turn(
     given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
     if not images:
-        refuse_images(items, [f"input[{n}]" for n in range(len(items))])
+        reject_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
     return TurnRequest(

@@ -39,7 +39,7 @@ def is_sqlite() -> bool:
     return op.get_context().dialect.name == "sqlite"
 
 
-def refuse_foreign_tables(tables: Iterable[str]) -> None:
+def reject_foreign_tables(tables: Iterable[str]) -> None:
     """Raise CommandError if a table of another application has one of the names.
 
     A table of the store may exist already, from an interrupted migration.

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from twelvefold.services.store.migrations.ddl import create_tables, refuse_foreign_tables
+from twelvefold.services.store.migrations.ddl import create_tables, reject_foreign_tables
 
 revision = "0001"
 down_revision = None
@@ -71,7 +71,7 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    refuse_foreign_tables(TABLES)
+    reject_foreign_tables(TABLES)
     create_tables(TABLES, INDEXES)
 
 

@@ -8,7 +8,7 @@ from twelvefold.services.store.migrations.ddl import (
     alter_sqlite,
     create_tables,
     is_sqlite,
-    refuse_foreign_tables,
+    reject_foreign_tables,
 )
 
 revision = "0002"
@@ -77,7 +77,7 @@ NEW_INDEXES = {
 
 
 def upgrade() -> None:
-    refuse_foreign_tables(TABLES)
+    reject_foreign_tables(TABLES)
     create_tables(TABLES, INDEXES)
     if is_sqlite():
         for table, columns in COLUMNS.items():

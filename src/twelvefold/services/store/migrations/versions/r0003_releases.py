@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from twelvefold.services.store.migrations.ddl import create_tables, refuse_foreign_tables
+from twelvefold.services.store.migrations.ddl import create_tables, reject_foreign_tables
 
 revision = "0003"
 down_revision = "0002"
@@ -24,7 +24,7 @@ TABLES = (
 
 
 def upgrade() -> None:
-    refuse_foreign_tables(TABLES)
+    reject_foreign_tables(TABLES)
     create_tables(TABLES, {})
 
 
