@@ -35,8 +35,7 @@ class StubServer:
     async def __aexit__(self, *_: object) -> None:
         self.heal()
         self._server.close()
-        for session in self._sessions:
-            session.hang_up()
+        self.hang_up()
         await self._server.wait_closed()
 
     def fails(self, pattern: str, answer: Answer) -> None:
@@ -46,6 +45,11 @@ class StubServer:
     def refuses_connections(self, packet: bytes) -> None:
         """Send this as the greeting; send none if it is empty."""
         self._greeting = packet
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        for session in self._sessions:
+            session.hang_up()
 
     def heal(self) -> None:
         self._rules, self._greeting = [], None

@@ -99,6 +99,15 @@ class Connections:
         """Take a connection of a pool. Raises StoreUnavailable or StoreRefused."""
         if self._is_closed:
             raise StoreRefused("the store is closed").loggable()
+        try:
+            return await self._take(pool)
+        except StoreUnavailable:
+            if self._hosts is None or self._hosts.current is not None:
+                raise
+        # The server has failed, or takes no writes any more; nothing was sent yet.
+        return await self._take(pool)
+
+    async def _take(self, pool: Pool) -> MySQLConnection:
         if self._hosts is not None and self._hosts.current is None:
             await self._select_host(self._hosts)
         raw = await self._acquire(pool)
