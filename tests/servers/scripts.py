@@ -28,9 +28,9 @@ def kill_node(cluster: str, number: int) -> None:
     _control(cluster, "kill", str(number))
 
 
-def join_node(cluster: str, number: int) -> None:
-    """Start a node that was killed; returns when it is part of the cluster again."""
-    _control(cluster, "join", str(number))
+def join_node(cluster: str, *numbers: int) -> None:
+    """Start nodes that were killed; returns when they are part of the cluster again."""
+    _control(cluster, "join", *map(str, numbers))
 
 
 def _control(cluster: str, *arguments: str) -> None:

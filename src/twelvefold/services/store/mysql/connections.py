@@ -14,7 +14,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.driver import abort, read_big_rows, set_host
 from twelvefold.services.store.mysql.errors import translate_connect_error
-from twelvefold.services.store.mysql.hosts import HostSelector, address
+from twelvefold.services.store.mysql.hosts import RECOVERY_S, HostSelector, address
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 
 log = get_logger(__name__)
@@ -125,6 +125,13 @@ class Connections:
         if self._hosts is not None:
             await self._check_host(self._hosts, db, session, pool)
         return db
+
+    def no_answer(self, after_s: float) -> StoreUnavailable:
+        """Return the error of a read that took too long: its server may have failed."""
+        error = StoreUnavailable(f"the database did not answer within {after_s:g} s").loggable()
+        if self._hosts is not None:
+            error.recovery_s = RECOVERY_S
+        return error
 
     async def _acquire(self, pool: Pool) -> Any:
         try:
