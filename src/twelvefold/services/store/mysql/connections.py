@@ -90,6 +90,7 @@ class Connections:
     ) -> None:
         self._timeouts = timeouts
         self._hosts = hosts
+        self._recovery_s = RECOVERY_S if hosts else 0.0
         self._host = connect
         # A renewal may wait for a step of its run; short transactions do not wait for that.
         reserved = RESERVED_CONNECTIONS
@@ -120,7 +121,7 @@ class Connections:
         if raw not in self._sessions:
             await self._prepare(raw, pool)
         session = self._sessions[raw]
-        db = MySQLConnection(raw, session.write_fence, session.max_packet)
+        db = MySQLConnection(raw, session.write_fence, session.max_packet, self._recovery_s)
         self._watch(db)
         if self._hosts is not None:
             await self._check_host(self._hosts, db, session, pool)
@@ -129,8 +130,7 @@ class Connections:
     def no_answer(self, after_s: float) -> StoreUnavailable:
         """Return the error of a read that took too long: its server may have failed."""
         error = StoreUnavailable(f"the database did not answer within {after_s:g} s").loggable()
-        if self._hosts is not None:
-            error.recovery_s = RECOVERY_S
+        error.recovery_s = self._recovery_s
         return error
 
     async def _acquire(self, pool: Pool) -> Any:
