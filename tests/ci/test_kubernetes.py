@@ -8,7 +8,7 @@ import yaml
 
 from tests.ci.test_processes import HANDLERS, OURS, handler
 from tests.ci.workflow import ROOT
-from twelvefold.config import Settings, variables
+from twelvefold.config import Settings, list_variables
 
 DIRECTORY = ROOT / "deploy" / "kubernetes"
 FILES = sorted(DIRECTORY.glob("*/*.yaml"))
@@ -87,7 +87,7 @@ def test_the_probes_of_web_have_other_purposes() -> None:
 def test_a_pod_has_the_settings_and_the_secret(name: str) -> None:
     [settings] = of_kind("ConfigMap")
 
-    assert settings["data"].keys() <= {variable.name for variable in variables()}
+    assert settings["data"].keys() <= {variable.name for variable in list_variables()}
     assert container(name)["envFrom"] == [
         {"configMapRef": {"name": settings["metadata"]["name"]}},
         {"secretRef": {"name": "twelvefold"}},
