@@ -72,9 +72,9 @@ def twelvefold(*arguments: str) -> list[str]:
 
 
 async def cold_starts(versions: Sequence[Version], rounds: int, samples: Samples) -> None:
-    """Measure all starts, after a round that warms the file cache."""
-    for number in range(rounds + 1):
-        into = samples if number else Samples()
+    """Measure all starts, if there are several rounds after one that warms the file cache."""
+    for number in range(rounds + 1 if rounds > 1 else 1):
+        into = samples if number or rounds == 1 else Samples()
         for name, program in _clients(versions).items():
             wall_ms, cpu_ms = await _first_request(program)
             into.add(name, "start wall", wall_ms)

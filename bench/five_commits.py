@@ -6,12 +6,12 @@ fence proves that it is still whole. Entries are bytes. There is no fold, no dec
 renewal of the lease and no repetition after an error.
 
 A step sends two packets: the fence with the tool's statements; after its counts were read, the
-entries with COMMIT. `--one-by-one` sends each statement in a packet of its own.
+entries with COMMIT. `--one-by-one` sends all but the fence in packets of their own.
 """
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +62,9 @@ COURSE = _positional(academy.COURSE)
 TAKE_SEAT = _positional(academy.TAKE_SEAT)
 ENROL = _positional(academy.ENROL)
 SEND_MAIL = _positional(academy.SEND_MAIL)
+# With autocommit and BEGIN: without autocommit the status after a COMMIT is 0, which the driver
+# ignores if the COMMIT is part of a text. Its pool would close the connection as still in use.
+BEGIN: Statement = ("begin", ())
 COMMIT: Statement = ("commit", ())
 
 
@@ -121,19 +124,25 @@ class FiveCommits(Contender):
         end = (END_RUN, (thread.id, thread.runs, thread.token))
         async with self._connection() as cursor:
             await self._fence(cursor, thread, len(entries), end)
-            await self._send(cursor, _insert(thread, entries), COMMIT)
+            await self._send(cursor, [_insert(thread, entries)], COMMIT)
 
     async def _reply(self, thread: Thread) -> Item:
         """Request a reply and add its item to the thread."""
         body = b"%s%s]}" % (self._head, b",".join(thread.items))
         async with self._session.post(self._url, data=body, headers=HEADERS) as response:
             assert response.status == 200, await response.text()
-            async for line in response.content:
-                if line.startswith(b"data: "):
-                    event = self._decode_event(line[6:])
-                    if event.type == "response.output_item.done":
-                        thread.items.append(bytes(event.item))
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                thread.items += self._items(lines)
         return self._decode_item(thread.items[-1])
+
+    def _items(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            if line.startswith(b"data: "):
+                event = self._decode_event(line[6:])
+                if event.type == "response.output_item.done":
+                    yield bytes(event.item)
 
     async def _start(self, thread: Thread, text: str) -> None:
         item = msgspec.json.encode({"type": "message", "role": "user", "content": text})
@@ -146,11 +155,11 @@ class FiveCommits(Contender):
         event = _insert(thread, [("RunStarted", item)])
         async with self._connection() as cursor:
             if thread.head == 1:
-                await self._send(cursor, new, run, event, COMMIT)
+                await self._send(cursor, [BEGIN, new], run, event, COMMIT)
                 return
-            results = await self._send(cursor, advance, run, event)
-            assert results[0] == 1
-            await self._send(cursor, COMMIT)
+            results = await self._send(cursor, [BEGIN, advance], run, event)
+            assert results[1] == 1, "another process has moved the head"
+            await self._send(cursor, [COMMIT])
 
     async def _step(self, thread: Thread, call: Item, student: str) -> None:
         """Run a tool and commit its rows, the reply and the result together."""
@@ -162,7 +171,7 @@ class FiveCommits(Contender):
             answer = {"type": "function_call_output", "call_id": call.call_id, "output": output}
             encoded = msgspec.json.encode(answer)
             entries = [("ModelReplied", thread.items[-1]), ("ToolSucceeded", encoded)]
-            await self._send(cursor, _insert(thread, entries), COMMIT)
+            await self._send(cursor, [_insert(thread, entries)], COMMIT)
         thread.items.append(encoded)
 
     async def _fence(
@@ -171,17 +180,20 @@ class FiveCommits(Contender):
         """Send the fence and the statements behind it, and return the results of these."""
         advance = (ADVANCE_THREAD, (thread.head + adds, thread.id, thread.head))
         lease = (CHECK_LEASE, (thread.id, thread.runs, thread.token))
-        results = await self._send(cursor, advance, lease, *statements)
-        assert results[:2] == [1, 1], "another process has moved the head or taken the lease"
-        assert all(results[2:]), "a statement of the tool has changed no row"
+        _, *fence = results = await self._send(cursor, [BEGIN, advance, lease], *statements)
+        assert fence[:2] == [1, 1], "another process has moved the head or taken the lease"
+        assert all(fence), "a statement of the tool has changed no row"
         thread.head += adds
-        return results[2:]
+        return results[3:]
 
-    async def _send(self, cursor: Any, *statements: Statement) -> list[Any]:
+    async def _send(
+        self, cursor: Any, together: Sequence[Statement], *others: Statement
+    ) -> list[Any]:
         """Return the first row or the count of each statement."""
-        if self._options.one_by_one:
-            return [result for one in statements for result in await _send_packet(cursor, [one])]
-        return await _send_packet(cursor, statements)
+        if not self._options.one_by_one:
+            return await _send_packet(cursor, [*together, *others])
+        packets = [together, *([one] for one in others)]
+        return [result for packet in packets for result in await _send_packet(cursor, packet)]
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -238,7 +250,11 @@ def _token() -> str:
 @asynccontextmanager
 async def open_five_commits(options: Options) -> AsyncIterator[Contender]:
     isolation = "set session transaction isolation level read committed"
-    arguments = {**connect_arguments(options.database_url), "init_command": isolation}
+    arguments = {
+        **connect_arguments(options.database_url),
+        "init_command": isolation,
+        "autocommit": True,
+    }
     pool = Pool(0, POOL_SIZE, **arguments)
     async with open_session() as session:
         yield FiveCommits(session, pool, options)
