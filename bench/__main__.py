@@ -32,7 +32,7 @@ from bench.workload import asking
 README, PLOT = ROOT / "bench" / "README.md", ROOT / "bench" / "results.svg"
 RESULTS = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results -->)", re.DOTALL)
 QUICK = Effort(rounds=1, seconds=0.5, burst_runs=200)
-START_ROUNDS = 7
+START_ROUNDS = 5
 
 
 async def bench(server_url: str, effort: Effort, against: str, driver: str | None) -> Samples:

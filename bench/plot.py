@@ -9,7 +9,7 @@ from bench.measure import CURVE
 from bench.samples import Samples
 from bench.table import BEFORE, Ratio
 
-WIDTH, LEFT, BAR_RIGHT, ROW = 840, 400, 760, 36
+WIDTH, LEFT, LONGEST_BAR, ROW = 840, 355, 265, 36
 MAX_RATIO = 4.0
 CHART_HEIGHT = 240
 SERIES = (MEMORY, FLOOR, COMMITS, OURS + BEFORE, OURS)
@@ -50,16 +50,15 @@ def _bar(ratio: Ratio, top: int) -> Iterable[str]:
             width = _bar_x(value) - LEFT
             size = f'width="{width}" height="{height}"'
             yield f'<rect class="{kind}" x="{LEFT}" y="{top + y}" {size}/>'
-    before = "" if ratio.before is None else f" (before {ratio.before:.2f}x)"
+    before = "" if ratio.before is None else f"before {ratio.before:.2f}x, "
     ends = _bar_x(max(ratio.now or 0, ratio.before or 0))
-    yield _text(ends + 6, top + 14, f"{ratio.now:.2f}x{before}", "small")
+    yield _text(ends + 6, top + 14, f"{ratio.now:.2f}x ({before}target {ratio.target})", "small")
     target = _bar_x(float(ratio.target.strip("≤≥ x")))
     yield _line("target", [(target, top - 2), (target, top + 25)])
 
 
 def _bar_x(value: float) -> int:
-    # The label of the longest bar needs the rest of the width.
-    return round(LEFT + min(value, MAX_RATIO) / MAX_RATIO * (BAR_RIGHT - LEFT - 60))
+    return round(LEFT + min(value, MAX_RATIO) / MAX_RATIO * LONGEST_BAR)
 
 
 def _chart(samples: Samples, top: int) -> Iterable[str]:
@@ -72,7 +71,7 @@ def _chart(samples: Samples, top: int) -> Iterable[str]:
     right = WIDTH - 250
 
     def place(turn: int, value: float) -> tuple[int, int]:
-        x = 40 + turn / CURVE[-1] * (right - 40)
+        x = 50 + turn / CURVE[-1] * (right - 50)
         return round(x), round(top + CHART_HEIGHT * (1 - value / highest))
 
     for share in range(5):
@@ -93,9 +92,9 @@ def _chart(samples: Samples, top: int) -> Iterable[str]:
 def _spread(tops: Sequence[int], apart: int = 16) -> list[int]:
     """Return places of labels, near their lines and not over each other."""
     placed = list(tops)
-    order = sorted(range(len(tops)), key=lambda one: tops[one])
-    for above, below in pairwise(order):
-        placed[below] = max(placed[below], placed[above] + apart)
+    order = sorted(range(len(tops)), key=lambda one: -tops[one])
+    for below, above in pairwise(order):
+        placed[above] = min(placed[above], placed[below] - apart)
     return placed
 
 
