@@ -20,12 +20,12 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.asking import course, wish
-from bench.cold_start import ENTRY_POINT, ROOT, cpu_so_far_s
+from bench.cold_start import ENTRY_POINT
 from bench.database import private_database
-from bench.processes import mock_model
+from bench.processes import ROOT, mock_model
+from bench.system import cpu_s, server_pid
 from bench.table import markdown
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
@@ -121,16 +121,11 @@ async def opened(server_url: str, base_url: str, model_ms: int) -> AsyncIterator
             }
             if broker := os.environ.get("BROKER_URL"):
                 environment["BROKER_URL"] = broker
-            yield Bench(store, environment, await _database_pid(store))
+            pid = await server_pid(url)
+            assert pid is not None, "MariaDB must run on this machine"
+            yield Bench(store, environment, pid)
         finally:
             await store.close()
-
-
-async def _database_pid(store: Store) -> int:
-    async with store.read() as db:
-        row = await db.fetch_one("SELECT @@pid_file AS pid_file, @@datadir AS datadir")
-    assert row is not None
-    return int((Path(row["datadir"]) / row["pid_file"]).read_text())
 
 
 async def measured(bench: Bench, workers: int, runs: int) -> Figures:
@@ -139,20 +134,22 @@ async def measured(bench: Bench, workers: int, runs: int) -> Figures:
     with ExitStack() as stack:
         processes = [stack.enter_context(bench.worker()) for _ in range(workers)]
         await asyncio.sleep(START_S)
-        before = sum(cpu_so_far_s(one.pid) for one in processes)
-        database_before, began = cpu_so_far_s(bench.database_pid), time.monotonic()
+        before = sum(cpu_s(one.pid) for one in processes)
+        database_before, began = cpu_s(bench.database_pid), time.monotonic()
         await bench.enqueue(range(done, done + runs))
         await bench.until(COMPLETED, done + runs)
         took_s = time.monotonic() - began
-        cpu_s = sum(cpu_so_far_s(one.pid) for one in processes) - before
-        database_s = cpu_so_far_s(bench.database_pid) - database_before
+        workers_s = sum(cpu_s(one.pid) for one in processes) - before
+        database_s = cpu_s(bench.database_pid) - database_before
     async with bench.store.read() as db:
         rows = await db.fetch_all(
             "SELECT finished_at - created_at AS us FROM runs ORDER BY created_at DESC LIMIT :runs",
             runs=runs,
         )
     run_ms = statistics.median(int(row["us"]) for row in rows) / 1000
-    return Figures(workers, runs / took_s, cpu_s * 1000 / runs, database_s * 1000 / runs, run_ms)
+    return Figures(
+        workers, runs / took_s, workers_s * 1000 / runs, database_s * 1000 / runs, run_ms
+    )
 
 
 async def standstill(bench: Bench, how: signal.Signals) -> float:
