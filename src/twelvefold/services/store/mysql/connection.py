@@ -13,7 +13,6 @@ from twelvefold.services.store.connection import (
     TRANSACTION_LOST,
     TRANSACTION_OVER,
     DriverResult,
-    as_rows,
 )
 from twelvefold.services.store.mysql.driver import abort
 from twelvefold.services.store.mysql.errors import (
@@ -24,7 +23,7 @@ from twelvefold.services.store.mysql.errors import (
     parse_error,
     translate_error,
 )
-from twelvefold.services.store.sql_text import Dialect, to_positional
+from twelvefold.services.store.sql_text import Dialect, as_rows, to_positional
 
 
 class MySQLConnection:
