@@ -51,9 +51,10 @@ def _bar(ratio: Ratio, top: int) -> Iterable[str]:
             size = f'width="{width}" height="{height}"'
             yield f'<rect class="{kind}" x="{LEFT}" y="{top + y}" {size}/>'
     before = "" if ratio.before is None else f"before {ratio.before:.2f}x, "
-    ends = _bar_x(max(ratio.now or 0, ratio.before or 0))
+    limit = float(ratio.target.strip("≤≥ x"))
+    ends = _bar_x(max(ratio.now or 0, ratio.before or 0, limit))
     yield _text(ends + 6, top + 14, f"{ratio.now:.2f}x ({before}target {ratio.target})", "small")
-    target = _bar_x(float(ratio.target.strip("≤≥ x")))
+    target = _bar_x(limit)
     yield _line("target", [(target, top - 2), (target, top + 25)])
 
 

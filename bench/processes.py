@@ -39,7 +39,8 @@ def source_environment(root: Path) -> dict[str, str]:
     has_bench = (root / "bench" / "workload.py").exists()
     paths = (root / "src", root if has_bench else ROOT)
     imports = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "WORKFLOWS": WORKFLOW}
-    return {**os.environ, **imports}
+    # Without bytecode a new checkout would be compiled at each start, and this one would not.
+    return {**os.environ, **imports, "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
