@@ -5,6 +5,7 @@ cancelled, and it restores queues and consumers that this package chooses anew e
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,6 +22,8 @@ from twelvefold.errors import BrokerUnavailable, SettingsError
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
+# It logs each failed attempt as an error, with a traceback. `keep_connected` logs each outage once.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 15

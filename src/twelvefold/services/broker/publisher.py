@@ -32,8 +32,8 @@ class Publisher:
         self._names = names
         self._pending: Counter[str] = Counter()
         self._is_pending = asyncio.Event()
-        self._in_flight = 0
-        self._is_flushed = asyncio.Event()
+        self._in_flight: Counter[str] = Counter()
+        self._is_confirmed = asyncio.Event()
         self._declared: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -41,7 +41,8 @@ class Publisher:
         """Send a wake-up soon. Returns at once; drops it if too many wait already."""
         if self._pending.total() >= MAX_PENDING:
             return
-        self._add(queue)
+        self._pending[queue] += 1
+        self._is_pending.set()
         if self._task is None:
             work = self._broker.keep_connected("publisher", self._send)
             self._task = asyncio.get_running_loop().create_task(work, name="publish wake-ups")
@@ -52,18 +53,14 @@ class Publisher:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                while self._pending.total() or self._in_flight:
-                    self._is_flushed.clear()
-                    await self._is_flushed.wait()
+                while self._pending.total() + self._in_flight.total():
+                    self._is_confirmed.clear()
+                    await self._is_confirmed.wait()
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def _add(self, queue: str) -> None:
-        self._pending[queue] += 1
-        self._is_pending.set()
-
     async def _send(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._declared.clear()
         slots = asyncio.Semaphore(PARALLEL_PUBLISHES)
         try:
@@ -74,30 +71,28 @@ class Publisher:
                     group.create_task(self._publish(channel, queue, slots))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        finally:
+            # Some may have arrived: a doubled wake-up does no harm.
+            self._pending.update(self._in_flight)
+            self._in_flight.clear()
 
     async def _next(self) -> str:
         while not (queue := next(iter(+self._pending), None)):
             self._is_pending.clear()
             await self._is_pending.wait()
         self._pending[queue] -= 1
-        self._in_flight += 1
+        self._in_flight[queue] += 1
         return queue
 
     async def _publish(
         self, channel: AbstractChannel, queue: str, slots: asyncio.Semaphore
     ) -> None:
-        try:
-            with self._broker.faults():
-                async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                    await self._publish_confirmed(channel, queue)
-        except BaseException:
-            # It may have arrived: a doubled wake-up does no harm.
-            self._add(queue)
-            raise
-        finally:
-            self._in_flight -= 1
-            slots.release()
-            self._is_flushed.set()
+        with self._broker.faults():
+            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                await self._publish_confirmed(channel, queue)
+        self._in_flight[queue] -= 1
+        self._is_confirmed.set()
+        slots.release()
 
     async def _publish_confirmed(self, channel: AbstractChannel, queue: str) -> None:
         if queue not in self._declared:
