@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
-from pamqp.exceptions import PAMQPException
 
 from twelvefold.backoff import Backoff
 from twelvefold.errors import BrokerUnavailable, SettingsError
@@ -29,7 +28,7 @@ CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 15
 """A connection on which the broker is silent for about twice as long is given up."""
 BACKOFF = Backoff(first_s=0.2, longest_s=10.0)
-CLIENT_ERRORS = (AMQPError, ChannelInvalidStateError, PAMQPException, OSError)
+CLIENT_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
 
 
 class Broker:
@@ -62,7 +61,7 @@ class Broker:
             with self.faults():
                 yield connection
         finally:
-            with suppress(Exception):
+            with suppress(Exception), self.faults():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await connection.close()
 
@@ -100,8 +99,8 @@ class Broker:
             except BrokerUnavailable as error:
                 if asyncio.get_running_loop().time() - began_at > BACKOFF.longest_s:
                     failures = 0  # it had worked until now
-                if not failures:
-                    log.warning("broker_unavailable", purpose=purpose, error=error)
+                report = log.debug if failures else log.warning
+                report("broker_unavailable", purpose=purpose, error=error)
             except Exception:
                 log.exception("broker_client_failed", purpose=purpose)
             failures += 1

@@ -60,7 +60,8 @@ class Publisher:
         await asyncio.wait([self._task])
 
     async def _send(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._declared.clear()
         slots = asyncio.Semaphore(PARALLEL_PUBLISHES)
         try:

@@ -14,6 +14,7 @@ from twelvefold.services.broker.queues import QueueNames
 log = get_logger(__name__)
 MAX_PREFETCH = 16
 """Wake-ups of one queue that are not acknowledged yet: a worker claims as many runs at a time."""
+REPLY_TIMEOUT_S = 10.0
 CHECK_S = 30.0
 """How often the consumers are checked: a broker that fails over may forget one without notice."""
 
@@ -49,6 +50,7 @@ class Subscription:
         self._settled: list[_WakeUp] = []
         self._waiting: deque[_WakeUp] = deque()
         self._changed = asyncio.Event()
+        self._channel: AbstractChannel | None = None
         self._lost = ""
         self._prefetch = 0
         self._consumers: list[tuple[AbstractQueue, str]] = []
@@ -70,43 +72,47 @@ class Subscription:
         await self._broker.keep_connected("worker", self._receive)
 
     async def _receive(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False)
         try:
-            await self._open(channel)
-            while True:
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
+                channel = await connection.channel(publisher_confirms=False)
+                await self._open(channel)
                 await self._apply(channel)
+            self._set_connected(True)
+            while True:
                 await self._wait_for_change(channel)
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    await self._apply(channel)
         finally:
             self._waiting.clear()
             self._settled.clear()
             self._set_connected(False)
 
     async def _open(self, channel: AbstractChannel) -> None:
-        self._lost, self._prefetch, self._consumers = "", 0, []
+        self._channel, self._lost, self._prefetch, self._consumers = channel, "", 0, []
         underlay = await channel.get_underlay_channel()
         # aio-pika passes on neither of these to the user of a queue.
-        underlay.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        underlay.closing.add_done_callback(lambda _: self._lose("the channel was closed"))
+        underlay.on_consumer_cancel_callbacks.add(
+            lambda _: self._lose(channel, "a queue was deleted")
+        )
+        underlay.closing.add_done_callback(lambda _: self._lose(channel, "the channel was closed"))
         for name in self._run_queues:
             await self._names.declare(channel, name)
         if self._mail_queue is not None:
             queue = await self._names.declare(channel, self._mail_queue)
             await channel.set_qos(prefetch_count=1)
             await queue.consume(self._on_mail)
-        self._set_connected(True)
-        log.info("broker_connected", queues=len(self._run_queues) + bool(self._mail_queue))
 
     def _set_connected(self, connected: bool) -> None:
+        if connected:
+            log.info("broker_connected", queues=len(self._run_queues) + bool(self._mail_queue))
         if connected != self.is_connected:
             self.is_connected = connected
             self._wake()
 
-    def _on_consumer_cancelled(self, _: object) -> None:
-        self._lose("a queue was deleted")
-
-    def _lose(self, reason: str) -> None:
-        self._lost = self._lost or reason
-        self._changed.set()
+    def _lose(self, channel: AbstractChannel, reason: str) -> None:
+        if channel is self._channel:
+            self._lost = self._lost or reason
+            self._changed.set()
 
     async def _on_run(self, message: AbstractIncomingMessage) -> None:
         self._on_message(message, is_mail=False)
