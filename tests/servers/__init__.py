@@ -6,6 +6,28 @@ before anything is installed.
 
 from tests.servers.home import ServersError
 from tests.servers.mariadb import PrivateMariaDB
-from tests.servers.scripts import RabbitMQ, galera, llm, mysql9, smtp
+from tests.servers.scripts import (
+    RabbitMQ,
+    freeze_node,
+    galera,
+    group,
+    join_node,
+    kill_node,
+    llm,
+    mysql9,
+    smtp,
+)
 
-__all__ = ["PrivateMariaDB", "RabbitMQ", "ServersError", "galera", "llm", "mysql9", "smtp"]
+__all__ = [
+    "PrivateMariaDB",
+    "RabbitMQ",
+    "ServersError",
+    "freeze_node",
+    "galera",
+    "group",
+    "join_node",
+    "kill_node",
+    "llm",
+    "mysql9",
+    "smtp",
+]

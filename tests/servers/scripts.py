@@ -19,6 +19,34 @@ def galera() -> list[str]:
     return _shared_service("galera")
 
 
+def group() -> list[str]:
+    """The URLs of the three servers of a MySQL group, the primary first; started when needed."""
+    return _shared_service("group")
+
+
+def kill_node(cluster: str, number: int) -> None:
+    """End a node of `galera` or `group` as a power cut would. Nodes count from 1."""
+    _control(cluster, "kill", str(number))
+
+
+def freeze_node(cluster: str, number: int) -> None:
+    """Stop a node of `galera` or `group` without ending it: it answers nothing any more."""
+    pid = _home() / cluster / str(number) / "pid"
+    os.kill(int(pid.read_text()), signal.SIGSTOP)
+
+
+def join_node(cluster: str, *numbers: int) -> None:
+    """Start nodes that were killed; returns when they are part of the cluster again."""
+    _control(cluster, "join", *map(str, numbers))
+
+
+def _control(cluster: str, *arguments: str) -> None:
+    script = _shared() / "services" / cluster
+    done = subprocess.run([script, *arguments], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise ServersError(f"{script} {' '.join(arguments)}: exit {done.returncode}")
+
+
 def llm() -> str:
     """The base URL of a tiny real model, started when it is not running yet; it is left running."""
     return _shared_service("llm")[-1]
@@ -35,24 +63,16 @@ class RabbitMQ:
 
     def kill(self) -> None:
         """End the broker as a power cut would; quorum queues are there at the next start."""
-        os.killpg(int((_services_home() / "rabbitmq" / "pid").read_text()), signal.SIGKILL)
-
-    def control(self, *arguments: str) -> str:
-        """What rabbitmqctl prints."""
-        script = _shared() / "services" / "rabbitmq"
-        return subprocess.run(
-            [script, "ctl", *arguments], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
+        os.killpg(int((_home() / "rabbitmq" / "pid").read_text()), signal.SIGKILL)
 
 
 def smtp() -> tuple[str, Path]:
     """The URL of a mail server, started when it is not running yet, and the maildir it fills."""
-    return _shared_service("smtp")[-1], _services_home() / "smtp" / "maildir"
+    return _shared_service("smtp")[-1], _home() / "smtp" / "maildir"
 
 
-def _services_home() -> Path:
-    home = os.environ.get("SERVICES_HOME")
-    return Path(home) if home else Path(tempfile.gettempdir()) / "twelve-services"
+def _home() -> Path:
+    return Path(os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services")
 
 
 def _shared() -> Path:
@@ -71,6 +91,7 @@ def _shared_service(name: str) -> list[str]:
             f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
         )
     started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
-    if started.returncode != 0:
+    # A script that has printed the URLs has started its servers, whatever its last command returns.
+    if started.returncode != 0 and not started.stdout:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()
