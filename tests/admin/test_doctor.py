@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from tests.builders import asked
+from tests.ports import free_port
 from tests.services.model.mock_server import Behaviour, MockServer, answers
 from tests.services.store.builders import new_run
 from tests.smtp_sink import Sink
@@ -113,6 +114,19 @@ async def test_tables_that_cannot_be_read_are_not_reported_as_missing(tmp_path: 
 
     message = "the database reports: SELECT command denied"
     assert Finding("fail", "tables of enrolment", message) in findings
+
+
+async def test_an_unreachable_broker_is_reported(tmp_path: Path) -> None:
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/a.db",
+        broker_url=f"amqp://ann:pw@127.0.0.1:{free_port()}",
+    )
+
+    broker = (await findings_by_name(settings))["broker"]
+
+    assert broker.level == "fail"
+    assert broker.found.startswith("BROKER_URL: 127.0.0.1: AMQPConnectionError")
+    assert "pw@" not in broker.found
 
 
 async def test_the_login_to_the_mail_server_is_checked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ before anything is installed.
 from tests.servers.home import ServersError
 from tests.servers.mariadb import PrivateMariaDB
 from tests.servers.scripts import (
+    RabbitMQ,
     freeze_node,
     galera,
     group,
@@ -19,6 +20,7 @@ from tests.servers.scripts import (
 
 __all__ = [
     "PrivateMariaDB",
+    "RabbitMQ",
     "ServersError",
     "freeze_node",
     "galera",

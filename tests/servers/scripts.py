@@ -52,6 +52,20 @@ def llm() -> str:
     return _shared_service("llm")[-1]
 
 
+class RabbitMQ:
+    """A real RabbitMQ, started when it is not running yet; it is left running."""
+
+    def __init__(self) -> None:
+        self.url = self.start()
+
+    def start(self) -> str:
+        return _shared_service("rabbitmq")[-1]
+
+    def kill(self) -> None:
+        """End the broker as a power cut would; quorum queues are there at the next start."""
+        os.killpg(int((_home() / "rabbitmq" / "pid").read_text()), signal.SIGKILL)
+
+
 def smtp() -> tuple[str, Path]:
     """The URL of a mail server, started when it is not running yet, and the maildir it fills."""
     return _shared_service("smtp")[-1], _home() / "smtp" / "maildir"

@@ -1,4 +1,7 @@
-"""`twelvefold doctor`: check the configuration and the services, without changing anything."""
+"""`twelvefold doctor`: check the configuration and the services.
+
+It declares the queues at the broker, if there is one, and changes nothing else.
+"""
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -7,11 +10,19 @@ from urllib.parse import urlsplit
 from twelvefold.admin import parity
 from twelvefold.admin.finding import Finding, Level
 from twelvefold.admin.server_probes import probe_hosts, probe_server
-from twelvefold.boot import SCHEMA, embedded_file, open_mailer, request_model_list, schema_problem
+from twelvefold.boot import (
+    SCHEMA,
+    embedded_file,
+    open_broker,
+    open_mailer,
+    request_model_list,
+    schema_problem,
+)
 from twelvefold.config import Settings, misspelt
 from twelvefold.core import Schema, Workflow
 from twelvefold.engine import Services
 from twelvefold.errors import (
+    BrokerUnavailable,
     MailUnavailable,
     ModelUnavailable,
     ServiceFault,
@@ -44,6 +55,8 @@ async def examine(
         yield finding
     yield await _check_model(settings)
     yield await _check_mail(settings)
+    if settings.broker_url:
+        yield await _check_broker(settings, services)
 
 
 def _check_workflow(workflow: Workflow) -> Finding:
@@ -196,6 +209,15 @@ async def _check_mail(settings: Settings) -> Finding:
         return Finding("fail", "mail", str(error))
     host = urlsplit(settings.smtp_url).hostname
     return Finding("ok", "mail", f"{host} accepts mail from {settings.mail_from}")
+
+
+async def _check_broker(settings: Settings, services: Services) -> Finding:
+    try:
+        broker = open_broker(settings)
+        host = await broker.check(services.workflows)
+    except (BrokerUnavailable, SettingsError) as error:
+        return Finding("fail", "broker", str(error))
+    return Finding("ok", "broker", f"{host} has the queues of these workflows")
 
 
 async def _check_model(settings: Settings) -> Finding:

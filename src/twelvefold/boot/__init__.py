@@ -14,7 +14,13 @@ from twelvefold.boot.database import (
     this_release,
 )
 from twelvefold.boot.environment import RandomIds, now_us, read_environment
-from twelvefold.boot.services import NoModel, open_mailer, open_services, request_model_list
+from twelvefold.boot.services import (
+    NoModel,
+    open_broker,
+    open_mailer,
+    open_services,
+    request_model_list,
+)
 from twelvefold.boot.workflows import load_workflows
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "load_workflows",
     "migrate_journal",
     "now_us",
+    "open_broker",
     "open_mailer",
     "open_services",
     "read_environment",
