@@ -21,7 +21,7 @@ KEYS = {
 LOOKUPS = {"idempotency_keys": ("request_key", "principal")}
 """Columns that find a row's shard through a lookup table."""
 UNSHARDED = {
-    *("api_keys", "twelvefold_releases", "twelvefold_version"),
+    *("api_keys", "twelvefold_releases", "twelvefold_version", "twelvefold_migration_lock"),
     *("information_schema.tables", "sqlite_master"),
 }
 IN_FAMILY = "forked_from"
