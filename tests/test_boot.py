@@ -20,7 +20,7 @@ from twelvefold.boot import (
     now_us,
 )
 from twelvefold.core.budget import Limits, Price
-from twelvefold.core.ids import parse_thread_id
+from twelvefold.core.ids import family_of, parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
 from twelvefold.engine.lease import LeaseRenewer, RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
@@ -194,6 +194,20 @@ def test_a_thread_id_is_valid_and_sorts_by_its_time() -> None:
     assert parse_thread_id(first) == first
     assert first < second
     assert abs(int(first[:12], 16) * 1000 - now_us()) < 5_000_000
+
+
+def test_a_thread_in_a_family_has_its_first_digits_and_sorts_by_its_time() -> None:
+    ids = RandomIds()
+
+    root = ids.thread()
+    first = ids.thread_in_family(root)
+    time.sleep(0.002)
+    second = ids.thread_in_family(first)
+
+    assert parse_thread_id(first) == first
+    assert family_of(root) == family_of(first) == family_of(second) != family_of(ids.thread())
+    assert root[:32] <= first[:32] < second[:32]
+    assert len({root, first, second}) == 3
 
 
 async def test_an_unusable_database_is_a_settings_error(here: Path) -> None:

@@ -37,7 +37,7 @@ from tests.acceptance.shop import DocumentKey, Initial, Shop, open_shop
 from twelvefold import Principal
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import Entry, Item, ModelReplied, ToolFailed, ToolSucceeded
-from twelvefold.core.ids import ThreadId, call_id
+from twelvefold.core.ids import ThreadId, call_id, family_of
 from twelvefold.core.ports import NullListener
 from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
@@ -276,6 +276,9 @@ class RandomIds:
 
     def thread(self) -> ThreadId:
         return ThreadId(secrets.token_hex(22))
+
+    def thread_in_family(self, of: ThreadId) -> ThreadId:
+        return ThreadId(f"{family_of(of)}{secrets.token_hex(12)}")
 
 
 EMPTY_RESULT = re.compile(r'("(?:output|content)":)"\(no result\)"')

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Twelvefold, child_environ
 from twelvefold.cli.runs import tokens_text
 from twelvefold.core.events import Usage
+from twelvefold.core.ids import FAMILY_LENGTH
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("shop")
@@ -149,7 +150,7 @@ def test_a_fork_starts_after_the_given_entry(tw: Twelvefold) -> None:
 
     forked = tw("runs", "fork", f"{first['run']}@3")
 
-    assert forked.out.startswith("conv_")
+    assert forked.out.startswith(first["thread"][: len("conv_") + FAMILY_LENGTH])
     other = tw("run", "--json", "--thread", forked.out.strip(), "three").json
     assert other["status"] == "completed"
     texts = [json.loads(line)["body"] for line in tw("runs", "export", other["run"]).lines]

@@ -7,6 +7,7 @@ from twelvefold.core.ids import (
     RunId,
     ThreadId,
     call_id,
+    family_of,
     parse_thread_id,
     position_of,
 )
@@ -21,6 +22,10 @@ def test_a_call_id_is_the_position_of_the_reply_and_the_index() -> None:
 
 def test_a_run_id_is_the_thread_and_the_ordinal() -> None:
     assert str(RunId(THREAD, 7)) == f"resp_{THREAD}7"
+
+
+def test_a_family_is_the_first_digits_of_a_thread() -> None:
+    assert family_of(THREAD) == "0123456789abcdef0123"
 
 
 @settings(max_examples=25)

@@ -28,7 +28,7 @@ from twelvefold.core.events import (
     ToolError,
     ToolFailed,
 )
-from twelvefold.core.ids import LeaseToken, RunId, ThreadId
+from twelvefold.core.ids import LeaseToken, RunId, ThreadId, family_of
 from twelvefold.core.ports import (
     Append,
     CallKey,
@@ -278,6 +278,10 @@ class FixedIds:
     def thread(self) -> ThreadId:
         self._made += 1
         return ThreadId(f"{self._made:044x}")
+
+    def thread_in_family(self, of: ThreadId) -> ThreadId:
+        self._made += 1
+        return ThreadId(f"{family_of(of)}{self._made:024x}")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.faults import AtMail, AtModel, Schedule
 from tests.simulation.workload import Outside, Turn
 from twelvefold.core.events import Item, Usage
-from twelvefold.core.ids import ThreadId
+from twelvefold.core.ids import ThreadId, family_of
 from twelvefold.core.ports import Listener, Mail, ModelReply, ModelRequest
 from twelvefold.errors import MailRejected, MailUnavailable, ModelRejected, ModelUnavailable
 from twelvefold.services.model.items import text_of
@@ -123,3 +123,7 @@ class NumberedIds:
     def thread(self) -> ThreadId:
         self._made += 1
         return ThreadId(f"{self._made:044x}")
+
+    def thread_in_family(self, of: ThreadId) -> ThreadId:
+        self._made += 1
+        return ThreadId(f"{family_of(of)}{self._made:024x}")

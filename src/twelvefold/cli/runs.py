@@ -188,8 +188,9 @@ async def fork(context: CommandContext, *, position: str) -> int:
     run_id, at, number = position.rpartition("@")
     if not at or not number.isdecimal():
         raise RequestError(f"{position!r}: use ID@N, where N is a position in `runs events ID`")
-    store, new = context.services.store, context.services.ids.thread()
+    store = context.services.store
     run = await _find_run(store, run_id)
+    new = context.services.ids.thread_in_family(run.thread)
     await store.fork(run.thread, int(number), new)
     print(f"conv_{new}")
     print_notice(f"continue with: twelvefold chat --thread conv_{new}")

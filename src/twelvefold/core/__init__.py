@@ -61,6 +61,7 @@ from twelvefold.core.ids import (
     RunId,
     ThreadId,
     call_id,
+    family_of,
     parse_thread_id,
     position_of,
 )
@@ -215,6 +216,7 @@ __all__ = [
     "error_text",
     "explain",
     "failure_sentence",
+    "family_of",
     "find_reached_limit",
     "fold",
     "full_sentence",

@@ -15,7 +15,12 @@ The model's own call id does not identify a call: some models repeat it within a
 """
 
 THREAD_ID_LENGTH = 44
-"""Hex digits: 12 of milliseconds since 1970, so that new threads sort last, and 32 random ones."""
+"""Hex digits: those of the thread's family, then 12 of milliseconds since 1970 and 12 random ones.
+
+An older release wrote 12 of milliseconds and 32 random ones.
+"""
+FAMILY_LENGTH = 20
+"""Hex digits: 12 of milliseconds since 1970, so that new families sort last, and 8 random ones."""
 _ORDINAL = re.compile(r"[1-9][0-9]{0,8}")
 """Without leading zeros, so that a run has one id."""
 
@@ -28,6 +33,14 @@ def call_id(position: int, index: int) -> CallId:
 def position_of(call: CallId) -> int:
     """Return the position of the reply that has the call."""
     return int(call.partition(".")[0])
+
+
+def family_of(thread: ThreadId) -> str:
+    """Return the first digits of a thread's id, which its forks and their forks share.
+
+    Rows of threads with the same first digits are on one shard.
+    """
+    return thread[:FAMILY_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ class Arena:
 
 
 @dataclass(frozen=True, slots=True)
-class _GivenId:
+class _GivenId(RandomIds):
     id: ThreadId
 
     def thread(self) -> ThreadId:

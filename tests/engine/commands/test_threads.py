@@ -12,7 +12,7 @@ from tests.engine.stage import (
     drive_new,
     start,
 )
-from twelvefold.core.ids import RunId
+from twelvefold.core.ids import RunId, family_of
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import (
     fork_at,
@@ -34,6 +34,7 @@ async def test_a_fork_continues_from_an_entry(stage: Stage) -> None:
     assert forked.run == RunId(by_run, 2)
     assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await services.store.thread(by_thread)).forked_at == 3
+    assert family_of(by_run) == family_of(by_thread) == family_of(first.run.thread)
 
 
 async def test_a_fork_at_an_entry_of_the_origin_is_a_fork_of_the_origin(stage: Stage) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.engine.stage import Stage
 from tests.web.asking import NOWHERE, answer_to, approval, error, said
 from tests.web.serving import Json, Serve, Served, events
-from twelvefold.core.ids import RunId
+from twelvefold.core.ids import RunId, family_of
 from twelvefold.web.state import Waits
 
 # --- after a response -----------------------------------------------------------------------------
@@ -33,7 +33,9 @@ async def test_a_turn_may_continue_from_any_earlier_one(api: Served) -> None:
 
     again = await api.ask("three", previous_response_id=first["id"])
 
-    assert RunId.parse(again["id"]).thread != RunId.parse(first["id"]).thread
+    fork, origin = RunId.parse(again["id"]).thread, RunId.parse(first["id"]).thread
+    assert fork != origin
+    assert family_of(fork) == family_of(origin)
     users = [item for item in api.model.requests[-1].items if item["role"] == "user"]
     assert [item["content"] for item in users] == ["one", "three"]
 

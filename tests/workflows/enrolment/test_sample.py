@@ -5,7 +5,7 @@ import secrets
 from twelvefold import Principal
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import ToolFailed, ToolSucceeded
-from twelvefold.core.ids import ThreadId
+from twelvefold.core.ids import ThreadId, family_of
 from twelvefold.core.ports import NullListener, Store
 from twelvefold.core.thread import Thread
 from twelvefold.engine.commands import RunRequest, start_run
@@ -21,6 +21,9 @@ YOU = Principal("you")
 class RandomIds:
     def thread(self) -> ThreadId:
         return ThreadId(secrets.token_hex(22))
+
+    def thread_in_family(self, of: ThreadId) -> ThreadId:
+        return ThreadId(f"{family_of(of)}{secrets.token_hex(12)}")
 
 
 async def run_conversation(store: Store, *lines: str) -> tuple[ThreadId, Thread]:

@@ -99,5 +99,9 @@ class Ids(Protocol):
     """A source of new ids."""
 
     def thread(self) -> ThreadId:
-        """Return the id of a new thread."""
+        """Return the id of a thread that begins a family."""
+        ...
+
+    def thread_in_family(self, of: ThreadId) -> ThreadId:
+        """Return the id of a new thread in the family of another one."""
         ...

@@ -149,9 +149,8 @@ def _new_run(
     services: Services, request: RunRequest, before: Thread, *, background: bool
 ) -> NewRun:
     thread, fork = request.thread, request.fork
-    own_thread = services.ids.thread() if fork or thread is None else thread
     return NewRun(
-        RunId(own_thread, before.run + 1),
+        RunId(_thread_of(services, request), before.run + 1),
         new_lease_token(),
         before.head,
         request.principal.id,
@@ -163,6 +162,13 @@ def _new_run(
         forked_from=thread if fork else None,
         thread_size=before.size,
     )
+
+
+def _thread_of(services: Services, request: RunRequest) -> ThreadId:
+    """Return the thread that a new run is on."""
+    if request.thread is None:
+        return services.ids.thread()
+    return services.ids.thread_in_family(request.thread) if request.fork else request.thread
 
 
 def check_storable(event: AnyEvent) -> tuple[AnyEvent, int]:

@@ -27,7 +27,7 @@ async def fork_at(
         raise NotFound(f"no thread conv_{thread}")
     while head.forked_from and position <= head.forked_at:
         head = await services.retry(partial(services.store.thread, head.forked_from))
-    fork = services.ids.thread()
+    fork = services.ids.thread_in_family(head.id)
     with suppress(DuplicateRow):  # created by an earlier attempt whose answer was lost
         await services.retry(lambda: services.store.fork(head.id, position, fork))
     return fork

@@ -17,7 +17,7 @@ from tests.services.store.builders import (
     new_thread,
     rows,
 )
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.ids import RunId, ThreadId, family_of
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import Conflict, NotFound, StoreUnavailable
 from twelvefold.services.store.sql.retention import MAX_BYTES, MAX_ENTRIES
@@ -151,6 +151,25 @@ async def test_a_deleted_thread_is_kept_while_a_process_drives_its_run(
     assert await store.prune(before_us=1) == 0
 
     assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+@pytest.mark.parametrize("digits", ["0" * 12, "f" * 12], ids=["this release", "an older release"])
+async def test_a_whole_family_is_removed_wherever_its_forks_sort(store: Store, digits: str) -> None:
+    """The ids of an older release have random digits where those of a fork have its time."""
+    origin = ThreadId(f"{new_thread()[:20]}{digits}{'0' * 12}")
+    fork, again = (ThreadId(f"{family_of(origin)}{number:024x}") for number in (2, 1))
+    lease = await leased(store, origin)
+    await append(store, lease, 1, finished(), status="completed")
+    await store.fork(origin, 2, fork)
+    await store.start(new_run(fork, ordinal=2, head=2, exists=True), asked(), LONG_S)
+    await store.fork(fork, 3, again)
+    async with store.write() as tx:
+        await tx.execute("UPDATE runs SET finished_at = 1, lease_until = 0")
+
+    assert await store.prune(before_us=FAR_US) == 3
+
+    for table in ("threads", "runs", "events"):
+        assert await rows(store, f"SELECT 1 AS one FROM {table}") == []
 
 
 class Noted(dict[str, str]):

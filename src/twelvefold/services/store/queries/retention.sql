@@ -1,8 +1,8 @@
 -- Retention: which threads are removed, and the statements that remove them.
 
--- aged_threads: the next threads that may be old, newest first, because forks are newer than their
--- origin. An id begins with its time, so newer threads are not read. Returns all ids down to the last
--- one. The `size` of a fork includes the entries of its origin
+-- aged_threads: the next threads that may be old, newest first, because most forks sort after their
+-- origin. An id begins with the time of its family, so newer families are not read. Returns all ids down
+-- to the last one. The `size` of a fork includes the entries of its origin
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from,
        created_at < :before_us AS is_old
   FROM threads

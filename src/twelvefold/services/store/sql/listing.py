@@ -5,6 +5,7 @@ when it is first read, and stored.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from twelvefold.core import (
     RunStarted,
     ThreadHead,
     ThreadId,
+    family_of,
 )
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
@@ -106,7 +108,10 @@ class Listing(Entries):
 
     async def _classify_all(self, threads: Sequence[str]) -> dict[str, _Classification]:
         """Classify these threads; those that another transaction is writing to are not updated."""
-        found = await self._classify(threads)
+        found: dict[str, _Classification] = {}
+        # A transaction for each family: another family may be on another shard.
+        for _, family in groupby(sorted(threads), lambda thread: family_of(ThreadId(thread))):
+            found |= await self._classify(list(family))
         if skipped := [thread for thread in threads if thread not in found]:
             async with self._read_connection() as db:
                 rows = await self._fetch_for_threads(db, "threads_to_classify", skipped)

@@ -214,28 +214,39 @@ class Threads(Listing):
             await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
 
     async def delete_run(self, run: RunId) -> None:
+        forks = await self._forks_of(run.thread)
         async with self._transaction() as db:
             # A start of another run on the thread locks this row first.
             row = await self._thread_row(db, run.thread, "lock_thread")
             if await db.execute(self._sql["hide_run"], run_key(run)):
-                await self._forget_run(db, run, row)
+                await self._forget_run(db, run, row, forks)
                 return
             rows = await db.fetch(self._sql["run"], run_key(run))
         if not rows:
             raise NotFound(f"no run {run}")
         raise Conflict(f"run {run} is {rows[0]['status']}; it can be deleted when it is over")
 
-    async def _forget_run(self, db: Connection, run: RunId, row: Row) -> None:
+    async def _forks_of(self, thread: ThreadId) -> Sequence[str]:
+        """Return the forks of a thread, their forks and so on.
+
+        Not in a transaction, which would have a connection to every shard after this read.
+        """
+        found: list[str] = []
+        threads: Sequence[str] = [thread]
+        async with self._read_connection() as db:
+            while rows := await self._fetch_for_threads(db, "forks", threads):
+                threads = [row["id"] for row in rows]
+                found += threads
+        return found
+
+    async def _forget_run(self, db: Connection, run: RunId, row: Row, forks: Sequence[str]) -> None:
         """Hide a thread that no request can find, and clear titles that may come from the run."""
         thread = {"thread": run.thread}
         if not await db.fetch(self._sql["runs_left"], thread) and await self._has_no_name(db, row):
             await db.execute(self._sql["hide_empty_thread"], thread | {"head": row["head"]})
         await db.execute(self._sql["forget_title"], thread)
-        forks: Sequence[str] = [run.thread]
-        while forks:
-            forks = [fork["id"] for fork in await self._fetch_for_threads(db, "forks", forks)]
-            for batch in in_batches(forks):
-                await db.execute(*expand_list(self._sql["forget_titles"], "threads", batch))
+        for batch in in_batches(forks):
+            await db.execute(*expand_list(self._sql["forget_titles"], "threads", batch))
 
     async def _has_no_name(self, db: Connection, row: Row) -> bool:
         """Return whether the thread has only responses, and none of them in a conversation."""

@@ -1,4 +1,4 @@
-// The conversations of this key's principal, newest first.
+// The conversations of this key's principal, newest first and each fork beside its origin.
 import * as api from "./api.js";
 import { h, visuallyHidden } from "./dom.js";
 import { shortTime } from "./format.js";

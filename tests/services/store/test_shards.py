@@ -1,0 +1,129 @@
+"""Every statement runs on one shard, or is named with the reason why not."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.store.shards import KEYS, LOOKUPS, UNSHARDED, Shards, shards_of
+from twelvefold.core.ids import FAMILY_LENGTH
+from twelvefold.services.store.sql.base import STATEMENT_FILES
+from twelvefold.services.store.sql_text import load_statements
+
+DOCS = Path(__file__).parents[3] / "docs"
+DECISION = DOCS / "decisions" / "017-a-thread-family-has-one-shard.md"
+SCATTER = {
+    "Find work": (
+        *("waiting_runs", "queued_part", "expired_part", "unfilled_runs"),
+        *("mail_is_due", "due_messages"),
+    ),
+    "Count the queue": ("queued_runs", "queued_runs_of", "unserved_runs"),
+    "Lists of an operator": ("runs", "messages", "dead_messages"),
+    "The list of a principal": (
+        *("listed_threads", "listed_threads_upwards", "continuations", "unclassified_of"),
+        *("threads_to_classify", "first_entries", "threads_with_removals"),
+    ),
+    "Follow the streams of a process": ("marks",),
+    "Clear the titles of forks": ("forks",),
+    "Upgrade": ("unclassified", "lock_unclassified"),
+    "Prune": (
+        *("aged_threads", "deleted_threads", "old_threads", "kept_threads", "lock_threads"),
+        *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
+        *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
+        *("delete_threads", "still_in_use"),
+    ),
+}
+"""Statements that may run on several shards, by the reason."""
+OF_ONE_FAMILY = {"deleted_runs", "removed_items", "forget_titles"}
+"""Statements with a list of threads of one family, except for forks that an older release made."""
+
+
+def statements() -> dict[str, str]:
+    named: dict[str, str] = {}
+    for file in (*STATEMENT_FILES, "mysql.sql", "sqlite.sql"):
+        for name, statement in load_statements(file, {}).items():
+            named[f"{file.partition('.')[0]} {name}"] = statement
+    return named
+
+
+@pytest.mark.parametrize("name", statements())
+def test_a_statement_runs_on_one_shard_or_has_a_reason(name: str) -> None:
+    bare = name.partition(" ")[2]
+    shards = shards_of(statements()[name])
+
+    several = {one for names in SCATTER.values() for one in names}
+    assert (shards is not Shards.ONE) == (bare in several | OF_ONE_FAMILY)
+    if bare in OF_ONE_FAMILY:
+        assert shards is Shards.LISTED
+
+
+def test_the_documentation_has_the_statements_on_several_shards() -> None:
+    section = (DOCS / "scale.md").read_text().partition("## Shards")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([A-Z][^|]*) \| (`[^|]*`) \|", section, re.MULTILINE)
+
+    documented = {reason: tuple(re.findall(r"`(\w+)`", names)) for reason, names in rows}
+
+    assert documented == SCATTER
+
+
+def blocks() -> list[Any]:
+    return [
+        json.loads(text) for text in re.findall(r"```json\n(.*?)```", DECISION.read_text(), re.S)
+    ]
+
+
+def test_the_vschema_has_the_keys_of_the_sharded_tables() -> None:
+    sharded, _ = blocks()
+    columns: dict[str, list[Mapping[str, Any]]] = {
+        name: table["column_vindexes"] for name, table in sharded["tables"].items()
+    }
+
+    assert {name: of[0]["column"] for name, of in columns.items()} == KEYS
+    assert {of[0]["name"] for of in columns.values()} == {"family"}
+    assert sharded["vindexes"]["family"]["params"]["offsets"] == f"[{FAMILY_LENGTH}]"
+    lookups = {name: tuple(of[1]["columns"]) for name, of in columns.items() if of[1:]}
+    assert lookups == LOOKUPS
+    assert sharded["vindexes"]["requests"]["params"]["from"] == ",".join(*lookups.values())
+
+
+def test_the_vschema_has_the_other_tables() -> None:
+    _, unsharded = blocks()
+
+    tables = {name for name in UNSHARDED if name.startswith(("api_keys", "twelvefold"))}
+    assert set(unsharded["tables"]) == tables | {"idempotency_lookup"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "shards"),
+    [
+        ("SELECT 1 FROM runs WHERE thread_id = :thread AND status = 'queued'", Shards.ONE),
+        ("SELECT 1 FROM api_keys WHERE name = :name", Shards.ONE),
+        ("SELECT 1 FROM runs r JOIN threads t ON t.id = r.thread_id WHERE t.id = :a", Shards.ONE),
+        ("SELECT 1 FROM runs WHERE thread_id IN (:threads)", Shards.LISTED),
+        ("SELECT 1 FROM runs WHERE status = :status", Shards.ALL),
+        ("SELECT 1 FROM runs WHERE thread_id > :thread", Shards.ALL),
+        ("SELECT 1 FROM runs WHERE thread_id = :thread OR status = :status", Shards.ALL),
+        ("SELECT 1 FROM runs r JOIN threads t ON t.head = r.ordinal WHERE t.id = :a", Shards.ALL),
+        ("SELECT (SELECT 1 FROM threads) FROM runs WHERE thread_id = :thread", Shards.ALL),
+        (
+            "SELECT 1 FROM runs WHERE thread_id = :thread UNION ALL SELECT 1 FROM deltas",
+            Shards.ALL,
+        ),
+        ("UPDATE runs SET thread_id = :thread WHERE status = 'queued'", Shards.ALL),
+        ("DELETE FROM outbox WHERE thread_id = :thread", Shards.ALL),
+        ("SELECT 1 FROM idempotency_keys WHERE request_key = :request_key", Shards.ALL),
+        ("INSERT INTO runs (thread_id, ordinal) VALUES (:thread, 1)", Shards.ONE),
+        ("INSERT INTO runs (thread_id, ordinal) VALUES ('', 1)", Shards.ALL),
+        ("INSERT INTO runs (thread_id, ordinal) SELECT :thread, head FROM threads", Shards.ALL),
+    ],
+)
+def test_a_statement_s_shards_are_found(statement: str, shards: Shards) -> None:
+    assert shards_of(statement) is shards
+
+
+def test_a_new_table_needs_a_key() -> None:
+    with pytest.raises(KeyError, match="quotas"):
+        shards_of("SELECT 1 FROM quotas WHERE thread_id = :thread")
