@@ -24,7 +24,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from tests.acceptance.celery_tools.tasks import ACTS, SCHEMA, plain, runs
+from tests.acceptance.celery_tools.tasks import ACTS, SCHEMA, app, plain, runs
 from tests.acceptance.database import private_database
 from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.core.ports import Store
@@ -130,6 +130,10 @@ async def compare(fault: Fault, way: Way, orders: int) -> Result:
 
 def _send(way: Way, orders: int, fault: Fault) -> None:
     twice = fault == "every message delivered twice"
+    with app.connection_for_write() as connection:
+        queue = app.amqp.queues[way].bind(connection.default_channel)
+        queue.declare()
+        queue.purge()
     for number in range(orders):
         text = f"Handle order o-{number}"
         if way == "plain":
