@@ -48,7 +48,7 @@ class Durable:
 async def open_durable(options: Options) -> AsyncIterator[Contender]:
     # The log is on, as a worker's is; only its last way to the terminal is cut.
     with open(os.devnull, "w") as nowhere:
-        start_logging(nowhere, format="json", level="info", release="bench")
+        start_logging(nowhere, format="json", level="info", release="bench", per_turn=True)
         settings = Settings.from_environ(
             {
                 "DATABASE_URL": options.database_url,

@@ -89,14 +89,13 @@ def apply_entries(
     held: HeldRun, entries: Sequence[Entry], listener: Listener | None = None
 ) -> HeldRun:
     """Return the run after these entries of the journal; log them and notify the listener."""
-    for entry in entries:
-        log.info(
-            _LOG_NAMES[type(entry.event)],
-            run=str(held.run),
-            position=entry.position,
-            **_log_fields(entry.event),
-        )
-        if listener:
+    if log.is_enabled("info"):
+        run = str(held.run)
+        for entry in entries:
+            name, fields = _LOG_NAMES[type(entry.event)], _log_fields(entry.event)
+            log.info(name, run=run, position=entry.position, **fields)
+    if listener:
+        for entry in entries:
             listener.recorded(entry)
     return replace(held, thread=held.thread.after(*entries))
 
