@@ -73,14 +73,32 @@ STRICT_SCHEMAS = OptionalPart(
 """Strict mode of the tools, where the server refuses a schema in strict mode only."""
 
 
-def omit_parts(body: bytes, parts: Iterable[OptionalPart], names: frozenset[str]) -> bytes:
-    """Return the body without the parts with these names."""
-    if not names:
-        return body
+def build_body(
+    head: Body,
+    list_name: str,
+    elements: bytes,
+    parts: Iterable[OptionalPart],
+    names: frozenset[str],
+) -> bytes:
+    """Return the body with the list at its end, without the parts with these names.
+
+    The list is decoded only for a part that is in it.
+    """
+    omitted = [part for part in parts if part.name in names]
+    body = msgspec.json.encode(head)
+    if any(part.path[0] == list_name for part in omitted):
+        return _omit(_join(body, list_name, elements), omitted)
+    return _join(_omit(body, omitted) if omitted else body, list_name, elements)
+
+
+def _join(head: bytes, list_name: str, elements: bytes) -> bytes:
+    return b'%b,"%b":[%b]}' % (head[:-1], list_name.encode(), elements)
+
+
+def _omit(body: bytes, parts: Iterable[OptionalPart]) -> bytes:
     decoded: Body = msgspec.json.decode(body)
     for part in parts:
-        if part.name in names:
-            part.remove_from(decoded)
+        part.remove_from(decoded)
     return msgspec.json.encode(decoded)
 
 
