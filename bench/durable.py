@@ -18,7 +18,7 @@ from twelvefold.observe.log import start_logging
 
 
 class Durable:
-    """Obeys `Contender`: nothing is in memory from one run to the next."""
+    """Obeys `Contender`: any other process could continue the conversation."""
 
     def __init__(self, services: Services, tag: str) -> None:
         self._services = services

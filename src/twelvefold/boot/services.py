@@ -13,7 +13,7 @@ from twelvefold.boot.environment import RandomIds
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import Settings
 from twelvefold.core import Ids, Limits, Listener, Mailer, Model, ModelReply, ModelRequest, Store
-from twelvefold.engine import LeaseRenewer, RenewalThread, Services
+from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
 from twelvefold.errors import ModelUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
@@ -57,7 +57,10 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         limits, release = _limits(settings), release_of(settings)
-        yield Services(store, model, workflows, ids, limits, release, renewer=renewer)
+        threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
+        yield Services(
+            store, model, workflows, ids, limits, release, renewer=renewer, threads=threads
+        )
 
 
 def _open_model(settings: Settings) -> Model:

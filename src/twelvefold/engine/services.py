@@ -14,6 +14,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 from twelvefold.core import Ids, Lease, Limits, Mailer, Model, Store, Tool, Workflow
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
+from twelvefold.engine.shares import RUN_BYTES
+from twelvefold.engine.thread_cache import CACHE_SHARE, ThreadCache
 from twelvefold.errors import WorkflowError
 from twelvefold.observe.log import get_logger
 
@@ -45,7 +47,7 @@ class Services:
     """The services of one process. `release` is written into every run that it starts.
 
     `monotonic` is the clock by which leases are known, in seconds; `renewer` renews them.
-    `exit_limit` begins when the process stops.
+    `exit_limit` begins when the process stops. `threads` are those of runs that ended here.
     """
 
     store: Store
@@ -58,6 +60,9 @@ class Services:
     renewer: Renewer = field(default_factory=LeaseRenewer)
     exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
     timings: Timings = field(default_factory=Timings)
+    threads: ThreadCache = field(
+        default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
+    )
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""

@@ -30,11 +30,9 @@ class CallIds:
 
     def joined(self) -> "CallIds":
         """Return the same ids without a part before them."""
-        ids = CallIds()
-        for part in (self._before, self):
-            if part is not None:
-                ids._taken |= part._taken
-                ids._number |= part._number
+        before, ids = self._before or CallIds(), CallIds()
+        ids._taken = before._taken | self._taken
+        ids._number = before._number | self._number
         return ids
 
     def _last_number(self, valid: str) -> int:
