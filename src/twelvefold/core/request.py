@@ -80,9 +80,9 @@ def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
     Raises RequestError if the part that must be sent is longer.
     """
     room = int(limits.context_tokens * WINDOW_SHARE) * BYTES_PER_TOKEN - fixed_bytes
-    if whole := _send_whole(thread, room):
-        return whole
     turns, latest = thread.turns, len(thread.history.turns)
+    if whole := _send_whole(thread, turns, room):
+        return whole
     needed = _first_needed(turns, latest)
     if thread.steps:
         # The first reply of the run has read the results that the caller sent with it.
@@ -99,9 +99,9 @@ def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
         excess, before = max(excess, 0) + size - room, size
 
 
-def _send_whole(thread: Thread, room: int) -> _Compaction | None:
+def _send_whole(thread: Thread, turns: Sequence[Turn], room: int) -> _Compaction | None:
     """Return the whole conversation if only its latest part must be prepared, and it fits."""
-    sent, turns = thread.history.sent, thread.turns
+    sent = thread.history.sent
     if not sent.turns or sum(turn.size for turn in turns) > room:
         return None
     latest = sent.prepare(item for turn in turns[sent.turns :] for item in turn.items)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 from twelvefold.core import Ids, Lease, Limits, Mailer, Model, Store, Tool, Workflow
@@ -82,7 +83,7 @@ class Services:
         """Retry `work` while the database is unavailable, as `retry_unavailable` does."""
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
 
-    @property
+    @cached_property
     def _retry_policy(self) -> RetryPolicy:
         return replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)
 

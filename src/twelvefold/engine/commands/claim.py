@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -72,7 +71,7 @@ async def take(
     thread = structs.replace(loaded, interrupted=claim.interrupted)
     if claim.usage.total_tokens > thread.usage.total_tokens:
         thread = structs.replace(thread, usage=claim.usage)
-    return replace(held, thread=thread)
+    return structs.replace(held, thread=thread)
 
 
 async def _load_thread(services: Services, thread: ThreadId) -> Thread:

@@ -92,7 +92,8 @@ class OpenAIModel:
                 lost_usage = pending.lost_usage
             else:
                 self._refused |= {part for part in omitted if part.permanent}
-                return replace(reply, items=mark_items(reply.items, self._provider))
+                marked = mark_items(reply.items, self._provider)
+                return reply if marked == reply.items else replace(reply, items=marked)
 
     def prepare(self) -> None:
         """Import the HTTP client, if replies come over HTTP."""
@@ -124,7 +125,9 @@ class OpenAIModel:
     ) -> PendingRequest:
         names = frozenset(part.name for part in omitted)
         body = self._format.encode_body(request, self._settings, names, items)
-        optional = tuple(part for part in self._format.optional_parts if part not in omitted)
+        optional = self._format.optional_parts
+        if omitted:
+            optional = tuple(part for part in optional if part not in omitted)
         headers = {HOPS_HEADER: str(request.hops + 1)}
         return PendingRequest(body, headers, optional, names, lost_usage)
 
