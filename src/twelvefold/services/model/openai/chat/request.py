@@ -52,7 +52,7 @@ def encode_body(
     text = "\n\n".join(filter(None, (request.instructions, *items.system)))
     if text:
         items = encode_elements([{"role": "system", "content": text}]) + items
-    return build_body(body, "messages", items.json, _OPTIONAL_PARTS, omitted)
+    return build_body(body, "messages", items, _OPTIONAL_PARTS, omitted)
 
 
 def _options(

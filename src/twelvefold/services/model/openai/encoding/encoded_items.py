@@ -11,24 +11,24 @@ from twelvefold.core import Item, KnownItems
 
 @dataclass(frozen=True, slots=True)
 class EncodedItems:
-    """Items as elements of a list: its `json` without the brackets.
+    """Items as elements of a list: `parts` are JSON, without brackets and the commas between them.
 
     `system` are the texts that belong to the instructions.
     """
 
-    json: bytes = b""
+    parts: tuple[bytes, ...] = ()
     system: tuple[str, ...] = ()
 
     def __add__(self, later: "EncodedItems") -> "EncodedItems":
-        json = b",".join(filter(None, (self.json, later.json)))
-        return EncodedItems(json, self.system + later.system)
+        return EncodedItems(self.parts + later.parts, self.system + later.system)
 
 
 NO_ITEMS = EncodedItems()
 
 
 def encode_elements(elements: Sequence[Any], system: Sequence[str] = ()) -> EncodedItems:
-    return EncodedItems(msgspec.json.encode(elements)[1:-1], tuple(system))
+    parts = (msgspec.json.encode(elements)[1:-1],) if elements else ()
+    return EncodedItems(parts, tuple(system))
 
 
 def encode_known(

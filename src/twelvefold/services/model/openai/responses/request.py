@@ -52,7 +52,7 @@ def encode_body(
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    return build_body(body, "input", items.json, _OPTIONAL_PARTS, omitted)
+    return build_body(body, "input", items, _OPTIONAL_PARTS, omitted)
 
 
 def encode_items(items: Sequence[Item]) -> EncodedItems:
