@@ -60,7 +60,7 @@ def environment(options: Options) -> dict[str, str]:
 async def open_durable(options: Options) -> AsyncIterator[Contender]:
     # The log is on, as in a worker; its lines go to the null device.
     with open(os.devnull, "w") as sink:
-        start_logging(sink, format="json", level="info", release="bench")
+        start_logging(sink, format="json", level="info", release="bench", per_turn=True)
         async with open_services(Settings.from_environ(environment(options))) as services:
             yield Durable(services, options.tag)
 

@@ -305,6 +305,7 @@ async def test_every_entry_is_a_log_line_without_its_content(
         denied("2.0"),
         succeeded("2.0", "pay", "my secret"),
         failed("2.1", "pay", "refused", "my secret"),
+        failed("2.2", "my secret", "unknown_tool", "my secret"),
         finished("failed", "tool_faults"),
     ]
 
@@ -323,6 +324,7 @@ async def test_every_entry_is_a_log_line_without_its_content(
         ("approval_answered", {**run, "position": 7}),
         ("tool_succeeded", {**run, "position": 8, "tool": "pay"}),
         ("tool_failed", {**run, "position": 9, "tool": "pay", "failure": "refused"}),
-        ("run_finished", {**run, "position": 10, "status": "failed", "reason": "tool_faults"}),
+        ("tool_failed", {**run, "position": 10, "failure": "unknown_tool"}),
+        ("run_finished", {**run, "position": 11, "status": "failed", "reason": "tool_faults"}),
     ]
     assert "my secret" not in caplog.text

@@ -1,18 +1,24 @@
 """What a process prepares before it claims a run."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel
 
 from tests.engine.stage import Stage
+from tests.services.model.mock_server import MockServer, streams
+from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow, tool
 from twelvefold.engine.services import Preparation, prepare
+from twelvefold.services.store.migrate import migrate
 
 SCRIPT = """
 import asyncio, sys
@@ -151,3 +157,60 @@ async def test_an_error_of_the_preparation_is_logged(
         "service_not_prepared",
         "tool_not_prepared",
     ]
+
+
+FIRST_RUN_SCRIPT = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from pydantic import BaseModel
+from twelvefold import Principal, Transaction, Workflow, tool
+from twelvefold.boot import open_services
+from twelvefold.config import Settings
+from twelvefold.core import NullListener
+from twelvefold.engine import RunRequest, start_run
+from twelvefold.engine.drive import drive
+from twelvefold.engine.services import prepare
+
+class Order(BaseModel):
+    item: str
+
+@tool
+async def buy(tx: Transaction, order: Order) -> str:
+    "Buy."
+    await tx.execute("insert into bought values (:item)", item=order.item)
+    return "bought"
+
+async def main():
+    settings = Settings(openai_base_url=sys.argv[1], database_url=sys.argv[2])
+    async with open_services(settings) as opened:
+        services = replace(opened, workflows={"shop": Workflow("shop", "Sell.", (buy,))})
+        prepare(services)
+        before = set(sys.modules)
+        items = [{"type": "message", "role": "user", "content": "a lamp"}]
+        held = await start_run(services, RunRequest("shop", Principal("ann"), items))
+        outcome = await drive(services, held, NullListener())
+        print(outcome.status, sorted(set(sys.modules) - before))
+
+asyncio.run(main())
+"""
+
+
+async def test_the_first_run_imports_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    await migrate(url)
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        db.execute("create table bought (item text not null)")
+    call = "c1", "buy", '{"order": {"item": "a lamp"}}'
+
+    async with MockServer() as server:
+        server.will(
+            streams(responses_events(FakeReply(calls=[call]))),
+            streams(responses_events(FakeReply("Done."))),
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", FIRST_RUN_SCRIPT, server.url, url), stdout=subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+
+    assert output.decode() == "completed []\n"

@@ -25,7 +25,7 @@ from twelvefold.core import (
     Store,
     WakeUps,
 )
-from twelvefold.engine import LeaseRenewer, RenewalThread, Services
+from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
 from twelvefold.errors import ModelUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
@@ -74,8 +74,17 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
+        threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
         yield Services(
-            store, model, workflows, ids, limits, release, renewer=renewer, wake_ups=wake_ups
+            store,
+            model,
+            workflows,
+            ids,
+            limits,
+            release,
+            renewer=renewer,
+            wake_ups=wake_ups,
+            threads=threads,
         )
 
 

@@ -118,15 +118,17 @@ def configure(
 ) -> Settings:
     """Return the settings and start logging, by default to standard error.
 
-    `level` applies unless LOG_LEVEL is set. Raises SettingsError.
+    `level` applies unless LOG_LEVEL is set. `stream` is that of a server, which prints nothing
+    else. Raises SettingsError.
     """
-    settings, stream = Settings.from_environ(environ), stream or sys.stderr
+    settings, is_server, stream = Settings.from_environ(environ), bool(stream), stream or sys.stderr
     start_logging(
         stream,
         format=settings.log_format or ("text" if stream.isatty() else "json"),
         level=settings.log_level if level is None or environ.get("LOG_LEVEL") else level,
         release=release_of(settings),
         colour=has_colour(stream, environ),
+        per_turn=is_server,
     )
     return settings
 

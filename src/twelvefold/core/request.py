@@ -15,10 +15,11 @@ import msgspec
 
 from twelvefold.core.budget import Limits
 from twelvefold.core.conversation.sendable import RESULT, make_sendable
+from twelvefold.core.conversation.sent_history import items_size
 from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.decide import open_tools
 from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions, size_of
-from twelvefold.core.ports import ModelRequest, ToolSpec
+from twelvefold.core.ports import KnownItems, ModelRequest, ToolSpec
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError
@@ -44,11 +45,15 @@ class CompactedRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Compaction:
-    """The items to send, and how many results and turns were left out of them."""
+    """The items to send, and how many results and turns were left out of them.
+
+    `history` are the first of them if they were prepared before.
+    """
 
     items: tuple[Item, ...]
-    results_left_out: int
-    turns_left_out: int
+    results_left_out: int = 0
+    turns_left_out: int = 0
+    history: KnownItems | None = None
 
 
 def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> CompactedRequest:
@@ -67,6 +72,7 @@ def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> Compact
         tools,
         build_options(options, tools, first=thread.steps == 0),
         options.hops,
+        compaction.history,
     )
     return CompactedRequest(request, compaction.results_left_out, compaction.turns_left_out)
 
@@ -78,6 +84,8 @@ def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
     """
     room = int(limits.context_tokens * WINDOW_SHARE) * BYTES_PER_TOKEN - fixed_bytes
     turns, latest = thread.turns, len(thread.history.turns)
+    if whole := _send_whole(thread, turns, room):
+        return whole
     needed = _first_needed(turns, latest)
     if thread.steps:
         # The first reply of the run has read the results that the caller sent with it.
@@ -92,6 +100,17 @@ def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
             raise _too_long(size, room, compaction.items, limits)
         # Arguments that are no JSON are sent in an object, which is longer than the journal's text.
         excess, before = max(excess, 0) + size - room, size
+
+
+def _send_whole(thread: Thread, turns: Sequence[Turn], room: int) -> _Compaction | None:
+    """Return the whole conversation if only its latest part must be prepared, and it fits."""
+    sent = thread.history.sent
+    if not sent.turns or sum(turn.size for turn in turns) > room:
+        return None
+    latest = sent.prepare(item for turn in turns[sent.turns :] for item in turn.items)
+    if latest is None or sent.size + items_size(latest.items) + 1 > room:
+        return None
+    return _Compaction(sent.items + latest.items, history=sent.known)
 
 
 def _first_needed(turns: Sequence[Turn], latest: int) -> int:

@@ -6,14 +6,13 @@ a new thread, and their `replace` takes a tenth of the time of a dataclass's.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.turns import CallResults, Turn, is_empty, results_of, turns_of
+from twelvefold.core.conversation.history import History
+from twelvefold.core.conversation.turns import Turn, is_empty, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     ApprovalAnswered,
@@ -82,7 +81,7 @@ class Thread(msgspec.Struct, frozen=True):
     database is unknown.
     """
 
-    history: "History" = msgspec.field(default_factory=lambda: History(()))
+    history: History = msgspec.field(default_factory=lambda: History(()))
     latest: tuple[Entry, ...] = ()
     size: int = 0
     run: int = 0
@@ -115,9 +114,14 @@ class Thread(msgspec.Struct, frozen=True):
     @property
     def turns(self) -> tuple[Turn, ...]:
         """The conversation; the turns of earlier runs are computed once."""
+        return (*self.history.turns, *self.latest_turns)
+
+    @property
+    def latest_turns(self) -> tuple[Turn, ...]:
+        """The turns of the latest run, and of the items that were added after it."""
         results = results_of(self.latest)
         results.client_items |= self.history.results.client_items
-        return (*self.history.turns, *turns_of(self.latest, results))
+        return turns_of(self.latest, results)
 
     @property
     def waits(self) -> bool:
@@ -130,27 +134,6 @@ class Thread(msgspec.Struct, frozen=True):
         for entry in entries:
             thread = _apply(thread, entry)
         return replace(thread, interrupted=False) if entries and thread.interrupted else thread
-
-
-@dataclass(frozen=True)
-class History:
-    """The entries before the latest run, and their turns, computed once.
-
-    `start` is the first entry of the latest run: it may hold results of earlier calls.
-    """
-
-    entries: tuple[Entry, ...]
-    start: Entry | None = None
-
-    @cached_property
-    def turns(self) -> tuple[Turn, ...]:
-        start = self.start.position if self.start else 0
-        unread = (ids for (at, _), ids in self.results.client_items.items() if at == start)
-        return turns_of(self.entries, self.results, {id for ids in unread for id in ids})
-
-    @cached_property
-    def results(self) -> CallResults:
-        return results_of((*self.entries, self.start) if self.start else self.entries)
 
 
 def fold(entries: Iterable[Entry], *, interrupted: bool = False) -> Thread:
@@ -185,7 +168,7 @@ def _apply(thread: Thread, entry: Entry) -> Thread:
 
 def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
     return Thread(
-        history=History(thread.entries, entry),
+        history=thread.history.followed_by(thread.latest, entry),
         latest=(entry,),
         size=thread.size + entry.size,
         run=entry.run,

@@ -40,9 +40,11 @@ from twelvefold.engine.shares import (
     MemoryBudget,
     Reservation,
 )
+from twelvefold.engine.thread_cache import CACHE_SHARE, ThreadCache
 
 __all__ = [
     "ANONYMOUS",
+    "CACHE_SHARE",
     "EXIT_S",
     "INPUT_BYTES",
     "RENEWALS_PER_LEASE",
@@ -66,6 +68,7 @@ __all__ = [
     "Reservation",
     "RunRequest",
     "Services",
+    "ThreadCache",
     "answer",
     "cancel",
     "check_room",

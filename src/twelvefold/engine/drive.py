@@ -72,6 +72,7 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         log.warning("run_given_back", error=error)
         return await driver.give_back(str(error), counts=True)
     except StaleRun as error:
+        driver.services.threads.drop(driver.held.run.thread)
         if outcome := await driver.wait_until_idle():
             return outcome
         log.warning("run_taken_over", error=error)
@@ -142,6 +143,7 @@ async def _run_steps(driver: RunDriver) -> Outcome:
         driver.held = await step(driver.services, driver.held, driver.workflow, driver.listener)
     if driver.held.status == "queued":  # a cancel request was found when it was released
         await driver.cancel()
+    driver.services.threads.put(driver.held.run.thread, driver.held.thread)
     return Outcome(driver.held.run, driver.held.status, driver.held.thread)
 
 

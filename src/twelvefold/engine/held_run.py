@@ -6,8 +6,9 @@ was lost may have happened; the journal shows whether it did.
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+import msgspec
 from msgspec import structs
 
 from twelvefold.core import (
@@ -56,8 +57,7 @@ class Unrecorded:
     outcome: CallOutcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HeldRun:
+class HeldRun(msgspec.Struct, frozen=True):
     """A run whose lease this process holds.
 
     `claimed`: it was taken from the queue and this process has committed nothing yet, so a process
@@ -73,7 +73,7 @@ class HeldRun:
     claimed: bool = False
     cancel_asked: bool = False
     attempts: int = 0
-    unrecorded: Unrecorded = field(default_factory=Unrecorded)
+    unrecorded: Unrecorded = msgspec.field(default_factory=Unrecorded)
 
     def unrecorded_total(self) -> Usage | None:
         """Return the usage of the whole run if the journal lacks some of it, else None."""
@@ -89,16 +89,15 @@ def apply_entries(
     held: HeldRun, entries: Sequence[Entry], listener: Listener | None = None
 ) -> HeldRun:
     """Return the run after these entries of the journal; log them and notify the listener."""
-    for entry in entries:
-        log.info(
-            _LOG_NAMES[type(entry.event)],
-            run=str(held.run),
-            position=entry.position,
-            **_log_fields(entry.event),
-        )
-        if listener:
+    if log.is_enabled("info"):
+        run = str(held.run)
+        for entry in entries:
+            name, fields = _LOG_NAMES[type(entry.event)], _log_fields(entry.event)
+            log.info(name, run=run, position=entry.position, **fields)
+    if listener:
+        for entry in entries:
             listener.recorded(entry)
-    return replace(held, thread=held.thread.after(*entries))
+    return structs.replace(held, thread=held.thread.after(*entries))
 
 
 def _snake_case(name: str) -> str:
@@ -233,14 +232,14 @@ async def _append(
     )
     held.unrecorded.outcome = None
     current = apply_entries(held, entries, listener)
-    current = replace(current, status=change.status, claimed=False)
+    current = structs.replace(current, status=change.status, claimed=False)
     return current if change.usage is None else _with_usage(current, change.usage)
 
 
 def _with_usage(held: HeldRun, usage: Usage) -> HeldRun:
     """Return the run once its row has this usage, which may exceed that of its entries."""
     held.unrecorded.usage = NO_USAGE
-    return replace(held, thread=structs.replace(held.thread, usage=usage))
+    return structs.replace(held, thread=structs.replace(held.thread, usage=usage))
 
 
 async def _commit_once(

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from twelvefold.core import (
     OVER,
@@ -209,7 +211,7 @@ class RunDriver:
         """Adopt what an interrupted step has committed; return the call that it leaves in doubt."""
         call = self._started_call()
         held = await catch_up(self.services, self.held, self.listener)
-        self.held = replace(held, status=_status_of(held.thread))
+        self.held = structs.replace(held, status=_status_of(held.thread))
         return next((one for one in held.thread.pending if call and one.id == call.id), None)
 
     def _started_call(self) -> Call | None:

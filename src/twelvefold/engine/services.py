@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 from twelvefold.core import (
@@ -25,6 +26,8 @@ from twelvefold.core import (
 )
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
+from twelvefold.engine.shares import RUN_BYTES
+from twelvefold.engine.thread_cache import CACHE_SHARE, ThreadCache
 from twelvefold.errors import WorkflowError
 from twelvefold.observe.log import get_logger
 
@@ -57,7 +60,8 @@ class Services:
 
     `monotonic` is the clock by which leases are known, in seconds; `renewer` renews them.
     `exit_limit` begins when the process stops. `wake_ups` tell workers of runs and mail that a
-    commit has queued.
+    commit has queued. `threads` are
+    those of runs that ended here.
     """
 
     store: Store
@@ -71,6 +75,9 @@ class Services:
     exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
     timings: Timings = field(default_factory=Timings)
     wake_ups: WakeUps = field(default_factory=NoWakeUps, compare=False)
+    threads: ThreadCache = field(
+        default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
+    )
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""
@@ -90,7 +97,7 @@ class Services:
         """Retry `work` while the database is unavailable, as `retry_unavailable` does."""
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
 
-    @property
+    @cached_property
     def _retry_policy(self) -> RetryPolicy:
         return replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)
 

@@ -6,7 +6,6 @@ together or not at all.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from msgspec import structs
@@ -81,7 +80,7 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
     cancel_asked = await services.retry(
         lambda: run_uninterrupted(release(), services.exit_limit), math.inf
     )
-    return replace(held, status="queued" if cancel_asked else "waiting")
+    return structs.replace(held, status="queued" if cancel_asked else "waiting")
 
 
 async def _call_model(

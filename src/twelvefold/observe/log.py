@@ -7,16 +7,22 @@ prompt, a reply, an argument or a key. Exceptions are written without their mess
 
 import json
 import logging
+import math
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TextIO
 from unicodedata import bidirectional
 
+import msgspec
+
 from twelvefold.observe.escape import escape, escape_json
 from twelvefold.observe.exceptions import stack, summary
+from twelvefold.observe.line_handler import LineHandler
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -33,6 +39,8 @@ OURS = "twelvefold"
 _BOUND: ContextVar[dict[str, object] | None] = ContextVar("twelvefold_log_fields", default=None)
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 _QUOTED = re.compile(r'[ "\\]')
+_PLAIN_TYPES = frozenset({str, int, bool, type(None)})
+_ENCODER = msgspec.json.Encoder()
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31"}
 
 
@@ -43,6 +51,10 @@ class Log:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+
+    def is_enabled(self, level: LogLevel) -> bool:
+        """Return whether lines of this level are written, so that their fields are needed."""
+        return self._logger.isEnabledFor(LEVELS[level])
 
     def debug(self, event: str, /, **fields: object) -> None:
         self._write(logging.DEBUG, event, fields)
@@ -58,7 +70,7 @@ class Log:
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Log an error with the traceback of the exception that is being handled."""
-        self._write(logging.ERROR, event, fields, raised=True)
+        self._write(logging.ERROR, event, fields, raised=sys.exception())
 
     def failure(self, event: str, error: BaseException, /, **fields: object) -> None:
         """Log an error with the traceback of the given exception."""
@@ -70,11 +82,15 @@ class Log:
         event: str,
         fields: dict[str, object],
         *,
-        raised: BaseException | bool = False,
+        raised: BaseException | None = None,
     ) -> None:
-        if self._logger.isEnabledFor(level):
-            safe = {name: _without_message(value) for name, value in fields.items()}
-            self._logger.log(level, event, exc_info=raised, extra={"fields": safe})
+        if not self._logger.isEnabledFor(level):
+            return
+        exc_info = (type(raised), raised, raised.__traceback__) if raised else None
+        # Not `Logger.log`: it searches the stack for the caller, which no format shows.
+        record = logging.LogRecord(self._logger.name, level, "", 0, event, (), exc_info)
+        record.fields = {name: _without_message(value) for name, value in fields.items()}
+        self._logger.handle(record)
 
 
 def get_logger(name: str) -> Log:
@@ -99,14 +115,17 @@ def start_logging(
     level: Threshold = "info",
     release: str = "",
     colour: bool = False,
+    per_turn: bool = False,
 ) -> None:
     """Write the lines of all loggers to the stream, those of other libraries included.
+
+    `per_turn`: write the lines of one turn of the event loop together, as `LineHandler` does.
 
     `level` applies to Twelvefold. Other libraries log only warnings and errors, because below that
     HTTP clients and database drivers log URLs, bodies and values; a logger with an explicit level
     keeps it. Lines are lost, without an error, when the reader of the stream closes it.
     """
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream) if per_turn else logging.StreamHandler(stream)
     handler.setFormatter(_formatter(format, release, colour))
     handler.addFilter(_is_enabled)
     root = logging.getLogger()
@@ -142,28 +161,58 @@ class JsonFormatter(logging.Formatter):
         self._release = {"release": release} if release else {}
 
     def format(self, record: logging.LogRecord) -> str:
-        fixed = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+        line: dict[str, object] = {
+            "at": _format_time(record.created),
             "level": record.levelname.lower(),
             "event": _event(record),
             "logger": record.name,
             **self._release,
         }
-        # Twice: the first sets the order of keys, the second takes precedence over fields.
-        return _json({**fixed, **_fields(record), **self._traceback(record), **fixed})
+        # A field does not replace a standard key.
+        for name, value in {**_fields(record), **self._traceback(record)}.items():
+            line.setdefault(name, value)
+        return _json(line)
 
     def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
         text = _stack(record)
         return {"traceback": text} if text else {}
 
 
-def _json(fields: dict[str, object]) -> str:
+def _format_time(seconds: float) -> str:
+    """Return the time in UTC with microseconds, in the form of ISO 8601."""
+    second, microsecond = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_format_second(second)}.{microsecond:06d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _format_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _json(fields: Mapping[str, object]) -> str:
     """Return one line of JSON; values without a JSON form become strings."""
+    if all(map(_is_plain, fields.values())):
+        try:
+            line = msgspec.json.format(_ENCODER.encode(fields), indent=0)
+        except ValueError:
+            pass  # half of a surrogate pair
+        else:
+            if line.isascii() and b"\x7f" not in line:
+                return line.decode()
+    return escape_json(_dump(fields))
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether msgspec and json write the value in the same way."""
+    kind = type(value)
+    return kind in _PLAIN_TYPES or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
+
+
+def _dump(fields: Mapping[str, object]) -> str:
     try:
-        line = json.dumps(fields, default=str, allow_nan=False)
+        return json.dumps(fields, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        line = json.dumps({name: str(value) for name, value in fields.items()})
-    return escape_json(line)
+        return json.dumps({name: str(value) for name, value in fields.items()})
 
 
 class TextFormatter(logging.Formatter):
@@ -194,7 +243,8 @@ class TextFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {**(_BOUND.get() or {}), **getattr(record, "fields", {})}
+    fields: dict[str, object] = getattr(record, "fields", {})
+    return {**bound, **fields} if (bound := _BOUND.get()) else fields
 
 
 def _event(record: logging.LogRecord) -> str:

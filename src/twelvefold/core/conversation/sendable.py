@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from twelvefold.core.conversation.call_ids import CallIds
 from twelvefold.core.events import Item
 
 RESULT = "function_call_output"
@@ -33,16 +34,31 @@ _MCP_TYPES = _DROPPED | {"mcp_call"}
 _CACHED_CHARS = 1_000
 """Longer arguments are not cached: the cache would take too much memory."""
 _INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
-_CALL_ID = re.compile(r"[!-~]+")
-"""Of any length: Kimi parses its ids, and some proxies put a thought signature into them."""
-_INVALID_IN_ID = re.compile(r"[^!-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Items as a request has them, and the ids of their calls.
+
+    `has_open_calls`: a call has no result, so that a later item may be its result.
+    """
+
+    items: tuple[Item, ...]
+    ids: CallIds
+    has_open_calls: bool
 
 
 def make_sendable(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items of a whole conversation as a request has them."""
+    return prepare(items, CallIds()).items
+
+
+def prepare(items: Iterable[Item], ids: CallIds) -> Prepared:
+    """Return the items as a request has them, with calls that are named by `ids`."""
     sent: list[Item] = []
     block: list[Item | _Call] = []
-    for one in _match_results(items):
+    found, has_open_calls = _match_results(items, ids)
+    for one in found:
         if isinstance(one, _Call) or (one is not None and _is_model_item(one)):
             block.append(one)
             continue
@@ -51,7 +67,7 @@ def make_sendable(items: Iterable[Item]) -> tuple[Item, ...]:
             block = []
         if one is not None:
             sent.append(one)
-    return (*sent, *_block_items(block))
+    return Prepared((*sent, *_block_items(block)), ids, has_open_calls)
 
 
 def arguments_text(arguments: object) -> str:
@@ -100,10 +116,12 @@ class _Call:
         return {"type": RESULT, "call_id": self.id, "output": _prepare_output(self.output)}
 
 
-def _match_results(items: Iterable[Item]) -> list[Item | _Call | None]:
-    """Return the items with each result in its call, and None in the result's place."""
+def _match_results(items: Iterable[Item], ids: CallIds) -> tuple[list[Item | _Call | None], bool]:
+    """Return the items with each result in its call, and None in the result's place.
+
+    Also returns whether a call has no result.
+    """
     found: list[Item | _Call | None] = []
-    ids = _Ids()
     unanswered: dict[str, list[_Call]] = {}
     for item in items:
         kind = item.get("type", "message")
@@ -120,28 +138,7 @@ def _match_results(items: Iterable[Item]) -> list[Item | _Call | None]:
             found.append(item)
         elif (message := _prepare_message(item)) is not None:
             found.append(message)
-    return found
-
-
-class _Ids:
-    """Makes the call ids of a conversation unique."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._number: dict[str, int] = {}
-
-    def take(self, wire_id: str) -> str:
-        """Return the id if it is valid and free, else a variant that is."""
-        valid = wire_id
-        if not _CALL_ID.fullmatch(wire_id):
-            valid = _INVALID_IN_ID.sub("_", wire_id) or "call"
-        free, number = valid, self._number.get(valid, 1)
-        while free in self._taken:
-            number += 1
-            free = f"{valid}_{number}"
-        self._number[valid] = number
-        self._taken.add(free)
-        return free
+    return found, any(unanswered.values())
 
 
 def _is_model_item(item: Item) -> bool:

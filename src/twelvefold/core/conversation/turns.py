@@ -45,12 +45,18 @@ class CallResults:
 
     `client_items` are results from the caller: the (position, index) of an item, and the calls that
     it is the result of. Such an item is sent only after its calls. `removed` are the ids of removed
-    items, without prefix and thread.
+    items, without prefix and thread. `has_client_tools`: the caller ran tools of its own.
     """
 
     outputs: dict[CallId, Any] = field(default_factory=dict)
     client_items: dict[tuple[int, int], list[CallId]] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
+    has_client_tools: bool = False
+
+    @property
+    def may_change_earlier_turns(self) -> bool:
+        """Whether these or later results may belong to the calls of an earlier turn."""
+        return bool(self.client_items or self.removed or self.has_client_tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +248,7 @@ class _ClientCalls:
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
             # The model does not read requests for approval.
             self._results.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])
+        self._results.has_client_tools |= bool(self.tools)
 
     def _add_results(self, position: int, items: Sequence[Item]) -> None:
         with_their_call = {item.get("call_id") for item in items if item.get("type") != RESULT}

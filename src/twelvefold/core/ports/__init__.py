@@ -10,7 +10,7 @@ from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
-from twelvefold.core.ports.model import Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
@@ -52,6 +52,7 @@ __all__ = [
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
+    "KnownItems",
     "LatestRun",
     "Lease",
     "ListedThread",

@@ -26,12 +26,25 @@ class ToolSpec:
         return size_of(self.description) + size_of(str(self.parameters))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownItems:
+    """The first `count` items of a request, which every later one of the conversation begins with.
+
+    `encoded` is for the model: it keeps there what it has encoded of them, by a key of its own. The
+    known items of a later request may have what was encoded of these.
+    """
+
+    count: int
+    encoded: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """A request for one reply; `items` have the Responses API's shape.
 
     `options` are `tool_choice`, `temperature` and others in the Responses API's shape; they take
     precedence over the settings. `hops` counts the instances that the request has passed.
+    `history` are the first of the items, if earlier requests began with the same.
     """
 
     instructions: str
@@ -39,6 +52,7 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     hops: int = 0
+    history: "KnownItems | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

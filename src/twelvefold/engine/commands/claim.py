@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import structs
@@ -18,6 +18,7 @@ from twelvefold.core import (
     RunId,
     RunStatus,
     Thread,
+    ThreadId,
     fold,
     in_doubt,
 )
@@ -34,6 +35,9 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLate,
 )
+
+_NO_DELTAS_AFTER = 2**62
+"""A position that no journal reaches."""
 
 
 async def _reserve_nothing(size: int) -> None:
@@ -60,14 +64,25 @@ async def take(
     )
     try:
         await reserve(claim.thread_size)
-        record = await services.retry(lambda: services.store.load(run.thread))
+        loaded = await _load_thread(services, run.thread)
     except BaseException:
         await give_back(services, held)
         raise
-    thread = fold(record.entries, interrupted=claim.interrupted)
+    thread = structs.replace(loaded, interrupted=claim.interrupted)
     if claim.usage.total_tokens > thread.usage.total_tokens:
         thread = structs.replace(thread, usage=claim.usage)
-    return replace(held, thread=thread)
+    return structs.replace(held, thread=thread)
+
+
+async def _load_thread(services: Services, thread: ThreadId) -> Thread:
+    """Return a thread of a claimed run; of a cached one only the entries that follow are read."""
+    cached = services.threads.get(thread)
+    if cached is None:
+        return fold((await services.retry(lambda: services.store.load(thread))).entries)
+    read = partial(
+        services.store.follow, thread, after=cached.head, deltas_after=(_NO_DELTAS_AFTER, 0)
+    )
+    return cached.after(*(await services.retry(read)).entries)
 
 
 async def _claim(services: Services, run: RunId) -> Claim:

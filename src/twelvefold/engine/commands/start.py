@@ -4,12 +4,13 @@ The input is checked first: whether the journal can store it, and has room for i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from twelvefold.core import (
     DEFAULT_OPTIONS,
+    OVER,
     Entry,
     Event,
     IdempotentRequest,
@@ -23,7 +24,6 @@ from twelvefold.core import (
     RunStarted,
     Thread,
     ThreadId,
-    ThreadRecord,
     decode,
     encode,
     find_reached_limit,
@@ -41,6 +41,7 @@ INPUT_BYTES = 4 * 1024 * 1024
 RUN_ENTRIES = 3
 """The fewest entries of a run with a reply: its start, the reply, its end."""
 AnyEvent = TypeVar("AnyEvent", bound=Event)
+Started = TypeVar("Started")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ async def start_run(services: Services, request: RunRequest) -> HeldRun:
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
     run is not over or it is at another position, Repeated if the request was made before.
     """
+    return await _again_if_stale(services, request, _start_run)
+
+
+async def _start_run(services: Services, request: RunRequest) -> HeldRun:
     new, before, started = await _prepare(services, request, background=False)
     lease = services.hold(Lease(new.run, new.token), services.monotonic())
     entry, _ = await services.retry(
@@ -81,12 +86,30 @@ async def enqueue_run(services: Services, request: RunRequest) -> tuple[RunId, E
 
     Raises as `start_run` does.
     """
+    return await _again_if_stale(services, request, _enqueue_run)
+
+
+async def _enqueue_run(services: Services, request: RunRequest) -> tuple[RunId, Entry]:
     new, before, started = await _prepare(services, request, background=True)
     entry, _ = await services.retry(lambda: services.store.start(new, started, None))
     no_lease = services.hold(Lease(new.run, new.token), -math.inf)
     apply_entries(HeldRun(new.run, before, no_lease), [entry])
     services.wake_ups.run_queued(new.workflow)
     return new.run, entry
+
+
+async def _again_if_stale(
+    services: Services,
+    request: RunRequest,
+    start: Callable[[Services, RunRequest], Awaitable[Started]],
+) -> Started:
+    """Start the run, and once more with the journal if the thread was cached and may have moved."""
+    try:
+        return await start(services, request)
+    except (Conflict, NotFound):
+        if request.thread is None or not services.threads.drop(request.thread):
+            raise
+    return await start(services, request)
 
 
 async def _prepare(
@@ -120,8 +143,10 @@ async def _thread_before(services: Services, request: RunRequest) -> Thread:
     thread = request.thread
     if thread is None:
         return Thread()
+    if cached := _cached_thread(services, thread, request):
+        return cached
     record = await services.retry(lambda: services.store.load(thread))
-    _check_thread(record, thread, request)
+    _check_thread(record.principal, record.workflow, thread, request)
     if request.fork:
         return fold([entry for entry in record.entries if entry.position <= request.position])
     before = fold(record.entries)
@@ -135,13 +160,25 @@ async def _thread_before(services: Services, request: RunRequest) -> Thread:
     return before
 
 
-def _check_thread(record: ThreadRecord, thread: ThreadId, request: RunRequest) -> None:
-    if record.principal != request.principal.id:
+def _cached_thread(services: Services, thread: ThreadId, request: RunRequest) -> Thread | None:
+    """Return the thread if it is cached at the position of the request, and its run is over."""
+    cached = services.threads.get(thread)
+    if cached is None or cached.status not in OVER or request.fork:
+        return None
+    if request.position not in (0, cached.head):
+        return None
+    _check_thread(cached.principal, cached.workflow, thread, request)
+    return cached
+
+
+def _check_thread(principal: str, workflow: str, thread: ThreadId, request: RunRequest) -> None:
+    """Check the thread's owner and workflow, which never change."""
+    if principal != request.principal.id:
         raise NotFound(f"no thread conv_{thread}")
     # A conversation without runs may have no workflow.
-    if record.workflow not in ("", request.workflow):
+    if workflow not in ("", request.workflow):
         raise RequestError(
-            f"thread conv_{thread} is of workflow {record.workflow!r}, not {request.workflow!r}"
+            f"thread conv_{thread} is of workflow {workflow!r}, not {request.workflow!r}"
         )
 
 

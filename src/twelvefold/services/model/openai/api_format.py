@@ -1,11 +1,11 @@
 """The interface of the two APIs: `responses` and `chat` each define one `ApiFormat`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from twelvefold.core import ModelReply, ModelRequest, Usage
-from twelvefold.services.model.openai.encoding import OptionalPart
+from twelvefold.core import Item, ModelReply, ModelRequest, Usage
+from twelvefold.services.model.openai.encoding import EncodedItems, OptionalPart
 
 DONE = b"[DONE]"
 """The data of the last event of a stream."""
@@ -75,12 +75,24 @@ class ReplyReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiFormat:
-    """One of the two APIs. `encode` leaves out the optional parts with the given names."""
+    """One of the two APIs.
+
+    `encode_body` leaves out the optional parts with the given names, and takes the items of the
+    request as `encode_items` returns them. Items before a message of the user that follows an
+    answer may be encoded apart.
+    """
 
     path: str
     optional_parts: tuple[OptionalPart, ...]
-    encode: Callable[[ModelRequest, RequestSettings, frozenset[str]], bytes]
+    encode_items: Callable[[Sequence[Item]], EncodedItems]
+    encode_body: Callable[[ModelRequest, RequestSettings, frozenset[str], EncodedItems], bytes]
     new_reader: Callable[[TextCallback], ReplyReader]
+
+    def encode(
+        self, request: ModelRequest, settings: RequestSettings, omitted: frozenset[str]
+    ) -> bytes:
+        """Return the body of a request without the optional parts in `omitted`."""
+        return self.encode_body(request, settings, omitted, self.encode_items(request.items))
 
 
 def output_limit(requested: int | None, configured: int | None) -> int | None:

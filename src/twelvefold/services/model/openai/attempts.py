@@ -52,6 +52,8 @@ class PendingRequest:
     def with_total_usage(self, attempt: "Attempt", reply: ModelReply) -> ModelReply:
         """Return the reply with estimates for missing usage, and the usage of failed attempts."""
         usage = with_estimates(reply.usage, self.body, attempt.reader.received_bytes)
+        if usage is reply.usage and self.lost_usage == Usage():
+            return reply
         return replace(reply, usage=usage + self.lost_usage, lost=self.lost_usage)
 
     def with_lost_usage(self, fault: ServiceFault) -> ServiceFault:

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from twelvefold.backoff import Backoff
-from twelvefold.core import Listener, ModelReply, ModelRequest, Usage
+from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.services.model.errors import ErrorReceived, RetryableError
@@ -27,7 +28,12 @@ from twelvefold.services.model.openai.attempts import (
 )
 from twelvefold.services.model.openai.chat import CHAT
 from twelvefold.services.model.openai.decoding import ResponseBody, with_estimates
-from twelvefold.services.model.openai.encoding import OptionalPart, refused_parts
+from twelvefold.services.model.openai.encoding import (
+    EncodedItems,
+    OptionalPart,
+    encode_known,
+    refused_parts,
+)
 from twelvefold.services.model.openai.failures import (
     ErrorResponse,
     RequestContext,
@@ -76,10 +82,9 @@ class OpenAIModel:
         """Implement `Model.reply`. Leaves out the optional parts that the server refuses."""
         omitted = self._refused
         lost_usage = Usage()
-        items = items_for_provider(request.items, self._provider)
-        request = replace(request, items=items)
+        items = self._encode_items(request)
         while True:
-            pending = self._encode(request, omitted, lost_usage)
+            pending = self._encode(request, items, omitted, lost_usage)
             try:
                 reply = await self._send_with_retries(pending, listener)
             except PartsRefused as refused:
@@ -87,7 +92,8 @@ class OpenAIModel:
                 lost_usage = pending.lost_usage
             else:
                 self._refused |= {part for part in omitted if part.permanent}
-                return replace(reply, items=mark_items(reply.items, self._provider))
+                marked = mark_items(reply.items, self._provider)
+                return reply if marked == reply.items else replace(reply, items=marked)
 
     def prepare(self) -> None:
         """Prepare the HTTP client, if replies come over HTTP."""
@@ -97,12 +103,31 @@ class OpenAIModel:
     async def close(self) -> None:
         await self._transport.close()
 
+    def _encode_items(self, request: ModelRequest) -> EncodedItems:
+        """Return the items of the request, of which only those are encoded that are new."""
+        known = request.history
+        if known is None:
+            return self._encode_part(request.items)
+        key = f"{self._format.path} {self._provider}"
+        history = encode_known(request.items, known, key, self._encode_part)
+        return history + self._encode_part(request.items[known.count :])
+
+    def _encode_part(self, items: Sequence[Item]) -> EncodedItems:
+        """Encode items that no item before or after them changes."""
+        return self._format.encode_items(items_for_provider(items, self._provider))
+
     def _encode(
-        self, request: ModelRequest, omitted: frozenset[OptionalPart], lost_usage: Usage
+        self,
+        request: ModelRequest,
+        items: EncodedItems,
+        omitted: frozenset[OptionalPart],
+        lost_usage: Usage,
     ) -> PendingRequest:
         names = frozenset(part.name for part in omitted)
-        body = self._format.encode(request, self._settings, names)
-        optional = tuple(part for part in self._format.optional_parts if part not in omitted)
+        body = self._format.encode_body(request, self._settings, names, items)
+        optional = self._format.optional_parts
+        if omitted:
+            optional = tuple(part for part in optional if part not in omitted)
         headers = {HOPS_HEADER: str(request.hops + 1)}
         return PendingRequest(body, headers, optional, names, lost_usage)
 

@@ -3,10 +3,9 @@
 The input is items of the Responses API, so that the journal does not depend on the API.
 """
 
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
-
-import msgspec
 
 from twelvefold.core import NO_RESULT, Item, ModelRequest, ToolSpec
 from twelvefold.services.model.items import text_of
@@ -14,9 +13,11 @@ from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettin
 from twelvefold.services.model.openai.chat.stream import ChatReply
 from twelvefold.services.model.openai.encoding import (
     STRICT_SCHEMAS,
+    EncodedItems,
     OptionalPart,
     alternate_roles,
-    omit_parts,
+    build_body,
+    encode_elements,
     split_system_messages,
 )
 from twelvefold.services.model.openai.provider_fields import (
@@ -30,8 +31,13 @@ Message = dict[str, Any]
 _SENT_TYPES = {"message", "function_call", "function_call_output"}
 
 
-def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[str]) -> bytes:
-    """Return the body of a request without the optional parts in `omitted`."""
+def encode_body(
+    request: ModelRequest,
+    settings: RequestSettings,
+    omitted: frozenset[str],
+    items: EncodedItems,
+) -> bytes:
+    """Return the body of a request with these items, without the optional parts in `omitted`."""
     body: dict[str, Any] = {"model": settings.model, "stream": True}
     body["stream_options"] = {"include_usage": True}
     if settings.temperature is not None:
@@ -43,8 +49,10 @@ def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[
         body |= _options(**options)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    body["messages"] = _messages(request)
-    return omit_parts(msgspec.json.encode(body), _OPTIONAL_PARTS, omitted)
+    text = "\n\n".join(filter(None, (request.instructions, *items.system)))
+    if text:
+        items = encode_elements([{"role": "system", "content": text}]) + items
+    return build_body(body, "messages", items, _OPTIONAL_PARTS, omitted)
 
 
 def _options(
@@ -89,11 +97,15 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _messages(request: ModelRequest) -> list[Message]:
-    system, items = split_system_messages(request.items)
-    texts = [request.instructions, *(text_of(item.get("content")) for item in system)]
-    text = "\n\n".join(one for one in texts if one)
-    messages: list[Message] = [{"role": "system", "content": text}] if text else []
+def encode_items(items: Sequence[Item]) -> EncodedItems:
+    """Return the items as elements of `messages`, without system messages."""
+    system, others = split_system_messages(items)
+    texts = [text for item in system if (text := text_of(item.get("content")))]
+    return encode_elements(_messages(others), texts)
+
+
+def _messages(items: Iterable[Item]) -> list[Message]:
+    messages: list[Message] = []
     reply: Message | None = None  # the assistant's message, while it is the last one
     sendable = [item for item in items if item.get("type", "message") in _SENT_TYPES]
     for item in alternate_roles(sendable):
@@ -244,4 +256,4 @@ _OPTIONAL_PARTS = (
     OptionalPart("response_format.strict", ("response_format", "json_schema", "strict")),
 )
 
-CHAT = ApiFormat("/chat/completions", _OPTIONAL_PARTS, encode, ChatReply)
+CHAT = ApiFormat("/chat/completions", _OPTIONAL_PARTS, encode_items, encode_body, ChatReply)

@@ -130,11 +130,17 @@ def _usage_and_details(
 
 def _count(sent: Mapping[str, Any], *names: str) -> int:
     """Return the value of the first of these fields that has a number of tokens, otherwise 0."""
-    return next((n for name in names if (n := _token_count(sent.get(name)))), 0)
+    for name in names:
+        # Most names are those of other servers.
+        if (value := sent.get(name)) is not None and (count := _token_count(value)):
+            return count
+    return 0
 
 
 def _token_count(value: Any) -> int:
     """Parse a number of tokens: servers send integers, floats or text. Invalid values are 0."""
+    if type(value) is int:
+        return max(value, 0)
     if isinstance(value, bool):
         return 0
     if isinstance(value, str):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from twelvefold.services.model.openai.encoding.encoded_items import EncodedItems
 from twelvefold.services.model.openai.failures import Path, named_parameters
 
 Body = dict[str, Any]
@@ -73,14 +74,37 @@ STRICT_SCHEMAS = OptionalPart(
 """Strict mode of the tools, where the server refuses a schema in strict mode only."""
 
 
-def omit_parts(body: bytes, parts: Iterable[OptionalPart], names: frozenset[str]) -> bytes:
-    """Return the body without the parts with these names."""
-    if not names:
-        return body
+def build_body(
+    head: Body,
+    list_name: str,
+    items: EncodedItems,
+    parts: Iterable[OptionalPart],
+    names: frozenset[str],
+) -> bytes:
+    """Return the body with the list of items at its end, without the parts with these names.
+
+    The list is decoded only for a part that is in it.
+    """
+    omitted = [part for part in parts if part.name in names]
+    body = msgspec.json.encode(head)
+    if any(part.path[0] == list_name for part in omitted):
+        return _omit(_join(body, list_name, items), omitted)
+    return _join(_omit(body, omitted) if omitted else body, list_name, items)
+
+
+def _join(head: bytes, list_name: str, items: EncodedItems) -> bytes:
+    """Return an object with a list of items after its other members."""
+    # One join, so that a long history is copied once.
+    pieces = [head[:-1], f',"{list_name}":['.encode()]
+    for number, part in enumerate(items.parts):
+        pieces += (b",", part) if number else (part,)
+    return b"".join((*pieces, b"]}"))
+
+
+def _omit(body: bytes, parts: Iterable[OptionalPart]) -> bytes:
     decoded: Body = msgspec.json.decode(body)
     for part in parts:
-        if part.name in names:
-            part.remove_from(decoded)
+        part.remove_from(decoded)
     return msgspec.json.encode(decoded)
 
 

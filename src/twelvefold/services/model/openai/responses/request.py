@@ -3,18 +3,19 @@
 Source: OpenAI's API reference, `POST /responses`.
 """
 
+from collections.abc import Sequence
 from typing import Any
-
-import msgspec
 
 from twelvefold.core import Item, ModelRequest, ToolSpec
 from twelvefold.services.model.items import text_of
 from twelvefold.services.model.openai.api_format import ApiFormat, RequestSettings, output_limit
 from twelvefold.services.model.openai.encoding import (
     STRICT_SCHEMAS,
+    EncodedItems,
     OptionalPart,
     alternate_roles,
-    omit_parts,
+    build_body,
+    encode_elements,
 )
 from twelvefold.services.model.openai.failures import Path
 from twelvefold.services.model.openai.provider_fields import has_provider_fields, strip_marks
@@ -31,8 +32,13 @@ _STANDARD_FIELDS: dict[str, frozenset[str]] = {
 _KNOWN_NAMES = frozenset({"status", "role", "text", "image_url"}).union(*_STANDARD_FIELDS.values())
 
 
-def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[str]) -> bytes:
-    """Return the body of a request without the optional parts in `omitted`."""
+def encode_body(
+    request: ModelRequest,
+    settings: RequestSettings,
+    omitted: frozenset[str],
+    items: EncodedItems,
+) -> bytes:
+    """Return the body of a request with these items, without the optional parts in `omitted`."""
     body: dict[str, Any] = {"model": settings.model, "stream": True, "store": False}
     body["include"] = ["reasoning.encrypted_content"]
     if settings.temperature is not None:
@@ -46,10 +52,14 @@ def encode(request: ModelRequest, settings: RequestSettings, omitted: frozenset[
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    sendable = [item for item in request.items if _is_sendable(item)]
-    items = alternate_roles(_drop_dangling_reasoning(sendable))
-    body["input"] = [_encode_item(item) for item in items]
-    return omit_parts(msgspec.json.encode(body), _OPTIONAL_PARTS, omitted)
+    return build_body(body, "input", items, _OPTIONAL_PARTS, omitted)
+
+
+def encode_items(items: Sequence[Item]) -> EncodedItems:
+    """Return the items as elements of `input`."""
+    sendable = [item for item in items if _is_sendable(item)]
+    sent = alternate_roles(_drop_dangling_reasoning(sendable))
+    return encode_elements([_encode_item(item) for item in sent])
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -170,4 +180,4 @@ _OPTIONAL_PARTS = (
     OptionalPart("text", ("text",), remove=_remove_default_text),
 )
 
-RESPONSES = ApiFormat("/responses", _OPTIONAL_PARTS, encode, ResponsesReply)
+RESPONSES = ApiFormat("/responses", _OPTIONAL_PARTS, encode_items, encode_body, ResponsesReply)

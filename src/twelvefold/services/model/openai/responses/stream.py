@@ -135,13 +135,13 @@ class ResponsesReply:
 
     def _add_to_item(self, kind: str, event: _Event) -> None:
         match kind:
+            case "response.function_call_arguments.delta":
+                self.is_writing = True
+                self._items.add_arguments(event)
             case "response.refusal.delta":
                 self._add_text(event, refused=True)
             case "response.output_text.done" | "response.refusal.done":
                 self._items.set_text(event, refused=kind == "response.refusal.done")
-            case "response.function_call_arguments.delta":
-                self.is_writing = True
-                self._items.add_arguments(event)
             case "response.function_call_arguments.done":
                 self._items.set_arguments(event)
             case "response.output_item.added":
