@@ -97,7 +97,6 @@ class MySQLStore(SQLStore):
     @asynccontextmanager
     async def _tool_read_connection(self) -> AsyncIterator[MySQLConnection]:
         async with self._tool_transaction() as db:
-            await db.execute("START TRANSACTION READ ONLY", {})
             db.may_write = False
             yield db
 
@@ -120,7 +119,6 @@ class MySQLStore(SQLStore):
             db.is_tainted = True
             for statement in split_script(script):
                 await db.run(statement)
-                await db.commit()
 
     async def close(self) -> None:
         await self._connections.close()

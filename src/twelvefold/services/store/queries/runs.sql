@@ -2,6 +2,26 @@
 -- mysql/store.py and sqlite/store.py). mysql.sql and sqlite.sql have the statements that differ as a
 -- whole.
 
+-- fence_thread: begins a step. It is checked before the COMMIT, so that a process without the lease writes
+-- nothing; 0 rows mean that the head has moved. :size is that of the entries up to :head, NULL leaves it as
+-- it is. Every transaction that locks both rows locks the thread's first: otherwise two of them deadlock
+UPDATE threads SET head = :new, size = COALESCE(:size, size) WHERE id = :thread AND head = :head
+
+-- fence_run: the second part of the fence; 0 rows mean that the lease is lost or the run has a cancel
+-- request. The row is updated, so that a claim or a renewal waits for the end of the step. A row that is
+-- only read gets a shared lock, and two holders of it deadlock. Locks end at the node in a cluster with
+-- several writers. There :write_fence is 1, and the commit checks the changed row. :usage is the cost of
+-- the run so far, '' leaves it as it is
+UPDATE runs SET lease_until = lease_until + :write_fence,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
+ WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
+
+-- settle_run: as `fence_run`, for a step that ends the run or lets it wait; releases the lease
+UPDATE runs SET status = :status, error = :error, lease_until = 0, lease_token = '',
+       finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
+ WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
+
 -- insert_thread: a new thread, with its first entry or (head 0) without entries
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
                      size, listed, title)
@@ -78,13 +98,6 @@ UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status E
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END, error = :error,
        lease_until = CASE WHEN :requeue_last THEN {now_us} ELSE 0 END
- WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
-
--- settle_run: ends the run or lets it wait, and releases its lease. A run with a cancel request is
--- queued instead of waiting for a person
-UPDATE runs SET status = CASE WHEN cancel_asked = 1 AND :status = 'waiting' THEN 'queued' ELSE :status END,
-       error = :error, lease_until = 0, lease_token = '',
-       finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
 -- delete_recorded_deltas: the pieces of a reply that its entry now holds

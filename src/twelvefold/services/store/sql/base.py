@@ -56,7 +56,7 @@ class Database(ABC):
     async def _execute(self, statement: str, **values: Any) -> int:
         """Run one statement in its own transaction and return the number of rows it matched."""
         async with self._transaction() as db:
-            return await db.execute(self._sql[statement], values)
+            return await db.execute(self._sql[statement], values, commit=True)
 
     async def _fetch(self, statement: str, **values: Any) -> list[Row]:
         """Return all rows of one statement."""
