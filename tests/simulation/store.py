@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.simulation.database import new_database
 from tests.simulation.network import Direct, Link, Network, Sent
-from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
+from tests.simulation.server import LOCK_WAIT_S, LOCKED, Session, SimulatedServer
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.connection import (
     NO_ANSWER,
@@ -36,9 +36,8 @@ WORDS = {
     "now_us": "now_us()",
     "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "/*lock: wait*/",
-    "share": "",
     "at_most": "",
-    "skip_locked": "/*lock: skip*/",
+    "nowait": "/*lock: nowait*/",
     "straight_join": "CROSS JOIN",
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
@@ -194,6 +193,9 @@ class SimulatedStore(SQLStore):
 
     def connection(self, session: Session) -> SimulatedConnection:
         return SimulatedConnection(self._link, _names(), session)
+
+    def _is_row_locked(self, error: StoreUnavailable) -> bool:
+        return mysql_errors.parse_error(error.__cause__ or error)[0] == LOCKED[0]
 
     async def check(self) -> list[str]:
         return []

@@ -68,11 +68,11 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal
 
 -- lock_run: the last lease, and the attempts since its thread's last entry; 0 rows mean that the run
--- does not exist or that a step of it is in progress
+-- does not exist. A row that a step has locked is an error at once
 SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
        (SELECT head FROM threads WHERE id = :thread) AS head,
        (SELECT size FROM threads WHERE id = :thread) AS thread_size FROM runs
- WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
+ WHERE thread_id = :thread AND ordinal = :ordinal {nowait}
 
 -- claim: 0 rows mean that another process holds the run, or that it is over. A run with a
 -- cancel request can be taken from its holder: any process can write its end. If the run has :token

@@ -29,7 +29,7 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.sql.base import SECOND_US, Database, run_key
+from twelvefold.services.store.sql.base import SECOND_US, Database, RowLocked, run_key
 from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
 from twelvefold.services.store.sql.threads import Threads
 
@@ -131,16 +131,21 @@ class Runs(Threads, IdempotentRequests):
         self, run: RunId, lease_s: float, token: LeaseToken | None = None
     ) -> Claim | None:
         lease = Lease(run, token or _new_token())
-        async with self._transaction() as db:
-            rows = await db.fetch(self._sql["lock_run"], run_key(run))
-            if not rows:
-                if await db.fetch(self._sql["run_state"], run_key(run)):
-                    return None
-                raise NotFound(f"no run {run}")
-            claim = _make_claim(lease, rows[0])
-            values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **run_key(run)}
-            values |= {"attempts": claim.attempts, "head": rows[0]["head"]}
-            return claim if await db.execute(self._sql["claim"], values, commit=True) else None
+        try:
+            async with self._transaction() as db:
+                return await self._claim(db, lease, lease_s)
+        except RowLocked:
+            return None  # a step is in progress
+
+    async def _claim(self, db: Connection, lease: Lease, lease_s: float) -> Claim | None:
+        key = run_key(lease.run)
+        rows = await self._lock(db, self._sql["lock_run"], key)
+        if not rows:
+            raise NotFound(f"no run {lease.run}")
+        claim = _make_claim(lease, rows[0])
+        values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key}
+        values |= {"attempts": claim.attempts, "head": rows[0]["head"]}
+        return claim if await db.execute(self._sql["claim"], values, commit=True) else None
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **run_key(lease.run)}

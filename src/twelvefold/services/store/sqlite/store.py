@@ -24,9 +24,8 @@ WORDS = {
     "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "",
-    "share": "",
     "at_most": "",  # one writer at a time: no lock on rows to keep short
-    "skip_locked": "",
+    "nowait": "",
     "straight_join": "CROSS JOIN",  # SQLite keeps the order of tables in a CROSS JOIN
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
