@@ -18,6 +18,13 @@ def galera() -> list[str]:
     return _shared_service("galera")
 
 
+def group() -> list[str]:
+    """The URLs of three nodes of Group Replication, all of them primaries."""
+    urls = _shared_service("group")
+    subprocess.run([_script("group"), "mode", "multi"], stdout=subprocess.DEVNULL, check=True)
+    return urls
+
+
 def llm() -> str:
     """The base URL of a tiny real model, started when it is not running yet; it is left running."""
     return _shared_service("llm")[-1]
@@ -30,8 +37,8 @@ def smtp() -> tuple[str, Path]:
 
 
 def _shared_service(name: str) -> list[str]:
-    shared = Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
-    script = shared / "services" / name
+    script = _script(name)
+    shared = script.parents[1]
     if not shared.exists() and "PYTEST_CURRENT_TEST" in os.environ:
         import pytest
 
@@ -44,3 +51,8 @@ def _shared_service(name: str) -> list[str]:
     if started.returncode != 0:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()
+
+
+def _script(name: str) -> Path:
+    shared = Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
+    return shared / "services" / name
