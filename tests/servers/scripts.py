@@ -48,7 +48,7 @@ def _shared_service(name: str) -> list[str]:
             f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
         )
     started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
-    if started.returncode != 0:
+    if started.returncode != 0 and not started.stdout:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()
 

@@ -24,7 +24,7 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Append, Claim, Store
 from twelvefold.errors import NotFound, StaleRun, StoreUnavailable
 from twelvefold.services.store import open_store
-from twelvefold.services.store.migrate import migrate
+from twelvefold.services.store.migrate import HEAD, migrate
 
 pytestmark = [pytest.mark.mysql, pytest.mark.slow]
 
@@ -43,9 +43,17 @@ def urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 async def nodes(urls: list[str]) -> AsyncIterator[list[Store]]:
     await made(urls[0])
     stores = [await open_store(url) for url in urls]
+    for store in stores:
+        while await version(store) != HEAD:
+            await asyncio.sleep(0.05)  # a node of a group applies changes after the commit
     yield stores
     for store in stores:
         await store.close()
+
+
+async def version(node: Store) -> str | None:
+    schema = await node.schema()
+    return schema.level if schema else None
 
 
 async def arrived(node: Store, run: RunId) -> None:
