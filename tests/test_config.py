@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twelvefold.config import MYSQL, Settings, masked, misspelt, unused, variables
+from twelvefold.config import MYSQL, Settings, list_variables, masked, misspelt, unused
 from twelvefold.errors import SettingsError
 
 
@@ -101,6 +101,12 @@ def test_whitespace_around_a_value_is_removed() -> None:
     assert Settings.from_environ({"OPENAI_API_KEY": "sk-1\n"}).openai_api_key == "sk-1"
 
 
+def test_a_database_may_have_several_hosts() -> None:
+    url = "mysql://u:p@a:1,[::1]:2,c/shop?charset=utf8mb4"
+
+    assert Settings.from_environ({"DATABASE_URL": url}).database_url == url
+
+
 def test_all_invalid_variables_are_reported_together() -> None:
     problems = problems_of(MAX_STEPS="many", PORT="70000", OPENAI_API="soap", TWELVEFOLD_PORT="1")
 
@@ -140,6 +146,8 @@ def test_all_invalid_variables_are_reported_together() -> None:
         ("DATABASE_URL", "sqlite://file.db", "three slashes"),
         ("DATABASE_URL", "sqlite://", "it has no file"),
         ("DATABASE_URL", "mysql://a:b#c@d/e", "%23"),
+        ("DATABASE_URL", "mysql://u:p@a,b:port/shop", "its port is not a number"),
+        ("DATABASE_URL", "mysql://u:p@a:1,b:2", "it has no database"),
     ],
 )
 def test_an_invalid_value_is_reported_with_a_hint(name: str, value: str, message: str) -> None:
@@ -240,7 +248,7 @@ def test_with_only_a_key_the_model_server_is_openai() -> None:
 
 
 def test_each_variable_is_in_the_table_once_with_a_meaning() -> None:
-    table = list(variables())
+    table = list(list_variables())
 
     names = [variable.name for variable in table]
     assert len(names) == len(set(names))
@@ -249,7 +257,7 @@ def test_each_variable_is_in_the_table_once_with_a_meaning() -> None:
 
 
 def test_every_default_is_a_valid_value() -> None:
-    environ = {v.name: v.default for v in variables() if v.field}
+    environ = {v.name: v.default for v in list_variables() if v.field}
 
     assert Settings.from_environ(environ) == Settings()
 
@@ -285,7 +293,7 @@ def test_the_example_file_has_every_variable() -> None:
     text = (Path(__file__).resolve().parent.parent / ".env.example").read_text()
     names = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))
 
-    assert {variable.name for variable in variables()} == {
+    assert {variable.name for variable in list_variables()} == {
         name for name in names if not name.startswith("OTEL_")
     }
 

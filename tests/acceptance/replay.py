@@ -43,7 +43,7 @@ from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import TwelvefoldError
-from twelvefold.services.model.http import Endpoint, HTTPResponse, HTTPTransport
+from twelvefold.services.model.http import Endpoint, HTTPTransport, Response
 from twelvefold.services.model.openai import Api, ModelSettings, OpenAIModel
 
 Via = Literal["engine", "http"]
@@ -290,7 +290,7 @@ class AsRecorded(HTTPTransport):
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[HTTPResponse]:
+    ) -> AbstractAsyncContextManager[Response]:
         return super().post(path, as_recorded(body), headers)
 
 

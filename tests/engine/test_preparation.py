@@ -26,10 +26,13 @@ def there():
     return [name for name in LAZY if name in sys.modules]
 
 async def main():
-    settings = Settings(openai_base_url="http://127.0.0.1:9/v1", database_url=sys.argv[1])
+    _, url, proxy = sys.argv
+    settings = Settings(
+        openai_base_url="http://127.0.0.1:9/v1", database_url=url, http_proxy=proxy
+    )
     async with open_services(settings) as services:
         print(there())
-        if "mysql" in sys.argv[1]:
+        if "mysql" in url:
             import sqlalchemy  # as a workflow would
         prepare(services)
         print(there())
@@ -41,16 +44,17 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("url", "prepared"),
+    ("url", "proxy", "prepared"),
     [
-        ("sqlite://", ["aiohttp", "pydantic"]),
-        ("mysql://a:b@127.0.0.1:9/c", ["aiohttp", "pydantic", "sqlalchemy.dialects.mysql"]),
+        ("sqlite://", "", ["pydantic"]),
+        ("sqlite://", "http://127.0.0.1:9", ["aiohttp", "pydantic"]),
+        ("mysql://a:b@127.0.0.1:9/c", "", ["pydantic", "sqlalchemy.dialects.mysql"]),
     ],
-    ids=["sqlite", "sqlalchemy on mysql"],
+    ids=["sqlite", "a proxy", "sqlalchemy on mysql"],
 )
-def test_modules_of_the_first_run_are_imported(url: str, prepared: list[str]) -> None:
+def test_modules_of_the_first_run_are_imported(url: str, proxy: str, prepared: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, url],
+        [sys.executable, "-c", SCRIPT, url, proxy],
         capture_output=True,
         text=True,
         check=True,

@@ -1,6 +1,7 @@
 """Servers that a script of `TWELVEFOLD_SHARED` starts; they are left running."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,10 +20,36 @@ def galera() -> list[str]:
 
 
 def group() -> list[str]:
-    """The URLs of three nodes of Group Replication, all of them primaries."""
-    urls = _shared_service("group")
-    subprocess.run([_script("group"), "mode", "multi"], stdout=subprocess.DEVNULL, check=True)
-    return urls
+    """The URLs of the three servers of a MySQL group, the primary first; started when needed."""
+    return _shared_service("group")
+
+
+def kill_node(cluster: str, number: int) -> None:
+    """End a node of `galera` or `group` as a power cut would. Nodes count from 1."""
+    _control(cluster, "kill", str(number))
+
+
+def freeze_node(cluster: str, number: int) -> None:
+    """Stop a node of `galera` or `group` without ending it: it answers nothing any more."""
+    pid = _home() / cluster / str(number) / "pid"
+    os.kill(int(pid.read_text()), signal.SIGSTOP)
+
+
+def join_node(cluster: str, *numbers: int) -> None:
+    """Start nodes that were killed; returns when they are part of the cluster again."""
+    _control(cluster, "join", *map(str, numbers))
+
+
+def switch_group(mode: str) -> None:
+    """Let the group have a "single" primary, or "multi": every member is one."""
+    _control("group", "mode", mode)
+
+
+def _control(cluster: str, *arguments: str) -> None:
+    script = _shared() / "services" / cluster
+    done = subprocess.run([script, *arguments], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise ServersError(f"{script} {' '.join(arguments)}: exit {done.returncode}")
 
 
 def llm() -> str:
@@ -32,13 +59,20 @@ def llm() -> str:
 
 def smtp() -> tuple[str, Path]:
     """The URL of a mail server, started when it is not running yet, and the maildir it fills."""
-    home = os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services"
-    return _shared_service("smtp")[-1], Path(home) / "smtp" / "maildir"
+    return _shared_service("smtp")[-1], _home() / "smtp" / "maildir"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services")
+
+
+def _shared() -> Path:
+    return Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
 
 
 def _shared_service(name: str) -> list[str]:
-    script = _script(name)
-    shared = script.parents[1]
+    shared = _shared()
+    script = shared / "services" / name
     if not shared.exists() and "PYTEST_CURRENT_TEST" in os.environ:
         import pytest
 
@@ -48,11 +82,7 @@ def _shared_service(name: str) -> list[str]:
             f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
         )
     started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
+    # A script that has printed the URLs has started its servers, whatever its last command returns.
     if started.returncode != 0 and not started.stdout:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()
-
-
-def _script(name: str) -> Path:
-    shared = Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
-    return shared / "services" / name

@@ -2,34 +2,38 @@
 
 from twelvefold.boot.database import (
     SCHEMA,
+    VERSION_TABLE,
     check_database,
     commit,
     embedded_file,
     journal_sql,
     migrate_journal,
     release_of,
+    report_hosts,
     schema_problem,
     this_release,
 )
-from twelvefold.boot.environment import RandomIds, environment, now_us
+from twelvefold.boot.environment import RandomIds, now_us, read_environment
 from twelvefold.boot.services import NoModel, open_mailer, open_services, request_model_list
 from twelvefold.boot.workflows import load_workflows
 
 __all__ = [
     "SCHEMA",
+    "VERSION_TABLE",
     "NoModel",
     "RandomIds",
     "check_database",
     "commit",
     "embedded_file",
-    "environment",
     "journal_sql",
     "load_workflows",
     "migrate_journal",
     "now_us",
     "open_mailer",
     "open_services",
+    "read_environment",
     "release_of",
+    "report_hosts",
     "request_model_list",
     "schema_problem",
     "this_release",

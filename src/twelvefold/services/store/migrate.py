@@ -7,7 +7,6 @@ import io
 import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from twelvefold.core import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
@@ -76,10 +75,11 @@ async def _migrate_mysql(url: str, revision: str) -> list[str]:
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
+    from twelvefold.services.store.mysql.hosts import find_writable
     from twelvefold.services.store.mysql.migration_lock import RENEW, migration_lock
-    from twelvefold.services.store.mysql.url import connect_arguments
+    from twelvefold.services.store.mysql.url import host_arguments
 
-    arguments = connect_arguments(url)
+    arguments = await find_writable(host_arguments(url))
 
     async def connect() -> Any:
         return await asyncmy.connect(**arguments)
@@ -138,7 +138,7 @@ def ledger_sql(url: str, release: Release) -> str:
 
 
 def _is_sqlite(url: str) -> bool:
-    return urlsplit(url).scheme.startswith("sqlite")
+    return url.startswith("sqlite")
 
 
 def _make_config(out: Any) -> "Config":

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.builders import asked, said
-from tests.servers import galera, group
+from tests.servers import galera, group, switch_group
 from tests.services.store.builders import (
     LONG_S,
     append,
@@ -29,10 +29,19 @@ from twelvefold.services.store.migrate import HEAD, migrate
 pytestmark = [pytest.mark.mysql, pytest.mark.slow]
 
 
-@pytest.fixture(params=[galera, group], ids=["galera", "group with several primaries"])
+@pytest.fixture(params=["galera", "group with several primaries"])
 def urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """A new database, by the URL of each node."""
-    nodes: list[str] = request.param()
+    if request.param == "galera":
+        yield from new_database(galera())
+        return
+    nodes = group()
+    switch_group("multi")
+    yield from new_database(nodes)
+    switch_group("single")
+
+
+def new_database(nodes: list[str]) -> Iterator[list[str]]:
     name = f"store_{secrets.token_hex(6)}"
     asyncio.run(on_server(nodes[0], f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
     yield [urlsplit(url)._replace(path=f"/{name}").geturl() for url in nodes]

@@ -5,7 +5,6 @@ from twelvefold.services.model.http.endpoint import Endpoint
 from twelvefold.services.model.http.listing import ModelList, list_models
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 from twelvefold.services.model.http.transport import (
-    HTTPResponse,
     HTTPTransport,
     Response,
     Transport,
@@ -15,7 +14,6 @@ __all__ = [
     "NO_PROXIES",
     "ConnectionDropped",
     "Endpoint",
-    "HTTPResponse",
     "HTTPTransport",
     "ModelList",
     "Proxies",

@@ -36,19 +36,19 @@ class ConnectionDropped(RetryableError):
     """The connection ended before the response, for example after it was idle for too long."""
 
 
-def certificate_verification(ca_file: str) -> ssl.SSLContext | bool:
-    """Return the TLS context that trusts the certificates of a file; True for the system's list.
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """Return the TLS context that trusts the certificates of a file; "" for the system's list.
 
     Raises ModelUnavailable if the file cannot be used.
     """
-    if not ca_file:
-        return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
             f"SSL_CERT_FILE: {ca_file} cannot be read as certificates: {describe_error(error)}"
         ).loggable() from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def certificate_error(endpoint: Endpoint, error: BaseException) -> ModelUnavailable:
@@ -90,6 +90,26 @@ def proxy_refusal_error(
         ).loggable()
     problem = f"the proxy {endpoint.proxy_name} returned HTTP {error.status}"
     return ServerUnreachable(problem).loggable()
+
+
+def invalid_address(endpoint: Endpoint) -> ModelUnavailable:
+    """Return the error for a URL or a header that cannot be sent."""
+    problem = f"OPENAI_BASE_URL {endpoint.name!r} or OPENAI_API_KEY has invalid characters"
+    return ModelUnavailable(problem).loggable()
+
+
+def connection_dropped(error: BaseException, suffix: str = "") -> ConnectionDropped:
+    """Return the error for a connection that ended before the response."""
+    problem = f"the connection was dropped: {describe_error(error)}{suffix}"
+    logged = f"the connection was dropped: {type(error).__name__}{suffix}"
+    return ConnectionDropped(problem).loggable(logged)
+
+
+def reply_broken(error: BaseException) -> RetryableError:
+    """Return the error for a connection that ended within the response."""
+    problem = f"the connection broke during the reply: {describe_error(error)}"
+    logged = f"the connection broke during the reply: {type(error).__name__}"
+    return RetryableError(problem).loggable(logged)
 
 
 def describe_error(error: BaseException) -> str:

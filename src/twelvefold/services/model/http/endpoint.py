@@ -1,8 +1,9 @@
 """The address of a model's server, and the headers and proxy of every request to it."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 
@@ -39,9 +40,13 @@ class Endpoint:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def url(self, path: str) -> str:
-        """Return the URL of a path below the base URL, with the query of the base URL."""
+        """Return the URL of a path below the base URL, with the query of the base URL.
+
+        User and password are not in it, because they are sent in a header.
+        """
         parts = urlsplit(self.base_url)
-        return parts._replace(path=parts.path.rstrip("/") + path).geturl()
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=host, path=parts.path.rstrip("/") + path).geturl()
 
     def request_headers(self) -> dict[str, str]:
         """Return the headers of every request, by lower-case name. The operator's override ours."""
@@ -52,6 +57,16 @@ class Endpoint:
             "content-type": "application/json",
             "user-agent": "twelvefold",
         }
-        if self.api_key:
-            headers["authorization"] = f"Bearer {self.api_key}"
+        if authorization := self._authorization():
+            headers["authorization"] = authorization
         return headers | {name.lower(): value for name, value in self.headers.items()}
+
+    def _authorization(self) -> str:
+        """Return the API key, otherwise the user and password of the base URL, otherwise ""."""
+        if self.api_key:
+            return f"Bearer {self.api_key}"
+        user, separator, _ = urlsplit(self.base_url).netloc.rpartition("@")
+        if not separator:
+            return ""
+        name, _, password = map(unquote, user.partition(":"))
+        return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"

@@ -90,7 +90,7 @@ class OpenAIModel:
                 return replace(reply, items=mark_items(reply.items, self._provider))
 
     def prepare(self) -> None:
-        """Import the HTTP client, if replies come over HTTP."""
+        """Prepare the HTTP client, if replies come over HTTP."""
         if isinstance(self._transport, HTTPTransport):
             self._transport.prepare()
 

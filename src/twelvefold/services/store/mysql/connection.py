@@ -25,6 +25,7 @@ from twelvefold.services.store.mysql.driver import (
 from twelvefold.services.store.mysql.errors import (
     ACCOUNT_LIMIT,
     READ_ONLY_TRANSACTION,
+    is_read_only,
     keeps_connection,
     parse_error,
     translate_error,
@@ -43,20 +44,25 @@ class MySQLConnection(PacketConnection):
 
     `sent_at`: when the running packet was sent, by the monotonic clock; 0 if none runs. A
     connection that `is_tainted` is closed instead of reused. `may_write` is False for a tool that
-    reads: each of its statements is a READ ONLY transaction. `max_packet` is the session's limit,
-    0 if it is not known.
+    reads: each of its statements is a READ ONLY transaction. `is_on_replica`: the server has
+    rejected a write as read-only. `max_packet` is the session's limit, 0 if it is not known,
+    `recovery_s` that of StoreUnavailable once the connection is lost.
     """
 
     dialect: Dialect = "mysql"
 
-    def __init__(self, raw: Any, write_fence: int, max_packet: int = 0) -> None:
+    def __init__(
+        self, raw: Any, write_fence: int, max_packet: int = 0, recovery_s: float = 0.0
+    ) -> None:
         super().__init__()
         self.write_fence = write_fence
         self.sent_at = 0.0
         self.is_tainted = False
         self.may_write = True
+        self.is_on_replica = False
         self.raw = raw
         self._max_packet = max_packet
+        self._recovery_s = recovery_s
         self._in_transaction = False
 
     async def execute_many_native(
@@ -198,9 +204,11 @@ class MySQLConnection(PacketConnection):
         if not self.may_write and code == READ_ONLY_TRANSACTION:
             fault = StoreRefused(str(fault)).loggable(fault.logged)
         if isinstance(fault, StoreUnavailable):
-            self._end = fault
+            self._end, self.is_on_replica = fault, is_read_only(code, text)
             if not keeps_connection(error, self._server()):
                 self.abort()
+                if not isinstance(fault, StoreFailed):
+                    fault.recovery_s = self._recovery_s
         elif not await self._is_open():
             # The server closes the connection after a packet that is too large, and would again.
             lost = StoreUnavailable(f"{TRANSACTION_LOST}: {text}")
