@@ -63,8 +63,8 @@ class Kill:
 def kills() -> list[Kill]:
     """Every boundary of every step, once."""
     found = [
-        Kill("run written, before COMMIT", "start_written:1"),
-        Kill("COMMIT of the run sent, not answered", "start_sent:1"),
+        Kill("before the packet with the run and COMMIT", "start_written:1"),
+        Kill("packet with the run and COMMIT sent, not answered", "start_sent:1"),
         Kill("run committed, before its first step", "start_done:1"),
     ]
     found += [Kill("between steps, before the model is asked", f"ask:{n}") for n in range(1, 5)]
@@ -73,10 +73,10 @@ def kills() -> list[Kill]:
     found += [Kill("in a tool, between its statements", f"statement:{n}") for n in range(1, 6)]
     scripts: tuple[tuple[Script, int], ...] = (("in_turn", 4), ("at_once", 6))
     for place, halt in (
-        ("fence taken, before the tool", "fenced"),
+        ("step begun, before the fence is sent", "begun"),
         ("tool's rows written, before the journal entry", "rows"),
-        ("journal entry written, before COMMIT", "step_written"),
-        ("COMMIT sent, not answered", "step_sent"),
+        ("fence checked, before the packet with entry and COMMIT", "step_written"),
+        ("packet with entry and COMMIT sent, not answered", "step_sent"),
         ("committed, before the process knows what is next", "step_done"),
     ):
         for script, commits in scripts:

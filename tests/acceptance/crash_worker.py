@@ -104,19 +104,19 @@ class Halt:
 
 
 class HaltingConnection(MySQLConnection):
-    """Stops around a COMMIT: before it is sent, and before its answer is read."""
+    """Stops around the last packet: before it is sent, and before its answer is read."""
 
     halt: Halt
 
-    async def commit(self) -> None:
+    async def _commit(self) -> None:
         within = _WITHIN.get()
         if not within:
-            return await super().commit()
+            return await super()._commit()
         self.halt.reach(f"{within}_written")
         if not self.halt.is_next(f"{within}_sent"):
             self.halt.reach(f"{within}_sent")
-            return await super().commit()
-        committing = asyncio.ensure_future(super().commit())
+            return await super()._commit()
+        committing = asyncio.ensure_future(super()._commit())
         await asyncio.sleep(0)  # the packet is out, the answer is not in
         self.halt.reach(f"{within}_sent")
         return await committing
@@ -209,7 +209,7 @@ class HaltingStore(MySQLStore):
         await self._halt.reach_outside("replied")
         token = _WITHIN.set("step")
         async with super().append(change) as tx:
-            self._halt.reach("fenced")
+            self._halt.reach("begun")
             async with Apart(self) if self._apart else nullcontext(tx) as rows:
                 yield cast("StepTransaction", WatchedTransaction(tx, rows, self._halt))
         _WITHIN.reset(token)

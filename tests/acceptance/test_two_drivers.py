@@ -39,7 +39,7 @@ async def test_a_process_whose_lease_ran_out_finds_the_run_finished_and_says_so(
     assert verdict.why == ()
 
 
-@pytest.mark.parametrize("place", ["fenced:2", "rows:2", "step_written:3"])
+@pytest.mark.parametrize("place", ["statement:2", "rows:2", "step_written:3"])
 async def test_a_process_inside_its_transaction_keeps_the_other_out_until_it_is_over(
     place: str,
 ) -> None:

@@ -16,6 +16,7 @@ from tests.servers.scripts import (
     llm,
     mysql9,
     smtp,
+    switch_group,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "llm",
     "mysql9",
     "smtp",
+    "switch_group",
 ]

@@ -40,6 +40,11 @@ def join_node(cluster: str, *numbers: int) -> None:
     _control(cluster, "join", *map(str, numbers))
 
 
+def switch_group(mode: str) -> None:
+    """Let the group have a "single" primary, or "multi": every member is one."""
+    _control("group", "mode", mode)
+
+
 def _control(cluster: str, *arguments: str) -> None:
     script = _shared() / "services" / cluster
     done = subprocess.run([script, *arguments], stdout=subprocess.DEVNULL)

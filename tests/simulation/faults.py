@@ -104,7 +104,8 @@ Fault = AtStatement | During | Signal | AtModel | AtMail | Clock
 Schedule = tuple[Fault, ...]
 
 STATEMENTS = {
-    "fence": 12,
+    "fence_thread": 12,
+    "fence_run": 10,
     "insert_event": 12,
     "commit": 40,
     "tool": 6,
@@ -121,7 +122,17 @@ STATEMENTS = {
 }
 """The statements that have faults, and about how often a simulation executes each."""
 
-OFTEN = ("fence", "fence", "insert_event", "commit", "commit", "commit", "tool", "tool", "claim")
+OFTEN = (
+    "fence_thread",
+    "fence_run",
+    "insert_event",
+    "commit",
+    "commit",
+    "commit",
+    "tool",
+    "tool",
+    "claim",
+)
 
 
 def schedule_of(seed: int) -> Schedule:
@@ -160,7 +171,7 @@ def _window(rng: random.Random) -> Sequence[Fault]:
     )
     named = does in ("hang", "answers hang")
     process = rng.randrange(PROCESSES) if named and rng.random() < 0.6 else None
-    statement = rng.choice(["", "", "renew", "commit", "fence"]) if named else ""
+    statement = rng.choice(["", "", "renew", "commit", "fence_thread"]) if named else ""
     return [_rounded(During(_when(rng), _long(rng), does, process, statement))]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tests.simulation.faults import AtStatement, During, Schedule
 from tests.simulation.server import (
@@ -22,7 +22,15 @@ from twelvefold.services.store.connection import DriverResult
 
 FOREIGN = "Transport does not expose socket instance"
 """The error of asyncmy when uvloop has closed a connection."""
-Send = Callable[[Done], None]
+Answer = tuple[list[DriverResult], BaseException | None]
+"""The results of a packet's statements up to the first error, and the error."""
+
+
+class Sent(NamedTuple):
+    """A statement of a packet; `send` executes it on the server."""
+
+    name: str
+    send: Callable[[Done], None]
 
 
 class Link(Protocol):
@@ -34,8 +42,8 @@ class Link(Protocol):
         """Open a connection. Raises what the driver raises."""
         ...
 
-    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
-        """Send a statement and wait for the answer. Raises what the driver raises."""
+    async def ask(self, session: Session, packet: Sequence[Sent]) -> Answer:
+        """Send statements in one packet and wait for the answer."""
         ...
 
     def close(self, session: Session) -> None:
@@ -56,13 +64,15 @@ class Direct:
     async def connect(self, session: Session) -> None:
         self.server.connect(session)
 
-    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
-        answers: list[DriverResult | BaseException] = []
-        send(answers.append)
-        answer = answers[0]
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+    async def ask(self, session: Session, packet: Sequence[Sent]) -> Answer:
+        results: list[DriverResult] = []
+        for one in packet:
+            answers: list[DriverResult | BaseException] = []
+            one.send(answers.append)
+            if isinstance(answers[0], BaseException):
+                return results, answers[0]
+            results.append(answers[0])
+        return results, None
 
     def close(self, session: Session) -> None:
         self.server.disconnect(session)
@@ -165,22 +175,29 @@ class Network:
             self._clock.later(delay_s, self.server.disconnect, session)
         self._arrivals.clear()
 
-    async def ask(self, session: Session, name: str, send: Send) -> DriverResult:
+    async def ask(self, session: Session, packet: Sequence[Sent]) -> Answer:
         loop = asyncio.get_running_loop()
-        asked = _Asked(self, session, name, send, loop)
-        fault = self._trouble.at_statement(name) if self._trouble else None
-        asked.begin(fault)
-        answer: DriverResult = await asked.future
+        asked = _Asked(self, session, packet, loop)
+        asked.begin()
+        answer: Answer = await asked.future
         return answer
 
-    # --- the way of one statement -------------------------------------------------------------
+    def fault_at(self, name: str) -> AtStatement | None:
+        return self._trouble.at_statement(name) if self._trouble else None
+
+    # --- the way of one packet -------------------------------------------------------------
 
     def _latency_s(self) -> float:
         return 0.0 if self._random is None else 0.0002 + 0.004 * self._random.random()
 
-    def _delay_s(self, name: str, does: str) -> float:
-        window = self._trouble.window(self._process, name, does) if self._trouble else None
-        return self._latency_s() + (window.at_s + window.for_s - self._clock.now if window else 0)
+    def _delay_s(self, packet: Sequence[Sent], does: str) -> float:
+        delay_s = self._latency_s()
+        if self._trouble is None:
+            return delay_s
+        for name in dict.fromkeys(one.name for one in packet):
+            if window := self._trouble.window(self._process, name, does):
+                return delay_s + window.at_s + window.for_s - self._clock.now
+        return delay_s
 
     def _arrives_in(self, session: Session, delay_s: float) -> float:
         """Return when a statement arrives: after the earlier ones of the same connection."""
@@ -190,73 +207,92 @@ class Network:
 
 
 class _Asked:
-    """A statement on its way to the server, and its answer on the way back."""
+    """A packet on its way to the server, and its answer on the way back.
+
+    A fault is one of a statement: the statements before it are executed, those behind it only if
+    neither the connection nor the statement has failed. A process that is killed has sent all.
+    """
 
     def __init__(
-        self, network: Network, session: Session, name: str, send: Send, loop: Any
+        self, network: Network, session: Session, packet: Sequence[Sent], loop: Any
     ) -> None:
-        self.future: asyncio.Future[DriverResult] = loop.create_future()
+        self.future: asyncio.Future[Answer] = loop.create_future()
         self._network = network
         self._session = session
-        self._name = name
-        self._send = send
+        self._packet = packet
         self._loop = loop
-        self._does = ""
-        self._for_s = 0.0
+        self._faults = [network.fault_at(one.name) for one in packet]
+        self._results: list[DriverResult] = []
+        self._late_s = 0.0
+        self._is_killed = False
 
-    def begin(self, fault: AtStatement | None) -> None:
-        network, delay_s = self._network, self._network._delay_s(self._name, "hang")
-        if fault:
-            self._does, self._for_s = fault.does, fault.for_s
-        match self._does:
+    def begin(self) -> None:
+        network, first = self._network, self._faults[0]
+        delay_s = network._delay_s(self._packet, "hang")
+        if first and first.does == "cut before":
+            network.close(self._session)
+            network._clock.later(delay_s, self._deliver, server_error(*LOST))
+            return
+        if first and first.does == "kill before":
+            network._kill()
+            return
+        delay_s += sum(one.for_s for one in self._faults if one and one.does == "arrives late")
+        network._clock.later(network._arrives_in(self._session, delay_s), self._execute)
+
+    def _execute(self) -> None:
+        """Execute the next statement."""
+        server, fault = self._network.server, self._faults[len(self._results)]
+        match fault.does if fault else "":
             case "cut before":
-                network.close(self._session)
-                network._clock.later(delay_s, self._deliver, server_error(*LOST))
-                return
-            case "kill before":
-                network._kill()
-                return
-            case "arrives late":
-                delay_s += self._for_s
-        network._clock.later(network._arrives_in(self._session, delay_s), self._arrive)
+                self._cut(server_error(*LOST))
+            case "deadlock" if not self._session.is_closed:
+                server.deadlock(self._session, self._done)
+            case "disk full" if not self._session.is_closed:
+                self._done(server_error(*DISK_FULL))
+            case _:
+                self._packet[len(self._results)].send(self._done)
 
-    def _arrive(self) -> None:
-        server = self._network.server
-        if self._does == "deadlock" and not self._session.is_closed:
-            server.deadlock(self._session, self._done)
-        elif self._does == "disk full" and not self._session.is_closed:
-            self._done(server_error(*DISK_FULL))
-        else:
-            self._send(self._done)
+    def _cut(self, error: BaseException) -> None:
+        self._network.server.disconnect(self._session)
+        self._answer(error)
 
     def _done(self, answer: DriverResult | BaseException) -> None:
-        network = self._network
-        delay_s = network._delay_s(self._name, "answers hang")
-        match self._does:
+        fault = self._faults[len(self._results)]
+        match fault.does if fault else "":
             case "cut after":
-                network.server.disconnect(self._session)
-                answer = server_error(*LOST)
-            case "foreign error":
-                network.server.disconnect(self._session)
-                answer = RuntimeError(FOREIGN)
-            case "kill after":
-                network._kill()
+                self._cut(server_error(*LOST))
                 return
-            case "answered late":
-                delay_s += self._for_s
-        network._clock.later(delay_s, self._deliver, answer)
+            case "foreign error":
+                self._cut(RuntimeError(FOREIGN))
+                return
+            case "kill before" | "kill after":
+                self._is_killed = True
+                self._network._kill()
+            case "answered late" if fault:
+                self._late_s += fault.for_s
+        if isinstance(answer, BaseException):
+            self._answer(answer)
+            return
+        self._results.append(answer)
+        if len(self._results) == len(self._packet):
+            self._answer(None)
+        else:
+            self._execute()
 
-    def _deliver(self, answer: DriverResult | BaseException) -> None:
+    def _answer(self, error: BaseException | None) -> None:
+        if self._is_killed:
+            return
+        network = self._network
+        delay_s = network._delay_s(self._packet, "answers hang") + self._late_s
+        network._clock.later(delay_s, self._deliver, error)
+
+    def _deliver(self, error: BaseException | None) -> None:
         # The answer comes in through the process's own event loop, which may be blocked.
-        self._loop.call_soon(_set, self.future, answer)
+        self._loop.call_soon(_set, self.future, (self._results, error))
 
 
-def _set(future: "asyncio.Future[DriverResult]", answer: DriverResult | BaseException) -> None:
-    if future.done():
-        return
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
+def _set(future: "asyncio.Future[Answer]", answer: Answer) -> None:
+    if not future.done():
         future.set_result(answer)
 
 

@@ -32,9 +32,9 @@ def a_lapsed_lease_is_good_enough(patch: Patch) -> None:
 
 
 def the_fence_is_ignored(patch: Patch) -> None:
-    async def fence(self: SQLStore, db: Connection, change: Append) -> None:
+    def fence(self: SQLStore, db: Connection, change: Append) -> None:
         values = {"thread": change.lease.run.thread, "new": change.head + change.adds}
-        await db.execute("UPDATE threads SET head = :new WHERE id = :thread", values)
+        db.defer("UPDATE threads SET head = :new WHERE id = :thread", values)
 
     patch.setattr(SimulatedStore, "_fence", fence)
 

@@ -10,7 +10,6 @@ import re
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
@@ -47,6 +46,7 @@ def server_error(code: int, text: str) -> OperationalError:
 
 LOST = (2013, "Lost connection to MySQL server during query")
 DEADLOCK = (1213, "Deadlock found when trying to get lock; try restarting transaction")
+LOCKED = (3572, "Statement aborted because lock(s) could not be acquired immediately")
 LOCK_WAIT = (1205, "Lock wait timeout exceeded; try restarting transaction")
 DISK_FULL = (1114, "The table 'events' is full")
 TOO_MANY = (1226, "User 'app' has exceeded the 'max_user_connections' resource")
@@ -135,13 +135,8 @@ class SimulatedServer:
             return
         keys = () if session.reads else self._keys_of(statement, values)
         held = [key for key in keys if self._holders.get(key, session) is not session]
-        if held and "/*lock: wait*/" not in statement and "/*lock: skip*/" in statement:
-            skipped = {name for _, name in held}
-            if len(skipped) == len(keys):
-                done(DriverResult((), None, 0, 0))
-                return
-            keys = [key for key in keys if key not in held]
-            done(_without(self._locked(session, keys, work, statement, values), skipped))
+        if held and "/*lock: nowait*/" in statement:
+            done(server_error(*LOCKED))
         elif held:
             go_on = partial(self.execute, session, done, work, statement, values)
             self._wait(Waiter(session, held[0], go_on, done))
@@ -325,12 +320,3 @@ class SimulatedServer:
 
 class _Deadlock(Exception):
     """A transaction cannot be repeated with the same results."""
-
-
-def _without(
-    answer: DriverResult | BaseException, skipped: set[str]
-) -> DriverResult | BaseException:
-    if isinstance(answer, BaseException):
-        return answer
-    rows = [row for row in answer.rows if row[0] not in skipped]
-    return replace(answer, rows=rows)

@@ -12,26 +12,22 @@ from types import TracebackType
 from typing import Any
 
 from tests.simulation.database import new_database
-from tests.simulation.network import Direct, Link, Network
-from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
-from twelvefold.core.ports import Append, Row
+from tests.simulation.network import Direct, Link, Network, Sent
+from tests.simulation.server import LOCK_WAIT_S, LOCKED, Session, SimulatedServer
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.connection import (
     NO_ANSWER,
-    STATEMENT_RUNNING,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
-    Connection,
     DriverResult,
 )
 from twelvefold.services.store.mysql import errors as mysql_errors
 from twelvefold.services.store.mysql.store import TIMEOUTS
-from twelvefold.services.store.sql.base import run_key
+from twelvefold.services.store.packets import PacketConnection, Reply
 from twelvefold.services.store.sql.queue import build_waiting_runs
-from twelvefold.services.store.sql.runs import encode_usage
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 from twelvefold.services.store.sql.store import SQLStore
-from twelvefold.services.store.sql_text import Dialect, as_rows
+from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.sqlite import connection as sqlite
 from twelvefold.services.store.sqlite import errors as sqlite_errors
 from twelvefold.services.store.sqlite.connection import adapt_named, adapt_ordered
@@ -40,9 +36,8 @@ WORDS = {
     "now_us": "now_us()",
     "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "/*lock: wait*/",
-    "share": "",
     "at_most": "",
-    "skip_locked": "/*lock: skip*/",
+    "nowait": "/*lock: nowait*/",
     "straight_join": "CROSS JOIN",
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
@@ -53,7 +48,7 @@ WORDS = {
 }
 
 
-def translate_error(error: Exception) -> StoreUnavailable | StoreRefused:
+def translate_error(error: BaseException) -> StoreUnavailable | StoreRefused:
     """The driver's error as the real stores have it."""
     if isinstance(error, StoreUnavailable | StoreRefused):
         return error
@@ -62,17 +57,16 @@ def translate_error(error: Exception) -> StoreUnavailable | StoreRefused:
     return mysql_errors.translate_error(error)
 
 
-class SimulatedConnection:
+class SimulatedConnection(PacketConnection):
     """Obeys `store.connection.Connection`: a connection for the length of one transaction."""
 
     dialect: Dialect = "sqlite"
-    write_fence = 0
 
     def __init__(self, link: Link, names: Mapping[str, str], session: Session) -> None:
+        super().__init__()
         self._link = link
         self._names = names
         self._session = session
-        self._over: StoreUnavailable | StoreRefused | None = None
         self._is_busy = False
 
     async def open(self) -> None:
@@ -81,45 +75,24 @@ class SimulatedConnection:
         except Exception as error:
             raise mysql_errors.translate_connect_error(error) from error
 
-    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
-        answer = await self._execute(sqlite.run_statement, statement, adapt_named(values))
-        return as_rows(answer.names, answer.rows)
-
-    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        return (await self._execute(sqlite.run_statement, statement, adapt_named(values))).rowcount
-
-    async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:
-        return await self._execute(sqlite.run_statement, statement, adapt_ordered(values))
-
     async def execute_many_native(
         self, statement: str, values: Sequence[Sequence[Any]]
     ) -> DriverResult:
         rows = [adapt_ordered(row) for row in values]
-        return await self._execute(sqlite.run_many, statement, rows)
-
-    async def commit(self) -> None:
-        server, session = self._link.server, self._session
-        try:
-            await self._ask("commit", lambda done: server.commit(session, done))
-        except StoreRefused as refused:
-            raise StoreFailed(f"the transaction cannot be ended: {refused}") from refused
-
-    def raise_if_lost(self) -> None:
-        if self._over:
-            raise self._over
-        if self._is_busy:
-            raise StoreRefused(STATEMENT_RUNNING)
+        return await self._run(self._part(sqlite.run_many, statement, rows))
 
     async def rollback(self) -> None:
         """Roll back; a connection that cannot is closed, which has the same effect."""
         server, session = self._link.server, self._session
-        if isinstance(self._over, StoreUnavailable):
+        self._deferred = []
+        if not self._has_sent:
+            return
+        if isinstance(self._end, StoreUnavailable) or self._is_busy:
             self.abort()
             return
-        self._over = None
-        try:
-            await self._ask("rollback", lambda done: server.rollback(session, done))
-        except (StoreUnavailable, StoreRefused):
+        self._end = None
+        rollback = Sent("rollback", lambda done: server.rollback(session, done))
+        if (await self._ask([rollback])).fault:
             self.abort()
 
     def abort(self) -> None:
@@ -128,39 +101,49 @@ class SimulatedConnection:
 
     def leave(self) -> None:
         """Send nothing more."""
-        self._over = StoreRefused(TRANSACTION_OVER)
+        self._end = StoreRefused(TRANSACTION_OVER)
         self.abort()
 
-    async def _execute(
-        self, work: Callable[..., DriverResult], statement: str, values: Any
-    ) -> DriverResult:
+    @property
+    def _is_running(self) -> bool:
+        return self._is_busy
+
+    def _bind(self, statement: str, values: Mapping[str, Any]) -> Sent:
+        return self._part(sqlite.run_statement, statement, adapt_named(values))
+
+    def _bind_native(self, statement: str, values: Sequence[Any]) -> Sent:
+        return self._part(sqlite.run_statement, statement, adapt_ordered(values))
+
+    def _part(self, work: Callable[..., DriverResult], statement: str, values: Any) -> Sent:
         server, session = self._link.server, self._session
         name = self._names.get(statement) or _name_of(statement)
-        return await self._ask(
-            name, lambda done: server.execute(session, done, work, statement, values)
-        )
+        return Sent(name, lambda done: server.execute(session, done, work, statement, values))
 
-    async def _ask(self, name: str, send: Callable[[Any], None]) -> DriverResult:
-        self.raise_if_lost()
+    async def _send(self, parts: Sequence[Sent], *, commits: bool = False) -> Reply:
+        server, session = self._link.server, self._session
+        commit = Sent("commit", lambda done: server.commit(session, done))
+        return await self._ask([*parts, commit] if commits else parts)
+
+    async def _ask(self, parts: Sequence[Sent]) -> Reply:
         self._is_busy = True
         try:
-            return await self._link.ask(self._session, name, send)
-        except Exception as error:
-            raise self._noted(error) from error
+            results, error = await self._link.ask(self._session, parts)
         except BaseException:
             # Cancelled, say: the answer is still to come.
             self.abort()
-            self._over = StoreFailed(NO_ANSWER)
+            self._end = StoreFailed(NO_ANSWER)
             raise
         finally:
             self._is_busy = False
+        return Reply(results, self._noted(error) if error else None)
 
-    def _noted(self, error: Exception) -> StoreUnavailable | StoreRefused:
+    def _noted(self, error: BaseException) -> StoreUnavailable | StoreRefused:
         fault = translate_error(error)
+        fault.__cause__ = error
         if isinstance(fault, StoreUnavailable):
-            self._over = fault
+            self._end = fault
         elif self._session.is_lost:
-            self._over = StoreUnavailable(TRANSACTION_LOST)
+            self._end = StoreUnavailable(TRANSACTION_LOST)
         return fault
 
 
@@ -211,11 +194,8 @@ class SimulatedStore(SQLStore):
     def connection(self, session: Session) -> SimulatedConnection:
         return SimulatedConnection(self._link, _names(), session)
 
-    async def _fence(self, db: Connection, change: Append) -> None:
-        await super()._fence(db, change)
-        if change.usage:
-            values = {"usage": encode_usage(change.usage), **run_key(change.lease.run)}
-            await db.execute(self._sql["set_usage"], values)
+    def _is_row_locked(self, error: StoreUnavailable) -> bool:
+        return mysql_errors.parse_error(error.__cause__ or error)[0] == LOCKED[0]
 
     async def check(self) -> list[str]:
         return []

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 COM_QUERY = 3
-_COMMIT = re.compile(rb"\s*commit\b", re.IGNORECASE)
+_COMMIT = re.compile(rb"(?:.*;)?\s*commit\s*\Z", re.IGNORECASE | re.DOTALL)
+"""A packet with a COMMIT ends with it."""
 _RENEWAL = re.compile(rb"\s*update\s+runs\s+set\s+lease_until\b", re.IGNORECASE)
 CHANCE_OF_LATE = 0.6
 

@@ -155,9 +155,7 @@ async def test_a_statement_that_is_not_awaited_is_the_tool_s_fault() -> None:
 
 async def test_sqlite_detects_a_statement_that_still_runs_or_was_cancelled() -> None:
     file, held = SQLiteFile(MEMORY), threading.Event()
-    raw = SQLiteConnection(file)
-    await raw.begin("BEGIN")
-    db = SQLReadOnly(raw, NotImplemented)
+    db = SQLReadOnly(SQLiteConnection(file, "BEGIN"), NotImplemented)
     db.raise_if_lost()
     file.queue(lambda _: held.wait())
     tool = asyncio.create_task(db.fetch_one("SELECT 1"))
@@ -205,7 +203,7 @@ async def test_an_error_in_the_store_s_own_statements_is_the_database_s_fault(
     sql = store._sql  # type: ignore[attr-defined]
     refused = "INSERT INTO seats (id, taken) VALUES (1, NULL)"
 
-    for name in ("fence", "insert_event", "settle_run"):
+    for name in ("fence_thread", "settle_run", "insert_event"):
         with monkeypatch.context() as broken:
             broken.setitem(sql, name, refused + (" VALUES (1, NULL)" if "event" in name else ""))
             with pytest.raises(StoreFailed):

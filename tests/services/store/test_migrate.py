@@ -5,9 +5,11 @@ import logging
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from sqlalchemy import text
 
 from tests import servers
 from tests.builders import finished
@@ -16,8 +18,10 @@ from twelvefold.core.events import RequestOptions, RunStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import ThreadHead
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.services.store import migrate as store_migrate
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
+from twelvefold.services.store.mysql import migration_lock
 from twelvefold.services.store.sql_text import split_script
 
 TABLES = ["api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "threads"]
@@ -65,6 +69,12 @@ async def tables(url: str) -> list[str]:
     return sorted(row["name"] for row in found)
 
 
+def own(url: str, *names: str) -> list[str]:
+    """Return the names of these tables and of those that every migration leaves."""
+    lock = [] if url.startswith("sqlite") else ["twelvefold_migration_lock"]
+    return sorted([*names, *lock, "twelvefold_version"])
+
+
 async def version(url: str) -> str | None:
     store = await open_store(url)
     try:
@@ -96,7 +106,7 @@ async def test_an_empty_database_gets_every_table(empty: str) -> None:
     assert await migrate(empty) == ALL
 
     assert await version(empty) == HEAD
-    assert await tables(empty) == [*TABLES, "twelvefold_releases", "twelvefold_version"]
+    assert await tables(empty) == own(empty, *TABLES, "twelvefold_releases")
     assert await is_fit(empty)
 
 
@@ -114,7 +124,7 @@ async def test_a_downgrade_to_base_leaves_an_empty_database(empty: str) -> None:
     assert await migrate(empty, revision="base") == ALL[::-1]
 
     assert await version(empty) is None
-    assert await tables(empty) == ["twelvefold_version"]
+    assert await tables(empty) == own(empty)
     assert await migrate(empty, revision="base") == []
     assert await migrate(empty, revision=HEAD) == ALL
     assert await is_fit(empty)
@@ -196,7 +206,7 @@ async def test_a_downgrade_keeps_what_the_release_before_reads(empty: str) -> No
 
     assert await migrate(empty, revision="0001") == ALL[:0:-1]
 
-    assert await tables(empty) == ["events", "outbox", "runs", "threads", "twelvefold_version"]
+    assert await tables(empty) == own(empty, "events", "outbox", "runs", "threads")
     assert await migrate(empty) == ALL[1:]
     store = await open_store(empty)
     (record,) = await store.runs(limit=2)
@@ -248,10 +258,58 @@ async def test_a_database_of_a_newer_release_is_refused(empty: str) -> None:
 
 
 @pytest.mark.mysql
-async def test_two_that_migrate_at_once_both_succeed(empty_mariadb: str) -> None:
-    applied = await asyncio.gather(migrate(empty_mariadb), migrate(empty_mariadb))
+async def test_of_several_that_migrate_at_once_one_does(empty_mariadb: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_mariadb) for _ in range(4)))
 
-    assert sorted(applied) == [[], ALL]
+    assert sorted(applied) == [[], [], [], ALL]
+
+
+LOCK = "UPDATE twelvefold_migration_lock SET token = 'theirs', expires_at = UNIX_TIMESTAMP() + {}"
+
+
+@pytest.mark.mysql
+async def test_the_lock_of_a_killed_migration_expires(empty_mariadb: str) -> None:
+    await migrate(empty_mariadb, revision="0001")
+    await run(empty_mariadb, LOCK.format(2))
+    migrating = asyncio.ensure_future(migrate(empty_mariadb))
+    await asyncio.sleep(0.5)
+    assert await version(empty_mariadb) == "0001"
+
+    assert await migrating == ALL[1:]
+
+
+@pytest.mark.mysql
+async def test_a_migration_that_lost_its_lock_stops_before_the_next_revision(
+    empty_mariadb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, checks = store_migrate._check_lock, 0
+
+    def taken_over(connection: Any, renew_lock: str, **others: object) -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            connection.execute(text(LOCK.format(60)))
+            connection.commit()
+        check(connection, renew_lock, **others)
+
+    monkeypatch.setattr(store_migrate, "_check_lock", taken_over)
+    with pytest.raises(StoreUnavailable, match="another process has taken over the migration"):
+        await migrate(empty_mariadb)
+
+    assert await version(empty_mariadb) == "0002"
+
+
+@pytest.mark.mysql
+async def test_a_migration_waits_for_another_one_a_bounded_time(
+    empty_mariadb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty_mariadb, revision="0001")
+    await run(empty_mariadb, LOCK.format(60))
+    monkeypatch.setattr(migration_lock, "WAIT_S", 0.1)
+
+    with pytest.raises(StoreUnavailable, match="another process still migrates after"):
+        await migrate(empty_mariadb)
+    assert await migrate(empty_mariadb, revision="0001") == []
 
 
 async def test_the_libraries_log_nothing(empty: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -288,7 +346,7 @@ async def test_a_missing_privilege_to_make_tables_is_reported(mariadb_url: str) 
     url = parts._replace(netloc=f"reader:reader@{parts.hostname}:{parts.port}").geturl()
 
     assert await migrate(url) == []
-    with pytest.raises(StoreFailed, match=r"the migration failed: .*ALTER command denied"):
+    with pytest.raises(StoreFailed, match=r"the migration failed: .*command denied"):
         await migrate(url, revision="base")
 
     await on_server(mariadb_url, "DROP USER reader@'%'")

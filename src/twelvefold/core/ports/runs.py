@@ -86,8 +86,9 @@ class RunStore(Protocol):
     def append(self, change: Append) -> AbstractAsyncContextManager[StepTransaction]:
         """Open a step's transaction: check the fence, run the body, commit.
 
-        Raises StaleRun or LeaseLost before the body if another process has taken the run, and
-        CancelAsked if the run has a cancel request and `change` does not end it.
+        Raises StaleRun or LeaseLost if another process has taken the run, and CancelAsked if the
+        run has a cancel request and `change` does not end it: from the first statement of the body,
+        or before the commit. Everything that the body wrote is rolled back then.
         """
         ...
 

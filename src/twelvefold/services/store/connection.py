@@ -1,6 +1,6 @@
 """What the store needs of a database driver: a connection for the length of one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,9 @@ MIGRATE_HINT = "`twelvefold migrate` makes the tables of a release, and those of
 NO_ANSWER = "the database did not answer the tool's statement in time"
 TRANSACTION_OVER = "the transaction is over: a tool may use it only until it returns"
 TRANSACTION_LOST = "the database has rolled back the transaction"
+
+Explain = Callable[[], Awaitable[Exception]]
+"""Returns the reason why a deferred statement matched no row; called after the rollback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,34 @@ class Connection(Protocol):
 
     dialect: Dialect
     write_fence: int
-    """1 where the commit checks only rows that were changed (Galera), so that the fence must change
-    the run's row; else 0."""
+    """1 where the commit checks only rows that were changed (a cluster with several writers), so
+    that the fence must change the run's row; else 0."""
 
-    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
-        """Return all rows of a statement."""
+    def defer(
+        self, statement: str, values: Mapping[str, Any], unmatched: Explain | None = None
+    ) -> None:
+        """Send a statement of the store in one packet with the next one, or with the COMMIT.
+
+        If it matches no row, the transaction is rolled back and ends with the error that
+        `unmatched` returns. The COMMIT is sent only after that was checked. An error in a deferred
+        statement ends the transaction, too; it is never the error of the statement that follows.
+        """
         ...
 
-    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        """Return the number of rows that a statement matched."""
+    async def fetch(
+        self, statement: str, values: Mapping[str, Any], *, commit: bool = False
+    ) -> list[Row]:
+        """Return all rows of a statement. `commit` as in `execute`."""
+        ...
+
+    async def execute(
+        self, statement: str, values: Mapping[str, Any], *, commit: bool = False
+    ) -> int:
+        """Return the number of rows that a statement matched.
+
+        With `commit` the COMMIT is in the same packet: for a statement that may be committed
+        whatever it matched.
+        """
         ...
 
     async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:

@@ -5,6 +5,7 @@ Alembic and SQLAlchemy take half a second to import, so they are imported here o
 
 import io
 import sqlite3
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twelvefold.core import Release
@@ -26,12 +27,9 @@ A revision only adds: it keeps all that the previous release reads, so that a re
 back while its runs are in progress. A later release removes what no release reads any more; only
 that raises this.
 """
-WAIT_S = 60
-"""How long to wait while another process migrates the same database."""
 LOCK_S = 5
 """How long to wait for transactions that use a table before it is changed."""
-LOCK = "SELECT GET_LOCK(CONCAT('twelvefold.', LEFT(SHA2(DATABASE(), 256), 32)), :wait_s)"
-"""The lock is held until the connection ends. Its name has at most 64 characters."""
+LOCK_LOST = "another process has taken over the migration"
 
 
 async def migrate(url: str, *, revision: str = "head") -> list[str]:
@@ -78,18 +76,22 @@ async def _migrate_mysql(url: str, revision: str) -> list[str]:
     from sqlalchemy.pool import NullPool
 
     from twelvefold.services.store.mysql.hosts import find_writable
+    from twelvefold.services.store.mysql.migration_lock import RENEW, migration_lock
     from twelvefold.services.store.mysql.url import host_arguments
 
+    arguments = await find_writable(host_arguments(url))
+
     async def connect() -> Any:
-        return await asyncmy.connect(**await find_writable(host_arguments(url)))
+        return await asyncmy.connect(**arguments)
 
     engine = create_async_engine("mysql+asyncmy://", async_creator=connect, poolclass=NullPool)
     async with engine.connect() as connection:
+        if await connection.run_sync(_is_at, revision):
+            return []
         # While a change of a table waits, all later reads of the table wait too.
         await connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_S}"))
-        if not await connection.scalar(text(LOCK), {"wait_s": WAIT_S}):
-            raise StoreUnavailable(f"another process still migrates after {WAIT_S} s")
-        return await connection.run_sync(_run_revisions, revision)
+        async with migration_lock(arguments) as token:
+            return await connection.run_sync(_run_revisions, revision, RENEW.format(token))
 
 
 def _translate_error(error: BaseException | None) -> StoreUnavailable | StoreRefused:
@@ -148,16 +150,32 @@ def _make_config(out: Any) -> "Config":
     return config
 
 
-def _run_revisions(connection: "Connection", revision: str) -> list[str]:
-    from alembic import command
+def _is_at(connection: "Connection", revision: str) -> bool:
+    """Return whether there is nothing to do; then no lock and no privilege is needed."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_make_config(io.StringIO()))
+    current = _current_revision(connection)
+    return current is not None and current == script.as_revision_number(revision)
+
+
+def _current_revision(connection: "Connection") -> str | None:
     from alembic.runtime.migration import MigrationContext
+
+    version_table = {"version_table": VERSION_TABLE}
+    current = MigrationContext.configure(connection, opts=version_table).get_current_revision()
+    connection.rollback()
+    return current
+
+
+def _run_revisions(connection: "Connection", revision: str, renew_lock: str = "") -> list[str]:
+    """Run the revisions. `renew_lock` is run before each of them, and matches one row."""
+    from alembic import command
     from alembic.script import ScriptDirectory
 
     config = _make_config(io.StringIO())
     script = ScriptDirectory.from_config(config)
-    version_table = {"version_table": VERSION_TABLE}
-    before = MigrationContext.configure(connection, opts=version_table).get_current_revision()
-    connection.rollback()
+    before = _current_revision(connection)
     if before and before not in {one.revision for one in script.walk_revisions()}:
         raise StoreRefused(
             f"the database is at revision {before}, which this release does not know; "
@@ -166,6 +184,8 @@ def _run_revisions(connection: "Connection", revision: str) -> list[str]:
     applied = _list_revisions(script, before, None)
     target = script.as_revision_number(revision)
     config.attributes["connection"] = connection
+    config.attributes["before_next"] = partial(_check_lock, connection, renew_lock)
+    _check_lock(connection, renew_lock)
     if before and (target is None or target in applied[1:]):
         command.downgrade(config, revision)
         moved = _list_revisions(script, before, target)
@@ -174,6 +194,17 @@ def _run_revisions(connection: "Connection", revision: str) -> list[str]:
         moved = _list_revisions(script, target, before)[::-1]
     connection.commit()
     return moved
+
+
+def _check_lock(connection: "Connection", renew_lock: str, **_: object) -> None:
+    """Commit, so that the next revision begins with the lock. Raises StoreUnavailable."""
+    from sqlalchemy import text
+
+    if not renew_lock:
+        return
+    if connection.execute(text(renew_lock)).rowcount != 1:
+        raise StoreUnavailable(LOCK_LOST)
+    connection.commit()
 
 
 def _list_revisions(script: "ScriptDirectory", upper: Any, lower: Any) -> list[str]:

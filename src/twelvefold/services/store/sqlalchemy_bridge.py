@@ -22,10 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.pool import NullPool
 
 from twelvefold.core import Row
-from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TwelvefoldError
 from twelvefold.services.store.connection import Connection, DriverResult
+from twelvefold.services.store.packets import as_failed
 from twelvefold.services.store.sql_text import Dialect, convert_value
-from twelvefold.services.store.transaction import raise_as_failed
 
 Reject = Callable[[str, Dialect], None]
 _current_driver: ContextVar["_DriverConnection"] = ContextVar("twelvefold_sqlalchemy_driver")
@@ -54,10 +54,8 @@ class SQLAlchemyBridge:
         try:
             opened = await engine.connect()
             await opened.begin()
-        except ServiceFault as fault:
-            if isinstance(fault, StoreRefused):
-                raise_as_failed(fault)
-            raise
+        except TwelvefoldError as fault:
+            raise as_failed(fault) from fault.__cause__
         except Exception as error:
             raise StoreFailed(f"SQLAlchemy does not know the database: {error}").loggable(
                 f"SQLAlchemy does not know the database: {type(error).__name__}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from twelvefold.core import Append, Entry, Event, Row, encode, size_of
-from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
+from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
 from twelvefold.services.store.sql_text import convert_value, reject_commits, reject_writes
 
@@ -88,7 +88,7 @@ class SQLTransaction(SQLReadOnly):
     async def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
         body = _encode_json("mail", {"to": to, "subject": subject, "text": text, "html": html})
         values = {"id": self._new_mail_id(), "thread": self._thread(), "kind": "mail", "body": body}
-        await self._connection.execute(self._statements["insert_outbox"], values)
+        self._connection.defer(self._statements["insert_outbox"], values)
 
     def _new_mail_id(self) -> str:
         return secrets.token_hex(16)
@@ -148,10 +148,7 @@ class SQLStepTransaction(SQLTransaction):
             kind, version, body = encode_event(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
             entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
-        try:
-            await self._connection.execute(insert, values)
-        except StoreRefused as refused:
-            raise_as_failed(refused)
+        self._connection.defer(insert, values)
         return tuple(entries)
 
     async def finish(self) -> None:
@@ -162,17 +159,6 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _raise_gap(self._missing, 0)
-
-
-def raise_as_failed(refused: StoreRefused) -> NoReturn:
-    """Raise the driver's rejection of one of the store's own statements as StoreFailed.
-
-    TooLarge, and what the store itself refused (it has no cause), stay as they are.
-    """
-    if refused.__cause__ is None or isinstance(refused, TooLarge):
-        raise refused
-    failed = "the database rejects a statement of Twelvefold"
-    raise StoreFailed(f"{failed}: {refused}").loggable(f"{failed}: {refused.logged}") from refused
 
 
 def encode_event(event: Event) -> tuple[str, int, str]:

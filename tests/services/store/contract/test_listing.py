@@ -172,6 +172,7 @@ async def test_a_thread_with_a_step_in_progress_is_classified(store: Store, riva
     await by_an_older_release(store)
 
     async with store.append(Append(lease, 1, 1)) as tx:
+        await tx.fetch_one("SELECT 1")
         await tx.record((said(),))
         if "sqlite" not in type(rival).__module__:  # there all writers wait for each other
             assert (await rival.listed_thread(lease.run.thread)).title == "enrol me"

@@ -11,13 +11,14 @@ from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.sql.store import SQLStore
 
 
+@pytest.mark.parametrize("part", ["fence_thread", "fence_run"])
 async def test_a_fence_that_fails_without_a_reason_can_be_repeated(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     """A node of a cluster may apply a change between two statements of the store."""
     assert isinstance(store, SQLStore)
     lease = await leased(store)
-    stale = store._sql | {"fence": store._sql["fence"].replace("WHERE", "WHERE 1 = 0 AND", 1)}
+    stale = store._sql | {part: store._sql[part].replace("WHERE", "WHERE 1 = 0 AND", 1)}
     monkeypatch.setattr(store, "_sql", stale)
 
     with pytest.raises(StoreUnavailable, match="has just changed"):

@@ -3,8 +3,11 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
+from sqlalchemy import text
 
 from tests.builders import SPENT, asked, called, finished, said, succeeded
 from tests.services.store.builders import LONG_S, append, journal, leased, rows, seats
@@ -81,30 +84,112 @@ async def test_of_two_concurrent_appends_one_is_stale(store: Store, rival: Store
     assert len(await journal(store, lease.run.thread)) == 2
 
 
-async def test_the_body_of_a_superseded_process_never_runs(store: Store, rival: Store) -> None:
-    lost, _ = await superseded(store, rival)
-    ran = []
+FIRST: dict[str, Callable[[StepTransaction], Awaitable[object]]] = {
+    "write": lambda tx: tx.execute(INSERT, id=1, taken=1),
+    "read": lambda tx: tx.fetch_all("SELECT id FROM seats"),
+    "SQLAlchemy": lambda tx: tx.execute(text(INSERT), id=1, taken=1),
+    "mail and a read": lambda tx: mailed(tx),
+}
+
+
+@pytest.mark.parametrize("first", FIRST)
+async def test_the_first_statement_of_a_superseded_process_raises(
+    store: Store, rival: Store, first: str
+) -> None:
+    lost, lease = await superseded(store, rival)
 
     with pytest.raises(LeaseLost):
-        async with store.append(Append(lost, 1, 0)):
-            ran.append("the body")
+        async with store.append(Append(lost, 1, 1)) as tx:
+            with pytest.raises(LeaseLost):
+                await FIRST[first](tx)
+            with pytest.raises(LeaseLost):
+                tx.raise_if_lost()
+            with pytest.raises(LeaseLost):
+                await tx.execute(INSERT, id=2, taken=2)
+            with suppress(LeaseLost):
+                await tx.record([succeeded()])
 
-    assert ran == []
+    assert await seats(store) == {}
+    assert await rows(store, "SELECT id FROM outbox") == []
+    await append(rival, lease, 1, said())
+    assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
-async def test_the_body_of_a_stale_or_cancelled_step_never_runs(store: Store) -> None:
+async def test_an_orm_session_of_a_superseded_process_raises(store: Store, rival: Store) -> None:
+    lost, _ = await superseded(store, rival)
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            session = await tx.orm_session()
+            await session.execute(text(INSERT), {"id": 1, "taken": 1})
+            await session.commit()
+            await tx.record([succeeded()])
+
+    assert await seats(store) == {}
+
+
+async def test_a_tool_without_a_statement_is_checked_before_the_commit(
+    store: Store, rival: Store
+) -> None:
+    lost, lease = await superseded(store, rival)
+
+    for change in (Append(lost, 1, 1), Append(lost, 1, 1, "completed"), Append(lost, 1, 0)):
+        with pytest.raises(LeaseLost):
+            async with store.append(change) as tx:
+                await tx.record([said()] * change.adds)
+
+    assert (await store.load(lease.run.thread)).head == 1
+    await append(rival, lease, 1, said())
+
+
+async def test_the_first_statement_of_a_stale_or_cancelled_step_raises(store: Store) -> None:
     lease = await leased(store)
-    ran = []
 
-    with pytest.raises(StaleRun):
-        async with store.append(Append(lease, 5, 0)):
-            ran.append("a stale body")
+    with pytest.raises(StaleRun, match="expected entry 5, found 1"):
+        async with store.append(Append(lease, 5, 0)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
+    with pytest.raises(StaleRun, match="expected entry 5, found 1"):
+        async with store.append(Append(lease, 5, 0, "completed")) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
     await store.ask_cancel(lease.run)
     with pytest.raises(CancelAsked):
-        async with store.append(Append(lease, 1, 0)):
-            ran.append("a body of a run to be cancelled")
+        async with store.append(Append(lease, 1, 0)) as tx:
+            await tx.execute(INSERT, id=1, taken=1)
 
-    assert ran == []
+    assert await seats(store) == {}
+    assert (await store.run(lease.run)).status == "running"
+
+
+async def test_the_error_of_the_tool_s_statement_does_not_hide_a_lost_lease(
+    store: Store, rival: Store
+) -> None:
+    lost, lease = await superseded(store, rival)
+    async with rival.append(Append(lease, 1, 1)) as tx:
+        await tx.execute(INSERT, id=1, taken=1)
+        await tx.record([succeeded()])
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            await tx.execute(INSERT, id=1, taken=2)
+
+    assert await seats(store) == {1: 1}
+
+
+async def test_an_error_behind_the_fence_is_the_tool_s_own(store: Store) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, said())
+    async with store.write() as setup:
+        await setup.execute(INSERT, id=1, taken=1)
+
+    async with store.append(Append(lease, 2, 1)) as tx:
+        with pytest.raises(DuplicateRow):
+            await tx.execute(INSERT, id=1, taken=2)
+        tx.raise_if_lost()
+        await tx.execute(INSERT, id=2, taken=2)
+        await tx.record([succeeded()])
+
+    assert await seats(store) == {1: 1, 2: 2}
+    assert (await store.load(lease.run.thread)).head == 3
 
 
 async def test_a_process_without_the_lease_writes_nothing_and_its_successor_continues(
@@ -127,6 +212,7 @@ async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: 
     lease = await leased(store, lease_s=0.01)
 
     async with asyncio.TaskGroup() as group, store.append(Append(lease, 1, 1)) as tx:
+        await tx.execute(INSERT, id=1, taken=1)
         claiming = group.create_task(rival.claim(lease.run, LONG_S))
         await asyncio.sleep(0.1)
         assert not claiming.done() or claiming.result() is None
@@ -146,6 +232,7 @@ async def test_a_long_step_keeps_its_run(store: Store, rival: Store) -> None:
         asyncio.TaskGroup() as group,
         store.append(Append(lease, 1, 1, lease_s=0.25)) as tx,
     ):
+        await tx.execute(INSERT, id=1, taken=1)
         claiming = group.create_task(rival.claim(lease.run, LONG_S))
         await asyncio.sleep(0.1)
         await tx.record([said()])

@@ -1,56 +1,63 @@
 """Fake connections of asyncmy that raise given errors."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 
 class FakeDriver:
-    """A connection and its cursor in one. It raises `faults` in order; None is an answer."""
+    """A connection. Its statements raise `faults` in order; None is an answer."""
 
-    rowcount = 1
-    lastrowid = 0
-    description: Any = None
-    max_packet = 0
+    server_status = 0
 
     def __init__(self, *faults: BaseException | None, is_open: bool = True) -> None:
         self.connected = True
-        self.is_sending = False
         self._faults = list(faults)
         self._is_open = is_open
+        self._left = 0
         self.asked: list[str] = []
 
     def get_server_info(self) -> str:
         return "9.7.4"
 
-    def cursor(self) -> "FakeDriver":
-        return self
+    def character_set_name(self) -> str:
+        return "utf8mb4"
 
-    async def execute(self, statement: str, values: object = None) -> None:
-        self.asked.append(statement)
-        self.is_sending = True
+    def literal(self, value: object) -> str:
+        return repr(value)
+
+    async def query(self, packet: bytes) -> None:
+        statements = packet.decode().split(";")
+        self.asked += statements
+        self._left = len(statements)
+        await self.next_result()
+
+    async def next_result(self) -> None:
+        self._left -= 1
         if self._faults and (fault := self._faults.pop(0)):
             raise fault
-        self.is_sending = False
-
-    executemany = execute
-
-    async def fetchall(self) -> list[tuple[Any, ...]]:
-        return []
+        self._result = FakeResult(has_next=self._left > 0)
 
     async def ping(self, *, reconnect: bool) -> None:
         self.asked.append("PING")
-
-    async def commit(self) -> None:
-        await self.execute("COMMIT")
-
-    async def rollback(self) -> None:
-        await self.execute("ROLLBACK")
 
     def get_transaction_status(self) -> bool:
         return self._is_open if "PING" in self.asked else True
 
     def close(self) -> None:
         self.connected = False
+
+
+@dataclass
+class FakeResult:
+    """The result of one statement."""
+
+    has_next: bool
+    rows: Any = None
+    description: Any = None
+    affected_rows: int = 1
+    insert_id: int = 0
+    server_status: int = 0
 
 
 class SilentFakeDriver(FakeDriver):
@@ -60,8 +67,7 @@ class SilentFakeDriver(FakeDriver):
         super().__init__()
         self.sent = asyncio.Event()
 
-    async def execute(self, statement: str, values: object = None) -> None:
-        self.asked.append(statement)
-        self.is_sending = True
+    async def query(self, packet: bytes) -> None:
+        self.asked.append(packet.decode())
         self.sent.set()
         await asyncio.Event().wait()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 CAPABILITIES = 0x0108A20D  # protocol 4.1, transactions, secure, plugin names, no packet for EOF
-IN_TRANSACTION, AUTOCOMMIT = 1, 2
+IN_TRANSACTION, AUTOCOMMIT, MORE_RESULTS = 1, 2, 8
 QUIT, QUERY, PING = 1, 3, 14
 Answer = Callable[["Session", str], bytes | None]
 """A packet for a statement; None to hang up."""
@@ -84,6 +84,8 @@ class Session:
         self._reader = reader
         self._writer = writer
         self._status = 0
+        self._more = 0
+        self._number = 0
 
     async def run(self, greeting: bytes | None) -> None:
         if greeting == b"":
@@ -100,11 +102,24 @@ class Session:
             if packet[0] == PING:
                 self._send(1, _ok(0, self._status))
                 continue
-            answer = self._server.answer(self, packet[1:].decode())
-            if answer is None:
+            if not self._run_packet(packet[1:].decode().split(";")):
                 return
+
+    def _run_packet(self, statements: Sequence[str]) -> bool:
+        """Answer the statements of a packet up to the first error; False to hang up."""
+        self._number = 0
+        for left, statement in zip(range(len(statements) - 1, -1, -1), statements, strict=True):
+            self._more = MORE_RESULTS if left else 0
+            answer = self._server.answer(self, statement)
+            if answer is None:
+                return False
             if answer:
-                self._send(1, answer)
+                self._number += 1
+                self._send(self._number, answer)
+            if answer[:1] == b"\xff":
+                break
+        self._more = 0
+        return True
 
     def ok(self, statement: str) -> bytes:
         """Return the greeting of a healthy server."""
@@ -118,15 +133,16 @@ class Session:
             self._status &= ~IN_TRANSACTION
         elif not self._status & AUTOCOMMIT and not statement.startswith("SET"):
             self._status |= IN_TRANSACTION
-        return _ok(1, self._status)
+        return _ok(1, self._status | self._more)
 
     def rows(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Send a complete result."""
         packets = [bytes([len(names)]), *(_column(name) for name in names)]
         packets += [b"".join(_text(value) for value in row) for row in rows]
-        packets.append(b"\xfe\0\0" + struct.pack("<HH", self._status, 0))
-        for number, packet in enumerate(packets, 1):
-            self._send(number, packet)
+        packets.append(b"\xfe\0\0" + struct.pack("<HH", self._status | self._more, 0))
+        for packet in packets:
+            self._number += 1
+            self._send(self._number, packet)
 
     def hang_up(self) -> None:
         self._writer.close()

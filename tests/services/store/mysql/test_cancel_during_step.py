@@ -1,4 +1,5 @@
 """Cancelling and deleting a run during a step's transaction."""
+# ruff: noqa: PT012 - the deletion has to happen inside the step
 
 from collections.abc import AsyncIterator
 
@@ -40,7 +41,8 @@ async def test_a_cancellation_during_a_step_is_refused_and_succeeds_after_it(
     lease = await leased(store)
 
     with pytest.raises(StepUnderWay, match=f"run {lease.run} is in the transaction of a step"):
-        async with store.append(Append(lease, 1, 1)):
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.fetch_one("SELECT 1")
             await cancel(services(store), lease.run)
 
     assert await cancel(services(store), lease.run) == "cancelled"
@@ -53,7 +55,8 @@ async def test_a_deletion_during_a_step_is_refused_and_succeeds_after_it(
     lease = await leased(store)
 
     with pytest.raises(StepUnderWay, match="try again when it is over"):
-        async with store.append(Append(lease, 1, 1)):
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.fetch_one("SELECT 1")
             await delete_thread(services(store), lease.run.thread)
 
     await delete_thread(services(store), lease.run.thread)

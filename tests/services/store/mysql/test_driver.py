@@ -10,11 +10,13 @@ from asyncmy.pool import Pool
 from asyncmy.protocol import MysqlPacket
 
 from tests.services.store.mysql.stub_server import StubServer
+from twelvefold.services.store.connection import DriverResult
 from twelvefold.services.store.mysql.driver import (
     FULL_PACKET,
     QuietCursor,
     RowPacket,
     abort,
+    send_packet,
     set_host,
 )
 from twelvefold.services.store.mysql.url import connect_arguments
@@ -38,6 +40,20 @@ def test_the_connection_reads_rows_through_methods_that_can_be_replaced() -> Non
 
     assert callable(getattr(asyncmy.connection.Connection, "read_packet", None)), breaks
     assert callable(getattr(MysqlPacket, "is_auth_switch_request", None)), breaks
+
+
+@pytest.mark.mysql
+async def test_a_connection_has_the_results_of_each_statement_of_a_packet(mariadb_url: str) -> None:
+    raw: Any = await asyncmy.connect(**connect_arguments(mariadb_url))
+    found: list[tuple[DriverResult, bool]] = []
+
+    await send_packet(raw, b"BEGIN;SELECT 7 AS seven;COMMIT", lambda *one: found.append(one))
+
+    assert [result.rows for result, _ in found] == [(), ((7,),), ()]
+    assert [is_open for _, is_open in found] == [True, True, False]
+    # A pool closes a connection with an open transaction.
+    assert not raw.get_transaction_status()
+    await raw.ensure_closed()
 
 
 @pytest.mark.mysql

@@ -34,7 +34,9 @@ from twelvefold.errors import StoreUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
 from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.store import MySQLStore
+from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.services.store.sql.base import wall_clock_us
 
 pytestmark = pytest.mark.mysql
@@ -87,6 +89,37 @@ async def test_a_deadlock_rolls_the_step_back_even_if_the_tool_catches_it(mariad
     lost = leases[ended.index(fault)]
     assert await journal(mariadb, lost.run.thread) == [asked()]
     await append(mariadb, lost, 1, said())
+
+
+async def test_a_claim_does_not_wait_for_a_step(mariadb: Store, mariadb_url: str) -> None:
+    lease = await leased(mariadb, lease_s=0.01)
+    rival = MySQLStore(connect_arguments(mariadb_url), 2, timeouts=Timeouts(lock_s=600))
+
+    async with mariadb.append(Append(lease, 1, 1)) as tx:
+        await tx.fetch_one("SELECT 1")
+        await asyncio.sleep(0.02)
+        assert await rival.claim(lease.run, LONG_S) is None
+        await tx.record([said()])
+
+    assert await rival.claim(lease.run, LONG_S) is not None
+    await rival.close()
+
+
+async def test_rows_that_a_step_has_locked_are_left_out(mariadb: Store, mariadb_url: str) -> None:
+    leases = [await leased(mariadb) for _ in range(5)]
+    for lease in leases:
+        await append(mariadb, lease, 1, finished(), status="completed")
+    held, rival = leases[2].run.thread, await open_store(mariadb_url)
+    before_us = wall_clock_us() + 1
+    await asyncio.sleep(0.01)
+
+    async with mariadb.write() as tx:
+        await tx.execute("UPDATE threads SET head = head WHERE id = :id", id=held)
+        assert await rival.prune(before_us=before_us) == 4
+
+    assert await journal(mariadb, held) == [asked(), finished()]
+    assert await rival.prune(before_us=before_us) == 1
+    await rival.close()
 
 
 async def test_a_thread_can_be_forked_during_a_long_step(mariadb: Store) -> None:

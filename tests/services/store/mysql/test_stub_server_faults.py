@@ -28,8 +28,8 @@ from twelvefold.errors import (
 )
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
+from twelvefold.services.store.mysql import driver
 from twelvefold.services.store.mysql.connections import Timeouts
-from twelvefold.services.store.mysql.driver import QuietCursor
 from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.mysql.url import connect_arguments
 
@@ -43,6 +43,7 @@ PLACES = {
     "insert": "^INSERT INTO events",
     "settle": "^UPDATE runs SET status",
 }
+COMMIT = {"commit": "^COMMIT$"}
 
 
 @pytest.fixture
@@ -193,24 +194,23 @@ FOREIGN = [
 
 def fail_in(broken: pytest.MonkeyPatch, pattern: str, fault: Exception) -> None:
     """Make the driver fail while a statement that matches is sent."""
-    query = QuietCursor._query
+    query: Any = Connection.query
 
-    async def failing(self: QuietCursor, statement: str) -> object:
-        if re.search(pattern, statement):
-            self.is_sending = True
+    async def failing(self: Connection, packet: bytes) -> object:
+        if any(re.search(pattern, one) for one in packet.decode().split(";")):
             raise fault
-        return await query(self, statement)
+        return await query(self, packet)
 
-    broken.setattr(QuietCursor, "_query", failing)
+    broken.setattr(Connection, "query", failing)
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize("place", ["fence", "tool", "insert", "settle"])
+@pytest.mark.parametrize("place", ["fence", "tool", "insert", "settle", "commit"])
 async def test_any_error_of_the_driver_in_a_statement_loses_the_connection(
     store: Store, place: str, foreign: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        fail_in(broken, PLACES[place], foreign)
+        fail_in(broken, (PLACES | COMMIT)[place], foreign)
         fault = await fault_of(store)
 
     assert type(fault) is StoreUnavailable
@@ -221,7 +221,7 @@ async def test_any_error_of_the_driver_in_a_statement_loses_the_connection(
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(Pool, "_acquire"), (Connection, "connect"), (Connection, "commit")],
+    [(Pool, "_acquire"), (Connection, "connect"), (Connection, "query")],
     ids=lambda one: str(getattr(one, "__name__", one)),
 )
 async def test_any_error_of_the_driver_outside_statements_is_a_lost_connection(
@@ -241,10 +241,7 @@ async def test_any_error_of_the_driver_outside_statements_is_a_lost_connection(
 async def test_a_failed_rollback_does_not_hide_the_first_error(
     server: StubServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def failing(_: object) -> None:
-        raise RuntimeError("the driver stumbles")
-
-    monkeypatch.setattr(Connection, "rollback", failing)
+    fail_in(monkeypatch, "^ROLLBACK$", RuntimeError("the driver stumbles"))
     server.fails(PLACES["tool"], lambda *_: error(1064, "42000"))
 
     assert type(await fault_of(store)) is StoreRefused
@@ -279,7 +276,7 @@ async def test_an_error_before_a_statement_is_sent_is_the_statement_s_fault(
     async with mariadb.append(Append(await leased(mariadb), 1, 1)) as tx:
         await tx.execute(statement, taken=1)
         with monkeypatch.context() as broken:
-            broken.setattr(QuietCursor, "mogrify", failing)
+            broken.setattr(driver, "_to_literal", failing)
             with pytest.raises(StoreRefused, match="make no SQL: not all arguments"):
                 await tx.execute(statement, taken=1)
         tx.raise_if_lost()

@@ -10,6 +10,10 @@ if connection is None:
     context.configure(dialect_name=dialect, literal_binds=True, version_table=VERSION_TABLE)
 else:
     # MySQL commits each DDL statement; each can be repeated.
-    context.configure(connection=connection, version_table=VERSION_TABLE)
+    context.configure(
+        connection=connection,
+        version_table=VERSION_TABLE,
+        on_version_apply=context.config.attributes["before_next"],
+    )
 with context.begin_transaction():
     context.run_migrations()

@@ -3,18 +3,25 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
-from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store.connection import (
     NO_ANSWER,
-    STATEMENT_RUNNING,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
     DriverResult,
 )
-from twelvefold.services.store.mysql.driver import abort
+from twelvefold.services.store.mysql.driver import (
+    OnResult,
+    abort,
+    encode_statement,
+    group_parts,
+    no_sql,
+    send_many,
+    send_packet,
+)
 from twelvefold.services.store.mysql.errors import (
     ACCOUNT_LIMIT,
     READ_ONLY_TRANSACTION,
@@ -23,16 +30,23 @@ from twelvefold.services.store.mysql.errors import (
     parse_error,
     translate_error,
 )
-from twelvefold.services.store.sql_text import Dialect, as_rows, to_positional
+from twelvefold.services.store.packets import Deferred, PacketConnection, Reply
+from twelvefold.services.store.sql_text import Dialect, to_positional
+
+ENDED = "the statement has ended the transaction, which no tool may"
+COMMIT = b"COMMIT"
+ROLLBACK = b"ROLLBACK"
+READ_ONLY = b"START TRANSACTION READ ONLY"
 
 
-class MySQLConnection:
+class MySQLConnection(PacketConnection):
     """Implements `store.connection.Connection`.
 
-    `sent_at`: when the running statement was sent, by the monotonic clock; 0 if none runs. A
-    connection that `is_tainted` is closed instead of reused. `may_write` is False in a READ ONLY
-    transaction. `is_on_replica`: the server has rejected a write as read-only. `max_packet` is that
-    of `QuietCursor`, `recovery_s` that of StoreUnavailable once the connection is lost.
+    `sent_at`: when the running packet was sent, by the monotonic clock; 0 if none runs. A
+    connection that `is_tainted` is closed instead of reused. `may_write` is False for a tool that
+    reads: each of its statements is a READ ONLY transaction. `is_on_replica`: the server has
+    rejected a write as read-only. `max_packet` is the session's limit, 0 if it is not known,
+    `recovery_s` that of StoreUnavailable once the connection is lost.
     """
 
     dialect: Dialect = "mysql"
@@ -40,6 +54,7 @@ class MySQLConnection:
     def __init__(
         self, raw: Any, write_fence: int, max_packet: int = 0, recovery_s: float = 0.0
     ) -> None:
+        super().__init__()
         self.write_fence = write_fence
         self.sent_at = 0.0
         self.is_tainted = False
@@ -49,50 +64,37 @@ class MySQLConnection:
         self._max_packet = max_packet
         self._recovery_s = recovery_s
         self._in_transaction = False
-        self._end: StoreUnavailable | StoreRefused | None = None
-
-    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
-        result = await _read_result(await self._run(*_bind(statement, values)))
-        return as_rows(result.names, result.rows)
-
-    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        return cast("int", (await self._run(*_bind(statement, values))).rowcount)
-
-    async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:
-        return await _read_result(await self._run(statement, tuple(values)))
 
     async def execute_many_native(
         self, statement: str, values: Sequence[Sequence[Any]]
     ) -> DriverResult:
+        self.raise_if_lost()
+        # The driver makes one statement of all rows, or several.
+        await self._send_first(len(self._deferred))
+        self._has_sent = True
+        cursor = self.raw.cursor()
+        cursor.max_packet = self._max_packet
         rows = [tuple(row) for row in values]
-        return await _read_result(await self._run(statement, rows, many=True))
-
-    def raise_if_lost(self) -> None:
-        if self._end:
-            raise self._end
-        if self.sent_at:
-            raise StoreRefused(STATEMENT_RUNNING)
+        reply = await self._exchange(partial(send_many, cursor, statement, rows))
+        if reply.fault:
+            raise reply.fault
+        return reply.results[0]
 
     async def run(self, statement: str) -> None:
-        """Run a statement without parameters, which may end the transaction."""
-        self._in_transaction = False
-        await self._run(statement)
-
-    async def commit(self) -> None:
-        try:
-            await self._send(self.raw.commit)
-        except (StoreUnavailable, StoreRefused):
-            await self.rollback()
-            raise
+        """Run a statement without parameters, which may end the transaction, and commit."""
+        self._has_sent = True
+        reply = await self._exchange(partial(send_packet, self.raw, statement.encode()), (False,))
+        if reply.fault:
+            raise reply.fault
+        await self.commit()
 
     async def rollback(self) -> None:
         """Roll back, or close the connection if that fails, so that the server rolls back."""
-        if not self.raw.connected:
+        self._deferred = []
+        if not self.raw.connected or not self._has_sent:
             return
         self._end = None
-        try:
-            await self._send(self.raw.rollback)
-        except (StoreUnavailable, StoreRefused):
+        if self._is_running or (await self._exchange_parts([ROLLBACK])).fault:
             self.abort()
 
     def abort(self) -> None:
@@ -107,36 +109,80 @@ class MySQLConnection:
         if self.is_tainted:
             self.abort()
 
-    async def _run(
-        self, statement: str, values: Sequence[Any] | None = None, *, many: bool = False
-    ) -> Any:
-        """Run a statement and return its cursor."""
-        cursor = self.raw.cursor()
-        cursor.max_packet = self._max_packet
-        send = cursor.executemany if many else cursor.execute
-        await self._send(send, statement, values, cursor=cursor)
-        return cursor
+    @property
+    def _is_running(self) -> bool:
+        return self.sent_at > 0
 
-    async def _send(
-        self, send: Callable[..., Awaitable[object]], *args: object, cursor: Any = None
-    ) -> None:
-        """Wait for the server's answer to one statement; without a cursor it ends the transaction.
-
-        Raises StoreUnavailable or StoreRefused for each error of the driver. After the transaction
-        is lost every statement is refused: a deadlock rolls the fence back too.
-        """
-        self.raise_if_lost()
-        self.sent_at = time.monotonic()
+    def _bind(self, statement: str, values: Mapping[str, Any]) -> bytes:
+        text, order_values = to_positional(statement)
         try:
-            await send(*args)
+            ordered = order_values(values)
+        except KeyError as missing:
+            raise StoreRefused(
+                f"the statement has :{missing.args[0]}, which was not given"
+            ) from None
+        return self._bind_native(text, ordered)
+
+    def _bind_native(self, statement: str, values: Sequence[Any]) -> bytes:
+        try:
+            return encode_statement(self.raw, statement, values, self._max_packet)
         except TooLarge:
-            # Nothing was sent. An operator who raises the limit raises it for new connections.
+            # An operator who raises the limit raises it for new connections.
             self.is_tainted = True
             raise
         except Exception as error:
-            if cursor is not None and not cursor.is_sending:
-                raise StoreRefused(f"the statement and its values make no SQL: {error}") from error
-            raise await self._record_error(error, ends=cursor is None) from error
+            raise no_sql(error) from error
+
+    async def _run(self, part: bytes, *, commits: bool = False) -> DriverResult:
+        if self.may_write:
+            return await super()._run(part, commits=commits)
+        self.raise_if_lost()
+        self._deferred = [Deferred(READ_ONLY)]
+        return await super()._run(part, commits=True)
+
+    async def _send(self, parts: Sequence[bytes], *, commits: bool = False) -> Reply:
+        results: list[DriverResult] = []
+        for packet in group_parts([*parts, COMMIT] if commits else parts, self._max_packet):
+            reply = await self._exchange_parts(packet)
+            results += reply.results
+            if reply.fault:
+                return Reply(results, reply.fault)
+        return Reply(results)
+
+    async def _exchange_parts(self, parts: Sequence[bytes]) -> Reply:
+        """Send one packet with these parts."""
+        stays_open = [part not in (COMMIT, ROLLBACK) for part in parts]
+        return await self._exchange(partial(send_packet, self.raw, b";".join(parts)), stays_open)
+
+    async def _exchange(
+        self, send: Callable[[OnResult], Awaitable[object]], stays_open: Sequence[bool] = (True,)
+    ) -> Reply:
+        """Wait for the server's answer to one packet.
+
+        After the transaction is lost every statement is refused: a deadlock rolls the fence back
+        too. `stays_open`: whether the transaction must be open after each statement.
+        """
+        results: list[DriverResult] = []
+        ended: list[StoreRefused] = []
+
+        def receive(result: DriverResult, is_open: bool) -> None:
+            if self._in_transaction and not is_open and stays_open[len(results)]:
+                ended.append(StoreRefused(ENDED))
+            self._in_transaction = is_open
+            if not ended:
+                results.append(result)
+
+        self.sent_at = time.monotonic()
+        try:
+            await send(receive)
+        except StoreRefused as refused:
+            # Nothing was sent.
+            self.is_tainted |= isinstance(refused, TooLarge)
+            raise
+        except Exception as error:
+            fault = await self._record_error(error)
+            fault.__cause__ = error
+            return Reply(results, fault)
         except BaseException:
             # For example cancelled: the answer would be read as that of the next statement.
             self.abort()
@@ -144,19 +190,12 @@ class MySQLConnection:
             raise
         finally:
             self.sent_at = 0.0
-        self._check_open(ends=cursor is None)
+        if ended:
+            self._end = ended[0]
+            return Reply(results, ended[0])
+        return Reply(results)
 
-    def _check_open(self, *, ends: bool) -> None:
-        """Raise StoreRefused if a statement has ended the transaction."""
-        is_open = self.raw.get_transaction_status()
-        if self._in_transaction and not is_open and not ends:
-            self._end = StoreRefused("the statement has ended the transaction, which no tool may")
-            raise self._end
-        self._in_transaction = is_open
-
-    async def _record_error(
-        self, error: Exception, *, ends: bool
-    ) -> StoreUnavailable | StoreRefused:
+    async def _record_error(self, error: Exception) -> StoreUnavailable | StoreRefused:
         """Return the error as the store's, and note whether the transaction is lost with it."""
         fault, (code, text) = translate_error(error, self._server()), parse_error(error)
         if code == ACCOUNT_LIMIT:
@@ -164,11 +203,6 @@ class MySQLConnection:
             self.is_tainted = True
         if not self.may_write and code == READ_ONLY_TRANSACTION:
             fault = StoreRefused(str(fault)).loggable(fault.logged)
-        if ends and isinstance(fault, StoreRefused):
-            # A COMMIT has no values of the tool.
-            ending = "the transaction cannot be ended"
-            logged = f"{ending}: {fault.logged}"
-            fault = StoreFailed(f"{ending}: {fault}").loggable(logged)
         if isinstance(fault, StoreUnavailable):
             self._end, self.is_on_replica = fault, is_read_only(code, text)
             if not keeps_connection(error, self._server()):
@@ -199,16 +233,3 @@ class MySQLConnection:
             self._end = StoreFailed(NO_ANSWER).loggable()
             raise
         return self.raw.get_transaction_status() or not self._in_transaction
-
-
-def _bind(statement: str, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    text, order_values = to_positional(statement)
-    try:
-        return text, order_values(values)
-    except KeyError as missing:
-        raise StoreRefused(f"the statement has :{missing.args[0]}, which was not given") from None
-
-
-async def _read_result(cursor: Any) -> DriverResult:
-    rows = await cursor.fetchall()
-    return DriverResult(rows, cursor.description, cursor.rowcount, cursor.lastrowid)

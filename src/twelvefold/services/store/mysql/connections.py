@@ -35,7 +35,7 @@ lose a part of it.
 """
 RENEWAL_LOCK_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
 """A long step renews its run's lease itself, so a renewal waits for a step no longer than this."""
-SESSION_VARIABLES = "'wsrep_on', 'max_allowed_packet'"
+SESSION_VARIABLES = "'wsrep_on', 'group_replication_single_primary_mode', 'max_allowed_packet'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,4 +287,8 @@ async def _read_session(db: MySQLConnection) -> _Session:
         # SELECT, UPDATE and DELETE wait for what other nodes have committed. Otherwise an UPDATE
         # that matches no row would mean a lost lease that another node has just granted.
         await db.execute("SET SESSION wsrep_sync_wait = 3", {})
-    return _Session(int(is_galera), int(variables.get("max_allowed_packet", 0)))
+    # A group without a single primary certifies changed rows only, as Galera does.
+    has_several_writers = (
+        is_galera or variables.get("group_replication_single_primary_mode") == "OFF"
+    )
+    return _Session(int(has_several_writers), int(variables.get("max_allowed_packet", 0)))

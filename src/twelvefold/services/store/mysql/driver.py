@@ -4,7 +4,8 @@
 without each change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from asyncmy.charset import charset_by_name
@@ -13,8 +14,13 @@ from asyncmy.cursors import Cursor
 from asyncmy.pool import Pool
 from asyncmy.protocol import MysqlPacket
 
-from twelvefold.errors import TooLarge
+from twelvefold.errors import StoreRefused, TooLarge
+from twelvefold.services.store.connection import DriverResult
 
+OnResult = Callable[[DriverResult, bool], None]
+"""Called with each result of a packet, and whether a transaction is open after it."""
+JOINED_BYTES = 1024 * 1024
+"""Statements travel together up to this size: copying more costs more than a round trip."""
 COMMAND_BYTES = 1
 """The bytes of a packet before the statement."""
 FULL_PACKET = 2**24 - 1
@@ -29,27 +35,21 @@ TOO_LARGE = (
 class QuietCursor(Cursor):
     """A cursor that does not fetch warnings: each costs a round trip and logs data.
 
-    Raises TooLarge for a statement of `max_packet` bytes or more (the session's limit, 0 if it is
-    not known), because the server would close the connection. `is_sending` is set while bytes may
-    be in flight: an error before that is in the statement or its values.
+    It runs one statement for many rows; all others go without a cursor. Raises TooLarge as
+    `encode_statement` does. `is_sending` is set while bytes may be in flight: an error before that
+    is in the statement or its values.
     """
 
     max_packet = 0
     is_sending = False
 
     async def _query(self, statement: str | bytes) -> object:
-        data = statement if isinstance(statement, bytes) else self._encode(statement)
-        if 0 < self.max_packet <= len(data) + COMMAND_BYTES:
-            raise TooLarge(TOO_LARGE.format(len(data), self.max_packet)).loggable()
+        data = statement if isinstance(statement, bytes) else _encode(self.connection, statement)
+        _check_size(data, self.max_packet)
         self.is_sending = True
         result = await super()._query(data)  # type: ignore[misc]
         self.is_sending = False
         return result
-
-    def _encode(self, statement: str) -> bytes:
-        charset = charset_by_name(self.connection.character_set_name())
-        # The driver puts bytes into the text with `surrogateescape`.
-        return statement.encode(charset.encoding, "surrogateescape")
 
     def _escape_args(self, args: Any, conn: Any) -> object:
         """Escape values as the driver does, without blocking the event loop for long texts."""
@@ -61,17 +61,105 @@ class QuietCursor(Cursor):
         """Do nothing: in strict mode the server raises errors instead."""
 
 
+def encode_statement(raw: Any, statement: str, values: Sequence[Any], max_packet: int) -> bytes:
+    """Return a statement with its values as it is sent.
+
+    Raises TooLarge for `max_packet` bytes or more (the session's limit, 0 if it is not known),
+    because the server would close the connection.
+    """
+    data = _encode(raw, statement % tuple([_to_literal(value, raw) for value in values]))
+    _check_size(data, max_packet)
+    return data
+
+
+def no_sql(error: Exception) -> StoreRefused:
+    """Return the error of a statement that its values do not fit."""
+    return StoreRefused(f"the statement and its values make no SQL: {error}")
+
+
+def _encode(raw: Any, statement: str) -> bytes:
+    # The driver puts bytes into the text with `surrogateescape`.
+    return statement.encode(_encoding(raw.character_set_name()), "surrogateescape")
+
+
+@lru_cache(maxsize=8)
+def _encoding(charset: str) -> str:
+    return str(charset_by_name(charset).encoding)
+
+
+def _check_size(data: bytes, max_packet: int) -> None:
+    if 0 < max_packet <= len(data) + COMMAND_BYTES:
+        raise TooLarge(TOO_LARGE.format(len(data), max_packet)).loggable()
+
+
 def _to_literal(value: object, conn: Any) -> object:
     """Return a value as SQL.
 
     The driver translates a text with a quote, such as JSON, character by character: 80 ms for 4 MB,
     where this takes 5 ms. Only the backslash and the delimiter need to be escaped.
     """
+    if type(value) is int:
+        return value
     has_escapes = not conn.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
     if type(value) is str and len(value) > LONG_TEXT and has_escapes:
         text = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{text}'"
     return conn.literal(value)
+
+
+def group_parts(parts: Sequence[bytes], max_packet: int) -> list[list[bytes]]:
+    """Return the statements in groups that can travel in one packet each, in order."""
+    limit = min(JOINED_BYTES, max_packet - COMMAND_BYTES - 1) if max_packet else JOINED_BYTES
+    groups: list[list[bytes]] = [[]]
+    size = 0
+    for part in parts:
+        size += len(part) + 1
+        if groups[-1] and size > limit:
+            groups.append([])
+            size = len(part) + 1
+        groups[-1].append(part)
+    return groups
+
+
+async def send_packet(raw: Any, packet: bytes, receive: OnResult) -> None:
+    """Send statements, separated by `;`, and read all results. The first error ends the packet."""
+    await raw.query(packet)
+    _receive(raw, receive)
+    while raw._result.has_next:
+        await raw.next_result()
+        _receive(raw, receive)
+    raw._result = None
+
+
+def _receive(raw: Any, receive: OnResult) -> None:
+    result = raw._result
+    # The driver ignores a status of 0: no transaction, and autocommit off.
+    raw.server_status = result.server_status
+    rows = DriverResult(
+        result.rows or (), result.description, result.affected_rows, result.insert_id
+    )
+    receive(rows, raw.get_transaction_status())
+
+
+async def send_many(
+    cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]], receive: OnResult
+) -> None:
+    """Run a statement once for each row of values; several rows may be one statement.
+
+    Raises StoreRefused for a statement that was not sent.
+    """
+    try:
+        await cursor.executemany(statement, rows)
+    except TooLarge:
+        raise
+    except Exception as error:
+        if cursor.is_sending:
+            raise
+        raise no_sql(error) from error
+    result = DriverResult(
+        await cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
+    )
+    receive(result, cursor.connection.get_transaction_status())
 
 
 class RowPacket(MysqlPacket):

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
+from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.connections import (
     READ_CONNECTIONS,
@@ -17,6 +18,7 @@ from twelvefold.services.store.mysql.connections import (
     Connections,
     Timeouts,
 )
+from twelvefold.services.store.mysql.errors import parse_error
 from twelvefold.services.store.mysql.fair_semaphore import FairSemaphore
 from twelvefold.services.store.mysql.hosts import HostSelector
 from twelvefold.services.store.mysql.server import VARIABLES, find_problems
@@ -29,9 +31,8 @@ WORDS = {
     "now_us": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     "body_bytes": "CAST(body AS BINARY) AS body",
     "lock": "FOR UPDATE",
-    "share": "LOCK IN SHARE MODE",
     "at_most": "LIMIT 1000",
-    "skip_locked": "FOR UPDATE SKIP LOCKED",
+    "nowait": "FOR UPDATE NOWAIT",
     # In the order as written: MySQL may otherwise begin with all threads.
     "straight_join": "STRAIGHT_JOIN",
     "by_queue": "FORCE INDEX (runs_queue)",
@@ -43,6 +44,8 @@ WORDS = {
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")
 TIMEOUTS = Timeouts()
+ROW_LOCKED = {1205, 3572}
+"""The errors of a statement with NOWAIT, in MariaDB and in MySQL."""
 
 
 class MySQLStore(SQLStore):
@@ -101,9 +104,11 @@ class MySQLStore(SQLStore):
     @asynccontextmanager
     async def _tool_read_connection(self) -> AsyncIterator[MySQLConnection]:
         async with self._tool_transaction() as db:
-            await db.execute("START TRANSACTION READ ONLY", {})
             db.may_write = False
             yield db
+
+    def _is_row_locked(self, error: StoreUnavailable) -> bool:
+        return error.__cause__ is not None and parse_error(error.__cause__)[0] in ROW_LOCKED
 
     async def check(self) -> list[str]:
         names = ", ".join(f"'{name}'" for name in VARIABLES)
@@ -124,7 +129,6 @@ class MySQLStore(SQLStore):
             db.is_tainted = True
             for statement in split_script(script):
                 await db.run(statement)
-                await db.commit()
 
     async def close(self) -> None:
         await self._connections.close()

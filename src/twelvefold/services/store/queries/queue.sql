@@ -44,15 +44,21 @@ SELECT * FROM (
 SELECT 'mail' AS part FROM outbox
  WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us} AND kind = 'mail' LIMIT 1
 
--- unfilled_runs: claimable runs that an older release wrote, without workflow and principal; skips rows
--- that a step has locked
-SELECT thread_id, ordinal FROM runs {by_lease}
- WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us}
- LIMIT :limit {skip_locked}
+-- unfilled_runs: claimable runs that an older release wrote, without workflow and principal, with those of
+-- their threads
+SELECT r.thread_id, r.ordinal, t.workflow, t.principal
+  FROM (SELECT thread_id, ordinal FROM runs {by_lease}
+         WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us}
+         LIMIT :limit) r
+  {straight_join} threads t ON t.id = r.thread_id
+
+-- lock_unfilled: 0 rows mean that another process has filled it. A row that a step has locked is an error at
+-- once
+SELECT ordinal FROM runs
+ WHERE thread_id = :thread AND ordinal = :ordinal AND workflow IS NULL {nowait}
 
 -- fill_run: 0 rows mean that another process has filled it
-UPDATE runs SET workflow = (SELECT workflow FROM threads WHERE id = :thread),
-       principal = (SELECT principal FROM threads WHERE id = :thread)
+UPDATE runs SET workflow = :workflow, principal = :principal
  WHERE thread_id = :thread AND ordinal = :ordinal AND workflow IS NULL
 
 -- queued_runs: how many runs are queued, counted up to :limit; reads at most as many rows of an older

@@ -49,9 +49,9 @@ UNION ALL
 SELECT 'delete_requests' AS part, MAX(body_hash) AS id FROM idempotency_keys
  WHERE thread_id IN (:threads)
 
--- lock_threads: a start or a step locks its thread's row first, and changes its head; skips rows that
--- another transaction has locked
-SELECT id, head FROM threads {by_key} WHERE id IN (:threads) {skip_locked}
+-- lock_threads: a start or a step locks its thread's row first, and changes its head. A row that another
+-- transaction has locked is an error at once
+SELECT id, head FROM threads {by_key} WHERE id IN (:threads) {nowait}
 
 -- cancelled_waiting: runs with a cancel request that wait for a person, as earlier releases left them;
 -- reads the waiting runs of the index runs_queue

@@ -2,6 +2,26 @@
 -- mysql/store.py and sqlite/store.py). mysql.sql and sqlite.sql have the statements that differ as a
 -- whole.
 
+-- fence_thread: begins a step. It is checked before the COMMIT, so that a process without the lease writes
+-- nothing; 0 rows mean that the head has moved. :size is that of the entries up to :head, NULL leaves it as
+-- it is. Every transaction that locks both rows locks the thread's first: otherwise two of them deadlock
+UPDATE threads SET head = :new, size = COALESCE(:size, size) WHERE id = :thread AND head = :head
+
+-- fence_run: the second part of the fence; 0 rows mean that the lease is lost or the run has a cancel
+-- request. The row is updated, so that a claim or a renewal waits for the end of the step. A row that is
+-- only read gets a shared lock, and two holders of it deadlock. Locks end at the node in a cluster with
+-- several writers. There :write_fence is 1, and the commit checks the changed row. :usage is the cost of
+-- the run so far, '' leaves it as it is
+UPDATE runs SET lease_until = lease_until + :write_fence,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
+ WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
+
+-- settle_run: as `fence_run`, for a step that ends the run or lets it wait; releases the lease
+UPDATE runs SET status = :status, error = :error, lease_until = 0, lease_token = '',
+       finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END,
+       `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
+ WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
+
 -- insert_thread: a new thread, with its first entry or (head 0) without entries
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
                      size, listed, title)
@@ -48,11 +68,11 @@ SELECT r.status, r.lease_token, r.cancel_asked, r.idempotency_key, t.head
  WHERE r.thread_id = :thread AND r.ordinal = :ordinal
 
 -- lock_run: the last lease, and the attempts since its thread's last entry; 0 rows mean that the run
--- does not exist or that a step of it is in progress
+-- does not exist. A row that a step has locked is an error at once
 SELECT lease_token, cancel_asked, attempts, attempts_head, `usage`,
        (SELECT head FROM threads WHERE id = :thread) AS head,
        (SELECT size FROM threads WHERE id = :thread) AS thread_size FROM runs
- WHERE thread_id = :thread AND ordinal = :ordinal {skip_locked}
+ WHERE thread_id = :thread AND ordinal = :ordinal {nowait}
 
 -- claim: 0 rows mean that another process holds the run, or that it is over. A run with a
 -- cancel request can be taken from its holder: any process can write its end. If the run has :token
@@ -78,13 +98,6 @@ UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status E
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END, error = :error,
        lease_until = CASE WHEN :requeue_last THEN {now_us} ELSE 0 END
- WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
-
--- settle_run: ends the run or lets it wait, and releases its lease. A run with a cancel request is
--- queued instead of waiting for a person
-UPDATE runs SET status = CASE WHEN cancel_asked = 1 AND :status = 'waiting' THEN 'queued' ELSE :status END,
-       error = :error, lease_until = 0, lease_token = '',
-       finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
 -- delete_recorded_deltas: the pieces of a reply that its entry now holds

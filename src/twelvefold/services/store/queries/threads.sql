@@ -73,10 +73,10 @@ SELECT id FROM threads /*! FORCE INDEX (threads_listed) */ WHERE listed IS NULL
 SELECT id FROM threads /*! FORCE INDEX (threads_listed) */ WHERE listed IS NULL AND principal = :principal
  ORDER BY id DESC LIMIT :limit
 
--- lock_unclassified: blocks deletions, which lock these rows first; skips threads that another
--- transaction is writing to
+-- lock_unclassified: blocks deletions, which lock these rows first. A row that another transaction has locked
+-- is an error at once
 SELECT id, head, forked_from, forked_at, deleted_at, listed, title
-  FROM threads WHERE id IN (:threads) AND (listed IS NULL OR title IS NULL) {skip_locked}
+  FROM threads WHERE id IN (:threads) AND (listed IS NULL OR title IS NULL) {nowait}
 
 -- threads_to_classify: as `lock_unclassified`, without a lock
 SELECT id, head, forked_from, forked_at, deleted_at, listed, title
@@ -229,7 +229,7 @@ SELECT ordinal FROM runs WHERE thread_id = :thread AND finished_at IS NULL LIMIT
 
 -- lock_origin: keeps a thread that is being forked from being pruned. Locks its own first entry, which no
 -- step ever locks. 0 rows mean that it has been pruned
-SELECT position FROM events WHERE thread_id = :thread AND position = :first {share}
+SELECT position FROM events WHERE thread_id = :thread AND position = :first {lock}
 
 -- insert_fork: a thread that continues another one from a position; at most as large as that
 INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,

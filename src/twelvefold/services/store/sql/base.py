@@ -2,11 +2,12 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from twelvefold.core import Row, RunId
+from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql_text import Dialect, load_statements
 
@@ -19,6 +20,11 @@ MAX_LIST = 150
 """Values in one list of a statement. Below `eq_range_index_dive_limit` (200): above it MySQL
 estimates how many rows the keys match, and may read a whole table."""
 Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+
+class RowLocked(Exception):
+    """Another transaction has locked a row, and this one does not wait for it."""
 
 
 class Database(ABC):
@@ -53,10 +59,40 @@ class Database(ABC):
     def _read_connection(self) -> AbstractAsyncContextManager[Connection]:
         """Open a connection that reads committed rows."""
 
+    def _is_row_locked(self, error: StoreUnavailable) -> bool:
+        """Return whether a statement with NOWAIT failed because a row is locked."""
+        return False
+
+    async def _lock(self, db: Connection, statement: str, values: Mapping[str, Any]) -> list[Row]:
+        """Return the rows of a statement with NOWAIT. Raises RowLocked."""
+        try:
+            return await db.fetch(statement, values)
+        except StoreUnavailable as error:
+            if self._is_row_locked(error):
+                raise RowLocked from error
+            raise
+
+    async def _without_locked(
+        self, values: Sequence[Value], work: Callable[[Sequence[Value]], Awaitable[Result]]
+    ) -> list[Result]:
+        """Return the results of `work`, which raises RowLocked if one of the rows is locked.
+
+        It is called with all values, else with halves of them: what is locked is left out. SKIP
+        LOCKED would be one statement, but not every database has it.
+        """
+        try:
+            return [await work(values)]
+        except RowLocked:
+            half = len(values) // 2
+        if not half:
+            return []
+        first = await self._without_locked(values[:half], work)
+        return first + await self._without_locked(values[half:], work)
+
     async def _execute(self, statement: str, **values: Any) -> int:
         """Run one statement in its own transaction and return the number of rows it matched."""
         async with self._transaction() as db:
-            return await db.execute(self._sql[statement], values)
+            return await db.execute(self._sql[statement], values, commit=True)
 
     async def _fetch(self, statement: str, **values: Any) -> list[Row]:
         """Return all rows of one statement."""

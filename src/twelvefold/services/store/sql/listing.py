@@ -123,12 +123,19 @@ class Listing(Entries):
 
         Skips threads that another transaction is writing to.
         """
+        found: dict[str, _Classification] = {}
+        for part in await self._without_locked(threads, self._classify_unlocked):
+            found |= part
+        return found
+
+    async def _classify_unlocked(self, threads: Sequence[str]) -> dict[str, _Classification]:
+        statement, values = expand_list(self._sql["lock_unclassified"], "threads", threads)
         async with self._transaction() as db:
-            rows = await db.fetch(*expand_list(self._sql["lock_unclassified"], "threads", threads))
+            rows = await self._lock(db, statement, values)
             found = await self._examine(db, rows)
             for thread, one in found.items():
                 values = {"thread": thread, "listed": int(one.listed), "title": one.title}
-                await db.execute(self._sql["classify"], values)
+                db.defer(self._sql["classify"], values)
         return found
 
     async def _examine(self, db: Connection, rows: Sequence[Row]) -> dict[str, _Classification]:

@@ -1,6 +1,6 @@
 """The queue in SQL: which runs wait for a process, and how many."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from twelvefold.core import Row, RunId, ThreadId, WaitingRun, WaitingWork
@@ -52,12 +52,16 @@ class Queue(Database):
 
         The index is by these columns, so a row without them is not found in its turn.
         """
+        rows = await self._fetch("unfilled_runs", limit=FILL_BATCH_SIZE)
+        return sum([sum(await self._without_locked([row], self._fill_run)) for row in rows])
+
+    async def _fill_run(self, rows: Sequence[Row]) -> int:
+        (row,) = rows
+        key = {"thread": row["thread_id"], "ordinal": row["ordinal"]}
+        values = {**key, "workflow": row["workflow"], "principal": row["principal"]}
         async with self._transaction() as db:
-            rows = await db.fetch(self._sql["unfilled_runs"], {"limit": FILL_BATCH_SIZE})
-            for row in rows:
-                values = {"thread": row["thread_id"], "ordinal": row["ordinal"]}
-                await db.execute(self._sql["fill_run"], values)
-        return len(rows)
+            await self._lock(db, self._sql["lock_unfilled"], key)
+            return await db.execute(self._sql["fill_run"], values, commit=True)
 
 
 def build_waiting_runs(sql: Mapping[str, str], workflows: int) -> str:

@@ -151,7 +151,7 @@ class Retention(Database):
         page = await self._drop_kept(page, before_us)
         for part in page.split():
             try:
-                removed |= await self._remove_at_once(part, before_us)
+                removed |= await self._remove_unlocked(part, before_us)
             except _Interrupted:
                 removed |= await self._remove_ranges(part, before_us)
         return removed
@@ -163,18 +163,30 @@ class Retention(Database):
             # The next prune removes a part that is interrupted again.
             with suppress(_Interrupted):
                 removable = await self._drop_kept(part, before_us)
-                removed |= await self._remove_at_once(removable, before_us)
+                removed |= await self._remove_unlocked(removable, before_us)
+        return removed
+
+    async def _remove_unlocked(self, page: _Page, before_us: int) -> _Rows:
+        """Remove these threads as `_remove_at_once` does, except for locked ones."""
+
+        async def remove(ids: Sequence[str]) -> _Rows:
+            return await self._remove_at_once(page.select(ids), before_us)
+
+        removed: dict[str, Row] = {}
+        for part in await self._without_locked(list(page.threads), remove):
+            removed |= part
         return removed
 
     async def _remove_at_once(self, page: _Page, before_us: int) -> _Rows:
         """Remove these threads, except for those that changed since they were read.
 
-        Raises _Interrupted.
+        Raises _Interrupted, and RowLocked if another transaction has locked one.
         """
         if not page.threads:
             return {}
         async with self._transaction() as db:
-            locked = await db.fetch(*in_ranges(self._sql["lock_threads"], page.ranges))
+            statement, values = in_ranges(self._sql["lock_threads"], page.ranges)
+            locked = await self._lock(db, statement, values)
             page = page.select_unchanged(locked)
             if page.threads:
                 await self._delete(db, page, before_us)

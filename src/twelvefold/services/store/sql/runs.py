@@ -29,7 +29,7 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.sql.base import SECOND_US, Database, run_key
+from twelvefold.services.store.sql.base import SECOND_US, Database, RowLocked, run_key
 from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
 from twelvefold.services.store.sql.threads import Threads
 
@@ -45,16 +45,24 @@ class IdempotentRequests(Database):
             return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
         return None
 
-    async def _remember_request(
+    def _forget_request(self, db: Connection, principal: str, request: IdempotentRequest) -> None:
+        """Make a key of a day ago usable again."""
+        values = {"principal": principal, "request_key": request.key}
+        db.defer(self._sql["forget_request"], values)
+
+    def _remember_request(
         self, db: Connection, run: RunId, principal: str, request: IdempotentRequest | None
     ) -> None:
-        """Record a request. Raises DuplicateRow if it is a repetition."""
-        if request is None:
-            return
-        values = {"principal": principal, "request_key": request.key}
-        await db.execute(self._sql["forget_request"], values)
-        values |= {"body_hash": request.body_hash, **run_key(run)}
-        await db.execute(self._sql["insert_request"], values)
+        """Record a request; a repetition is a DuplicateRow at the commit."""
+        if request is not None:
+            self._forget_request(db, principal, request)
+            db.defer(self._sql["insert_request"], request_values(run, principal, request))
+
+
+def request_values(run: RunId, principal: str, request: IdempotentRequest) -> dict[str, Any]:
+    """Return the parameters of `insert_request`."""
+    values = {"principal": principal, "request_key": request.key, "body_hash": request.body_hash}
+    return values | run_key(run)
 
 
 class Runs(Threads, IdempotentRequests):
@@ -76,11 +84,11 @@ class Runs(Threads, IdempotentRequests):
         thread, position = new.run.thread, new.thread_head + 1
         entry, values = new_entry(thread, position, new.run.ordinal, started, self._now_us())
         async with self._transaction() as db:
-            # First, so that a concurrent repetition waits here and then finds this run.
-            await self._remember_request(db, new.run, new.principal, new.request)
             await self._start_thread(db, new, started, new.thread_size + entry.size)
-            await db.execute(self._sql["insert_run"], _run_values(new, lease_s))
-            await db.execute(self._sql["insert_event"], values)
+            # A concurrent repetition waits here, or for the thread, and then finds this run.
+            self._remember_request(db, new.run, new.principal, new.request)
+            db.defer(self._sql["insert_run"], _run_values(new, lease_s))
+            db.defer(self._sql["insert_event"], values)
         return entry
 
     async def _start_thread(self, db: Connection, new: NewRun, started: Event, size: int) -> None:
@@ -96,7 +104,7 @@ class Runs(Threads, IdempotentRequests):
                 raise Conflict(f"thread conv_{new.run.thread} has moved on")
         else:
             thread |= {"principal": new.principal, "head": 1, "metadata": ""}
-            await db.execute(self._sql["insert_thread"], thread)
+            db.defer(self._sql["insert_thread"], thread)
 
     async def _find_start(self, new: NewRun, lease: Lease | None) -> Entry | None:
         """Return the run's first entry if this start has already been committed."""
@@ -123,16 +131,21 @@ class Runs(Threads, IdempotentRequests):
         self, run: RunId, lease_s: float, token: LeaseToken | None = None
     ) -> Claim | None:
         lease = Lease(run, token or _new_token())
-        async with self._transaction() as db:
-            rows = await db.fetch(self._sql["lock_run"], run_key(run))
-            if not rows:
-                if await db.fetch(self._sql["run_state"], run_key(run)):
-                    return None
-                raise NotFound(f"no run {run}")
-            claim = _make_claim(lease, rows[0])
-            values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **run_key(run)}
-            values |= {"attempts": claim.attempts, "head": rows[0]["head"]}
-            return claim if await db.execute(self._sql["claim"], values) else None
+        try:
+            async with self._transaction() as db:
+                return await self._claim(db, lease, lease_s)
+        except RowLocked:
+            return None  # a step is in progress
+
+    async def _claim(self, db: Connection, lease: Lease, lease_s: float) -> Claim | None:
+        key = run_key(lease.run)
+        rows = await self._lock(db, self._sql["lock_run"], key)
+        if not rows:
+            raise NotFound(f"no run {lease.run}")
+        claim = _make_claim(lease, rows[0])
+        values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **key}
+        values |= {"attempts": claim.attempts, "head": rows[0]["head"]}
+        return claim if await db.execute(self._sql["claim"], values, commit=True) else None
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
         values = {"token": lease.token, "lease_us": int(lease_s * SECOND_US), **run_key(lease.run)}
@@ -167,11 +180,8 @@ class Runs(Threads, IdempotentRequests):
         values |= {"error": error, **run_key(lease.run)}
         async with self._transaction() as db:
             released = await db.execute(self._sql["release"], values)
-            return bool(released) and await self._is_cancel_requested(db, lease.run)
-
-    async def _is_cancel_requested(self, db: Connection, run: RunId) -> bool:
-        rows = await db.fetch(self._sql["run_state"], run_key(run))
-        return bool(rows and rows[0]["cancel_asked"])
+            rows = await db.fetch(self._sql["run_state"], run_key(lease.run), commit=True)
+        return bool(released and rows and rows[0]["cancel_asked"])
 
     async def ask_cancel(self, run: RunId) -> bool:
         async with self._transaction() as db:

@@ -1,8 +1,11 @@
 """Steps of runs in SQL: the fence, the body, the run's new state, and the commit."""
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
+from typing import Any
 
 from twelvefold.core import OVER, Append, StepTransaction
 from twelvefold.errors import (
@@ -10,14 +13,14 @@ from twelvefold.errors import (
     DuplicateRow,
     LeaseLost,
     StaleRun,
-    StoreRefused,
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.packets import as_failed, own_statement
 from twelvefold.services.store.sql.base import SECOND_US, run_key
-from twelvefold.services.store.sql.runs import IdempotentRequests, encode_usage
+from twelvefold.services.store.sql.runs import IdempotentRequests, encode_usage, request_values
 from twelvefold.services.store.sql.transactions import Transactions
-from twelvefold.services.store.transaction import SQLStepTransaction, raise_as_failed
+from twelvefold.services.store.transaction import SQLStepTransaction
 
 LONG_STEP_S = 1.0
 """A step that took longer renews its run's lease. A renewal waits as long for the step's end."""
@@ -32,68 +35,71 @@ class Steps(Transactions, IdempotentRequests):
         return _Step(self, change)
 
     async def begin_step(self, db: Connection, change: Append) -> SQLStepTransaction:
-        """Check the fence. Raises LeaseLost, StaleRun, CancelAsked or DuplicateRow."""
-        try:
-            await self._fence(db, change)
-            await self._remember_request(db, change.lease.run, change.principal, change.request)
-        except StoreRefused as refused:
-            if change.request is not None and isinstance(refused, DuplicateRow):
-                raise  # the request is a repetition
-            raise_as_failed(refused)
+        """Begin with the fence, which travels with the first statement.
+
+        With a request it is sent at once; raises as `append` does, and DuplicateRow if the request
+        is a repetition.
+        """
+        self._fence(db, change)
+        if change.request is not None:
+            self._forget_request(db, change.principal, change.request)
+            values = request_values(change.lease.run, change.principal, change.request)
+            with own_statement():
+                await db.execute(self._sql["insert_request"], values)
         return SQLStepTransaction(db, self._get_bridge, self._sql, self._now_us, change)
 
-    async def _fence(self, db: Connection, change: Append) -> None:
-        run = change.lease.run
-        values = {
-            "thread": run.thread,
-            "ordinal": run.ordinal,
-            "head": change.head,
-            "new": change.head + change.adds,
-            "token": change.lease.token,
-            "cancels": change.status == "cancelled",
-            "write_fence": db.write_fence,
-            "usage": encode_usage(change.usage),
-            "size": change.size,
-        }
-        if not await db.execute(self._sql["fence"], values):
-            await self._raise_failed_fence(db, change)
+    def _fence(self, db: Connection, change: Append) -> None:
+        """Defer the fence: the thread's row, then the run's."""
+        key = run_key(change.lease.run)
+        thread = {"thread": key["thread"], "head": change.head, "size": change.size}
+        thread |= {"new": change.head + change.adds}
+        run = key | {"token": change.lease.token, "usage": encode_usage(change.usage)}
+        run |= {"cancels": int(change.status == "cancelled")}
+        statement = "fence_run"
+        if change.status == "running":
+            run |= {"write_fence": db.write_fence}
+        else:
+            statement = "settle_run"
+            run |= {"status": change.status, "error": change.error}
+            run |= {"over": int(change.status in OVER)}
+        explain = partial(self._explain_fence, db, change)
+        db.defer(self._sql["fence_thread"], thread, explain)
+        db.defer(self._sql[statement], run, explain)
 
-    async def _raise_failed_fence(self, db: Connection, change: Append) -> None:
+    async def _explain_fence(self, db: Connection, change: Append) -> Exception:
+        """Return the reason why a part of the fence matched no row."""
         run = change.lease.run
         rows = await db.fetch(self._sql["run_state"], run_key(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
-            raise LeaseLost(f"run {run}: another process has taken it over").loggable()
+            return LeaseLost(f"run {run}: another process has taken it over").loggable()
         if rows[0]["head"] != change.head:
             moved = f"run {run}: expected entry {change.head}, found {rows[0]['head']}"
-            raise StaleRun(moved).loggable()
+            return StaleRun(moved).loggable()
         if rows[0]["cancel_asked"] and change.status != "cancelled":
-            raise CancelAsked(f"run {run} has a cancel request")
+            return CancelAsked(f"run {run} has a cancel request")
         changed = f"run {run}: the row that the fence checks has just changed"
-        raise StoreUnavailable(changed).loggable()
+        return StoreUnavailable(changed).loggable()
 
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
-        """Write the run's new state, and delete or end the deltas that the step replaces."""
-        if change.first_delta or change.closes_deltas:
-            await self._end_deltas(db, change)
-        values = {"token": change.lease.token, **run_key(change.lease.run)}
-        if change.status != "running":
-            over = int(change.status in OVER)
-            values |= {"status": change.status, "error": change.error, "over": over}
-            await db.execute(self._sql["settle_run"], values)
-        elif took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP_SHARE):
-            # Renewals wait behind the fence, and so do processes that find the lease expired.
-            values |= {"lease_us": int(change.lease_s * SECOND_US)}
-            await db.execute(self._sql["renew"], values)
-
-    async def _end_deltas(self, db: Connection, change: Append) -> None:
+        """Delete or end the deltas that the step replaces, and renew the lease in a long step."""
         values = {"thread": change.lease.run.thread, "position": change.head + 1}
         if change.first_delta:
             recorded = {"number": change.first_delta, **values}
-            await db.execute(self._sql["delete_recorded_deltas"], recorded)
-        if not change.closes_deltas:
-            return
+            db.defer(self._sql["delete_recorded_deltas"], recorded)
+        if change.closes_deltas:
+            await self._close_deltas(db, change, values)
+        is_long = took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP_SHARE)
+        if change.status == "running" and is_long:
+            # Renewals wait behind the fence, and so do processes that find the lease expired.
+            lease = {"token": change.lease.token, "lease_us": int(change.lease_s * SECOND_US)}
+            db.defer(self._sql["renew"], lease | run_key(change.lease.run))
+
+    async def _close_deltas(
+        self, db: Connection, change: Append, values: Mapping[str, Any]
+    ) -> None:
         try:
-            await db.execute(self._sql["close_deltas"], values | {"at_us": self._now_us()})
+            with own_statement():
+                await db.execute(self._sql["close_deltas"], {**values, "at_us": self._now_us()})
         except DuplicateRow as error:
             raise StoreUnavailable(
                 f"run {change.lease.run}: another process has just published a piece of a reply"
@@ -138,10 +144,7 @@ class _Step:
     async def _end(self) -> None:
         await self._tx.finish()
         took_s = time.monotonic() - self._started
-        try:
-            await self._store.end_step(self._db, self._change, took_s)
-        except StoreRefused as refused:
-            raise_as_failed(refused)
+        await self._store.end_step(self._db, self._change, took_s)
 
     async def _close(
         self,
@@ -152,4 +155,8 @@ class _Step:
         try:
             await self._tx.close()
         finally:
-            await self._transaction.__aexit__(kind, error, trace)
+            try:
+                await self._transaction.__aexit__(kind, error, trace)
+            except DuplicateRow as duplicate:
+                # Of a statement of the store, which was sent with the COMMIT.
+                raise as_failed(duplicate) from duplicate.__cause__

@@ -157,9 +157,9 @@ class Threads(Listing):
             async with self._transaction() as db:
                 size = thread_size + entry.size
                 await self._advance_idle(db, thread, head, size, title_of(event))
-                await db.execute(self._sql["insert_event"], values)
+                db.defer(self._sql["insert_event"], values)
                 if isinstance(event, ItemRemoved):
-                    await db.execute(self._sql["forget_title"], {"thread": thread})
+                    db.defer(self._sql["forget_title"], {"thread": thread})
         except Conflict:
             if await self.first_entry(thread, after=head) != entry:
                 raise
@@ -211,7 +211,7 @@ class Threads(Listing):
             if not await db.execute(self._sql["hide_thread"], {"thread": thread}):
                 raise NotFound(f"no thread conv_{thread}")
             # A run in progress ends before its next step.
-            await db.execute(self._sql["ask_cancel_all"], {"thread": thread})
+            db.defer(self._sql["ask_cancel_all"], {"thread": thread})
 
     async def delete_run(self, run: RunId) -> None:
         forks = await self._forks_of(run.thread)

@@ -10,16 +10,15 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from twelvefold.core import Row
-from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.connection import (
     NO_ANSWER,
-    STATEMENT_RUNNING,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
     DriverResult,
 )
-from twelvefold.services.store.sql_text import Dialect, as_rows
+from twelvefold.services.store.packets import PacketConnection, Reply
+from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.sqlite.errors import (
     is_deferred_constraint,
     is_write_refusal,
@@ -27,6 +26,8 @@ from twelvefold.services.store.sqlite.errors import (
 )
 
 Result = TypeVar("Result")
+Part = tuple[Callable[..., DriverResult], str, Any]
+"""A function that runs a statement, the statement, and its values."""
 SETTINGS = (
     "PRAGMA journal_mode = WAL",
     # A commit must survive a loss of power.
@@ -100,53 +101,33 @@ def regexp(pattern: str, text: str | None) -> bool | None:
     return None if text is None else re.search(pattern, text) is not None
 
 
-class SQLiteConnection:
-    """Implements `store.connection.Connection` for the length of one transaction."""
+class SQLiteConnection(PacketConnection):
+    """Implements `store.connection.Connection` for the length of one transaction.
+
+    `begin` are the statements that begin it; they go to the thread with the first packet.
+    """
 
     dialect: Dialect = "sqlite"
-    write_fence = 0
 
-    def __init__(self, file: SQLiteFile, *, may_write: bool = True) -> None:
+    def __init__(self, file: SQLiteFile, *begin: str, may_write: bool = True) -> None:
+        super().__init__()
         self._file = file
+        self._begin = begin
         self._may_write = may_write
-        self._end: StoreUnavailable | StoreRefused | None = None
         self._running = 0
-
-    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
-        result = await self._run(run_statement, statement, adapt_named(values))
-        return as_rows(result.names, result.rows)
-
-    async def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        return (await self._run(run_statement, statement, adapt_named(values))).rowcount
-
-    async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:
-        return await self._run(run_statement, statement, adapt_ordered(values))
 
     async def execute_many_native(
         self, statement: str, values: Sequence[Sequence[Any]]
     ) -> DriverResult:
-        return await self._run(run_many, statement, [adapt_ordered(row) for row in values])
+        return await self._run((run_many, statement, [adapt_ordered(row) for row in values]))
 
-    async def begin(self, *statements: str) -> None:
-        await self._file.call(_begin, statements)
-
-    async def commit(self) -> None:
-        if self._end:
-            raise self._end
-        try:
-            await self._file.call(_commit)
-        except StoreRefused as refused:
-            if is_deferred_constraint(refused.__cause__):
-                raise
-            raise StoreFailed(f"the transaction cannot be ended: {refused}").loggable(
-                f"the transaction cannot be ended: {refused.logged}"
-            ) from refused
-
-    def raise_if_lost(self) -> None:
-        if self._end:
-            raise self._end
-        if self._running:
-            raise StoreRefused(STATEMENT_RUNNING)
+    async def rollback(self) -> None:
+        """Roll back, and begin a transaction in which nothing was written."""
+        self._deferred = []
+        if self._has_sent and not self._running:
+            self._end = None
+            with suppress(StoreUnavailable, StoreRefused):
+                await self._file.call(_restart)
 
     def close(self) -> None:
         """Roll back what was not committed, and refuse further statements.
@@ -158,48 +139,85 @@ class SQLiteConnection:
         with suppress(StoreRefused):
             self._file.queue(reset)
 
-    async def _run(self, work: Callable[..., DriverResult], *args: Any) -> DriverResult:
-        if self._end:
-            raise self._end
+    @property
+    def _is_running(self) -> bool:
+        return self._running > 0
+
+    def _bind(self, statement: str, values: Mapping[str, Any]) -> Part:
+        return run_statement, statement, adapt_named(values)
+
+    def _bind_native(self, statement: str, values: Sequence[Any]) -> Part:
+        return run_statement, statement, adapt_ordered(values)
+
+    async def _send(self, parts: Sequence[Part], *, commits: bool = False) -> Reply:
+        begin, self._begin = self._begin, ()
         self._running += 1
         try:
-            return await self._file.call(_run_inside, work, *args)
-        except StoreUnavailable as lost:
-            if not self._may_write and is_write_refusal(lost.__cause__):
-                raise StoreRefused(str(lost)) from lost.__cause__
-            self._end = lost
-            raise
+            results, error = await self._file.call(_run_packet, begin, parts, commits)
         except asyncio.CancelledError:
             self._end = StoreFailed(NO_ANSWER).loggable()
             raise
+        except (StoreUnavailable, StoreRefused) as fault:
+            if isinstance(fault, StoreUnavailable):
+                self._end = fault
+            return Reply((), fault)
         finally:
             self._running -= 1
+        return Reply(results, self._record_error(error) if error else None)
+
+    def _record_error(self, error: Exception) -> StoreUnavailable | StoreRefused:
+        """Return the error as the store's, and note whether the transaction is lost with it."""
+        if isinstance(error, StoreUnavailable):
+            fault: StoreUnavailable | StoreRefused = error
+        else:
+            fault = translate_error(error)
+            fault.__cause__ = error
+        if isinstance(fault, StoreUnavailable):
+            if not self._may_write and is_write_refusal(error):
+                refused = StoreRefused(str(fault))
+                refused.__cause__ = error
+                return refused
+            self._end = fault
+        return fault
+
+    def _commit_fault(self, fault: ServiceFault) -> ServiceFault:
+        is_of_the_tool = is_deferred_constraint(fault.__cause__)
+        return fault if is_of_the_tool else super()._commit_fault(fault)
 
 
-def _begin(raw: sqlite3.Connection, statements: Sequence[str]) -> None:
-    for statement in statements:
-        raw.execute(statement)
+def _run_packet(
+    raw: sqlite3.Connection, begin: Sequence[str], parts: Sequence[Part], commits: bool
+) -> tuple[list[DriverResult], Exception | None]:
+    """Run the statements up to the first error; return their results, and the error.
+
+    Without a transaction the error is StoreUnavailable: the fence is lost with it.
+    """
+    results: list[DriverResult] = []
+    try:
+        for statement in begin:
+            raw.execute(statement)
+        for run, statement, values in parts:
+            _raise_if_rolled_back(raw)
+            result = run(raw, statement, values)
+            _raise_if_rolled_back(raw)
+            results.append(result)
+        if commits:
+            _raise_if_rolled_back(raw)
+            raw.execute("COMMIT")
+    except Exception as error:
+        return results, error
+    return results, None
 
 
-def _commit(raw: sqlite3.Connection) -> None:
-    _raise_if_rolled_back(raw)
-    raw.execute("COMMIT")
+def _restart(raw: sqlite3.Connection) -> None:
+    raw.rollback()
+    raw.execute("BEGIN")
 
 
 def reset(raw: sqlite3.Connection) -> None:
     """Roll back, and allow writes again."""
     raw.rollback()
     raw.execute("PRAGMA query_only = OFF")
-
-
-def _run_inside(
-    raw: sqlite3.Connection, work: Callable[..., DriverResult], *args: Any
-) -> DriverResult:
-    """Run a statement. Raises StoreUnavailable without a transaction: the fence is lost with it."""
-    _raise_if_rolled_back(raw)
-    result = work(raw, *args)
-    _raise_if_rolled_back(raw)
-    return result
 
 
 def _raise_if_rolled_back(raw: sqlite3.Connection) -> None:

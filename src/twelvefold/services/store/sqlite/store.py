@@ -10,10 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from twelvefold.core import Append
-from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.sql.base import run_key, wall_clock_us
-from twelvefold.services.store.sql.runs import encode_usage
+from twelvefold.services.store.sql.base import wall_clock_us
 from twelvefold.services.store.sql.store import SQLStore
 from twelvefold.services.store.sqlite import MEMORY
 from twelvefold.services.store.sqlite.connection import (
@@ -27,9 +24,8 @@ WORDS = {
     "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     "body_bytes": "CAST(body AS BLOB) AS body",
     "lock": "",
-    "share": "",
     "at_most": "",  # one writer at a time: no lock on rows to keep short
-    "skip_locked": "",
+    "nowait": "",
     "straight_join": "CROSS JOIN",  # SQLite keeps the order of tables in a CROSS JOIN
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
@@ -62,10 +58,9 @@ class SQLiteStore(SQLStore):
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SQLiteConnection]:
         async with self._write_lock:
-            db = SQLiteConnection(self._writer)
+            # Locks at once: SQLite does not wait for the lock when a reader becomes a writer.
+            db = SQLiteConnection(self._writer, "BEGIN IMMEDIATE")
             try:
-                # Locks at once: SQLite does not wait for the lock when a reader becomes a writer.
-                await db.begin("BEGIN IMMEDIATE")
                 yield db
                 await db.commit()
             finally:
@@ -76,12 +71,6 @@ class SQLiteStore(SQLStore):
 
     def _tool_read_connection(self) -> AbstractAsyncContextManager[SQLiteConnection]:
         return _read_transaction(self._tool_reader, self._tool_read_lock)
-
-    async def _fence(self, db: Connection, change: Append) -> None:
-        await super()._fence(db, change)
-        if change.usage:
-            values = {"usage": encode_usage(change.usage), **run_key(change.lease.run)}
-            await db.execute(self._sql["set_usage"], values)
 
     async def check(self) -> list[str]:
         if sqlite3.sqlite_version_info >= OLDEST_VERSION:
@@ -106,9 +95,8 @@ async def _read_transaction(
     file: SQLiteFile, lock: asyncio.Lock
 ) -> AsyncIterator[SQLiteConnection]:
     async with lock:
-        db = SQLiteConnection(file, may_write=False)
+        db = SQLiteConnection(file, "PRAGMA query_only = ON", "BEGIN", may_write=False)
         try:
-            await db.begin("PRAGMA query_only = ON", "BEGIN")
             yield db
         finally:
             db.close()
