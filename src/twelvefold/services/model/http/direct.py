@@ -1,6 +1,7 @@
 """Requests to the model's server over direct connections."""
 
 import asyncio
+import encodings.idna  # noqa: F401 - the first encoding of a host name would import it
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
