@@ -45,7 +45,7 @@ def _add_runtime_commands(commands: Commands) -> None:
     commands.add("run", f"{cli}.run:run", "run one turn of a workflow", _add_run, texts.RUN_EPILOG)
     web = "serve the OpenAI API and the page"
     commands.add("web", f"{cli}.web:web", web, epilog=texts.WEB_EPILOG)
-    commands.add("worker", f"{cli}.worker:worker", worker, epilog=texts.WORKER_EPILOG)
+    commands.add("worker", f"{cli}.worker:worker", worker, _add_worker, texts.WORKER_EPILOG)
     commands.add("runs", None, "list, show and control runs", _add_runs)
     commands.add("outbox", None, "list and retry mail", _add_outbox, texts.OUTBOX_EPILOG)
     commands.add("keys", None, "create, list and revoke API keys", _add_keys)
@@ -67,6 +67,11 @@ def _add_admin_commands(commands: Commands) -> None:
     prune = "remove old conversations"
     commands.add("prune", f"{admin}:prune", prune, _add_prune, texts.PRUNE_EPILOG)
     commands.add("shell", f"{admin}:shell", "open a Python prompt with the services")
+
+
+def _add_worker(worker: Parser) -> None:
+    meaning = "end when no run waits and no mail is due"
+    worker.add_argument("--until-idle", action="store_true", help=meaning)
 
 
 def _add_chat(chat: Parser) -> None:

@@ -14,14 +14,14 @@ from twelvefold.config import Settings
 from twelvefold.worker.loop import Worker
 
 
-def worker(environ: Mapping[str, str]) -> int:
-    """Work until SIGTERM or SIGINT. The log goes to standard output."""
+def worker(environ: Mapping[str, str], *, until_idle: bool) -> int:
+    """Work until SIGTERM or SIGINT, or until idle. The log goes to standard output."""
     settings = configure(environ, stream=sys.stdout)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_work_until_stopped(settings))
+        return runner.run(_work_until_stopped(settings, until_idle=until_idle))
 
 
-async def _work_until_stopped(settings: Settings) -> int:
+async def _work_until_stopped(settings: Settings, *, until_idle: bool) -> int:
     stop = asyncio.Event()
     with stop_on_signals(stop, settings.grace_s) as started:
         async with open_checked_services(settings) as services, open_mailer(settings) as mailer:
@@ -34,6 +34,7 @@ async def _work_until_stopped(settings: Settings) -> int:
                 max_per_principal=settings.max_runs_per_principal,
                 grace_s=settings.grace_s,
                 mailer=mailer,
+                until_idle=until_idle,
             )
             await worker.run(stop)
     return DONE

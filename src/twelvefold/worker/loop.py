@@ -53,7 +53,8 @@ class Worker:
     Their conversations have at most `max_run_bytes` together. `max_per_principal` limits the runs
     of one principal; None: `default_share`. With `mailer` None, mail stays in the outbox. `listen`
     returns the listener of a run. `backoff` holds the pauses of runs that failed. `poll_s` is how
-    often it searches for work without a broker, `sweep_s` with one.
+    often it searches for work without a broker, `sweep_s` with one. With `until_idle` it stops when
+    no run can be claimed, none is driven and no message is due.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Worker:
         backoff: RunBackoff | None = None,
         batch_size: int = BATCH_SIZE,
         sweep_s: float = SWEEP_S,
+        until_idle: bool = False,
     ) -> None:
         self._services = services
         self._max_runs = max_runs
@@ -86,7 +88,9 @@ class Worker:
             batch_size=batch_size,
             on_due_mail=self._wake_sender,
         )
+        sweep_s = poll_s if until_idle else sweep_s
         self._search = RunSearch(selector, self._backoff, poll_s=poll_s, sweep_s=sweep_s)
+        self._until_idle = until_idle
         self._guards: dict[RunId, DrainGuard] = {}
         self._principals: dict[RunId, str] = {}
         self._drives: set[asyncio.Task[None]] = set()
@@ -140,8 +144,15 @@ class Worker:
                 runs = await self._search.select(self._slots, self._principals)
                 if runs is not None:
                     claimed = await asyncio.gather(*(self._claim(one, group, stop) for one in runs))
+                    if self._until_idle and self._is_idle(runs):
+                        stop.set()
                     room = 0 if stop.is_set() else self._slots
                     await self._search.pause(sum(claimed), room)
+
+    def _is_idle(self, selected: Sequence[WaitingRun]) -> bool:
+        """Whether the last search found nothing to do, and nothing is being done."""
+        has_mail = self._sender is not None and self._search.mail_is_due
+        return not selected and not self._guards and not has_mail
 
     async def _prepare(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Wait for the preparation before any run is claimed, or until the process stops."""

@@ -48,6 +48,10 @@ class RunSearch:
         async with subscription as self._wake_ups:
             yield
 
+    @property
+    def mail_is_due(self) -> bool:
+        return self._selector.mail_is_due
+
     def return_wake_ups(self) -> None:
         """Let other workers have the wake-ups: this one claims no more runs."""
         self._wake_ups.settle(self._wake_ups.received, used=0, room=0)

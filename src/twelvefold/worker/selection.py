@@ -45,6 +45,8 @@ class RunSelector:
         """Whether the last selection left out runs because of their principal's share."""
         self.leaves_runs = False
         """Whether the last selection left out runs that are not paused."""
+        self.mail_is_due = False
+        """Whether the last search found a message that is due."""
 
     async def select(self, slots: int, held: Mapping[RunId, str]) -> Sequence[WaitingRun]:
         """Return up to `slots` runs to claim beside `held`, which maps runs to principals.
@@ -67,6 +69,7 @@ class RunSelector:
         rows = CHOICE * limit + len(self._backoff) + self._limiter.excluded
         workflows = tuple(self._services.workflows) if limit else ()
         work = await self._services.store.waiting_work(workflows=workflows, limit=rows, after=after)
+        self.mail_is_due = work.mail_is_due
         if work.mail_is_due:
             self._on_due_mail()
         return work
