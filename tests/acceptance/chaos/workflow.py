@@ -5,7 +5,8 @@ The other calls go to the counter, a process outside the database. When this mod
 the store also notes which process took which lease, so that the counter can check the caller's.
 
 Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of the notes),
-`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps).
+`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps),
+`CHAOS_EPOCH_US` (the wall clock less the monotonic one: that of this process may be wrong).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ SOCKET = os.environ.get("CHAOS_SOCKET", "")
 LEASES = os.environ.get("CHAOS_LEASES", "")
 NOTES = int(os.environ.get("CHAOS_NOTES", "0"))
 NOTE = "x" * 7_000  # two in a page of InnoDB, none in pages of its own
+EPOCH_US = int(os.environ.get("CHAOS_EPOCH_US", "0"))
 BLOCK_S = float(os.environ.get("CHAOS_BLOCK_S", "0"))
 SCHEMA = """
 create table if not exists orders (ticket varchar(80) not null);
@@ -139,7 +141,7 @@ def _start(ticket: str, key: str) -> bytes:
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1000
+    return EPOCH_US + time.monotonic_ns() // 1000
 
 
 def _note(**what: Any) -> None:

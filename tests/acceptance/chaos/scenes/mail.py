@@ -1,0 +1,63 @@
+"""Faults of the mail server."""
+
+import asyncio
+from typing import ClassVar
+
+from tests.acceptance.chaos.arena import Arena
+from tests.acceptance.chaos.scenes.scene import Scene
+from tests.acceptance.chaos.terms import SHORT, Terms
+
+PART_S = 12.0
+"""How long each of a fault's two forms lasts."""
+
+
+class MailRefused(Scene):
+    """The mail server takes no connection, then no recipient, and says that this may pass."""
+
+    name: ClassVar[str] = "smtp-refusing"
+    answers: ClassVar[tuple[dict[str, str | None], ...]] = (
+        {"CONNECT": "421 4.3.2 come again later"},
+        {"RCPT": "451 4.3.0 come again later"},
+    )
+    repeats: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__(Terms(SHORT, repeats_mail=self.repeats))
+
+    async def faults(self, arena: Arena) -> None:
+        for answers in self.answers:
+            arena.sink.answers = answers
+            await asyncio.sleep(PART_S)
+        arena.sink.answers = {}
+        await arena.recover()
+
+    def seen(self, arena: Arena) -> int:
+        return arena.log_lines().count('"mail_deferred"')
+
+
+class MailDies(MailRefused):
+    """The mail server dies after DATA: with the mail taken and no answer given, or without it."""
+
+    name: ClassVar[str] = "smtp-dying-after-data"
+    answers = ({".": ""}, {"DATA": ""})
+    repeats = True
+
+
+class MailSlow(Scene):
+    """Each answer of the mail server takes two seconds."""
+
+    name: ClassVar[str] = "smtp-slow"
+
+    def __init__(self) -> None:
+        super().__init__(Terms(SHORT))
+        self._mails = 0
+
+    async def faults(self, arena: Arena) -> None:
+        arena.sink.pause_s = 2.0
+        await asyncio.sleep(2 * PART_S)
+        arena.sink.pause_s = 0.0
+        self._mails = len(arena.sink.mails)
+        await arena.recover()
+
+    def seen(self, arena: Arena) -> int:
+        return self._mails

@@ -1,0 +1,50 @@
+"""What a scene asks of its arena: options of the server, the load, settings of the processes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.acceptance.chaos.disk import SmallDisk
+from tests.acceptance.chaos.plan import Variant
+
+LEASE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How the runs come.
+
+    They are written over `arrival_s`. A reply of the model takes `pace_s`, at least and at most.
+    A process drives `max_runs` at once.
+    """
+
+    arrival_s: float
+    pace_s: tuple[float, float]
+    max_runs: int
+
+
+IN_TURN = Load(27.0, (0.1, 0.6), 24)
+"""Runs begin and end during the whole scene."""
+AT_ONCE = Load(3.0, (1.0, 4.0), 150)
+"""All runs are open during the fault: each takes about 20 s where there is none."""
+SHORT = Load(3.0, (0.2, 1.0), 150)
+"""As AT_ONCE, but the runs soon come to their end, where they send mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`settings` are those of web and workers; `repeats_mail` is set where a mail may come again.
+
+    A mail comes again, under the same Message-ID, if its sender did not live to note that the mail
+    server took it, or never learned of it.
+    """
+
+    load: Load = IN_TURN
+    server_options: tuple[str, ...] = ()
+    server_settings: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    notes: int = 0
+    block_s: float = 0.0
+    through_proxies: bool = False
+    repeats_mail: bool = False
+    variant_of: Callable[[int], Variant] = lambda number: "plain"
+    disk: SmallDisk | None = None
