@@ -37,7 +37,7 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
             notes = await _played(scene, made, runs)
             await _settled(made, runs)
             working.cancel()
-        notes += [*made.notes, *await _ended(made)]
+        notes += [*made.notes, *await ended(made)]
         took_s = time.monotonic() - began
         said = ", ".join(f"{count} {word}" for word, count in people.settled.items())
         notes += [f"unknown outcomes were settled: {said}"] * bool(said)
@@ -68,7 +68,7 @@ async def _settled(made: Arena, runs: int) -> None:
                 await asyncio.sleep(0.2)
 
 
-async def _ended(made: Arena) -> list[str]:
+async def ended(made: Arena) -> list[str]:
     """Ask the workers to end; a worker that has ended before, or with an error, is a note."""
     notes = []
     for worker in made.workers:
