@@ -101,6 +101,12 @@ def test_whitespace_around_a_value_is_removed() -> None:
     assert Settings.from_environ({"OPENAI_API_KEY": "sk-1\n"}).openai_api_key == "sk-1"
 
 
+def test_a_database_may_have_several_hosts() -> None:
+    url = "mysql://u:p@a:1,[::1]:2,c/shop?charset=utf8mb4"
+
+    assert Settings.from_environ({"DATABASE_URL": url}).database_url == url
+
+
 def test_all_invalid_variables_are_reported_together() -> None:
     problems = problems_of(MAX_STEPS="many", PORT="70000", OPENAI_API="soap", TWELVEFOLD_PORT="1")
 
@@ -140,6 +146,8 @@ def test_all_invalid_variables_are_reported_together() -> None:
         ("DATABASE_URL", "sqlite://file.db", "three slashes"),
         ("DATABASE_URL", "sqlite://", "it has no file"),
         ("DATABASE_URL", "mysql://a:b#c@d/e", "%23"),
+        ("DATABASE_URL", "mysql://u:p@a,b:port/shop", "its port is not a number"),
+        ("DATABASE_URL", "mysql://u:p@a:1,b:2", "it has no database"),
     ],
 )
 def test_an_invalid_value_is_reported_with_a_hint(name: str, value: str, message: str) -> None:

@@ -117,7 +117,12 @@ class ServiceFault(TwelvefoldError):
 
 
 class StoreUnavailable(ServiceFault):
-    """The database is unreachable, or requests that the transaction be retried."""
+    """The database is unreachable, or requests that the transaction be retried.
+
+    `recovery_s`: how long it may stay unreachable, if that is known: the length of a failover.
+    """
+
+    recovery_s: float = 0.0
 
 
 class StoreFailed(StoreUnavailable):

@@ -45,6 +45,39 @@ async def test_the_last_error_is_raised_after_the_timeout_of_its_kind(
         await retry_unavailable(unavailable_for(10**6, error), policy=POLICY)
 
 
+class Recovering:
+    """Work that fails until the database has recovered, and reports how long that may take."""
+
+    def __init__(self, fails_for_s: float, recovery_s: float) -> None:
+        self._end = asyncio.get_running_loop().time() + fails_for_s
+        self._recovery_s = recovery_s
+
+    async def __call__(self) -> str:
+        if asyncio.get_running_loop().time() > self._end:
+            return "done"
+        error = StoreUnavailable("no server takes writes")
+        error.recovery_s = self._recovery_s
+        raise error
+
+
+async def test_a_failover_is_waited_for_beyond_the_timeout() -> None:
+    work = Recovering(fails_for_s=0.1, recovery_s=20.0)
+
+    assert await retry_unavailable(work, policy=POLICY) == "done"
+
+
+async def test_a_failover_that_does_not_end_is_waited_for_once() -> None:
+    with pytest.raises(StoreUnavailable, match="no server takes writes"):
+        await retry_unavailable(Recovering(fails_for_s=20.0, recovery_s=0.1), policy=POLICY)
+
+
+async def test_a_given_timeout_is_not_extended_for_a_failover() -> None:
+    with pytest.raises(StoreUnavailable, match="no server takes writes"):
+        await retry_unavailable(
+            Recovering(fails_for_s=20.0, recovery_s=20.0), timeout_s=0.01, policy=POLICY
+        )
+
+
 async def test_a_refused_statement_is_not_retried() -> None:
     async def reject() -> None:
         raise StoreRefused("no such table")

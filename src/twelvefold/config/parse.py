@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import SplitResult, urlsplit
 
+from twelvefold.services.store.mysql.server_urls import server_urls
+
 MAX_TEXT_LENGTH = 128
 
 Parse = Callable[[str], Any]
@@ -112,7 +114,12 @@ def url(*schemes: str) -> Parse:
 
 
 def database(text: str) -> str:
-    parts = _split(text)
+    for url in server_urls(text):
+        _check_database(_split(url))
+    return text
+
+
+def _check_database(parts: SplitResult) -> None:
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite" and parts.netloc:
         raise ValueError("use three slashes before the file, as in sqlite:///twelvefold.db")
@@ -122,7 +129,6 @@ def database(text: str) -> str:
         raise ValueError("it has no file; use, for example, sqlite:///twelvefold.db")
     if scheme != "sqlite" and not parts.path.strip("/"):
         raise ValueError("it has no database; use mysql://user:password@host:3306/database")
-    return text
 
 
 def _split(text: str) -> SplitResult:

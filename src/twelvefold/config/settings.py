@@ -48,7 +48,11 @@ class Settings:
     """The settings of a process. An empty variable counts as not set."""
 
     database_url: Annotated[
-        str, database, "mysql://user:password@host:3306/database or sqlite:///file.db", SECRET
+        str,
+        database,
+        "mysql://user:password@host:3306/database, with a comma between several hosts, or "
+        "sqlite:///file.db",
+        SECRET,
     ] = "sqlite:///twelvefold.db"
     database_pool_size: Annotated[
         int,

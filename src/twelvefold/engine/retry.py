@@ -49,13 +49,15 @@ async def retry_unavailable(
     """Retry `work`, which must be repeatable, while it raises StoreUnavailable.
 
     Raises the last StoreUnavailable after `timeout_s`, and StoreFailed `failing_timeout_s` after
-    the first one; None means the value of `policy`. With `math.inf` the caller's deadline ends the
+    the first one; None means the value of `policy`, or as long as the error says that the database
+    may need to recover, if that is longer. With `math.inf` the caller's deadline ends the
     retries; the CancelledError has the last StoreUnavailable as its cause.
     """
     attempts = _Attempts(
         policy.backoff,
         policy.timeout_s if timeout_s is None else timeout_s,
         policy.failing_timeout_s if failing_timeout_s is None else failing_timeout_s,
+        awaits_recovery=timeout_s is None,
     )
     try:
         while True:
@@ -74,12 +76,15 @@ async def retry_unavailable(
 class _Attempts:
     """The failed attempts of one `retry_unavailable`, and when there is no time for another."""
 
-    def __init__(self, backoff: Backoff, timeout_s: float, failing_timeout_s: float) -> None:
+    def __init__(
+        self, backoff: Backoff, timeout_s: float, failing_timeout_s: float, *, awaits_recovery: bool
+    ) -> None:
         self._backoff = backoff
         self._failing_timeout_s = failing_timeout_s
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + timeout_s
         self._count = 0
+        self._awaits_recovery = awaits_recovery
         self.last_error: StoreUnavailable | None = None
 
     def next_pause_s(self, error: StoreUnavailable) -> float | None:
@@ -87,6 +92,9 @@ class _Attempts:
         now = self._loop.time()
         if isinstance(error, StoreFailed) and not isinstance(self.last_error, StoreFailed):
             self._end = min(self._end, now + self._failing_timeout_s)
+        if self._awaits_recovery and error.recovery_s:
+            self._awaits_recovery = False  # once: a database that stays away is not waited for
+            self._end = max(self._end, now + error.recovery_s)
         self._count += 1
         pause_s = self._backoff.pause_s(self._count)
         if now + pause_s > self._end:

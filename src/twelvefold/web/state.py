@@ -56,8 +56,8 @@ class Waits:
     """How long an answer to an approval request waits for a run that another process holds."""
     heartbeat_s: float = 15.0
     """The longest time without a byte on a stream; proxies close a connection after a minute."""
-    unreadable_s: float = 30.0
-    """Ends a stream whose journal was unreadable for this long: longer than a database restart."""
+    unreadable_s: float = 75.0
+    """Ends a stream whose journal was unreadable for this long: longer than a failover."""
     poll_journal_s: float = 0.2
     """How often the process polls for what other processes write."""
     poll_driven_here_s: float = 1.0

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from twelvefold.errors import SettingsError
+from twelvefold.services.store.mysql.server_urls import server_urls
 from twelvefold.services.store.sqlite import MEMORY, sqlite_path
 
 if TYPE_CHECKING:
@@ -16,15 +17,18 @@ MYSQL_SCHEMES = ("mysql", "mariadb")
 
 async def open_store(url: str, *, pool_size: int = 10) -> "Store":
     """Return the store of a URL. Connections are opened on first use. Raises SettingsError."""
-    scheme = urlsplit(url).scheme.partition("+")[0]
+    scheme = urlsplit(server_urls(url)[0]).scheme.partition("+")[0]
     if scheme == "sqlite":
         from twelvefold.services.store.sqlite.store import SQLiteStore
 
         return SQLiteStore(sqlite_path(url))
     if scheme in MYSQL_SCHEMES:
         # The driver takes a tenth of a second to import, which SQLite does not need.
+        from twelvefold.services.store.mysql.hosts import HostSelector
         from twelvefold.services.store.mysql.store import MySQLStore
-        from twelvefold.services.store.mysql.url import connect_arguments
+        from twelvefold.services.store.mysql.url import host_arguments
 
-        return MySQLStore(connect_arguments(url), pool_size)
+        arguments = host_arguments(url)
+        hosts = HostSelector(arguments) if len(arguments) > 1 else None
+        return MySQLStore(arguments[0], pool_size, hosts=hosts)
     raise SettingsError(f"DATABASE_URL: scheme {scheme!r} is not known; use mysql or sqlite")

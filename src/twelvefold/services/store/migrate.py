@@ -6,7 +6,6 @@ Alembic and SQLAlchemy take half a second to import, so they are imported here o
 import io
 import sqlite3
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from twelvefold.core import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
@@ -78,10 +77,11 @@ async def _migrate_mysql(url: str, revision: str) -> list[str]:
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
-    from twelvefold.services.store.mysql.url import connect_arguments
+    from twelvefold.services.store.mysql.hosts import find_writable
+    from twelvefold.services.store.mysql.url import host_arguments
 
     async def connect() -> Any:
-        return await asyncmy.connect(**connect_arguments(url))
+        return await asyncmy.connect(**await find_writable(host_arguments(url)))
 
     engine = create_async_engine("mysql+asyncmy://", async_creator=connect, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -136,7 +136,7 @@ def ledger_sql(url: str, release: Release) -> str:
 
 
 def _is_sqlite(url: str) -> bool:
-    return urlsplit(url).scheme.startswith("sqlite")
+    return url.startswith("sqlite")
 
 
 def _make_config(out: Any) -> "Config":

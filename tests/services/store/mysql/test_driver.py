@@ -6,9 +6,17 @@ import asyncmy
 import asyncmy.connection
 import pytest
 from asyncmy.cursors import Cursor
+from asyncmy.pool import Pool
 from asyncmy.protocol import MysqlPacket
 
-from twelvefold.services.store.mysql.driver import FULL_PACKET, QuietCursor, RowPacket, abort
+from tests.services.store.mysql.stub_server import StubServer
+from twelvefold.services.store.mysql.driver import (
+    FULL_PACKET,
+    QuietCursor,
+    RowPacket,
+    abort,
+    set_host,
+)
 from twelvefold.services.store.mysql.url import connect_arguments
 
 
@@ -41,6 +49,19 @@ async def test_an_open_connection_has_the_transport_that_is_aborted(mariadb_url:
 
     abort(raw)
     assert not raw.connected
+
+
+async def test_a_pool_opens_its_next_connections_to_another_host() -> None:
+    async with StubServer() as first, StubServer() as second:
+        pool = Pool(0, 2, **connect_arguments(first.url))
+
+        set_host(pool, connect_arguments(second.url))
+
+        # Otherwise a store would stay on a server that takes no writes.
+        await pool.acquire()
+        assert (first.connected.is_set(), second.connected.is_set()) == (False, True)
+        pool.terminate()
+        await pool.wait_closed()
 
 
 def test_a_large_row_is_not_parsed_as_the_end_of_the_rows() -> None:

@@ -19,6 +19,7 @@ from twelvefold.services.store.mysql.driver import abort
 from twelvefold.services.store.mysql.errors import (
     ACCOUNT_LIMIT,
     READ_ONLY_TRANSACTION,
+    is_read_only,
     keeps_connection,
     parse_error,
     translate_error,
@@ -31,7 +32,8 @@ class MySQLConnection:
 
     `sent_at`: when the running statement was sent, by the monotonic clock; 0 if none runs. A
     connection that `is_tainted` is closed instead of reused. `may_write` is False in a READ ONLY
-    transaction. `max_packet` is that of `QuietCursor`.
+    transaction. `is_on_replica`: the server has rejected a write as read-only. `max_packet` is that
+    of `QuietCursor`.
     """
 
     dialect: Dialect = "mysql"
@@ -41,6 +43,7 @@ class MySQLConnection:
         self.sent_at = 0.0
         self.is_tainted = False
         self.may_write = True
+        self.is_on_replica = False
         self.raw = raw
         self._max_packet = max_packet
         self._in_transaction = False
@@ -165,7 +168,7 @@ class MySQLConnection:
             logged = f"{ending}: {fault.logged}"
             fault = StoreFailed(f"{ending}: {fault}").loggable(logged)
         if isinstance(fault, StoreUnavailable):
-            self._end = fault
+            self._end, self.is_on_replica = fault, is_read_only(code, text)
             if not keeps_connection(error, self._server()):
                 self.abort()
         elif not await self._is_open():

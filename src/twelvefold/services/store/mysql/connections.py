@@ -5,16 +5,19 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncmy.pool import Pool
 
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
+from twelvefold.observe.log import get_logger
 from twelvefold.services.store.mysql.connection import MySQLConnection
-from twelvefold.services.store.mysql.driver import abort, read_big_rows
+from twelvefold.services.store.mysql.driver import abort, read_big_rows, set_host
 from twelvefold.services.store.mysql.errors import translate_connect_error
+from twelvefold.services.store.mysql.hosts import HostSelector, address
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 
+log = get_logger(__name__)
 RESERVED_CONNECTIONS = 2
 """Connections that no tool gets: this many for claims, and as many for renewals of leases."""
 READ_CONNECTIONS = 4
@@ -53,11 +56,16 @@ class Timeouts:
         return StoreUnavailable(text).loggable()
 
 
-class _Session(NamedTuple):
-    """Properties of a connection's session that do not change."""
+@dataclass(slots=True)
+class _Session:
+    """Properties of a connection's session.
+
+    `checked_at`: when its server was last known to take writes, by the monotonic clock.
+    """
 
     write_fence: int
     max_packet: int
+    checked_at: float = 0.0
 
 
 class Connections:
@@ -67,8 +75,16 @@ class Connections:
     statement is a transaction.
     """
 
-    def __init__(self, connect: Mapping[str, Any], pool_size: int, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        connect: Mapping[str, Any],
+        pool_size: int,
+        timeouts: Timeouts,
+        hosts: HostSelector | None = None,
+    ) -> None:
         self._timeouts = timeouts
+        self._hosts = hosts
+        self._host = connect
         # A renewal may wait for a step of its run; short transactions do not wait for that.
         reserved = RESERVED_CONNECTIONS
         self.transactions = Pool(0, pool_size + reserved, pool_recycle=IDLE_S, **connect)
@@ -83,27 +99,65 @@ class Connections:
         """Take a connection of a pool. Raises StoreUnavailable or StoreRefused."""
         if self._is_closed:
             raise StoreRefused("the store is closed").loggable()
-        try:
-            if pool.freesize:
-                raw = await pool.acquire()
-            else:
-                async with asyncio.timeout(self._timeouts.connect_s):
-                    raw = await pool.acquire()
-        except TimeoutError as error:
-            raise self._timeouts.no_connection() from error
-        except Exception as error:
-            raise translate_connect_error(error) from error
+        if self._hosts is not None and self._hosts.current is None:
+            await self._select_host(self._hosts)
+        raw = await self._acquire(pool)
         if raw not in self._sessions:
             await self._prepare(raw, pool)
         session = self._sessions[raw]
         db = MySQLConnection(raw, session.write_fence, session.max_packet)
         self._watch(db)
+        if self._hosts is not None:
+            await self._check_host(self._hosts, db, session, pool)
         return db
+
+    async def _acquire(self, pool: Pool) -> Any:
+        try:
+            if pool.freesize:
+                return await pool.acquire()
+            async with asyncio.timeout(self._timeouts.connect_s):
+                return await pool.acquire()
+        except TimeoutError as error:
+            raise self._timeouts.no_connection() from error
+        except Exception as error:
+            if self._hosts is not None:
+                self._hosts.suspect()
+            raise translate_connect_error(error) from error
+
+    async def _select_host(self, hosts: HostSelector) -> None:
+        """Connect to the server that takes writes from now on. Raises StoreUnavailable."""
+        host = await hosts.select()
+        if host is self._host:
+            return
+        log.warning("database_switched", previous=address(self._host), host=address(host))
+        self._host = host
+        for pool in (self.transactions, self.renewals, self.reads):
+            set_host(pool, host)
+        self._abort_all()
+
+    async def _check_host(
+        self, hosts: HostSelector, db: MySQLConnection, session: _Session, pool: Pool
+    ) -> None:
+        """Check the server of a connection that is new or was not checked for a while."""
+        now = time.monotonic()
+        if now - session.checked_at < hosts.timings.check_interval_s:
+            return
+        try:
+            await hosts.check(db)
+        except BaseException:
+            db.abort()
+            self.give_back(db, pool)
+            raise
+        session.checked_at = now
 
     def give_back(self, db: MySQLConnection, pool: Pool) -> None:
         """Return a connection to its pool, unless it was aborted."""
         db.detach()
         self._in_use.discard(db)
+        if self._hosts is not None and not db.raw.connected:
+            self._hosts.suspect()
+        if db.is_on_replica:
+            self._abort_idle()
         # The pool may be closed by now, or refuse the connection.
         try:
             pool.release(db.raw)
@@ -169,11 +223,26 @@ class Connections:
             return
         for pool in pools:
             pool.terminate()
+        # An idle connection would wait for a server that does not answer.
+        self._abort_all()
+        await self._wait_closed(pools)
+
+    def _abort_idle(self) -> None:
+        """Close the idle connections: their server takes no writes, and its rows may be old.
+
+        New connections may reach another server, also by the same name.
+        """
+        in_use = {db.raw for db in self._in_use}
         for raw in self._sessions:
-            # An idle connection would wait for a server that does not answer.
+            if raw not in in_use:
+                with suppress(Exception):
+                    abort(raw)
+
+    def _abort_all(self) -> None:
+        """Close all connections, those in use included: their statements end with an error."""
+        for raw in self._sessions:
             with suppress(Exception):
                 abort(raw)
-        await self._wait_closed(pools)
 
     async def _wait_closed(self, pools: Sequence[Pool]) -> bool:
         try:

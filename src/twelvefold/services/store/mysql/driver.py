@@ -4,11 +4,13 @@
 without each change.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from asyncmy.charset import charset_by_name
 from asyncmy.constants import SERVER_STATUS
 from asyncmy.cursors import Cursor
+from asyncmy.pool import Pool
 from asyncmy.protocol import MysqlPacket
 
 from twelvefold.errors import TooLarge
@@ -91,6 +93,11 @@ def read_big_rows(raw: Any) -> None:
         return read(kind)
 
     raw.read_packet = read_packet
+
+
+def set_host(pool: Pool, host: Mapping[str, Any]) -> None:
+    """Make a pool open its next connections with these arguments."""
+    pool._conn_kwargs.update(host)  # type: ignore[attr-defined] # not in its stub
 
 
 def abort(raw: Any) -> None:

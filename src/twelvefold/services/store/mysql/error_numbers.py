@@ -10,6 +10,8 @@ GONE = {
     9001,  # ProxySQL: no server of the group answers
 }
 """The connection is lost, or the server cannot be used now, or accepts no more connections."""
+READ_ONLY = {1836, 1874}
+"""The server takes no writes; part of `GONE`. 1290 may mean the same, by its text."""
 GONE_MYSQL = {3032, 3068, 3168, 3169, 3783, 4031, 6400}
 GONE_MARIADB = {1927}
 

@@ -130,7 +130,7 @@ def _unavailable(code: int, text: str, state: str, lists: _Lists) -> StoreUnavai
         return StoreUnavailable(f"the database has reached a limit: {text}")
     if code in lists.try_again or state == _TRY_AGAIN_STATE:
         return StoreUnavailable(f"the database asks to try again: {text}")
-    if code in lists.gone or state == _GONE_STATE or _is_read_only(code, text):
+    if code in lists.gone or state == _GONE_STATE or is_read_only(code, text):
         return StoreUnavailable(f"the database cannot be reached: {text}")
     return StoreFailed(f"the database reports: {text}")
 
@@ -146,5 +146,7 @@ def _translate_without_number(error: BaseException, text: str) -> StoreUnavailab
     return StoreUnavailable(f"{lost}: {kind}: {text}").loggable(f"{lost}: {kind}")
 
 
-def _is_read_only(code: int, text: str) -> bool:
-    return code == FORBIDDEN_BY_OPTION and ("read-only" in text or "read_only" in text)
+def is_read_only(code: int, text: str) -> bool:
+    """Return whether the server rejects writes, as after a failover to another one."""
+    by_option = code == FORBIDDEN_BY_OPTION and ("read-only" in text or "read_only" in text)
+    return by_option or code in numbers.READ_ONLY

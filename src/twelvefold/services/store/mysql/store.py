@@ -19,6 +19,7 @@ from twelvefold.services.store.mysql.connections import (
     Timeouts,
 )
 from twelvefold.services.store.mysql.fair_semaphore import FairSemaphore
+from twelvefold.services.store.mysql.hosts import HostSelector
 from twelvefold.services.store.mysql.server import VARIABLES, find_problems
 from twelvefold.services.store.sql.base import wall_clock_us
 from twelvefold.services.store.sql.store import SQLStore
@@ -46,7 +47,11 @@ TIMEOUTS = Timeouts()
 
 
 class MySQLStore(SQLStore):
-    """Implements `twelvefold.core.ports.Store`. `connect` are the driver's arguments."""
+    """Implements `twelvefold.core.ports.Store`.
+
+    `connect` are the driver's arguments; `hosts` finds those of the server that takes writes if
+    there are several.
+    """
 
     def __init__(
         self,
@@ -54,10 +59,11 @@ class MySQLStore(SQLStore):
         pool_size: int,
         now_us: Callable[[], int] = wall_clock_us,
         timeouts: Timeouts = TIMEOUTS,
+        hosts: HostSelector | None = None,
     ) -> None:
         super().__init__("mysql", WORDS, now_us)
         self._timeouts = timeouts
-        self._connections = Connections(connect, pool_size, timeouts)
+        self._connections = Connections(connect, pool_size, timeouts, hosts)
         # Tools may hold their connections for long; nothing else waits for these slots.
         self._tool_slots = asyncio.Semaphore(pool_size)
         self._renewal_slots = asyncio.Semaphore(RESERVED_CONNECTIONS)

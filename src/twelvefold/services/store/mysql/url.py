@@ -8,6 +8,7 @@ from asyncmy.constants.CLIENT import FOUND_ROWS
 
 from twelvefold.errors import SettingsError
 from twelvefold.services.store.mysql.driver import QuietCursor
+from twelvefold.services.store.mysql.server_urls import server_urls
 
 CONNECT_S = 5.0
 OPTIONS = ("charset", "unix_socket", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key")
@@ -18,9 +19,27 @@ MODES = ("DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 def connect_arguments(url: str) -> dict[str, Any]:
     """Return the driver's arguments for `mysql://user:password@host:port/database?…`.
 
+    Of several hosts, those of the first one.
+
     `OPTIONS` may follow, each with `-` or `_`, and `ssl=true` for `ssl-mode=VERIFY_IDENTITY`.
     Raises SettingsError.
     """
+    return host_arguments(url)[0]
+
+
+def host_arguments(url: str) -> list[dict[str, Any]]:
+    """Return the driver's arguments for each host of the URL. Raises SettingsError."""
+    urls = server_urls(url)
+    arguments = [_parse_url(one) for one in urls]
+    if len(urls) > 1:
+        if any("unix_socket" in one for one in arguments):
+            _raise_invalid("unix_socket names one server, though the URL has several hosts")
+        if not all(urlsplit(one).hostname for one in urls):
+            _raise_invalid("one of several hosts is empty; separate hosts by one comma")
+    return arguments
+
+
+def _parse_url(url: str) -> dict[str, Any]:
     try:
         parts = urlsplit(url)
         port = parts.port or 3306

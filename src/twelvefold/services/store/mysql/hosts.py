@@ -1,0 +1,204 @@
+"""Which of several servers takes writes.
+
+After a failover another server does. The previous one may still answer reads, from rows that are no
+longer current, so reads go to the server that takes writes, too.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import asyncmy
+from asyncmy.errors import MySQLError
+
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store.mysql.connection import MySQLConnection
+from twelvefold.services.store.mysql.driver import abort
+from twelvefold.services.store.mysql.errors import translate_connect_error
+
+Host = Mapping[str, Any]
+"""The driver's arguments for one server."""
+Connect = Callable[..., Awaitable[Any]]
+RECOVERY_S = 60.0
+"""How long a failover may take. A group of MySQL servers replaces a killed primary in 22 s."""
+# A node of Galera that is not part of the cluster rejects a SELECT with error 1047.
+SERVER_STATE = (
+    "SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only"
+)
+GROUP_STATE = f"""{SERVER_STATE}, COUNT(*) AS members,
+  COALESCE(SUM(member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE'), 0) AS online,
+  COALESCE(SUM(member_state = 'UNREACHABLE'), 0) AS unreachable
+  FROM performance_schema.replication_group_members"""
+"""Needs SELECT on that table, and a server that has it."""
+
+
+class ServerState(NamedTuple):
+    """What a server reports about itself.
+
+    `members`: of its replication group as this server sees it, 0 without a group. `online`: 1 if
+    this server is an ONLINE member.
+    """
+
+    read_only: str | int
+    innodb_read_only: str | int
+    members: int = 0
+    online: int = 0
+    unreachable: int = 0
+
+    def obstacle(self) -> str:
+        """Return why the server takes no writes, or "" if it does."""
+        if _is_on(self.read_only) or _is_on(self.innodb_read_only):
+            return "it is read-only"
+        if self.members and not self.online:
+            # It would accept writes that the group does not have.
+            return "it is not an ONLINE member of its group"
+        if self.members and self.unreachable * 2 >= self.members:
+            return "it cannot reach the majority of its group"
+        return ""
+
+
+def _is_on(value: str | int) -> bool:
+    """Return whether an option is on: a number, or from MariaDB 12 on a word."""
+    return str(value).upper() not in ("0", "OFF")
+
+
+@dataclass(frozen=True, slots=True)
+class HostTimings:
+    """How long servers are waited for, in seconds.
+
+    `probe_s`: for a connection to a server and its state. `check_interval_s`: how long a pooled
+    connection is used without a check of its server. `check_s`: for the answer to such a check.
+    """
+
+    probe_s: float = 2.0
+    check_interval_s: float = 2.0
+    check_s: float = 5.0
+
+
+TIMINGS = HostTimings()
+
+
+class HostSelector:
+    """Finds the server that takes writes: the last one that did, or else the first of the list.
+
+    `current` is that server; None while it is not known.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        connect: Connect = asyncmy.connect,
+        timings: HostTimings = TIMINGS,
+    ) -> None:
+        self.current: Host | None = None
+        self.timings = timings
+        self._hosts = list(hosts)
+        self._connect = connect
+        self._last = self._hosts[0]
+        self._statement = SERVER_STATE
+        self._lock = asyncio.Lock()
+        self._failed_at = 0.0
+        self._reasons = ""
+
+    def suspect(self) -> None:
+        """Check the current server before it is used again: it may have failed."""
+        self.current = None
+
+    async def select(self) -> Host:
+        """Return the server that takes writes. Concurrent callers share one search.
+
+        Raises StoreUnavailable with the reason of each server if none does.
+        """
+        began_at = time.monotonic()
+        async with self._lock:
+            if self.current is None and self._failed_at < began_at:
+                await self._search()
+        if self.current is None:
+            raise _unavailable(f"no server of DATABASE_URL takes writes: {self._reasons}")
+        return self.current
+
+    async def check(self, db: MySQLConnection) -> None:
+        """Raise StoreUnavailable if the server of a connection takes no writes."""
+        try:
+            async with asyncio.timeout(self.timings.check_s):
+                rows = await db.fetch(self._statement, {})
+                await db.commit()
+        except TimeoutError as error:
+            self.suspect()
+            raise _unavailable(
+                f"the database did not answer within {self.timings.check_s:g} s"
+            ) from error
+        except Exception:
+            self.suspect()
+            raise
+        if obstacle := ServerState(*rows[0].values()).obstacle():
+            self.suspect()
+            raise _unavailable(f"the database takes no writes: {obstacle}")
+
+    async def _search(self) -> None:
+        """Set `current`. The server that took the last writes is tried first, then all others."""
+        first = self._last
+        others = [host for host in self._hosts if host is not first]
+        obstacles = [(first, await self._probe(first))]
+        if obstacles[0][1]:
+            probes = (self._probe(host) for host in others)
+            obstacles += zip(others, await asyncio.gather(*probes), strict=True)
+        self.current = next((host for host, obstacle in obstacles if not obstacle), None)
+        if self.current is not None:
+            self._last = self.current
+            return
+        self._failed_at = time.monotonic()
+        self._reasons = "; ".join(f"{address(host)}: {obstacle}" for host, obstacle in obstacles)
+
+    async def _probe(self, host: Host) -> str:
+        """Return why a server takes no writes, or "" if it does."""
+        probe_s = self.timings.probe_s
+        try:
+            async with asyncio.timeout(probe_s):
+                raw = await self._connect(**{**host, "connect_timeout": probe_s})
+                try:
+                    state = await self._read_state(raw)
+                    await raw.ensure_closed()
+                finally:
+                    # No error matters: the connection is not used any more.
+                    with suppress(Exception):
+                        abort(raw)
+        except TimeoutError:
+            return f"no answer within {probe_s:g} s"
+        except Exception as error:
+            return translate_connect_error(error).logged
+        return state.obstacle()
+
+    async def _read_state(self, raw: Any) -> ServerState:
+        cursor = raw.cursor()
+        statement = GROUP_STATE
+        try:
+            await cursor.execute(statement)
+        except MySQLError:
+            # MariaDB has no such table, and the account may lack the privilege. If the server is
+            # at fault, this fails, too.
+            statement = SERVER_STATE
+            await cursor.execute(statement)
+        self._statement = statement
+        return ServerState(*await cursor.fetchone())
+
+
+async def find_writable(hosts: Sequence[Host]) -> Host:
+    """Return the server that takes writes; a single one is not checked. Raises StoreUnavailable."""
+    return hosts[0] if len(hosts) == 1 else await HostSelector(hosts).select()
+
+
+def address(host: Host) -> str:
+    """Return a server as `host:port`."""
+    name = host["host"]
+    return f"[{name}]:{host['port']}" if ":" in name else f"{name}:{host['port']}"
+
+
+def _unavailable(text: str) -> StoreUnavailable:
+    # The text has names of hosts and the server's errors at connect, which quote no values.
+    error = StoreUnavailable(text).loggable()
+    error.recovery_s = RECOVERY_S
+    return error
