@@ -1,6 +1,7 @@
 """The harness's own connection to the server, under an account that no fault is aimed at."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,21 @@ from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from asyncmy.errors import ProgrammingError
 
-from twelvefold.services.store.mysql.url import connect_arguments
+from twelvefold.services.store.mysql.url import host_arguments
 
 PAUSE_S = 0.1
 
 
 class Admin:
-    """One connection with autocommit, opened again when it is lost."""
+    """One connection with autocommit, opened again when it is lost: to the next of several servers.
 
-    def __init__(self, url: str) -> None:
-        self._arguments = {**connect_arguments(url), "cursor_cls": DictCursor, "autocommit": True}
+    `session` is a statement that each connection begins with.
+    """
+
+    def __init__(self, url: str, session: str = "") -> None:
+        own = {"cursor_cls": DictCursor, "autocommit": True}
+        self._servers = deque({**one, **own} for one in host_arguments(url))
+        self._session = session
         self._connection: Any = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -51,14 +57,22 @@ class Admin:
     async def _asked(self, statement: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         try:
             if self._connection is None:
-                self._connection = await asyncmy.connect(**self._arguments)
+                self._connection = await self._connect()
             async with self._connection.cursor() as cursor:
                 await cursor.execute(statement, tuple(values) or None)
                 return list(await cursor.fetchall())
         except BaseException:
             # An answer that was not read would be taken for the next statement's.
             await self.close()
+            self._servers.rotate(-1)
             raise
+
+    async def _connect(self) -> Any:
+        connection = await asyncmy.connect(**self._servers[0])
+        if self._session:
+            async with connection.cursor() as cursor:
+                await cursor.execute(self._session)
+        return connection
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tests.acceptance.chaos.admin import Admin
 from tests.acceptance.chaos.counter import Counter
@@ -17,6 +16,7 @@ from tests.acceptance.chaos.model import ModelServer
 from tests.acceptance.chaos.plan import Variant
 from tests.acceptance.chaos.proxy import Proxy
 from tests.acceptance.chaos.recovery import LONGEST_S, recovery_s
+from tests.acceptance.chaos.shared import Cluster
 from tests.acceptance.chaos.terms import LEASE_S, Terms
 from tests.acceptance.crash import ENTRY_POINT, ROOT
 from tests.acceptance.webs import Web
@@ -42,7 +42,7 @@ class Arena:
     terms: Terms
     chance: random.Random
     directory: Path
-    server: PrivateMariaDB
+    server: PrivateMariaDB | Cluster
     admin: Admin
     counter: Counter
     sink: Sink
@@ -62,13 +62,20 @@ class Arena:
                 await worker.end(signal.SIGKILL)
 
     @property
-    def admin_url(self) -> str:
-        return urlsplit(self.server.url)._replace(path=f"/{DATABASE}").geturl()
+    def mariadb(self) -> PrivateMariaDB:
+        """The server, where it is not a cluster."""
+        assert isinstance(self.server, PrivateMariaDB)
+        return self.server
 
-    def app_url(self, port: int | None = None) -> str:
-        return (
-            f"mysql://{ACCOUNT}:{self.app_password}@127.0.0.1:{port or self.server.port}/{DATABASE}"
-        )
+    @property
+    def admin_url(self) -> str:
+        return with_database(self.server.url)
+
+    def app_url(self, proxy: Proxy | None = None) -> str:
+        """The database under the application's account, on all servers or through a proxy."""
+        hosts = self.server.url.rpartition("/")[0].rpartition("@")[2]
+        hosts = f"127.0.0.1:{proxy.port}" if proxy else hosts
+        return f"mysql://{ACCOUNT}:{self.app_password}@{hosts}/{DATABASE}"
 
     def environment(self, database_url: str) -> dict[str, str]:
         """The settings of a process that takes part."""
@@ -116,11 +123,11 @@ class Arena:
     async def _worker(self, number: int, settings: Mapping[str, str]) -> Worker:
         name = f"worker-{number + 1}"
         log = self.directory / f"{name}.log"
-        port = self.proxies[number].port if self.proxies else None
+        proxy = self.proxies[number] if self.proxies else None
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", ENTRY_POINT, "worker"),
-                env={**self.environment(self.app_url(port)), **settings},
+                env={**self.environment(self.app_url(proxy)), **settings},
                 cwd=self.directory,
                 stdout=output,
                 stderr=output,
@@ -137,3 +144,8 @@ class Arena:
     def log_lines(self) -> str:
         """Everything that the processes wrote."""
         return "\n".join(one.read_text(errors="replace") for one in self.directory.glob("w*.log"))
+
+
+def with_database(url: str) -> str:
+    """The URL of a server, or of several, with the database of the scenes."""
+    return f"{url.rpartition('/')[0]}/{DATABASE}"

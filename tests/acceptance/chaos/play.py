@@ -16,9 +16,11 @@ from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judg
 
 PLAY_S = 300.0
 """How long arrival and faults may take."""
-SETTLE_S = 120.0
-"""How long after the last fault every run and letter has to be at its end, or to wait."""
+SETTLE_S = 60.0
+"""How long nothing may change after the last fault while a run or a letter is not at its end."""
+LONGEST_SETTLE_S = 400.0
 FIRST_RUNS_S = 3.0
+ENTRIES = "select count(*) from events"
 OPEN = (
     "select (select count(*) from runs where finished_at is null)"
     " + (select count(*) from outbox where sent_at is null and dead_at is null)"
@@ -35,7 +37,8 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
         async with asyncio.TaskGroup() as group:
             working = group.create_task(people.work())
             notes = await _played(scene, made, runs)
-            await _settled(made, runs)
+            with suppress(TimeoutError):
+                await _settled(made)
             working.cancel()
         notes += [*made.notes, *await ended(made)]
         took_s = time.monotonic() - began
@@ -60,12 +63,16 @@ async def _played(scene: Scene, made: Arena, runs: int) -> list[str]:
     return []
 
 
-async def _settled(made: Arena, runs: int) -> None:
-    """Until everything is at its end, but not for ever."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(SETTLE_S):
-            while await made.admin.number(OPEN):
-                await asyncio.sleep(0.2)
+async def _settled(made: Arena) -> None:
+    """Until everything is at its end, or nothing has changed for SETTLE_S."""
+    entries, changed_at = 0, time.monotonic()
+    async with asyncio.timeout(LONGEST_SETTLE_S):
+        while await made.admin.number(OPEN):
+            if (count := await made.admin.number(ENTRIES)) != entries:
+                entries, changed_at = count, time.monotonic()
+            if time.monotonic() - changed_at > SETTLE_S:
+                return
+            await asyncio.sleep(0.5)
 
 
 async def ended(made: Arena) -> list[str]:

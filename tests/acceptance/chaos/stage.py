@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tests.acceptance.chaos import workflow as chaos
 from tests.acceptance.chaos.admin import Admin
-from tests.acceptance.chaos.arena import ACCOUNT, DATABASE, Arena
+from tests.acceptance.chaos.arena import ACCOUNT, DATABASE, Arena, with_database
 from tests.acceptance.chaos.counter import Counter
 from tests.acceptance.chaos.model import model_server
 from tests.acceptance.chaos.proxy import Proxy
+from tests.acceptance.chaos.shared import Cluster
 from tests.acceptance.chaos.terms import LEASE_S, Terms
 from tests.acceptance.webs import webs
 from tests.servers import PrivateMariaDB
@@ -25,6 +25,8 @@ from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
 WORKERS = 2
+READY_S = 60.0
+"""How long the workers may take to start."""
 
 
 @asynccontextmanager
@@ -38,13 +40,14 @@ async def arena(terms: Terms, chance: random.Random, keep: Path | None) -> Async
             stack.callback(shutil.copytree, directory, keep, ignore=_sockets, dirs_exist_ok=True)
         if terms.disk:
             stack.enter_context(terms.disk)
-        server = PrivateMariaDB(data, options=terms.server_options)
+        server = terms.cluster or PrivateMariaDB(data, options=terms.server_options)
         stack.callback(_copy_log, data / "log", directory / "mariadb.log")
         stack.push_async_callback(asyncio.to_thread, server.stop)
         await asyncio.to_thread(server.start)
         password = secrets.token_hex(8)
         url = await _database(server, terms, data, password)
-        admin, asking = Admin(url), Admin(url)
+        session = terms.cluster.session if terms.cluster else ""
+        admin, asking = Admin(url, session), Admin(url, session)
         stack.push_async_callback(admin.close)
         stack.push_async_callback(asking.close)
         counter = Counter(asking, directory, LEASE_S)
@@ -66,11 +69,16 @@ def _sockets(_: str, names: list[str]) -> list[str]:
     return [name for name in names if name.endswith(".sock")]
 
 
-async def _database(server: PrivateMariaDB, terms: Terms, data: Path, password: str) -> str:
+async def _database(
+    server: PrivateMariaDB | Cluster, terms: Terms, data: Path, password: str
+) -> str:
     """Make the database, the account and the tables; returns the administrator's URL."""
-    admin = Admin(server.url)
+    # Alone in a group of servers the primary takes it, which is not always the first of them.
+    admin = Admin(terms.cluster.urls[0] if terms.cluster else server.url)
     for statement in (
         *terms.server_settings,
+        f"drop database if exists {DATABASE}",
+        f"drop user if exists {ACCOUNT}@'%'",
         f"create database {DATABASE} character set utf8mb4",
         f"create user {ACCOUNT}@'%' identified by '{password}'",
         f"grant all on {DATABASE}.* to {ACCOUNT}@'%'",
@@ -79,7 +87,7 @@ async def _database(server: PrivateMariaDB, terms: Terms, data: Path, password: 
     await admin.close()
     if terms.disk:
         terms.disk.move(data / "data" / DATABASE)
-    url = urlsplit(server.url)._replace(path=f"/{DATABASE}").geturl()
+    url = with_database(server.url)
     await migrate(url)
     store = await open_store(url)
     try:
@@ -94,7 +102,10 @@ async def _start_processes(made: Arena, stack: AsyncExitStack) -> None:
     (made.web,) = await stack.enter_async_context(webs(1, environment, made.directory))
     for _ in range(WORKERS):
         if made.terms.through_proxies:
-            proxy = Proxy(made.server.port, random.Random(made.chance.random()))
+            proxy = Proxy(made.mariadb.port, random.Random(made.chance.random()))
             made.proxies.append(await stack.enter_async_context(proxy.listening()))
     for _ in range(WORKERS):
         await made.add_worker()
+    async with asyncio.timeout(READY_S):
+        while not all('"worker_started"' in one.log.read_text() for one in made.workers):
+            await asyncio.sleep(0.1)

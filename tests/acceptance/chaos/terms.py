@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.acceptance.chaos.disk import SmallDisk
 from tests.acceptance.chaos.plan import Variant
+from tests.acceptance.chaos.shared import Cluster
 
 LEASE_S = 3.0
 
@@ -32,10 +33,10 @@ SHORT = Load(3.0, (0.2, 1.0), 150)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`settings` are those of web and workers; `repeats_mail` is set where a mail may come again.
+    """`settings` are those of web and workers; `cluster` is used in place of a MariaDB.
 
-    A mail comes again, under the same Message-ID, if its sender did not live to note that the mail
-    server took it, or never learned of it.
+    `repeats_mail` is set where a mail may come again: under the same Message-ID, because its sender
+    could not note in time that the mail server had taken it.
     """
 
     load: Load = IN_TURN
@@ -48,3 +49,4 @@ class Terms:
     repeats_mail: bool = False
     variant_of: Callable[[int], Variant] = lambda number: "plain"
     disk: SmallDisk | None = None
+    cluster: Cluster | None = None

@@ -1,6 +1,6 @@
 """The workflow that the workers of the chaos scenes load. Every call leaves one trace.
 
-Orders and refunds are rows of tables without a unique key: a second row is not refused, but seen.
+Orders and refunds are rows of tables without a unique ticket: a second is not refused, but seen.
 The other calls go to the counter, a process outside the database. When this module is imported,
 the store also notes which process took which lease, so that the counter can check the caller's.
 
@@ -29,9 +29,12 @@ NOTE = "x" * 7_000  # two in a page of InnoDB, none in pages of its own
 EPOCH_US = int(os.environ.get("CHAOS_EPOCH_US", "0"))
 BLOCK_S = float(os.environ.get("CHAOS_BLOCK_S", "0"))
 SCHEMA = """
-create table if not exists orders (ticket varchar(80) not null);
-create table if not exists refunds (ticket varchar(80) not null);
-create table if not exists notes (ticket varchar(80) not null, note varchar(7000) not null);
+create table if not exists orders
+  (id bigint auto_increment primary key, ticket varchar(80) not null);
+create table if not exists refunds
+  (id bigint auto_increment primary key, ticket varchar(80) not null);
+create table if not exists notes
+  (id bigint auto_increment primary key, ticket varchar(80) not null, note varchar(7000) not null);
 """
 THOUGHT_S = 0.05
 """How long a tool holds its transaction between two statements."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.acceptance.chaos.scenes.clusters import GaleraIsolated, GaleraKilled, PrimaryKilled
 from tests.acceptance.chaos.scenes.database import AccountLimit, DiskFull, ServerFull, ServerKilled
 from tests.acceptance.chaos.scenes.mail import MailDies, MailRefused, MailSlow
 from tests.acceptance.chaos.scenes.model import ModelBusy, ModelCuts, ModelHangs
@@ -47,4 +48,7 @@ def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
         MailRefused.name: MailRefused,
         MailSlow.name: MailSlow,
         MailDies.name: MailDies,
+        GaleraKilled.name: GaleraKilled,
+        GaleraIsolated.name: GaleraIsolated,
+        PrimaryKilled.name: PrimaryKilled,
     }

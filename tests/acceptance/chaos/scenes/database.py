@@ -98,8 +98,8 @@ async def _restore(arena: Arena) -> None:
     """Start the server again if it has aborted: InnoDB does where a rollback finds no room."""
     if not await arena.admin.attempt("select 1"):
         arena.notes.append("MariaDB had aborted, and was started again")
-        await asyncio.to_thread(arena.server.kill)
-        await asyncio.to_thread(arena.server.start)
+        await asyncio.to_thread(arena.mariadb.kill)
+        await asyncio.to_thread(arena.mariadb.start)
 
 
 TABLESPACE_OPTIONS = (
@@ -156,11 +156,11 @@ class ServerKilled(Scene):
     async def faults(self, arena: Arena) -> None:
         for away_s in (0.0, 1.5 * LEASE_S, 1.0):
             await asyncio.sleep(arena.chance.uniform(4, 8))
-            await asyncio.to_thread(arena.server.kill)
+            await asyncio.to_thread(arena.mariadb.kill)
             arena.counter.outage_us = time.time_ns() // 1000
             self._kills += 1
             await asyncio.sleep(away_s)
-            await asyncio.to_thread(arena.server.start)
+            await asyncio.to_thread(arena.mariadb.start)
             arena.counter.outage_us = None
             await arena.recover()
 
