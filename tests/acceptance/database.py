@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from twelvefold.engine import retry_unavailable
 from twelvefold.errors import StoreUnavailable
 
 SERVER = os.environ.get("DATABASE_URL", "")
@@ -25,11 +26,12 @@ async def private_database(url: str, name: str) -> AsyncIterator[str]:
     # The driver is imported for those who have a server for it.
     import asyncmy
 
-    from twelvefold.services.store.mysql.url import connect_arguments
+    from twelvefold.services.store.mysql.hosts import find_writable
+    from twelvefold.services.store.mysql.url import host_arguments
 
     async def execute(statement: str) -> None:
         try:
-            connection = await asyncmy.connect(**connect_arguments(url))
+            connection = await asyncmy.connect(**await find_writable(host_arguments(url)))
         except (asyncmy.errors.Error, OSError) as error:
             raise StoreUnavailable(f"the database cannot be reached: {error}") from error
         try:
@@ -37,11 +39,12 @@ async def private_database(url: str, name: str) -> AsyncIterator[str]:
         finally:
             await connection.ensure_closed()
 
-    await execute(f"create database {name} character set utf8mb4")
+    # Without a database that takes writes now, as after a failover, it waits for one.
+    await retry_unavailable(lambda: execute(f"create database {name} character set utf8mb4"))
     try:
         yield urlsplit(url)._replace(path=f"/{name}").geturl()
     finally:
-        await execute(f"drop database {name}")
+        await retry_unavailable(lambda: execute(f"drop database {name}"))
 
 
 @contextmanager

@@ -240,7 +240,10 @@ def test_the_facts_of_a_server_are_listed(mysql_url: str) -> None:
 
     findings = asyncio.run(migrate_and_find())
 
-    facts = ("sql_mode", "isolation", "charset", "max_allowed_packet", "schema")
+    facts = (
+        *("sql_mode", "isolation", "charset", "max_allowed_packet", "schema"),
+        *("found rows", "clock"),
+    )
     assert {findings[what].level for what in facts} == {"ok"}
     assert findings["isolation"].found == "READ-COMMITTED in Twelvefold's sessions"
     assert findings["charset"].found == "utf8mb4"

@@ -18,6 +18,28 @@ def galera() -> list[str]:
     return _shared_service("galera")
 
 
+def group() -> list[str]:
+    """The URLs of the three servers of a MySQL group, the primary first; started when needed."""
+    return _shared_service("group")
+
+
+def kill_node(cluster: str, number: int) -> None:
+    """End a node of `galera` or `group` as a power cut would. Nodes count from 1."""
+    _control(cluster, "kill", str(number))
+
+
+def join_node(cluster: str, number: int) -> None:
+    """Start a node that was killed; returns when it is part of the cluster again."""
+    _control(cluster, "join", str(number))
+
+
+def _control(cluster: str, *arguments: str) -> None:
+    script = _shared() / "services" / cluster
+    done = subprocess.run([script, *arguments], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise ServersError(f"{script} {' '.join(arguments)}: exit {done.returncode}")
+
+
 def llm() -> str:
     """The base URL of a tiny real model, started when it is not running yet; it is left running."""
     return _shared_service("llm")[-1]
@@ -29,8 +51,12 @@ def smtp() -> tuple[str, Path]:
     return _shared_service("smtp")[-1], Path(home) / "smtp" / "maildir"
 
 
+def _shared() -> Path:
+    return Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
+
+
 def _shared_service(name: str) -> list[str]:
-    shared = Path(os.environ.get("TWELVEFOLD_SHARED") or ROOT.parent / "shared")
+    shared = _shared()
     script = shared / "services" / name
     if not shared.exists() and "PYTEST_CURRENT_TEST" in os.environ:
         import pytest
@@ -41,6 +67,7 @@ def _shared_service(name: str) -> list[str]:
             f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
         )
     started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
-    if started.returncode != 0:
+    # A script that has printed the URLs has started its servers, whatever its last command returns.
+    if started.returncode != 0 and not started.stdout:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
 from twelvefold.admin import parity
+from twelvefold.admin.finding import Finding, Level
+from twelvefold.admin.server_probes import probe_hosts, probe_server
 from twelvefold.boot import SCHEMA, embedded_file, open_mailer, request_model_list, schema_problem
 from twelvefold.config import Settings, misspelt
 from twelvefold.core import Schema, Workflow
@@ -20,22 +20,13 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 
-Level = Literal["ok", "warn", "fail"]
+__all__ = ["Finding", "Level", "examine"]
 VARIABLES = (
     *parity.VARIABLES,
     *("transaction_isolation", "tx_isolation", "character_set_connection", "max_allowed_packet"),
     *("innodb_flush_log_at_trx_commit", "ssl_cipher"),
 )
 MODEL_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    level: Level
-    what: str
-    found: str
 
 
 async def examine(
@@ -75,10 +66,15 @@ async def _check_database(
         # Opening it would create it.
         yield Finding("warn", "database", f"{file} does not exist; chat and run create it")
         return
+    async for finding in probe_hosts(settings.database_url):
+        yield finding
     try:
         problems = await services.store.check()
         schema = await services.store.schema()
         findings = [one async for one in _check_server(settings, services, tested)]
+        if not file:
+            probes = probe_server(services.store, has_schema=schema is not None)
+            findings += [one async for one in probes]
     except ServiceFault as error:
         yield Finding("fail", "database", str(error))
         return
@@ -180,8 +176,6 @@ def _server_facts(variables: dict[str, str]) -> Iterator[Finding]:
         "durability",
         f"innodb_flush_log_at_trx_commit is {flush}; with 1, no commit is lost if the host fails",
     )
-    if variables.get("wsrep_on") == "ON":
-        yield Finding("ok", "cluster", "Galera: reads wait for the commits of other nodes")
 
 
 def _check_parity(variables: dict[str, str], tested: parity.Versions) -> Iterator[Finding]:

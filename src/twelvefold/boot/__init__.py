@@ -2,12 +2,14 @@
 
 from twelvefold.boot.database import (
     SCHEMA,
+    VERSION_TABLE,
     check_database,
     commit,
     embedded_file,
     journal_sql,
     migrate_journal,
     release_of,
+    report_hosts,
     schema_problem,
     this_release,
 )
@@ -17,6 +19,7 @@ from twelvefold.boot.workflows import load_workflows
 
 __all__ = [
     "SCHEMA",
+    "VERSION_TABLE",
     "NoModel",
     "RandomIds",
     "check_database",
@@ -30,6 +33,7 @@ __all__ = [
     "open_mailer",
     "open_services",
     "release_of",
+    "report_hosts",
     "request_model_list",
     "schema_problem",
     "this_release",

@@ -7,8 +7,22 @@ from twelvefold.config import Settings
 from twelvefold.core import Release, Schema, Store
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.services.store import migrate as migrations
-from twelvefold.services.store import sqlite_path
+from twelvefold.services.store import report_hosts, sqlite_path
+from twelvefold.services.store.migrations import VERSION_TABLE
 
+__all__ = [
+    "SCHEMA",
+    "VERSION_TABLE",
+    "check_database",
+    "commit",
+    "embedded_file",
+    "journal_sql",
+    "migrate_journal",
+    "release_of",
+    "report_hosts",
+    "schema_problem",
+    "this_release",
+]
 SCHEMA = migrations.HEAD
 """The revision of the journal's tables that this release needs."""
 _PACKAGE = Path(__file__).parents[1]

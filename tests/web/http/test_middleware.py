@@ -148,6 +148,19 @@ async def test_only_an_idempotent_request_may_be_retried(
     assert ("x-should-retry" not in answer.headers) is may_retry
 
 
+async def test_a_request_waits_for_a_database_that_cannot_look_up_its_key() -> None:
+    keys = Keys(has=[api_key()])
+    async with web_on(keys) as web, asking(with_routes(web, *TEST_ROUTES)) as client:
+        keys.is_unavailable, before = True, keys.queries
+        request = asyncio.create_task(client.post("/v1/echo", json={}, headers=BEARER))
+        while keys.queries == before:
+            await asyncio.sleep(0)
+        keys.is_unavailable = False
+        answer = await request
+
+    assert answer.status_code == 200
+
+
 async def test_an_unexpected_error_is_logged_with_the_requests_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

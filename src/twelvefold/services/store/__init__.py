@@ -9,10 +9,21 @@ from twelvefold.services.store.sqlite import MEMORY, sqlite_path
 
 if TYPE_CHECKING:
     from twelvefold.core import Store
+    from twelvefold.services.store.mysql.hosts import HostReport
 
-__all__ = ["MEMORY", "MYSQL_SCHEMES", "open_store", "sqlite_path"]
+__all__ = ["MEMORY", "MYSQL_SCHEMES", "open_store", "report_hosts", "sqlite_path"]
 
 MYSQL_SCHEMES = ("mysql", "mariadb")
+
+
+async def report_hosts(url: str) -> "list[HostReport]":
+    """Return the state of each host of a URL with several hosts; of one host, nothing."""
+    if len(server_urls(url)) == 1:
+        return []
+    from twelvefold.services.store.mysql import hosts
+    from twelvefold.services.store.mysql.url import host_arguments
+
+    return await hosts.report_hosts(host_arguments(url))
 
 
 async def open_store(url: str, *, pool_size: int = 10) -> "Store":

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.core import OWNER
-from twelvefold.engine import ANONYMOUS
+from twelvefold.engine import ANONYMOUS, retry_unavailable
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.admission import SLOT, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator, Caller
@@ -175,7 +175,7 @@ class AdmissionMiddleware:
         owner = owners.find(authorization, client_of(client))
         if owner.startswith(ANONYMOUS) and scope["path"].startswith("/v1"):
             async with self._admission.acquire_slot(owner) as slot:
-                authenticate = partial(self._authenticator.authenticate, headers, client)
+                authenticate = partial(self._authenticate, headers, client)
                 owner = (await slot.measure(authenticate)).principal.id
             owners.remember(authorization, owner)
         return owner
@@ -194,9 +194,13 @@ class AdmissionMiddleware:
         finally:
             body.release()
 
+    async def _authenticate(self, headers: Headers, client: str) -> Caller:
+        """Return the caller; a request waits for the database as later reads do."""
+        return await retry_unavailable(lambda: self._authenticator.authenticate(headers, client))
+
     async def _caller(self, headers: Headers, client: str) -> Caller:
         try:
-            return await self._authenticator.authenticate(headers, client)
+            return await self._authenticate(headers, client)
         except ApiError:
             # A revoked key must not use the slots and the time of its former principal.
             self._admission.owners.forget(headers.get("authorization", ""))

@@ -19,7 +19,8 @@ Answer = Callable[["Session", str], bytes | None]
 class StubServer:
     """Answers OK to every statement, except for those that match a pattern of `fails`."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "8.0.99-stub") -> None:
+        self.version = version
         self.statements: list[str] = []
         self.connected = asyncio.Event()
         self._rules: list[tuple[re.Pattern[str], Answer]] = []
@@ -35,8 +36,7 @@ class StubServer:
     async def __aexit__(self, *_: object) -> None:
         self.heal()
         self._server.close()
-        for session in self._sessions:
-            session.hang_up()
+        self.hang_up()
         await self._server.wait_closed()
 
     def fails(self, pattern: str, answer: Answer) -> None:
@@ -46,6 +46,11 @@ class StubServer:
     def refuses_connections(self, packet: bytes) -> None:
         """Send this as the greeting; send none if it is empty."""
         self._greeting = packet
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        for session in self._sessions:
+            session.hang_up()
 
     def heal(self) -> None:
         self._rules, self._greeting = [], None
@@ -83,7 +88,7 @@ class Session:
     async def run(self, greeting: bytes | None) -> None:
         if greeting == b"":
             await self._read()
-        self._send(0, greeting or _greeting())
+        self._send(0, greeting or _greeting(self._server.version))
         if greeting is not None:
             return
         await self._read()
@@ -142,9 +147,9 @@ def _ok(rows: int, status: int) -> bytes:
     return bytes([0, rows, 0]) + struct.pack("<HH", status, 0)
 
 
-def _greeting() -> bytes:
+def _greeting(version: str) -> bytes:
     low, high = CAPABILITIES & 0xFFFF, CAPABILITIES >> 16
-    packet = b"\x0a8.0.99-stub\0" + struct.pack("<I", 7) + b"saltsalt\0"
+    packet = b"\x0a" + version.encode() + b"\0" + struct.pack("<I", 7) + b"saltsalt\0"
     packet += struct.pack("<HBHHB", low, 45, 0, high, 21) + b"\0" * 10
     return packet + b"saltsaltsalt\0mysql_native_password\0"
 

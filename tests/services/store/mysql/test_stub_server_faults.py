@@ -80,6 +80,17 @@ async def test_a_step_commits_on_the_stub_server(server: StubServer, store: Stor
     assert said_to_it.endswith("COMMIT")
 
 
+@pytest.mark.parametrize(("version", "count"), [("8.0.40-Vitess", 1), ("8.0.40", 0)])
+async def test_a_transaction_on_vitess_is_limited_to_one_shard(version: str, count: int) -> None:
+    async with StubServer(version) as server:
+        store = await open_store(server.url, pool_size=1)
+        await step(store)
+        await step(store)
+        await store.close()
+
+    assert server.statements.count("SET transaction_mode = 'single'") == count
+
+
 OWN = [(1064, "42000"), (1406, "22001"), (1062, "23000"), (1364, "HY000")]
 TRANSIENT = [(1213, "40001"), (1205, "HY000"), (1226, "42000"), (1114, "HY000"), (1053, "08S01")]
 LASTING = [(1142, "42000"), (1045, "28000"), (1105, "HY000"), (7777, "HY000")]

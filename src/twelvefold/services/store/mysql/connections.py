@@ -27,6 +27,12 @@ SESSION = (
     "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {:d}",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
+VITESS = "SET transaction_mode = 'single'"
+"""On Vitess: a statement on another shard than the transaction's is an error.
+
+By default Vitess commits a transaction of several shards one after the other, so that a crash may
+lose a part of it.
+"""
 RENEWAL_LOCK_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
 """A long step renews its run's lease itself, so a renewal waits for a step no longer than this."""
 SESSION_VARIABLES = "'wsrep_on', 'max_allowed_packet'"
@@ -99,6 +105,15 @@ class Connections:
         """Take a connection of a pool. Raises StoreUnavailable or StoreRefused."""
         if self._is_closed:
             raise StoreRefused("the store is closed").loggable()
+        try:
+            return await self._take(pool)
+        except StoreUnavailable:
+            if self._hosts is None or self._hosts.current is not None:
+                raise
+        # The server has failed, or takes no writes any more; nothing was sent yet.
+        return await self._take(pool)
+
+    async def _take(self, pool: Pool) -> MySQLConnection:
         if self._hosts is not None and self._hosts.current is None:
             await self._select_host(self._hosts)
         raw = await self._acquire(pool)
@@ -129,7 +144,8 @@ class Connections:
         host = await hosts.select()
         if host is self._host:
             return
-        log.warning("database_switched", previous=address(self._host), host=address(host))
+        if self._sessions:
+            log.warning("database_switched", previous=address(self._host), host=address(host))
         self._host = host
         for pool in (self.transactions, self.renewals, self.reads):
             set_host(pool, host)
@@ -172,6 +188,8 @@ class Connections:
         try:
             for statement in SESSION:
                 await db.execute(statement.format(self._timeouts.lock_s), {})
+            if "vitess" in raw.get_server_info().lower():
+                await db.execute(VITESS, {})
             if pool is self.renewals:
                 await db.execute(RENEWAL_LOCK_WAIT, {})
             session = await _read_session(db)

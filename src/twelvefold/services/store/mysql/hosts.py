@@ -22,6 +22,7 @@ from twelvefold.services.store.mysql.errors import translate_connect_error
 Host = Mapping[str, Any]
 """The driver's arguments for one server."""
 Connect = Callable[..., Awaitable[Any]]
+READ_ONLY = "it is read-only"
 RECOVERY_S = 60.0
 """How long a failover may take. A group of MySQL servers replaces a killed primary in 22 s."""
 # A node of Galera that is not part of the cluster rejects a SELECT with error 1047.
@@ -51,7 +52,7 @@ class ServerState(NamedTuple):
     def obstacle(self) -> str:
         """Return why the server takes no writes, or "" if it does."""
         if _is_on(self.read_only) or _is_on(self.innodb_read_only):
-            return "it is read-only"
+            return READ_ONLY
         if self.members and not self.online:
             # It would accept writes that the group does not have.
             return "it is not an ONLINE member of its group"
@@ -142,9 +143,9 @@ class HostSelector:
         """Set `current`. The server that took the last writes is tried first, then all others."""
         first = self._last
         others = [host for host in self._hosts if host is not first]
-        obstacles = [(first, await self._probe(first))]
+        obstacles = [(first, await self.probe(first))]
         if obstacles[0][1]:
-            probes = (self._probe(host) for host in others)
+            probes = (self.probe(host) for host in others)
             obstacles += zip(others, await asyncio.gather(*probes), strict=True)
         self.current = next((host for host, obstacle in obstacles if not obstacle), None)
         if self.current is not None:
@@ -153,7 +154,7 @@ class HostSelector:
         self._failed_at = time.monotonic()
         self._reasons = "; ".join(f"{address(host)}: {obstacle}" for host, obstacle in obstacles)
 
-    async def _probe(self, host: Host) -> str:
+    async def probe(self, host: Host) -> str:
         """Return why a server takes no writes, or "" if it does."""
         probe_s = self.timings.probe_s
         try:
@@ -184,6 +185,27 @@ class HostSelector:
             await cursor.execute(statement)
         self._statement = statement
         return ServerState(*await cursor.fetchone())
+
+
+class HostReport(NamedTuple):
+    """Whether a server takes writes; `is_standby` if it is a replica that works.
+
+    `obstacle`: why it takes none.
+    """
+
+    address: str
+    obstacle: str
+
+    @property
+    def is_standby(self) -> bool:
+        return self.obstacle == READ_ONLY
+
+
+async def report_hosts(hosts: Sequence[Host]) -> list[HostReport]:
+    """Return the state of each server, in the order of the list."""
+    selector = HostSelector(hosts)
+    obstacles = await asyncio.gather(*(selector.probe(host) for host in hosts))
+    return [HostReport(address(host), why) for host, why in zip(hosts, obstacles, strict=True)]
 
 
 async def find_writable(hosts: Sequence[Host]) -> Host:
