@@ -115,8 +115,8 @@ audit: $(READY) ## look up known vulnerabilities of the locked packages at PyPI 
 	npm audit --package-lock-only --prefix tests/conformance/node
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: newest versions)
-	$(COMPILE) --group dev --output-file requirements.txt pyproject.toml
-	$(COMPILE) --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
+	$(COMPILE) --group dev --all-extras --output-file requirements.txt pyproject.toml
+	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
 	$(COMPILE) --output-file tests/conformance/python/requirements.txt tests/conformance/python/requirements.in
 	$(COMPILE) --output-file tests/conformance/litellm/requirements.txt tests/conformance/litellm/requirements.in
 	$(COMPILE) --output-file tests/conformance/semantic_kernel/requirements.txt tests/conformance/semantic_kernel/requirements.in

@@ -359,6 +359,10 @@ def test_almost_correct_names_are_reported() -> None:
     ]
 
 
-def test_a_broker_url_is_an_error() -> None:
-    with pytest.raises(SettingsError, match="BROKER_URL: this release uses no broker"):
-        Settings.from_environ({"BROKER_URL": "amqp://q"})
+def test_a_broker_url_is_of_amqp_and_a_secret() -> None:
+    settings = Settings.from_environ({"BROKER_URL": "amqps://ann:pw@q/prod"})
+
+    assert settings.broker_url == "amqps://ann:pw@q/prod"
+    assert "amqps://ann:****@q/prod" in repr(settings)
+    with pytest.raises(SettingsError, match="BROKER_URL: 'redis://q': use amqp://host or amqps"):
+        Settings.from_environ({"BROKER_URL": "redis://q"})

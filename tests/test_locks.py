@@ -29,7 +29,9 @@ def test_what_runs_is_what_was_tested() -> None:
 
 def test_what_runs_is_what_the_package_needs_and_no_tool() -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed, tools = named["project"]["dependencies"], named["dependency-groups"]["dev"]
+    extras = named["project"]["optional-dependencies"].values()
+    needed = [*named["project"]["dependencies"], *(one for extra in extras for one in extra)]
+    tools = named["dependency-groups"]["dev"]
     runtime = pins("requirements-runtime.txt").keys()
 
     def names(requirements: list[str]) -> set[str]:

@@ -22,7 +22,8 @@ TwelvefoldError
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never accept this request
 │   ├── MailUnavailable    … the mail server did not accept a message this time
-│   └── MailRejected       … the mail server will never accept this message
+│   ├── MailRejected       … the mail server will never accept this message
+│   └── BrokerUnavailable  … the message broker is unreachable or rejects a request
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -173,6 +174,10 @@ class MailUnavailable(ServiceFault):
 
 class MailRejected(ServiceFault):
     """The mail server will never accept this message: unknown recipient, malformed address."""
+
+
+class BrokerUnavailable(ServiceFault):
+    """The message broker is unreachable, or rejects a request. Workers poll the database then."""
 
 
 class WorkflowError(TwelvefoldError):

@@ -133,6 +133,10 @@ class WatchedTransaction:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
 
+    @property
+    def mails(self) -> int:
+        return self._tx.mails
+
     async def execute(self, statement: str, /, **values: Any) -> int:
         matched = await self._rows.execute(statement, **values)
         self._halt.reach("statement")

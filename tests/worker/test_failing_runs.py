@@ -74,23 +74,23 @@ async def test_more_failing_runs_than_are_remembered_are_tried_slowly(
         await enqueue(services)
     backoff = RunBackoff(time.monotonic, capacity=20)
     worker = Worker(services, 64, POLL_S, backoff=backoff)
-    select, found = worker._selector.select, worker._poll.found
+    select, found = worker._search._selector.select, worker._search._poll.found
 
     async def record_batch(slots: int, held: Mapping[RunId, str]) -> Sequence[WaitingRun]:
         runs = await select(slots, held)
         batches.append(len(runs))
         return runs
 
-    async def wait_for_failures(something: bool) -> None:
+    async def wait_for_failures(something: bool, longest_s: float | None = None) -> bool:
         paces.append(something)
         if len(batches) == 12:
             gate.set()
         while worker.in_flight:
             await asyncio.sleep(0)
-        await found(something)
+        return await found(something, longest_s)
 
-    monkeypatch.setattr(worker._selector, "select", record_batch)
-    monkeypatch.setattr(worker._poll, "found", wait_for_failures)
+    monkeypatch.setattr(worker._search._selector, "select", record_batch)
+    monkeypatch.setattr(worker._search._poll, "found", wait_for_failures)
     async with working(worker):
         await gate.wait()
 

@@ -14,8 +14,9 @@ class Recorded(PollInterval):
         super().__init__(poll_s)
         self.pauses: list[float] = []
 
-    async def _wait(self, pause_s: float) -> None:
+    async def _wait(self, pause_s: float) -> bool:
         self.pauses.append(pause_s)
+        return False
 
 
 async def test_pauses_are_short_while_there_is_work_and_grow_while_there_is_none() -> None:

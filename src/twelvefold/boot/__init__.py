@@ -14,7 +14,13 @@ from twelvefold.boot.database import (
     this_release,
 )
 from twelvefold.boot.environment import RandomIds, environment, now_us
-from twelvefold.boot.services import NoModel, open_mailer, open_services, request_model_list
+from twelvefold.boot.services import (
+    NoModel,
+    open_broker,
+    open_mailer,
+    open_services,
+    request_model_list,
+)
 from twelvefold.boot.workflows import load_workflows
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "load_workflows",
     "migrate_journal",
     "now_us",
+    "open_broker",
     "open_mailer",
     "open_services",
     "release_of",

@@ -1,6 +1,7 @@
 """The database of the settings: its schema, and the release recorded in it."""
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from twelvefold import __version__
 from twelvefold.config import Settings
@@ -33,6 +34,13 @@ def embedded_file(settings: Settings) -> Path | None:
     if not settings.database_url.startswith("sqlite"):
         return None
     return Path(sqlite_path(settings.database_url)).absolute()
+
+
+def database_name(settings: Settings) -> str:
+    """Return the name of the database, or of the file of the embedded one."""
+    if file := embedded_file(settings):
+        return file.stem
+    return unquote(urlsplit(settings.database_url).path.strip("/"))
 
 
 async def check_database(store: Store) -> None:

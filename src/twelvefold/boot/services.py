@@ -7,20 +7,36 @@ import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
-from twelvefold.boot.database import embedded_file, release_of
+from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import Settings
-from twelvefold.core import Ids, Limits, Listener, Mailer, Model, ModelReply, ModelRequest, Store
+from twelvefold.core import (
+    Ids,
+    Limits,
+    Listener,
+    Mailer,
+    Model,
+    ModelReply,
+    ModelRequest,
+    NoWakeUps,
+    Store,
+    WakeUps,
+)
 from twelvefold.engine import LeaseRenewer, RenewalThread, Services
 from twelvefold.errors import ModelUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
+from twelvefold.services.broker import open_wake_ups
 from twelvefold.services.model import open_model
 from twelvefold.services.model.http import Endpoint, ModelList, Proxies, list_models
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
+
+if TYPE_CHECKING:
+    from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
 
 log = get_logger(__name__)
 DEFAULT_WINDOW_TOKENS = 128_000
@@ -56,8 +72,11 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
+        wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
-        yield Services(store, model, workflows, ids, limits, release, renewer=renewer)
+        yield Services(
+            store, model, workflows, ids, limits, release, renewer=renewer, wake_ups=wake_ups
+        )
 
 
 def _open_model(settings: Settings) -> Model:
@@ -87,6 +106,27 @@ def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
     if url.startswith("sqlite") and sqlite_path(url) == MEMORY:
         return LeaseRenewer()  # a second connection would open another database
     return RenewalThread(functools.partial(open_store, url, pool_size=1), time.monotonic)
+
+
+@asynccontextmanager
+async def _open_wake_ups(settings: Settings) -> AsyncIterator[WakeUps]:
+    if not settings.broker_url:
+        yield NoWakeUps()
+        return
+    broker = open_broker(settings)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+def open_broker(settings: Settings) -> "RabbitMQWakeUps":
+    """Return the broker of BROKER_URL, which is set. Close it. Raises SettingsError."""
+    return open_wake_ups(
+        broker_url=settings.broker_url,
+        database=database_name(settings),
+        ca_file=settings.ssl_cert_file,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -71,6 +71,7 @@ async def retry(context: CommandContext, *, ids: Sequence[str], dead: bool) -> i
     for id in ids:
         await context.services.store.retry_message(id)
         print(f"{id} is due now")
+    context.services.wake_ups.mail_queued()
     if not context.settings.smtp_url:
         print("SMTP_URL is not set here; a worker with SMTP_URL sends messages that are due")
     return DONE

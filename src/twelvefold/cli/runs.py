@@ -232,7 +232,15 @@ async def approve(
     services, call_id = context.services, CallId(call)
     run = await _find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
-    await answer(services, run, approved=not deny, by=principal, reason=reason, call=call_id)
+    await answer(
+        services,
+        run,
+        approved=not deny,
+        by=principal,
+        reason=reason,
+        call=call_id,
+        claims=not detach,
+    )
     return await _continue_run(context, run, detach=detach)
 
 
@@ -251,7 +259,15 @@ async def settle_call(
     services, call_id = context.services, CallId(call)
     run = await _find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
-    await settle(services, run, settled=settled, by=principal, result=result, call=call_id)
+    await settle(
+        services,
+        run,
+        settled=settled,
+        by=principal,
+        result=result,
+        call=call_id,
+        claims=not detach,
+    )
     return await _continue_run(context, run, detach=detach)
 
 

@@ -220,6 +220,13 @@ class Settings:
         str, url("smtp", "smtps"), "the mail server; default: mail stays in the outbox", SECRET
     ] = ""
     mail_from: Annotated[str, text, "the sender of mail"] = ""
+    broker_url: Annotated[
+        str,
+        url("amqp", "amqps"),
+        "RabbitMQ that wakes workers, amqp://user:password@host/vhost; default: workers poll the "
+        "database every second",
+        SECRET,
+    ] = ""
 
     log_level: Annotated[
         LogLevel,
@@ -271,7 +278,6 @@ class Settings:
         reader.reject_unknown(variable.name for variable in variables())
         settings = cls(**{field: value for field, value in values.items() if value != INVALID})
         reader.problems += _inconsistencies(settings)
-        reader.reject_broker()
         if reader.problems:
             raise SettingsError(*reader.problems)
         return settings

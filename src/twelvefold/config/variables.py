@@ -88,13 +88,6 @@ class EnvironReader:
             if name.startswith("TWELVEFOLD_"):
                 self.problems.append(f"{name}: unknown variable; {_suggest(name, names)}")
 
-    def reject_broker(self) -> None:
-        """Report BROKER_URL: ignoring it silently would suggest that a broker is used."""
-        if "BROKER_URL" in self._values:
-            self.problems.append(
-                "BROKER_URL: this release uses no broker: workers poll the database; unset it"
-            )
-
 
 def _suggest(name: str, known: list[str]) -> str:
     from difflib import get_close_matches

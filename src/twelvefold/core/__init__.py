@@ -86,6 +86,8 @@ from twelvefold.core.ports import (
     ModelReply,
     ModelRequest,
     NewRun,
+    NoSubscription,
+    NoWakeUps,
     NullListener,
     OutboxMessage,
     Principal,
@@ -105,6 +107,8 @@ from twelvefold.core.ports import (
     Transaction,
     WaitingRun,
     WaitingWork,
+    WakeUps,
+    WakeUpSubscription,
 )
 from twelvefold.core.request import build_request
 from twelvefold.core.request_options import client_names
@@ -159,6 +163,8 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "NewRun",
+    "NoSubscription",
+    "NoWakeUps",
     "NullListener",
     "OutboxMessage",
     "OutcomeSettled",
@@ -199,6 +205,8 @@ __all__ = [
     "ValidCall",
     "WaitingRun",
     "WaitingWork",
+    "WakeUpSubscription",
+    "WakeUps",
     "Workflow",
     "build_request",
     "call_id",

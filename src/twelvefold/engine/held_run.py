@@ -278,6 +278,8 @@ async def _run_transaction(
             tried.append(events)
     finally:
         lease.in_step = False
+    if tx.mails:
+        services.wake_ups.mail_queued()
     return entries
 
 

@@ -142,8 +142,11 @@ class RunDriver:
         with suppress(ServiceFault, StaleRun, CancelAsked, TimeoutError):
             async with self._keep_lease(), asyncio.timeout(self._release_s()):
                 doubtful = await self._write_known_outcome(await self._catch_up())
-                if self.held.status == "running" and await self._release(doubtful, error, counts):
-                    await self.cancel()
+                if self.held.status == "running":
+                    if await self._release(doubtful, error, counts):
+                        await self.cancel()
+                    else:
+                        self.services.wake_ups.run_queued(self.workflow.name)
                 if self.held.status != "running":
                     return self._outcome()
         return self._queued(error)

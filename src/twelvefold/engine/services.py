@@ -11,7 +11,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
-from twelvefold.core import Ids, Lease, Limits, Mailer, Model, Store, Tool, Workflow
+from twelvefold.core import (
+    Ids,
+    Lease,
+    Limits,
+    Mailer,
+    Model,
+    NoWakeUps,
+    Store,
+    Tool,
+    WakeUps,
+    Workflow,
+)
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.errors import WorkflowError
@@ -45,7 +56,8 @@ class Services:
     """The services of one process. `release` is written into every run that it starts.
 
     `monotonic` is the clock by which leases are known, in seconds; `renewer` renews them.
-    `exit_limit` begins when the process stops.
+    `exit_limit` begins when the process stops. `wake_ups` tell workers of runs and mail that a
+    commit has queued.
     """
 
     store: Store
@@ -58,6 +70,7 @@ class Services:
     renewer: Renewer = field(default_factory=LeaseRenewer)
     exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
     timings: Timings = field(default_factory=Timings)
+    wake_ups: WakeUps = field(default_factory=NoWakeUps, compare=False)
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""

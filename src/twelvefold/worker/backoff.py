@@ -4,6 +4,7 @@ They are in this worker's memory: another worker, or this one after a restart, t
 once.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -46,6 +47,12 @@ class RunBackoff:
         """Whether more runs may have failed than are remembered."""
         self._forget_old()
         return len(self._paused) >= self._capacity
+
+    @property
+    def next_end_s(self) -> float:
+        """In how many seconds the next pause ends; infinite if no run is paused now."""
+        now = self._now()
+        return min((end - now for _, end in self._paused.values() if end > now), default=math.inf)
 
     def postpone(self, run: RunId, longest_s: float | None = None) -> float:
         """Pause the run, twice as long as the last time; return for how many seconds."""

@@ -30,14 +30,16 @@ from twelvefold.errors import RequestError, ServiceFault, StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff
 from twelvefold.worker.outbox import OutboxSender, SendPolicy
-from twelvefold.worker.poll_interval import PollInterval
+from twelvefold.worker.search import RunSearch
 from twelvefold.worker.selection import BATCH_SIZE, RunSelector
 from twelvefold.worker.turns import default_share
 
 log = get_logger(__name__)
 POLL_S = 1.0
-"""The longest that a run waits for a worker without work."""
-MAIL_POLL_S = 30.0
+"""The longest that a run waits for a worker without work, if no broker is connected."""
+SWEEP_S = 10.0
+"""The same with a broker, for a run whose wake-up was lost."""
+MAIL_POLL_S = 300.0
 """How often the outbox is read unless the search for work finds mail there."""
 
 
@@ -50,7 +52,8 @@ class Worker:
 
     Their conversations have at most `max_run_bytes` together. `max_per_principal` limits the runs
     of one principal; None: `default_share`. With `mailer` None, mail stays in the outbox. `listen`
-    returns the listener of a run. `backoff` holds the pauses of runs that failed.
+    returns the listener of a run. `backoff` holds the pauses of runs that failed. `poll_s` is how
+    often it searches for work without a broker, `sweep_s` with one.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Worker:
         listen: Callable[[RunId], Listener] = _null_listener,
         backoff: RunBackoff | None = None,
         batch_size: int = BATCH_SIZE,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         self._services = services
         self._max_runs = max_runs
@@ -74,15 +78,15 @@ class Worker:
         self._listen = listen
         self._sender = _open_sender(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
-        self._poll = PollInterval(poll_s)
         self._backoff = RunBackoff(time.monotonic) if backoff is None else backoff
-        self._selector = RunSelector(
+        selector = RunSelector(
             services,
             self._backoff,
             max_per_principal or default_share(max_runs),
             batch_size=batch_size,
             on_due_mail=self._wake_sender,
         )
+        self._search = RunSearch(selector, self._backoff, poll_s=poll_s, sweep_s=sweep_s)
         self._guards: dict[RunId, DrainGuard] = {}
         self._principals: dict[RunId, str] = {}
         self._drives: set[asyncio.Task[None]] = set()
@@ -93,12 +97,12 @@ class Worker:
         return len(self._guards)
 
     @property
-    def _is_full(self) -> bool:
-        return self.in_flight >= self._max_runs or self._memory.is_full
+    def _slots(self) -> int:
+        return 0 if self._memory.is_full else max(0, self._max_runs - self.in_flight)
 
     def wake(self) -> None:
         """Search for work now: this process has just enqueued some."""
-        self._poll.nudge.set()
+        self._search.nudge.set()
 
     def _wake_sender(self) -> None:
         if self._sender:
@@ -117,6 +121,7 @@ class Worker:
                 tasks.append(group.create_task(self._sender.run(stop)))
             try:
                 await stop.wait()
+                self._search.return_wake_ups()
                 await self._stop(tasks)
             except asyncio.CancelledError:
                 self._services.exit_limit.begin(0)
@@ -127,22 +132,16 @@ class Worker:
 
     async def _claim_runs(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         await self._prepare(group, stop)
-        while not stop.is_set():
-            slots = 0 if self._is_full else self._max_runs - self.in_flight
-            if not slots and not self._sender:
-                await self._poll.nudged()
-                continue
-            try:
-                runs = await self._selector.select(slots, self._principals)
-            except Exception as error:
-                if not isinstance(error, ServiceFault):
-                    # The error may be of one row: the other runs must be driven.
-                    log.exception("queue_search_failed")
-                await self._poll.failed("queue_not_read", error)
-                continue
-            claimed = await asyncio.gather(*(self._claim(one, group, stop) for one in runs))
-            # If no claim succeeded, other workers are faster and no hurry is needed.
-            await self._poll.found(any(claimed) and not self._backoff.is_full)
+        async with self._search.opened(self._services, mail=self._sender is not None):
+            while not stop.is_set():
+                if not self._slots and not self._sender:
+                    await self._search.wait_for_slot()
+                    continue
+                runs = await self._search.select(self._slots, self._principals)
+                if runs is not None:
+                    claimed = await asyncio.gather(*(self._claim(one, group, stop) for one in runs))
+                    room = 0 if stop.is_set() else self._slots
+                    await self._search.pause(sum(claimed), room)
 
     async def _prepare(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Wait for the preparation before any run is claimed, or until the process stops."""
@@ -195,7 +194,7 @@ class Worker:
 
     def _release(self, reservation: Reservation) -> None:
         if self._memory.is_full:
-            self._poll.nudge.set()
+            self._search.nudge.set()
         reservation.release()
 
     async def _drive(self, guard: DrainGuard, held: HeldRun) -> None:
@@ -211,14 +210,8 @@ class Worker:
             except Exception:
                 self._postpone(held.run)
             finally:
-                self._search_again()
+                self._search.end(held.run, was_full=self.in_flight >= self._max_runs)
                 del self._guards[held.run], self._principals[held.run]
-
-    def _search_again(self) -> None:
-        """Search at once if the slot that becomes free is what a run had to wait for."""
-        is_full = self.in_flight >= self._max_runs
-        if is_full or (self._selector.is_held_back and not self._backoff.is_full):
-            self._poll.nudge.set()
 
     def _handle_outcome(self, outcome: Outcome) -> None:
         self._wake_sender()  # a tool may have sent mail
@@ -243,7 +236,7 @@ class Worker:
         log.info("worker_stopping", runs=self.in_flight, grace_s=self._grace_s)
         limit = self._services.exit_limit
         limit.begin(self._grace_s)
-        self._poll.nudge.set()
+        self._search.nudge.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace_s):
                 await self._wait_for(tasks)

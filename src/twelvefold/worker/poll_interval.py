@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from twelvefold.backoff import Backoff
 from twelvefold.observe.log import get_logger
@@ -28,10 +29,14 @@ class PollInterval:
         self._empty = 0
         self._failed = 0
 
-    async def found(self, something: bool) -> None:
-        """Wait after a search; longer each time that nothing was found."""
+    async def found(self, something: bool, longest_s: float | None = None) -> bool:
+        """Wait after a search; longer each time that nothing was found, up to `longest_s`.
+
+        None: `poll_s`. Returns whether a nudge ended the pause.
+        """
         self._failed, self._empty = 0, 0 if something else self._empty + 1
-        await self._wait(self._idle.pause_s(1 + self._empty))
+        idle = self._idle if longest_s is None else replace(self._idle, longest_s=longest_s)
+        return await self._wait(idle.pause_s(1 + self._empty))
 
     async def idle(self) -> None:
         """Wait for `poll_s` after a search that found nothing, where new work sets `nudge`."""
@@ -50,8 +55,11 @@ class PollInterval:
         await self.nudge.wait()
         self.nudge.clear()
 
-    async def _wait(self, pause_s: float) -> None:
+    async def _wait(self, pause_s: float) -> bool:
+        """Return whether `nudge` was set before the pause ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self.nudge.wait()
+        is_nudged = self.nudge.is_set()
         self.nudge.clear()
+        return is_nudged

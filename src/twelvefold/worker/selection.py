@@ -43,6 +43,8 @@ class RunSelector:
         self._limiter = PoisonRunLimiter(services.limits.max_attempts)
         self.is_held_back = False
         """Whether the last selection left out runs because of their principal's share."""
+        self.leaves_runs = False
+        """Whether the last selection left out runs that are not paused."""
 
     async def select(self, slots: int, held: Mapping[RunId, str]) -> Sequence[WaitingRun]:
         """Return up to `slots` runs to claim beside `held`, which maps runs to principals.
@@ -76,4 +78,5 @@ class RunSelector:
         selected = self._limiter.select(self._turns.order(free, CHOICE * limit), held)
         chosen = self._turns.choose(selected, limit, held)
         self.is_held_back = len(chosen) < min(limit, len(selected))
+        self.leaves_runs = len(chosen) < len(free)
         return chosen

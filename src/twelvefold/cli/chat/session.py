@@ -145,6 +145,7 @@ class ChatSession:
                     by=self._principal.id,
                     reason="" if approved else reason.strip(),
                     call=call.id,
+                    claims=True,
                 )
                 return True
         return False
@@ -163,6 +164,7 @@ class ChatSession:
                     by=self._principal.id,
                     result=result.strip(),
                     call=call.id,
+                    claims=True,
                 )
                 return True
         return False

@@ -39,6 +39,7 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
     "OVER",
@@ -61,6 +62,8 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "NewRun",
+    "NoSubscription",
+    "NoWakeUps",
     "NullListener",
     "OutboxMessage",
     "Principal",
@@ -80,6 +83,8 @@ __all__ = [
     "Transaction",
     "WaitingRun",
     "WaitingWork",
+    "WakeUpSubscription",
+    "WakeUps",
 ]
 
 

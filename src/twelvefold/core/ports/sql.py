@@ -70,6 +70,11 @@ class ToolReadOnly(ReadOnly, MayBeLost, Protocol):
 class StepTransaction(Transaction, MayBeLost, Protocol):
     """A tool's transaction as the engine sees it."""
 
+    @property
+    def mails(self) -> int:
+        """How many mails the step has added to the outbox."""
+        ...
+
     async def flush(self) -> None:
         """Flush the ORM session. Raises the error of its statements."""
         ...

@@ -34,12 +34,13 @@ async def answer(
     options: RequestOptions | None = None,
     background: bool = False,
     request: IdempotentRequest | None = None,
+    claims: bool = False,
 ) -> None:
     """Write the answer to a call that waits for approval; the run can then continue.
 
     `options` and `background` are for the rest of the run; with `options` None its first ones stay.
-    Raises NotFound, TooLate if no such call waits, or Conflict if the run is held, or the request
-    was made before.
+    `claims`: the caller claims the run at once, so no worker is woken. Raises NotFound, TooLate if
+    no such call waits, or Conflict if the run is held, or the request was made before.
     """
 
     def events(waiting: Call) -> tuple[Event, ...]:
@@ -49,7 +50,7 @@ async def answer(
         message = f"Error: not allowed by {by}" + (f": {reason}" if reason else "")
         return answered, ToolFailed(waiting.id, waiting.tool, "denied", message)
 
-    await _answer_call(services, run, call, "asked", events, request)
+    await _answer_call(services, run, call, "asked", events, request, claims=claims)
 
 
 async def settle(
@@ -60,11 +61,12 @@ async def settle(
     by: str,
     result: str = "",
     call: CallId | None = None,
+    claims: bool = False,
 ) -> None:
     """Write what a person found out about a call whose outcome was unknown.
 
-    `result` is what the model reads of a call that is "done". Raises NotFound, or TooLate if
-    there is no such call.
+    `result` is what the model reads of a call that is "done"; `claims` as in `answer`. Raises
+    NotFound, or TooLate if there is no such call.
     """
 
     def events(unknown: Call) -> tuple[Event, ...]:
@@ -80,7 +82,7 @@ async def settle(
             case _:
                 assert_never(settled)
 
-    await _answer_call(services, run, call, "unknown", events)
+    await _answer_call(services, run, call, "unknown", events, claims=claims)
 
 
 async def _answer_call(
@@ -90,6 +92,8 @@ async def _answer_call(
     state: CallState,
     events: Callable[[Call], tuple[Event, ...]],
     request: IdempotentRequest | None = None,
+    *,
+    claims: bool,
 ) -> None:
     """Append the entries of a waiting call's answer, and queue the run for any process."""
     async with claimed(services, run) as held:
@@ -102,6 +106,8 @@ async def _answer_call(
             await write_once(services, held, answers, "queued", request=request)
         except (CancelAsked, DuplicateRow, StaleRun) as error:
             raise Conflict(str(error)) from error
+    if not claims:
+        services.wake_ups.run_queued(held.thread.workflow)
 
 
 def _no_such_call(

@@ -97,6 +97,8 @@ async def give_back(services: Services, held: HeldRun) -> None:
         # A run that was claimed with a cancel request is being cancelled by its holder already.
         if cancel_asked and not held.cancel_asked:
             await cancel(services, held.run)
+        elif status == "queued" and held.thread.workflow:
+            services.wake_ups.run_queued(held.thread.workflow)
 
 
 async def cancel(services: Services, run: RunId) -> RunStatus:

@@ -85,6 +85,7 @@ async def enqueue_run(services: Services, request: RunRequest) -> tuple[RunId, E
     entry, _ = await services.retry(lambda: services.store.start(new, started, None))
     no_lease = services.hold(Lease(new.run, new.token), -math.inf)
     apply_entries(HeldRun(new.run, before, no_lease), [entry])
+    services.wake_ups.run_queued(new.workflow)
     return new.run, entry
 
 

@@ -124,12 +124,12 @@ class SQLStepTransaction(SQLTransaction):
         self._now_us = now_us
         self._change = change
         self._missing = change.adds
-        self._mails = 0
+        self.mails = 0
 
     def _new_mail_id(self) -> str:
         """Return the same id when the step is repeated, so that its mail is sent once."""
-        self._mails += 1
-        return f"{self._thread()}.{self._change.head + self._change.adds}.{self._mails}"
+        self.mails += 1
+        return f"{self._thread()}.{self._change.head + self._change.adds}.{self.mails}"
 
     def _thread(self) -> str:
         return self._change.lease.run.thread

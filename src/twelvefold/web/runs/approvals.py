@@ -250,6 +250,7 @@ async def _write_answer(
         options=merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
+        claims=not request.background,
     )
 
     async def attempt() -> None:
