@@ -23,6 +23,7 @@ from tests.acceptance.webs import Web
 from tests.acceptance.workers import Worker
 from tests.servers import PrivateMariaDB
 from tests.smtp_sink import Sink
+from twelvefold.core.ports.wake_ups import NoWakeUps, WakeUps
 
 DATABASE = "chaos"
 ACCOUNT = "chaos_app"
@@ -55,6 +56,7 @@ class Arena:
     wrong: list[str] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
     web: Web | None = None
+    wake_ups: WakeUps = field(default_factory=NoWakeUps)
 
     async def close(self) -> None:
         for worker in self.workers:
@@ -97,6 +99,7 @@ class Arena:
             "CHAOS_EPOCH_US": str((time.time_ns() - time.monotonic_ns()) // 1000),
             "CHAOS_NOTES": str(self.terms.notes),
             "CHAOS_BLOCK_S": f"{self.terms.block_s:g}",
+            **({"BROKER_URL": self.terms.broker.urls[0]} if self.terms.broker else {}),
             **self.terms.settings,
         }
 

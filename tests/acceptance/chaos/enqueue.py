@@ -42,6 +42,7 @@ async def enqueue_one(arena: Arena, store: Store, number: int) -> None:
         _GivenId(thread),
         Limits(),
         "chaos",
+        wake_ups=arena.wake_ups,
     )
     await _enqueued(services, message(thread, variant))
 

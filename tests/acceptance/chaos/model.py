@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from aiohttp import web
@@ -21,7 +21,6 @@ Fault = Literal["busy", "hanging", "cutting"]
 """All requests are refused with 429; or replies stop in the middle, or end there with a reset."""
 CHANCE = 0.6
 """How many replies are cut or hang."""
-HANG_S = 3600.0
 BUSY = {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}
 
 
@@ -49,6 +48,7 @@ class ModelServer:
     url: str = ""
     fault: Fault | None = None
     faults: int = 0
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
@@ -75,7 +75,7 @@ class ModelServer:
         self.faults += 1
         await response.write(b"".join(events[: self.chance.randrange(len(events))]))
         if self.fault == "hanging":
-            await asyncio.sleep(HANG_S)
+            await self.closing.wait()
         elif request.transport is not None:
             request.transport.abort()
 
@@ -95,4 +95,5 @@ async def model_server(
         model.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         yield model
     finally:
+        model.closing.set()
         await runner.cleanup()

@@ -49,6 +49,10 @@ class SharedService:
             raise ServersError(f"{text}\n{done.stderr}")
         return done.stdout
 
+    async def attempt(self, *arguments: str) -> None:
+        """Run the script, whatever comes of it."""
+        await asyncio.to_thread(self._run, *arguments)
+
     async def do(self, *arguments: str) -> None:
         await asyncio.to_thread(self.command, *arguments)
 

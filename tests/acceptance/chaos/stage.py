@@ -21,6 +21,7 @@ from tests.acceptance.webs import webs
 from tests.servers import PrivateMariaDB
 from tests.servers.home import home
 from tests.smtp_sink import Sink
+from twelvefold.services.broker import open_wake_ups
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
@@ -56,6 +57,13 @@ async def arena(terms: Terms, chance: random.Random, keep: Path | None) -> Async
         model = await stack.enter_async_context(model_server(chance, terms.load.pace_s))
         made = Arena(terms, chance, directory, server, admin, counter, sink, model, password)
         stack.push_async_callback(made.close)
+        if terms.broker:
+            stack.push_async_callback(asyncio.to_thread, terms.broker.stop)
+            await asyncio.to_thread(terms.broker.start)
+            made.wake_ups = broker = open_wake_ups(
+                broker_url=terms.broker.urls[0], database=DATABASE
+            )
+            stack.push_async_callback(broker.close)
         await _start_processes(made, stack)
         yield made
 

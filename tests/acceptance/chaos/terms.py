@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.acceptance.chaos.disk import SmallDisk
 from tests.acceptance.chaos.plan import Variant
-from tests.acceptance.chaos.shared import Cluster
+from tests.acceptance.chaos.shared import Cluster, SharedService
 
 LEASE_S = 3.0
 
@@ -30,10 +30,14 @@ AT_ONCE = Load(3.0, (1.0, 4.0), 150)
 SHORT = Load(3.0, (0.2, 1.0), 150)
 """As AT_ONCE, but the runs soon come to their end, where they send mail."""
 
+QUEUED = Load(3.0, (0.5, 2.0), 40)
+"""More runs than the processes drive, so that the others wait in the queue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """`settings` are those of web and workers; `cluster` is used in place of a MariaDB.
+    `broker` wakes the workers.
 
     `repeats_mail` is set where a mail may come again: under the same Message-ID, because its sender
     could not note in time that the mail server had taken it.
@@ -50,3 +54,4 @@ class Terms:
     variant_of: Callable[[int], Variant] = lambda number: "plain"
     disk: SmallDisk | None = None
     cluster: Cluster | None = None
+    broker: SharedService | None = None

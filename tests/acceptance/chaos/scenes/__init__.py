@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.acceptance.chaos.scenes.broker import BrokerKilled, MessagesDoubled, QueuePurged
 from tests.acceptance.chaos.scenes.clusters import GaleraIsolated, GaleraKilled, PrimaryKilled
 from tests.acceptance.chaos.scenes.database import AccountLimit, DiskFull, ServerFull, ServerKilled
 from tests.acceptance.chaos.scenes.mail import MailDies, MailRefused, MailSlow
@@ -51,4 +52,7 @@ def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
         GaleraKilled.name: GaleraKilled,
         GaleraIsolated.name: GaleraIsolated,
         PrimaryKilled.name: PrimaryKilled,
+        BrokerKilled.name: BrokerKilled,
+        QueuePurged.name: QueuePurged,
+        MessagesDoubled.name: MessagesDoubled,
     }
