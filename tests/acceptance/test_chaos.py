@@ -111,7 +111,7 @@ def test_an_unknown_outcome_of_a_call_that_its_process_did_not_begin_is_charged_
     assert "charged" in found(RANG, notes=[given_back, taken_up])
 
 
-def mailed(*, attempts: int, copies: int, repeats_mail: bool) -> Judge:
+def mailed(*, attempts: int, copies: int) -> Judge:
     """The judge of a run whose one mail arrived so often under the same Message-ID."""
     content = f"Subject: {LETTER.ticket}\r\nMessage-ID: <1@chaos.example>\r\n\r\n".encode()
     evidence = Evidence(
@@ -124,23 +124,19 @@ def mailed(*, attempts: int, copies: int, repeats_mail: bool) -> Judge:
         starts={},
         notes={},
     )
-    judge = Judge(evidence, repeats_mail)
+    judge = Judge(evidence)
     judge.run(THREAD, [LETTER])
     return judge
 
 
-def test_a_mail_that_came_twice_is_doubled() -> None:
-    assert mailed(attempts=2, copies=2, repeats_mail=False).counts == {"doubled": 1}
+def test_a_mail_that_came_twice_with_one_attempt_is_doubled() -> None:
+    assert mailed(attempts=1, copies=2).counts == {"doubled": 1}
 
 
-def test_a_mail_that_came_again_with_a_further_attempt_is_counted_where_its_sender_dies() -> None:
-    judge = mailed(attempts=1, copies=2, repeats_mail=True)
+def test_a_mail_that_came_again_with_a_further_attempt_is_no_fault() -> None:
+    judge = mailed(attempts=2, copies=2)
 
     assert (judge.counts, judge.mails_again) == ({}, 1)
-
-
-def test_a_mail_that_came_more_often_than_it_was_tried_is_doubled() -> None:
-    assert mailed(attempts=1, copies=3, repeats_mail=True).counts == {"doubled": 1}
 
 
 def test_the_time_of_an_entry_is_read_without_the_hour_that_a_clock_is_off() -> None:

@@ -5,7 +5,7 @@ from xml.sax.saxutils import escape
 
 from tests.acceptance.chaos.samples import Quantity, Sample
 
-WIDTH, PANEL, GAP, LEFT, RIGHT, TOP = 1000, 150, 44, 70, 110, 62
+WIDTH, PANEL, GAP, LEFT, RIGHT, TOP = 1000, 150, 52, 70, 40, 76
 POINTS = 300
 """Points of a line at most; each is the mean of the samples that it stands for."""
 TITLES: dict[Quantity, str] = {

@@ -37,10 +37,8 @@ QUEUED = Load(3.0, (0.5, 2.0), 40)
 @dataclass(frozen=True, slots=True)
 class Terms:
     """`settings` are those of web and workers; `cluster` is used in place of a MariaDB.
-    `broker` wakes the workers.
 
-    `repeats_mail` is set where a mail may come again: under the same Message-ID, because its sender
-    could not note in time that the mail server had taken it.
+    `broker` wakes the workers.
     """
 
     load: Load = IN_TURN
@@ -50,7 +48,6 @@ class Terms:
     notes: int = 0
     block_s: float = 0.0
     through_proxies: bool = False
-    repeats_mail: bool = False
     variant_of: Callable[[int], Variant] = lambda number: "plain"
     disk: SmallDisk | None = None
     cluster: Cluster | None = None

@@ -25,7 +25,7 @@ class Verdict:
     """The figures of one scene; `why` has a sentence for each run that is counted as a fault.
 
     `unknown` counts the outcomes that a person settled, `mails_again` the mails that came again
-    under the same Message-ID where that is allowed, `seen` how often the fault occurred.
+    under the same Message-ID with a further attempt, `seen` how often the fault occurred.
     `recovery_s` is the longest time from the end of a fault until all that waited had continued.
     `not_run` says why the scene was not played: then nothing is proven, and nothing is wrong.
     """
@@ -104,7 +104,6 @@ class Judge:
     """Collects what is wrong, each as one of `FAULTS` and a sentence."""
 
     found: Evidence
-    repeats_mail: bool = False
     mails_again: int = 0
     counts: Tally[str] = field(default_factory=Tally)
     why: list[str] = field(default_factory=list)
@@ -160,9 +159,13 @@ class Judge:
                 self.charge("lost", f"letter {call.ticket} is noted as sent and did not arrive")
 
     def _may_come_again(self, call: PlannedCall) -> int:
-        """How often a mail may have come again: at most with each further attempt."""
+        """How often a mail may have come again: with each attempt after the first.
+
+        There is a second attempt only if the first failed, or its sender could not note in time
+        that the mail server had taken the mail.
+        """
         letters = self.found.letters.get(call.ticket, [])
-        return sum(letter["attempts"] for letter in letters) if self.repeats_mail else 0
+        return sum(max(0, letter["attempts"] - 1) for letter in letters)
 
     def _charged(self, call: PlannedCall, said: "_Said", journal: Sequence[JournalLine]) -> None:
         """No tool of the plan fails by itself, so no failure may be charged to one."""
@@ -236,7 +239,7 @@ def judged(
     scene: str, arena: Arena, found: Evidence, seen: int, took_s: float, notes: Sequence[str]
 ) -> Verdict:
     """Compare what was left behind with the plan of every run."""
-    judge = Judge(found, arena.terms.repeats_mail)
+    judge = Judge(found)
     for sentence in arena.wrong:
         judge.charge("wrong", sentence)
     for thread, variant in arena.runs.items():

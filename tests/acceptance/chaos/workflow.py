@@ -38,8 +38,9 @@ create table if not exists notes
 """
 THOUGHT_S = 0.05
 """How long a tool holds its transaction between two statements."""
+MAX_TOKENS = 2_000
 _token_of: dict[str, str] = {}
-"""The token of the last lease that this process took of a thread."""
+"""The token of the last lease that this process took of a thread; of the last `MAX_TOKENS`."""
 
 
 @tool
@@ -163,7 +164,10 @@ async def _noted_claim(store: MySQLStore, run: RunId, *how: Any, **more: Any) ->
     sent_us = _now_us()
     claimed = await _claim(store, run, *how, **more)
     if claimed is not None:
+        _token_of.pop(run.thread, None)
         token = _token_of[run.thread] = claimed.lease.token
+        if len(_token_of) > MAX_TOKENS:
+            del _token_of[next(iter(_token_of))]
         _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us)
     return claimed
 

@@ -117,6 +117,8 @@ def _may_run_again(call: ValidCall) -> bool:
 async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
     """Await `body()` in a new task; cancelling the caller cancels that task.
 
+    A body that has just ended is not cancelled any more: its outcome is known.
+
     A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
     Python 3.11 does so when a child fails while the group waits for its end. On the run's task
     that would look like the end of the process.
@@ -128,7 +130,13 @@ async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
         except BaseException as error:  # a task that raises SystemExit ends the event loop
             return None, error
 
-    result, error = await asyncio.get_running_loop().create_task(attempt())
+    task = asyncio.get_running_loop().create_task(attempt())
+    try:
+        result, error = await task
+    except asyncio.CancelledError:
+        if not task.done() or task.cancelled():
+            raise
+        result, error = task.result()
     if error is not None:
         raise error
     return result

@@ -1,6 +1,7 @@
 """Faults of the mail server."""
 
 import asyncio
+from contextlib import suppress
 from typing import ClassVar
 
 from tests.acceptance.chaos.arena import Arena
@@ -8,7 +9,11 @@ from tests.acceptance.chaos.scenes.scene import Scene
 from tests.acceptance.chaos.terms import SHORT, Terms
 
 PART_S = 12.0
-"""How long each of a fault's two forms lasts."""
+"""How long each of a fault's two forms lasts, at least."""
+LONGEST_PART_S = 60.0
+MAILS = 10
+"""How many mails each form has to reach within that."""
+DEFERRED = '"mail_deferred"'
 
 
 class MailRefused(Scene):
@@ -19,20 +24,24 @@ class MailRefused(Scene):
         {"CONNECT": "421 4.3.2 come again later"},
         {"RCPT": "451 4.3.0 come again later"},
     )
-    repeats: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        super().__init__(Terms(SHORT, repeats_mail=self.repeats))
+        super().__init__(Terms(SHORT))
 
     async def faults(self, arena: Arena) -> None:
         for answers in self.answers:
+            before = self.seen(arena)
             arena.sink.answers = answers
             await asyncio.sleep(PART_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_PART_S):
+                    while self.seen(arena) < before + MAILS:
+                        await asyncio.sleep(1)
         arena.sink.answers = {}
         await arena.recover()
 
     def seen(self, arena: Arena) -> int:
-        return arena.log_lines().count('"mail_deferred"')
+        return arena.log_lines().count(DEFERRED)
 
 
 class MailDies(MailRefused):
@@ -40,7 +49,6 @@ class MailDies(MailRefused):
 
     name: ClassVar[str] = "smtp-dying-after-data"
     answers = ({".": ""}, {"DATA": ""})
-    repeats = True
 
 
 class MailSlow(Scene):

@@ -39,7 +39,7 @@ class _AtCommits(Scene):
     kinds: ClassVar[tuple[CommitFault, ...]]
 
     def __init__(self) -> None:
-        super().__init__(Terms(AT_ONCE, through_proxies=True, repeats_mail=True))
+        super().__init__(Terms(AT_ONCE, through_proxies=True))
 
     async def faults(self, arena: Arena) -> None:
         for proxy in arena.proxies:

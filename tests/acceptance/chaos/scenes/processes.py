@@ -33,7 +33,7 @@ class KilledEverySecond(Scene):
     name: ClassVar[str] = "killed-each-second"
 
     def __init__(self) -> None:
-        super().__init__(Terms(AT_ONCE, settings=WEB_DRIVES, repeats_mail=True))
+        super().__init__(Terms(AT_ONCE, settings=WEB_DRIVES))
         self._kills = 0
 
     async def faults(self, arena: Arena) -> None:
