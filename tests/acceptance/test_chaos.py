@@ -171,8 +171,14 @@ def test_the_figures_as_json_have_the_same_names() -> None:
     assert (figures["runs"], figures["stuck"], figures["is_good"]) == (3, 1, False)
 
 
+def test_a_claim_that_waited_for_the_step_with_the_reply_cannot_know() -> None:
+    waited = LeaseNote("claimed", THREAD, "token", 900, 2, done_us=1_100)
+
+    assert "charged" not in found(RANG, notes=[waited])
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("scene", scenes(mount=False))
 def test_under_a_fault_nothing_is_lost_doubled_stuck_or_charged_wrongly(scene: str) -> None:
     (verdict,) = run_scenes([scene], runs=RUNS)

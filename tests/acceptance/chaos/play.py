@@ -14,7 +14,7 @@ from tests.acceptance.chaos.scenes import Scene
 from tests.acceptance.chaos.stage import arena
 from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judged
 
-PLAY_S = 300.0
+PLAY_S = 600.0
 """How long arrival and faults may take."""
 SETTLE_S = 60.0
 """How long nothing may change after the last fault while a run or a letter is not at its end."""

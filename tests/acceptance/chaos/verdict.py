@@ -182,7 +182,8 @@ class Judge:
     ) -> bool:
         """Whether the process that wrote or caused this knew that the call had not begun.
 
-        A process that takes a run over from one whose lease ran out cannot know.
+        A process that takes a run over from one whose lease ran out cannot know. Its claim may have
+        waited for the step that wrote the reply.
         """
         starts = self.found.starts.get(call.ticket, [])
         if any(start.began_us <= unknown.at_us for start in starts):
@@ -195,7 +196,7 @@ class Judge:
         between = [
             note
             for note in self.found.notes.get(unknown.thread, [])
-            if replied_us <= note.sent_us <= unknown.at_us
+            if replied_us <= max(note.sent_us, note.done_us) and note.sent_us <= unknown.at_us
         ]
         return not between or any(note.what == "in_doubt" for note in between)
 

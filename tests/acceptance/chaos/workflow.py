@@ -168,7 +168,7 @@ async def _noted_claim(store: MySQLStore, run: RunId, *how: Any, **more: Any) ->
         token = _token_of[run.thread] = claimed.lease.token
         if len(_token_of) > MAX_TOKENS:
             del _token_of[next(iter(_token_of))]
-        _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us)
+        _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us, done_us=_now_us())
     return claimed
 
 

@@ -39,17 +39,16 @@ class _BrokerScene(Scene):
 
 
 class BrokerKilled(_BrokerScene):
-    """The broker is ended by SIGKILL, twice, and started again."""
+    """The broker is ended by SIGKILL, and started again."""
 
     name: ClassVar[str] = "rabbitmq-killed"
 
     async def faults(self, arena: Arena) -> None:
-        for _ in range(2):
-            # The broker does not live to answer that command.
-            await self.broker.attempt("ctl", "eval", KILL)
-            await asyncio.sleep(FAULT_S)
-            await self.broker.do("start")
-            await arena.recover()
+        # The broker does not live to answer that command.
+        await self.broker.attempt("ctl", "eval", KILL)
+        await asyncio.sleep(FAULT_S)
+        await self.broker.do("start")
+        await arena.recover()
 
     def seen(self, arena: Arena) -> int:
         return arena.log_lines().count('"broker_unavailable"')

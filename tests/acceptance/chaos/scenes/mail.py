@@ -1,6 +1,7 @@
 """Faults of the mail server."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar
 
@@ -30,13 +31,9 @@ class MailRefused(Scene):
 
     async def faults(self, arena: Arena) -> None:
         for answers in self.answers:
-            before = self.seen(arena)
+            reached = self.seen(arena) + MAILS
             arena.sink.answers = answers
-            await asyncio.sleep(PART_S)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_PART_S):
-                    while self.seen(arena) < before + MAILS:
-                        await asyncio.sleep(1)
+            await _lasts(lambda: self.seen(arena) >= reached)
         arena.sink.answers = {}
         await arena.recover()
 
@@ -62,10 +59,19 @@ class MailSlow(Scene):
 
     async def faults(self, arena: Arena) -> None:
         arena.sink.pause_s = 2.0
-        await asyncio.sleep(2 * PART_S)
+        await _lasts(lambda: len(arena.sink.mails) >= MAILS)
         arena.sink.pause_s = 0.0
         self._mails = len(arena.sink.mails)
         await arena.recover()
 
     def seen(self, arena: Arena) -> int:
         return self._mails
+
+
+async def _lasts(is_enough: Callable[[], bool]) -> None:
+    """Wait for a form of the fault to have reached enough mails."""
+    await asyncio.sleep(PART_S)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_PART_S):
+            while not is_enough():
+                await asyncio.sleep(1)
