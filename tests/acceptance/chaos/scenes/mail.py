@@ -31,9 +31,8 @@ class MailRefused(Scene):
 
     async def faults(self, arena: Arena) -> None:
         for answers in self.answers:
-            reached = self.seen(arena) + MAILS
             arena.sink.answers = answers
-            await _lasts(lambda: self.seen(arena) >= reached)
+            await _lasts(lambda: self.seen(arena))
         arena.sink.answers = {}
         await arena.recover()
 
@@ -59,7 +58,7 @@ class MailSlow(Scene):
 
     async def faults(self, arena: Arena) -> None:
         arena.sink.pause_s = 2.0
-        await _lasts(lambda: len(arena.sink.mails) >= MAILS)
+        await _lasts(lambda: len(arena.sink.mails))
         arena.sink.pause_s = 0.0
         self._mails = len(arena.sink.mails)
         await arena.recover()
@@ -68,10 +67,11 @@ class MailSlow(Scene):
         return self._mails
 
 
-async def _lasts(is_enough: Callable[[], bool]) -> None:
-    """Wait for a form of the fault to have reached enough mails."""
+async def _lasts(count: Callable[[], int]) -> None:
+    """Wait until a form of the fault, which begins now, has reached enough mails."""
+    enough = count() + MAILS
     await asyncio.sleep(PART_S)
     with suppress(TimeoutError):
         async with asyncio.timeout(LONGEST_PART_S):
-            while not is_enough():
+            while count() < enough:
                 await asyncio.sleep(1)
