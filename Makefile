@@ -31,7 +31,7 @@ SEEDS ?= 0-9999
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos soak abuse simulate bench bench-service
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos soak abuse simulate bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -141,8 +141,5 @@ abuse: $(READY) ## measure the effect of an abusive tenant on another: latency, 
 simulate: $(READY) ## simulate processes, database and services in virtual time, with seeded faults (SEEDS=0-9999 ARGS="--shrink")
 	$(PY) -m tests.simulation --seeds "$(SEEDS)" $(ARGS)
 
-bench: $(READY) ## measure runs per second, latency and memory, compared with loops without durability
+bench: $(READY) ## measure Twelvefold beside loops without durability (ARGS="--quick --against COMMIT --write")
 	$(SERVERS) $(PY) -m bench $(ARGS)
-
-bench-service: $(READY) ## measure the service: time to ready, empty requests, turns over HTTP compared with turns without
-	$(SERVERS) $(PY) -m bench.service $(ARGS)

@@ -1,9 +1,11 @@
-"""What every contender sends to the model beside the conversation, so that all send the same."""
+"""What every contender sends to the model, so that all send the same."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from bench.academy import COURSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,10 @@ class Asking:
 
 
 def wish(course: str) -> str:
-    """What a student says."""
+    """Return the message of a student."""
     return f"Please enrol me in {course} and send me the welcome mail."
 
 
 def course(number: int) -> str:
-    """The course of the run with this number; there are `COURSES` of them."""
+    """Return the course of the run with this number."""
     return f"CR-{number % COURSES + 1}"
-
-
-COURSES = 500

@@ -1,24 +1,29 @@
-"""The floor: a bare loop on aiohttp and msgspec that keeps nothing."""
+"""A bare loop on aiohttp and msgspec without durability; its tools write to a list."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from bench import tools
+from bench import academy
 from bench.asking import course, wish
 from bench.contender import Contender, Options, main
 
+HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench"}
 
-class BareLoop:
-    """Obeys `Contender`."""
 
-    def __init__(self, session: aiohttp.ClientSession, options: Options) -> None:
+class BareLoop(Contender):
+    """A loop whose tools run in transactions that `begin` opens."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, options: Options, begin: academy.Begin
+    ) -> None:
         self._session = session
         self._url = f"{options.base_url}/responses"
         self._options = options
+        self._begin = begin
         self._fixed = {
             "model": options.model,
             "stream": options.streamed,
@@ -38,15 +43,14 @@ class BareLoop:
         items.append({"type": "message", "role": "user", "content": wish(course(number))})
         while calls := await self._reply(items):
             for call in calls:
-                output = tools.call(call["name"], call["arguments"], student)
+                output = await academy.call(self._begin, call["name"], call["arguments"], student)
                 answer = {"type": "function_call_output", "call_id": call["call_id"]}
                 items.append({**answer, "output": output})
 
     async def _reply(self, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Ask, add what was said to the items, and return the calls in it."""
+        """Request a reply, add it to the items, and return the calls in it."""
         body = msgspec.json.encode({**self._fixed, "input": items})
-        headers = {"Content-Type": "application/json", "Authorization": "Bearer bench"}
-        async with self._session.post(self._url, data=body, headers=headers) as response:
+        async with self._session.post(self._url, data=body, headers=HEADERS) as response:
             assert response.status == 200, await response.text()
             read = _streamed if self._options.streamed else _whole
             output = await read(response)
@@ -60,7 +64,7 @@ async def _whole(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
 
 
 async def _streamed(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
-    """Look at each event as it comes in, as one does who shows the text."""
+    """Decode each event when it arrives, as a loop does that shows the text."""
     output: list[dict[str, Any]] = []
     async for line in response.content:
         if line.startswith(b"data: "):
@@ -70,11 +74,16 @@ async def _streamed(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
     return output
 
 
+def open_session() -> aiohttp.ClientSession:
+    """Return a client without a limit of connections; call it on the event loop."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
 @asynccontextmanager
 async def open_bare_loop(options: Options) -> AsyncIterator[Contender]:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        yield BareLoop(session, options)
+    rows = nullcontext(academy.InMemory())
+    async with open_session() as session:
+        yield BareLoop(session, options, lambda: rows)
 
 
 if __name__ == "__main__":

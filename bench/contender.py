@@ -1,6 +1,6 @@
-"""A contender's process: does what it is told on standard input, and tells what it took.
+"""The process of a contender: executes commands from standard input and prints what it measured.
 
-Each runs on uvloop, and measures its own CPU and memory; the database's and the model's are not
+Each runs on uvloop and measures its own CPU time and memory; the database's and the model's are not
 in these figures.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import uvloop
 
@@ -24,21 +24,25 @@ from bench.asking import Asking
 Measured = dict[str, Any]
 
 
-class Contender(Protocol):
+class Contender:
     """Drives enrolment runs: four replies of the model, three tools between them."""
 
     async def run(self, number: int) -> None:
-        """One whole run, of a student who is new."""
-        ...
+        """Drive one run of a new student."""
+        raise NotImplementedError
 
     async def turn(self, number: int) -> None:
-        """The next run of one conversation."""
-        ...
+        """Drive the next run of one conversation."""
+        raise NotImplementedError
+
+    def cpu_s(self) -> float:
+        """Return the CPU time so far of the process that is measured."""
+        return time.process_time()
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a contender is told about the world. `tag` sets its students apart from others."""
+    """The command line of a contender. `tag` keeps its students apart from those of others."""
 
     base_url: str
     model: str
@@ -47,21 +51,23 @@ class Options:
     tag: str
     streamed: bool
     chat: bool
+    one_by_one: bool
 
 
 Open = Callable[[Options], AbstractAsyncContextManager[Contender]]
 
 
 def main(open_contender: Open) -> None:
-    """The whole process: a command a line in, its figures a line out."""
+    """Run the process: a command per line of input, its figures per line of output."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--model", default="mock")
     parser.add_argument("--asking", required=True)
     parser.add_argument("--database-url", default="")
     parser.add_argument("--tag", default="")
-    parser.add_argument("--streamed", action="store_true", help="read replies as they come in")
+    parser.add_argument("--streamed", action="store_true", help="use streams")
     parser.add_argument("--chat", action="store_true", help="use Chat Completions")
+    parser.add_argument("--one-by-one", action="store_true", help="one statement per packet")
     arguments = vars(parser.parse_args())
     asking = Asking.read(Path(arguments.pop("asking")))
     uvloop.run(_serve(open_contender, Options(asking=asking, **arguments)))
@@ -72,19 +78,20 @@ async def _serve(open_contender: Open, options: Options) -> None:
     numbers = itertools.count(1)
     async with open_contender(options) as contender:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            told = json.loads(line)
-            do: Any = {"for_a_while": for_a_while, "burst": burst, "turns": turns}[told.pop("do")]
-            print(json.dumps(await do(contender, numbers, **told)), flush=True)
+            command = json.loads(line)
+            do: Any = {"for_a_while": for_a_while, "burst": burst, "turns": turns}
+            measured = await do[command.pop("do")](contender, numbers, **command)
+            print(json.dumps(measured), flush=True)
 
 
 async def for_a_while(
     contender: Contender, numbers: Iterator[int], at_once: int, seconds: float
 ) -> Measured:
-    """Runs, so many at once, for so long."""
-    began, cpu_began = time.monotonic(), _cpu_s()
+    """Drive runs one after the other in each of `at_once` tasks."""
+    began, cpu_began = time.monotonic(), contender.cpu_s()
     done = 0
 
-    async def one_after_the_other() -> None:
+    async def drive_runs() -> None:
         nonlocal done
         while time.monotonic() < began + seconds:
             await contender.run(next(numbers))
@@ -92,37 +99,30 @@ async def for_a_while(
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(at_once):
-            tasks.create_task(one_after_the_other())
-    wall_s = time.monotonic() - began
-    return {"runs_s": done / wall_s, "cpu_ms": (_cpu_s() - cpu_began) * 1000 / done, "runs": done}
+            tasks.create_task(drive_runs())
+    wall_s, cpu_s = time.monotonic() - began, contender.cpu_s() - cpu_began
+    return {"runs_s": done / wall_s, "cpu_ms": cpu_s * 1000 / done, "runs": done}
 
 
 async def burst(contender: Contender, numbers: Iterator[int], runs: int) -> Measured:
-    """So many runs, all started at the same moment."""
-    began, cpu_began = time.monotonic(), _cpu_s()
+    """Start all runs at the same moment."""
+    began, cpu_began = time.monotonic(), contender.cpu_s()
     async with asyncio.TaskGroup() as tasks:
         for number in itertools.islice(numbers, runs):
             tasks.create_task(contender.run(number))
-    wall_s, cpu_s = time.monotonic() - began, _cpu_s() - cpu_began
+    wall_s, cpu_s = time.monotonic() - began, contender.cpu_s() - cpu_began
     rss_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"wall_s": wall_s, "cpu_s": cpu_s, "rss_mib": rss_kib / 1024, "runs": runs}
+    measured = {"wall_s": wall_s, "cpu_ms": cpu_s * 1000 / runs, "runs": runs}
+    return {**measured, "rss_mib": rss_kib / 1024}
 
 
-async def turns(
-    contender: Contender, numbers: Iterator[int], count: int, seconds: float
-) -> Measured:
-    """One conversation of so many turns, each timed; given up when it takes too long."""
-    took_ms: list[float] = []
-    end = time.monotonic() + seconds
+async def turns(contender: Contender, numbers: Iterator[int], count: int) -> Measured:
+    """Drive one conversation of `count` turns and measure each."""
+    wall_ms: list[float] = []
+    cpu_ms: list[float] = []
     for number in itertools.islice(numbers, count):
-        if time.monotonic() > end:
-            break
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), contender.cpu_s()
         await contender.turn(number)
-        took_ms.append((time.monotonic() - began) * 1000)
-    return {"took_ms": took_ms}
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+        wall_ms.append((time.monotonic() - began) * 1000)
+        cpu_ms.append((contender.cpu_s() - cpu_began) * 1000)
+    return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "runs": count}

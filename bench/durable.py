@@ -1,4 +1,4 @@
-"""The contender that keeps everything: engine, client and store, as `boot` opens them."""
+"""Twelvefold as a contender: engine, client and store, as `boot` opens them."""
 
 import os
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from bench.asking import course, wish
 from bench.contender import Contender, Options, main
+from bench.processes import WORKFLOW
 from twelvefold import Principal
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
@@ -17,8 +18,8 @@ from twelvefold.engine.services import Services
 from twelvefold.observe.log import start_logging
 
 
-class Durable:
-    """Obeys `Contender`: nothing is in memory from one run to the next."""
+class Durable(Contender):
+    """Starts and drives runs of `bench.workload` in this process."""
 
     def __init__(self, services: Services, tag: str) -> None:
         self._services = services
@@ -32,34 +33,35 @@ class Durable:
         self._thread = (await self._drive(f"{self._tag}-turns", number, self._thread)).thread
 
     async def _drive(self, student: str, number: int, thread: ThreadId | None) -> RunId:
-        said = {"type": "message", "role": "user", "content": wish(course(number))}
-        driven = await start_run(
-            self._services,
-            RunRequest(
-                workflow="enrolment", principal=Principal(student), items=[said], thread=thread
-            ),
+        message = {"type": "message", "role": "user", "content": wish(course(number))}
+        request = RunRequest(
+            workflow="bench", principal=Principal(student), items=[message], thread=thread
         )
-        outcome = await drive(self._services, driven, NullListener())
+        held = await start_run(self._services, request)
+        outcome = await drive(self._services, held, NullListener())
         assert outcome.status == "completed", outcome
-        return driven.run
+        return held.run
+
+
+def environment(options: Options) -> dict[str, str]:
+    """Return the settings of the process."""
+    return {
+        "DATABASE_URL": options.database_url,
+        "OPENAI_BASE_URL": options.base_url,
+        "OPENAI_MODEL": options.model,
+        # The other contenders send a long conversation whole, too.
+        "OPENAI_CONTEXT_TOKENS": "1000000",
+        "WORKFLOWS": WORKFLOW,
+        "LEASE_S": "600",
+    }
 
 
 @asynccontextmanager
 async def open_durable(options: Options) -> AsyncIterator[Contender]:
-    # The log is on, as a worker's is; only its last way to the terminal is cut.
-    with open(os.devnull, "w") as nowhere:
-        start_logging(nowhere, format="json", level="info", release="bench")
-        settings = Settings.from_environ(
-            {
-                "DATABASE_URL": options.database_url,
-                "OPENAI_BASE_URL": options.base_url,
-                "OPENAI_MODEL": options.model,
-                # The others leave nothing out of a long conversation either.
-                "OPENAI_CONTEXT_TOKENS": "1000000",
-                "LEASE_S": "600",
-            }
-        )
-        async with open_services(settings) as services:
+    # The log is on, as in a worker; its lines go to the null device.
+    with open(os.devnull, "w") as sink:
+        start_logging(sink, format="json", level="info", release="bench")
+        async with open_services(Settings.from_environ(environment(options))) as services:
             yield Durable(services, options.tag)
 
 

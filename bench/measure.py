@@ -1,109 +1,132 @@
-"""The measurements of the bench, each with all contenders in turn, several rounds, medians."""
+"""The measurements, each with all contenders in turn, in several rounds."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from bench.processes import ENTRANTS, Entrant, Running, World, contender
+from bench.processes import Entrant, Running, World, contender
+from bench.samples import Samples
+from bench.system import cpu_s
 
-AT_ONCE = (1, 32, 256)
-BURST_RUNS = 1_000
+ONE, MANY = 1, 32
 BURST_DELAY_MS = 300
 TURNS = 200
-TURNS_S = 60.0
-"""A conversation that takes longer is given up; its later turns are not told."""
-MARKS = (1, 10, 50, 200)
-AROUND = 2
-"""A turn is told as the median of itself and so many before and after it."""
+MARKS = (1, 10, 50, 100, 200)
+CURVE = (1, 5, *range(10, TURNS + 1, 10))
+AROUND = 3
+"""The figure of a turn is the median of itself and of so many before and after it."""
+MAX_SLOW_ROUNDS = 3
 Say = Callable[[str], None]
+Do = Callable[[], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Throughput:
-    """So many runs at once, one after the other. CPU is the contender's own process."""
+class Effort:
+    """How long to measure."""
 
-    runs_s: float
-    cpu_ms: float
+    rounds: int
+    seconds: float
+    burst_runs: int = 1000
 
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """A thousand runs at the same moment, with a model that takes 300 ms."""
-
-    wall_s: float
-    rss_mib: float
+    @property
+    def slow_rounds(self) -> int:
+        return min(self.rounds, MAX_SLOW_ROUNDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What was measured of one contender."""
-
-    throughput: Mapping[int, Throughput]
-    burst: Burst
-    turns_ms: Mapping[int, float]
-
-
-def measure(world: World, rounds: int, seconds: float, say: Say) -> dict[str, Figures]:
-    """All figures by contender."""
-    throughput = _throughputs(world, rounds, seconds, say)
-    bursts = {one.name: _burst(one, world, rounds, say) for one in ENTRANTS}
-    turns = {one.name: _turns(one, world, say) for one in ENTRANTS}
-    names = [one.name for one in ENTRANTS]
-    return {name: Figures(throughput[name], bursts[name], turns[name]) for name in names}
-
-
-def _throughputs(
-    world: World, rounds: int, seconds: float, say: Say
-) -> dict[str, dict[int, Throughput]]:
-    found: dict[tuple[str, int], list[Throughput]] = {}
-    with _all_running(world) as running:
-        for number in range(1, rounds + 1):
-            for at_once in AT_ONCE:
-                for name, one in running.items():
-                    say(f"round {number}, {at_once} at once: {name}")
-                    told = one.do("for_a_while", at_once=at_once, seconds=seconds)
-                    figures = Throughput(told["runs_s"], told["cpu_ms"])
-                    found.setdefault((name, at_once), []).append(figures)
-    return {
-        one.name: {at_once: _median(found[one.name, at_once]) for at_once in AT_ONCE}
-        for one in ENTRANTS
-    }
+def measure(world: World, entrants: Sequence[Entrant], effort: Effort, say: Say) -> Samples:
+    """Measure everything but starts."""
+    samples = Samples()
+    with _all_running(world, entrants) as running:
+        for number in range(1, effort.rounds + 1):
+            say(f"round {number}")
+            for entrant, processes in running:
+                _throughput(world, entrant, processes, effort.seconds, samples)
+    for number in range(1, effort.slow_rounds + 1):
+        for entrant in entrants:
+            if "bursts" in entrant.parts:
+                say(f"{effort.burst_runs} at once, round {number}: {entrant.name}")
+                _burst(world, entrant, effort.burst_runs, samples)
+    for number in range(1, effort.slow_rounds + 1):
+        for entrant in entrants:
+            if "turns" in entrant.parts:
+                say(f"{TURNS} turns, round {number}: {entrant.name}")
+                _turns(world, entrant, samples)
+    return samples
 
 
 @contextmanager
-def _all_running(world: World) -> Iterator[dict[str, Running]]:
+def _all_running(
+    world: World, entrants: Sequence[Entrant]
+) -> Iterator[list[tuple[Entrant, list[Running]]]]:
+    """Start one process per contender, and a second one of those that are measured in pairs."""
     with ExitStack() as stack:
-        yield {one.name: stack.enter_context(contender(one, world)) for one in ENTRANTS}
+        yield [
+            (one, [stack.enter_context(contender(one, world)) for _ in range(_processes(one))])
+            for one in entrants
+        ]
 
 
-def _median(found: Sequence[Throughput]) -> Throughput:
-    return Throughput(
-        statistics.median(one.runs_s for one in found),
-        statistics.median(one.cpu_ms for one in found),
-    )
+def _processes(entrant: Entrant) -> int:
+    return 2 if "pairs" in entrant.parts else 1
 
 
-def _burst(entrant: Entrant, world: World, rounds: int, say: Say) -> Burst:
-    """A process of its own each time: the most memory that it ever had is told."""
-    found = []
-    for _ in range(min(rounds, 3)):
-        say(f"{BURST_RUNS} at once: {entrant.name}")
-        with contender(entrant, world, f"delay-{BURST_DELAY_MS}") as running:
-            told = running.do("burst", runs=BURST_RUNS)
-        found.append((told["wall_s"], told["rss_mib"]))
-    walls_s, rss_mib = zip(*found, strict=True)
-    return Burst(statistics.median(walls_s), statistics.median(rss_mib))
+def _throughput(
+    world: World, entrant: Entrant, processes: Sequence[Running], seconds: float, samples: Samples
+) -> None:
+    for at_once in (ONE, MANY):
+        alone = partial(_together, processes[:1], at_once, seconds)
+        _add(samples, entrant.name, f"at {at_once}", _with_server(world, alone))
+    if "pairs" in entrant.parts:
+        pair = partial(_together, processes, MANY, seconds)
+        _add(samples, entrant.name, "in pairs", _with_server(world, pair))
 
 
-def _turns(entrant: Entrant, world: World, say: Say) -> dict[int, float]:
-    say(f"a conversation of {TURNS} turns: {entrant.name}")
+def _add(samples: Samples, name: str, where: str, figures: Mapping[str, float]) -> None:
+    for what, value in figures.items():
+        samples.add(name, f"{what} {where}", value)
+
+
+def _together(processes: Sequence[Running], at_once: int, seconds: float) -> list[dict[str, Any]]:
+    """Divide the runs that are driven at once between the processes."""
+    for one in processes:
+        one.start("for_a_while", at_once=at_once // len(processes), seconds=seconds)
+    return [one.result() for one in processes]
+
+
+def _with_server(world: World, do: Do) -> dict[str, float]:
+    """Return runs a second, and the CPU ms a run of the clients and of the database server."""
+    began = cpu_s(world.server_pid) if world.server_pid else 0.0
+    told = do()
+    runs = sum(one["runs"] for one in told)
+    figures = {"client": sum(one["cpu_ms"] * one["runs"] for one in told) / runs}
+    if world.server_pid:
+        figures["server"] = (cpu_s(world.server_pid) - began) * 1000 / runs
+    if "runs_s" in told[0]:
+        figures["runs/s"] = sum(one["runs_s"] for one in told)
+    if "wall_s" in told[0]:
+        figures |= {"seconds": told[0]["wall_s"], "MiB": told[0]["rss_mib"]}
+    return figures
+
+
+def _burst(world: World, entrant: Entrant, runs: int, samples: Samples) -> None:
+    """Measure a fresh process, because its memory is the most that it ever had."""
+    with contender(entrant, world, f"delay-{BURST_DELAY_MS}") as running:
+        figures = _with_server(world, lambda: [running.do("burst", runs=runs)])
+        _add(samples, entrant.name, "in a burst", figures)
+
+
+def _turns(world: World, entrant: Entrant, samples: Samples) -> None:
     with contender(entrant, world) as running:
-        took_ms = running.do("turns", count=TURNS + AROUND, seconds=TURNS_S)["took_ms"]
-    return {mark: _around(took_ms, mark) for mark in MARKS if len(took_ms) >= mark + AROUND}
+        told = running.do("turns", count=TURNS + AROUND)
+    for mark in CURVE:
+        samples.add(entrant.name, f"client at turn {mark}", _around(told["cpu_ms"], mark))
+        samples.add(entrant.name, f"wall at turn {mark}", _around(told["wall_ms"], mark))
 
 
-def _around(took_ms: Sequence[float], mark: int) -> float:
-    first = mark - 1 if mark == 1 else mark - 1 - AROUND
-    last = mark if mark == 1 else mark + AROUND
-    return statistics.median(took_ms[first:last])
+def _around(found: Sequence[float], mark: int) -> float:
+    if mark <= AROUND:
+        return found[mark - 1]
+    return statistics.median(found[mark - 1 - AROUND : mark + AROUND])

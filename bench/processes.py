@@ -1,42 +1,70 @@
-"""The bench's processes: the mock model, and a contender each, talked to by lines of JSON."""
+"""The processes of the bench: the mock model, and the contenders, which exchange lines of JSON."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
+NEUTRAL = "/"
+"""The working directory of all processes: without modules and without a file `.env`."""
+WORKFLOW = "bench.workload:workflow"
+Part = Literal["pairs", "bursts", "turns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A checkout of Twelvefold whose sources are measured, and its databases."""
+
+    root: Path
+    mysql_url: str
+    sqlite_url: str
+    suffix: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return source_environment(self.root)
+
+
+def source_environment(root: Path) -> dict[str, str]:
+    """Return the environment of a process that imports Twelvefold from a checkout.
+
+    `bench` is imported from there too, unless the checkout is older than the workload.
+    """
+    has_bench = (root / "bench" / "workload.py").exists()
+    paths = (root / "src", root if has_bench else ROOT)
+    imports = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "WORKFLOWS": WORKFLOW}
+    return {**os.environ, **imports}
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A contender by name, and the program that is it."""
+    """A contender by name, and the program that is started for it.
+
+    `parts`: the measurements beside throughput in which it takes part.
+    """
 
     name: str
     module: str
-    flags: Sequence[str] = ()
-
-
-FLOOR = Entrant("bare aiohttp loop", "bench.bare_loop")
-BARE_STREAMED = Entrant("bare aiohttp loop, streamed", "bench.bare_loop", ("--streamed",))
-SDK = Entrant("openai SDK loop", "bench.sdk_loop")
-SDK_CHAT = Entrant("openai SDK loop, Chat Completions", "bench.sdk_loop", ("--chat",))
-OURS = Entrant("Twelvefold", "bench.durable", ("--streamed",))
-ENTRANTS = (FLOOR, BARE_STREAMED, SDK, SDK_CHAT, OURS)
+    flags: Sequence[str]
+    database_url: str
+    environment: Mapping[str, str]
+    python: str = sys.executable
+    parts: Collection[Part] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where the contenders find the model, what to ask it, and the database."""
+    """The addresses that all contenders get, and the server's process if it is on this machine."""
 
     base_url: str
     asking: Path
-    database_url: str
+    server_pid: int | None
 
 
 class Running:
@@ -46,11 +74,17 @@ class Running:
         self._process = process
 
     def do(self, what: str, **how: Any) -> dict[str, Any]:
-        """Have it do something; returns its figures. Raises RuntimeError if it has died."""
+        """Execute a command and return its figures. Raises RuntimeError if the process has died."""
+        self.start(what, **how)
+        return self.result()
+
+    def start(self, what: str, **how: Any) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": what, **how}) + "\n")
         self._process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._process.args!r} died")
@@ -61,10 +95,10 @@ class Running:
 @contextmanager
 def contender(entrant: Entrant, world: World, model: str = "mock") -> Iterator[Running]:
     """A contender in a process of its own, which has warmed up."""
-    command = [sys.executable, "-m", entrant.module, *entrant.flags, "--model", model]
+    command = [entrant.python, "-P", "-m", entrant.module, *entrant.flags, "--model", model]
     command += ["--base-url", world.base_url, "--asking", str(world.asking)]
-    command += ["--database-url", world.database_url, "--tag", f"s{os.urandom(6).hex()}"]
-    with _process(command) as process:
+    command += ["--database-url", entrant.database_url, "--tag", f"s{os.urandom(6).hex()}"]
+    with _process(command, entrant.environment) as process:
         running = Running(process)
         running.do("for_a_while", at_once=1, seconds=0.3)
         yield running
@@ -73,16 +107,24 @@ def contender(entrant: Entrant, world: World, model: str = "mock") -> Iterator[R
 @contextmanager
 def mock_model() -> Iterator[str]:
     """The mock model in a process of its own; its base URL."""
-    with _process([sys.executable, "-m", "bench.mock_model"]) as process:
+    command = [sys.executable, "-P", "-m", "bench.mock_model"]
+    with _process(command, source_environment(ROOT)) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
 
 
 @contextmanager
-def _process(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+def _process(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator["subprocess.Popen[str]"]:
     """A process that ends when its standard input does."""
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=NEUTRAL,
+        env=environment,
     )
     try:
         yield process
@@ -90,7 +132,7 @@ def _process(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

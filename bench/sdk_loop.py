@@ -1,25 +1,26 @@
-"""Where people start: a loop on the `openai` SDK that keeps nothing, over either API."""
+"""A loop on the `openai` SDK without durability, over either API; its tools write to a list."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from openai import AsyncOpenAI
 
-from bench import tools
+from bench import academy
 from bench.asking import course, wish
 from bench.contender import Contender, Options, main
 
 TIMEOUT_S = 600.0
-"""Its default of five seconds to connect is too short for a thousand runs at once."""
+"""The default of five seconds to connect is too short on a busy machine."""
 
 
-class ResponsesLoop:
-    """Obeys `Contender`."""
+class ResponsesLoop(Contender):
+    """A loop over the Responses API."""
 
     def __init__(self, client: AsyncOpenAI, options: Options) -> None:
         self._client = client
         self._options = options
+        self._rows = nullcontext(academy.InMemory())
         self._tools: Any = options.asking.tools
         self._conversation: list[Any] = []
 
@@ -44,27 +45,31 @@ class ResponsesLoop:
             if not calls:
                 return
             for call in calls:
-                output = tools.call(call.name, call.arguments, student)
+                output = await self._call(call.name, call.arguments, student)
                 answer = {"type": "function_call_output", "call_id": call.call_id}
                 items.append({**answer, "output": output})
 
+    async def _call(self, name: str, arguments: str, student: str) -> str:
+        return await academy.call(lambda: self._rows, name, arguments, student)
 
-class ChatLoop:
-    """Obeys `Contender`."""
+
+class ChatLoop(Contender):
+    """A loop over Chat Completions."""
 
     def __init__(self, client: AsyncOpenAI, options: Options) -> None:
         self._client = client
         self._options = options
+        self._rows = nullcontext(academy.InMemory())
         self._tools: Any = [_chat_tool(tool) for tool in options.asking.tools]
-        self._conversation: list[Any] = self._begun()
+        self._conversation: list[Any] = self._first_messages()
 
     async def run(self, number: int) -> None:
-        await self._drive(f"{self._options.tag}-{number}", number, self._begun())
+        await self._drive(f"{self._options.tag}-{number}", number, self._first_messages())
 
     async def turn(self, number: int) -> None:
         await self._drive(f"{self._options.tag}-turns", number, self._conversation)
 
-    def _begun(self) -> list[Any]:
+    def _first_messages(self) -> list[Any]:
         return [{"role": "system", "content": self._options.asking.instructions}]
 
     async def _drive(self, student: str, number: int, messages: list[Any]) -> None:
@@ -79,8 +84,12 @@ class ChatLoop:
                 return
             for call in message.tool_calls:
                 assert call.type == "function"
-                output = tools.call(call.function.name, call.function.arguments, student)
+                function = call.function
+                output = await self._call(function.name, function.arguments, student)
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": output})
+
+    async def _call(self, name: str, arguments: str, student: str) -> str:
+        return await academy.call(lambda: self._rows, name, arguments, student)
 
 
 def _chat_tool(tool: dict[str, Any]) -> dict[str, Any]:

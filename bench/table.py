@@ -1,139 +1,164 @@
-"""The bench's figures as a table, and the goals that they hit or miss."""
+"""The figures as Markdown: first the ratios with their targets, then what they are made of."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.cold_start import Start
-from bench.measure import AT_ONCE, BURST_DELAY_MS, BURST_RUNS, MARKS, Figures
-from bench.processes import FLOOR, OURS, SDK
+from bench.cold_start import BARE_START, HELP, RUN_START, SMALLEST_START, WEB_START
+from bench.entrants import COMMITS, FLOOR, HTTP, HTTP_STREAMED, OURS
+from bench.measure import BURST_DELAY_MS, CURVE, MANY, MARKS, ONE
+from bench.samples import Samples
 
-Read = Callable[[Figures], float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Bytes of Twelvefold's journal: of the tenth and the last turn, and on disk a turn."""
-
-    early_turn: int
-    late_turn: int
-    on_disk: int
-
-
-@dataclass(frozen=True, slots=True)
-class Everything:
-    """All that was measured."""
-
-    figures: Mapping[str, Figures]
-    stored: Stored
-    cold: Mapping[str, Start]
-    help_ratio: float
+BYTES = "bytes a turn"
+BEFORE = ", before"
+THROUGHPUT = (
+    (f"runs/s at {ONE}", 0),
+    (f"runs/s at {MANY}", 0),
+    ("runs/s in pairs", 0),
+    (f"client at {ONE}", 2),
+    (f"client at {MANY}", 2),
+    (f"server at {MANY}", 2),
+)
+BURST = (("seconds in a burst", 1), ("client in a burst", 2), ("server in a burst", 2))
+BURST_HEADS = ("s", "client CPU ms a run", "MariaDB CPU ms a run", "peak RSS, MiB")
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
-    """One of the design's numbers, and whether it is met."""
+class Ratio:
+    """A ratio of this version and perhaps of the one before, and its target."""
 
     what: str
-    wanted: str
-    measured: str
-    hit: bool
+    now: float | None
+    before: float | None
+    target: str = ""
+    form: str = "{:.2f}x"
+
+    @property
+    def is_met(self) -> bool | None:
+        """None without a target or a figure."""
+        if not self.target or self.now is None:
+            return None
+        sign, limit = self.target.rstrip("x").split()
+        return self.now <= float(limit) if sign == "≤" else self.now >= float(limit)
+
+    def cells(self) -> list[str]:
+        met = {None: "", True: "met", False: "missed"}[self.is_met]
+        now, before = _cell(self.now, self.form), _cell(self.before, self.form)
+        return [self.what, now, before, self.target, met]
 
 
-def table(everything: Everything) -> str:
-    """Everything, in the form of `bench/README.md`."""
+def ratios(samples: Samples) -> list[Ratio]:
+    """Return the ratios that `bench/README.md` explains."""
+    cpu, rate, server = f"client at {MANY}", f"runs/s at {MANY}", f"server at {MANY}"
+    burst, turn = "seconds in a burst", "client at turn {}".format
+
+    def ratio(
+        what: str, names: tuple[str, str], figure: str, target: str = "", over: str = ""
+    ) -> Ratio:
+        found = []
+        for suffix in ("", BEFORE):
+            numerator, base = (
+                name + suffix if name.lower().startswith(OURS.lower()) else name for name in names
+            )
+            found.append(samples.ratio(numerator, base, figure, over))
+        return Ratio(what, found[0], found[1], target)
+
+    return [
+        ratio(
+            f"client CPU a run, {MANY} at once, over the bare loop", (OURS, FLOOR), cpu, "≤ 1.3x"
+        ),
+        ratio("… over five commits without an engine", (OURS, COMMITS), cpu),
+        ratio(f"runs a second, {MANY} at once, over the bare loop", (OURS, FLOOR), rate, "≥ 0.75x"),
+        ratio("… two processes over one", (OURS, OURS), "runs/s in pairs", over=rate),
+        _server_over_before(samples, server),
+        ratio("MariaDB CPU a run, over five commits without an engine", (OURS, COMMITS), server),
+        ratio("CPU of turn 200 over turn 10", (OURS, OURS), turn(200), "≤ 1.5x", turn(10)),
+        ratio("1,000 runs at once, time over the bare loop", (OURS, FLOOR), burst, "≤ 1.3x"),
+        ratio(
+            f"CPU of a turn over HTTP, {MANY} at once, over the engine",
+            (HTTP, OURS),
+            cpu,
+            "≤ 1.15x",
+        ),
+        ratio("… 1 at once", (HTTP, OURS), f"client at {ONE}"),
+        ratio(f"… streamed, {MANY} at once", (HTTP_STREAMED, OURS), cpu),
+        ratio(
+            "CPU up to the first request, over the bare loop", (RUN_START, BARE_START), "start cpu"
+        ),
+        ratio("CPU up to ready, over the smallest app", (WEB_START, SMALLEST_START), "start cpu"),
+        _single(
+            samples, "CPU of `twelvefold --help` over `python -c pass`", "twelvefold --help", HELP
+        ),
+        _single(samples, "bytes that a turn adds to the journal", OURS, BYTES, "{:.0f}"),
+    ]
+
+
+def _server_over_before(samples: Samples, figure: str) -> Ratio:
+    now = samples.ratio(OURS, OURS + BEFORE, figure)
+    return Ratio("MariaDB CPU a run, over the version before", now, now and 1.0, "≤ 0.75x")
+
+
+def _single(samples: Samples, what: str, name: str, figure: str, form: str = "{:.1f}x") -> Ratio:
+    now, before = samples.median(name, figure), samples.median(name + BEFORE, figure)
+    return Ratio(what, now, before, form=form)
+
+
+def report(samples: Samples, circumstances: str) -> str:
+    """Return the section of results of `bench/README.md`."""
+    heads = ("ratio", "now", "before", "target", "")
     parts = [
-        _figures_table(everything.figures),
-        _cold_table(everything.cold, everything.help_ratio),
-        _goals_table(goals(everything)),
+        circumstances,
+        markdown(heads, (ratio.cells() for ratio in ratios(samples))),
+        "![The ratios and the CPU time of the turns of a conversation](results.svg)",
+        _throughput_table(samples),
+        f"A thousand runs at once, the model takes {BURST_DELAY_MS} ms:",
+        _burst_table(samples),
+        "Client CPU ms of the turns of one conversation, each with the whole conversation:",
+        _turns_table(samples),
+        "Starts:",
+        _starts_table(samples),
     ]
     return "\n\n".join(parts)
 
 
-def goals(everything: Everything) -> list[Goal]:
-    """The design's goals, section 17, and the two of the command line."""
-    ours, sdk = everything.figures[OURS.name], everything.figures[SDK.name]
-    at_32, stored = ours.throughput[32], everything.stored
-    cold, bare_cold, sdk_cold = (
-        everything.cold[name][1] for name in ("twelvefold run, SQLite", FLOOR.name, SDK.name)
-    )
-    growth = ours.turns_ms[200] / ours.turns_ms[10]
-    times = at_32.runs_s / sdk.throughput[32].runs_s
-    return [
-        _at_least("runs/s at 32", 270, at_32.runs_s),
-        _at_least("… over the SDK loop's", 3, times, "x", 1),
-        _at_most("CPU ms a run at 32", 5, at_32.cpu_ms, "", 1),
-        _at_most(f"{BURST_RUNS:,} at once, s", 5, ours.burst.wall_s, "", 1),
-        _at_most("… peak RSS, MiB", 250, ours.burst.rss_mib),
-        _at_most("turn 200 over turn 10", 2, growth, "x", 2),
-        _at_most("bytes stored a turn", 2048, stored.late_turn),
-        _at_most("… turn 200 over turn 10", 1.05, stored.late_turn / stored.early_turn, "x", 2),
-        _at_most("cold start over the SDK loop's", 0.5, cold / sdk_cold, "x", 2),
-        _at_most("cold start over the bare loop's", 1.6, cold / bare_cold, "x", 2),
-        _at_most("--help over `python -c pass`", 4, everything.help_ratio, "x", 1),
-    ]
+def _throughput_table(samples: Samples) -> str:
+    heads = ["contender", f"runs/s, {ONE} at once", f"{MANY} at once", "two processes"]
+    heads += [f"client CPU ms a run, {ONE} at once", f"{MANY} at once", "MariaDB CPU ms a run"]
+    return _table(samples, heads, THROUGHPUT)
 
 
-def _at_least(what: str, goal: float, found: float, unit: str = "", digits: int = 0) -> Goal:
-    return Goal(what, f"≥ {goal:g}{unit}", f"{found:.{digits}f}{unit}", found >= goal)
+def _burst_table(samples: Samples) -> str:
+    return _table(samples, ["contender", *BURST_HEADS], (*BURST, ("MiB in a burst", 0)))
 
 
-def _at_most(what: str, goal: float, found: float, unit: str = "", digits: int = 0) -> Goal:
-    return Goal(what, f"≤ {goal:g}{unit}", f"{found:.{digits}f}{unit}", found <= goal)
+def _turns_table(samples: Samples) -> str:
+    rows = []
+    for name in samples.names(f"client at turn {CURVE[0]}"):
+        found = [samples.median(name, f"client at turn {mark}") for mark in MARKS]
+        growth = samples.ratio(name, name, "client at turn 200", "client at turn 10")
+        rows.append([name, *(_cell(one, "{:.1f}") for one in found), _cell(growth, "{:.1f}x")])
+    return markdown(["contender", *(f"turn {mark}" for mark in MARKS), "200 over 10"], rows)
 
 
-def _figures_table(figures: Mapping[str, Figures]) -> str:
-    floor = figures[FLOOR.name]
-    rows: list[tuple[str, Read, int]] = []
-    for n in AT_ONCE:
-        rows.append((f"runs/s, {n} at once", _of(n, "runs_s"), 0))
-    for n in AT_ONCE:
-        rows.append((f"CPU ms a run, {n} at once", _of(n, "cpu_ms"), 2))
-    burst = f"{BURST_RUNS:,} at once, model {BURST_DELAY_MS} ms:"
-    rows.append((f"{burst} s", lambda one: one.burst.wall_s, 1))
-    rows.append((f"{burst} peak RSS, MiB", lambda one: one.burst.rss_mib, 0))
-    for mark in MARKS:
-        rows.append((f"turn {mark} of a conversation, ms", _turn(mark), 1))
-    heads = ["", *figures]
-    return markdown(
-        heads,
-        (
-            [what, *(_with_ratio(read(one), read(floor), digits) for one in figures.values())]
-            for what, read, digits in rows
-        ),
-    )
+def _starts_table(samples: Samples) -> str:
+    figures = (("start wall", 0), ("start cpu", 0))
+    heads = ["to the first request or to ready", "wall ms", "CPU ms"]
+    return _table(samples, heads, figures)
 
 
-def _of(at_once: int, what: str) -> Read:
-    return lambda one: float(getattr(one.throughput[at_once], what))
+def _table(samples: Samples, heads: Sequence[str], figures: Sequence[tuple[str, int]]) -> str:
+    rows = []
+    for name in samples.names(figures[0][0]):
+        found = ((samples.median(name, figure), digits) for figure, digits in figures)
+        rows.append([name, *(_cell(value, f"{{:.{digits}f}}") for value, digits in found)])
+    return markdown(heads, rows)
 
 
-def _turn(mark: int) -> Read:
-    return lambda one: one.turns_ms.get(mark)
-
-
-def _with_ratio(value: float | None, floor: float | None, digits: int) -> str:
-    if value is None or not floor:
-        return "too slow"
-    return f"{value:.{digits}f} ({value / floor:.2g}x)"
-
-
-def _cold_table(cold: Mapping[str, Start], help_ratio: float) -> str:
-    _, bare_cpu = cold[FLOOR.name]
-    rows = [
-        [name, f"{wall:.0f}", f"{cpu:.0f}", f"{cpu / bare_cpu:.2f}x"]
-        for name, (wall, cpu) in cold.items()
-    ]
-    rows.append(["twelvefold --help", "", "", f"{help_ratio:.1f}x `python -c pass`"])
-    return markdown(["start to first request", "wall ms", "CPU ms", "of the floor"], rows)
-
-
-def _goals_table(goals: Sequence[Goal]) -> str:
-    rows = ([one.what, one.wanted, one.measured, "hit" if one.hit else "MISS"] for one in goals)
-    return markdown(["goal", "wanted", "measured", ""], rows)
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, its columns as wide as they must be."""
+    """Return a table whose columns are as wide as their longest cell."""
     cells = [list(heads), *map(list, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     cells.insert(1, ["-" * width for width in widths])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twelvefold.config import MYSQL, Settings, masked, misspelt, unused, variables
+from twelvefold.config import MYSQL, Settings, list_variables, masked, misspelt, unused
 from twelvefold.errors import SettingsError
 
 
@@ -248,7 +248,7 @@ def test_with_only_a_key_the_model_server_is_openai() -> None:
 
 
 def test_each_variable_is_in_the_table_once_with_a_meaning() -> None:
-    table = list(variables())
+    table = list(list_variables())
 
     names = [variable.name for variable in table]
     assert len(names) == len(set(names))
@@ -257,7 +257,7 @@ def test_each_variable_is_in_the_table_once_with_a_meaning() -> None:
 
 
 def test_every_default_is_a_valid_value() -> None:
-    environ = {v.name: v.default for v in variables() if v.field}
+    environ = {v.name: v.default for v in list_variables() if v.field}
 
     assert Settings.from_environ(environ) == Settings()
 
@@ -293,7 +293,7 @@ def test_the_example_file_has_every_variable() -> None:
     text = (Path(__file__).resolve().parent.parent / ".env.example").read_text()
     names = set(re.findall(r"^# ([A-Z_]+)=", text, re.MULTILINE))
 
-    assert {variable.name for variable in variables()} == {
+    assert {variable.name for variable in list_variables()} == {
         name for name in names if not name.startswith("OTEL_")
     }
 

@@ -26,7 +26,7 @@ from twelvefold.cli import command
 from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.parser import build_parser
 from twelvefold.cli.subcommands import Parser
-from twelvefold.config import Settings, variables
+from twelvefold.config import Settings, list_variables
 from twelvefold.core.events import Event, RequestOptions, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -73,7 +73,7 @@ VERSION_TABLE = "twelvefold_version"
 def settings() -> str:
     rows = [
         (code(one.name), one.meaning + (" (secret)" if one.secret else ""), code(one.default))
-        for one in variables()
+        for one in list_variables()
     ]
     return page("Settings", SETTINGS, table(("variable", "meaning", "default"), rows))
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from twelvefold import CallKey, Tool, Workflow, tool
-from twelvefold.boot import environment, open_services
+from twelvefold.boot import open_services, read_environment
 from twelvefold.config import Settings
 from twelvefold.observe.log import start_logging
 from twelvefold.services.model.scripted import ScriptedModel, calls, says
@@ -49,7 +49,7 @@ def model() -> ScriptedModel:
 
 
 async def main(folder: Path, timeout_s: float) -> None:
-    settings = Settings.from_environ(environ := environment())
+    settings = Settings.from_environ(environ := read_environment())
     start_logging(sys.stderr, format="json", level="info")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -14,7 +14,7 @@ SABOTAGES = (
     Sabotage(
         "II",
         "a module imports what another package happens to bring",
-        "web/http/body_limit.py",
+        "web/http/middleware.py",
         added="import multidict\n",
     ),
     Sabotage(

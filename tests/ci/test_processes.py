@@ -11,7 +11,7 @@ import pytest
 from tests.ci.workflow import ROOT, read
 from twelvefold.admin.parity import series
 from twelvefold.cli.parser import build_parser
-from twelvefold.config import Settings, variables
+from twelvefold.config import Settings, list_variables
 
 COMPOSE = read(ROOT / "compose.yaml")
 OURS = {name: it for name, it in COMPOSE["services"].items() if it.get("build") == "."}
@@ -98,7 +98,7 @@ def test_a_container_is_read_only_and_has_no_capabilities(name: str) -> None:
 def test_the_environment_of_a_container_has_only_settings(name: str) -> None:
     environment = interpolated(OURS[name]["environment"])
 
-    assert OURS[name]["environment"].keys() <= {variable.name for variable in variables()}
+    assert OURS[name]["environment"].keys() <= {variable.name for variable in list_variables()}
     assert Settings.from_environ(environment).database_url == (
         "mysql://twelvefold:from-dotenv@mysql:3306/twelvefold?charset=utf8mb4"
     )

@@ -24,9 +24,9 @@ import pytest
 
 from tests.services.model.mock_server import Behaviour, Call, MockServer, streams
 from tests.services.model.streams import FakeReply, responses_events
-from twelvefold.boot import environment, migrate_journal
+from twelvefold.boot import migrate_journal, read_environment
 from twelvefold.cli.main import main
-from twelvefold.config import variables
+from twelvefold.config import list_variables
 
 SHOP = '''
 """A workflow as a user would write it."""
@@ -168,7 +168,7 @@ def model() -> Iterator[ModelServer]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Change to a working directory with `shop.py`, and remove settings from the environment."""
-    for variable in variables():
+    for variable in list_variables():
         monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
@@ -226,7 +226,7 @@ def tw(capfd: pytest.CaptureFixture[str]) -> Twelvefold:
 def child_environ(**changes: str) -> dict[str, str]:
     """Return the environment for a command in a separate process."""
     source = Path(__file__).resolve().parents[2] / "src"
-    return {**environment(), "PYTHONPATH": os.fspath(source), **changes}
+    return {**read_environment(), "PYTHONPATH": os.fspath(source), **changes}
 
 
 def child(here: Path, *arguments: str, stdin: str = "", **environ: str) -> Result:

@@ -15,8 +15,7 @@ from tests.builders import (
 )
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
-from twelvefold.core.request import CompactedRequest, build_request
-from twelvefold.core.request_options import NO_PARAMETERS
+from twelvefold.core.request import NO_PARAMETERS, CompactedRequest, build_request
 from twelvefold.core.workflow import Workflow, tool
 
 

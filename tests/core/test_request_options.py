@@ -5,13 +5,7 @@ import pytest
 from tests.builders import own_tool
 from twelvefold.core.events import RequestOptions
 from twelvefold.core.ports import ToolSpec
-from twelvefold.core.request_options import (
-    NO_PARAMETERS,
-    build_options,
-    client_names,
-    client_tools,
-    read_tool_choice,
-)
+from twelvefold.core.request import NO_PARAMETERS, build_options, client_tool_specs
 
 WEATHER = own_tool("get_weather")
 CLOCK = own_tool("get_time")
@@ -27,37 +21,37 @@ def allowed(*names: str, mode: str = "auto") -> dict[str, object]:
 
 @pytest.mark.parametrize("choice", [None, "auto", "required", {"type": "function", "name": "look"}])
 def test_all_tools_may_be_called_by_default(choice: Any) -> None:
-    assert read_tool_choice(RequestOptions(tool_choice=choice)) is None
+    assert RequestOptions(tool_choice=choice).allowed_tools is None
 
 
 def test_tool_choice_none_allows_no_tool() -> None:
-    assert read_tool_choice(RequestOptions(tool_choice="none")) == frozenset()
+    assert RequestOptions(tool_choice="none").allowed_tools == frozenset()
 
 
 def test_allowed_tools_allows_the_tools_it_names() -> None:
     choice = allowed("look") | {"tools": [{"type": "function", "name": "look"}, {"type": "mcp"}]}
 
-    assert read_tool_choice(RequestOptions(tool_choice=choice)) == frozenset({"look", ""})
-    assert read_tool_choice(RequestOptions(tool_choice={"type": "allowed_tools"})) == frozenset()
+    assert RequestOptions(tool_choice=choice).allowed_tools == frozenset({"look", ""})
+    assert RequestOptions(tool_choice={"type": "allowed_tools"}).allowed_tools == frozenset()
 
 
 def test_a_caller_has_no_tools_by_default() -> None:
-    assert client_tools(RequestOptions()) == ()
-    assert client_names(RequestOptions()) == frozenset()
+    assert client_tool_specs(RequestOptions()) == ()
+    assert RequestOptions().client_tool_names == frozenset()
 
 
 def test_a_tool_of_the_caller_is_offered_as_described() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     tool = own_tool("get_weather", description="The weather.", parameters=schema, strict=True)
 
-    assert client_tools(RequestOptions(tools=(tool,))) == (
+    assert client_tool_specs(RequestOptions(tools=(tool,))) == (
         ToolSpec("get_weather", "The weather.", schema, strict=True),
     )
 
 
 @pytest.mark.parametrize("unsaid", [{}, {"description": None, "parameters": None, "strict": None}])
 def test_a_tool_of_the_caller_has_permissive_defaults(unsaid: dict[str, None]) -> None:
-    assert client_tools(RequestOptions(tools=({**WEATHER, **unsaid},))) == (
+    assert client_tool_specs(RequestOptions(tools=({**WEATHER, **unsaid},))) == (
         ToolSpec("get_weather", "", NO_PARAMETERS, strict=False),
     )
 
@@ -65,11 +59,11 @@ def test_a_tool_of_the_caller_has_permissive_defaults(unsaid: dict[str, None]) -
 def test_tool_choice_applies_to_the_callers_tools() -> None:
     tools = (WEATHER, CLOCK)
 
-    assert client_names(RequestOptions(tools=tools)) == {"get_weather", "get_time"}
-    assert client_names(RequestOptions(tools=tools, tool_choice=allowed("get_time"))) == {
+    assert RequestOptions(tools=tools).client_tool_names == {"get_weather", "get_time"}
+    assert RequestOptions(tools=tools, tool_choice=allowed("get_time")).client_tool_names == {
         "get_time"
     }
-    assert client_names(RequestOptions(tools=tools, tool_choice="none")) == frozenset()
+    assert RequestOptions(tools=tools, tool_choice="none").client_tool_names == frozenset()
 
 
 def test_a_request_has_no_options_by_default() -> None:

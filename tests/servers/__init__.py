@@ -6,11 +6,21 @@ before anything is installed.
 
 from tests.servers.home import ServersError
 from tests.servers.mariadb import PrivateMariaDB
-from tests.servers.scripts import galera, group, join_node, kill_node, llm, mysql9, smtp
+from tests.servers.scripts import (
+    freeze_node,
+    galera,
+    group,
+    join_node,
+    kill_node,
+    llm,
+    mysql9,
+    smtp,
+)
 
 __all__ = [
     "PrivateMariaDB",
     "ServersError",
+    "freeze_node",
     "galera",
     "group",
     "join_node",

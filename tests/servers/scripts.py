@@ -1,6 +1,7 @@
 """Servers that a script of `TWELVEFOLD_SHARED` starts; they are left running."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,9 +29,15 @@ def kill_node(cluster: str, number: int) -> None:
     _control(cluster, "kill", str(number))
 
 
-def join_node(cluster: str, number: int) -> None:
-    """Start a node that was killed; returns when it is part of the cluster again."""
-    _control(cluster, "join", str(number))
+def freeze_node(cluster: str, number: int) -> None:
+    """Stop a node of `galera` or `group` without ending it: it answers nothing any more."""
+    pid = _home() / cluster / str(number) / "pid"
+    os.kill(int(pid.read_text()), signal.SIGSTOP)
+
+
+def join_node(cluster: str, *numbers: int) -> None:
+    """Start nodes that were killed; returns when they are part of the cluster again."""
+    _control(cluster, "join", *map(str, numbers))
 
 
 def _control(cluster: str, *arguments: str) -> None:
@@ -47,8 +54,11 @@ def llm() -> str:
 
 def smtp() -> tuple[str, Path]:
     """The URL of a mail server, started when it is not running yet, and the maildir it fills."""
-    home = os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services"
-    return _shared_service("smtp")[-1], Path(home) / "smtp" / "maildir"
+    return _shared_service("smtp")[-1], _home() / "smtp" / "maildir"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("SERVICES_HOME") or Path(tempfile.gettempdir()) / "twelve-services")
 
 
 def _shared() -> Path:

@@ -23,7 +23,6 @@ from twelvefold.services.store.connection import (
     TRANSACTION_OVER,
     Connection,
     DriverResult,
-    as_rows,
 )
 from twelvefold.services.store.mysql import errors as mysql_errors
 from twelvefold.services.store.mysql.store import TIMEOUTS
@@ -32,10 +31,10 @@ from twelvefold.services.store.sql.queue import build_waiting_runs
 from twelvefold.services.store.sql.runs import encode_usage
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 from twelvefold.services.store.sql.store import SQLStore
-from twelvefold.services.store.sql_text import Dialect
+from twelvefold.services.store.sql_text import Dialect, as_rows
 from twelvefold.services.store.sqlite import connection as sqlite
 from twelvefold.services.store.sqlite import errors as sqlite_errors
-from twelvefold.services.store.sqlite.values import adapt_named, adapt_ordered
+from twelvefold.services.store.sqlite.connection import adapt_named, adapt_ordered
 
 WORDS = {
     "now_us": "now_us()",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from twelvefold.config import masked, normalise, variables
+from twelvefold.config import list_variables, masked, normalise
 
 SECRET_SUFFIXES = ("HEADERS", "KEY", "PASSWORD", "SECRET", "TOKEN")
 
@@ -21,7 +21,7 @@ class SettingRow:
 def setting_rows(environ: Mapping[str, str]) -> Iterator[SettingRow]:
     """Return every variable of the table, then those of OpenTelemetry that are set."""
     values = normalise(environ)
-    for variable in variables():
+    for variable in list_variables():
         text = values.get(variable.name, "")
         value = masked(text) if variable.secret else text
         yield SettingRow(variable.name, value or variable.default, bool(text), variable.meaning)

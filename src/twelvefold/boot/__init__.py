@@ -13,7 +13,7 @@ from twelvefold.boot.database import (
     schema_problem,
     this_release,
 )
-from twelvefold.boot.environment import RandomIds, environment, now_us
+from twelvefold.boot.environment import RandomIds, now_us, read_environment
 from twelvefold.boot.services import (
     NoModel,
     open_broker,
@@ -31,7 +31,6 @@ __all__ = [
     "check_database",
     "commit",
     "embedded_file",
-    "environment",
     "journal_sql",
     "load_workflows",
     "migrate_journal",
@@ -39,6 +38,7 @@ __all__ = [
     "open_broker",
     "open_mailer",
     "open_services",
+    "read_environment",
     "release_of",
     "report_hosts",
     "request_model_list",

@@ -7,7 +7,7 @@ import time
 from twelvefold.core import ThreadId
 
 
-def environment() -> dict[str, str]:
+def read_environment() -> dict[str, str]:
     """Return a copy of the process's environment."""
     return dict(os.environ)
 

@@ -9,7 +9,7 @@ from twelvefold.admin.migrate import migrate as migrate_database
 from twelvefold.admin.seed import seed as seed_workflow
 from twelvefold.admin.settings import setting_rows
 from twelvefold.admin.threads import prune as prune_threads
-from twelvefold.boot import embedded_file, environment, journal_sql
+from twelvefold.boot import embedded_file, journal_sql, read_environment
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.output import print_json, print_table
 from twelvefold.cli.run import default_workflow
@@ -59,7 +59,7 @@ def _show_progress(done: int, total: int) -> None:
 
 def settings(environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print every setting with its current value. Raises SettingsError for invalid ones."""
-    variables = environment()
+    variables = read_environment()
     table = []
     for row in setting_rows(environ):
         origin = ("environment" if row.name in variables else ".env") if row.is_set else "default"

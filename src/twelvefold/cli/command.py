@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TextIO
 
 from twelvefold.admin.migrate import prepare
-from twelvefold.boot import environment, open_services, release_of
+from twelvefold.boot import open_services, read_environment, release_of
 from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, print_notice
 from twelvefold.cli.signals import schedule_forced_exit
@@ -53,7 +53,7 @@ def call_handler(handler: str, arguments: Mapping[str, Any]) -> int:
     """Call a command's function and return its exit status; an error is printed as a message."""
     _start_early_logging()
     try:
-        dotenv, process = read_dotenv(Path(".env")), environment()
+        dotenv, process = read_dotenv(Path(".env")), read_environment()
         environ = {**dotenv, **process}
         for warning in _warnings(dotenv, process):
             print_notice(warning)

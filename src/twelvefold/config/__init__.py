@@ -6,16 +6,16 @@ reasons for not using pydantic-settings.
 
 from twelvefold.config.hints import misspelt, unused
 from twelvefold.config.parse import masked
-from twelvefold.config.settings import Settings, variables
+from twelvefold.config.settings import Settings, list_variables
 from twelvefold.config.variables import MYSQL, Variable, normalise
 
 __all__ = [
     "MYSQL",
     "Settings",
     "Variable",
+    "list_variables",
     "masked",
     "misspelt",
     "normalise",
     "unused",
-    "variables",
 ]

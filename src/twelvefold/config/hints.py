@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from twelvefold.config.settings import variables
+from twelvefold.config.settings import list_variables
 from twelvefold.config.variables import MYSQL_NAMES
 
 SIMILARITY = 0.87
@@ -11,7 +11,7 @@ SIMILARITY = 0.87
 
 def misspelt(names: Iterable[str]) -> list[str]:
     """Return a warning for each name that is almost the name of a setting."""
-    known = [variable.name for variable in variables()]
+    known = [variable.name for variable in list_variables()]
     unknown = [name for name in names if name not in known]
     if not unknown:
         return []

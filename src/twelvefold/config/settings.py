@@ -242,7 +242,7 @@ class Settings:
 
     def __repr__(self) -> str:
         """Return the representation of a dataclass, with secrets masked."""
-        values = ((one, getattr(self, one.field)) for one in variables() if one.field)
+        values = ((one, getattr(self, one.field)) for one in list_variables() if one.field)
         shown = (f"{v.field}={_mask(value) if v.secret else value!r}" for v, value in values)
         return f"Settings({', '.join(shown)})"
 
@@ -272,10 +272,10 @@ class Settings:
         """Read all variables. Raises SettingsError with a line for each invalid one."""
         given = normalise(environ)
         reader = EnvironReader(given)
-        values = {v.field: reader.value(v) for v in variables() if v.name in given and v.field}
+        values = {v.field: reader.value(v) for v in list_variables() if v.name in given and v.field}
         if MYSQL_NAMES & given.keys() and "DATABASE_URL" not in given:
             values["database_url"] = reader.mysql_url()
-        reader.reject_unknown(variable.name for variable in variables())
+        reader.reject_unknown(variable.name for variable in list_variables())
         settings = cls(**{field: value for field, value in values.items() if value != INVALID})
         reader.problems += _inconsistencies(settings)
         if reader.problems:
@@ -283,7 +283,7 @@ class Settings:
         return settings
 
 
-def variables() -> Iterator[Variable]:
+def list_variables() -> Iterator[Variable]:
     """Return all variables in the order of the table."""
     for field in fields(Settings):
         parse, meaning, *marks = Settings.__annotations__[field.name].__metadata__

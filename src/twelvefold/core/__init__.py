@@ -111,7 +111,6 @@ from twelvefold.core.ports import (
     WakeUpSubscription,
 )
 from twelvefold.core.request import build_request
-from twelvefold.core.request_options import client_names
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.workflow import RejectedCall, Seeder, Tool, Workflow, explain, tool
@@ -211,7 +210,6 @@ __all__ = [
     "build_request",
     "call_id",
     "calls_of",
-    "client_names",
     "decode",
     "encode",
     "error_text",

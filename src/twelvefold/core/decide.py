@@ -11,7 +11,6 @@ from typing import Any
 from twelvefold.core.budget import Limits, cost_micro_usd
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
 from twelvefold.core.failures import faults_sentence, full_sentence
-from twelvefold.core.request_options import client_tools, read_tool_choice
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.workflow import RejectedCall, Tool, Workflow
@@ -250,7 +249,7 @@ def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | N
 
     `approved`: a person has approved this call, so the caller's `tool_choice` does not apply.
     """
-    names = None if approved else read_tool_choice(thread.options)
+    names = None if approved else thread.options.allowed_tools
     if names is not None and tool.name not in names:
         return f"{tool.name} cannot be called in this turn; the caller's tool_choice excludes it"
     most = thread.options.max_tool_calls
@@ -276,7 +275,7 @@ def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall |
     tool = workflow.by_name.get(call.tool)
     if tool is None:
         offered = tuple(one.name for one in open_tools(thread, workflow))
-        offered += tuple(one.name for one in client_tools(thread.options))
+        offered += tuple(str(tool.get("name", "")) for tool in thread.options.client_tools)
         problem = f"there is no tool {call.tool!r}; there are {', '.join(offered) or 'none now'}"
         return RejectedCall("unknown_tool", call.tool, call.arguments, (problem,), offered)
     if call.repeated:

@@ -88,6 +88,28 @@ class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
     choice_holds: bool = False
 
+    @property
+    def allowed_tools(self) -> frozenset[str] | None:
+        """The names of the tools that `tool_choice` allows in the run; None: all."""
+        choice = self.tool_choice
+        if choice == "none":
+            return frozenset()
+        if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+            return frozenset(str(tool.get("name", "")) for tool in choice.get("tools", ()))
+        return None
+
+    @property
+    def client_tools(self) -> tuple[Item, ...]:
+        """The caller's own tools that may be called in the run, in the caller's order."""
+        if not self.tools or (names := self.allowed_tools) is None:
+            return self.tools
+        return tuple(tool for tool in self.tools if tool.get("name", "") in names)
+
+    @property
+    def client_tool_names(self) -> frozenset[str]:
+        """The names of `client_tools`."""
+        return frozenset(str(tool.get("name", "")) for tool in self.client_tools)
+
 
 DEFAULT_OPTIONS = RequestOptions()
 """No options. The journal leaves out this object, by identity."""

@@ -7,8 +7,9 @@ the model has not read yet; results in that turn that it has read may be replace
 message is dropped with its turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -16,9 +17,8 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.conversation.sendable import RESULT, make_sendable
 from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.decide import open_tools
-from twelvefold.core.events import Item, size_of
-from twelvefold.core.ports import ModelRequest
-from twelvefold.core.request_options import build_options, client_tools
+from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions, size_of
+from twelvefold.core.ports import ModelRequest, ToolSpec
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError
@@ -28,6 +28,9 @@ BYTES_PER_TOKEN = 3
 four bytes a token, JSON fewer."""
 WINDOW_SHARE = 0.9
 """The rest of the window is for the reply."""
+
+NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
+_PASSED_ON = ("max_output_tokens", "temperature", "top_p", "text", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> Compact
     Raises RequestError if the part of it that must be sent is longer than the window.
     """
     options = thread.options
-    tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tools(options))
+    tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tool_specs(options))
     instructions = "\n\n".join(filter(None, (workflow.instructions, options.instructions)))
     fixed_bytes = size_of(instructions) + sum(tool.size for tool in tools)
     compaction = _compact(thread, fixed_bytes, limits)
@@ -170,3 +173,55 @@ def _too_long(size: int, room: int, items: Sequence[Item], limits: Limits) -> Re
         f"{limits.context_tokens} leaves room for {max(room, 0) // BYTES_PER_TOKEN}; "
         f"{advice}set OPENAI_CONTEXT_TOKENS if the model's window is larger"
     )
+
+
+def client_tool_specs(options: RequestOptions) -> tuple[ToolSpec, ...]:
+    """Return the caller's own tools that may be called in the run, in the caller's order."""
+    return tuple(map(_spec, options.client_tools))
+
+
+def _spec(tool: Item) -> ToolSpec:
+    return ToolSpec(
+        name=str(tool.get("name", "")),
+        description=str(tool.get("description") or ""),
+        parameters=tool.get("parameters") or NO_PARAMETERS,
+        # In strict mode a server refuses a schema that was not written for it.
+        strict=tool.get("strict") is True,
+    )
+
+
+def build_options(
+    options: RequestOptions, tools: Sequence[ToolSpec], *, first: bool
+) -> dict[str, Any]:
+    """Return the `options` of a model request; `first`: it asks for the first reply of a run."""
+    if options is DEFAULT_OPTIONS:
+        return {}
+    values = ((name, getattr(options, name)) for name in _PASSED_ON)
+    built = {name: value for name, value in values if value is not None}
+    if options.stop:
+        built["stop"] = list(options.stop)
+    if not tools:
+        # Servers refuse options about tools in a request without tools.
+        return built
+    if options.parallel_tool_calls is not None:
+        built["parallel_tool_calls"] = options.parallel_tool_calls
+    if (first or options.choice_holds) and (
+        choice := _build_tool_choice(options.tool_choice, tools)
+    ):
+        built["tool_choice"] = choice
+    return built
+
+
+def _build_tool_choice(choice: str | Item | None, tools: Sequence[ToolSpec]) -> str | Item | None:
+    """Return the `tool_choice` that makes the model call a tool; None if it need not."""
+    if choice == "required":
+        return choice
+    if not isinstance(choice, dict):
+        return None
+    if choice.get("type") == "allowed_tools":
+        return "required" if choice.get("mode") == "required" else None
+    name = choice.get("name")
+    # A tool whose gate is closed is not in the request, and a server refuses a choice of it.
+    if any(tool.name == name for tool in tools):
+        return {"type": "function", "name": name}
+    return None

@@ -35,7 +35,6 @@ from twelvefold.core.events import (
     Usage,
 )
 from twelvefold.core.ids import CallId, call_id
-from twelvefold.core.request_options import client_names
 
 CallState = Literal["open", "asked", "approved", "unknown", "client"]
 _AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
@@ -249,7 +248,7 @@ def _apply_reply(thread: Thread, position: int, event: ModelReplied) -> Thread:
 def _calls_of(thread: Thread, position: int, event: ModelReplied) -> tuple[Call, ...]:
     items = [item for item in event.items if item.get("type") == "function_call"]
     wire_ids = [str(item.get("call_id", "")) for item in items]
-    client = client_names(thread.options)
+    client = thread.options.client_tool_names
     first = {wire_id: index for index, wire_id in reversed([*enumerate(wire_ids)])}
     calls = [
         Call(

@@ -18,11 +18,10 @@ from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.app import ROUTES, create_app
 from twelvefold.web.http import ApiError, TrustedAddresses, new_request_id
-from twelvefold.web.http.server.connections import Connections, ConnectionSlot
+from twelvefold.web.http.server.connections import Connections, ConnectionSlot, ReceiveLimits
 from twelvefold.web.http.server.file_limit import connection_limit, file_limit
 from twelvefold.web.http.server.listener import Listener
 from twelvefold.web.http.server.protocol import HTTPProtocol, encode_error
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
 from twelvefold.web.http.server.stalled_clients import StalledClients
 from twelvefold.web.state import Web
 
@@ -52,21 +51,16 @@ async def serve(
     server = _Server(_config(web, routes, tls), web, limits)
     async with asyncio.TaskGroup() as group:
         shutdown = group.create_task(_shut_down(server, web, stop))
-        preparation = group.create_task(_prepare(web))
+        preparation = group.create_task(web.executor.prepare(after=web.serving))
         stalled_clients = StalledClients(server.open_connections, web.waits.stalled_s)
         polling = group.create_task(stalled_clients.poll())
-        await server.serve(list(sockets))
+        serving = group.create_task(server.serve(list(sockets)))
+        await asyncio.wait([serving])
         stop.set()
         preparation.cancel()
         polling.cancel()
         await shutdown
     log.info("web_stopped")
-
-
-async def _prepare(web: Web) -> None:
-    """Prepare the executor after the server is ready: it may take a second."""
-    await web.serving.wait()
-    await web.executor.prepare()
 
 
 async def _shut_down(server: "_Server", web: Web, stop: asyncio.Event) -> None:

@@ -1,31 +1,31 @@
-"""The shared objects of one web process, passed to request handlers through the app."""
+"""What request handlers work with: the shared objects of the process, and the request's client."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from twelvefold.config import Settings
 from twelvefold.core import Principal, RunId
 from twelvefold.engine import BudgetExhausted, HeldRun, MemoryBudget, Reservation, Services, cancel
 from twelvefold.web.http import (
-    RETRY_AFTER_S,
     AdmissionControl,
     ApiError,
     Authenticator,
-    ClientWatch,
     KeyWatch,
     RateLimiter,
+    too_many_runs,
 )
 
 if TYPE_CHECKING:
     from twelvefold.web.probes import Readiness
     from twelvefold.web.runs.executor import RunExecutor
     from twelvefold.web.runs.queue_limit import QueueLimiter
-    from twelvefold.web.streaming.notifier import RunNotifier
+    from twelvefold.web.streaming.reader import RunNotifier
 
 READ_BYTES, READ_SHARE_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
 """Bytes of the conversations whose responses are read at the same time: in all, and of one
@@ -124,10 +124,62 @@ def web_of(request: Request) -> Web:
     return web
 
 
-def client_watch(request: Request) -> ClientWatch:
-    """Return the watch of the client that waits for this request's answer."""
-    web = web_of(request)
-    return ClientWatch(web.authenticator, web.keys, request)
+# --- the client of a request --------------------------------------------------------------------
+
+
+class ClientWatch:
+    """Watches the client that waits for the response to a request whose body was read."""
+
+    def __init__(self, request: Request) -> None:
+        self._web = web_of(request)
+        self._request = request
+
+    async def check(self) -> None:
+        """Raise ClientDisconnect if the client has disconnected, ApiError if its key is revoked."""
+        if await self._request.is_disconnected():
+            raise ClientDisconnect
+        client = self._request.client
+        address = client.host if client else ""
+        await self._web.authenticator.authenticate(self._request.headers, address)
+
+    async def ended(self) -> ApiError | None:
+        """Return None when the client disconnects, or an error when its key is revoked."""
+        disconnected = wait_for_disconnect(self._request.receive)
+        revoked = self._web.keys.wait_until_revoked(self._request)
+        _, revoked_task = await first_done(disconnected, revoked)
+        return None if revoked_task.cancelled() else revoked_task.result()
+
+    async def wait_for(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await the work as long as the client waits for it.
+
+        Raises ClientDisconnect if the client disconnects, ApiError if its key is revoked.
+        """
+        working, ended = await first_done(work, self.ended())
+        if not working.cancelled():
+            working.result()
+            return
+        if error := ended.result():
+            raise error
+        raise ClientDisconnect
+
+
+async def first_done(*works: Coroutine[Any, Any, Any]) -> list["asyncio.Task[Any]"]:
+    """Run coroutines concurrently until one is done, cancel the others, and return all tasks."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return tasks
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 # --- the memory of a turn -----------------------------------------------------------------------
@@ -162,9 +214,3 @@ def turn_memory(
     """Yield a turn's memory, empty at first; it is released at the end unless a run keeps it."""
     with budget.reservation(principal.id) as reservation:
         yield TurnMemory(reservation, input_bytes)
-
-
-def too_many_runs(reason: str) -> ApiError:
-    """Return the error for a run that this process has no slot or no memory for."""
-    message = f"{reason}; try again in a moment"
-    return ApiError(429, message, code="too_many_runs", wait_s=RETRY_AFTER_S)

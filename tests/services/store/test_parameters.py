@@ -9,7 +9,7 @@ import pytest
 
 from twelvefold.core.ports import CallKey
 from twelvefold.errors import StoreRefused
-from twelvefold.services.store.parameters import convert_value
+from twelvefold.services.store.sql_text import convert_value
 
 NOON = datetime(2026, 2, 28, 12, 30, 1, 250)  # noqa: DTZ001 - without an offset it is taken as it is
 

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from tests.web.doubles import Keys, web_on
 from twelvefold.web.app import ROUTES
 from twelvefold.web.http.errors import json_response
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.http.server.connections import ReceiveLimits
 from twelvefold.web.server import RECEIVE_LIMITS, bind_sockets, load_tls, serve
 from twelvefold.web.state import Web, web_of
 

@@ -12,11 +12,10 @@ from uvicorn.server import ServerState
 
 from tests.web.doubles import Keys, web_on, with_routes
 from tests.web.http.raw_client import read_all
-from twelvefold.web.http.rate_limit import TokenBuckets
-from twelvefold.web.http.server.connections import Connections
+from twelvefold.web.http.server.connections import Connections, ReceiveLimits
 from twelvefold.web.http.server.framing import FramingLimits
 from twelvefold.web.http.server.protocol import HTTPProtocol
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 TURNS = 8
 """Iterations of the event loop within which the handler has responded."""

@@ -6,14 +6,14 @@ import pytest
 from starlette.types import Message, Receive
 
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.body_limit import (
+from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.middleware import (
     MAX_DEPTH,
     MAX_VALUES,
     SMALL_BYTES,
     LimitedBody,
     parse_json,
 )
-from twelvefold.web.http.errors import ApiError
 
 
 def receive_in(*pieces: bytes) -> Receive:

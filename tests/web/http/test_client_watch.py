@@ -12,9 +12,8 @@ from tests.web.doubles import OTHER, TOKEN, Clock, Keys, api_key
 from tests.web.serving import Json, Serve, Served
 from tests.web.stream_clients import Reader
 from twelvefold.engine.shares import ANONYMOUS
-from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator
-from twelvefold.web.http.client_watch import KeyWatch, watch_keys
-from twelvefold.web.streaming.sse import REVOKED
+from twelvefold.web.http.authentication import CACHE_TTL_S, Authenticator, KeyWatch, watch_keys
+from twelvefold.web.streaming.reader import REVOKED
 
 ASKED: Json = {"model": "shop", "input": "hi"}
 CHAT: Json = {"model": "shop", "messages": [{"role": "user", "content": "hi"}]}

@@ -13,10 +13,9 @@ import pytest
 from tests.web.http.raw_client import GET, RawClient, RunningServer, error_of, run_server
 from twelvefold.config import Settings
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.server.connections import Connections, ConnectionSlot
+from twelvefold.web.http.server.connections import Connections, ConnectionSlot, ReceiveLimits
 from twelvefold.web.http.server.file_limit import DEFAULT_MAX_CONNECTIONS, connection_limit
 from twelvefold.web.http.server.listener import Listener
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
 
 TICKS = b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n"
 

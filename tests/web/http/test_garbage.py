@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.web.http.raw_client import GET, run_server
-from twelvefold.web.http.body_limit import LimitedBody
+from twelvefold.web.http.middleware import LimitedBody
+from twelvefold.web.http.server.connections import ReceiveLimits
 from twelvefold.web.http.server.framing import FramingLimits
 from twelvefold.web.http.server.protocol import HTTPProtocol
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
 
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LIMITS = ReceiveLimits(framing=FramingLimits(head_bytes=1_000))

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.web.doubles import Clock
+from twelvefold.web.http.admission import RateLimiter
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.rate_limit import RateLimiter, TokenBuckets
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 
 def test_a_bucket_refills() -> None:

@@ -4,8 +4,14 @@ import pytest
 
 from tests.web.http.segments import answers_to, connecting
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.server.framing import ChunkedBody, FramingLimits, LengthBody
-from twelvefold.web.http.server.request_head import SINGLE_HEADERS, body_of, check_head
+from twelvefold.web.http.server.framing import (
+    SINGLE_HEADERS,
+    ChunkedBody,
+    FramingLimits,
+    LengthBody,
+    body_of,
+    check_head,
+)
 
 HOST = (b"host", b"localhost:8000")
 

@@ -17,8 +17,8 @@ from tests.web.doubles import Keys, web_on
 from tests.web.http.raw_client import GET, RunningServer, error_of, run_server, serve_web
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
-from twelvefold.web.http.rate_limit import TokenBuckets
-from twelvefold.web.http.server.receive_limits import ReceiveLimits
+from twelvefold.web.http.server.connections import ReceiveLimits
+from twelvefold.web.http.token_buckets import TokenBuckets
 from twelvefold.web.server import _address, bind_sockets, load_tls
 
 QUICK = ReceiveLimits(head_s=0.1, body_s=0.1)

@@ -13,7 +13,7 @@ from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreUnavailable
-from twelvefold.web.http.body_limit import MAX_DEPTH
+from twelvefold.web.http.middleware import MAX_DEPTH
 
 # --- a turn ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.reader import open_response
+from twelvefold.web.streaming.lookup import open_response
 
 
 def loads_of(api: Served, patch: pytest.MonkeyPatch) -> list[ThreadId]:

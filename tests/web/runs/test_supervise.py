@@ -19,7 +19,7 @@ from twelvefold.engine.drive import drive
 from twelvefold.errors import ModelUnavailable
 from twelvefold.web.http.middleware import CLIENT_GONE
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import INTERRUPTED
+from twelvefold.web.streaming.reader import INTERRUPTED
 
 CHAT_PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "one"}

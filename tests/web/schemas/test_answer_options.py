@@ -19,7 +19,7 @@ from twelvefold.engine.commands import answer as record_answer
 from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
-from twelvefold.web.schemas.http_request import TOOL_ITEMS
+from twelvefold.web.schemas.decode import TOOL_ITEMS
 from twelvefold.web.schemas.responses import CreateResponse, TurnRequest, parse_turn
 
 ANSWER = {

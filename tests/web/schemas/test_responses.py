@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.stage import SHOP
 from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
-from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.middleware import parse_json
 from twelvefold.web.schemas.responses import TurnRequest, parse_turn
 
 Json = dict[str, Any]

@@ -25,7 +25,7 @@ from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import INTERRUPTED
+from twelvefold.web.streaming.reader import INTERRUPTED
 
 pytestmark = pytest.mark.mysql
 

@@ -17,7 +17,7 @@ from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.sse import INTERRUPTED
+from twelvefold.web.streaming.reader import INTERRUPTED
 
 # --- events ---------------------------------------------------------------------------------------
 

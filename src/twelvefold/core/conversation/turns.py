@@ -33,7 +33,6 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ids import THREAD_ID_LENGTH, CallId, call_id
-from twelvefold.core.request_options import client_names
 
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
@@ -237,9 +236,9 @@ class _ClientCalls:
             if self._awaited:
                 self._add_results(position, event.items)
             if isinstance(event, RunStarted):
-                self.tools = client_names(event.options)
+                self.tools = event.options.client_tool_names
         elif isinstance(event, ApprovalAnswered):
-            self.tools = self.tools if event.options is None else client_names(event.options)
+            self.tools = self.tools if event.options is None else event.options.client_tool_names
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
             # The model does not read requests for approval.
             self._results.removed.add(event.item.partition("_")[2][THREAD_ID_LENGTH:])

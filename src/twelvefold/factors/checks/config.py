@@ -7,7 +7,7 @@ import sysconfig
 from dataclasses import fields
 from pathlib import Path
 
-from twelvefold.config import Settings, variables
+from twelvefold.config import Settings, list_variables
 from twelvefold.errors import SettingsError
 from twelvefold.factors.harness import Process, Report, TestBed
 from twelvefold.factors.harness.source_code import (
@@ -112,7 +112,7 @@ def _environments(path: Path, module: ast.Module) -> list[str]:
 
 
 def _check_variables(report: Report) -> None:
-    table, errors = list(variables()), []
+    table, errors = list(list_variables()), []
     for variable in table:
         changed = _changed_fields(variable.name)
         if changed != {variable.field or "database_url"}:

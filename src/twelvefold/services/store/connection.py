@@ -1,11 +1,10 @@
 """What the store needs of a database driver: a connection for the length of one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twelvefold.core import Row
-from twelvefold.errors import StoreRefused
 from twelvefold.services.store.sql_text import Dialect
 
 STATEMENT_RUNNING = "a statement of this transaction is still running: await it before the next one"
@@ -63,11 +62,3 @@ class Connection(Protocol):
     def raise_if_lost(self) -> None:
         """Raise the error that ended the transaction, or StoreRefused while a statement runs."""
         ...
-
-
-def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """Return rows by column name. Raises StoreRefused if two columns have one name."""
-    if len(set(names)) != len(names):
-        duplicate = next(name for name in names if names.count(name) > 1)
-        raise StoreRefused(f"two columns are called {duplicate!r}; rename one of them with AS")
-    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,19 +1,24 @@
-"""SQL as text: named statements, `:name` parameters, and which statements tools may run.
+"""SQL as text: named statements, their parameters and rows, and which statements tools may run.
 
 In a file of `queries/` a line `-- name: what zero rows mean` precedes each statement. Quotes and
 comments are parsed as the server parses them; the dialects differ in both.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from twelvefold.core import Row
 from twelvefold.errors import StoreRefused
 
 Dialect = Literal["mysql", "sqlite"]
+Number = TypeVar("Number", float, Decimal)
 OrderValues = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
 _MYSQL_QUOTED = r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`"""
@@ -34,6 +39,9 @@ _READS = {
 }
 _WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE"}
 _SAVEPOINT = re.compile(r"\s*(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO)\s", re.IGNORECASE)
+_UNCHANGED: set[type] = {type(None), bool, bytes, date, timedelta}
+_DECIMAL_DIGITS = 65
+"""The precision of DECIMAL in MySQL. SQLite's integers have 64 bits."""
 
 
 def load_statements(file: str, words: Mapping[str, str]) -> dict[str, str]:
@@ -157,3 +165,81 @@ def _strip_parentheses(bare: str) -> str:
     while (shorter := re.sub(r"\([^()]*\)", " ", bare)) != bare:
         bare = shorter
     return bare
+
+
+def convert_value(name: str, value: Any) -> Any:
+    """Return the value as a built-in type; the drivers look up types exactly.
+
+    A datetime with an offset becomes UTC; one without is unchanged. Raises StoreRefused for a type
+    that SQL has no single form for, and for a value that the database would change.
+    """
+    kind = type(value)
+    if kind is str:
+        return _check_text(name, value)
+    if kind is int:
+        return _check_integer(name, value)
+    if kind in _UNCHANGED:
+        return value
+    return _convert_less_common(name, value)
+
+
+def _convert_less_common(name: str, value: Any) -> Any:
+    match value:
+        case str():
+            # `str()` of an enumeration's member is its name, not its text.
+            return _check_text(name, str.__str__(value))
+        case int():
+            return _check_integer(name, int(value))
+        case float():
+            return _check_finite(name, float(value))
+        case Decimal():
+            return _check_finite(name, value)
+        case datetime():
+            return _to_utc(value)
+        case date():
+            return date(value.year, value.month, value.day)
+        case time() if value.tzinfo is None:
+            return value
+        case bytes() | bytearray() | memoryview():
+            return bytes(value)
+    raise StoreRefused(
+        f"parameter {name!r} is a {type(value).__name__}; SQL takes None, bool, int, float, str, "
+        "bytes, Decimal, date, datetime, time and timedelta"
+    )
+
+
+def _check_text(name: str, value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise StoreRefused(
+                f"parameter {name!r} holds half of a surrogate pair, which is no text"
+            ) from None
+    return value
+
+
+def _check_integer(name: str, value: int) -> int:
+    if value.bit_length() > 64 and abs(value) >= 10**_DECIMAL_DIGITS:
+        raise StoreRefused(f"parameter {name!r} has more than {_DECIMAL_DIGITS} digits")
+    return value
+
+
+def _check_finite(name: str, value: Number) -> Number:
+    if not math.isfinite(value):
+        raise StoreRefused(f"parameter {name!r} is {value}, which SQL has no number for")
+    return value
+
+
+def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC)
+    return datetime.combine(value.date(), value.time())
+
+
+def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
+    """Return rows by column name. Raises StoreRefused if two columns have one name."""
+    if len(set(names)) != len(names):
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise StoreRefused(f"two columns are called {duplicate!r}; rename one of them with AS")
+    return [dict(zip(names, row, strict=True)) for row in rows]

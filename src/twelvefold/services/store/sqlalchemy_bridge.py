@@ -24,8 +24,7 @@ from sqlalchemy.pool import NullPool
 from twelvefold.core import Row
 from twelvefold.errors import ServiceFault, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store.connection import Connection, DriverResult
-from twelvefold.services.store.parameters import convert_value
-from twelvefold.services.store.sql_text import Dialect
+from twelvefold.services.store.sql_text import Dialect, convert_value
 from twelvefold.services.store.transaction import raise_as_failed
 
 Reject = Callable[[str, Dialect], None]

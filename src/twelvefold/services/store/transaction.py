@@ -10,8 +10,7 @@ import msgspec
 from twelvefold.core import Append, Entry, Event, Row, encode, size_of
 from twelvefold.errors import StoreFailed, StoreRefused, TooLarge
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
-from twelvefold.services.store.parameters import convert_value
-from twelvefold.services.store.sql_text import reject_commits, reject_writes
+from twelvefold.services.store.sql_text import convert_value, reject_commits, reject_writes
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable

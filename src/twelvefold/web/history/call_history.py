@@ -15,7 +15,6 @@ from twelvefold.core import (
     ToolSucceeded,
     call_id,
     calls_of,
-    client_names,
 )
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.schemas import RESULT, Call, CallHistory, call_of, message_digest
@@ -60,11 +59,11 @@ class CallHistoryBuilder:
         match entry.event:
             case RunStarted(items=items, options=options):
                 self._add_items(items)
-                self._client_tools = client_names(options)
+                self._client_tools = options.client_tool_names
             case ItemsAdded(items=items):
                 self._add_items(items)
             case ApprovalAnswered(options=options) if options is not None:
-                self._client_tools = client_names(options)
+                self._client_tools = options.client_tool_names
             case ModelReplied() as reply:
                 self._add_reply(entry.position, reply)
             case ToolSucceeded(call=call) | ToolFailed(call=call) | OutcomeUnknown(call=call):

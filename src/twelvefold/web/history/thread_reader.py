@@ -23,7 +23,6 @@ from twelvefold.core import (
     Segment,
     Store,
     ThreadHead,
-    client_names,
 )
 from twelvefold.engine import retry_unavailable
 
@@ -52,13 +51,13 @@ class RunContext:
     def add(self, entry: Entry) -> None:
         """Add the run's next entry, or an earlier one again."""
         if isinstance(entry.event, ApprovalAnswered) and entry.event.options is not None:
-            self.tools.append((entry.position, client_names(entry.event.options)))
+            self.tools.append((entry.position, entry.event.options.client_tool_names))
         self.known_to = entry.position + 1
 
     def tools_before(self, position: int) -> frozenset[str]:
         """Return the names of the client's tools as of the entries before a position."""
         added = (names for at, names in self.tools if at < position)
-        return client_names(self.started.options).union(*added)
+        return self.started.options.client_tool_names.union(*added)
 
 
 class ThreadReader:

@@ -3,12 +3,22 @@
 Other packages import these names from here.
 """
 
-from twelvefold.web.http.admission import RETRY_AFTER_S, SLOT, AdmissionControl, release_soon
-from twelvefold.web.http.authentication import Authenticator, principal_of, require_scope
+from twelvefold.web.http.admission import (
+    SLOT,
+    AdmissionControl,
+    RateLimiter,
+    release_soon,
+    too_many_runs,
+)
+from twelvefold.web.http.authentication import (
+    Authenticator,
+    KeyWatch,
+    principal_of,
+    require_scope,
+    watch_keys,
+)
 from twelvefold.web.http.body_budget import BodyBudget
-from twelvefold.web.http.body_limit import parse_json
 from twelvefold.web.http.client_address import TrustedAddresses
-from twelvefold.web.http.client_watch import ClientWatch, KeyWatch, first_done, watch_keys
 from twelvefold.web.http.errors import (
     CONVERSATION_TOO_LARGE,
     ApiError,
@@ -17,7 +27,12 @@ from twelvefold.web.http.errors import (
     json_response,
     raise_invalid,
 )
-from twelvefold.web.http.middleware import AdmissionMiddleware, RequestMiddleware, new_request_id
+from twelvefold.web.http.middleware import (
+    AdmissionMiddleware,
+    RequestMiddleware,
+    new_request_id,
+    parse_json,
+)
 from twelvefold.web.http.pagination import (
     Page,
     check_list_parameters,
@@ -28,18 +43,15 @@ from twelvefold.web.http.pagination import (
     parse_integer,
     parse_page,
 )
-from twelvefold.web.http.rate_limit import RateLimiter
 
 __all__ = [
     "CONVERSATION_TOO_LARGE",
-    "RETRY_AFTER_S",
     "SLOT",
     "AdmissionControl",
     "AdmissionMiddleware",
     "ApiError",
     "Authenticator",
     "BodyBudget",
-    "ClientWatch",
     "KeyWatch",
     "Page",
     "RateLimiter",
@@ -48,7 +60,6 @@ __all__ = [
     "abbreviate",
     "check_list_parameters",
     "check_oldest_first",
-    "first_done",
     "handle_http_exception",
     "json_response",
     "list_object",
@@ -62,5 +73,6 @@ __all__ = [
     "raise_invalid",
     "release_soon",
     "require_scope",
+    "too_many_runs",
     "watch_keys",
 ]

@@ -1,15 +1,19 @@
 """API keys and the principals behind them.
 
 The database has the SHA-256 of each key, not the key. As long as there is no key, the API is open,
-but only to requests that come from the same machine.
+but only to requests that come from the same machine. The keys of requests that wait are checked
+again, once for all requests with the same key, not once per request.
 """
 
+import asyncio
 import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -18,12 +22,12 @@ from starlette.requests import Request
 
 from twelvefold.config import Settings
 from twelvefold.core import SCOPES, Principal, Store
-from twelvefold.errors import SettingsError
+from twelvefold.errors import ServiceFault, SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
-from twelvefold.web.http.rate_limit import TokenBuckets
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 log = get_logger(__name__)
 LOCAL = Principal("local")
@@ -33,6 +37,7 @@ CACHE_TTL_S = LOOKUP_LIMITS.fresh_s
 SAME_SITE = ("same-origin", "none")
 """`Sec-Fetch-Site` of requests of the page itself, and of an address that a person typed."""
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
+_REVOKED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _READ_METHODS = ("GET", "HEAD")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="twelvefold"'}
 _PROXY_HEADERS = (
@@ -203,3 +208,84 @@ def _check_is_local(headers: Headers) -> None:
 def _not_local(reason: str) -> ApiError:
     message = f"{reason}, and without an API key this server is open only to its own machine"
     return ApiError(403, f"{message}; create one with `twelvefold keys create`", code="no_api_key")
+
+
+# --- keys of requests that wait -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _WatchedKey:
+    """A key and the requests that wait; headers and address are those of one of them."""
+
+    headers: Headers
+    client: str
+    requests: set["asyncio.Future[ApiError]"] = field(default_factory=set)
+
+
+class KeyWatch:
+    """Checks the keys of waiting requests every `poll_s` seconds.
+
+    The authenticator caches a key for at most two seconds, so a revoked key is noticed after two
+    seconds plus `poll_s`.
+    """
+
+    def __init__(self, authenticator: Authenticator, poll_s: float) -> None:
+        self._authenticator = authenticator
+        self._poll_s = poll_s
+        self._keys: dict[str, _WatchedKey] = {}
+        self._is_needed = asyncio.Event()
+
+    async def wait_until_revoked(self, request: Request) -> ApiError:
+        """Return the error response of the request when its key is revoked."""
+        caller: Caller = request.scope["state"]["caller"]
+        client = request.client.host if request.client else ""
+        watched = self._keys.setdefault(caller.key, _WatchedKey(request.headers, client))
+        revoked: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
+        watched.requests.add(revoked)
+        self._is_needed.set()
+        try:
+            return await revoked
+        finally:
+            watched.requests.discard(revoked)
+            if not watched.requests:
+                self._keys.pop(caller.key, None)
+
+    async def poll(self) -> None:
+        """Check the keys until cancelled. Does nothing while no request waits."""
+        while True:
+            if not self._keys:
+                self._is_needed.clear()
+                await self._is_needed.wait()
+            await asyncio.gather(*(self._check(watched) for watched in [*self._keys.values()]))
+            await asyncio.sleep(self._poll_s)
+
+    async def _check(self, watched: _WatchedKey) -> None:
+        try:
+            await self._authenticator.authenticate(watched.headers, watched.client)
+        except ApiError as error:
+            if error.status in _REVOKED:
+                _end_requests(watched, error)
+        except ServiceFault as error:
+            # The database is unavailable. The readers of runs end by themselves then.
+            log.warning("key_not_checked", error=error)
+        except Exception:
+            # This is the only task that checks keys, so it must not end.
+            log.exception("key_check_failed")
+
+
+def _end_requests(watched: _WatchedKey, error: ApiError) -> None:
+    for request in watched.requests:
+        if not request.done():
+            request.set_result(error)
+
+
+@asynccontextmanager
+async def watch_keys(authenticator: Authenticator, poll_s: float) -> AsyncIterator[KeyWatch]:
+    """Yield a `KeyWatch` that polls until the end of the body."""
+    watch = KeyWatch(authenticator, poll_s)
+    task = asyncio.get_running_loop().create_task(watch.poll(), name="key watch")
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

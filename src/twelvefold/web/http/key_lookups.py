@@ -14,8 +14,8 @@ from typing import Any
 from twelvefold.core import ApiKey, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.rate_limit import TokenBuckets
 from twelvefold.web.http.summary_log import SummaryLog
+from twelvefold.web.http.token_buckets import TokenBuckets
 
 
 @dataclass(frozen=True, slots=True)

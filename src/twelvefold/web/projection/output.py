@@ -21,7 +21,6 @@ from twelvefold.core import (
     ToolFailed,
     ToolSucceeded,
     call_id,
-    client_names,
 )
 from twelvefold.web import ids
 from twelvefold.web.projection import objects
@@ -172,7 +171,7 @@ class CallProjection:
         self._thread = thread
         self._view = view
         self._output = output
-        self._client_tools = client_names(view.started.options)
+        self._client_tools = view.started.options.client_tool_names
         self._open: dict[CallId, _Call] = {}
         self._next: _Call | None = None
 
@@ -187,7 +186,7 @@ class CallProjection:
                 self._request_approval(id)
             case ApprovalAnswered(call=id):
                 if event.options is not None:
-                    self._client_tools |= client_names(event.options)
+                    self._client_tools |= event.options.client_tool_names
                 if event.approved:
                     self._continue(id, approved=True)
             case OutcomeSettled(call=id, settled="retry"):

@@ -16,8 +16,8 @@ from twelvefold.web.projection.chat_completion import Chunks, completion, error_
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
 from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
-from twelvefold.web.state import Web, client_watch, web_of
-from twelvefold.web.streaming.sse import DONE, encode_data
+from twelvefold.web.state import ClientWatch, Web, web_of
+from twelvefold.web.streaming.reader import DONE, encode_data
 
 
 async def create(request: Request) -> Response:
@@ -26,7 +26,7 @@ async def create(request: Request) -> Response:
     body, workflows = await json_body(request), web.services.workflows
     chat = parse_chat(body, request.headers, workflows, images=web.takes_images)
     turn = chat.turn
-    client = client_watch(request)
+    client = ClientWatch(request)
     started = await start_turn(web, principal, turn, client)
     release_soon(request)
     if turn.stream:

@@ -27,7 +27,7 @@ from twelvefold.web.schemas import (
     tool_items_of,
     without_repeats,
 )
-from twelvefold.web.state import client_watch, web_of
+from twelvefold.web.state import ClientWatch, web_of
 
 
 async def list_items(request: Request) -> Response:
@@ -60,7 +60,7 @@ async def create_items(request: Request) -> Response:
             calls = await load_call_history(await open_thread_reader(web.services.store, head))
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
-    entry = await append_between_runs(web, head, build_event, client_watch(request))
+    entry = await append_between_runs(web, head, build_event, ClientWatch(request))
     return json_response(list_object(input_items(head.id, entry), has_more=False))
 
 
@@ -72,7 +72,7 @@ async def delete_item(request: Request) -> Response:
         item = await (await _items(request)).item(request.path_params["item_id"])
         return ItemRemoved(item["id"])
 
-    await append_between_runs(web, head, build_event, client_watch(request))
+    await append_between_runs(web, head, build_event, ClientWatch(request))
     return json_response(conversation_object(head))
 
 

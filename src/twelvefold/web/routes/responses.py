@@ -36,13 +36,14 @@ from twelvefold.web.schemas import (
     parse_turn,
     tool_items_of,
 )
-from twelvefold.web.state import client_watch, turn_memory, web_of
-from twelvefold.web.streaming.reader import ResponseReader, open_response
+from twelvefold.web.state import ClientWatch, turn_memory, web_of
+from twelvefold.web.streaming.lookup import open_response
+from twelvefold.web.streaming.reader import ResponseReader
 
 
 async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
-    web, client = web_of(request), client_watch(request)
+    web, client = web_of(request), ClientWatch(request)
     body, workflows = await json_body(request), web.services.workflows
     turn = parse_turn(body, request.headers, workflows, images=web.takes_images)
     if any(item["type"] == ANSWER for item in turn.items):
@@ -68,7 +69,7 @@ async def retrieve(request: Request) -> Response:
         return json_response(_describe(reader, record))
     release_soon(request)
     web, found = web_of(request), StartedRun(reader)
-    return EventStream(web, found, encode_events(web, found, after=after), client_watch(request))
+    return EventStream(web, found, encode_events(web, found, after=after), ClientWatch(request))
 
 
 def _describe(reader: ResponseReader, record: RunRecord) -> Json:

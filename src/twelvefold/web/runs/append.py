@@ -8,9 +8,9 @@ from functools import partial
 from twelvefold.core import Entry, Event, Store, ThreadHead, ThreadId, encode, size_of
 from twelvefold.engine import check_room, retry_unavailable
 from twelvefold.errors import Conflict
-from twelvefold.web.http import ApiError, ClientWatch
+from twelvefold.web.http import ApiError
 from twelvefold.web.runs.polling import wait_until_thread_free
-from twelvefold.web.state import Web
+from twelvefold.web.state import ClientWatch, Web
 
 
 async def append_between_runs(

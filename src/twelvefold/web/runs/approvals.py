@@ -42,7 +42,7 @@ from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
 from twelvefold.web.schemas import ANSWER, TurnRequest, merge_options
 from twelvefold.web.state import TurnMemory, Web, turn_memory
-from twelvefold.web.streaming.reader import entries_of_run, load_run, open_response
+from twelvefold.web.streaming.lookup import entries_of_run, load_run, open_response
 
 log = get_logger(__name__)
 Result = TypeVar("Result")

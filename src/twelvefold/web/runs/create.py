@@ -25,7 +25,7 @@ from twelvefold.core import (
 )
 from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
-from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError, ClientWatch
+from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
@@ -36,8 +36,9 @@ from twelvefold.web.runs.target import (
     resolve_target,
 )
 from twelvefold.web.schemas import CALL_ITEMS, REFERENCE, TurnRequest, without_repeats
-from twelvefold.web.state import TurnMemory, Web, turn_memory
-from twelvefold.web.streaming.reader import ResponseReader, build_view, open_response
+from twelvefold.web.state import ClientWatch, TurnMemory, Web, turn_memory
+from twelvefold.web.streaming.lookup import open_response
+from twelvefold.web.streaming.reader import ResponseReader, build_view
 
 
 @dataclass(frozen=True, slots=True)

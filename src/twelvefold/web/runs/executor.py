@@ -28,8 +28,7 @@ from twelvefold.engine import (
 from twelvefold.engine.drive import drive
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.http import ApiError
-from twelvefold.web.state import too_many_runs
+from twelvefold.web.http import ApiError, too_many_runs
 
 log = get_logger(__name__)
 Drive = asyncio.Task[Outcome | None]
@@ -84,8 +83,12 @@ class RunExecutor:
             # No drive raises, so the error of the body is passed on as it is, in no group.
             await self._group.__aexit__(None, None, None)
 
-    async def prepare(self) -> None:
-        """Import and build what runs need; runs that start earlier wait for it."""
+    async def prepare(self, after: asyncio.Event) -> None:
+        """Import and build what runs need, which may take a second, when `after` is set.
+
+        Runs that start earlier wait for it.
+        """
+        await after.wait()
         await self._preparation.ready()
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from twelvefold.core import OVER, Store, ThreadId
 from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
-from twelvefold.web.http import ClientWatch
+from twelvefold.web.state import ClientWatch
 
 THREAD_POLL_INTERVAL_S = 0.2
 """How often to check whether the last run of a conversation is over."""

@@ -16,11 +16,19 @@ from twelvefold.core import OVER, Principal, RunRecord
 from twelvefold.engine import cancel, fail_run, run_uninterrupted, take
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http import SLOT, ApiError, ClientWatch, first_done
+from twelvefold.web.http import SLOT, ApiError
 from twelvefold.web.runs.create import StartedRun
 from twelvefold.web.schemas import Json
-from twelvefold.web.state import Web, turn_memory
-from twelvefold.web.streaming import sse
+from twelvefold.web.state import ClientWatch, Web, first_done, turn_memory
+from twelvefold.web.streaming.reader import (
+    DONE,
+    INTERRUPTED,
+    REVOKED,
+    SSE_HEADERS,
+    SSEWriter,
+    encode_data,
+    encode_event,
+)
 
 log = get_logger(__name__)
 
@@ -232,8 +240,8 @@ async def encode_events(
         async for batch in batches:
             for event in batch:
                 if event["sequence_number"] > after:
-                    yield sse.encode_event(event)
-    yield sse.DONE if started.reader.over else sse.INTERRUPTED
+                    yield encode_event(event)
+    yield DONE if started.reader.over else INTERRUPTED
 
 
 class EventStream(Response):
@@ -255,7 +263,7 @@ class EventStream(Response):
     ) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers(sse.HEADERS)
+        self.init_headers(SSE_HEADERS)
         self._web = web
         self._started = started
         self._pieces = pieces
@@ -264,7 +272,7 @@ class EventStream(Response):
         self._is_complete = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = sse.SSEWriter(send, self._web.waits.heartbeat_s)
+        writer = SSEWriter(send, self._web.waits.heartbeat_s)
         await writer.start(self.raw_headers)
         slot, write = scope.get("state", {}).get(SLOT), partial(self._write, writer)
         writing, _, ended = await first_done(
@@ -279,11 +287,11 @@ class EventStream(Response):
         await on_disconnect(self._web, self._started)
         if not ended.cancelled() and (refusal := ended.result()):
             log.info("stream_ended_by_key", status=refusal.status)
-            last = sse.encode_data(refusal.body) if self._with_error else sse.REVOKED
+            last = encode_data(refusal.body) if self._with_error else REVOKED
             with suppress(OSError):
                 await writer.write(last, more=False)
 
-    async def _write(self, writer: sse.SSEWriter) -> None:
+    async def _write(self, writer: SSEWriter) -> None:
         with suppress(OSError):
             async with aclosing(self._pieces) as pieces:
                 async for piece in pieces:

@@ -45,7 +45,7 @@ from twelvefold.web.schemas import (
     reject_images,
 )
 from twelvefold.web.state import TurnMemory, Web
-from twelvefold.web.streaming.reader import load_run
+from twelvefold.web.streaming.lookup import load_run
 
 
 @dataclass(frozen=True, slots=True)

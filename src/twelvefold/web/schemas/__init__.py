@@ -20,7 +20,7 @@ from twelvefold.web.schemas.conversations import (
     ForkConversation,
     UpdateConversation,
 )
-from twelvefold.web.schemas.http_request import json_body, read_body, tool_items_of
+from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
 from twelvefold.web.schemas.items import (
     ANSWER,
     CALL_ITEMS,

@@ -13,8 +13,14 @@ from msgspec import Meta
 from twelvefold.core import Item, RequestOptions, Workflow
 from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, reject_functions
-from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject, decode
-from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key
+from twelvefold.web.schemas.decode import (
+    InvalidValue,
+    OpenObject,
+    RequestObject,
+    decode,
+    hops_of,
+    parse_idempotency_key,
+)
 from twelvefold.web.schemas.items import Function
 from twelvefold.web.schemas.responses import TurnRequest, check_choice, check_names, workflow_of
 from twelvefold.web.schemas.types import (

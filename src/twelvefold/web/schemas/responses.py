@@ -13,8 +13,14 @@ from msgspec import Meta
 
 from twelvefold.core import DEFAULT_OPTIONS, IdempotentRequest, Item, RequestOptions, Workflow
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
-from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode
-from twelvefold.web.schemas.http_request import hops_of, parse_idempotency_key, tool_items_of
+from twelvefold.web.schemas.decode import (
+    InvalidValue,
+    RequestObject,
+    decode,
+    hops_of,
+    parse_idempotency_key,
+    tool_items_of,
+)
 from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, reject_images
 from twelvefold.web.schemas.types import (
     PASSED,

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from asyncmy.errors import OperationalError
 
+from tests.servers import galera, join_node, kill_node
 from tests.services.store.mysql.stub_server import Session, StubServer, error
 from twelvefold.core.ports import Store
 from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.hosts import (
     RECOVERY_S,
     HostSelector,
@@ -19,6 +21,7 @@ from twelvefold.services.store.mysql.hosts import (
     ServerState,
     address,
     find_writable,
+    report_hosts,
 )
 from twelvefold.services.store.mysql.server_urls import server_urls
 from twelvefold.services.store.mysql.store import MySQLStore
@@ -101,6 +104,12 @@ def test_an_invalid_list_of_hosts_is_refused(url: str, why: str) -> None:
             ServerState(0, 0, members=2, online=1, unreachable=1),
             "it cannot reach the majority of its group",
         ),
+        (ServerState(0, 0, wsrep_on=1, wsrep_ready="ON"), ""),
+        (ServerState(0, 0, wsrep_on=0, wsrep_ready="OFF"), ""),
+        (
+            ServerState(0, 0, wsrep_on="ON", wsrep_ready="OFF"),
+            "it is not part of its Galera cluster",
+        ),
     ],
 )
 def test_a_server_takes_writes_unless_its_state_forbids_it(
@@ -132,10 +141,15 @@ class FakeServers:
 
 
 class FakeConnection:
-    """A connection and its cursor. Without a group it has no table of members."""
+    """A connection and its cursor. Without a group the account may not read its members."""
 
-    def __init__(self, state: tuple[Any, ...]) -> None:
+    def __init__(self, state: tuple[Any, ...], version: str = "8.4.6") -> None:
         self._state = state
+        self._version = version
+        self.description = [(name,) for name in ServerState._fields[: len(state)]]
+
+    def get_server_info(self) -> str:
+        return self._version
 
     def cursor(self) -> "FakeConnection":
         return self
@@ -284,6 +298,10 @@ async def store(pair: list[StubReplica]) -> AsyncIterator[Store]:
     await store.close()
 
 
+SCHEMA_READ = "twelvefold_version"
+"""In the first statement of `schema`."""
+
+
 def swap(pair: list[StubReplica]) -> None:
     pair[0].state, pair[1].state = pair[1].state, pair[0].state
 
@@ -338,12 +356,11 @@ async def test_an_idle_connection_to_a_replaced_server_serves_no_reads(
 ) -> None:
     store = open_pair(pair, HostTimings(check_interval_s=0.0))
     await store.schema()
-    reads = pair[1].seen("version_num")
     swap(pair)
 
     await store.schema()
 
-    assert [one.seen("version_num") for one in pair] == [reads, reads]
+    assert [one.seen(SCHEMA_READ) for one in pair] == [1, 1]
     await store.close()
 
 
@@ -375,6 +392,20 @@ async def test_a_check_without_an_answer_is_an_outage(pair: list[StubReplica]) -
     await store.close()
 
 
+async def test_a_read_without_an_answer_may_be_a_failover(pair: list[StubReplica]) -> None:
+    arguments = [connect_arguments(one.url) for one in pair]
+    timeouts = Timeouts(read_s=0.5)
+    store = MySQLStore(arguments[0], 2, timeouts=timeouts, hosts=HostSelector(arguments))
+    await store.schema()
+    pair[1].fails(SCHEMA_READ, lambda *_: b"")
+
+    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.5 s") as caught:
+        await store.schema()
+
+    assert caught.value.recovery_s == RECOVERY_S
+    await store.close()
+
+
 async def test_connections_in_use_end_when_another_server_takes_over(
     pair: list[StubReplica], store: Store
 ) -> None:
@@ -388,8 +419,10 @@ async def test_connections_in_use_end_when_another_server_takes_over(
 
     await write(store)
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable) as caught:
         await hanging
+    # It may have hung for longer than a request is retried for without a failover.
+    assert caught.value.recovery_s == RECOVERY_S
 
 
 async def hang(store: Store) -> None:
@@ -410,3 +443,26 @@ async def test_a_read_only_server_loses_its_idle_connections_also_without_other_
         # One for the write, and one for each read.
         assert server.seen("SET SESSION time_zone") == 3
         await store.close()
+
+
+# --- a real cluster -----------------------------------------------------------------------------
+
+
+@pytest.mark.mysql
+@pytest.mark.slow
+async def test_a_node_of_galera_without_its_majority_is_not_used() -> None:
+    urls = galera()
+    hosts = [connect_arguments(url) for url in urls]
+    assert [one.obstacle for one in await report_hosts(hosts)] == ["", "", ""]
+    try:
+        for number in (2, 3):
+            kill_node("galera", number)
+        async with asyncio.timeout(60):
+            while not (obstacle := (await report_hosts(hosts[:1]))[0].obstacle):
+                await asyncio.sleep(0.2)
+    finally:
+        # A node without its majority leads no other one back: all begin anew.
+        kill_node("galera", 1)
+        join_node("galera", 1, 2, 3)
+
+    assert obstacle == "it is not part of its Galera cluster"

@@ -13,7 +13,6 @@ from twelvefold.services.store.connection import (
     TRANSACTION_LOST,
     TRANSACTION_OVER,
     DriverResult,
-    as_rows,
 )
 from twelvefold.services.store.mysql.driver import abort
 from twelvefold.services.store.mysql.errors import (
@@ -24,7 +23,7 @@ from twelvefold.services.store.mysql.errors import (
     parse_error,
     translate_error,
 )
-from twelvefold.services.store.sql_text import Dialect, to_positional
+from twelvefold.services.store.sql_text import Dialect, as_rows, to_positional
 
 
 class MySQLConnection:
@@ -33,12 +32,14 @@ class MySQLConnection:
     `sent_at`: when the running statement was sent, by the monotonic clock; 0 if none runs. A
     connection that `is_tainted` is closed instead of reused. `may_write` is False in a READ ONLY
     transaction. `is_on_replica`: the server has rejected a write as read-only. `max_packet` is that
-    of `QuietCursor`.
+    of `QuietCursor`, `recovery_s` that of StoreUnavailable once the connection is lost.
     """
 
     dialect: Dialect = "mysql"
 
-    def __init__(self, raw: Any, write_fence: int, max_packet: int = 0) -> None:
+    def __init__(
+        self, raw: Any, write_fence: int, max_packet: int = 0, recovery_s: float = 0.0
+    ) -> None:
         self.write_fence = write_fence
         self.sent_at = 0.0
         self.is_tainted = False
@@ -46,6 +47,7 @@ class MySQLConnection:
         self.is_on_replica = False
         self.raw = raw
         self._max_packet = max_packet
+        self._recovery_s = recovery_s
         self._in_transaction = False
         self._end: StoreUnavailable | StoreRefused | None = None
 
@@ -171,6 +173,8 @@ class MySQLConnection:
             self._end, self.is_on_replica = fault, is_read_only(code, text)
             if not keeps_connection(error, self._server()):
                 self.abort()
+                if not isinstance(fault, StoreFailed):
+                    fault.recovery_s = self._recovery_s
         elif not await self._is_open():
             # The server closes the connection after a packet that is too large, and would again.
             lost = StoreUnavailable(f"{TRANSACTION_LOST}: {text}")

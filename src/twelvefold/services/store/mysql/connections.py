@@ -14,7 +14,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.driver import abort, read_big_rows, set_host
 from twelvefold.services.store.mysql.errors import translate_connect_error
-from twelvefold.services.store.mysql.hosts import HostSelector, address
+from twelvefold.services.store.mysql.hosts import RECOVERY_S, HostSelector, address
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 
 log = get_logger(__name__)
@@ -90,6 +90,7 @@ class Connections:
     ) -> None:
         self._timeouts = timeouts
         self._hosts = hosts
+        self._recovery_s = RECOVERY_S if hosts else 0.0
         self._host = connect
         # A renewal may wait for a step of its run; short transactions do not wait for that.
         reserved = RESERVED_CONNECTIONS
@@ -120,11 +121,17 @@ class Connections:
         if raw not in self._sessions:
             await self._prepare(raw, pool)
         session = self._sessions[raw]
-        db = MySQLConnection(raw, session.write_fence, session.max_packet)
+        db = MySQLConnection(raw, session.write_fence, session.max_packet, self._recovery_s)
         self._watch(db)
         if self._hosts is not None:
             await self._check_host(self._hosts, db, session, pool)
         return db
+
+    def no_answer(self, after_s: float) -> StoreUnavailable:
+        """Return the error of a read that took too long: its server may have failed."""
+        error = StoreUnavailable(f"the database did not answer within {after_s:g} s").loggable()
+        error.recovery_s = self._recovery_s
+        return error
 
     async def _acquire(self, pool: Pool) -> Any:
         try:

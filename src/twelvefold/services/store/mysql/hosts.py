@@ -25,7 +25,6 @@ Connect = Callable[..., Awaitable[Any]]
 READ_ONLY = "it is read-only"
 RECOVERY_S = 60.0
 """How long a failover may take. A group of MySQL servers replaces a killed primary in 22 s."""
-# A node of Galera that is not part of the cluster rejects a SELECT with error 1047.
 SERVER_STATE = (
     "SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only"
 )
@@ -33,14 +32,18 @@ GROUP_STATE = f"""{SERVER_STATE}, COUNT(*) AS members,
   COALESCE(SUM(member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE'), 0) AS online,
   COALESCE(SUM(member_state = 'UNREACHABLE'), 0) AS unreachable
   FROM performance_schema.replication_group_members"""
-"""Needs SELECT on that table, and a server that has it."""
+"""For MySQL; needs SELECT on that table."""
+GALERA_STATE = f"""{SERVER_STATE}, @@GLOBAL.wsrep_on AS wsrep_on, (
+  SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_ready'
+  ) AS wsrep_ready"""  # noqa: S608 - no value in it
+"""For MariaDB. A node outside the cluster rejects statements on tables, but answers this one."""
 
 
 class ServerState(NamedTuple):
     """What a server reports about itself.
 
     `members`: of its replication group as this server sees it, 0 without a group. `online`: 1 if
-    this server is an ONLINE member.
+    this server is an ONLINE member. `wsrep_on`: it is a node of Galera.
     """
 
     read_only: str | int
@@ -48,6 +51,8 @@ class ServerState(NamedTuple):
     members: int = 0
     online: int = 0
     unreachable: int = 0
+    wsrep_on: str | int = 0
+    wsrep_ready: str = "ON"
 
     def obstacle(self) -> str:
         """Return why the server takes no writes, or "" if it does."""
@@ -58,6 +63,8 @@ class ServerState(NamedTuple):
             return "it is not an ONLINE member of its group"
         if self.members and self.unreachable * 2 >= self.members:
             return "it cannot reach the majority of its group"
+        if _is_on(self.wsrep_on) and not _is_on(self.wsrep_ready):
+            return "it is not part of its Galera cluster"
         return ""
 
 
@@ -135,7 +142,7 @@ class HostSelector:
         except Exception:
             self.suspect()
             raise
-        if obstacle := ServerState(*rows[0].values()).obstacle():
+        if obstacle := ServerState(**rows[0]).obstacle():
             self.suspect()
             raise _unavailable(f"the database takes no writes: {obstacle}")
 
@@ -175,16 +182,16 @@ class HostSelector:
 
     async def _read_state(self, raw: Any) -> ServerState:
         cursor = raw.cursor()
-        statement = GROUP_STATE
+        statement = GALERA_STATE if "MariaDB" in raw.get_server_info() else GROUP_STATE
         try:
             await cursor.execute(statement)
         except MySQLError:
-            # MariaDB has no such table, and the account may lack the privilege. If the server is
-            # at fault, this fails, too.
+            # The account may lack the privilege. If the server is at fault, this fails, too.
             statement = SERVER_STATE
             await cursor.execute(statement)
         self._statement = statement
-        return ServerState(*await cursor.fetchone())
+        names = (column[0] for column in cursor.description)
+        return ServerState(**dict(zip(names, await cursor.fetchone(), strict=True)))
 
 
 class HostReport(NamedTuple):

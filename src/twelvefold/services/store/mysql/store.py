@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
-from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.connections import (
     READ_CONNECTIONS,
@@ -97,8 +96,7 @@ class MySQLStore(SQLStore):
                 finally:
                     self._connections.give_back(db, self._connections.reads)
         except TimeoutError as error:
-            silent = f"the database did not answer within {read_s:g} s"
-            raise StoreUnavailable(silent).loggable() from error
+            raise self._connections.no_answer(read_s) from error
 
     @asynccontextmanager
     async def _tool_read_connection(self) -> AsyncIterator[MySQLConnection]:

@@ -9,6 +9,7 @@ from twelvefold.core import (
     Claim,
     Entry,
     Event,
+    IdempotentRequest,
     Lease,
     LeaseToken,
     NewRun,
@@ -28,13 +29,32 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.sql.base import SECOND_US, run_key
+from twelvefold.services.store.sql.base import SECOND_US, Database, run_key
 from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
-from twelvefold.services.store.sql.idempotency import IdempotentRequests
 from twelvefold.services.store.sql.threads import Threads
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Replaces the token of a process that gave up while the result of an unsafe call was unknown."""
+
+
+class IdempotentRequests(Database):
+    """Implements `find_request` of `twelvefold.core.ports.RunStore`."""
+
+    async def find_request(self, principal: str, key: str) -> tuple[RunId, str] | None:
+        for row in await self._fetch("request", principal=principal, request_key=key):
+            return RunId(ThreadId(row["thread_id"]), row["ordinal"]), row["body_hash"]
+        return None
+
+    async def _remember_request(
+        self, db: Connection, run: RunId, principal: str, request: IdempotentRequest | None
+    ) -> None:
+        """Record a request. Raises DuplicateRow if it is a repetition."""
+        if request is None:
+            return
+        values = {"principal": principal, "request_key": request.key}
+        await db.execute(self._sql["forget_request"], values)
+        values |= {"body_hash": request.body_hash, **run_key(run)}
+        await db.execute(self._sql["insert_request"], values)
 
 
 class Runs(Threads, IdempotentRequests):

@@ -15,8 +15,7 @@ from twelvefold.errors import (
 )
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql.base import SECOND_US, run_key
-from twelvefold.services.store.sql.idempotency import IdempotentRequests
-from twelvefold.services.store.sql.runs import encode_usage
+from twelvefold.services.store.sql.runs import IdempotentRequests, encode_usage
 from twelvefold.services.store.sql.transactions import Transactions
 from twelvefold.services.store.transaction import SQLStepTransaction, raise_as_failed
 

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from twelvefold.core import Row
@@ -16,15 +18,13 @@ from twelvefold.services.store.connection import (
     TRANSACTION_LOST,
     TRANSACTION_OVER,
     DriverResult,
-    as_rows,
 )
-from twelvefold.services.store.sql_text import Dialect
+from twelvefold.services.store.sql_text import Dialect, as_rows
 from twelvefold.services.store.sqlite.errors import (
     is_deferred_constraint,
     is_write_refusal,
     translate_error,
 )
-from twelvefold.services.store.sqlite.values import adapt_named, adapt_ordered
 
 Result = TypeVar("Result")
 SETTINGS = (
@@ -218,3 +218,40 @@ def run_many(raw: sqlite3.Connection, statement: str, values: Any) -> DriverResu
     """Run one statement once for each row of values."""
     cursor = raw.executemany(statement, values)
     return DriverResult((), None, cursor.rowcount, cursor.lastrowid or 0)
+
+
+def adapt_named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return named parameters in SQLite's forms."""
+    return {name: _adapt(value) for name, value in values.items()}
+
+
+def adapt_ordered(values: Sequence[Any]) -> list[Any]:
+    """Return ordered parameters in SQLite's forms."""
+    return [_adapt(value) for value in values]
+
+
+def _adapt(value: Any) -> Any:
+    adapter = _ADAPTERS.get(type(value))
+    return adapter(value) if adapter else value
+
+
+def _to_number(value: Decimal) -> int | float:
+    """Return a number: SQLite sorts text after every number."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _to_time_text(value: timedelta) -> str:
+    """Return the text of a TIME in MySQL."""
+    seconds, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    fraction = f".{microseconds:06}" if microseconds else ""
+    return f"{'-' if value < timedelta() else ''}{text}{fraction}"
+
+
+_ADAPTERS: dict[type, Callable[[Any], Any]] = {
+    Decimal: _to_number,
+    datetime: lambda value: value.isoformat(" "),
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: _to_time_text,
+}

@@ -1,14 +1,38 @@
 """Finds the end of the head and of the body of an HTTP/1.1 request, with limits on their length.
 
-No I/O. The results do not depend on how TCP splits the bytes into segments.
+No I/O. The results do not depend on how TCP splits the bytes into segments. A proxy may interpret
+an ambiguous request differently than this server, so such requests are rejected (request
+smuggling). Source: RFC 9110, section 5.3; RFC 9112, sections 3.2, 6 and 11.2.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from twelvefold.web.http.errors import ApiError
 
+Header = tuple[bytes, bytes]
+SINGLE_HEADERS = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"idempotency-key",
+        b"origin",
+        b"sec-fetch-site",
+        b"transfer-encoding",
+        b"twelvefold-tool-items",
+        b"x-twelvefold-hops",
+    }
+)
+"""Headers that must not be repeated: another server might use the other value."""
 HEAD_END = b"\r\n\r\n"
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]*)(?::[0-9]*)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t !-~\x80-\xff]*)?")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t !-~\x80-\xff]*")
@@ -134,6 +158,10 @@ def _too_large(message: str) -> ApiError:
     return ApiError(431, message, code="headers_too_large")
 
 
+def _malformed(message: str) -> ApiError:
+    return ApiError(400, message, code="malformed_request")
+
+
 class LengthBody:
     """A body of a known length."""
 
@@ -236,7 +264,7 @@ class ChunkedBody:
     def _too_long(self) -> ApiError:
         if self._on_line == self._on_size:
             maximum = self._limits.chunk_line_bytes
-            return _chunk_error(f"a chunk's size line is longer than {maximum} bytes")
+            return _malformed(f"a chunk's size line is longer than {maximum} bytes")
         if self._on_line == self._on_content_end:
             return MALFORMED
         return self._trailers_too_long()
@@ -253,10 +281,10 @@ class ChunkedBody:
         self._extension_bytes += len(line) - len(found[1])
         if self._extension_bytes > limits.chunk_extension_bytes:
             maximum = limits.chunk_extension_bytes
-            self.error = _chunk_error(f"the chunk extensions are longer than {maximum} bytes")
+            self.error = _malformed(f"the chunk extensions are longer than {maximum} bytes")
         elif self._chunks > self._chunk_limit():
             allowed = f"{limits.chunk_count} chunks, and one for each {limits.chunk_bytes} bytes"
-            self.error = _chunk_error(f"the body has more than {allowed}")
+            self.error = _malformed(f"the body has more than {allowed}")
         self._left = int(found[1], 16)
         self._content_bytes += self._left
         self._on_line = self._on_content_end if self._left else self._on_trailer
@@ -280,5 +308,53 @@ class ChunkedBody:
             self.error = _too_large(f"there are more than {self._limits.trailer_count} trailers")
 
 
-def _chunk_error(message: str) -> ApiError:
-    return ApiError(400, message, code="malformed_request")
+# --- the head as a whole ------------------------------------------------------------------------
+
+
+def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
+    """Raise ApiError if the head is not HTTP/1.0 or 1.1, or is ambiguous."""
+    if version not in ("1.0", "1.1"):
+        raise MALFORMED
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in values and name in SINGLE_HEADERS:
+            raise _malformed(f"the header {name.decode()} is repeated; send it once")
+        values[name] = value
+    _check_host(version, url, values.get(b"host"))
+
+
+def _check_host(version: str, url: bytes, host: bytes | None) -> None:
+    if host is None:
+        if version == "1.1":
+            raise _malformed("the header host is missing")
+    elif not _HOST.fullmatch(host):
+        raise _malformed("the header host must be a host and port")
+    if not url.startswith(b"/"):
+        _check_authority(url.decode("latin-1"), (host or b"").decode("latin-1"))
+
+
+def _check_authority(url: str, host: str) -> None:
+    """Raise ApiError if an absolute URL has another host than the header."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise MALFORMED from None
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+        raise _malformed("the request line must have a path, or a URL of the header's host")
+
+
+def body_of(
+    version: str, headers: Sequence[Header], limits: FramingLimits
+) -> LengthBody | ChunkedBody | None:
+    """Return the body that follows the head, or None. Raises ApiError."""
+    values = dict(headers)
+    length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
+    if coding is not None:
+        if version != "1.1" or length is not None or coding.lower() != b"chunked":
+            raise _malformed("transfer-encoding must be chunked, in HTTP/1.1, without a length")
+        return ChunkedBody(limits)
+    if length is None:
+        return None
+    if not _LENGTH.fullmatch(length):
+        raise MALFORMED
+    return LengthBody(int(length)) if int(length) else None

@@ -16,14 +16,18 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from twelvefold.observe.log import get_logger
-from twelvefold.web.http.body_limit import BODY_ERROR
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.middleware import SECURITY_HEADERS, new_request_id
-from twelvefold.web.http.server.connections import ConnectionSlot
-from twelvefold.web.http.server.framing import MALFORMED, ChunkedBody, HeadReader, LengthBody
-from twelvefold.web.http.server.receive_limits import ReceiveLimits, ReceiveTimer
-from twelvefold.web.http.server.request_head import body_of, check_head
+from twelvefold.web.http.middleware import BODY_ERROR, SECURITY_HEADERS, new_request_id
+from twelvefold.web.http.server.connections import ConnectionSlot, ReceiveLimits, ReceiveTimer
+from twelvefold.web.http.server.framing import (
+    MALFORMED,
+    ChunkedBody,
+    HeadReader,
+    LengthBody,
+    body_of,
+    check_head,
+)
 
 log = get_logger(__name__)
 MAX_PIPELINED_BYTES = 65_536

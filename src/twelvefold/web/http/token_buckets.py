@@ -1,12 +1,9 @@
-"""Rate limits: token buckets by key, and the limit of requests per API key."""
+"""Token buckets by key: how often something may happen."""
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from twelvefold.web.http.errors import ApiError
 
 MAX_KEYS = 10_000
 
@@ -77,38 +74,3 @@ class TokenBuckets:
             if len(self._buckets) <= self._max_keys and now - oldest.updated_at < full_after_s:
                 return
             self._buckets.popitem(last=False)
-
-
-class RateLimiter:
-    """At most `per_minute` requests per minute and key in this process; None means no limit.
-
-    A key may send a minute's requests at once.
-    """
-
-    def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._buckets = TokenBuckets(per_minute or 1, (per_minute or 1) / 60, clock=clock)
-
-    def take(self, key: str) -> dict[str, str]:
-        """Count one request and return the rate limit headers. Raises ApiError with 429."""
-        if self._per_minute is None:
-            return {}
-        if wait_s := self._buckets.take(key):
-            raise ApiError(
-                429,
-                f"the limit is {self._per_minute} requests a minute for one key",
-                code="rate_limit_exceeded",
-                wait_s=wait_s,
-                headers=self._headers(key, self._per_minute),
-            )
-        return self._headers(key, self._per_minute)
-
-    def _headers(self, key: str, per_minute: int) -> dict[str, str]:
-        """Source: the rate limit headers of the OpenAI API."""
-        available = self._buckets.available(key)
-        reset_s = math.ceil((per_minute - available) * 60 / per_minute)
-        return {
-            "x-ratelimit-limit-requests": str(per_minute),
-            "x-ratelimit-remaining-requests": str(math.floor(available)),
-            "x-ratelimit-reset-requests": f"{reset_s}s",
-        }
