@@ -1,7 +1,6 @@
 """The harness's own connection to the server, under an account that no fault is aimed at."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,20 +9,22 @@ from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from asyncmy.errors import ProgrammingError
 
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store.mysql.hosts import find_writable
 from twelvefold.services.store.mysql.url import host_arguments
 
 PAUSE_S = 0.1
 
 
 class Admin:
-    """One connection with autocommit, opened again when it is lost: to the next of several servers.
+    """One connection with autocommit, opened again when it is lost.
 
-    `session` is a statement that each connection begins with.
+    Of several servers it is to the one that takes writes: another one may have old rows. `session`
+    is a statement that each connection begins with.
     """
 
     def __init__(self, url: str, session: str = "") -> None:
-        own = {"cursor_cls": DictCursor, "autocommit": True}
-        self._servers = deque({**one, **own} for one in host_arguments(url))
+        self._hosts = host_arguments(url)
         self._session = session
         self._connection: Any = None
         self._one_at_a_time = asyncio.Lock()
@@ -64,11 +65,14 @@ class Admin:
         except BaseException:
             # An answer that was not read would be taken for the next statement's.
             await self.close()
-            self._servers.rotate(-1)
             raise
 
     async def _connect(self) -> Any:
-        connection = await asyncmy.connect(**self._servers[0])
+        try:
+            host = await find_writable(self._hosts)
+        except StoreUnavailable as error:
+            raise ConnectionError(str(error)) from error
+        connection = await asyncmy.connect(**{**host, "cursor_cls": DictCursor, "autocommit": True})
         if self._session:
             async with connection.cursor() as cursor:
                 await cursor.execute(self._session)

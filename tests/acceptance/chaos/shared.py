@@ -35,7 +35,11 @@ class SharedService:
 
     def start(self) -> None:
         self._ran_before = self._run("status").returncode != STOPPED
-        self.urls = self.command("start").split()
+        started = self._run("start")
+        # The last lines are the URLs. The exit status is no help: `group` ends with 1 after them.
+        self.urls = [one for one in started.stdout.split() if "://" in one]
+        if not self.urls:
+            raise ServersError(f"{self.name} start: exit {started.returncode}\n{started.stderr}")
 
     def stop(self) -> None:
         if not self._ran_before:
