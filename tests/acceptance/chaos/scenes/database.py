@@ -60,7 +60,7 @@ class DiskFull(Scene):
         self._disk = SmallDisk() if mount else None
         options = () if mount else TABLESPACE_OPTIONS
         settings = () if mount else ("set global innodb_file_per_table = off",)
-        super().__init__(Terms(IN_TURN, options, settings, notes=8, disk=self._disk))
+        super().__init__(Terms(IN_TURN, options, settings, notes=5, disk=self._disk))
 
     async def faults(self, arena: Arena) -> None:
         for _ in SHARES:
