@@ -31,7 +31,7 @@ SEEDS ?= 0-9999
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos abuse simulate bench
+.PHONY: help init build test test-page test-all conformance run web worker release tear-down check check-ci audit docs reference factors lock replay crash chaos soak abuse simulate bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,8 +129,11 @@ replay: $(READY) ## replay recorded conversations (RUNS DOMAIN FAULTS LIMIT API 
 crash: $(READY) ## kill real processes at every journal boundary; check that nothing is lost or done twice
 	$(SERVERS) $(PY) -m tests.acceptance.crash $(ARGS)
 
-chaos: $(READY) ## run real workers with a full disk, late commits, a killed MariaDB and more (ARGS="commit-late disk-full --seed 1")
+chaos: $(READY) ## break processes, database, network, model and mail under 200 runs each (ARGS="connections-cut --runs 50")
 	$(PY) -m tests.acceptance.chaos $(ARGS)
+
+soak: $(READY) ## drive 10,000 runs; check that memory, descriptors and connections stay flat (ARGS="--runs 1000 --plot soak.svg")
+	$(PY) -m tests.acceptance.chaos.soak $(ARGS)
 
 abuse: $(READY) ## measure the effect of an abusive tenant on another: latency, errors, memory (ARGS="large-thread --each 8 --together 0")
 	$(SERVERS) $(PY) -m tests.acceptance.abuse $(ARGS)

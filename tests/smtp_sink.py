@@ -37,7 +37,7 @@ class Received:
 @dataclass
 class Sink:
     """The server. `answers` has another reply for a command, as in {"RCPT": "550 no such user"};
-    "" ends the connection, and `None` is silence.
+    "" ends the connection, and `None` is silence. Each reply takes `pause_s`.
 
     "CONNECT" is the greeting, "." the end of a mail's content: an answer for it comes after the
     mail was kept. Taken mails are kept in `mails`, and in `maildir` where there is one.
@@ -52,6 +52,7 @@ class Sink:
     mails: list[Received] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     connections: int = 0
+    pause_s: float = 0.0
     port: int = 0
 
     @asynccontextmanager
@@ -178,6 +179,8 @@ class _Session:
         said = self._sink.answers.get(verb, usual)
         if said is None:
             await asyncio.sleep(3600)
+        if self._sink.pause_s:
+            await asyncio.sleep(self._sink.pause_s)
         if not said:
             return False
         self._writer.write(f"{said}\r\n".encode())

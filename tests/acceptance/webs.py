@@ -35,6 +35,11 @@ class Web:
             _strict_response_validation=True,
         )
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Returns when it takes requests."""
         with self._log.open("ab") as log:

@@ -9,16 +9,23 @@ from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from asyncmy.errors import ProgrammingError
 
-from twelvefold.services.store.mysql.url import connect_arguments
+from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store.mysql.hosts import find_writable
+from twelvefold.services.store.mysql.url import host_arguments
 
 PAUSE_S = 0.1
 
 
 class Admin:
-    """One connection with autocommit, opened again when it is lost."""
+    """One connection with autocommit, opened again when it is lost.
 
-    def __init__(self, url: str) -> None:
-        self._arguments = {**connect_arguments(url), "cursor_cls": DictCursor, "autocommit": True}
+    Of several servers it is to the one that takes writes: another one may have old rows. `session`
+    is a statement that each connection begins with.
+    """
+
+    def __init__(self, url: str, session: str = "") -> None:
+        self._hosts = host_arguments(url)
+        self._session = session
         self._connection: Any = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -51,7 +58,7 @@ class Admin:
     async def _asked(self, statement: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         try:
             if self._connection is None:
-                self._connection = await asyncmy.connect(**self._arguments)
+                self._connection = await self._connect()
             async with self._connection.cursor() as cursor:
                 await cursor.execute(statement, tuple(values) or None)
                 return list(await cursor.fetchall())
@@ -59,6 +66,17 @@ class Admin:
             # An answer that was not read would be taken for the next statement's.
             await self.close()
             raise
+
+    async def _connect(self) -> Any:
+        try:
+            host = await find_writable(self._hosts)
+        except StoreUnavailable as error:
+            raise ConnectionError(str(error)) from error
+        connection = await asyncmy.connect(**{**host, "cursor_cls": DictCursor, "autocommit": True})
+        if self._session:
+            async with connection.cursor() as cursor:
+                await cursor.execute(self._session)
+        return connection
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -36,13 +36,17 @@ class Start:
 
 
 class LeaseNote(msgspec.Struct, frozen=True):
-    """A line of the workers' notes: a lease that was taken, or given back in doubt."""
+    """A line of the workers' notes: a lease that was taken, or given back in doubt.
+
+    `done_us` is when the database had answered; 0 for one that is given back.
+    """
 
     what: str
     thread: str
     token: str
     sent_us: int
     pid: int
+    done_us: int = 0
 
 
 class Counter:

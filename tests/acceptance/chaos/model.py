@@ -9,15 +9,19 @@ import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
 
 from aiohttp import web
 
 from tests.acceptance.chaos.plan import Variant, replies
 from tests.services.model.streams import FakeReply, responses_events
 
-PACE_S = (0.1, 0.6)
-"""How long a reply takes, at least and at most."""
+Fault = Literal["busy", "hanging", "cutting"]
+"""All requests are refused with 429; or replies stop in the middle, or end there with a reset."""
+CHANCE = 0.6
+"""How many replies are cut or hang."""
+BUSY = {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}
 
 
 def reply(items: Sequence[Mapping[str, Any]]) -> FakeReply:
@@ -35,25 +39,61 @@ def reply(items: Sequence[Mapping[str, Any]]) -> FakeReply:
     return FakeReply("The case is closed.")
 
 
-@asynccontextmanager
-async def model_server(chance: random.Random) -> AsyncIterator[str]:
-    """The base URL of the server, which ends with the body."""
+@dataclass
+class ModelServer:
+    """`fault` is what is wrong now; `faults` counts the requests that it reached."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    chance: random.Random
+    pace_s: tuple[float, float]
+    url: str = ""
+    fault: Fault | None = None
+    faults: int = 0
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        await asyncio.sleep(chance.uniform(*PACE_S))
+        if self.fault == "busy":
+            self.faults += 1
+            return web.json_response({"error": BUSY}, status=429, headers=self._advice())
+        await asyncio.sleep(self.chance.uniform(*self.pace_s))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         with suppress(ConnectionError):
             await response.prepare(request)
-            await response.write(b"".join(responses_events(reply(asked["input"]))))
+            await self._send(request, response, responses_events(reply(asked["input"])))
         return response
 
+    def _advice(self) -> dict[str, str]:
+        """Half of the answers say when to come again."""
+        return {"Retry-After": "2"} if self.chance.random() < 0.5 else {}
+
+    async def _send(
+        self, request: web.Request, response: web.StreamResponse, events: list[bytes]
+    ) -> None:
+        if self.fault not in ("hanging", "cutting") or self.chance.random() >= CHANCE:
+            await response.write(b"".join(events))
+            return
+        self.faults += 1
+        await response.write(b"".join(events[: self.chance.randrange(len(events))]))
+        if self.fault == "hanging":
+            await self.closing.wait()
+        elif request.transport is not None:
+            request.transport.abort()
+
+
+@asynccontextmanager
+async def model_server(
+    chance: random.Random, pace_s: tuple[float, float]
+) -> AsyncIterator[ModelServer]:
+    """A server that ends with the body."""
+    model = ModelServer(chance, pace_s)
     app = web.Application(client_max_size=16 << 20)
-    app.router.add_post("/v1/responses", answer)
-    runner = web.AppRunner(app, access_log=None)
+    app.router.add_post("/v1/responses", model.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        model.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        yield model
     finally:
+        model.closing.set()
         await runner.cleanup()

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from tests.acceptance.chaos.arena import LEASE_S, Arena
+from tests.acceptance.chaos.arena import Arena
 from tests.acceptance.chaos.journal import JournalLine, ticket_of
+from tests.acceptance.chaos.terms import LEASE_S
 from tests.acceptance.crash import ENTRY_POINT
 
 POLL_INTERVAL_S = 0.2

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Variant = Literal["plain", "blocking_keyed", "blocking_unsafe", "long_in_thread"]
-"""What the second and third reply call: two of them block the event loop, one a thread."""
+Variant = Literal["plain", "blocking_keyed", "blocking_unsafe", "long_in_thread", "short"]
+"""What the second and third reply call: two of them block the event loop, one a thread.
+
+A short run has a call of each effect but the unsafe one.
+"""
 _TOOLS: dict[Variant, tuple[str, str]] = {
     "plain": ("ring", "charge"),
     "blocking_keyed": ("ring", "charge_blocking"),
@@ -33,8 +36,21 @@ class PlannedCall:
 
 def replies(thread: str, variant: Variant) -> list[list[PlannedCall]]:
     """The calls of each reply of the model; one more reply ends the run."""
+    planned: list[list[PlannedCall]] = []
+    number = 0
+    for reply in _tools(variant):
+        planned.append([])
+        for tool in reply:
+            number += 1
+            planned[-1].append(PlannedCall(tool, f"{thread}:{number}"))
+    return planned
+
+
+def _tools(variant: Variant) -> Sequence[Sequence[str]]:
+    if variant == "short":
+        return (("place_order",), ("charge",), ("refund",), ("send_letter",))
     ring, charge = _TOOLS[variant]
-    tools: Sequence[Sequence[str]] = (
+    return (
         ("place_order",),
         (ring,),
         (charge,),
@@ -42,14 +58,6 @@ def replies(thread: str, variant: Variant) -> list[list[PlannedCall]]:
         ("refund",),
         ("send_letter",),
     )
-    planned: list[list[PlannedCall]] = []
-    number = 0
-    for reply in tools:
-        planned.append([])
-        for tool in reply:
-            number += 1
-            planned[-1].append(PlannedCall(tool, f"{thread}:{number}"))
-    return planned
 
 
 def calls(thread: str, variant: Variant) -> list[PlannedCall]:

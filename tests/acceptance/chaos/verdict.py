@@ -17,28 +17,35 @@ from tests.smtp_sink import Received
 from twelvefold.core.ids import THREAD_ID_LENGTH
 from twelvefold.core.ports import OVER
 
-FAULTS = ("lost", "doubled", "stuck", "no_lease", "charged")
+FAULTS = ("lost", "doubled", "stuck", "no_lease", "charged", "wrong")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The figures of one scene; `why` has a sentence for each run that is counted as a fault.
 
-    `unknown` counts the outcomes that a person settled, `seen` how often the fault occurred.
+    `unknown` counts the outcomes that a person settled, `mails_again` the mails that came again
+    under the same Message-ID with a further attempt, `seen` how often the fault occurred.
+    `recovery_s` is the longest time from the end of a fault until all that waited had continued.
+    `not_run` says why the scene was not played: then nothing is proven, and nothing is wrong.
     """
 
     scene: str
-    runs: int
-    completed: int
-    failed: int
-    unknown: int
-    lost: int
-    doubled: int
-    stuck: int
-    no_lease: int
-    charged: int
-    seen: int
-    took_s: float
+    runs: int = 0
+    completed: int = 0
+    failed: int = 0
+    unknown: int = 0
+    lost: int = 0
+    doubled: int = 0
+    stuck: int = 0
+    no_lease: int = 0
+    charged: int = 0
+    wrong: int = 0
+    mails_again: int = 0
+    recovery_s: float | None = None
+    seen: int = 0
+    took_s: float = 0.0
+    not_run: str = ""
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -97,6 +104,7 @@ class Judge:
     """Collects what is wrong, each as one of `FAULTS` and a sentence."""
 
     found: Evidence
+    mails_again: int = 0
     counts: Tally[str] = field(default_factory=Tally)
     why: list[str] = field(default_factory=list)
 
@@ -137,8 +145,11 @@ class Judge:
 
     def _mail(self, call: PlannedCall) -> None:
         sent = Tally(mail.id for mail in self.found.mails.get(call.ticket, []))
-        if len(sent) > 1 or any(count > 1 for count in sent.values()):
+        again = sum(count - 1 for count in sent.values())
+        if len(sent) > 1 or again > self._may_come_again(call):
             self.charge("doubled", f"mail {call.ticket} arrived as {dict(sent)}")
+        else:
+            self.mails_again += again
         for letter in self.found.letters.get(call.ticket, []):
             if letter["sent_at"] is None:
                 state = "dead" if letter["dead_at"] else "not sent"
@@ -146,6 +157,15 @@ class Judge:
                 self.charge("stuck", f"letter {call.ticket} is {state}: {why}")
             elif not sent:
                 self.charge("lost", f"letter {call.ticket} is noted as sent and did not arrive")
+
+    def _may_come_again(self, call: PlannedCall) -> int:
+        """How often a mail may have come again: with each attempt after the first.
+
+        There is a second attempt only if the first failed, or its sender could not note in time
+        that the mail server had taken the mail.
+        """
+        letters = self.found.letters.get(call.ticket, [])
+        return sum(max(0, letter["attempts"] - 1) for letter in letters)
 
     def _charged(self, call: PlannedCall, said: "_Said", journal: Sequence[JournalLine]) -> None:
         """No tool of the plan fails by itself, so no failure may be charged to one."""
@@ -162,7 +182,8 @@ class Judge:
     ) -> bool:
         """Whether the process that wrote or caused this knew that the call had not begun.
 
-        A process that takes a run over from one whose lease ran out cannot know.
+        A process that takes a run over from one whose lease ran out cannot know. Its claim may have
+        waited for the step that wrote the reply.
         """
         starts = self.found.starts.get(call.ticket, [])
         if any(start.began_us <= unknown.at_us for start in starts):
@@ -175,7 +196,7 @@ class Judge:
         between = [
             note
             for note in self.found.notes.get(unknown.thread, [])
-            if replied_us <= note.sent_us <= unknown.at_us
+            if replied_us <= max(note.sent_us, note.done_us) and note.sent_us <= unknown.at_us
         ]
         return not between or any(note.what == "in_doubt" for note in between)
 
@@ -220,18 +241,23 @@ def judged(
 ) -> Verdict:
     """Compare what was left behind with the plan of every run."""
     judge = Judge(found)
+    for sentence in arena.wrong:
+        judge.charge("wrong", sentence)
     for thread, variant in arena.runs.items():
         judge.run(thread, plan.calls(thread, variant))
     judge.leases()
     statuses = Tally(found.statuses.values())
     lines = [line for journal in found.journals.values() for line in journal]
+    counts: dict[str, Any] = {fault: judge.counts[fault] for fault in FAULTS}
     return Verdict(
+        **counts,
         scene=scene,
         runs=len(arena.runs),
         completed=statuses["completed"],
         failed=sum(statuses[status] for status in ("failed", "incomplete", "cancelled")),
         unknown=sum(line.type == "OutcomeUnknown" for line in lines),
-        **{fault: judge.counts[fault] for fault in FAULTS},
+        mails_again=judge.mails_again,
+        recovery_s=max(arena.recoveries_s, default=None),
         seen=seen,
         took_s=took_s,
         why=tuple(judge.why),
@@ -266,25 +292,3 @@ def _repeated(found: Evidence) -> Iterator[str]:
     if max(keyed, default=1) > 1:
         repeated = sum(count > 1 for count in keyed)
         yield f"{repeated} keyed calls began more than once, one of them {max(keyed)} times"
-
-
-HEADS = ("runs", "completed", "failed", "unknown", *FAULTS, "seen")
-
-
-SHOWN = 10
-"""Sentences of one scene in the table, at most."""
-
-
-def table(verdicts: Sequence[Verdict]) -> str:
-    """A line a scene, and below what is wrong."""
-    lines = [f"{'scene':<14}" + "".join(f"{head:>10}" for head in HEADS) + f"{'seconds':>10}"]
-    for one in verdicts:
-        numbers = "".join(f"{getattr(one, head):>10}" for head in HEADS)
-        lines.append(f"{one.scene:<14}{numbers}{one.took_s:>10.0f}")
-    for one in verdicts:
-        lines += [f"{one.scene}: {sentence}" for sentence in (*one.notes, *one.why[:SHOWN])]
-        if len(one.why) > SHOWN:
-            lines.append(f"{one.scene}: and {len(one.why) - SHOWN} more")
-        if not one.seen:
-            lines.append(f"{one.scene}: the fault did not occur, so nothing is proven")
-    return "\n".join(lines)

@@ -1,11 +1,12 @@
 """The workflow that the workers of the chaos scenes load. Every call leaves one trace.
 
-Orders and refunds are rows of tables without a unique key: a second row is not refused, but seen.
+Orders and refunds are rows of tables without a unique ticket: a second is not refused, but seen.
 The other calls go to the counter, a process outside the database. When this module is imported,
 the store also notes which process took which lease, so that the counter can check the caller's.
 
 Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of the notes),
-`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps).
+`CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps),
+`CHAOS_EPOCH_US` (the wall clock less the monotonic one: that of this process may be wrong).
 """
 
 import asyncio
@@ -25,16 +26,21 @@ SOCKET = os.environ.get("CHAOS_SOCKET", "")
 LEASES = os.environ.get("CHAOS_LEASES", "")
 NOTES = int(os.environ.get("CHAOS_NOTES", "0"))
 NOTE = "x" * 7_000  # two in a page of InnoDB, none in pages of its own
+EPOCH_US = int(os.environ.get("CHAOS_EPOCH_US", "0"))
 BLOCK_S = float(os.environ.get("CHAOS_BLOCK_S", "0"))
 SCHEMA = """
-create table if not exists orders (ticket varchar(80) not null);
-create table if not exists refunds (ticket varchar(80) not null);
-create table if not exists notes (ticket varchar(80) not null, note varchar(7000) not null);
+create table if not exists orders
+  (id bigint auto_increment primary key, ticket varchar(80) not null);
+create table if not exists refunds
+  (id bigint auto_increment primary key, ticket varchar(80) not null);
+create table if not exists notes
+  (id bigint auto_increment primary key, ticket varchar(80) not null, note varchar(7000) not null);
 """
 THOUGHT_S = 0.05
 """How long a tool holds its transaction between two statements."""
+MAX_TOKENS = 2_000
 _token_of: dict[str, str] = {}
-"""The token of the last lease that this process took of a thread."""
+"""The token of the last lease that this process took of a thread; of the last `MAX_TOKENS`."""
 
 
 @tool
@@ -139,7 +145,7 @@ def _start(ticket: str, key: str) -> bytes:
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1000
+    return EPOCH_US + time.monotonic_ns() // 1000
 
 
 def _note(**what: Any) -> None:
@@ -158,8 +164,11 @@ async def _noted_claim(store: MySQLStore, run: RunId, *how: Any, **more: Any) ->
     sent_us = _now_us()
     claimed = await _claim(store, run, *how, **more)
     if claimed is not None:
+        _token_of.pop(run.thread, None)
         token = _token_of[run.thread] = claimed.lease.token
-        _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us)
+        if len(_token_of) > MAX_TOKENS:
+            del _token_of[next(iter(_token_of))]
+        _note(what="claimed", thread=run.thread, token=token, sent_us=sent_us, done_us=_now_us())
     return claimed
 
 

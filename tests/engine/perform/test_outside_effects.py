@@ -201,3 +201,18 @@ async def test_a_call_whose_lease_is_lost_is_left_to_the_process_that_has_the_ru
         await work
 
     assert acting[0].started == 1
+
+
+async def test_the_result_of_a_call_that_ends_as_it_is_cancelled_is_kept(
+    services: Services, clock: Clock
+) -> None:
+    @tool(name="act", effect="unsafe")
+    async def act() -> str:
+        """Act."""
+        # The cancellation comes after this task's end and before that of the task that waits.
+        asyncio.get_running_loop().call_soon(work.cancel)
+        return "done"
+
+    work = perform(services, lease_of(clock), act)
+
+    assert await work == DONE

@@ -198,11 +198,40 @@ async def test_a_thread_that_starts_after_its_call_was_cancelled_does_not_call_t
             threads_made.append(self)
 
     monkeypatch.setattr("twelvefold.engine.perform.tool_thread.Thread", Thread)
-    work = perform(services, lease_of(clock), act)
+    held = lease_of(clock)
+    work = perform(services, held, act)
     await until(lambda: threads_made)
     work.cancel()
     await asyncio.wait([work])
     threads_made[0].run()
 
     assert work.cancelled()
-    assert threads == []
+    assert (threads, held.started_calls) == ([], set())
+
+
+async def test_a_call_whose_lease_lapses_before_its_thread_starts_is_made_after_a_renewal(
+    services: Services,
+    clock: Clock,
+    short: Callable[..., HeldLease],
+    go_on: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    act, threads = waiting_tool("unsafe", go_on)
+    go_on.set()
+    late: list[threading.Thread] = []
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            if late:
+                super().start()
+            else:
+                late.append(self)
+
+    monkeypatch.setattr("twelvefold.engine.perform.tool_thread.Thread", Thread)
+    work = perform(services, short(), act)
+    await until(lambda: late)
+    clock.now += 1
+
+    assert await work == DONE
+    late[0].run()
+    assert len(threads) == 1

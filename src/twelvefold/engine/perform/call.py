@@ -78,8 +78,8 @@ async def run_call(
             async with limit, guard if is_outside else nullcontext():
                 result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db))
                 await _flush(db, tx)
-        except NotStarted:
-            continue
+        except NotStarted as error:
+            _raise_if_cancelled(error)
         except (GeneratorExit, KeyboardInterrupt):
             raise
         # A tool may raise SystemExit (an argument parser) or a panic (a library in Rust). No call
@@ -117,6 +117,8 @@ def _may_run_again(call: ValidCall) -> bool:
 async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
     """Await `body()` in a new task; cancelling the caller cancels that task.
 
+    A body that has just ended is not cancelled any more: its outcome is known.
+
     A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
     Python 3.11 does so when a child fails while the group waits for its end. On the run's task
     that would look like the end of the process.
@@ -128,7 +130,13 @@ async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
         except BaseException as error:  # a task that raises SystemExit ends the event loop
             return None, error
 
-    result, error = await asyncio.get_running_loop().create_task(attempt())
+    task = asyncio.get_running_loop().create_task(attempt())
+    try:
+        result, error = await task
+    except asyncio.CancelledError:
+        if not task.done() or task.cancelled():
+            raise
+        result, error = task.result()
     if error is not None:
         raise error
     return result
@@ -202,16 +210,20 @@ async def _flush(db: ToolReadOnly | None, tx: StepTransaction | None) -> None:
 
 def _raise_if_not_of_the_tool(db: ToolReadOnly | None, error: BaseException) -> None:
     """Raise if this task is cancelled, or if the failure is the database's or the lease's."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        # Whatever the tool made of the cancellation: it was meant for this task.
-        raise asyncio.CancelledError from error
+    _raise_if_cancelled(error)
     if db is None:
         return
     with suppress(StoreRefused):  # by the tool's own statement
         db.raise_if_lost()
     if isinstance(error, StoreUnavailable | StaleRun | CancelAsked):
         raise error
+
+
+def _raise_if_cancelled(error: BaseException) -> None:
+    """Raise CancelledError if this task is cancelled, whatever the tool made of that."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def failed_call(

@@ -1,51 +1,32 @@
-"""The faults, one scene each. A scene whose fault did not occur proves nothing, and fails."""
+"""Faults of the database server: its limits, its disk, its end."""
 
 import asyncio
 import re
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import asyncmy
 from asyncmy.errors import Error as DriverError
 
-from tests.acceptance.chaos import plan
-from tests.acceptance.chaos.arena import ACCOUNT, LEASE_S, Arena, Terms
+from tests.acceptance.chaos.arena import ACCOUNT, Arena
 from tests.acceptance.chaos.disk import SmallDisk
-from tests.acceptance.chaos.plan import Variant
+from tests.acceptance.chaos.scenes.scene import FAULT_S, Scene
+from tests.acceptance.chaos.terms import IN_TURN, LEASE_S, Terms
 from twelvefold.services.store.mysql.url import connect_arguments
 
-FAULT_S = 6.0
-PAUSE_S = 3.0
-"""How long a fault lasts, and how long all is well until the next one."""
 SHARES = (0.3, 1.0, 0.5)
 """Which part of the application's connections the server ends, again and again, in each fault."""
 ENDS = 8
 """How often in each fault: without that, few new connections would be asked for."""
 
 
-class Scene(Protocol):
-    """One kind of fault. `terms` is what the arena is made of."""
-
-    name: ClassVar[str]
-    terms: Terms
-
-    async def faults(self, arena: Arena) -> None:
-        """Begin and end the faults; all is well when this returns."""
-        ...
-
-    def seen(self, arena: Arena) -> int:
-        """How often the fault has reached the workers."""
-        ...
-
-
-class AccountLimit:
+class AccountLimit(Scene):
     """MAX_USER_CONNECTIONS of the application's account is lowered: error 1226."""
 
     name: ClassVar[str] = "account-limit"
 
     def __init__(self) -> None:
-        self.terms = Terms()
+        super().__init__(Terms())
 
     async def faults(self, arena: Arena) -> None:
         for share in SHARES:
@@ -56,7 +37,7 @@ class AccountLimit:
                     await asyncio.sleep(FAULT_S / ENDS)
             finally:
                 await _limit_account(arena, 0)
-            await asyncio.sleep(PAUSE_S)
+            await arena.recover()
 
     def seen(self, arena: Arena) -> int:
         return _named_in_logs(arena, "1226")
@@ -66,7 +47,7 @@ async def _limit_account(arena: Arena, connections: int) -> None:
     await arena.admin.rows(f"alter user {ACCOUNT}@'%' with max_user_connections {connections}")
 
 
-class DiskFull:
+class DiskFull(Scene):
     """The file system of the database's tables is full: error 1114 or 1021.
 
     Where nothing may be mounted, the tables are in a system tablespace with a maximum size, and
@@ -79,7 +60,7 @@ class DiskFull:
         self._disk = SmallDisk() if mount else None
         options = () if mount else TABLESPACE_OPTIONS
         settings = () if mount else ("set global innodb_file_per_table = off",)
-        self.terms = Terms(options, settings, notes=8, disk=self._disk)
+        super().__init__(Terms(IN_TURN, options, settings, notes=5, disk=self._disk))
 
     async def faults(self, arena: Arena) -> None:
         for _ in SHARES:
@@ -89,7 +70,7 @@ class DiskFull:
                 await asyncio.sleep(1)
                 await self._fill(arena)
             await self._free(arena)
-            await asyncio.sleep(PAUSE_S)
+            await arena.recover()
 
     async def _fill(self, arena: Arena) -> None:
         if self._disk:
@@ -117,8 +98,8 @@ async def _restore(arena: Arena) -> None:
     """Start the server again if it has aborted: InnoDB does where a rollback finds no room."""
     if not await arena.admin.attempt("select 1"):
         arena.notes.append("MariaDB had aborted, and was started again")
-        await asyncio.to_thread(arena.server.kill)
-        await asyncio.to_thread(arena.server.start)
+        await asyncio.to_thread(arena.mariadb.kill)
+        await asyncio.to_thread(arena.mariadb.start)
 
 
 TABLESPACE_OPTIONS = (
@@ -127,13 +108,13 @@ TABLESPACE_OPTIONS = (
 )
 
 
-class ServerFull:
+class ServerFull(Scene):
     """All of the server's connections are taken by others: error 1040."""
 
     name: ClassVar[str] = "server-full"
 
     def __init__(self) -> None:
-        self.terms = Terms(server_settings=("set global max_connections = 80",))
+        super().__init__(Terms(server_settings=("set global max_connections = 80",)))
 
     async def faults(self, arena: Arena) -> None:
         others: list[Any] = []
@@ -147,7 +128,7 @@ class ServerFull:
                 for one in others:
                     one.close()
                 others.clear()
-            await asyncio.sleep(PAUSE_S)
+            await arena.recover()
 
     def seen(self, arena: Arena) -> int:
         return _named_in_logs(arena, "1040")
@@ -163,78 +144,25 @@ async def _take_all(arena: Arena, others: list[Any]) -> None:
             return
 
 
-class CommitLate:
-    """The answer to COMMIT comes after the lease's end, and renewals hang meanwhile."""
-
-    name: ClassVar[str] = "commit-late"
-
-    def __init__(self) -> None:
-        self.terms = Terms(through_proxies=True)
-
-    async def faults(self, arena: Arena) -> None:
-        for proxy in arena.proxies * 2:
-            proxy.hold((1.3 * LEASE_S, 3 * LEASE_S))
-            await asyncio.sleep(2 * LEASE_S)
-            # The last COMMITs are answered while renewals still hang.
-            proxy.stop_delaying()
-            await asyncio.sleep(3 * LEASE_S)
-            proxy.let_go()
-            await asyncio.sleep(PAUSE_S)
-
-    def seen(self, arena: Arena) -> int:
-        late = sum(proxy.late for proxy in arena.proxies)
-        held = sum(proxy.held for proxy in arena.proxies)
-        return min(late, held)
-
-
-class LoopBlocked:
-    """A tool sleeps in the event loop for longer than the lease."""
-
-    name: ClassVar[str] = "loop-blocked"
-
-    def __init__(self) -> None:
-        self.terms = Terms(block_s=1.5 * LEASE_S, variant_of=_variant)
-
-    async def faults(self, arena: Arena) -> None:
-        """The tools are the fault."""
-
-    def seen(self, arena: Arena) -> int:
-        starts = arena.counter.starts_by_ticket()
-        return sum(
-            len(starts.get(call.ticket, ()))
-            for thread, variant in arena.runs.items()
-            for call in plan.calls(thread, variant)
-            if call.tool in plan.BLOCKING
-        )
-
-
-def _variant(number: int) -> Variant:
-    variants: dict[int, Variant] = {
-        3: "blocking_keyed",
-        8: "long_in_thread",
-        13: "blocking_unsafe",
-    }
-    return variants.get(number % 20, "plain")
-
-
-class ServerKilled:
+class ServerKilled(Scene):
     """MariaDB is ended by SIGKILL and started again, three times."""
 
     name: ClassVar[str] = "server-killed"
 
     def __init__(self) -> None:
-        self.terms = Terms()
+        super().__init__()
         self._kills = 0
 
     async def faults(self, arena: Arena) -> None:
         for away_s in (0.0, 1.5 * LEASE_S, 1.0):
             await asyncio.sleep(arena.chance.uniform(4, 8))
-            await asyncio.to_thread(arena.server.kill)
+            await asyncio.to_thread(arena.mariadb.kill)
             arena.counter.outage_us = time.time_ns() // 1000
             self._kills += 1
             await asyncio.sleep(away_s)
-            await asyncio.to_thread(arena.server.start)
+            await asyncio.to_thread(arena.mariadb.start)
             arena.counter.outage_us = None
+            await arena.recover()
 
     def seen(self, arena: Arena) -> int:
         return self._kills
@@ -253,15 +181,3 @@ def _named_in_logs(arena: Arena, *codes: str) -> int:
     """How many lines of the workers' and web's logs have one of these error numbers."""
     number = re.compile(rf"\b({'|'.join(codes)})\b")
     return sum(number.search(line) is not None for line in arena.log_lines().splitlines())
-
-
-def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
-    """How to make each scene, by name, in the order they are played."""
-    return {
-        AccountLimit.name: AccountLimit,
-        DiskFull.name: lambda: DiskFull(mount=mount),
-        ServerFull.name: ServerFull,
-        CommitLate.name: CommitLate,
-        LoopBlocked.name: LoopBlocked,
-        ServerKilled.name: ServerKilled,
-    }
