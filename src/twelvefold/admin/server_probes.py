@@ -1,4 +1,4 @@
-"""What `twelvefold doctor` tries out on a MySQL server: proxies and clusters change answers."""
+"""Checks of `twelvefold doctor` for what proxies and clusters change on a MySQL server."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -8,7 +8,7 @@ from twelvefold.core import Store
 from twelvefold.errors import StoreFailed, StoreRefused
 
 CLOCK_S = 2.0
-"""A difference of clocks from which on it is reported."""
+"""A difference of clocks that is reported."""
 GALERA = ("wsrep_cluster_size", "wsrep_cluster_status", "wsrep_ready", "wsrep_local_state_comment")
 GROUP = (
     *("group_replication_group_name", "group_replication_single_primary_mode"),

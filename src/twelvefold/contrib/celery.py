@@ -1,8 +1,9 @@
 """Celery tasks that advance runs, for teams that operate Celery already.
 
-A message names a run. The task claims the run and drives it until it rests; the state is in the
-database, so that a message may be lost, late or delivered twice. Messages are acknowledged late: if
-a worker process dies, the broker delivers its message again, and another process continues the run.
+A message names a run. The task claims it and drives it until it is over or waits; the state is in
+the database, so that a message may be lost, late or delivered twice. Messages are acknowledged
+late: if a worker process dies, the broker delivers its message again, and another process continues
+the run.
 
 Needs the extra `twelvefold[celery]`. `docs/howto/celery.md` describes it.
 """
@@ -58,7 +59,7 @@ class CeleryRuns:
 
         self._advance: Task = advance
         self.sweep: Task = sweep
-        """Sends a message for each run that waits without one. Run it from Celery beat."""
+        """Sends a message for each run that can be claimed. Run it from Celery beat."""
         worker_process_shutdown.connect(self._on_shutdown, weak=False)
         worker_shutdown.connect(self._on_shutdown, weak=False)
 
@@ -115,7 +116,7 @@ class CeleryRuns:
             log.warning("message_not_sent", run=run, error=error)
 
     def _run_advance(self, task: Task, run: str) -> None:
-        """Drive a run until it rests. Raises Retry if it must be tried again."""
+        """Drive a run until it is over or waits. Raises Retry if it must be tried again."""
         pause_s = self._call(lambda services: _advance(services, RunId.parse(run)))
         if pause_s:
             raise task.retry(countdown=min(MAX_PAUSE_S, pause_s * (task.request.retries + 1)))

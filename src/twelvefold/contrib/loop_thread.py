@@ -29,7 +29,7 @@ class LoopThread:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether the thread exists here; a process that forked has no copy of it."""
+        """Whether the thread exists in this process; a forked process has no copy of it."""
         return self._pid == os.getpid()
 
     def call(self, work: Callable[[Services], Awaitable[Result]]) -> Result:

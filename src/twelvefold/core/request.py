@@ -212,7 +212,7 @@ def _spec(tool: Item) -> ToolSpec:
 def build_options(
     options: RequestOptions, tools: Sequence[ToolSpec], *, first: bool
 ) -> dict[str, Any]:
-    """Return the `options` of a model request; `first`: it asks for the first reply of a run."""
+    """Return the `options` of a model request; `first`: it is for the first reply of a run."""
     if options is DEFAULT_OPTIONS:
         return {}
     values = ((name, getattr(options, name)) for name in _PASSED_ON)

@@ -93,7 +93,7 @@ class _Attempts:
         if isinstance(error, StoreFailed) and not isinstance(self.last_error, StoreFailed):
             self._end = min(self._end, now + self._failing_timeout_s)
         if self._awaits_recovery and error.recovery_s:
-            self._awaits_recovery = False  # once: a database that stays away is not waited for
+            self._awaits_recovery = False  # later errors do not extend the time again
             self._end = max(self._end, now + error.recovery_s)
         self._count += 1
         pause_s = self._backoff.pause_s(self._count)

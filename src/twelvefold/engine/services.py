@@ -58,10 +58,9 @@ class Timings:
 class Services:
     """The services of one process. `release` is written into every run that it starts.
 
-    `monotonic` is the clock by which leases are known, in seconds; `renewer` renews them.
-    `exit_limit` begins when the process stops. `wake_ups` tell workers of runs and mail that a
-    commit has queued. `threads` are
-    those of runs that ended here.
+    `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
+    the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
+    `threads` caches the threads of runs that ended here.
     """
 
     store: Store

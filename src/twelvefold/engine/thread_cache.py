@@ -1,8 +1,8 @@
-"""Threads as they were at the end of a run that this process drove, so that the next run need not
-read and fold the whole journal.
+"""Caches threads at the end of a run that this process drove, so that the next run does not read
+and fold the whole journal.
 
-A cached thread may be out of date: another process may have continued it. A run that starts is
-fenced by the thread's head; a run that was claimed reads the entries that follow.
+A cached thread may be out of date: another process may have continued it. The start of a run
+checks the thread's head; for a claimed run the process reads the entries that follow.
 """
 
 from collections import OrderedDict
@@ -12,12 +12,12 @@ from twelvefold.core import Thread, ThreadId
 CACHE_SHARE = 4
 """The cache takes at most this part of the memory budget for runs: a quarter."""
 _COPIES = 2
-"""A thread counts twice: as entries, and as what is sent of them to the model."""
+"""A thread counts twice: as entries, and as items in the form of a request."""
 _LEAST_BYTES = 1024
 
 
 class ThreadCache:
-    """Keeps threads of at most `limit` bytes together; the least recently used leave it first."""
+    """Keeps threads of at most `limit` bytes in total; evicts the least recently used first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -26,7 +26,7 @@ class ThreadCache:
 
     @property
     def size(self) -> int:
-        """The bytes of all threads."""
+        """The total size of all threads, in bytes."""
         return self._size
 
     def get(self, id: ThreadId) -> Thread | None:
@@ -44,7 +44,7 @@ class ThreadCache:
             self.drop(next(iter(self._threads)))
 
     def drop(self, id: ThreadId) -> bool:
-        """Forget a thread; return whether it was here."""
+        """Remove a thread; return whether it was cached."""
         thread = self._threads.pop(id, None)
         if thread is not None:
             self._size -= _size_of(thread)

@@ -1,7 +1,7 @@
-"""Writes log lines to a stream, those of one turn of the event loop at once.
+"""Writes log lines to a stream, all lines of one iteration of the event loop together.
 
-A crash loses at most the lines of one turn. Warnings and errors are written at once, and so is
-everything outside an event loop and at the process's end.
+A crash loses at most the lines of one iteration. Warnings, errors, and lines that are logged
+outside an event loop are written immediately, all others when the process ends at the latest.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from typing import TextIO
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Collects the lines that are logged during a turn of the event loop, and writes them after it.
+    """Collects the lines of one iteration of the event loop, and writes them after it.
 
-    Lines are lost, without an error, if the stream does not take them.
+    Lines are lost, without an error, if the stream does not accept them.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop that will write the lines after its turn."""
+        """The loop that will write the lines after its current iteration."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -31,7 +31,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def _schedule(self) -> bool:
-        """Have the running loop write the lines; return False if none runs in this thread."""
+        """Schedule `_end_turn` on the running loop; return False if none runs in this thread."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -50,7 +50,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             lines, self._lines = self._lines, []
-            with suppress(OSError, ValueError):  # the reader may have left
+            with suppress(OSError, ValueError):  # the reader may have closed the stream
                 self.stream.write("".join(lines))
                 self.stream.flush()
         finally:

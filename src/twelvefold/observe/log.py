@@ -119,7 +119,7 @@ def start_logging(
 ) -> None:
     """Write the lines of all loggers to the stream, those of other libraries included.
 
-    `per_turn`: write the lines of one turn of the event loop together, as `LineHandler` does.
+    `per_turn`: write the lines of one iteration of the event loop together, as `LineHandler` does.
 
     `level` applies to Twelvefold. Other libraries log only warnings and errors, because below that
     HTTP clients and database drivers log URLs, bodies and values; a logger with an explicit level

@@ -1,6 +1,7 @@
-"""When a worker searches for runs: after a wake-up, at once while there is work, else now and then.
+"""Decides when a worker searches for runs: after a wake-up, immediately while it finds work, and
+after pauses.
 
-Without a broker it polls. With one it sweeps, rarely, for runs whose wake-up was lost.
+Without a broker it polls. With one it sweeps at long intervals for runs whose wake-up was lost.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ class RunSearch:
         return self._selector.mail_is_due
 
     def return_wake_ups(self) -> None:
-        """Let other workers have the wake-ups: this one claims no more runs."""
+        """Return the wake-ups to the broker: this worker claims no more runs."""
         self._wake_ups.settle(self._wake_ups.received, used=0, room=0)
 
     async def select(self, slots: int, held: Mapping[RunId, str]) -> Sequence[WaitingRun] | None:
@@ -80,7 +81,7 @@ class RunSearch:
         self._wake_ups.settle(self._last_wake_up, used=claimed, room=room)
         if claimed and self._is_sweep:
             log.info("wake_up_missed", runs=claimed)
-        # If no claim succeeded, other workers are faster and no hurry is needed.
+        # If no claim succeeded, other workers were faster, so a pause follows.
         found, longest_s = claimed > 0 and not self._backoff.is_full, self._longest_s()
         is_nudged = await self._poll.found(found, longest_s)
         self._is_sweep = longest_s == self._sweep_s and not is_nudged
@@ -93,7 +94,7 @@ class RunSearch:
         return min(self._sweep_s, self._backoff.next_end_s)
 
     def end(self, run: RunId, *, was_full: bool) -> None:
-        """Search at once if the slot that this run frees is what another run had to wait for.
+        """Search immediately if another run may have waited for the slot that this run frees.
 
         Also after a run that is paused now, so that the next search is at the end of its pause.
         """

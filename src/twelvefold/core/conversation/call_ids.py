@@ -1,4 +1,4 @@
-"""Call ids as requests have them: valid, and each of them once in a conversation."""
+"""Makes call ids valid and unique in a conversation, as requests need them."""
 
 import re
 
@@ -8,7 +8,7 @@ _INVALID_IN_ID = re.compile(r"[^!-~]")
 
 
 class CallIds:
-    """Makes the call ids of a conversation unique; `before` has those of its first part."""
+    """Makes the call ids of a conversation unique; `before` has the ids of its first part."""
 
     def __init__(self, before: "CallIds | None" = None) -> None:
         self._taken: set[str] = set()
@@ -29,7 +29,7 @@ class CallIds:
         return free
 
     def joined(self) -> "CallIds":
-        """Return the same ids without a part before them."""
+        """Return one `CallIds` with these ids and those of `before`."""
         before, ids = self._before or CallIds(), CallIds()
         ids._taken = before._taken | self._taken
         ids._number = before._number | self._number

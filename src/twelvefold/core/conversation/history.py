@@ -1,4 +1,4 @@
-"""The runs before the latest one, as entries, as turns, and as every request sends them."""
+"""The runs before the latest one: as entries, as turns, and in the form of a request."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +34,7 @@ class History:
         return SentHistory().extended(self.turns)
 
     def followed_by(self, entries: tuple[Entry, ...], start: Entry) -> "History":
-        """Return the history with a further run, and keep what was computed of this one."""
+        """Return the history with a further run, and keep the properties that stay valid."""
         history = History(self.entries + entries, start)
         if "sent" not in vars(self) or self.results.may_change_earlier_turns:
             return history

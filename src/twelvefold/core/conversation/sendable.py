@@ -38,7 +38,7 @@ _INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Items as a request has them, and the ids of their calls.
+    """Items in the form of a request, and the ids of their calls.
 
     `has_open_calls`: a call has no result, so that a later item may be its result.
     """
@@ -54,7 +54,7 @@ def make_sendable(items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 def prepare(items: Iterable[Item], ids: CallIds) -> Prepared:
-    """Return the items as a request has them, with calls that are named by `ids`."""
+    """Return the items in the form of a request, with call ids from `ids`."""
     sent: list[Item] = []
     block: list[Item | _Call] = []
     found, has_open_calls = _match_results(items, ids)

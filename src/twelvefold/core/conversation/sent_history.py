@@ -16,10 +16,10 @@ _SYSTEM_ROLES = ("system", "developer")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SentHistory:
-    """The items of a conversation's first `turns` turns, as every request has them.
+    """The items of a conversation's first `turns` turns, in the form of a request.
 
-    `size` is their length in bytes of JSON, with a comma after each. `known` is what the model has
-    of them.
+    `size` is their length in bytes of JSON, with a comma after each. `known` holds what the model
+    has encoded of them.
     """
 
     turns: int = 0
@@ -31,7 +31,7 @@ class SentHistory:
     def extended(self, turns: Sequence[Turn]) -> "SentHistory":
         """Return the history of all these turns, or this one if later items may change the rest.
 
-        A turn that ends with an answer of the model is not changed by what follows.
+        Later items do not change a turn that ends with an answer of the model.
         """
         prepared = self.prepare(item for turn in turns[self.turns :] for item in turn.items)
         if prepared is None or prepared.has_open_calls or not _ends_with_answer(prepared.items):
@@ -46,7 +46,7 @@ class SentHistory:
         )
 
     def prepare(self, items: Iterable[Item]) -> Prepared | None:
-        """Return the items after this history as a request has them.
+        """Return the items after this history in the form of a request.
 
         None if they do not begin with a message of the user: they might belong to the items before.
         """

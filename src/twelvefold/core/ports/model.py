@@ -30,8 +30,8 @@ class ToolSpec:
 class KnownItems:
     """The first `count` items of a request, which every later one of the conversation begins with.
 
-    `encoded` is for the model: it keeps there what it has encoded of them, by a key of its own. The
-    known items of a later request may have what was encoded of these.
+    `encoded` belongs to the model, which stores encoded items there under its own key. The known
+    items of a later request may start with a copy of it.
     """
 
     count: int

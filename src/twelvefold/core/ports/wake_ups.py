@@ -1,4 +1,4 @@
-"""The port of wake-ups: messages between processes that say that work waits in the database.
+"""The port of wake-ups: messages between processes that work waits in the database.
 
 A wake-up is a hint. It names no run, and it may be lost or doubled: what is done is decided in the
 database alone.

@@ -220,7 +220,7 @@ def _raise_if_not_of_the_tool(db: ToolReadOnly | None, error: BaseException) -> 
 
 
 def _raise_if_cancelled(error: BaseException) -> None:
-    """Raise CancelledError if this task is cancelled, whatever the tool made of that."""
+    """Raise CancelledError if this task is cancelled, even if the tool has suppressed it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error

@@ -1,4 +1,4 @@
-"""Connections to the broker: one opened, and work that is repeated with a new one when one fails.
+"""Opens connections to the broker, and repeats work with a new one when a connection fails.
 
 aio-pika's own "robust" connection is not used: it does not notice a consumer that the broker has
 cancelled, and it restores queues and consumers that this package chooses anew each time.
@@ -21,12 +21,12 @@ from twelvefold.errors import BrokerUnavailable, SettingsError
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
-# It logs each failed attempt as an error, with a traceback. `keep_connected` logs each outage once.
+# aiormq logs each failed attempt with a traceback. `keep_connected` logs each outage once.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 15
-"""A connection on which the broker is silent for about twice as long is given up."""
+"""A connection without data from the broker for about twice this time is closed."""
 BACKOFF = Backoff(first_s=0.2, longest_s=10.0)
 CLIENT_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
 
@@ -98,7 +98,7 @@ class Broker:
                     await use(connection)
             except BrokerUnavailable as error:
                 if asyncio.get_running_loop().time() - began_at > BACKOFF.longest_s:
-                    failures = 0  # it had worked until now
+                    failures = 0  # the connection worked until now
                 report = log.debug if failures else log.warning
                 report("broker_unavailable", purpose=purpose, error=error)
             except Exception:

@@ -1,6 +1,6 @@
 """Sends wake-ups in the background, each confirmed by the broker.
 
-They are counted per queue, so that nothing grows while the broker is away.
+They are only counted per queue, so memory does not grow while the broker is unavailable.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from twelvefold.services.broker.queues import QueueNames
 
 log = get_logger(__name__)
 MAX_PENDING = 1_000
-"""Wake-ups that wait to be sent. More are dropped: workers sweep the database."""
+"""Limit of the wake-ups that wait to be sent. More are dropped: workers sweep the database."""
 PARALLEL_PUBLISHES = 64
 CONFIRM_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 1.0
-"""How long a process that ends waits for its last confirmations."""
+"""How long a process that stops waits for its last confirmations."""
 
 
 class Publisher:
@@ -103,6 +103,6 @@ class Publisher:
         try:
             await channel.default_exchange.publish(message, queue, mandatory=True)
         except PublishError:
-            raise  # returned, as the queue was deleted: it is sent again on a new connection
+            raise  # the queue was deleted: it is sent again on a new connection
         except DeliveryError:
             log.debug("wake_up_rejected", queue=queue)  # the queue is full

@@ -1,7 +1,7 @@
 """The queues at the broker: their names and arguments.
 
-Every process declares the queues that it uses, so that no one has to prepare a broker. RabbitMQ
-refuses a declaration with other arguments than those of the existing queue.
+Every process declares the queues that it uses, so a broker needs no preparation. RabbitMQ
+rejects a declaration with other arguments than those of the existing queue.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 DELIVERY_LIMIT = 20
 """A wake-up that was returned so many times, or whose workers died, becomes a dead letter."""
 MAX_WAKE_UPS = 10_000
-"""Wake-ups in one queue. A full queue rejects more: workers have hints enough."""
+"""Wake-ups in one queue. A full queue rejects more: workers have enough hints."""
 MAX_DEAD_LETTERS = 1_000
 DEAD_LETTER_TTL_MS = 7 * 24 * 3_600 * 1_000
 

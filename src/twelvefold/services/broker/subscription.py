@@ -16,7 +16,7 @@ MAX_PREFETCH = 16
 """Wake-ups of one queue that are not acknowledged yet: a worker claims as many runs at a time."""
 REPLY_TIMEOUT_S = 10.0
 CHECK_S = 30.0
-"""How often the consumers are checked: a broker that fails over may forget one without notice."""
+"""How often the consumers are checked: a broker may lose one in a failover without notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Subscription:
     """Implements `twelvefold.core.ports.WakeUpSubscription` while `run` runs.
 
     All consumers are on one channel. AMQP fixes the prefetch count when a consumer starts, so a new
-    count needs new consumers. It is a power of two: few changes, and never more than there is room.
+    count needs new consumers. It is a power of two, at most `room`, so that it changes rarely.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Subscription:
     async def _open(self, channel: AbstractChannel) -> None:
         self._channel, self._lost, self._prefetch, self._consumers = channel, "", 0, []
         underlay = await channel.get_underlay_channel()
-        # aio-pika passes on neither of these to the user of a queue.
+        # aio-pika does not report either of these to the user of a queue.
         underlay.on_consumer_cancel_callbacks.add(
             lambda _: self._lose(channel, "a queue was deleted")
         )
@@ -128,7 +128,7 @@ class Subscription:
     # --- what the worker has settled ------------------------------------------------------------
 
     async def _apply(self, channel: AbstractChannel) -> None:
-        """Acknowledge what is settled, and let as many wake-ups arrive as there is room for."""
+        """Acknowledge the settled wake-ups, and set the prefetch count to the room."""
         settled, self._settled = self._settled, []
         for one in settled:
             await one.message.ack()

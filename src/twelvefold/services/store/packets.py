@@ -1,4 +1,4 @@
-"""Statements that travel together: what a connection defers, and the packets that it sends.
+"""Sends several statements in one packet: deferred statements, and the packets of a connection.
 
 A round trip costs more than most statements. So a statement of the store whose result is needed
 only before the COMMIT waits for the next statement, and both are one packet. The database runs the

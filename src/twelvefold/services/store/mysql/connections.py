@@ -30,8 +30,8 @@ SESSION = (
 VITESS = "SET transaction_mode = 'single'"
 """On Vitess: a statement on another shard than the transaction's is an error.
 
-By default Vitess commits a transaction of several shards one after the other, so that a crash may
-lose a part of it.
+By default Vitess commits the parts of such a transaction one after the other, so a crash may lose
+a part of it.
 """
 RENEWAL_LOCK_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
 """A long step renews its run's lease itself, so a renewal waits for a step no longer than this."""
@@ -111,7 +111,7 @@ class Connections:
         except StoreUnavailable:
             if self._hosts is None or self._hosts.current is not None:
                 raise
-        # The server has failed, or takes no writes any more; nothing was sent yet.
+        # The server has failed or takes no more writes. Nothing was sent yet.
         return await self._take(pool)
 
     async def _take(self, pool: Pool) -> MySQLConnection:

@@ -20,7 +20,7 @@ from twelvefold.services.store.connection import DriverResult
 OnResult = Callable[[DriverResult, bool], None]
 """Called with each result of a packet, and whether a transaction is open after it."""
 JOINED_BYTES = 1024 * 1024
-"""Statements travel together up to this size: copying more costs more than a round trip."""
+"""The largest packet of several statements: copying more costs more than a round trip."""
 COMMAND_BYTES = 1
 """The bytes of a packet before the statement."""
 FULL_PACKET = 2**24 - 1
@@ -108,7 +108,7 @@ def _to_literal(value: object, conn: Any) -> object:
 
 
 def group_parts(parts: Sequence[bytes], max_packet: int) -> list[list[bytes]]:
-    """Return the statements in groups that can travel in one packet each, in order."""
+    """Return the statements in groups that fit into one packet each, in order."""
     limit = min(JOINED_BYTES, max_packet - COMMAND_BYTES - 1) if max_packet else JOINED_BYTES
     groups: list[list[bytes]] = [[]]
     size = 0

@@ -1,7 +1,7 @@
-"""Which of several servers takes writes.
+"""Selects the server that takes writes, if DATABASE_URL names several.
 
-After a failover another server does. The previous one may still answer reads, from rows that are no
-longer current, so reads go to the server that takes writes, too.
+A failover changes this server. The previous one may still answer reads, from rows that are no
+longer current, so reads also go to the server that takes writes.
 """
 
 import asyncio
@@ -75,10 +75,10 @@ def _is_on(value: str | int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostTimings:
-    """How long servers are waited for, in seconds.
+    """Timeouts and intervals of the checks of servers, in seconds.
 
     `probe_s`: for a connection to a server and its state. `check_interval_s`: how long a pooled
-    connection is used without a check of its server. `check_s`: for the answer to such a check.
+    connection is used without a check of its server. `check_s`: for the response to such a check.
     """
 
     probe_s: float = 2.0
@@ -171,7 +171,7 @@ class HostSelector:
                     state = await self._read_state(raw)
                     await raw.ensure_closed()
                 finally:
-                    # No error matters: the connection is not used any more.
+                    # An error has no effect: the connection is not used again.
                     with suppress(Exception):
                         abort(raw)
         except TimeoutError:

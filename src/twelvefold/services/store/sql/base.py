@@ -77,7 +77,7 @@ class Database(ABC):
     ) -> list[Result]:
         """Return the results of `work`, which raises RowLocked if one of the rows is locked.
 
-        It is called with all values, else with halves of them: what is locked is left out. SKIP
+        It is called with all values, then with halves of them; locked rows are left out. SKIP
         LOCKED would be one statement, but not every database has it.
         """
         try:

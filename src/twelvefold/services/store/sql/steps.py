@@ -35,7 +35,7 @@ class Steps(Transactions, IdempotentRequests):
         return _Step(self, change)
 
     async def begin_step(self, db: Connection, change: Append) -> SQLStepTransaction:
-        """Begin with the fence, which travels with the first statement.
+        """Begin with the fence, which is sent with the first statement.
 
         With a request it is sent at once; raises as `append` does, and DuplicateRow if the request
         is a repetition.
