@@ -1,6 +1,6 @@
 """The three tools of a run, for contenders with and without a database: four statements in all.
 
-Without Twelvefold, so that a contender that is compared with it does not import it.
+It does not import Twelvefold, which the other contenders must not load.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 class Database(Protocol):
-    """What a tool needs of a transaction; Twelvefold's `Transaction` has it."""
+    """The methods of a transaction that a tool needs; Twelvefold's `Transaction` has them."""
 
     async def fetch_one(self, statement: str, /, **values: Any) -> Mapping[str, Any] | None: ...
     async def execute(self, statement: str, /, **values: Any) -> int: ...

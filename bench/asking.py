@@ -1,4 +1,4 @@
-"""What every contender sends to the model, so that all send the same."""
+"""The request that every contender sends to the model."""
 
 import json
 from dataclasses import asdict, dataclass

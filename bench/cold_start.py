@@ -1,6 +1,6 @@
 """From the start of a process to its first request to the model, and to the first ready answer.
 
-A process that asks the model is killed at its first request. Rounds are interleaved.
+A process is killed at its first request to the model. Rounds are interleaved.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ def twelvefold(*arguments: str) -> list[str]:
 
 
 async def cold_starts(versions: Sequence[Version], rounds: int, samples: Samples) -> None:
-    """Measure all starts, if there are several rounds after one that warms the file cache."""
+    """Measure all starts; with several rounds, a first one only warms the file cache."""
     for number in range(rounds + 1 if rounds > 1 else 1):
         into = samples if number or rounds == 1 else Samples()
         for name, program in _clients(versions).items():

@@ -61,7 +61,7 @@ class Entrant:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The addresses that all contenders get, and the server's process if it is on this machine."""
+    """The addresses for all contenders, and the server's process if it is on this machine."""
 
     base_url: str
     asking: Path

@@ -1,4 +1,4 @@
-"""The figures as Markdown: first the ratios with their targets, then what they are made of."""
+"""The figures as Markdown: first the ratios with their targets, then the values behind them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

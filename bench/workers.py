@@ -1,4 +1,4 @@
-"""Background runs on 1, 2 and 4 workers, and how long a run stands still after a fault.
+"""Background runs on 1, 2 and 4 workers, and how long a run pauses after a fault.
 
     DATABASE_URL=mysql://… [BROKER_URL=…] python -m bench.workers [--runs 400] [--model-ms 300]
 
@@ -40,7 +40,7 @@ REPLIES = 4
 LEASE_S = 10
 POLL_S = 0.005
 START_S = 5.0
-"""Until every worker has imported all it needs and waits."""
+"""The time in which every worker has finished its imports and waits for work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One database, its store, and what a worker's environment is."""
+    """One database, its store, and the environment of its workers."""
 
     store: Store
     environment: Mapping[str, str]

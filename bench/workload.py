@@ -41,7 +41,7 @@ workflow = Workflow(
 
 
 def asking() -> Asking:
-    """Return what Twelvefold sends beside the conversation, for the others to send too."""
+    """Return the parts of a request beside the conversation, for the other contenders."""
     tools = [
         {
             "type": "function",

@@ -1,4 +1,4 @@
-"""The Celery adapter on a real RabbitMQ, with faults: nothing is done twice, nothing is lost."""
+"""The Celery adapter on a real RabbitMQ, with faults: no effect occurs twice, none is lost."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The node that takes writes is killed while turns run over HTTP: each turn ends, and once.
+"""The node that takes writes is killed while turns run over HTTP: each turn ends, and exactly once.
 
 `-s` prints how long the turns took.
 """
@@ -27,7 +27,7 @@ from twelvefold.services.store import open_store
 pytestmark = [pytest.mark.mysql, pytest.mark.slow, pytest.mark.timeout(300)]
 PLACES = [Place(number) for number in range(1, 8)]
 RUNNING, LATER = PLACES[:5], PLACES[5:]
-"""Students whose turns run when the node is killed, and those who ask while none takes writes."""
+"""Students whose turns run when the node is killed, and those of the turns that start later."""
 PACE_MS = 1000
 """How long a reply of the model takes: a whole run has four."""
 TURN_S = 120.0
@@ -38,7 +38,7 @@ WHOLE_RUN = journal_of("in_turn")
 
 @dataclass(frozen=True)
 class Scene:
-    """A web process on a cluster, and the database that both see."""
+    """A web process on a cluster, and the cluster's store."""
 
     web: Web
     store: Store
@@ -80,7 +80,7 @@ def joined(urls: Sequence[str]) -> str:
 
 
 def number_of(url: str, urls: Sequence[str]) -> int:
-    """The number of a node, which are counted by their ports."""
+    """Return the number of a node; nodes are numbered in the order of their ports."""
     return sorted(urlsplit(one).port or 0 for one in urls).index(urlsplit(url).port or 0) + 1
 
 
@@ -108,7 +108,7 @@ async def token_of(store: Store, place: Place) -> str:
 
 
 async def verdicts(url: str, fail: Callable[[], None], logs: Path) -> list[Verdict]:
-    """Let a node fail while turns run, and judge what they left."""
+    """Let a node fail while turns run, and check their effects."""
     async with scene(url, logs) as here:
         async with asyncio.TaskGroup() as turns:
             first = [turns.create_task(here.turn(place)) for place in RUNNING]

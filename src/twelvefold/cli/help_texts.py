@@ -30,8 +30,8 @@ on other machines need an API key: twelvefold keys create NAME. SIGTERM shuts do
 WORKER_EPILOG = """\
 Any number of workers can share a database. SMTP_URL and MAIL_FROM configure mail. On SIGTERM a
 worker accepts no new runs, finishes its current steps within GRACE_S and releases its runs.
-With --until-idle, for cron and serverless jobs, it also ends when nothing is left to do; a run that
-waits for a person, or that another process holds, does not keep it.
+With --until-idle, for cron and serverless jobs, it also ends when nothing is left to do. It does
+not wait for a person's answer, or for a run that another process holds.
 """
 OUTBOX_EPILOG = """\
 examples:

@@ -2,8 +2,9 @@
 
     DATABASE_URL=mysql://… BROKER=amqp://… python -m tests.acceptance.celery_tools.comparison
 
-Prints a table: what was done more than once, and what was not done. The faults: every message is
-delivered twice; processes of the pool are killed (SIGKILL) while they work.
+Prints a table with the effects that occurred more than once, and those that are missing. The
+faults: every message is delivered twice; processes of the pool are killed (SIGKILL) while they
+work.
 """
 
 import argparse
@@ -47,7 +48,7 @@ LEASE_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the database has in the end: acts that are there more than once, and missing ones."""
+    """The acts in the database at the end: those that exist more than once, and missing ones."""
 
     fault: Fault
     way: Way

@@ -54,7 +54,7 @@ runs = CeleryRuns(app)
 
 @app.task(name="plain", acks_late=True, reject_on_worker_lost=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def plain(text: str) -> None:
-    """An agent as a plain task: ask the model, run the tool that it calls, until it answers."""
+    """An agent as a plain task: request a reply, run the tool that it calls, until it is a text."""
     asyncio.run(_plain(text))
 
 

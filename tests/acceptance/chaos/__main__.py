@@ -1,9 +1,9 @@
-"""Real faults under real workers: nothing is lost, doubled or charged to the wrong party.
+"""Real faults under real workers: no effect is lost or doubled, no tool charged for a service.
 
     python -m tests.acceptance.chaos [SCENE…] [--runs 200] [--seed N] [--keep DIRECTORY] [--json]
 
 Each scene starts a MariaDB of its own, two workers and a web process, writes its runs while the
-fault comes and goes, and has people who approve calls and settle unknown outcomes. Exit 1 unless
+fault begins and ends, and approves calls and settles unknown outcomes as people do. Exit 1 unless
 all figures of the table from "lost" on are 0 and each fault occurred.
 """
 

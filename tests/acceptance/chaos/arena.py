@@ -36,7 +36,7 @@ LOCAL = "local"
 class Arena:
     """`runs` has every run that was written, with its variant; `notes` goes below the table.
 
-    `wrong` has what a process did wrong. `recoveries_s` has, for each fault that was over, the
+    `wrong` lists the errors of processes. `recoveries_s` has, for each fault that was over, the
     seconds until all had continued.
     """
 
@@ -65,7 +65,7 @@ class Arena:
 
     @property
     def mariadb(self) -> PrivateMariaDB:
-        """The server, where it is not a cluster."""
+        """The server of a scene without a cluster."""
         assert isinstance(self.server, PrivateMariaDB)
         return self.server
 
@@ -110,14 +110,14 @@ class Arena:
     async def replace_worker(
         self, number: int, how: signal.Signals, settings: Mapping[str, str] | None = None
     ) -> int:
-        """End a worker and start one in its place meanwhile; returns the exit status."""
+        """End a worker and start its replacement at the same time; return the exit status."""
         old = self.workers[number]
         old.process.send_signal(how)
         self.workers[number] = await self._worker(number, settings or {})
         return await old.process.wait()
 
     async def restart_web(self, how: signal.Signals) -> int:
-        """End web, and start it again at the same address; returns the exit status."""
+        """End web, and start it again at the same address; return the exit status."""
         assert self.web is not None
         status = await self.web.end(how)
         await self.web.start()
@@ -138,7 +138,7 @@ class Arena:
         return Worker(name, process, log)
 
     async def recover(self) -> None:
-        """A fault is over: wait until all that waited has continued, and note how long it took."""
+        """Wait after a fault until all runs and mails have continued, and record the time."""
         took_s = await recovery_s(self.admin)
         if took_s is None:
             self.notes.append(f"not all had continued {LONGEST_S:g} s after a fault")

@@ -1,6 +1,6 @@
 """A counter outside the database: it records every start of an unsafe or keyed call.
 
-At the moment of each start it asks the database whether the caller still holds the run's lease.
+At each start it reads from the database whether the caller still holds the run's lease.
 All processes and the server read the clock of the same machine, so their times can be compared.
 """
 
@@ -38,7 +38,7 @@ class Start:
 class LeaseNote(msgspec.Struct, frozen=True):
     """A line of the workers' notes: a lease that was taken, or given back in doubt.
 
-    `done_us` is when the database had answered; 0 for one that is given back.
+    `done_us` is when the database responded; 0 for one that is given back.
     """
 
     what: str

@@ -20,7 +20,7 @@ AGAIN_S = 0.2
 
 
 async def enqueue(arena: Arena, count: int) -> None:
-    """Write so many runs over the time of the load. Waits where the database takes none."""
+    """Write so many runs over the time of the load. Waits while the database rejects writes."""
     pause_s = arena.terms.load.arrival_s / count
     store = await open_store(arena.admin_url, pool_size=1)
     try:
@@ -63,7 +63,7 @@ async def _enqueued(services: Services, text: str) -> None:
                 services, RunRequest(workflow="chaos", principal=Principal(LOCAL), items=[said])
             )
         except Conflict:
-            return  # an earlier try, whose answer was lost, has written it
+            return  # an earlier attempt, whose response was lost, has written it
         except ServiceFault:
             await asyncio.sleep(AGAIN_S)
         else:

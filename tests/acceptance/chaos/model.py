@@ -18,7 +18,7 @@ from tests.acceptance.chaos.plan import Variant, replies
 from tests.services.model.streams import FakeReply, responses_events
 
 Fault = Literal["busy", "hanging", "cutting"]
-"""All requests are refused with 429; or replies stop in the middle, or end there with a reset."""
+"""All requests are rejected with 429; or replies stop in the middle, or end there with a reset."""
 CHANCE = 0.6
 """How many replies are cut or hang."""
 BUSY = {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}
@@ -41,7 +41,7 @@ def reply(items: Sequence[Mapping[str, Any]]) -> FakeReply:
 
 @dataclass
 class ModelServer:
-    """`fault` is what is wrong now; `faults` counts the requests that it reached."""
+    """`fault` is the current fault; `faults` counts the requests that it reached."""
 
     chance: random.Random
     pace_s: tuple[float, float]
@@ -63,7 +63,7 @@ class ModelServer:
         return response
 
     def _advice(self) -> dict[str, str]:
-        """Half of the answers say when to come again."""
+        """Return a `Retry-After` for half of the responses."""
         return {"Retry-After": "2"} if self.chance.random() < 0.5 else {}
 
     async def _send(

@@ -1,7 +1,7 @@
 """The calls that each run of the chaos scenes makes, and the tickets that name them.
 
 A ticket is the run's thread, a colon and the number of the call: every effect carries the ticket
-of its call, so that an effect without a call, or two effects of one call, can be told apart.
+of its call, so that an effect without a call, or two effects of one call, can be distinguished.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judg
 PLAY_S = 600.0
 """How long arrival and faults may take."""
 SETTLE_S = 60.0
-"""How long nothing may change after the last fault while a run or a letter is not at its end."""
+"""How long nothing may change after the last fault while a run or a mail is not finished."""
 LONGEST_SETTLE_S = 400.0
 FIRST_RUNS_S = 3.0
 ENTRIES = "select count(*) from events"
@@ -28,7 +28,7 @@ OPEN = (
 
 
 async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None) -> Verdict:
-    """Play a scene; `keep` gets what the processes left behind."""
+    """Play a scene; the files of its processes are copied to `keep`."""
     if scene.missing:
         return Verdict(scene.name, not_run=scene.missing)
     async with arena(scene.terms, chance, keep) as made:
@@ -64,7 +64,7 @@ async def _played(scene: Scene, made: Arena, runs: int) -> list[str]:
 
 
 async def _settled(made: Arena) -> None:
-    """Until everything is at its end, or nothing has changed for SETTLE_S."""
+    """Wait until everything is finished, or nothing has changed for SETTLE_S."""
     entries, changed_at = 0, time.monotonic()
     async with asyncio.timeout(LONGEST_SETTLE_S):
         while await made.admin.number(OPEN):

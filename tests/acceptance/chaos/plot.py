@@ -7,7 +7,7 @@ from tests.acceptance.chaos.samples import Quantity, Sample
 
 WIDTH, PANEL, GAP, LEFT, RIGHT, TOP = 1000, 150, 52, 70, 40, 76
 POINTS = 300
-"""Points of a line at most; each is the mean of the samples that it stands for."""
+"""The most points of a line; each is the mean of several samples."""
 TITLES: dict[Quantity, str] = {
     "memory_mib": "Memory (resident, MiB)",
     "descriptors": "Open file descriptors",

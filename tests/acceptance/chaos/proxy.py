@@ -1,8 +1,8 @@
 """A TCP proxy between one worker and the database whose connections fail around a COMMIT.
 
 It reads as much of the protocol as it needs: packets from the client, and of these the text of
-COM_QUERY. Source: "Client/Server Protocol" in MariaDB's documentation. While it holds, the answer
-to a COMMIT comes late, with some chance on each connection, and a lease renewal is not forwarded.
+COM_QUERY. Source: "Client/Server Protocol" in MariaDB's documentation. While it holds, the response
+to a COMMIT arrives late, with some chance on each connection, and a lease renewal is not forwarded.
 """
 
 import asyncio
@@ -83,24 +83,24 @@ class Proxy:
         self._free.clear()
 
     def stop_delaying(self) -> None:
-        """Answer COMMITs at once again, but for those that are late already."""
+        """Forward responses to COMMIT immediately again, except for those that are late already."""
         self._late_s = (0.0, 0.0)
 
     def let_go(self) -> None:
         self._free.set()
 
     def begin_faults(self, kinds: Sequence[CommitFault]) -> None:
-        """From now on a share of the COMMITs meets one of these."""
+        """Apply one of these faults to a share of the COMMITs from now on."""
         self._kinds = kinds
         self.is_over.clear()
 
     def end_faults(self) -> None:
-        """Connections on which nothing gets through work again, or end."""
+        """Forward on black-holed connections again, or end them."""
         self._kinds = ()
         self.is_over.set()
 
     def fault(self) -> CommitFault | None:
-        """What the COMMIT that was just sent is to meet."""
+        """Return the fault of the COMMIT that was just sent."""
         if not self._kinds or self._chance.random() >= CHANCE_OF_FAULT:
             return None
         self.faults += 1
@@ -200,7 +200,7 @@ class _Connection:
             case "lost_after":
                 self._answer_after(self._proxy.is_over.wait(), group)
             case "closed_to_server":
-                self._answers.clear()  # nor does the client get the end of the connection
+                self._answers.clear()  # the client does not receive the end either
                 server.write_eof()
                 await self._proxy.is_over.wait()
                 raise ConnectionResetError

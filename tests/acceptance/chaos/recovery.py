@@ -1,4 +1,4 @@
-"""How long after a fault everything that waited has continued."""
+"""Measures how long after a fault all runs and mails have continued."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from tests.acceptance.chaos.admin import Admin
 
 POLL_INTERVAL_S = 0.2
 LONGEST_S = 150.0
-"""How long what waits may take to continue, at most."""
+"""The longest time that runs and mails may take to continue."""
 OPEN_RUNS = (
     "select r.thread_id as id, t.head as head from runs r join threads t on t.id = r.thread_id"
     " where r.status in ('queued', 'running')"
@@ -16,7 +16,7 @@ OPEN_MAILS = "select id, 0 as head from outbox where sent_at is null and dead_at
 
 
 async def recovery_s(admin: Admin) -> float | None:
-    """Wait until all that is open now has continued; returns how long that took.
+    """Wait until all open runs and mails have continued; return how long that took.
 
     A run has continued when its journal has a new entry, or when it is over or waits for a person;
     a mail when it is sent. None: not all had continued after LONGEST_S.

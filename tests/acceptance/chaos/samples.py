@@ -1,4 +1,4 @@
-"""What web and the workers hold while they work: memory, descriptors and database connections."""
+"""Samples of memory, descriptors and database connections of web and the workers."""
 
 import asyncio
 import csv
@@ -13,7 +13,7 @@ from tests.acceptance.chaos.arena import ACCOUNT, Arena
 
 Quantity = Literal["memory_mib", "descriptors", "connections"]
 QUANTITIES: Mapping[Quantity, float] = {"memory_mib": 8.0, "descriptors": 4.0, "connections": 2.0}
-"""How much each may have grown in the second half and still be flat, beside a twentieth."""
+"""How much each may grow in the second half and still count as flat, in addition to 5 %."""
 INTERVAL_S = 1.0
 COMPLETED = "select count(*) from runs where status = 'completed'"
 CONNECTIONS = (
@@ -23,7 +23,7 @@ CONNECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at one process. `runs` is how many were completed by then."""
+    """One sample of one process. `runs` is how many were completed by then."""
 
     at_s: float
     runs: int
@@ -34,7 +34,7 @@ class Sample:
 
 
 async def sample(arena: Arena, into: list[Sample]) -> None:
-    """Look at each process each second, until cancelled."""
+    """Sample each process each second, until cancelled."""
     began = time.monotonic()
     while True:
         runs = await arena.admin.number(COMPLETED)
@@ -99,7 +99,7 @@ class Growth:
 def growths(samples: Sequence[Sample]) -> list[Growth]:
     """Compare the third sixth of each process's samples with the last sixth.
 
-    What a process holds grows while its pools and caches fill; from the middle on it must not.
+    Use grows while pools and caches fill; from the middle on it must not.
     """
     found = []
     for process in dict.fromkeys(one.process for one in samples):

@@ -1,4 +1,4 @@
-"""Services that a clone has not: clusters and a broker, by the scripts beside the repository."""
+"""Services that are not in the repository: clusters and a broker, by scripts beside it."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class SharedService:
     def start(self) -> None:
         self._ran_before = self._run("status").returncode != STOPPED
         started = self._run("start")
-        # The last lines are the URLs. The exit status is no help: `group` ends with 1 after them.
+        # The last lines are the URLs. The exit status is not used: `group` ends with 1 after them.
         self.urls = [one for one in started.stdout.split() if "://" in one]
         if not self.urls:
             raise ServersError(f"{self.name} start: exit {started.returncode}\n{started.stderr}")
@@ -46,7 +46,7 @@ class SharedService:
             self.command("stop")
 
     def command(self, *arguments: str) -> str:
-        """Run the script; returns what it wrote. Raises ServersError."""
+        """Run the script; return its output. Raises ServersError."""
         done = self._run(*arguments)
         if done.returncode != 0:
             text = f"{self.name} {' '.join(arguments)}: exit {done.returncode}"
@@ -54,7 +54,7 @@ class SharedService:
         return done.stdout
 
     async def attempt(self, *arguments: str) -> None:
-        """Run the script, whatever comes of it."""
+        """Run the script and ignore its exit status."""
         await asyncio.to_thread(self._run, *arguments)
 
     async def do(self, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Ten thousand runs without a fault: what web and the workers hold does not grow.
+"""Ten thousand runs without a fault: memory, descriptors and connections do not grow.
 
     python -m tests.acceptance.chaos.soak [--runs 10000] [--open 120] [--plot SVG] [--samples CSV]
 
@@ -36,7 +36,7 @@ TERMS = Terms(Load(0.0, (0.0, 0.05), 80), variant_of=lambda number: "short")
 
 
 async def soak(runs: int, open_runs: int) -> tuple[Verdict, list[Sample]]:
-    """Write so many runs, `open_runs` at a time, and look at the processes each second."""
+    """Write so many runs, `open_runs` at a time, and sample the processes each second."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     async with arena(TERMS, random.Random(), None) as made:

@@ -1,4 +1,4 @@
-"""Starts what a scene stands on, and ends it."""
+"""Starts and stops the services and processes of a scene."""
 
 import asyncio
 import random

@@ -12,7 +12,7 @@ SHOWN = 10
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """A line a scene, and below what is wrong or worth a note."""
+    """Return a line for each scene, then the errors and notes."""
     heads = ["fault", *(head.replace("_", " ") for head in HEADS), "recovery", "took"]
     lines = [_line(heads), _line(["---"] + ["--:"] * (len(heads) - 1))]
     lines += [_line(_cells(one)) for one in verdicts]

@@ -1,4 +1,4 @@
-"""What a scene asks of its arena: options of the server, the load, settings of the processes."""
+"""The options of an arena: those of the server, the load, settings of the processes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ LEASE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How the runs come.
+    """How the runs arrive.
 
     They are written over `arrival_s`. A reply of the model takes `pace_s`, at least and at most.
     A process drives `max_runs` at once.
@@ -28,7 +28,7 @@ IN_TURN = Load(27.0, (0.1, 0.6), 24)
 AT_ONCE = Load(3.0, (1.0, 4.0), 150)
 """All runs are open during the fault: each takes about 20 s where there is none."""
 SHORT = Load(3.0, (0.2, 1.0), 150)
-"""As AT_ONCE, but the runs soon come to their end, where they send mail."""
+"""As AT_ONCE, but the runs soon reach their end, where they send mail."""
 
 QUEUED = Load(3.0, (0.5, 2.0), 40)
 """More runs than the processes drive, so that the others wait in the queue."""

@@ -27,7 +27,7 @@ class Verdict:
     `unknown` counts the outcomes that a person settled, `mails_again` the mails that came again
     under the same Message-ID with a further attempt, `seen` how often the fault occurred.
     `recovery_s` is the longest time from the end of a fault until all that waited had continued.
-    `not_run` says why the scene was not played: then nothing is proven, and nothing is wrong.
+    `not_run` says why the scene was not played: then its figures have no meaning.
     """
 
     scene: str
@@ -161,8 +161,8 @@ class Judge:
     def _may_come_again(self, call: PlannedCall) -> int:
         """How often a mail may have come again: with each attempt after the first.
 
-        There is a second attempt only if the first failed, or its sender could not note in time
-        that the mail server had taken the mail.
+        There is a second attempt only if the first failed, or its sender could not record in time
+        that the mail server had accepted the mail.
         """
         letters = self.found.letters.get(call.ticket, [])
         return sum(max(0, letter["attempts"] - 1) for letter in letters)
@@ -180,9 +180,9 @@ class Judge:
     def _was_known(
         self, call: PlannedCall, unknown: JournalLine, journal: Sequence[JournalLine]
     ) -> bool:
-        """Whether the process that wrote or caused this knew that the call had not begun.
+        """Return whether the process that caused this had proof that the call had not begun.
 
-        A process that takes a run over from one whose lease ran out cannot know. Its claim may have
+        A process that takes over a run with an expired lease has no such proof. Its claim may have
         waited for the step that wrote the reply.
         """
         starts = self.found.starts.get(call.ticket, [])

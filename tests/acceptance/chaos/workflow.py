@@ -1,8 +1,9 @@
 """The workflow that the workers of the chaos scenes load. Every call leaves one trace.
 
-Orders and refunds are rows of tables without a unique ticket: a second is not refused, but seen.
-The other calls go to the counter, a process outside the database. When this module is imported,
-the store also notes which process took which lease, so that the counter can check the caller's.
+Orders and refunds are rows of tables without a unique ticket: a second one is not rejected, but
+counted. The other calls go to the counter, a process outside the database. When this module is
+imported, the store also records which process took which lease, so that the counter can check the
+caller's.
 
 Environment: `CHAOS_SOCKET` (the counter's socket), `CHAOS_LEASES` (the file of the notes),
 `CHAOS_NOTES` (how many notes of 7 kB a row has), `CHAOS_BLOCK_S` (how long a blocking tool sleeps),

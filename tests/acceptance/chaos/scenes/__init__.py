@@ -1,4 +1,4 @@
-"""The faults, one scene each. A scene whose fault did not occur proves nothing, and fails."""
+"""The faults, one scene each. A scene whose fault did not occur fails."""
 
 from collections.abc import Callable
 

@@ -44,7 +44,7 @@ class BrokerKilled(_BrokerScene):
     name: ClassVar[str] = "rabbitmq-killed"
 
     async def faults(self, arena: Arena) -> None:
-        # The broker does not live to answer that command.
+        # The broker ends before it responds to that command.
         await self.broker.attempt("ctl", "eval", KILL)
         await asyncio.sleep(FAULT_S)
         await self.broker.do("start")

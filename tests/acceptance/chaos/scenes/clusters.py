@@ -1,4 +1,4 @@
-"""Faults of a database of several servers. Recovery is counted from the loss of a server on."""
+"""Faults of a database of several servers. Recovery starts at the loss of a server."""
 
 import asyncio
 from typing import ClassVar
@@ -10,7 +10,7 @@ from tests.acceptance.chaos.shared import Cluster
 from tests.acceptance.chaos.terms import AT_ONCE, Terms
 
 AWAY_S = 5.0
-"""How long a server stays away after all that waited has continued without it."""
+"""How long a server stays down after all runs and mails have continued without it."""
 PRIMARY = (
     "select member_port from performance_schema.replication_group_members"
     " where member_role = 'PRIMARY' and member_state = 'ONLINE'"
@@ -53,7 +53,7 @@ class GaleraKilled(_ClusterScene):
 
 
 class GaleraIsolated(_ClusterScene):
-    """The node of a Galera cluster that is in use loses the others, lives on, and joins again."""
+    """The node of a Galera cluster that is in use is isolated, keeps running, and joins again."""
 
     name: ClassVar[str] = "galera-node-isolated"
 

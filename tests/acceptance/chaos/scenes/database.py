@@ -17,7 +17,7 @@ from twelvefold.services.store.mysql.url import connect_arguments
 SHARES = (0.3, 1.0, 0.5)
 """Which part of the application's connections the server ends, again and again, in each fault."""
 ENDS = 8
-"""How often in each fault: without that, few new connections would be asked for."""
+"""How often in each fault: without that, few new connections would be opened."""
 
 
 class AccountLimit(Scene):
@@ -65,7 +65,7 @@ class DiskFull(Scene):
     async def faults(self, arena: Arena) -> None:
         for _ in SHARES:
             await self._fill(arena)
-            # What is deleted or rolled back makes room again.
+            # Deleted rows and rollbacks free space.
             for _ in range(int(FAULT_S)):
                 await asyncio.sleep(1)
                 await self._fill(arena)
@@ -135,7 +135,7 @@ class ServerFull(Scene):
 
 
 async def _take_all(arena: Arena, others: list[Any]) -> None:
-    """Connect under the application's account until the server takes no more."""
+    """Connect under the application's account until the server accepts no more."""
     arguments = connect_arguments(arena.app_url())
     while True:
         try:

@@ -18,7 +18,7 @@ DEFERRED = '"mail_deferred"'
 
 
 class MailRefused(Scene):
-    """The mail server takes no connection, then no recipient, and says that this may pass."""
+    """The mail server rejects connections, then recipients, with temporary errors."""
 
     name: ClassVar[str] = "smtp-refusing"
     answers: ClassVar[tuple[dict[str, str | None], ...]] = (
@@ -41,14 +41,14 @@ class MailRefused(Scene):
 
 
 class MailDies(MailRefused):
-    """The mail server dies after DATA: with the mail taken and no answer given, or without it."""
+    """The mail server closes connections: after the mail without a response, or at DATA."""
 
     name: ClassVar[str] = "smtp-dying-after-data"
     answers = ({".": ""}, {"DATA": ""})
 
 
 class MailSlow(Scene):
-    """Each answer of the mail server takes two seconds."""
+    """Each response of the mail server takes two seconds."""
 
     name: ClassVar[str] = "smtp-slow"
 

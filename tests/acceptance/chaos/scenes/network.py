@@ -10,7 +10,7 @@ from tests.acceptance.chaos.terms import AT_ONCE, LEASE_S, Terms
 
 
 class CommitLate(Scene):
-    """The answer to COMMIT comes after the lease's end, and renewals hang meanwhile."""
+    """The response to COMMIT arrives after the lease's end, and renewals hang meanwhile."""
 
     name: ClassVar[str] = "commit-late"
 
@@ -34,7 +34,7 @@ class CommitLate(Scene):
 
 
 class _AtCommits(Scene):
-    """A share of the COMMITs meets one of `kinds`."""
+    """One of `kinds` is applied to a share of the COMMITs."""
 
     kinds: ClassVar[tuple[CommitFault, ...]]
 
@@ -61,14 +61,14 @@ class Cut(_AtCommits):
 
 
 class Delayed(_AtCommits):
-    """COMMIT and its answer each take up to two seconds longer."""
+    """COMMIT and its response each take up to two seconds longer."""
 
     name: ClassVar[str] = "connections-delayed"
     kinds = ("delayed",)
 
 
 class BlackHoled(_AtCommits):
-    """Nothing gets through any more, in either direction, and no side is told; later all does."""
+    """Packets are lost in both directions without an error, and are forwarded again later."""
 
     name: ClassVar[str] = "connections-black-holed"
     kinds = ("lost_before", "lost_after")

@@ -1,4 +1,4 @@
-"""Faults of web and the workers themselves: killed, asked to end, blocked, wrong about the time."""
+"""Faults of web and the workers: SIGKILL, SIGTERM, a blocked event loop, a wrong clock."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ WEB_DRIVES = {"WEB_DRIVES": "background"}
 
 
 class NoFault(Scene):
-    """Nothing fails: what the figures of the other scenes are compared with."""
+    """No fault: the baseline for the figures of the other scenes."""
 
     name: ClassVar[str] = "no-fault"
 
@@ -112,7 +112,7 @@ class ClockOff(Scene):
 
 
 def _faketime() -> Path | None:
-    """The library that changes the time that a program reads, of Debian's package."""
+    """Return the library of Debian's package libfaketime; None if it is not installed."""
     return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 

@@ -1,4 +1,4 @@
-"""What a scene is, and how long faults last."""
+"""The base class of scenes, and the length of faults."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -11,7 +11,7 @@ LONG_FAULT_S = 20.0
 
 
 class Scene(ABC):
-    """One kind of fault. `terms` is what the arena is made of.
+    """One kind of fault. `terms` are the options of the arena.
 
     `missing` says what this machine lacks for the scene; "" if it can be played.
     """
@@ -24,7 +24,7 @@ class Scene(ABC):
 
     @abstractmethod
     async def faults(self, arena: Arena) -> None:
-        """Begin and end the faults; all is well when this returns."""
+        """Begin and end the faults; no fault is active when this returns."""
 
     @abstractmethod
     def seen(self, arena: Arena) -> int:
