@@ -1,4 +1,4 @@
-"""What doctor tries out on a server, on answers that only a proxy or a cluster gives."""
+"""The checks of doctor on a server, with results that only a proxy or a cluster returns."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager

@@ -30,7 +30,7 @@ def kill_node(cluster: str, number: int) -> None:
 
 
 def freeze_node(cluster: str, number: int) -> None:
-    """Stop a node of `galera` or `group` without ending it: it answers nothing any more."""
+    """Stop a node of `galera` or `group` without ending it: it no longer responds."""
     pid = _home() / cluster / str(number) / "pid"
     os.kill(int(pid.read_text()), signal.SIGSTOP)
 
@@ -96,7 +96,7 @@ def _shared_service(name: str) -> list[str]:
             f"no script {script} to start {name}; TWELVEFOLD_SHARED says where services/ is"
         )
     started = subprocess.run([script, "start"], stdout=subprocess.PIPE, text=True)
-    # A script that has printed the URLs has started its servers, whatever its last command returns.
+    # A script that has printed the URLs has started its servers, also if its last command fails.
     if started.returncode != 0 and not started.stdout:
         raise ServersError(f"{script} start: exit {started.returncode}")
     return started.stdout.split()

@@ -105,8 +105,8 @@ async def _probe_group(store: Store) -> AsyncIterator[Finding]:
         yield _judge_multi_primary(consistency)
     elif consistency == "EVENTUAL":
         found = (
-            "group_replication_consistency is EVENTUAL: a new primary may show old rows for a "
-            "moment; set BEFORE_ON_PRIMARY_FAILOVER"
+            "group_replication_consistency is EVENTUAL: a new primary may return old rows "
+            "for a short time; set BEFORE_ON_PRIMARY_FAILOVER"
         )
         yield Finding("warn", "consistency", found)
 

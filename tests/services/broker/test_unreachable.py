@@ -1,4 +1,4 @@
-"""A broker that does not answer delays nothing and stops nothing."""
+"""A broker that does not respond delays no run and stops no process."""
 
 import asyncio
 import subprocess

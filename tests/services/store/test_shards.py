@@ -14,7 +14,7 @@ from twelvefold.services.store.sql.base import STATEMENT_FILES
 from twelvefold.services.store.sql_text import load_statements
 
 DOCS = Path(__file__).parents[3] / "docs"
-DECISION = DOCS / "decisions" / "017-a-thread-family-has-one-shard.md"
+SCALE = (DOCS / "scale.md").read_text()
 SCATTER = {
     "Find work": (
         *("waiting_runs", "queued_part", "expired_part", "unfilled_runs"),
@@ -61,7 +61,7 @@ def test_a_statement_runs_on_one_shard_or_has_a_reason(name: str) -> None:
 
 
 def test_the_documentation_has_the_statements_on_several_shards() -> None:
-    section = (DOCS / "scale.md").read_text().partition("## Shards")[2].partition("\n## ")[0]
+    section = SCALE.partition("## Shards")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([A-Z][^|]*) \| (`[^|]*`) \|", section, re.MULTILINE)
 
     documented = {reason: tuple(re.findall(r"`(\w+)`", names)) for reason, names in rows}
@@ -70,9 +70,8 @@ def test_the_documentation_has_the_statements_on_several_shards() -> None:
 
 
 def blocks() -> list[Any]:
-    return [
-        json.loads(text) for text in re.findall(r"```json\n(.*?)```", DECISION.read_text(), re.S)
-    ]
+    section = SCALE.partition("## Vitess and TiDB")[2].partition("\n## ")[0]
+    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", section, re.S)]
 
 
 def test_the_vschema_has_the_keys_of_the_sharded_tables() -> None:

@@ -76,7 +76,7 @@ class CuttingProxy:
                 await writer.drain()
                 return
             if place == "behind":
-                # Its answer gets lost: the packet has been executed when the server hangs up.
+                # The response is lost: the server closes the connection after it has executed the packet.
                 back.cancel()
                 writer.write(head + body)
                 writer.write_eof()

@@ -105,7 +105,7 @@ async def test_a_step_and_a_claim_on_two_nodes_do_not_both_commit(nodes: list[St
                 await tx.record([said()])
         await asyncio.sleep(0.1)
 
-        # Both wrote the run's row: the one that committed first has won.
+        # Both wrote the run's row: only the first commit succeeded.
         has_entry = len(await journal(nodes[0], lease.run.thread)) == 2
         assert has_entry is (number in await seats(nodes[0]))
         assert has_entry is (claim is None)

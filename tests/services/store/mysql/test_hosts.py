@@ -461,7 +461,7 @@ async def test_a_node_of_galera_without_its_majority_is_not_used() -> None:
             while not (obstacle := (await report_hosts(hosts[:1]))[0].obstacle):
                 await asyncio.sleep(0.2)
     finally:
-        # A node without its majority leads no other one back: all begin anew.
+        # A node without a majority cannot restore the others: all start again.
         kill_node("galera", 1)
         join_node("galera", 1, 2, 3)
 

@@ -33,7 +33,7 @@ from twelvefold.services.store.mysql.errors import (
 from twelvefold.services.store.packets import Deferred, PacketConnection, Reply
 from twelvefold.services.store.sql_text import Dialect, to_positional
 
-ENDED = "the statement has ended the transaction, which no tool may"
+ENDED = "the statement has ended the transaction; a tool must not commit or roll back"
 COMMIT = b"COMMIT"
 ROLLBACK = b"ROLLBACK"
 READ_ONLY = b"START TRANSACTION READ ONLY"
