@@ -76,7 +76,7 @@ class CuttingProxy:
                 await writer.drain()
                 return
             if place == "behind":
-                # The response is lost: the server closes the connection after it has executed the packet.
+                # The response is lost: the packet was executed before the connection ended.
                 back.cancel()
                 writer.write(head + body)
                 writer.write_eof()
