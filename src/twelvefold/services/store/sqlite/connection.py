@@ -15,9 +15,10 @@ from twelvefold.services.store.connection import (
     NO_ANSWER,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
+    Connection,
     DriverResult,
+    Reply,
 )
-from twelvefold.services.store.packets import PacketConnection, Reply
 from twelvefold.services.store.sql_text import Dialect
 from twelvefold.services.store.sqlite.errors import (
     is_deferred_constraint,
@@ -101,8 +102,8 @@ def regexp(pattern: str, text: str | None) -> bool | None:
     return None if text is None else re.search(pattern, text) is not None
 
 
-class SQLiteConnection(PacketConnection):
-    """Implements `store.connection.Connection` for the length of one transaction.
+class SQLiteConnection(Connection):
+    """A connection to SQLite for the length of one transaction.
 
     `begin` are the statements that begin it; they go to the thread with the first packet.
     """
