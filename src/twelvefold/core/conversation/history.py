@@ -9,10 +9,10 @@ from functools import cached_property
 
 import msgspec
 
-from twelvefold.core.conversation.call_ids import CallIds
 from twelvefold.core.conversation.sendable import Prepared, prepare
 from twelvefold.core.conversation.turns import CallResults, Turn, results_of, turns_of
 from twelvefold.core.events import Entry, Item
+from twelvefold.core.ids import CallIds
 from twelvefold.core.ports import KnownItems
 
 _SYSTEM_ROLES = ("system", "developer")
