@@ -11,8 +11,7 @@ from twelvefold.core.ports import NullListener, Principal
 from twelvefold.core.thread import Thread, fold
 from twelvefold.engine.commands import RunRequest, answer, delete_thread, start_run
 from twelvefold.engine.drive import Outcome, drive
-from twelvefold.engine.services import Services
-from twelvefold.engine.thread_cache import ThreadCache
+from twelvefold.engine.services import Services, ThreadCache
 from twelvefold.errors import Conflict, NotFound, RequestError, StaleRun
 from twelvefold.services.model.scripted import calls, says
 

@@ -19,18 +19,19 @@ from twelvefold.services.store.connection import (
     NO_ANSWER,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
+    Connection,
     DriverResult,
+    Reply,
 )
 from twelvefold.services.store.mysql import errors as mysql_errors
 from twelvefold.services.store.mysql.store import TIMEOUTS
-from twelvefold.services.store.packets import PacketConnection, Reply
 from twelvefold.services.store.sql.queue import build_waiting_runs
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 from twelvefold.services.store.sql.store import SQLStore
 from twelvefold.services.store.sql_text import Dialect
-from twelvefold.services.store.sqlite import connection as sqlite
 from twelvefold.services.store.sqlite import errors as sqlite_errors
-from twelvefold.services.store.sqlite.connection import adapt_named, adapt_ordered
+from twelvefold.services.store.sqlite import store as sqlite
+from twelvefold.services.store.sqlite.store import adapt_named, adapt_ordered
 
 WORDS = {
     "now_us": "now_us()",
@@ -57,8 +58,8 @@ def translate_error(error: BaseException) -> StoreUnavailable | StoreRefused:
     return mysql_errors.translate_error(error)
 
 
-class SimulatedConnection(PacketConnection):
-    """Obeys `store.connection.Connection`: a connection for the length of one transaction."""
+class SimulatedConnection(Connection):
+    """A connection to the simulated server for the length of one transaction."""
 
     dialect: Dialect = "sqlite"
 

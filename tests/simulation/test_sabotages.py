@@ -10,7 +10,7 @@ from tests.simulation.simulation import simulate
 SEEDS = 200
 LATE_COMMIT = (
     During(at_s=10.0, for_s=17.0, does="hang", statement="renew"),
-    AtStatement("commit", 10, "answered late", 14.0),
+    AtStatement("commit", 5, "answered late", 14.0),
 )
 """What the version without the check of the lease was found to fail on: `ship` was begun twice."""
 

@@ -1,4 +1,7 @@
-"""Ids as distinct types. The ids of the API are derived from them and are not stored."""
+"""Ids as distinct types. The ids of the API are derived from them and are not stored.
+
+`CallIds` makes the ids that the model itself gives its calls fit for requests.
+"""
 
 import re
 from dataclasses import dataclass
@@ -23,6 +26,9 @@ FAMILY_LENGTH = 20
 """Hex digits: 12 of milliseconds since 1970, so that new families sort last, and 8 random ones."""
 _ORDINAL = re.compile(r"[1-9][0-9]{0,8}")
 """Without leading zeros, so that a run has one id."""
+_MODEL_CALL_ID = re.compile(r"[!-~]+")
+"""Of any length: Kimi parses its ids, and some proxies put a thought signature into them."""
+_INVALID_IN_CALL_ID = re.compile(r"[^!-~]")
 
 
 def call_id(position: int, index: int) -> CallId:
@@ -75,3 +81,44 @@ def parse_thread_id(text: str) -> ThreadId:
 
 def _is_thread_id(text: str) -> bool:
     return len(text) == THREAD_ID_LENGTH and set(text) <= set("0123456789abcdef")
+
+
+class CallIds:
+    """Makes the model's call ids valid and unique in a conversation, as requests need them.
+
+    `before` has the ids of the conversation's first part.
+    """
+
+    def __init__(self, before: "CallIds | None" = None) -> None:
+        self._taken: set[str] = set()
+        self._number: dict[str, int] = {}
+        self._before = before
+
+    def take(self, wire_id: str) -> str:
+        """Return the id if it is valid and free, else a variant that is."""
+        valid = wire_id
+        if not _MODEL_CALL_ID.fullmatch(wire_id):
+            valid = _INVALID_IN_CALL_ID.sub("_", wire_id) or "call"
+        free, number = valid, self._last_number(valid)
+        while self._is_taken(free):
+            number += 1
+            free = f"{valid}_{number}"
+        self._number[valid] = number
+        self._taken.add(free)
+        return free
+
+    def joined(self) -> "CallIds":
+        """Return one `CallIds` with these ids and those of `before`."""
+        before, ids = self._before or CallIds(), CallIds()
+        ids._taken = before._taken | self._taken
+        ids._number = before._number | self._number
+        return ids
+
+    def _last_number(self, valid: str) -> int:
+        number = self._number.get(valid)
+        if number is None and self._before is not None:
+            number = self._before._number.get(valid)
+        return number or 1
+
+    def _is_taken(self, id: str) -> bool:
+        return id in self._taken or (self._before is not None and id in self._before._taken)

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.history import items_size
 from twelvefold.core.conversation.sendable import RESULT, make_sendable
-from twelvefold.core.conversation.sent_history import items_size
 from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.decide import open_tools
 from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions, size_of

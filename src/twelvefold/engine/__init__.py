@@ -30,7 +30,7 @@ from twelvefold.engine.lease import (
     Renewer,
 )
 from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
-from twelvefold.engine.services import Preparation, Services
+from twelvefold.engine.services import CACHE_SHARE, Preparation, Services, ThreadCache
 from twelvefold.engine.shares import (
     ANONYMOUS,
     RUN_BYTES,
@@ -40,7 +40,6 @@ from twelvefold.engine.shares import (
     MemoryBudget,
     Reservation,
 )
-from twelvefold.engine.thread_cache import CACHE_SHARE, ThreadCache
 
 __all__ = [
     "ANONYMOUS",

@@ -250,12 +250,13 @@ async def _commit_once(
     tried: list[Sequence[Event]],
 ) -> Sequence[Entry]:
     """Try the transaction once. Returns the entries of an earlier try if that was committed."""
+    earlier = tuple(tried)
     try:
         return await run_uninterrupted(
             _run_transaction(services, lease, change, body, tried), services.exit_limit
         )
     except StaleRun:
-        entries = await _find_committed(services, change, tried)
+        entries = await _find_committed(services, change, earlier)
         if not entries:
             raise
         return entries

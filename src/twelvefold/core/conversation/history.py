@@ -1,11 +1,21 @@
-"""The runs before the latest one: as entries, as turns, and in the form of a request."""
+"""The runs before the latest one: as entries, as turns, and in the form of a request.
 
-from dataclasses import dataclass
+The part that every later request begins with is prepared once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from twelvefold.core.conversation.sent_history import SentHistory
+import msgspec
+
+from twelvefold.core.conversation.sendable import Prepared, prepare
 from twelvefold.core.conversation.turns import CallResults, Turn, results_of, turns_of
-from twelvefold.core.events import Entry
+from twelvefold.core.events import Entry, Item
+from twelvefold.core.ids import CallIds
+from twelvefold.core.ports import KnownItems
+
+_SYSTEM_ROLES = ("system", "developer")
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class History:
         return results_of((*self.entries, self.start) if self.start else self.entries)
 
     @cached_property
-    def sent(self) -> SentHistory:
+    def sent(self) -> "SentHistory":
         """The part of the turns that every later request begins with."""
         return SentHistory().extended(self.turns)
 
@@ -44,3 +54,54 @@ class History:
             sent = self.sent.extended(turns)
             vars(history).update(turns=turns, results=CallResults(), sent=sent)
         return history
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentHistory:
+    """The items of a conversation's first `turns` turns, in the form of a request.
+
+    `size` is their length in bytes of JSON, with a comma after each. `known` holds what the model
+    has encoded of them.
+    """
+
+    turns: int = 0
+    items: tuple[Item, ...] = ()
+    size: int = 0
+    ids: CallIds = field(default_factory=CallIds)
+    known: KnownItems = field(default_factory=lambda: KnownItems(0))
+
+    def extended(self, turns: Sequence[Turn]) -> "SentHistory":
+        """Return the history of all these turns, or this one if later items may change the rest.
+
+        Later items do not change a turn that ends with an answer of the model.
+        """
+        prepared = self.prepare(item for turn in turns[self.turns :] for item in turn.items)
+        if prepared is None or prepared.has_open_calls or not _ends_with_answer(prepared.items):
+            return self
+        items = self.items + prepared.items
+        return SentHistory(
+            len(turns),
+            items,
+            self.size + items_size(prepared.items),
+            prepared.ids.joined(),
+            KnownItems(len(items), dict(self.known.encoded)),
+        )
+
+    def prepare(self, items: Iterable[Item]) -> Prepared | None:
+        """Return the items after this history in the form of a request.
+
+        None if they do not begin with a message of the user: they might belong to the items before.
+        """
+        prepared = prepare(items, CallIds(self.ids))
+        roles = (item.get("role") for item in prepared.items)
+        first = next((role for role in roles if role not in _SYSTEM_ROLES), None)
+        return prepared if first == "user" else None
+
+
+def items_size(items: Sequence[Item]) -> int:
+    """Return the bytes of JSON of the items, with a comma after each."""
+    return len(msgspec.json.encode(items)) - 1 if items else 0
+
+
+def _ends_with_answer(items: Sequence[Item]) -> bool:
+    return bool(items) and items[-1].get("role") == "assistant"

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.core.conversation.call_ids import CallIds
 from twelvefold.core.events import Item
+from twelvefold.core.ids import CallIds
 
 RESULT = "function_call_output"
 NOT_RUN = "Error: not run, because the turn ended before"

@@ -11,7 +11,7 @@ import msgspec
 
 from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected
-from twelvefold.services.model.items import function_call, generate_call_id, message, text_of
+from twelvefold.services.model.items import generate_call_id, text_of
 
 Scripted = ModelReply | Sequence[Item] | Exception
 Script = Callable[[ModelRequest], Scripted]
@@ -42,16 +42,24 @@ class ScriptedModel:
 
 def says(text: str) -> list[Item]:
     """Return a reply with a message; `says(…) + calls(…)` is a reply with both."""
-    return [message(text)]
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return [{"type": "message", "role": "assistant", "content": [part]}]
 
 
 def calls(*calls: tuple[str, Mapping[str, Any] | str]) -> list[Item]:
     """Return a reply that calls tools, each with its arguments or with any text in their place."""
-    return [function_call("", name, _as_text(arguments)) for name, arguments in calls]
+    return [_call(name, arguments) for name, arguments in calls]
 
 
-def _as_text(arguments: Mapping[str, Any] | str) -> str:
-    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+def _call(name: str, arguments: Mapping[str, Any] | str) -> Item:
+    if not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    return {
+        "type": "function_call",
+        "call_id": "",
+        "name": name,
+        "arguments": arguments or "{}",
+    }
 
 
 def in_turn(*replies: Scripted) -> Script:

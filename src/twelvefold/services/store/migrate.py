@@ -125,7 +125,7 @@ def offline_sql(url: str, *, since: str = "base") -> str:
 def ledger_sql(url: str, release: Release) -> str:
     """Return the SQL that records a release, for a DBA to run after its migrations."""
     if _is_sqlite(url):
-        from twelvefold.services.store.sqlite.store import WORDS
+        from twelvefold.services.store.sqlite import WORDS
     else:
         from twelvefold.services.store.mysql.store import WORDS
     texts = (release.id, release.version, release.commit, release.level, release.serves)

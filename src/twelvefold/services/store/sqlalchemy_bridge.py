@@ -23,8 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TwelvefoldError
-from twelvefold.services.store.connection import Connection, DriverResult
-from twelvefold.services.store.packets import as_failed
+from twelvefold.services.store.connection import Connection, DriverResult, as_failed
 from twelvefold.services.store.sql_text import Dialect, convert_value
 
 Reject = Callable[[str, Dialect], None]

@@ -11,7 +11,10 @@ from twelvefold.services.store.connection import (
     NO_ANSWER,
     TRANSACTION_LOST,
     TRANSACTION_OVER,
+    Connection,
+    Deferred,
     DriverResult,
+    Reply,
 )
 from twelvefold.services.store.mysql.driver import (
     OnResult,
@@ -30,7 +33,6 @@ from twelvefold.services.store.mysql.errors import (
     parse_error,
     translate_error,
 )
-from twelvefold.services.store.packets import Deferred, PacketConnection, Reply
 from twelvefold.services.store.sql_text import Dialect, to_positional
 
 ENDED = "the statement has ended the transaction; a tool must not commit or roll back"
@@ -39,8 +41,8 @@ ROLLBACK = b"ROLLBACK"
 READ_ONLY = b"START TRANSACTION READ ONLY"
 
 
-class MySQLConnection(PacketConnection):
-    """Implements `store.connection.Connection`.
+class MySQLConnection(Connection):
+    """A connection of asyncmy for the length of one transaction.
 
     `sent_at`: when the running packet was sent, by the monotonic clock; 0 if none runs. A
     connection that `is_tainted` is closed instead of reused. `may_write` is False for a tool that

@@ -1,5 +1,5 @@
 -- Runs and their steps. `:name` is a parameter; a `{word}` differs between MySQL and SQLite (`WORDS` in
--- mysql/store.py and sqlite/store.py). mysql.sql and sqlite.sql have the statements that differ as a
+-- mysql/store.py and sqlite/__init__.py). mysql.sql and sqlite.sql have the statements that differ as a
 -- whole.
 
 -- fence_thread: begins a step. It is checked before the COMMIT, so that a process without the lease writes

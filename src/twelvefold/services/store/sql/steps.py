@@ -15,8 +15,7 @@ from twelvefold.errors import (
     StaleRun,
     StoreUnavailable,
 )
-from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.packets import as_failed, own_statement
+from twelvefold.services.store.connection import Connection, as_failed, own_statement
 from twelvefold.services.store.sql.base import SECOND_US, run_key
 from twelvefold.services.store.sql.runs import IdempotentRequests, encode_usage, request_values
 from twelvefold.services.store.sql.transactions import Transactions
