@@ -99,15 +99,15 @@ def _together(processes: Sequence[Running], at_once: int, seconds: float) -> lis
 def _with_server(world: World, do: Do) -> dict[str, float]:
     """Return runs a second, and the CPU ms a run of the clients and of the database server."""
     began = cpu_s(world.server_pid) if world.server_pid else 0.0
-    told = do()
-    runs = sum(one["runs"] for one in told)
-    figures = {"client": sum(one["cpu_ms"] * one["runs"] for one in told) / runs}
+    results = do()
+    runs = sum(one["runs"] for one in results)
+    figures = {"client": sum(one["cpu_ms"] * one["runs"] for one in results) / runs}
     if world.server_pid:
         figures["server"] = (cpu_s(world.server_pid) - began) * 1000 / runs
-    if "runs_s" in told[0]:
-        figures["runs/s"] = sum(one["runs_s"] for one in told)
-    if "wall_s" in told[0]:
-        figures |= {"seconds": told[0]["wall_s"], "MiB": told[0]["rss_mib"]}
+    if "runs_s" in results[0]:
+        figures["runs/s"] = sum(one["runs_s"] for one in results)
+    if "wall_s" in results[0]:
+        figures |= {"seconds": results[0]["wall_s"], "MiB": results[0]["rss_mib"]}
     return figures
 
 
@@ -120,10 +120,10 @@ def _burst(world: World, entrant: Entrant, runs: int, samples: Samples) -> None:
 
 def _turns(world: World, entrant: Entrant, samples: Samples) -> None:
     with contender(entrant, world) as running:
-        told = running.do("turns", count=TURNS + AROUND)
+        results = running.do("turns", count=TURNS + AROUND)
     for mark in CURVE:
-        samples.add(entrant.name, f"client at turn {mark}", _around(told["cpu_ms"], mark))
-        samples.add(entrant.name, f"wall at turn {mark}", _around(told["wall_ms"], mark))
+        samples.add(entrant.name, f"client at turn {mark}", _around(results["cpu_ms"], mark))
+        samples.add(entrant.name, f"wall at turn {mark}", _around(results["wall_ms"], mark))
 
 
 def _around(found: Sequence[float], mark: int) -> float:

@@ -1,10 +1,10 @@
-"""A model's server that is far faster than any client: canned bytes by place in the conversation.
+"""A model's server that is much faster than any client: fixed bytes for each reply of a turn.
 
     python -m bench.mock_model          prints its port, ends with its standard input
 
 It answers `/v1/responses` and `/v1/chat/completions`, streamed or whole, each on a connection
-that is kept. A turn is four replies: `get_course`, `enrol`, `send_welcome`, then a text; which
-one is due is told from the tool outputs since the last user message. A course `CR-…` in that
+that is kept. A turn is four replies: `get_course`, `enrol`, `send_welcome`, then a text; the
+number of tool outputs since the last user message selects it. A course `CR-…` in that
 message goes into the calls. A model named `delay-300` answers after 300 ms.
 """
 

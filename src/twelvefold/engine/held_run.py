@@ -48,7 +48,7 @@ Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 
 @dataclass(slots=True)
 class Unrecorded:
-    """What this process knows of a run and no commit has recorded yet.
+    """The facts about a run in this process that no commit has recorded yet.
 
     `usage` of replies that were received; `outcome` of a call with an effect outside the database.
     """

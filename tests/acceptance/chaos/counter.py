@@ -52,8 +52,7 @@ class LeaseNote(msgspec.Struct, frozen=True):
 class Counter:
     """Listens at `socket`; keeps what it counted in memory and in `log`.
 
-    `outage_us` is when the server was ended that is away now: nobody can have renewed a lease
-    since.
+    `outage_us` is when the server ended, if it is down now: no lease can have been renewed since.
     """
 
     def __init__(self, admin: Admin, directory: Path, lease_s: float) -> None:

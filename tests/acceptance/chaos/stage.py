@@ -32,7 +32,7 @@ READY_S = 60.0
 
 @asynccontextmanager
 async def arena(terms: Terms, chance: random.Random, keep: Path | None) -> AsyncIterator[Arena]:
-    """All of it, on a server of its own; ended with the body, whose logs `keep` gets."""
+    """Start everything on a private server; stop it after the body and copy the logs to `keep`."""
     async with AsyncExitStack() as stack:
         data = Path(tempfile.mkdtemp(prefix="run-chaos-", dir=home()))
         stack.callback(shutil.rmtree, data, ignore_errors=True)

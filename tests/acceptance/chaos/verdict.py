@@ -1,4 +1,4 @@
-"""What came of a scene, told from the database, the counter and the mail server."""
+"""Judges a scene by the database, the counter and the mail server."""
 
 import json
 import re

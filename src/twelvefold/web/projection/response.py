@@ -279,7 +279,7 @@ class ResponseProjection:
 
 
 def _created_at_us(thread: ThreadId) -> int:
-    """Return when the thread's family was created, which its id says: a response is no older."""
+    """Return when the thread's family was created, by its id: a response is no older."""
     return int(thread[:12], 16) * 1000
 
 
