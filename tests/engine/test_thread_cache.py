@@ -1,5 +1,7 @@
 """Threads that a process keeps, while other processes continue them."""
 
+from typing import Any
+
 import pytest
 
 from tests.builders import asked, said, thread_of, user
@@ -257,3 +259,20 @@ async def test_a_superseded_process_that_cannot_continue_forgets_the_thread(stag
         await drive(services, held, NullListener())
 
     assert services.threads.get(held.run.thread) is None
+
+
+async def test_a_stale_thread_that_leaves_the_cache_during_the_start_is_read_again(
+    stage: Stage,
+) -> None:
+    services, other = stage.process(*LINES), stage.process(*LINES)
+    thread = (await turn(services)).run.thread
+    await turn(other, thread=thread)
+    insert = services.store.start
+
+    async def drop_first(*start: Any) -> Any:
+        services.threads.drop(thread)
+        return await insert(*start)
+
+    services.store.start = drop_first  # type: ignore[method-assign, assignment]
+
+    assert (await turn(services, thread=thread)).run.ordinal == 3

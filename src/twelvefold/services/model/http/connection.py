@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
             self.is_complete = True
         closed = "the server closed the connection"
         self._error = self._error or exc or ServerDisconnected(closed)
-        self.closed.set_result(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
         self._wake()
 
     # httptools calls the following methods.

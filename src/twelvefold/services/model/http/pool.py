@@ -61,7 +61,8 @@ class ConnectionPool:
         closing = [connection.closed for connection in self._open]
         for connection in self._open:
             connection.abort()
-        await asyncio.gather(*closing)
+        if closing:
+            await asyncio.wait(closing)  # unlike `gather`, it does not cancel them
 
     def _expire(self) -> None:
         limit = self._loop.time() - _KEEP_ALIVE_S
