@@ -1,26 +1,30 @@
 """The Celery adapter, with Celery's own worker in a thread and a broker in memory."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.exceptions import Retry
 
+from twelvefold import Workflow
 from twelvefold.boot import migrate_journal, open_services
 from twelvefold.config import Settings
+from twelvefold.contrib import celery as adapter
 from twelvefold.contrib.celery import CeleryRuns, _advance
-from twelvefold.contrib.loop_thread import LoopThread
 from twelvefold.core import Principal, RunId
 from twelvefold.engine import RunRequest, Services, enqueue_run, take
-from twelvefold.errors import RequestError
+from twelvefold.errors import RequestError, StoreUnavailable
 
 NO_BROKER = "amqp://127.0.0.1:1"
 WISH = "What can you do?"
+OTHER = Workflow("other", "You answer.", ())
 
 
 @pytest.fixture
@@ -125,15 +129,97 @@ def test_an_unknown_workflow_is_an_error_at_the_start(runs: CeleryRuns) -> None:
         runs.start("shop", WISH, principal="ann")
 
 
-def test_an_error_while_the_services_open_is_raised_to_each_caller() -> None:
-    def fails() -> AbstractAsyncContextManager[Services]:
-        raise RequestError("cannot open")
+def test_a_process_whose_services_did_not_open_opens_them_for_the_next_message(
+    runs: CeleryRuns, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.start("enrolment", WISH, principal="ann")
+    runs.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "check_database", unavailable)
+        with pytest.raises(Retry):
+            runs._advance(run)
+        runs._advance(run, is_swept=True)
 
-    thread = LoopThread(fails)
+    runs._advance(run)
 
-    for _ in range(2):
-        with pytest.raises(RequestError, match="cannot open"):
-            thread.call(lambda services: queued(services))
+    assert statuses(settings) == {run: "completed"}
+
+
+def test_a_run_in_progress_is_given_back_when_the_services_close(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base_url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        hangs = {"DATABASE_URL": settings.database_url, "OPENAI_BASE_URL": base_url}
+        options = Settings.from_environ({**hangs, "OPENAI_MODEL": "silent"})
+        runs = CeleryRuns(Celery("tests", broker="memory://"), options)
+        run = runs.start("enrolment", WISH, principal="ann")
+        with ThreadPoolExecutor(1) as pool:
+            task = pool.submit(runs._advance, run)
+            connection, _ = silent.accept()
+            assert statuses(settings) == {run: "running"}
+            runs.close()
+            assert isinstance(task.exception(), Retry)
+            connection.close()
+
+    assert statuses(settings) == {run: "queued"}
+
+
+def test_a_swept_message_expires_and_is_not_sent_again(settings: Settings) -> None:
+    runs = CeleryRuns(Celery("tests", broker="memory://"), settings, sweep_interval_s=7.0)
+    messages(runs)  # those of other tests
+    run = runs.start("enrolment", WISH, principal="ann")
+    assert messages(runs) == [([run], False)]
+    runs.sweep.delay()
+    assert messages(runs) == [([], True)]
+
+    async def hold(services: Services) -> None:
+        await take(services, RunId.parse(run))
+
+    assert runs.sweep() == 1
+    assert messages(runs) == [([run, True], True)]
+    runs._call(hold)
+    runs._advance(run, is_swept=True)
+    runs.close()
+
+    assert messages(runs) == []
+
+
+def test_the_sweep_reaches_the_principals_behind_the_first_page(
+    runs: CeleryRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "PAGE_SIZE", 2)
+    for principal in ("ann", "ann", "ann", "ben", "cleo"):
+        runs.start("enrolment", WISH, principal=principal)
+
+    assert runs.sweep() == 4
+
+
+def test_a_message_of_a_run_that_is_not_served_is_logged(
+    runs: CeleryRuns, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = runs.start("enrolment", WISH, principal="ann")
+    other = Settings.from_environ(
+        {"DATABASE_URL": settings.database_url, "WORKFLOWS": "tests.contrib.test_celery:OTHER"}
+    )
+    serves_other = CeleryRuns(Celery("tests", broker="memory://"), other)
+
+    with caplog.at_level("WARNING", "twelvefold"):
+        serves_other._advance(run)
+
+    assert "run_not_served" in caplog.messages
+    assert serves_other.sweep() == 0
+    assert runs.sweep() == 1
+    serves_other.close()
+
+
+async def unavailable(store: object) -> None:
+    raise StoreUnavailable("the database does not respond")
+
+
+def messages(runs: CeleryRuns) -> list[tuple[list[Any], bool]]:
+    """Remove the messages of the broker in memory: the arguments, and whether each expires."""
+    with runs.app.connection_for_read() as connection, connection.channel() as channel:
+        found = iter(lambda: channel.basic_get("celery", no_ack=True), None)
+        return [(one.decode()[0], bool(one.headers["expires"])) for one in found]
 
 
 async def queued(services: Services) -> RunId:

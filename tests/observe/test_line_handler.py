@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import logging
 import subprocess
 import sys
@@ -140,3 +141,23 @@ asyncio.run(main())
 
 async def test_a_disabled_level_is_reported(stream: CountingStream) -> None:
     assert [log.is_enabled("info"), log.is_enabled("debug")] == [True, False]
+
+
+def test_a_forked_process_does_not_write_the_lines_before_the_fork() -> None:
+    script = """
+import asyncio, os, sys
+from twelvefold.observe.log import get_logger, start_logging
+start_logging(sys.stdout, per_turn=True)
+log = get_logger("twelvefold.test")
+async def main():
+    log.info("parent")
+    if not (child := os.fork()):
+        log.warning("child")
+        os._exit(0)
+    os.waitpid(child, 0)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert events == ["child", "parent"]

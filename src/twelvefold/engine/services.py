@@ -36,10 +36,11 @@ from twelvefold.observe.log import get_logger
 log = get_logger(__name__)
 Result = TypeVar("Result")
 CACHE_SHARE = 4
-"""The cache takes at most this part of the memory budget for runs: a quarter."""
+"""The cache has a quarter of the memory budget for runs, in addition to it."""
 _COPIES = 2
 """A thread counts twice: as entries, and as items in the form of a request."""
-_LEAST_BYTES = 1024
+_ENTRY_BYTES = 1024
+"""What an entry takes as Python objects, beside its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class ThreadCache:
 
 
 def _size_of(thread: Thread) -> int:
-    return _COPIES * thread.size + _LEAST_BYTES
+    return _COPIES * thread.size + _ENTRY_BYTES * (thread.head + 1)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """Writes log lines to a stream, all lines of one iteration of the event loop together.
 
 A crash loses at most the lines of one iteration. Warnings, errors, and lines that are logged
-outside an event loop are written immediately, all others when the process ends at the latest.
+outside an event loop are written immediately, all others when the process ends at the latest. A
+forked process does not write lines of its parent.
 """
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from typing import TextIO
+from weakref import WeakSet
+
+_HANDLERS: "WeakSet[LineHandler]" = WeakSet()
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -21,6 +26,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._lines: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that will write the lines after its current iteration."""
+        _HANDLERS.add(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -55,3 +61,15 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 self.stream.flush()
         finally:
             self.release()
+
+    def discard(self) -> None:
+        """Forget the lines that were collected."""
+        self._lines = []
+
+
+def _discard_lines() -> None:
+    for handler in _HANDLERS:
+        handler.discard()
+
+
+os.register_at_fork(after_in_child=_discard_lines)

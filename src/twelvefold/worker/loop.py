@@ -141,16 +141,20 @@ class Worker:
                 if not self._slots and not self._sender:
                     await self._search.wait_for_slot()
                     continue
+                was_busy = bool(self._guards)
                 runs = await self._search.select(self._slots, self._principals)
                 if runs is not None:
                     claimed = await asyncio.gather(*(self._claim(one, group, stop) for one in runs))
-                    if self._until_idle and self._is_idle(runs):
+                    if self._until_idle and not was_busy and self._is_idle(runs):
                         stop.set()
                     room = 0 if stop.is_set() else self._slots
                     await self._search.pause(sum(claimed), room)
 
     def _is_idle(self, selected: Sequence[WaitingRun]) -> bool:
-        """Whether the last search found nothing to do, and nothing is being done."""
+        """Whether the last search found nothing to do, and nothing is being done.
+
+        A run that ended during the search may have written mail that the search did not find.
+        """
         has_mail = self._sender is not None and self._search.mail_is_due
         return not selected and not self._guards and not has_mail
 

@@ -104,11 +104,13 @@ async def _again_if_stale(
     start: Callable[[Services, RunRequest], Awaitable[Started]],
 ) -> Started:
     """Start the run, and once more with the journal if the thread was cached and may have moved."""
+    thread = request.thread
+    if thread is None or services.threads.get(thread) is None:
+        return await start(services, request)
     try:
         return await start(services, request)
     except (Conflict, NotFound):
-        if request.thread is None or not services.threads.drop(request.thread):
-            raise
+        services.threads.drop(thread)
     return await start(services, request)
 
 

@@ -109,3 +109,23 @@ async def test_closing_the_client_ends_its_requests() -> None:
 
         assert "the connection was dropped" in await request
         await server.wait_closed()
+
+
+async def test_a_cancelled_close_still_ends_the_requests() -> None:
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with serving(hangs(HEAD)) as (server, client):
+        request = asyncio.create_task(client.dropped())
+        while not server.requests:
+            await asyncio.sleep(0.002)
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+        async with asyncio.timeout(5):
+            assert "the connection was dropped" in await request
+        await server.wait_closed()
+
+    assert failures == []
