@@ -82,6 +82,12 @@ class Connection(ABC):
         self._deferred: list[Deferred] = []
         self._end: Exception | None = None
         self._has_sent = False
+        self._unchecked = 0
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether no deferred statement is still to be checked, and the transaction is not lost."""
+        return self._unchecked == 0 and self._end is None
 
     @property
     @abstractmethod
@@ -120,6 +126,7 @@ class Connection(ABC):
         """
         self.raise_if_lost()
         self._deferred.append(Deferred(self._bind(statement, values), unmatched))
+        self._unchecked += unmatched is not None
 
     async def fetch(
         self, statement: str, values: Mapping[str, Any], *, commit: bool = False
@@ -192,6 +199,7 @@ class Connection(ABC):
         if reply.fault and len(reply.results) < len(deferred):
             self._end = as_failed(reply.fault)
             raise self._end
+        self._unchecked -= sum(one.unmatched is not None for one in deferred)
 
     # --- the end ------------------------------------------------------------------------------
 

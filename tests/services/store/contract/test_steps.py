@@ -208,6 +208,45 @@ async def test_a_process_without_the_lease_writes_nothing_and_its_successor_cont
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
+async def test_a_step_is_fenced_from_its_first_statement_on(store: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        before = tx.is_fenced
+        await tx.execute(INSERT, id=1, taken=1)
+        after = tx.is_fenced
+        await tx.record([succeeded()])
+
+    assert (before, after) == (False, True)
+
+
+async def test_a_step_is_not_fenced_if_the_lease_is_lost(store: Store, rival: Store) -> None:
+    lost, _ = await superseded(store, rival)
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 0)) as tx:
+            with suppress(LeaseLost):
+                await tx.execute(INSERT, id=1, taken=1)
+            assert not tx.is_fenced
+
+
+async def test_a_renewal_before_the_first_statement_keeps_the_run(
+    store: Store, rival: Store
+) -> None:
+    if rival is store:
+        return  # one process only: the open step excludes its other transactions
+    lease = await leased(store, lease_s=0.05)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        await asyncio.sleep(0.1)
+        assert await rival.renew(lease, LONG_S) is False
+        assert await rival.claim(lease.run, LONG_S) is None
+        await tx.execute(INSERT, id=1, taken=1)
+        await tx.record([succeeded()])
+
+    assert await seats(store) == {1: 1}
+
+
 async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: Store) -> None:
     lease = await leased(store, lease_s=0.01)
 
