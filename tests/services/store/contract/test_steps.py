@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.builders import SPENT, asked, called, finished, said, succeeded
 from tests.services.store.builders import LONG_S, append, journal, leased, rows, seats
@@ -245,6 +246,25 @@ async def test_a_renewal_before_the_first_statement_keeps_the_run(
         await tx.record([succeeded()])
 
     assert await seats(store) == {1: 1}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), asyncio.CancelledError()])
+async def test_a_step_whose_sqlalchemy_cannot_be_closed_is_rolled_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    lease = await leased(store)
+
+    async def fail(_: AsyncConnection) -> None:
+        raise error
+
+    with pytest.raises(type(error)), monkeypatch.context() as patch:
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(text(INSERT), id=1, taken=1)
+            await tx.record([succeeded()])
+            patch.setattr(AsyncConnection, "close", fail)
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
 
 
 async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: Store) -> None:
