@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from sqlalchemy import text
@@ -20,8 +21,10 @@ from twelvefold.errors import (
     LeaseLost,
     StaleRun,
     StoreRefused,
+    StoreUnavailable,
     ToolRefused,
 )
+from twelvefold.services.store.transaction import SQLStepTransaction
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, :taken)"
 
@@ -114,6 +117,71 @@ async def test_the_first_statement_of_a_superseded_process_raises(
     assert await rows(store, "SELECT id FROM outbox") == []
     await append(rival, lease, 1, said())
     assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+async def test_no_task_of_a_superseded_process_writes_beside_another(
+    store: Store, rival: Store
+) -> None:
+    lost, lease = await superseded(store, rival)
+
+    async def insert(tx: StepTransaction, seat: int) -> None:
+        """Insert a row as soon as no other statement runs; ignore that the transaction is lost."""
+        with suppress(LeaseLost, StoreUnavailable):
+            while True:
+                try:
+                    await tx.execute(INSERT, id=seat, taken=1)
+                except StoreRefused:
+                    await asyncio.sleep(0)
+                else:
+                    return
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            await asyncio.gather(insert(tx, 1), insert(tx, 2))
+            await tx.record([succeeded()])
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "reason"),
+    [
+        ("rollback", None, "has rolled back the transaction"),
+        ("fetch_reason", None, "has rolled back the transaction"),
+        ("fetch_reason", StoreUnavailable("away"), "away"),
+    ],
+)
+async def test_a_superseded_step_stays_lost_if_the_reason_cannot_be_read(
+    store: Store, rival: Store, method: str, error: Exception | None, reason: str
+) -> None:
+    """`error` None: the tool is cancelled, and ignores that."""
+    lost, lease = await superseded(store, rival)
+
+    async def buy(tx: StepTransaction) -> None:
+        connection = cast("SQLStepTransaction", tx)._connection
+        original = getattr(connection, method)
+
+        async def fail(*args: object) -> object:
+            setattr(connection, method, original)
+            if error:
+                raise error
+            cast("asyncio.Task[None]", asyncio.current_task()).cancel()
+            return await original(*args)
+
+        setattr(connection, method, fail)
+        with suppress(asyncio.CancelledError, StoreUnavailable):
+            await tx.execute(INSERT, id=1, taken=1)
+
+    with pytest.raises(StoreUnavailable, match=reason):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            await asyncio.create_task(buy(tx))
+            with suppress(StoreUnavailable):
+                await tx.execute(INSERT, id=2, taken=1)
+            await tx.record([succeeded()])
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
 
 
 async def test_an_orm_session_of_a_superseded_process_raises(store: Store, rival: Store) -> None:

@@ -68,7 +68,7 @@ class Steps(Transactions, IdempotentRequests):
     async def _explain_fence(self, db: Connection, change: Append) -> Exception:
         """Return the reason why a part of the fence matched no row."""
         run = change.lease.run
-        rows = await db.fetch(self._sql["run_state"], run_key(run))
+        rows = await db.fetch_reason(self._sql["run_state"], run_key(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
             return LeaseLost(f"run {run}: another process has taken it over").loggable()
         if rows[0]["head"] != change.head:
