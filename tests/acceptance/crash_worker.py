@@ -134,6 +134,10 @@ class WatchedTransaction:
         return getattr(self._rows, name)
 
     @property
+    def is_fenced(self) -> bool:
+        return self._tx.is_fenced
+
+    @property
     def mails(self) -> int:
         return self._tx.mails
 

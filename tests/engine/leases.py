@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import cast
 
 from twelvefold.core.events import Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
-from twelvefold.core.ports import Lease, RunRecord, Store
+from twelvefold.core.ports import Lease, RunRecord, StepTransaction, Store
 from twelvefold.engine.lease import HeldLease
 
 LEASE = Lease(RunId(ThreadId("a" * 44), 1), LeaseToken("t"))
@@ -49,6 +50,17 @@ def lease_of(
 ) -> HeldLease:
     """Return a lease that was claimed just now."""
     return HeldLease(cast("Store", store or RenewingStore()), lease, LEASE_S, clock(), clock)
+
+
+@dataclass
+class OpenStep:
+    """A step's transaction, of which a lease reads only this."""
+
+    is_fenced: bool
+
+
+def open_step(*, is_fenced: bool) -> StepTransaction:
+    return cast("StepTransaction", OpenStep(is_fenced))
 
 
 async def until(condition: Callable[[], object]) -> None:

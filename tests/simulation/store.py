@@ -69,6 +69,7 @@ class SimulatedConnection(Connection):
         self._names = names
         self._session = session
         self._is_busy = False
+        self._is_broken = False
 
     async def open(self) -> None:
         try:
@@ -88,10 +89,9 @@ class SimulatedConnection(Connection):
         self._deferred = []
         if not self._has_sent:
             return
-        if isinstance(self._end, StoreUnavailable) or self._is_busy:
+        if self._is_broken or self._is_busy:
             self.abort()
             return
-        self._end = None
         rollback = Sent("rollback", lambda done: server.rollback(session, done))
         if (await self._ask([rollback])).fault:
             self.abort()
@@ -142,9 +142,9 @@ class SimulatedConnection(Connection):
         fault = translate_error(error)
         fault.__cause__ = error
         if isinstance(fault, StoreUnavailable):
-            self._end = fault
+            self._end, self._is_broken = fault, True
         elif self._session.is_lost:
-            self._end = StoreUnavailable(TRANSACTION_LOST)
+            self._end, self._is_broken = StoreUnavailable(TRANSACTION_LOST), True
         return fault
 
 

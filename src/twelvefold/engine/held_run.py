@@ -272,12 +272,12 @@ async def _run_transaction(
     """Run the transaction. Adds to `tried` what it may have committed, whatever the answer is."""
     try:
         async with services.store.append(change) as tx:
-            lease.in_step = True
+            lease.step = tx
             events = await body(tx)
             entries = await tx.record(events)
             tried.append(events)
     finally:
-        lease.in_step = False
+        lease.step = None
     if tx.mails:
         services.wake_ups.mail_queued()
     return entries

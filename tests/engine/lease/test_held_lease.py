@@ -107,7 +107,7 @@ async def test_a_lease_that_was_found_lost_is_not_valid_before_it_expires() -> N
     assert store.renewed == []
 
 
-def test_other_leases_have_no_calls() -> None:
+def test_other_leases_have_no_calls_and_no_steps() -> None:
     class OfAMessage(RenewedLease):
         @property
         def log_fields(self) -> dict[str, str]:
@@ -118,7 +118,7 @@ def test_other_leases_have_no_calls() -> None:
 
     lease = OfAMessage(cast("Store", RenewingStore()), LEASE_S, 0.0, Clock())
 
-    assert lease.call_of(None) is None
+    assert (lease.call_of(None), lease.in_step) == (None, False)
 
 
 # --- the guard ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
+from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, open_step, until
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 from twelvefold.core.ports import Lease, Store
 from twelvefold.engine.lease import HeldLease, RenewedLease
@@ -139,18 +139,18 @@ async def test_a_running_renewal_ends_with_the_renewals(
 
 async def test_a_lease_is_not_renewed_in_a_step_or_past_its_call_or_when_it_has_ended() -> None:
     clock = Clock()
-    stores = [RenewingStore() for _ in range(4)]
-    in_step, past_call, over, free = (lease_of(clock, store) for store in stores)
-    in_step.in_step = True
+    stores = [RenewingStore() for _ in range(5)]
+    in_step, past_call, over, free, unfenced = (lease_of(clock, store) for store in stores)
+    in_step.step, unfenced.step = open_step(is_fenced=True), open_step(is_fenced=False)
     over.end(LeaseLost("theirs"))
 
     with past_call.track_call("wait", timeout_s=5.0), free.track_call("wait", timeout_s=60.0):
         clock.now += LEASE_S / 3
-        async with renewed(in_step, past_call, over, free):
-            await until(lambda: stores[3].renewed)
+        async with renewed(in_step, past_call, over, free, unfenced):
+            await until(lambda: stores[3].renewed and stores[4].renewed)
             await asyncio.sleep(0.01)
-            assert [len(store.renewed) for store in stores] == [0, 0, 0, 1]
-            in_step.in_step = False
+            assert [len(store.renewed) for store in stores] == [0, 0, 0, 1, 1]
+            in_step.step = None
             await until(lambda: stores[0].renewed)
 
     assert past_call.call_ends_at is None
@@ -162,7 +162,7 @@ async def test_a_renewal_that_waited_for_a_step_of_its_run_is_not_logged(
     clock = Clock()
 
     async def behind_the_fence() -> bool:
-        lease.in_step = True
+        lease.step = open_step(is_fenced=True)
         raise StoreUnavailable("lock wait timeout")
 
     lease = lease_of(clock, store := RenewingStore(behind_the_fence))

@@ -71,6 +71,15 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
     """A tool's transaction as the engine sees it."""
 
     @property
+    def is_fenced(self) -> bool:
+        """Whether the database has checked the lease: locks now keep other processes out.
+
+        False before the first statement, and again once the transaction is lost. May be read from
+        any thread.
+        """
+        ...
+
+    @property
     def mails(self) -> int:
         """How many mails the step has added to the outbox."""
         ...

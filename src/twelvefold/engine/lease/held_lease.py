@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from twelvefold.core import CallId, Lease, LeaseToken, RunId, Store
+from twelvefold.core import CallId, Lease, LeaseToken, RunId, StepTransaction, Store
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
 from twelvefold.errors import CancelAsked, LeaseLost
 
@@ -47,7 +47,6 @@ class RenewedLease(ABC):
     lease ends early.
     """
 
-    in_step = False
     is_failing = False
     """Whether the last renewal failed."""
 
@@ -69,6 +68,11 @@ class RenewedLease(ABC):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_end: Callable[[LeaseLost | CancelAsked], None] | None = None
         self._ended: LeaseLost | CancelAsked | None = None
+
+    @property
+    def in_step(self) -> bool:
+        """Whether locks of a transaction keep other processes out; its commit renews the lease."""
+        return False
 
     @property
     @abstractmethod
@@ -112,9 +116,8 @@ class RenewedLease(ABC):
 class HeldLease(RenewedLease):
     """The lease of a run.
 
-    `in_step`: a transaction of the run is open; its locks keep other processes out, and its commit
-    renews the lease. `started_calls`: calls with an effect outside the database that this process
-    may have started.
+    `step`: the open transaction of the run. `started_calls`: calls with an effect outside the
+    database that this process may have started.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class HeldLease(RenewedLease):
     ) -> None:
         super().__init__(store, lease_s, sent_at, clock, renewals=renewals)
         self.lease = lease
+        self.step: StepTransaction | None = None
         self.started_calls: set[CallId] = set()
         self._retry = retry
         self._calls: dict[asyncio.Task[Any], RunningCall] = {}
@@ -138,14 +142,20 @@ class HeldLease(RenewedLease):
     def log_fields(self) -> dict[str, str]:
         return {"run": str(self.lease.run)}
 
+    @property
+    def in_step(self) -> bool:
+        step = self.step  # read once: the run's thread may remove it meanwhile
+        return step is not None and step.is_fenced
+
     async def request_renewal(self, store: Store) -> bool:
         return await store.renew(self.lease, self.lease_s)
 
     def is_due(self) -> bool:
         """Return whether the lease should be renewed now.
 
-        Not during a step, whose commit renews it. Not while a call is past its timeout: a tool that
-        blocks the event loop cannot be stopped by it, and another process should take the run over.
+        Not during a step, whose commit renews it, from when its transaction is fenced. Not while a
+        call is past its timeout: a tool that blocks the event loop cannot be stopped by it, and
+        another process should take the run over.
         """
         ends_at = self.call_ends_at
         is_past_call = ends_at is not None and self.clock() > ends_at

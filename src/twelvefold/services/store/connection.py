@@ -82,6 +82,12 @@ class Connection(ABC):
         self._deferred: list[Deferred] = []
         self._end: Exception | None = None
         self._has_sent = False
+        self._unchecked = 0
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether no deferred statement is still to be checked, and the transaction is not lost."""
+        return self._unchecked == 0 and self._end is None
 
     @property
     @abstractmethod
@@ -105,7 +111,10 @@ class Connection(ABC):
 
     @abstractmethod
     async def rollback(self) -> None:
-        """Roll back and drop what is deferred. Raises no error."""
+        """Roll back and drop what is deferred. Raises no error.
+
+        A transaction that is lost stays lost; only `fetch_reason` sends a statement after it.
+        """
 
     # --- statements ---------------------------------------------------------------------------
 
@@ -120,6 +129,7 @@ class Connection(ABC):
         """
         self.raise_if_lost()
         self._deferred.append(Deferred(self._bind(statement, values), unmatched))
+        self._unchecked += unmatched is not None
 
     async def fetch(
         self, statement: str, values: Mapping[str, Any], *, commit: bool = False
@@ -137,6 +147,13 @@ class Connection(ABC):
         whatever it matched.
         """
         return (await self._run(self._bind(statement, values), commits=commit)).rowcount
+
+    async def fetch_reason(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
+        """Return all rows of a statement that is sent after the rollback, for an `Explain`."""
+        reply = await self._send([self._bind(statement, values)])
+        if reply.fault:
+            raise as_failed(reply.fault)
+        return as_rows(reply.results[0].names, reply.results[0].rows)
 
     async def execute_native(self, statement: str, values: Sequence[Any]) -> DriverResult:
         """Run a statement that has the driver's own placeholders."""
@@ -186,12 +203,23 @@ class Connection(ABC):
         """Raise the error of a deferred statement, which ends the transaction."""
         for one, result in zip(deferred, reply.results, strict=False):
             if one.unmatched and not result.rowcount:
-                await self.rollback()
-                self._end = await one.unmatched()
+                self._end = await self._find_reason(one.unmatched)
                 raise self._end
         if reply.fault and len(reply.results) < len(deferred):
             self._end = as_failed(reply.fault)
             raise self._end
+        self._unchecked -= sum(one.unmatched is not None for one in deferred)
+
+    async def _find_reason(self, unmatched: Explain) -> Exception:
+        """Roll back, and return why a statement matched no row."""
+        # Other tasks of the tool may send statements meanwhile: none may begin without the fence.
+        lost = self._end = StoreUnavailable(TRANSACTION_LOST).loggable()
+        try:
+            await self.rollback()
+            return await unmatched()
+        except BaseException as error:  # for example cancelled
+            self._end = error if isinstance(error, StoreUnavailable) else lost
+            raise
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -125,6 +125,10 @@ class SQLStepTransaction(SQLTransaction):
         self._missing = change.adds
         self.mails = 0
 
+    @property
+    def is_fenced(self) -> bool:
+        return self._connection.is_checked
+
     def _new_mail_id(self) -> str:
         """Return the same id when the step is repeated, so that its mail is sent once."""
         self.mails += 1

@@ -5,9 +5,11 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.builders import SPENT, asked, called, finished, said, succeeded
 from tests.services.store.builders import LONG_S, append, journal, leased, rows, seats
@@ -19,8 +21,10 @@ from twelvefold.errors import (
     LeaseLost,
     StaleRun,
     StoreRefused,
+    StoreUnavailable,
     ToolRefused,
 )
+from twelvefold.services.store.transaction import SQLStepTransaction
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, :taken)"
 
@@ -115,6 +119,71 @@ async def test_the_first_statement_of_a_superseded_process_raises(
     assert await journal(store, lease.run.thread) == [asked(), said()]
 
 
+async def test_no_task_of_a_superseded_process_writes_beside_another(
+    store: Store, rival: Store
+) -> None:
+    lost, lease = await superseded(store, rival)
+
+    async def insert(tx: StepTransaction, seat: int) -> None:
+        """Insert a row as soon as no other statement runs; ignore that the transaction is lost."""
+        with suppress(LeaseLost, StoreUnavailable):
+            while True:
+                try:
+                    await tx.execute(INSERT, id=seat, taken=1)
+                except StoreRefused:
+                    await asyncio.sleep(0)
+                else:
+                    return
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            await asyncio.gather(insert(tx, 1), insert(tx, 2))
+            await tx.record([succeeded()])
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "reason"),
+    [
+        ("rollback", None, "has rolled back the transaction"),
+        ("fetch_reason", None, "has rolled back the transaction"),
+        ("fetch_reason", StoreUnavailable("away"), "away"),
+    ],
+)
+async def test_a_superseded_step_stays_lost_if_the_reason_cannot_be_read(
+    store: Store, rival: Store, method: str, error: Exception | None, reason: str
+) -> None:
+    """`error` None: the tool is cancelled, and ignores that."""
+    lost, lease = await superseded(store, rival)
+
+    async def buy(tx: StepTransaction) -> None:
+        connection = cast("SQLStepTransaction", tx)._connection
+        original = getattr(connection, method)
+
+        async def fail(*args: object) -> object:
+            setattr(connection, method, original)
+            if error:
+                raise error
+            cast("asyncio.Task[None]", asyncio.current_task()).cancel()
+            return await original(*args)
+
+        setattr(connection, method, fail)
+        with suppress(asyncio.CancelledError, StoreUnavailable):
+            await tx.execute(INSERT, id=1, taken=1)
+
+    with pytest.raises(StoreUnavailable, match=reason):
+        async with store.append(Append(lost, 1, 1)) as tx:
+            await asyncio.create_task(buy(tx))
+            with suppress(StoreUnavailable):
+                await tx.execute(INSERT, id=2, taken=1)
+            await tx.record([succeeded()])
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
+
+
 async def test_an_orm_session_of_a_superseded_process_raises(store: Store, rival: Store) -> None:
     lost, _ = await superseded(store, rival)
 
@@ -206,6 +275,64 @@ async def test_a_process_without_the_lease_writes_nothing_and_its_successor_cont
     assert await seats(store) == {}
     await append(rival, lease, 1, said())
     assert await journal(store, lease.run.thread) == [asked(), said()]
+
+
+async def test_a_step_is_fenced_from_its_first_statement_on(store: Store) -> None:
+    lease = await leased(store)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        before = tx.is_fenced
+        await tx.execute(INSERT, id=1, taken=1)
+        after = tx.is_fenced
+        await tx.record([succeeded()])
+
+    assert (before, after) == (False, True)
+
+
+async def test_a_step_is_not_fenced_if_the_lease_is_lost(store: Store, rival: Store) -> None:
+    lost, _ = await superseded(store, rival)
+
+    with pytest.raises(LeaseLost):
+        async with store.append(Append(lost, 1, 0)) as tx:
+            with suppress(LeaseLost):
+                await tx.execute(INSERT, id=1, taken=1)
+            assert not tx.is_fenced
+
+
+async def test_a_renewal_before_the_first_statement_keeps_the_run(
+    store: Store, rival: Store
+) -> None:
+    if rival is store:
+        return  # one process only: the open step excludes its other transactions
+    lease = await leased(store, lease_s=0.05)
+
+    async with store.append(Append(lease, 1, 1)) as tx:
+        await asyncio.sleep(0.1)
+        assert await rival.renew(lease, LONG_S) is False
+        assert await rival.claim(lease.run, LONG_S) is None
+        await tx.execute(INSERT, id=1, taken=1)
+        await tx.record([succeeded()])
+
+    assert await seats(store) == {1: 1}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), asyncio.CancelledError()])
+async def test_a_step_whose_sqlalchemy_cannot_be_closed_is_rolled_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    lease = await leased(store)
+
+    async def fail(_: AsyncConnection) -> None:
+        raise error
+
+    with pytest.raises(type(error)), monkeypatch.context() as patch:
+        async with store.append(Append(lease, 1, 1)) as tx:
+            await tx.execute(text(INSERT), id=1, taken=1)
+            await tx.record([succeeded()])
+            patch.setattr(AsyncConnection, "close", fail)
+
+    assert await seats(store) == {}
+    assert await journal(store, lease.run.thread) == [asked()]
 
 
 async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: Store) -> None:

@@ -95,7 +95,6 @@ class MySQLConnection(Connection):
         self._deferred = []
         if not self.raw.connected or not self._has_sent:
             return
-        self._end = None
         if self._is_running or (await self._exchange_parts([ROLLBACK])).fault:
             self.abort()
 

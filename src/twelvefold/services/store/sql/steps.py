@@ -68,7 +68,7 @@ class Steps(Transactions, IdempotentRequests):
     async def _explain_fence(self, db: Connection, change: Append) -> Exception:
         """Return the reason why a part of the fence matched no row."""
         run = change.lease.run
-        rows = await db.fetch(self._sql["run_state"], run_key(run))
+        rows = await db.fetch_reason(self._sql["run_state"], run_key(run))
         if not rows or rows[0]["lease_token"] != change.lease.token:
             return LeaseLost(f"run {run}: another process has taken it over").loggable()
         if rows[0]["head"] != change.head:
@@ -133,29 +133,22 @@ class _Step:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
-                await self._end()
+            await self._end(commits=kind is None)
         except BaseException as late:
-            await self._close(type(late), late, late.__traceback__)
+            await self._transaction.__aexit__(type(late), late, late.__traceback__)
             raise
-        await self._close(kind, error, trace)
-
-    async def _end(self) -> None:
-        await self._tx.finish()
-        took_s = time.monotonic() - self._started
-        await self._store.end_step(self._db, self._change, took_s)
-
-    async def _close(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
         try:
-            await self._tx.close()
+            await self._transaction.__aexit__(kind, error, trace)
+        except DuplicateRow as duplicate:
+            # Of a statement of the store, which was sent with the COMMIT.
+            raise as_failed(duplicate) from duplicate.__cause__
+
+    async def _end(self, *, commits: bool) -> None:
+        """Add the step's last statements if it commits, and close SQLAlchemy's side of it."""
+        try:
+            if commits:
+                await self._tx.finish()
+                took_s = time.monotonic() - self._started
+                await self._store.end_step(self._db, self._change, took_s)
         finally:
-            try:
-                await self._transaction.__aexit__(kind, error, trace)
-            except DuplicateRow as duplicate:
-                # Of a statement of the store, which was sent with the COMMIT.
-                raise as_failed(duplicate) from duplicate.__cause__
+            await self._tx.close()

@@ -134,10 +134,14 @@ class SQLiteConnection(Connection):
     async def rollback(self) -> None:
         """Roll back, and begin a transaction in which nothing was written."""
         self._deferred = []
-        if self._has_sent and not self._running:
-            self._end = None
+        if not self._has_sent or self._running:
+            return
+        self._running += 1
+        try:
             with suppress(StoreUnavailable, StoreRefused):
                 await self._file.call(_restart)
+        finally:
+            self._running -= 1
 
     def close(self) -> None:
         """Roll back what was not committed, and refuse further statements.
