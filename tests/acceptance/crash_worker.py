@@ -198,9 +198,13 @@ class HaltingStore(MySQLStore):
         return entry_and_lease
 
     async def claim(
-        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+        self,
+        run: RunId,
+        lease_s: float,
+        token: LeaseToken | None = None,
+        lock_wait_s: float = 0.0,
     ) -> Claim | None:
-        claimed = await super().claim(run, lease_s, token)
+        claimed = await super().claim(run, lease_s, token, lock_wait_s)
         await self._halt.reach_outside("claimed")
         return claimed
 

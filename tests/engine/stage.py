@@ -232,10 +232,14 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("after a delta")
 
     async def claim(
-        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+        self,
+        run: RunId,
+        lease_s: float,
+        token: LeaseToken | None = None,
+        lock_wait_s: float = 0.0,
     ) -> Claim | None:
         self._trouble.reach("before a claim")
-        claimed = await super().claim(run, lease_s, token)
+        claimed = await super().claim(run, lease_s, token, lock_wait_s)
         self._trouble.reach("after a claim")
         return claimed
 

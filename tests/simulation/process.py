@@ -35,9 +35,13 @@ class ProcessStore(SimulatedStore):
         self.tokens: dict[RunId, set[str]] = defaultdict(set)
 
     async def claim(
-        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+        self,
+        run: RunId,
+        lease_s: float,
+        token: LeaseToken | None = None,
+        lock_wait_s: float = 0.0,
     ) -> Claim | None:
-        claimed = await super().claim(run, lease_s, token)
+        claimed = await super().claim(run, lease_s, token, lock_wait_s)
         if claimed:
             self.tokens[run].add(claimed.lease.token)
         return claimed

@@ -174,7 +174,8 @@ class Worker:
         """
         with self._memory.reservation(one.principal) as reservation:
             try:
-                held = await take(self._services, one.run, partial(reservation.hold, wait_s=0))
+                reserve = partial(reservation.hold, wait_s=0)
+                held = await take(self._services, one.run, reserve, waits=False)
             except RequestError:
                 return False  # another process was faster, or has removed it
             except BudgetExhausted:

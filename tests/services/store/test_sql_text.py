@@ -13,6 +13,7 @@ from twelvefold.services.store.sql_text import (
     reject_commits,
     reject_writes,
     split_script,
+    strip_end,
     to_positional,
 )
 
@@ -100,6 +101,21 @@ def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:
         assert "{" not in statement
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("statement", "sent"),
+    [
+        ("SELECT 1", "SELECT 1"),
+        ("SELECT ';' -- a", "SELECT ';' -- a"),
+        ("SELECT 1 ; ;\n-- a; b", "SELECT 1"),
+        ("SELECT 1 -- a; b\n;", "SELECT 1 -- a; b"),
+        ("SELECT 1 /* '; */; -- 'a", "SELECT 1 /* '; */"),
+    ],
+)
+def test_the_end_of_a_statement_is_not_sent(statement: str, sent: str, dialect: Dialect) -> None:
+    assert strip_end(statement, dialect) == sent
+
+
 READS = (
     *("select 1", " SELECT 1; ", "(SELECT 1) UNION (SELECT 2)", "VALUES (1)"),
     *("-- why\nSELECT 1", "/* why */ SELECT ';', \"COMMIT\"", "SELECT `delete` FROM t"),
@@ -157,7 +173,7 @@ FOR_MYSQL = (
         "SELECT 1 /*! INTO OUTFILE 'x' */",
         "# x\nCOMMIT",
     ),
-    *("SELECT 5--1; COMMIT", "SELECT 'a\\'; COMMIT; -- '"),
+    *("SELECT 5--1; COMMIT", "SELECT 5--\u00a0; COMMIT", "SELECT 'a\\'; COMMIT; -- '"),
 )
 FOR_SQLITE = ("--select\nCOMMIT", "SELECT 'a\\'; COMMIT; -- '", "SELECT 1 /* ; */; COMMIT /*")
 

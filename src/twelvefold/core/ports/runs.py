@@ -46,13 +46,18 @@ class RunStore(Protocol):
         ...
 
     async def claim(
-        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+        self,
+        run: RunId,
+        lease_s: float,
+        token: LeaseToken | None = None,
+        lock_wait_s: float = 0.0,
     ) -> Claim | None:
         """Lease a run that is not over; None if another process holds the lease.
 
         A run with a cancel request is taken from its holder. A claim with a `token` may be
         repeated: it returns what the first try took, then with `interrupted` set, because the
-        previous holder is no longer known. Raises NotFound.
+        previous holder is no longer known. `lock_wait_s`: how long to wait for a transaction that
+        has locked the run; then None. Raises NotFound.
         """
         ...
 

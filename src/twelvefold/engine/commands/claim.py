@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, Literal
 
 from msgspec import structs
@@ -38,6 +39,10 @@ from twelvefold.errors import (
 
 _NO_DELTAS_AFTER = 2**62
 """A position that no journal reaches."""
+LOCK_WAIT_S = 2.0
+"""How long a claim waits at most for a transaction that has locked the run."""
+LEASE_PART = 0.1
+"""The part of LEASE_S that such a wait may take: the lease counts from the begin of the claim."""
 
 
 async def _reserve_nothing(size: int) -> None:
@@ -45,15 +50,20 @@ async def _reserve_nothing(size: int) -> None:
 
 
 async def take(
-    services: Services, run: RunId, reserve: Callable[[int], Awaitable[None]] = _reserve_nothing
+    services: Services,
+    run: RunId,
+    reserve: Callable[[int], Awaitable[None]] = _reserve_nothing,
+    *,
+    waits: bool = True,
 ) -> HeldRun:
     """Claim a run that is not over and that no process holds.
 
     `reserve` is called with the bytes of its thread before that is loaded; if it raises, the run is
-    given back. Raises NotFound, TooLate if the run is over, or Conflict if it is held.
+    given back. `waits`: for a short transaction that has locked the run, such as a renewal. Raises
+    NotFound, TooLate if the run is over, or Conflict if it is held.
     """
     sent_at = services.monotonic()
-    claim = await _claim(services, run)
+    claim = await _claim(services, run, waits=waits)
     held = HeldRun(
         run,
         Thread(interrupted=claim.interrupted),
@@ -85,10 +95,14 @@ async def _load_thread(services: Services, thread: ThreadId) -> Thread:
     return cached.after(*(await services.retry(read)).entries)
 
 
-async def _claim(services: Services, run: RunId) -> Claim:
-    # One token for all attempts: one whose answer was lost may have claimed the run already.
+async def _claim(services: Services, run: RunId, *, waits: bool) -> Claim:
+    # One token for all attempts: one whose answer was lost may have claimed the run already, or be
+    # still at work on the server; so those that follow wait for its lock.
     token = new_lease_token()
-    claim = await services.retry(lambda: services.store.claim(run, services.limits.lease_s, token))
+    lease_s = services.limits.lease_s
+    wait_s = min(LOCK_WAIT_S, lease_s * LEASE_PART)
+    waits_s = chain([wait_s if waits else 0.0], repeat(wait_s))
+    claim = await services.retry(lambda: services.store.claim(run, lease_s, token, next(waits_s)))
     if claim is not None:
         return claim
     record = await services.retry(lambda: services.store.run(run))

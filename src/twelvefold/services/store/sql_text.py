@@ -22,7 +22,7 @@ Number = TypeVar("Number", float, Decimal)
 OrderValues = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
 _MYSQL_QUOTED = r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`"""
-_MYSQL_COMMENT = r"--(?=[\s\x00-\x1f]|\Z)[^\n]*|\#[^\n]*|/\*(?!M?!).*?\*/"
+_MYSQL_COMMENT = r"--(?=[\x00-\x20\x7f]|\Z)[^\n]*|\#[^\n]*|/\*(?!M?!).*?\*/"
 _SQLITE_QUOTED = r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\]"""
 _SQLITE_COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 _TEXT = {
@@ -32,7 +32,10 @@ _TEXT = {
 _PARAMETER = re.compile(
     rf"({_MYSQL_QUOTED}|{_MYSQL_COMMENT}|/\*.*?\*/)|:([A-Za-z_]\w*)|(%)", re.DOTALL
 )
-_END = re.compile(rf"{_MYSQL_QUOTED}|{_MYSQL_COMMENT}|(;)", re.DOTALL)
+_END = {
+    "mysql": re.compile(rf"{_MYSQL_QUOTED}|{_MYSQL_COMMENT}|(;)", re.DOTALL),
+    "sqlite": re.compile(rf"{_SQLITE_QUOTED}|{_SQLITE_COMMENT}|(;)", re.DOTALL),
+}
 _READS = {
     *("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "DESC"),
     "CHECKSUM",  # MySQL only
@@ -86,12 +89,21 @@ def to_positional(statement: str) -> tuple[str, OrderValues]:
 
 def split_script(script: str) -> list[str]:
     """Return the statements of a script for MySQL; a `;` in quotes or comments ends none."""
-    return [one for one in _split(script) if _blank_quotes(one, "mysql").strip()]
+    return [one for one in _split(script, "mysql") if _blank_quotes(one, "mysql").strip()]
 
 
-def _split(script: str) -> Iterator[str]:
+@lru_cache(maxsize=2048)
+def strip_end(statement: str, dialect: Dialect) -> str:
+    """Return a single statement without the `;` that ends it and what follows.
+
+    An empty statement, or one that is only a comment, is an error in MySQL.
+    """
+    return next(_split(statement, dialect)) if ";" in statement else statement
+
+
+def _split(script: str, dialect: Dialect) -> Iterator[str]:
     start = 0
-    for match in _END.finditer(script):
+    for match in _END[dialect].finditer(script):
         if match[1]:
             yield script[start : match.start()].strip()
             start = match.end()

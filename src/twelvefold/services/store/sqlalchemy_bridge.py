@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TwelvefoldError
 from twelvefold.services.store.connection import Connection, DriverResult, as_failed
-from twelvefold.services.store.sql_text import Dialect, convert_value
+from twelvefold.services.store.sql_text import Dialect, convert_value, strip_end
 
 Reject = Callable[[str, Dialect], None]
 _current_driver: ContextVar["_DriverConnection"] = ContextVar("twelvefold_sqlalchemy_driver")
@@ -176,6 +176,7 @@ class _DriverConnection:
         if self.is_over and "SAVEPOINT" in statement:
             return _NO_RESULT
         self.reject(statement, connection.dialect)
+        statement = strip_end(statement, connection.dialect)
         checked = [[convert_value(str(n), value) for n, value in enumerate(row)] for row in rows]
         try:
             if many:

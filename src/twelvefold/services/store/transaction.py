@@ -10,7 +10,12 @@ import msgspec
 from twelvefold.core import Append, Entry, Event, Row, encode, size_of
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
-from twelvefold.services.store.sql_text import convert_value, reject_commits, reject_writes
+from twelvefold.services.store.sql_text import (
+    convert_value,
+    reject_commits,
+    reject_writes,
+    strip_end,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -45,15 +50,19 @@ class SQLReadOnly:
 
     async def fetch_all(self, statement: "str | Executable", /, **values: Any) -> list[Row]:
         if isinstance(statement, str):
-            return await self._connection.fetch(statement, self._check(statement, values))
+            text, named = self._check(statement, values)
+            return await self._connection.fetch(text, named)
         return await (await self._bridge()).fetch(statement, values)
 
     def raise_if_lost(self) -> None:
         self._connection.raise_if_lost()
 
-    def _check(self, statement: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        self._reject(statement, self._connection.dialect)
-        return {name: convert_value(name, value) for name, value in values.items()}
+    def _check(self, statement: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the statement and its values as they are sent. Raises StoreRefused."""
+        dialect = self._connection.dialect
+        self._reject(statement, dialect)
+        named = {name: convert_value(name, value) for name, value in values.items()}
+        return strip_end(statement, dialect), named
 
     async def _bridge(self) -> "BridgedTransaction":
         if self._is_over:
@@ -82,7 +91,8 @@ class SQLTransaction(SQLReadOnly):
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
         if isinstance(statement, str):
-            return await self._connection.execute(statement, self._check(statement, values))
+            text, named = self._check(statement, values)
+            return await self._connection.execute(text, named)
         return await (await self._bridge()).execute(statement, values)
 
     async def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:

@@ -85,7 +85,7 @@ class CuttingProxy:
             await writer.drain()
 
     def _place(self, body: bytes) -> Place | None:
-        packet = body[1:].decode("utf-8", "replace").split(";")
+        packet = body[1:].decode("utf-8", "replace").split("\n;")
         self.packets.append(packet)
         if self._cut is None or not any(self._cut[0].match(one.strip()) for one in packet):
             return None

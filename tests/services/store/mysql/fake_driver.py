@@ -27,7 +27,7 @@ class FakeDriver:
         return repr(value)
 
     async def query(self, packet: bytes) -> None:
-        statements = packet.decode().split(";")
+        statements = packet.decode().split("\n;")
         self.asked += statements
         self._left = len(statements)
         await self.next_result()

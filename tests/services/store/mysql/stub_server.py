@@ -102,7 +102,7 @@ class Session:
             if packet[0] == PING:
                 self._send(1, _ok(0, self._status))
                 continue
-            if not self._run_packet(packet[1:].decode().split(";")):
+            if not self._run_packet(packet[1:].decode().split("\n;")):
                 return
 
     def _run_packet(self, statements: Sequence[str]) -> bool:

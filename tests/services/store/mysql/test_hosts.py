@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asyncmy.errors import OperationalError
@@ -13,9 +13,12 @@ from tests.services.store.mysql.stub_server import Session, StubServer, error
 from twelvefold.core.ports import Store
 from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.services.store import open_store
+from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.hosts import (
+    GROUP_STATE,
     RECOVERY_S,
+    SERVER_STATE,
     HostSelector,
     HostTimings,
     ServerState,
@@ -193,6 +196,37 @@ async def test_the_state_of_a_member_of_a_group_counts() -> None:
     servers = FakeServers(a=(0, 0, 1, 0, 0), b=(0, 0, 3, 1, 0))
 
     assert await chosen(servers.selector()) == "b"
+
+
+class CheckedConnection:
+    """A connection of the store that notes its statement; its server takes writes."""
+
+    statement = ""
+
+    async def fetch(self, statement: str, _: object) -> list[dict[str, Any]]:
+        self.statement = statement
+        return [{"read_only": 0, "innodb_read_only": 0}]
+
+    async def commit(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("states", "statement"),
+    [
+        ({"a": READ_ONLY, "b": (0, 0, 3, 1, 0), "c": READ_ONLY}, GROUP_STATE),
+        ({"a": AWAY, "b": WRITABLE, "c": (1, 0, 3, 1, 0)}, SERVER_STATE),
+    ],
+)
+async def test_the_chosen_server_is_checked_by_the_statement_that_found_it(
+    states: dict[str, Any], statement: str
+) -> None:
+    selector, connection = FakeServers(**states).selector(), CheckedConnection()
+    assert await chosen(selector) == "b"
+
+    await selector.check(cast("MySQLConnection", connection))
+
+    assert connection.statement == statement
 
 
 async def test_after_a_suspicion_the_last_server_is_asked_first() -> None:

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,10 +28,11 @@ from tests.services.store.builders import (
 )
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
+from twelvefold.core.ids import LeaseToken, RunId
 from twelvefold.core.ports import Append, Lease, ReadOnly, Store
 from twelvefold.engine.commands import take
 from twelvefold.engine.services import Services
-from twelvefold.errors import StoreUnavailable
+from twelvefold.errors import Conflict, StoreUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, says
 from twelvefold.services.store import open_store
 from twelvefold.services.store.mysql.connection import MySQLConnection
@@ -102,6 +104,79 @@ async def test_a_claim_does_not_wait_for_a_step(mariadb: Store, mariadb_url: str
         await tx.record([said()])
 
     assert await rival.claim(lease.run, LONG_S) is not None
+    await rival.close()
+
+
+async def test_a_claim_waits_for_a_step_as_long_as_it_may(mariadb: Store, mariadb_url: str) -> None:
+    lease = await leased(mariadb, lease_s=0.01)
+    rival = await open_store(mariadb_url)
+
+    async with asyncio.TaskGroup() as group, mariadb.append(Append(lease, 1, 1)) as tx:
+        await tx.fetch_one("SELECT 1")
+        assert await rival.claim(lease.run, LONG_S, None, 0.1) is None
+        claiming = group.create_task(rival.claim(lease.run, LONG_S, None, LONG_S))
+        await asyncio.sleep(0.1)
+        assert not claiming.done()
+        await tx.record([said()])
+
+    assert claiming.result() is not None
+    await rival.close()
+
+
+LOCK_RUN = "SELECT ordinal FROM runs WHERE thread_id = :thread FOR UPDATE"
+CLAIM = (
+    "UPDATE runs SET status = 'running', lease_token = :token, lease_until = :far"
+    " WHERE thread_id = :thread"
+)
+
+
+def services_of(store: Store) -> Services:
+    return Services(store, ScriptedModel(lambda _: says("hi")), {}, RandomIds(), Limits(), "1.0")
+
+
+async def test_a_person_s_command_waits_for_a_short_lock(mariadb: Store, mariadb_url: str) -> None:
+    run, rival = await queued(mariadb), await open_store(mariadb_url)
+
+    async with asyncio.TaskGroup() as group, rival.write() as other:
+        await other.fetch_all(LOCK_RUN, thread=run.thread)
+        taking = group.create_task(take(services_of(mariadb), run))
+        await asyncio.sleep(0.1)
+        assert not taking.done()
+
+    assert taking.result().run == run
+    await rival.close()
+
+
+async def test_a_worker_does_not_wait_for_a_lock(mariadb: Store, mariadb_url: str) -> None:
+    run, rival = await queued(mariadb), await open_store(mariadb_url)
+
+    async with rival.write() as other:
+        await other.fetch_all(LOCK_RUN, thread=run.thread)
+        with pytest.raises(Conflict, match="is held by another process"):
+            await take(services_of(mariadb), run, waits=False)
+
+    await rival.close()
+
+
+async def test_a_claim_whose_answer_was_lost_waits_for_its_first_attempt(
+    mariadb: Store, mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rival = await queued(mariadb), await open_store(mariadb_url)
+    claim = mariadb.claim
+
+    async with asyncio.TaskGroup() as group, rival.write() as first:
+
+        async def lost(run: RunId, _: float, token: LeaseToken, *__: Any) -> None:
+            monkeypatch.setattr(mariadb, "claim", claim)
+            await first.execute(CLAIM, token=token, far=FAR_US, thread=run.thread)
+            raise StoreUnavailable("the answer was lost")
+
+        monkeypatch.setattr(mariadb, "claim", lost)
+        taking = group.create_task(take(services_of(mariadb), run, waits=False))
+        await asyncio.sleep(0.5)
+        assert not taking.done()
+
+    assert taking.result().thread.interrupted
     await rival.close()
 
 
@@ -282,9 +357,7 @@ async def test_a_claim_whose_answer_was_lost_is_repeated_at_once(
     mariadb: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await queued(mariadb)
-    services = Services(
-        mariadb, ScriptedModel(lambda _: says("hi")), {}, RandomIds(), Limits(), "1.0"
-    )
+    services = services_of(mariadb)
     commit, cut = MySQLConnection.commit, 0
 
     async def unheard(self: MySQLConnection) -> None:

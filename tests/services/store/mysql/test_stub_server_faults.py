@@ -197,7 +197,7 @@ def fail_in(broken: pytest.MonkeyPatch, pattern: str, fault: Exception) -> None:
     query: Any = Connection.query
 
     async def failing(self: Connection, packet: bytes) -> object:
-        if any(re.search(pattern, one) for one in packet.decode().split(";")):
+        if any(re.search(pattern, one) for one in packet.decode().split("\n;")):
             raise fault
         return await query(self, packet)
 

@@ -17,6 +17,7 @@ from twelvefold.services.store.connection import (
     Reply,
 )
 from twelvefold.services.store.mysql.driver import (
+    SEPARATOR,
     OnResult,
     abort,
     encode_statement,
@@ -153,7 +154,8 @@ class MySQLConnection(Connection):
     async def _exchange_parts(self, parts: Sequence[bytes]) -> Reply:
         """Send one packet with these parts."""
         stays_open = [part not in (COMMIT, ROLLBACK) for part in parts]
-        return await self._exchange(partial(send_packet, self.raw, b";".join(parts)), stays_open)
+        packet = SEPARATOR.join(parts)
+        return await self._exchange(partial(send_packet, self.raw, packet), stays_open)
 
     async def _exchange(
         self, send: Callable[[OnResult], Awaitable[object]], stays_open: Sequence[bool] = (True,)

@@ -21,6 +21,8 @@ OnResult = Callable[[DriverResult, bool], None]
 """Called with each result of a packet, and whether a transaction is open after it."""
 JOINED_BYTES = 1024 * 1024
 """The largest packet of several statements: copying more costs more than a round trip."""
+SEPARATOR = b"\n;"
+"""Ends a statement also behind a `-- comment` or `# comment`."""
 COMMAND_BYTES = 1
 """The bytes of a packet before the statement."""
 FULL_PACKET = 2**24 - 1
@@ -113,16 +115,16 @@ def group_parts(parts: Sequence[bytes], max_packet: int) -> list[list[bytes]]:
     groups: list[list[bytes]] = [[]]
     size = 0
     for part in parts:
-        size += len(part) + 1
+        size += len(part) + len(SEPARATOR)
         if groups[-1] and size > limit:
             groups.append([])
-            size = len(part) + 1
+            size = len(part) + len(SEPARATOR)
         groups[-1].append(part)
     return groups
 
 
 async def send_packet(raw: Any, packet: bytes, receive: OnResult) -> None:
-    """Send statements, separated by `;`, and read all results. The first error ends the packet."""
+    """Send statements joined by SEPARATOR and read all results. The first error ends the packet."""
     await raw.query(packet)
     _receive(raw, receive)
     while raw._result.has_next:

@@ -68,6 +68,13 @@ class ServerState(NamedTuple):
         return ""
 
 
+class Probe(NamedTuple):
+    """Why a server takes no writes, or "", and the statement that read its state."""
+
+    obstacle: str
+    statement: str = SERVER_STATE
+
+
 def _is_on(value: str | int) -> bool:
     """Return whether an option is on: a number, or from MariaDB 12 on a word."""
     return str(value).upper() not in ("0", "OFF")
@@ -150,48 +157,50 @@ class HostSelector:
         """Set `current`. The server that took the last writes is tried first, then all others."""
         first = self._last
         others = [host for host in self._hosts if host is not first]
-        obstacles = [(first, await self.probe(first))]
-        if obstacles[0][1]:
-            probes = (self.probe(host) for host in others)
-            obstacles += zip(others, await asyncio.gather(*probes), strict=True)
-        self.current = next((host for host, obstacle in obstacles if not obstacle), None)
-        if self.current is not None:
-            self._last = self.current
-            return
+        probes = [(first, await self.probe(first))]
+        if probes[0][1].obstacle:
+            found = await asyncio.gather(*(self.probe(host) for host in others))
+            probes += zip(others, found, strict=True)
+        for host, probe in probes:
+            if not probe.obstacle:
+                self.current = self._last = host
+                self._statement = probe.statement
+                return
         self._failed_at = time.monotonic()
-        self._reasons = "; ".join(f"{address(host)}: {obstacle}" for host, obstacle in obstacles)
+        self._reasons = "; ".join(f"{address(host)}: {probe.obstacle}" for host, probe in probes)
 
-    async def probe(self, host: Host) -> str:
-        """Return why a server takes no writes, or "" if it does."""
+    async def probe(self, host: Host) -> Probe:
+        """Return whether a server takes writes. Raises no error of the server."""
         probe_s = self.timings.probe_s
         try:
             async with asyncio.timeout(probe_s):
                 raw = await self._connect(**{**host, "connect_timeout": probe_s})
                 try:
-                    state = await self._read_state(raw)
+                    statement, state = await _read_state(raw)
                     await raw.ensure_closed()
                 finally:
                     # An error has no effect: the connection is not used again.
                     with suppress(Exception):
                         abort(raw)
         except TimeoutError:
-            return f"no answer within {probe_s:g} s"
+            return Probe(f"no answer within {probe_s:g} s")
         except Exception as error:
-            return translate_connect_error(error).logged
-        return state.obstacle()
+            return Probe(translate_connect_error(error).logged)
+        return Probe(state.obstacle(), statement)
 
-    async def _read_state(self, raw: Any) -> ServerState:
-        cursor = raw.cursor()
-        statement = GALERA_STATE if "MariaDB" in raw.get_server_info() else GROUP_STATE
-        try:
-            await cursor.execute(statement)
-        except MySQLError:
-            # The account may lack the privilege. If the server is at fault, this fails, too.
-            statement = SERVER_STATE
-            await cursor.execute(statement)
-        self._statement = statement
-        names = (column[0] for column in cursor.description)
-        return ServerState(**dict(zip(names, await cursor.fetchone(), strict=True)))
+
+async def _read_state(raw: Any) -> tuple[str, ServerState]:
+    """Return the state of a server, and the statement that it was read with."""
+    cursor = raw.cursor()
+    statement = GALERA_STATE if "MariaDB" in raw.get_server_info() else GROUP_STATE
+    try:
+        await cursor.execute(statement)
+    except MySQLError:
+        # The account may lack the privilege. If the server is at fault, this fails, too.
+        statement = SERVER_STATE
+        await cursor.execute(statement)
+    names = (column[0] for column in cursor.description)
+    return statement, ServerState(**dict(zip(names, await cursor.fetchone(), strict=True)))
 
 
 class HostReport(NamedTuple):
@@ -211,8 +220,10 @@ class HostReport(NamedTuple):
 async def report_hosts(hosts: Sequence[Host]) -> list[HostReport]:
     """Return the state of each server, in the order of the list."""
     selector = HostSelector(hosts)
-    obstacles = await asyncio.gather(*(selector.probe(host) for host in hosts))
-    return [HostReport(address(host), why) for host, why in zip(hosts, obstacles, strict=True)]
+    probes = await asyncio.gather(*(selector.probe(host) for host in hosts))
+    return [
+        HostReport(address(host), probe.obstacle) for host, probe in zip(hosts, probes, strict=True)
+    ]
 
 
 async def find_writable(hosts: Sequence[Host]) -> Host:

@@ -1,6 +1,8 @@
 """Runs in SQL: start, claim, renew, release, cancel and read them."""
 
+import asyncio
 import secrets
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -35,6 +37,8 @@ from twelvefold.services.store.sql.threads import Threads
 
 IN_DOUBT = LeaseToken("in-doubt")
 """Replaces the token of a process that gave up while the result of an unsafe call was unknown."""
+LOCK_PAUSE_S = 0.05
+"""The pause before a claim of a locked run is tried again."""
 
 
 class IdempotentRequests(Database):
@@ -128,14 +132,22 @@ class Runs(Threads, IdempotentRequests):
                 await self._thread_row(db, new.run.thread, "visible_thread")
 
     async def claim(
-        self, run: RunId, lease_s: float, token: LeaseToken | None = None
+        self,
+        run: RunId,
+        lease_s: float,
+        token: LeaseToken | None = None,
+        lock_wait_s: float = 0.0,
     ) -> Claim | None:
         lease = Lease(run, token or _new_token())
-        try:
-            async with self._transaction() as db:
-                return await self._claim(db, lease, lease_s)
-        except RowLocked:
-            return None  # a step is in progress
+        wait_until = time.monotonic() + lock_wait_s
+        while True:
+            try:
+                async with self._transaction() as db:
+                    return await self._claim(db, lease, lease_s)
+            except RowLocked:
+                if time.monotonic() >= wait_until:
+                    return None  # for example, a step is in progress
+            await asyncio.sleep(LOCK_PAUSE_S)
 
     async def _claim(self, db: Connection, lease: Lease, lease_s: float) -> Claim | None:
         key = run_key(lease.run)
