@@ -1,6 +1,7 @@
 """The Celery adapter, with Celery's own worker in a thread and a broker in memory."""
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -25,6 +26,25 @@ from twelvefold.errors import RequestError, StoreUnavailable
 NO_BROKER = "amqp://127.0.0.1:1"
 WISH = "What can you do?"
 OTHER = Workflow("other", "You answer.", ())
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Undo what a Celery worker does to the loggers of its process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logger.level for name, logger in _loggers().items()}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, logger in _loggers().items():
+        logger.setLevel(levels.get(name, logging.NOTSET))
+        logger.disabled = False
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.Logger.manager.loggerDict
+    return {name: one for name, one in known.items() if isinstance(one, logging.Logger)}
 
 
 @pytest.fixture

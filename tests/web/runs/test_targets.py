@@ -7,7 +7,8 @@ import pytest
 from tests.engine.stage import Stage
 from tests.web.asking import NOWHERE, answer_to, approval, error, said
 from tests.web.serving import Json, Serve, Served, events
-from twelvefold.core.ids import RunId, family_of
+from twelvefold.core.ids import RunId, ThreadId, family_of
+from twelvefold.core.ports import ThreadHead
 from twelvefold.web.state import Waits
 
 # --- after a response -----------------------------------------------------------------------------
@@ -49,6 +50,23 @@ async def test_concurrent_turns_after_one_response_fork_the_conversation(api: Se
 
     assert [said(one) for one in both] == [f"You said: {one}" for one in ("two", "three", "four")]
     assert len({RunId.parse(one["id"]).thread for one in both}) == 3
+
+
+async def test_a_turn_that_another_one_overtakes_forks_the_conversation(api: Served) -> None:
+    first = await api.ask("one")
+    store = api.web.services.store
+    load = store.thread
+
+    async def load_overtaken(thread: ThreadId) -> ThreadHead:
+        store.thread = load  # type: ignore[method-assign]
+        await api.ask("two", previous_response_id=first["id"])
+        return await load(thread)
+
+    store.thread = load_overtaken  # type: ignore[method-assign]
+    second = await api.ask("three", previous_response_id=first["id"])
+
+    assert said(second) == "You said: three"
+    assert RunId.parse(second["id"]).thread != RunId.parse(first["id"]).thread
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"background": True}])

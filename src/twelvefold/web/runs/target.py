@@ -160,6 +160,8 @@ async def _load_part(
     last: Entry | None = None
     part = -1
     async for entry in reader.entries(after=run.began - 1, to=run.last_position):
+        if entry.run != id.run.ordinal:
+            break  # of a run that has started since `run` was read
         if isinstance(entry.event, ItemsAdded | ItemRemoved):
             continue
         if isinstance(entry.event, RunStarted):
