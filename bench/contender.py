@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -24,16 +25,16 @@ from bench.asking import Asking
 Measured = dict[str, Any]
 
 
-class Contender:
+class Contender(ABC):
     """Drives enrolment runs: four replies of the model, three tools between them."""
 
+    @abstractmethod
     async def run(self, number: int) -> None:
         """Drive one run of a new student."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def turn(self, number: int) -> None:
         """Drive the next run of one conversation."""
-        raise NotImplementedError
 
     def cpu_s(self) -> float:
         """Return the CPU time so far of the process that is measured."""

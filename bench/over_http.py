@@ -18,7 +18,7 @@ from bench.system import cpu_s
 
 
 class OverHTTP(Contender):
-    """Sends `POST /v1/responses` per run."""
+    """Sends `POST /v1/responses` per run; the turns of a conversation name their `conversation`."""
 
     def __init__(
         self, session: aiohttp.ClientSession, url: str, pid: int, key: str, options: Options
@@ -28,10 +28,23 @@ class OverHTTP(Contender):
         self._pid = pid
         self._headers = {"authorization": f"Bearer {key}"}
         self._options = options
+        self._conversations_url = f"{url}/v1/conversations"
+        self._id = ""
 
     async def run(self, number: int) -> None:
+        await self._send(number, {})
+
+    async def turn(self, number: int) -> None:
+        if not self._id:
+            async with self._session.post(
+                self._conversations_url, json={}, headers=self._headers
+            ) as response:
+                self._id = (await response.json())["id"]
+        await self._send(number, {"conversation": self._id})
+
+    async def _send(self, number: int, target: dict[str, str]) -> None:
         message = wish(course(number))
-        body = {"model": "bench", "input": message, "stream": self._options.streamed}
+        body = {"model": "bench", "input": message, "stream": self._options.streamed, **target}
         async with self._session.post(self._url, json=body, headers=self._headers) as response:
             text = await response.text()
         assert '"status":"completed"' in text.replace(" ", ""), text[-500:]
