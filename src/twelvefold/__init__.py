@@ -40,7 +40,8 @@ _MODULES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
-    "twelvefold.core.workflow": ("RejectedCall", "Tool", "Workflow", "tool"),
+    "twelvefold.core.tools.tool": ("Tool", "tool"),
+    "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
 }
 

@@ -39,7 +39,7 @@ from twelvefold.cli.output import (
 from twelvefold.cli.transcript import Transcript
 from twelvefold.core.events import Event
 from twelvefold.core.tools.schema import BadArguments
-from twelvefold.core.workflow import tool
+from twelvefold.core.tools.tool import tool
 from twelvefold.observe.escape import is_visible
 
 

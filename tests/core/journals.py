@@ -44,7 +44,8 @@ from twelvefold.core.decide import (
 from twelvefold.core.events import Event, ReplyEnd
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call, Thread
-from twelvefold.core.workflow import RejectedCall, Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 
 T = TypeVar("T")
 LIMITS = Limits(max_steps=4)

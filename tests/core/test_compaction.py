@@ -39,7 +39,8 @@ from twelvefold.core.events import (
 from twelvefold.core.ports import ReadOnly
 from twelvefold.core.request import BYTES_PER_TOKEN, build_request
 from twelvefold.core.thread import Thread
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError
 
 

@@ -46,7 +46,8 @@ from twelvefold.core.decide import (
 from twelvefold.core.events import Event, ModelReplied, ReplyEnd, ToolFailed, ToolSucceeded
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.thread import fold
-from twelvefold.core.workflow import RejectedCall, Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 
 LIMITS = Limits()
 

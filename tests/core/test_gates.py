@@ -18,7 +18,8 @@ from twelvefold.core.decide import ValidCall, needs_approval, open_tools, valida
 from twelvefold.core.events import Event
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call
-from twelvefold.core.workflow import Approval, RejectedCall, Tool, Workflow, tool
+from twelvefold.core.tools.tool import Approval, Tool, tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 
 
 @tool

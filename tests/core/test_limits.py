@@ -36,7 +36,8 @@ from twelvefold.core.decide import (
 from twelvefold.core.events import Event
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import fold
-from twelvefold.core.workflow import RejectedCall, Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 
 LIMITS = Limits()
 

@@ -16,7 +16,8 @@ from tests.builders import (
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import ModelRequest, ReadOnly, ToolSpec
 from twelvefold.core.request import NO_PARAMETERS, CompactedRequest, build_request
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 
 
 @tool

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
 from twelvefold.core.tools.signature import Effect
-from twelvefold.core.workflow import RejectedCall, Tool, Workflow, explain, tool
+from twelvefold.core.tools.tool import Tool, tool
+from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.errors import WorkflowError
 
 

@@ -47,7 +47,8 @@ from twelvefold.core.ports import (
     ThreadRecord,
     Transaction,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import RunRequest, start_run, take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun

@@ -16,7 +16,8 @@ from tests.engine.stage import Stage
 from tests.services.model.mock_server import MockServer, streams
 from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Preparation, prepare
 from twelvefold.services.store.migrate import migrate
 

@@ -8,7 +8,8 @@ from tests.builders import user
 from tests.engine.stage import ANN, Stage
 from tests.wake_ups import MAIL, FakeWakeUps
 from twelvefold.core.ports import NoWakeUps, NullListener, Transaction
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import RunRequest, answer, enqueue_run, start_run, take
 from twelvefold.engine.commands.claim import give_back
 from twelvefold.engine.drive import drive

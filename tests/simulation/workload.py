@@ -15,7 +15,8 @@ from tests.simulation.faults import PROCESSES
 from twelvefold.core.events import Item
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.errors import ToolRefused
 from twelvefold.services.model.items import message
 

@@ -115,7 +115,8 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
-from twelvefold.core.workflow import RejectedCall, Seeder, Tool, Workflow, explain, tool
+from twelvefold.core.tools.tool import Tool, tool
+from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",

@@ -13,7 +13,8 @@ from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
 from twelvefold.core.failures import faults_sentence, full_sentence
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.schema import BadArguments
-from twelvefold.core.workflow import RejectedCall, Tool, Workflow
+from twelvefold.core.tools.tool import Tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 
 CONCURRENT_EFFECTS = ("readonly", "pure")
 """Effects that change nothing, so adjacent calls may run at the same time."""

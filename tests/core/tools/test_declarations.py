@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.core.tools.tool import Tool, tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.errors import WorkflowError
 
 

@@ -31,7 +31,8 @@ from twelvefold.core.ports import (
     NullListener,
     StepTransaction,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services

@@ -35,7 +35,8 @@ from twelvefold.core.ports import (
     NullListener,
     ReadOnly,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import cancel, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.step import step

@@ -40,7 +40,8 @@ from twelvefold.core.ports import (
     NullListener,
     Transaction,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import settle, take
 from twelvefold.engine.drive import drive
 from twelvefold.services.model.scripted import calls, says

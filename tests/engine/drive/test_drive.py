@@ -35,7 +35,8 @@ from twelvefold.core.ports import (
     NullListener,
     StepTransaction,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services

@@ -10,7 +10,8 @@ from tests.engine.leases import Clock, until
 from tests.engine.stage import LIMITS, SHOP, Stage, after_start, start, world
 from twelvefold.core.ports import Append, CallKey, Lease, NullListener, StepTransaction
 from twelvefold.core.tools.signature import Effect
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services

@@ -13,7 +13,8 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call
-from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.core.tools.tool import Tool, tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.perform import run_call, run_group

@@ -20,7 +20,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, Principal
-from twelvefold.core.workflow import Tool, tool
+from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.engine.perform.call import KEYED_ATTEMPTS, UNREADABLE
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable, ToolRefused

@@ -17,7 +17,8 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import ReadOnly
-from twelvefold.core.workflow import RejectedCall, Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import RejectedCall, Workflow
 from twelvefold.engine.perform.group import reject_call
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StoreUnavailable

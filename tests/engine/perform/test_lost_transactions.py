@@ -30,7 +30,8 @@ from twelvefold.core.ports import (
     Row,
     Transaction,
 )
-from twelvefold.core.workflow import Tool, Workflow, tool
+from twelvefold.core.tools.tool import Tool, tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.perform import run_call
 from twelvefold.errors import (
     StoreFailed,

@@ -10,7 +10,7 @@ from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, 
 from tests.engine.perform.calls import DONE, UNKNOWN, perform
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey
-from twelvefold.core.workflow import Tool, tool
+from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.services import Services
 from twelvefold.errors import (

@@ -8,7 +8,8 @@ import pytest
 from tests.engine.stage import Stage, drive_new
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store, Transaction
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.lease import RenewalThread
 from twelvefold.services.model.scripted import calls, says
 from twelvefold.services.store.sqlite.store import SQLiteStore

@@ -6,7 +6,7 @@ import linecache
 import pytest
 
 from twelvefold.core.events import ToolError
-from twelvefold.core.workflow import Tool, tool
+from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.engine.perform.tool_error import MESSAGE_CHARS, tool_error
 
 

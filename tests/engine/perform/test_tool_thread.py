@@ -14,7 +14,7 @@ from twelvefold.core.events import OutcomeUnknown, ToolError, ToolFailed, ToolSu
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, Principal
 from twelvefold.core.tools.signature import Effect
-from twelvefold.core.workflow import Tool, tool
+from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.services import Services

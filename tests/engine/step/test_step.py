@@ -29,7 +29,8 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import ModelReply, NullListener, RunStatus
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import take
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.step import step

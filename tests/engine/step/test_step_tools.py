@@ -20,7 +20,8 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import NullListener, ReadOnly, Transaction
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.perform import FAULT
 from twelvefold.engine.step import step
 from twelvefold.services.model.scripted import calls

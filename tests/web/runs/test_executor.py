@@ -10,7 +10,8 @@ import pytest
 from tests.engine.stage import ANN, SCHEMA, Stage, fast_directory, resume, staged, start
 from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.scripted import ScriptedModel, calls, says
 from twelvefold.services.store.migrate import migrate

@@ -32,7 +32,8 @@ from twelvefold.core.ports import (
     Store,
     Transaction,
 )
-from twelvefold.core.workflow import Workflow, tool
+from twelvefold.core.tools.tool import tool
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import RunRequest, start_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
