@@ -1,12 +1,25 @@
 """The workflow of the tests of apps, and settings with an embedded database."""
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from twelvefold import App
 from twelvefold.config import Settings
-from twelvefold.core import Principal, ReadOnly, Transaction, Workflow, tool
+from twelvefold.core import (
+    Listener,
+    Model,
+    ModelReply,
+    ModelRequest,
+    Principal,
+    ReadOnly,
+    Transaction,
+    Usage,
+    Workflow,
+    tool,
+)
 from twelvefold.errors import ToolRefused
-from twelvefold.services.model.scripted import Script, ScriptedModel, calls, in_turn, says
+from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 
 SCHEMA = (
     "create table if not exists bought (item varchar(100) not null, who varchar(100) not null);"
@@ -54,4 +67,25 @@ def scripted(*replies: Any) -> ScriptedModel:
     return ScriptedModel(in_turn(*replies))
 
 
-__all__ = ["BUY", "REFUND", "Script", "calls", "says", "scripted", "shop", "shop_settings"]
+class Blocking:
+    """A model that replies once it is allowed to, in two pieces."""
+
+    def __init__(self, *pieces: str) -> None:
+        self._pieces = pieces or ("At ", "last.")
+        self.is_asked, self.may_reply = asyncio.Event(), asyncio.Event()
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        self.is_asked.set()
+        listener.text(self._pieces[0])
+        await self.may_reply.wait()
+        listener.text(self._pieces[1])
+        return ModelReply(tuple(says("".join(self._pieces))), Usage(1, 1), "blocking", "0" * 64)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class OpenApp(Protocol):
+    """Opens an app with the replies of its model, or with a model."""
+
+    async def __call__(self, *replies: Any, model: Model | None = None) -> App: ...

@@ -1,16 +1,15 @@
 """Runs of an app: start, continue, answer, settle, cancel and read them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.shop import BUY, REFUND, calls, says, scripted, shop, shop_settings
+from tests.app.shop import BUY, REFUND, Blocking, OpenApp, shop
 from twelvefold import App, Workflow
-from twelvefold.core import Listener, Model, ModelReply, ModelRequest, Usage
+from twelvefold.core import NullListener, Principal
+from twelvefold.engine import RunRequest, start_run
+from twelvefold.engine.step import step
 from twelvefold.errors import (
     AppClosed,
     Conflict,
@@ -20,19 +19,7 @@ from twelvefold.errors import (
     TooLate,
     WorkflowError,
 )
-
-Open = Callable[..., Awaitable[App]]
-
-
-@pytest.fixture
-async def open_app(tmp_path: Path) -> AsyncIterator[Open]:
-    async with AsyncExitStack() as stack:
-
-        async def open_app(*replies: Any, model: Model | None = None) -> App:
-            settings, model = shop_settings(tmp_path), model or scripted(*replies)
-            return await stack.enter_async_context(App([shop], settings=settings, model=model))
-
-        yield open_app
+from twelvefold.services.model.scripted import calls, says
 
 
 async def rows(app: App) -> list[dict[str, Any]]:
@@ -40,7 +27,7 @@ async def rows(app: App) -> list[dict[str, Any]]:
         return await db.fetch_all("select item, who from bought")
 
 
-async def test_a_run_is_driven_until_it_is_over(open_app: Open) -> None:
+async def test_a_run_is_driven_until_it_is_over(open_app: OpenApp) -> None:
     app = await open_app(BUY, says("Bread is bought."))
 
     run = await app.run(shop, "bread, please", principal="ann")
@@ -57,7 +44,7 @@ async def test_a_run_is_driven_until_it_is_over(open_app: Open) -> None:
     assert await app.get(run.id) == run
 
 
-async def test_a_conversation_continues_at_its_end(open_app: Open) -> None:
+async def test_a_conversation_continues_at_its_end(open_app: OpenApp) -> None:
     app = await open_app(says("Hello."), says("Again."))
     first = await app.run("shop", "hello")
 
@@ -67,7 +54,7 @@ async def test_a_conversation_continues_at_its_end(open_app: Open) -> None:
     assert (await app.get(first.id)).text == "Hello."
 
 
-async def test_a_turn_after_an_earlier_run_is_on_a_fork(open_app: Open) -> None:
+async def test_a_turn_after_an_earlier_run_is_on_a_fork(open_app: OpenApp) -> None:
     app = await open_app(says("one"), says("two"), says("three"))
     first = await app.run("shop", "1")
     second = await app.run("shop", "2", previous=first.id)
@@ -79,7 +66,7 @@ async def test_a_turn_after_an_earlier_run_is_on_a_fork(open_app: Open) -> None:
     assert (await app.get(third.id)).text == "three"
 
 
-async def test_a_repeated_key_returns_the_same_run(open_app: Open) -> None:
+async def test_a_repeated_key_returns_the_same_run(open_app: OpenApp) -> None:
     app = await open_app(BUY, says("Done."))
     first = await app.run(shop, "bread", key="order-1")
 
@@ -91,7 +78,7 @@ async def test_a_repeated_key_returns_the_same_run(open_app: Open) -> None:
         await app.run(shop, "cake", key="order-1")
 
 
-async def test_a_started_run_waits_for_a_process_and_its_key_finds_it(open_app: Open) -> None:
+async def test_a_started_run_waits_for_a_process_and_its_key_finds_it(open_app: OpenApp) -> None:
     app = await open_app(says("Done."))
 
     started = await app.start(shop, "bread", key="a", metadata={"order": "7"})
@@ -101,7 +88,7 @@ async def test_a_started_run_waits_for_a_process_and_its_key_finds_it(open_app: 
     assert (await app.resume(started.id)).text == "Done."
 
 
-async def test_a_run_waits_for_an_approval_and_resumes(open_app: Open) -> None:
+async def test_a_run_waits_for_an_approval_and_resumes(open_app: OpenApp) -> None:
     app = await open_app(BUY, REFUND, says("Refunded."))
 
     waiting = await app.run(shop, "bread, and refund it")
@@ -117,7 +104,7 @@ async def test_a_run_waits_for_an_approval_and_resumes(open_app: Open) -> None:
         await app.resume(waiting.id, approve=True)
 
 
-async def test_an_approval_is_denied_and_the_run_left_to_any_process(open_app: Open) -> None:
+async def test_an_approval_is_denied_and_the_run_left_to_any_process(open_app: OpenApp) -> None:
     app = await open_app(REFUND, says("Sorry."))
     waiting = await app.run(shop, "refund it")
 
@@ -131,7 +118,7 @@ async def test_an_approval_is_denied_and_the_run_left_to_any_process(open_app: O
     ]
 
 
-async def test_a_failed_call_has_its_failure_and_what_the_model_read(open_app: Open) -> None:
+async def test_a_failed_call_has_its_failure_and_what_the_model_read(open_app: OpenApp) -> None:
     app = await open_app(calls(("buy", {"item": "gold"}), ("buy", "{")), says("No gold."))
 
     run = await app.run(shop, "gold")
@@ -144,7 +131,7 @@ async def test_a_failed_call_has_its_failure_and_what_the_model_read(open_app: O
     assert (malformed.failure, malformed.arguments) == ("arguments", {})
 
 
-async def test_a_run_of_another_principal_is_not_found(open_app: Open) -> None:
+async def test_a_run_of_another_principal_is_not_found(open_app: OpenApp) -> None:
     app = await open_app(REFUND)
     run = await app.run(shop, "refund it", principal="ann")
 
@@ -162,7 +149,7 @@ async def test_a_run_of_another_principal_is_not_found(open_app: Open) -> None:
             await call
 
 
-async def test_a_turn_needs_a_finished_run_before_it(open_app: Open) -> None:
+async def test_a_turn_needs_a_finished_run_before_it(open_app: OpenApp) -> None:
     app = await open_app(REFUND)
     run = await app.run(shop, "refund it")
 
@@ -172,7 +159,7 @@ async def test_a_turn_needs_a_finished_run_before_it(open_app: Open) -> None:
         await app.run(shop, "go on", previous=run.id, conversation=run.conversation)
 
 
-async def test_requests_that_are_invalid(open_app: Open) -> None:
+async def test_requests_that_are_invalid(open_app: OpenApp) -> None:
     app = await open_app()
     other = Workflow("shop", "Another shop.", ())
 
@@ -193,7 +180,7 @@ def test_two_workflows_of_one_name_are_an_error() -> None:
         App([shop, shop])
 
 
-async def test_a_waiting_run_is_cancelled(open_app: Open) -> None:
+async def test_a_waiting_run_is_cancelled(open_app: OpenApp) -> None:
     app = await open_app(REFUND)
     run = await app.run(shop, "refund it")
 
@@ -203,22 +190,7 @@ async def test_a_waiting_run_is_cancelled(open_app: Open) -> None:
     assert (await app.cancel(run.id)) == cancelled
 
 
-class Blocking:
-    """A model that replies once it is allowed to."""
-
-    def __init__(self) -> None:
-        self.is_asked, self.may_reply = asyncio.Event(), asyncio.Event()
-
-    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
-        self.is_asked.set()
-        await self.may_reply.wait()
-        return ModelReply(tuple(says("At last.")), Usage(1, 1), "blocking", "0" * 64)
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
-async def test_cancelling_a_run_ends_the_call_that_drives_it(open_app: Open) -> None:
+async def test_cancelling_a_run_ends_the_call_that_drives_it(open_app: OpenApp) -> None:
     model = Blocking()
     app = await open_app(model=model)
     running = asyncio.get_running_loop().create_task(app.run(shop, "hi", key="k"))
@@ -231,7 +203,7 @@ async def test_cancelling_a_run_ends_the_call_that_drives_it(open_app: Open) -> 
     assert (await running).status == "cancelled"
 
 
-async def test_cancelling_the_task_gives_the_run_back(open_app: Open) -> None:
+async def test_cancelling_the_task_gives_the_run_back(open_app: OpenApp) -> None:
     model = Blocking()
     app = await open_app(model=model)
     running = asyncio.get_running_loop().create_task(app.run(shop, "hi", key="k"))
@@ -246,7 +218,7 @@ async def test_cancelling_the_task_gives_the_run_back(open_app: Open) -> None:
     assert (run.status, run.text) == ("completed", "At last.")
 
 
-async def test_closing_the_app_gives_its_runs_back(open_app: Open) -> None:
+async def test_closing_the_app_gives_its_runs_back(open_app: OpenApp) -> None:
     model = Blocking()
     first, second = await open_app(model=model), await open_app(says("At last."))
     running = asyncio.get_running_loop().create_task(first.run(shop, "hi", key="k"))
@@ -263,7 +235,7 @@ async def test_closing_the_app_gives_its_runs_back(open_app: Open) -> None:
         await first.get(id)
 
 
-async def test_a_run_of_another_process_is_followed_to_its_end(open_app: Open) -> None:
+async def test_a_run_of_another_process_is_followed_to_its_end(open_app: OpenApp) -> None:
     model = Blocking()
     first, second = await open_app(model=model), await open_app()
     running = asyncio.get_running_loop().create_task(first.run(shop, "hi", key="k"))
@@ -276,7 +248,7 @@ async def test_a_run_of_another_process_is_followed_to_its_end(open_app: Open) -
     assert await following == await running
 
 
-async def test_a_fault_of_a_service_gives_the_run_back(open_app: Open) -> None:
+async def test_a_fault_of_a_service_gives_the_run_back(open_app: OpenApp) -> None:
     app = await open_app(ModelUnavailable("the model is out"), says("Here again."))
 
     run = await app.run(shop, "hi")
@@ -286,7 +258,7 @@ async def test_a_fault_of_a_service_gives_the_run_back(open_app: Open) -> None:
     assert (await app.resume(run.id)).text == "Here again."
 
 
-async def test_an_app_opens_again_after_it_was_closed(open_app: Open) -> None:
+async def test_an_app_opens_again_after_it_was_closed(open_app: OpenApp) -> None:
     app = await open_app(says("one"), says("two"))
     first = await app.run(shop, "1")
     with pytest.raises(AppClosed, match="open already"):
@@ -297,3 +269,25 @@ async def test_an_app_opens_again_after_it_was_closed(open_app: Open) -> None:
     await app.open()
 
     assert (await app.get(first.id)).text == "one"
+
+
+async def test_a_person_settles_a_call_with_an_unknown_outcome(open_app: OpenApp) -> None:
+    app = await open_app(calls(("ring", {"times": 2})), says("It rang."))
+    run = await interrupted_during_the_call(app)
+
+    waiting = await app.resume(run)
+
+    assert [(one.tool, one.kind) for one in waiting.waiting] == [("ring", "outcome")]
+    settled = await app.settle(run, "done", by="boss", result="dingding")
+    assert [(one.result, one.failure) for one in settled.calls] == [("dingding", "")]
+    assert (await app.resume(run)).text == "It rang."
+
+
+async def interrupted_during_the_call(app: App) -> str:
+    """Return a run whose process died while it called an unsafe tool."""
+    services = app.session.services
+    message = {"type": "message", "role": "user", "content": "ring"}
+    held = await start_run(services, RunRequest("shop", Principal("ann"), [message]))
+    held = await step(services, held, shop, NullListener())  # the call is in the journal
+    await services.store.release(held.lease, in_doubt=True)
+    return str(held.run)

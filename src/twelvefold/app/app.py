@@ -1,7 +1,7 @@
 """`App`: workflows in an asyncio program."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -169,7 +169,7 @@ class App:
         previous: str = "",
         key: str = "",
         metadata: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[RunEvent[Any]]:
+    ) -> AsyncGenerator[RunEvent[Any], None]:
         """Run one turn and yield its events; the last one has the run.
 
         Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
