@@ -1,15 +1,15 @@
 """`App`: workflows in an asyncio program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
-from twelvefold.app.requests import Input, Turn, name_of
+from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Run
 from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
@@ -19,9 +19,6 @@ from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
 from twelvefold.engine import HeldRun
 from twelvefold.errors import AppClosed, WorkflowError
-
-LOCAL = "local"
-"""The principal of runs without another one, as in the commands and on the page."""
 
 
 class App:
@@ -115,21 +112,12 @@ class App:
     # --- starting runs --------------------------------------------------------------------------
 
     async def run(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Run one turn of a workflow until it is over or waits; return the run.
 
-        `input` is the user's message, or items in the format of the Responses API. `conversation`
-        continues at the end of a conversation, `previous` after a run, on a fork if another run
-        has followed it. `key`: the same request with the same key returns the same run, for a day.
+        `input` is the user's message, or items in the format of the Responses API; `TurnOptions`
+        describes the options.
 
         If another process takes the run over, this one waits for it. If a service fails, the run
         is returned as "queued", with the error: a worker, or `resume`, continues it. Cancelling
@@ -137,54 +125,25 @@ class App:
         an invalid input, NotFound, Conflict if the conversation's last run is not over,
         StoreUnavailable and AppClosed.
         """
-        turn = self._turn(
-            workflow, input, principal, conversation, previous, key=key, metadata=metadata
-        )
+        turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.run(turn))
 
     async def start(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
-        turn = self._turn(
-            workflow, input, principal, conversation, previous, key=key, metadata=metadata
-        )
+        turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.start(turn))
 
     async def stream(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> AsyncGenerator[RunEvent[Any], None]:
         """Run one turn and yield its events; the last one has the run.
 
         Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
         does; `contextlib.aclosing` does so at once.
         """
-        turn = self._turn(
-            workflow,
-            input,
-            principal,
-            conversation,
-            previous,
-            key=key,
-            metadata=metadata,
-            stream=True,
-        )
+        turn = Turn(self._name(workflow), input, stream=True, **options)
         session, events = self.session, asyncio.Queue[Progress | None]()
         driving = session.operations.start(_drive_with_events(session, turn, events))
         driving.add_done_callback(lambda _: events.put_nowait(None))
@@ -195,20 +154,8 @@ class App:
         finally:
             await session.operations.end(driving)
 
-    def _turn(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        principal: str,
-        conversation: str,
-        previous: str,
-        *,
-        key: str,
-        metadata: Mapping[str, str] | None,
-        stream: bool = False,
-    ) -> Turn:
-        name = name_of(self.session.services, workflow)
-        return Turn(name, input, principal, conversation, previous, key, metadata, stream)
+    def _name(self, workflow: str | Workflow) -> str:
+        return name_of(self.session.services, workflow)
 
     # --- runs that exist ------------------------------------------------------------------------
 
