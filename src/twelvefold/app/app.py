@@ -1,10 +1,10 @@
 """`App`: workflows in an asyncio program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
@@ -19,6 +19,9 @@ from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
 from twelvefold.engine import HeldRun
 from twelvefold.errors import AppClosed, WorkflowError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 class App:
@@ -57,6 +60,7 @@ class App:
         self._model = model
         self._context: TaskContext[Session] | None = None
         self._session: Session | None = None
+        self._has_asgi = False
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -96,11 +100,13 @@ class App:
         async with open_checked_services(
             settings, workflows=self._workflows or None, model=self._model
         ) as services:
-            operations = Operations()
+            session = Session(settings, services, Operations(), Drives(services))
             try:
-                yield Session(settings, services, operations, Drives(services))
+                if self._has_asgi:
+                    await session.service()  # an error of the settings is raised now
+                yield session
             finally:
-                await operations.close()
+                await session.close()
 
     @property
     def session(self) -> Session:
@@ -225,6 +231,43 @@ class App:
         Raises NotFound, and StepUnderWay if a step's transaction takes too long.
         """
         return await self.session.operations.run(self.session.cancel(run, principal))
+
+    # --- processes ------------------------------------------------------------------------------
+
+    async def work(self, *, until_idle: bool = False) -> None:
+        """Be a worker: drive queued runs and send mail until the task is cancelled.
+
+        Then, or when the app closes, the runs may take GRACE_S to the end of their step; they are
+        given back. `until_idle`: return when no run can be claimed, none is driven and no mail is
+        due. The limits are those of the settings, such as MAX_RUNS.
+        """
+        await self.session.operations.run(self.session.work(until_idle=until_idle))
+
+    def asgi(self) -> "ASGIApp":
+        """Return the API and the page as an ASGI app, for a path of another app or for a server.
+
+        The app must be open while requests arrive. Starlette and FastAPI run no lifespan of a
+        mounted app, so open the app in the lifespan of theirs. A server that runs the returned app
+        itself opens and closes it. API keys, limits and the worker in this process are as in
+        `twelvefold web`; connections are the server's.
+        """
+        from twelvefold.app.asgi import AppASGI  # it imports Starlette and all of `web`
+
+        self._has_asgi = True
+        return AppASGI(self._serve, self._open_for_lifespan)
+
+    async def _serve(self) -> "ASGIApp":
+        return await self.session.service()
+
+    async def _open_for_lifespan(self) -> Callable[[], Awaitable[None]]:
+        if self._session is not None:
+            return _leave_open
+        await self.open()
+        return self.close
+
+
+async def _leave_open() -> None:
+    """Do nothing: the app was opened by its owner, who closes it."""
 
 
 async def _drive_with_events(

@@ -160,6 +160,10 @@ class SyncApp:
         """Cancel a run, as `App.cancel` does."""
         return self._call(lambda app: app.cancel(run, principal=principal))
 
+    def work(self, *, until_idle: bool = False) -> None:
+        """Be a worker, as `App.work` is, until idle or interrupted."""
+        return self._call(lambda app: app.work(until_idle=until_idle))
+
     # --- the thread -----------------------------------------------------------------------------
 
     def _call(self, work: Callable[[App], Awaitable[T]]) -> T:
