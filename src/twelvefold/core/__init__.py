@@ -102,6 +102,8 @@ from twelvefold.core.ports import (
     Segment,
     StepTransaction,
     Store,
+    SyncReadOnly,
+    SyncTransaction,
     ThreadHead,
     ThreadRecord,
     ToolReadOnly,
@@ -115,6 +117,7 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
+from twelvefold.core.tools.signature import Resource
 from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
 
@@ -179,6 +182,7 @@ __all__ = [
     "Release",
     "ReplyEnd",
     "RequestOptions",
+    "Resource",
     "Row",
     "RunFinished",
     "RunId",
@@ -193,6 +197,8 @@ __all__ = [
     "StepTransaction",
     "Stop",
     "Store",
+    "SyncReadOnly",
+    "SyncTransaction",
     "Thread",
     "ThreadHead",
     "ThreadId",
