@@ -160,8 +160,8 @@ def find_effect(tool: str, handed_in: Mapping[str, type], declared: Effect | Non
     reader = next((one for one in (ReadOnly, SyncReadOnly) if one in kinds), None)
     if reader and CallKey in kinds:
         raise WorkflowError(
-            f"tool {tool}: takes {reader.__name__} and CallKey; no connection is held while a call leaves "
-            "the database, so make it two tools"
+            f"tool {tool}: takes {reader.__name__} and CallKey; no connection is held while a call "
+            "leaves the database, so make it two tools"
         )
     for kind, effect in _EFFECT_OF:
         if kind in kinds:
