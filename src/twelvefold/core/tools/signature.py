@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import (
     Annotated,
     Any,
@@ -43,6 +44,7 @@ share it, at the same time; a plain function uses it in another thread.
 _ASYNC_SQL: Mapping[type, type] = {Transaction: SyncTransaction, ReadOnly: SyncReadOnly}
 _SYNC_SQL: Mapping[type, type] = {sync: async_ for async_, sync in _ASYNC_SQL.items()}
 _HANDED_IN = (*_ASYNC_SQL, *_SYNC_SQL, Principal, CallKey)
+_NO_RESOURCE = (object, UnionType, *_HANDED_IN)
 _EFFECT_OF: tuple[tuple[type, Effect], ...] = (
     (Transaction, "transactional"),
     (SyncTransaction, "transactional"),
@@ -91,7 +93,7 @@ def _resource_type(tool: str, name: str, kind: Any) -> type:
     is_open_protocol = getattr(found, "_is_protocol", False) and not getattr(
         found, "_is_runtime_protocol", False
     )
-    if not isinstance(found, type) or found in (object, *_HANDED_IN) or is_open_protocol:
+    if not isinstance(found, type) or found in _NO_RESOURCE or is_open_protocol:
         raise WorkflowError(
             f"tool {tool}: parameter {name!r} is a Resource of {kind}; it must be one of a class, "
             "or of a protocol with @runtime_checkable"
