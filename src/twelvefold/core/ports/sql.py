@@ -56,6 +56,14 @@ class SyncReadOnly(Protocol):
     """`ReadOnly` for a plain function, which runs in a thread: each call waits for its result.
 
     After the call of the tool is over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import SyncReadOnly, tool
+
+        @tool
+        def count_books(db: SyncReadOnly, title: str) -> int:
+            \"\"\"Count the books with this title.\"\"\"
+            return len(db.fetch_all("select id from books where title = :title", title=title))
     """
 
     def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
@@ -73,6 +81,15 @@ class SyncTransaction(SyncReadOnly, Protocol):
 
     Its rows commit together with the journal entry, or not at all. After the call of the tool is
     over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import Principal, SyncTransaction, tool
+
+        @tool
+        def borrow(tx: SyncTransaction, who: Principal, book_id: int) -> str:
+            \"\"\"Lend a book to the caller.\"\"\"
+            tx.execute("insert into loans values (:book, :who)", book=book_id, who=who.id)
+            return "lent"
     """
 
     def execute(self, statement: "str | Executable", /, **values: Any) -> int:
