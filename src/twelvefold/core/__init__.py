@@ -113,6 +113,8 @@ from twelvefold.core.ports import (
     SignalKey,
     StepTransaction,
     Store,
+    SyncReadOnly,
+    SyncTransaction,
     ThreadHead,
     ThreadRecord,
     ToolReadOnly,
@@ -128,8 +130,9 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
+from twelvefold.core.tools.signature import Resource
 from twelvefold.core.tools.tool import Tool, tool
-from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
+from twelvefold.core.workflow import OpenResources, RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",
@@ -188,6 +191,7 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OpenResources",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
@@ -199,6 +203,7 @@ __all__ = [
     "Release",
     "ReplyEnd",
     "RequestOptions",
+    "Resource",
     "Row",
     "RunFinished",
     "RunId",
@@ -215,6 +220,8 @@ __all__ = [
     "StepTransaction",
     "Stop",
     "Store",
+    "SyncReadOnly",
+    "SyncTransaction",
     "Thread",
     "ThreadHead",
     "ThreadId",

@@ -1,6 +1,7 @@
 """Declare workflows: instructions and typed tools."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic
@@ -9,7 +10,7 @@ from twelvefold.core.events import Failure
 from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
-from twelvefold.core.tools.declarations import check_gates, check_tools
+from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
 
@@ -46,6 +47,9 @@ def explain(call: RejectedCall) -> str:
 Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[int]]
 """Writes a workflow's rows, from the records given or its own, and returns how many."""
 
+OpenResources = Callable[[], AbstractAsyncContextManager[object]]
+"""Opens a workflow's resources: an async context manager that yields one object, or a tuple."""
+
 
 @dataclass(frozen=True)
 class Workflow(Generic[Output]):
@@ -59,8 +63,10 @@ class Workflow(Generic[Output]):
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
     records of a file or, given None, with the workflow's own. `explain` returns what the model
-    reads about a call that did not reach its tool. Raises WorkflowError if a gate names a tool that
-    does not exist, or if a parameter of a tool has a type without a JSON Schema.
+    reads about a call that did not reach its tool. `resources` opens what tools take as `Resource`:
+    it is entered once in a process, before the first call that needs it, and left at shutdown.
+    Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
+    a type without a JSON Schema.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Workflow(Generic[Output]):
     explain: Callable[[RejectedCall], str] = explain
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
+    resources: OpenResources | None = None
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
         init=False, repr=False, compare=False
@@ -82,6 +89,7 @@ class Workflow(Generic[Output]):
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
+        check_opener(self.name, self.resources)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)
