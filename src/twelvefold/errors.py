@@ -12,6 +12,7 @@ TwelvefoldError
 ├── StaleRun               the engine: another process continued the run; nothing was written
 │   └── LeaseLost          … another process holds its lease
 ├── CancelAsked            the engine: cancellation of the run was requested
+├── AppClosed              the caller: the app is not open; runs that it drove are given back
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
@@ -23,7 +24,8 @@ TwelvefoldError
 │   ├── ModelRejected      … the model will never accept this request
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
-│   └── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   └── ResourceUnavailable … a resource of a workflow cannot be opened, or is missing
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -113,6 +115,13 @@ class CancelAsked(TwelvefoldError):
     """Cancellation of the run was requested; nothing was written."""
 
 
+class AppClosed(TwelvefoldError):
+    """The app is not open, or was closed during the call.
+
+    A run that it drove is given back: any process may continue it.
+    """
+
+
 class ServiceFault(TwelvefoldError):
     """A backing service failed; the message names it and the setting to check."""
 
@@ -178,6 +187,13 @@ class MailRejected(ServiceFault):
 
 class BrokerUnavailable(ServiceFault):
     """The message broker is unreachable, or rejects a request. Workers poll the database then."""
+
+
+class ResourceUnavailable(ServiceFault):
+    """A resource of a workflow cannot be opened, or none has the type that a tool takes.
+
+    The run is given back and tried again, as after an outage of the model.
+    """
 
 
 class WorkflowError(TwelvefoldError):

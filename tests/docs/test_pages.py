@@ -6,6 +6,7 @@
 import ast
 import json
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -95,7 +96,15 @@ def test_output_follows_its_command(page: Path) -> None:
 
 
 @each_page
-def test_every_python_block_runs(page: Path) -> None:
+def test_every_python_block_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = {block.file: block.text for block in blocks(page) if block.file.endswith(".py")}
+    monkeypatch.syspath_prepend(tmp_path)
+    for file, text in modules.items():
+        (tmp_path / file).write_text(text)
+        monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
+
     for block in blocks(page):
         if block.language == "python" and block.reason is None:
             exec(compile(block.text, str(block), "exec"), {"__name__": "page"})
