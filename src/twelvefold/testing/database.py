@@ -1,0 +1,116 @@
+"""Temporary databases with the tables of workflows: SQLite files, or databases on a server."""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from twelvefold.admin.migrate import migrate
+from twelvefold.admin.seed import seed
+from twelvefold.boot import open_services
+from twelvefold.config import Settings
+from twelvefold.core import Store, Workflow
+from twelvefold.engine import Services, retry_unavailable
+from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
+from twelvefold.services.store import open_store, sqlite_path
+
+PREFIX = "tw_test_"
+Workflows = Sequence[Workflow]
+_TEMPLATES: dict[object, bytes] = {}
+"""SQLite files with the tables of workflows, each made once in a process."""
+
+
+@asynccontextmanager
+async def temporary_database(
+    workflows: Sequence[Workflow] = (), *, server: str = "", seeded: bool = False
+) -> AsyncIterator[str]:
+    """Create a database with the tables of the journal and of the workflows; drop it at the end.
+
+    Yields its URL: a SQLite file, or a database beside that of the URL `server`, whose user may
+    create databases. `seeded`: each workflow's own records are in it. Raises SettingsError.
+
+    Example:
+        import asyncio
+
+        from twelvefold.testing import temporary_database
+
+        async def main() -> None:
+            async with temporary_database() as url:
+                assert url.startswith("sqlite:///")
+
+        asyncio.run(main())
+    """
+    opening = _server_database(server) if server.startswith(("mysql", "mariadb")) else _file()
+    async with opening as url:
+        await fill_database(url, workflows, seeded=seeded)
+        yield url
+
+
+async def fill_database(url: str, workflows: Workflows, *, seeded: bool = False) -> None:
+    """Create the tables of the journal and of the workflows in an empty database."""
+    if not url.startswith("sqlite"):
+        await _migrate(url, workflows, seeded)
+        return
+    key = tuple((one.name, one.schema, one.seed) for one in workflows), seeded
+    path = Path(sqlite_path(url))
+    if template := _TEMPLATES.get(key):
+        path.write_bytes(template)
+        return
+    await _migrate(url, workflows, seeded)
+    _TEMPLATES[key] = path.read_bytes()
+
+
+async def _migrate(url: str, workflows: Workflows, seeded: bool) -> None:
+    settings = Settings(database_url=url, workflows=())
+    async with open_services(settings, with_model=False) as opened:
+        services: Services = replace(opened, workflows={one.name: one for one in workflows})
+        await migrate(settings, services)
+        for workflow in workflows:
+            if seeded and workflow.seed is not None:
+                await seed(services.store, workflow)
+
+
+@asynccontextmanager
+async def _file() -> AsyncIterator[str]:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
+        yield f"sqlite:///{directory}/test.db"
+
+
+@asynccontextmanager
+async def _server_database(server: str) -> AsyncIterator[str]:
+    url = await create_database(server)
+    try:
+        yield url
+    finally:
+        await asyncio.shield(drop_database(server, url))
+
+
+async def create_database(server: str) -> str:
+    """Create an empty database beside that of the URL and return its URL. Raises SettingsError."""
+    name = f"{PREFIX}{secrets.token_hex(6)}"
+    try:
+        await _execute(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    except (StoreRefused, StoreFailed) as error:
+        pattern = PREFIX.replace("_", r"\_")
+        raise SettingsError(
+            f"DATABASE_URL: tests need temporary databases and the user may not create them: "
+            f"{error}; GRANT ALL ON `{pattern}%`.* to the user, or use another one"
+        ) from error
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
+async def drop_database(server: str, url: str) -> None:
+    """Drop a database that `create_database` has created."""
+    await _execute(server, f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]}")
+
+
+async def _execute(server: str, statement: str) -> None:
+    store: Store = await open_store(server, pool_size=1)
+    try:
+        await retry_unavailable(lambda: store.run_script(statement))
+    finally:
+        await store.close()
