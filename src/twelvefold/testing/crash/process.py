@@ -32,6 +32,7 @@ def main() -> None:
     scenario: Scenario = wire.recv()
     try:
         workflows = [load(path) for path in scenario.workflows]
+        import_early(workflows)
     except BaseException:
         wire.send(traceback.format_exc())
         return
@@ -42,6 +43,14 @@ def main() -> None:
         except EOFError:
             return
         wire.send(run(job, scenario, workflows))
+
+
+def import_early(workflows: list[Workflow]) -> None:
+    """Import and build here what each fork would import on its first use."""
+    import_module("twelvefold.services.store.sqlite.store")
+    for workflow in workflows:
+        for tool in workflow.tools:
+            tool.prepare()
 
 
 def load(path: WorkflowPath) -> Workflow:
