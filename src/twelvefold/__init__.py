@@ -7,6 +7,8 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
+    from twelvefold.app.app import App
+    from twelvefold.app.run import Run
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core import (
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "App",
     "CallKey",
     "DuplicateRow",
     "Principal",
     "ReadOnly",
     "RejectedCall",
+    "Run",
     "Settings",
     "Tool",
     "ToolRefused",
@@ -37,6 +41,8 @@ __all__ = [
     "tool",
 ]
 _MODULES = {
+    "twelvefold.app.app": ("App",),
+    "twelvefold.app.run": ("Run",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),

@@ -12,6 +12,7 @@ TwelvefoldError
 ├── StaleRun               the engine: another process continued the run; nothing was written
 │   └── LeaseLost          … another process holds its lease
 ├── CancelAsked            the engine: cancellation of the run was requested
+├── AppClosed              the caller: the app is not open; runs that it drove are given back
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
@@ -111,6 +112,13 @@ class LeaseLost(StaleRun):
 
 class CancelAsked(TwelvefoldError):
     """Cancellation of the run was requested; nothing was written."""
+
+
+class AppClosed(TwelvefoldError):
+    """The app is not open, or was closed during the call.
+
+    A run that it drove is given back: any process may continue it.
+    """
 
 
 class ServiceFault(TwelvefoldError):

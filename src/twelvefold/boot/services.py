@@ -5,7 +5,7 @@ mypy checks here that each service implements its port.
 
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from twelvefold.core import (
     NoWakeUps,
     Store,
     WakeUps,
+    Workflow,
 )
 from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
 from twelvefold.errors import ModelUnavailable
@@ -54,12 +55,20 @@ class NoModel:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    model: Model | None = None,
+    with_model: bool = True,
+) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `with_model=False` avoids importing the model's client. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the model of the settings; the
+    caller closes it. `with_model=False` avoids importing the model's client. Raises SettingsError.
     """
-    workflows = load_workflows(settings.workflows)
+    if workflows is None:
+        workflows = load_workflows(settings.workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -68,8 +77,9 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
-        model: Model = _open_model(settings) if with_model else NoModel()
-        stack.push_async_callback(model.close)
+        if model is None:
+            model = _open_model(settings) if with_model else NoModel()
+            stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))

@@ -1,0 +1,290 @@
+"""`App`: workflows in an asyncio program."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from twelvefold.app.drives import Drives
+from twelvefold.app.opening import open_checked_services
+from twelvefold.app.operations import Operations
+from twelvefold.app.requests import Input, Turn, name_of
+from twelvefold.app.run import Run
+from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
+from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
+from twelvefold.app.task_context import TaskContext
+from twelvefold.boot import read_environment
+from twelvefold.config import Settings
+from twelvefold.core import Model, RunId, Settlement, Workflow
+from twelvefold.engine import HeldRun
+from twelvefold.errors import AppClosed, WorkflowError
+
+LOCAL = "local"
+"""The principal of runs without another one, as in the commands and on the page."""
+
+
+class App:
+    """Workflows in an asyncio program: a script, a web server, a notebook or a test.
+
+    `workflows` are served instead of those of WORKFLOWS. `settings`: those of the environment
+    unless given; `.env` is read by the commands only. `model` replaces the model of the settings,
+    for tests; it is not closed. Several apps may be open in one process.
+
+    An embedded database is migrated and seeded when the app opens. A server is checked only:
+    `twelvefold migrate` migrates it. Opening raises SettingsError or StoreUnavailable.
+
+    Closing ends the calls in progress with AppClosed. The runs that they drove are given back: any
+    process continues them.
+
+    Example:
+
+        async with App([support]) as app:
+            run = await app.run(support, "Where is order 1002?", principal="ann")
+            print(run.status, run.text)
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow] = (),
+        *,
+        settings: Settings | None = None,
+        model: Model | None = None,
+    ) -> None:
+        """Raises WorkflowError if two workflows have one name."""
+        self._workflows = {workflow.name: workflow for workflow in workflows}
+        if len(self._workflows) < len(workflows):
+            names = ", ".join(workflow.name for workflow in workflows)
+            raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
+        self._settings = settings
+        self._model = model
+        self._context: TaskContext[Session] | None = None
+        self._session: Session | None = None
+
+    # --- opening --------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Open the app; `async with` does it. Any task may close it again."""
+        if self._context is not None:
+            raise AppClosed("the app is open already; close it first")
+        self._context = TaskContext(self._open_session(), name="twelvefold app")
+        try:
+            self._session = await self._context.value()
+        except BaseException:
+            context, self._context = self._context, None
+            await context.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """End the calls in progress, give their runs back and close the services."""
+        context, self._context, self._session = self._context, None, None
+        if context is not None:
+            await context.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def _open_session(self) -> AsyncIterator[Session]:
+        settings = self._settings or Settings.from_environ(read_environment())
+        async with open_checked_services(
+            settings, workflows=self._workflows or None, model=self._model
+        ) as services:
+            operations = Operations()
+            try:
+                yield Session(settings, services, operations, Drives(services))
+            finally:
+                await operations.close()
+
+    @property
+    def session(self) -> Session:
+        """The opened parts: settings and services. Raises AppClosed."""
+        if self._session is None:
+            raise AppClosed("the app is not open; use `async with` or `await app.open()`")
+        return self._session
+
+    # --- starting runs --------------------------------------------------------------------------
+
+    async def run(
+        self,
+        workflow: str | Workflow,
+        input: Input,
+        *,
+        principal: str = LOCAL,
+        conversation: str = "",
+        previous: str = "",
+        key: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Run[Any]:
+        """Run one turn of a workflow until it is over or waits; return the run.
+
+        `input` is the user's message, or items in the format of the Responses API. `conversation`
+        continues at the end of a conversation, `previous` after a run, on a fork if another run
+        has followed it. `key`: the same request with the same key returns the same run, for a day.
+
+        If another process takes the run over, this one waits for it. If a service fails, the run
+        is returned as "queued", with the error: a worker, or `resume`, continues it. Cancelling
+        the task gives the run back in the same way. Raises RequestError for an unknown workflow or
+        an invalid input, NotFound, Conflict if the conversation's last run is not over,
+        StoreUnavailable and AppClosed.
+        """
+        turn = self._turn(
+            workflow, input, principal, conversation, previous, key=key, metadata=metadata
+        )
+        return await self.session.operations.run(self.session.run(turn))
+
+    async def start(
+        self,
+        workflow: str | Workflow,
+        input: Input,
+        *,
+        principal: str = LOCAL,
+        conversation: str = "",
+        previous: str = "",
+        key: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Run[Any]:
+        """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
+        turn = self._turn(
+            workflow, input, principal, conversation, previous, key=key, metadata=metadata
+        )
+        return await self.session.operations.run(self.session.start(turn))
+
+    async def stream(
+        self,
+        workflow: str | Workflow,
+        input: Input,
+        *,
+        principal: str = LOCAL,
+        conversation: str = "",
+        previous: str = "",
+        key: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[RunEvent[Any], None]:
+        """Run one turn and yield its events; the last one has the run.
+
+        Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
+        does; `contextlib.aclosing` does so at once.
+        """
+        turn = self._turn(
+            workflow,
+            input,
+            principal,
+            conversation,
+            previous,
+            key=key,
+            metadata=metadata,
+            stream=True,
+        )
+        session, events = self.session, asyncio.Queue[Progress | None]()
+        driving = session.operations.start(_drive_with_events(session, turn, events))
+        driving.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            yield last_event(await session.operations.join(driving))
+        finally:
+            await session.operations.end(driving)
+
+    def _turn(
+        self,
+        workflow: str | Workflow,
+        input: Input,
+        principal: str,
+        conversation: str,
+        previous: str,
+        *,
+        key: str,
+        metadata: Mapping[str, str] | None,
+        stream: bool = False,
+    ) -> Turn:
+        name = name_of(self.session.services, workflow)
+        return Turn(name, input, principal, conversation, previous, key, metadata, stream)
+
+    # --- runs that exist ------------------------------------------------------------------------
+
+    async def get(self, run: str, *, principal: str = "") -> Run[Any]:
+        """Return a run by its id. Raises NotFound, also for a run of another `principal`."""
+        return await self.session.operations.run(self.session.read(run, principal))
+
+    async def resume(
+        self,
+        run: str,
+        *,
+        approve: bool | None = None,
+        by: str = "",
+        reason: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Continue a run until it is over or waits, and return it.
+
+        `approve` first answers the call that waits for approval, in the name of `by`, by default
+        the run's principal. Without it the run is continued if any process may do so, followed if
+        another process drives it, and returned as it is if it is over or waits. Raises NotFound,
+        TooLate if no call waits, RequestError if the app has no such workflow.
+        """
+        given = None if approve is None else Answer(approve, by, reason)
+        work = self.session.resume(run, principal, given, NO_EVENTS)
+        return await self.session.operations.run(work)
+
+    async def approve(
+        self,
+        run: str,
+        *,
+        by: str = "",
+        approved: bool = True,
+        reason: str = "",
+        call: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Approve or deny a call, and leave the rest of the run to any process.
+
+        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits, and
+        Conflict if another process holds the run.
+        """
+        given = Answer(approved, by, reason, call)
+        return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def settle(
+        self,
+        run: str,
+        outcome: Settlement,
+        *,
+        by: str = "",
+        result: str = "",
+        call: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Record the outcome of a call that is unknown, and leave the rest to any process.
+
+        `outcome`: "done", with the `result` that the model reads; "retry", to run the call again;
+        or "failed". Raises as `approve` does.
+        """
+        given = Settled(outcome, by, result, call)
+        return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def cancel(self, run: str, *, principal: str = "") -> Run[Any]:
+        """Cancel a run, whichever process drives it; a run that is over stays as it is.
+
+        Raises NotFound, and StepUnderWay if a step's transaction takes too long.
+        """
+        return await self.session.operations.run(self.session.cancel(run, principal))
+
+
+async def _drive_with_events(
+    session: Session, turn: Turn, events: "asyncio.Queue[Progress | None]"
+) -> Run[Any]:
+    begun = await session.begin(turn)
+    run = begun if isinstance(begun, RunId) else begun.run
+    events.put_nowait(RunBegan(str(run), f"conv_{run.thread}"))
+    position = begun.thread.head if isinstance(begun, HeldRun) else await session.began(run)
+    return await session.drive(begun, EventSource(run, position, events.put_nowait))
