@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from twelvefold.admin.migrate import migrate
-from twelvefold.admin.seed import seed
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.core import Store, Workflow
@@ -20,18 +20,21 @@ from twelvefold.services.store import open_store, sqlite_path
 
 PREFIX = "tw_test_"
 Workflows = Sequence[Workflow]
+Seed = bool | Sequence[Mapping[str, Any]]
+"""True: a workflow's own records; else the records that its seed is given; False: none."""
 _TEMPLATES: dict[object, bytes] = {}
 """SQLite files with the tables of workflows, each made once in a process."""
 
 
 @asynccontextmanager
 async def temporary_database(
-    workflows: Sequence[Workflow] = (), *, server: str = "", seeded: bool = False
+    workflows: Sequence[Workflow] = (), *, server: str = "", seed: Seed = False
 ) -> AsyncIterator[str]:
     """Create a database with the tables of the journal and of the workflows; drop it at the end.
 
     Yields its URL: a SQLite file, or a database beside that of the URL `server`, whose user may
-    create databases. `seeded`: each workflow's own records are in it. Raises SettingsError.
+    create databases. `seed` are records for the seeds of the workflows, True for their own. Raises
+    SettingsError.
 
     Example:
         import asyncio
@@ -46,32 +49,40 @@ async def temporary_database(
     """
     opening = _server_database(server) if server.startswith(("mysql", "mariadb")) else _file()
     async with opening as url:
-        await fill_database(url, workflows, seeded=seeded)
+        await fill_database(url, workflows, seed=seed)
         yield url
 
 
-async def fill_database(url: str, workflows: Workflows, *, seeded: bool = False) -> None:
+async def fill_database(url: str, workflows: Workflows, *, seed: Seed = False) -> None:
     """Create the tables of the journal and of the workflows in an empty database."""
     if not url.startswith("sqlite"):
-        await _migrate(url, workflows, seeded)
+        await _migrate(url, workflows, seed)
         return
-    key = tuple((one.name, one.schema, one.seed) for one in workflows), seeded
+    key = (*((one.name, one.schema, one.seed) for one in workflows), repr(seed))
     path = Path(sqlite_path(url))
     if template := _TEMPLATES.get(key):
         path.write_bytes(template)
         return
-    await _migrate(url, workflows, seeded)
+    await _migrate(url, workflows, seed)
     _TEMPLATES[key] = path.read_bytes()
 
 
-async def _migrate(url: str, workflows: Workflows, seeded: bool) -> None:
+async def _migrate(url: str, workflows: Workflows, seed: Seed) -> None:
     settings = Settings(database_url=url, workflows=())
     async with open_services(settings, with_model=False) as opened:
         services: Services = replace(opened, workflows={one.name: one for one in workflows})
         await migrate(settings, services)
-        for workflow in workflows:
-            if seeded and workflow.seed is not None:
-                await seed(services.store, workflow)
+        if seed:
+            await _write_records(services.store, workflows, None if seed is True else seed)
+
+
+async def _write_records(
+    store: Store, workflows: Workflows, records: Sequence[Mapping[str, Any]] | None
+) -> None:
+    for workflow in workflows:
+        if workflow.seed is not None:
+            async with store.write() as tx:
+                await workflow.seed(tx, records)
 
 
 @asynccontextmanager

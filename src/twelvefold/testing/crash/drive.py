@@ -59,7 +59,7 @@ async def _create(
     job: CreateDatabase, scenario: Scenario, workflows: Sequence[Workflow]
 ) -> str:
     url = f"sqlite:///{job.path}" if job.path else await create_database(job.server)
-    await fill_database(url, workflows, seeded=scenario.seeded)
+    await fill_database(url, workflows, seed=scenario.seed)
     if scenario.setup:
         async with open_services(_settings(scenario, url), with_model=False) as services:
             await services.store.run_script(scenario.setup)

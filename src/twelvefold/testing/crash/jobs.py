@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twelvefold.testing.database import Seed
 from twelvefold.testing.model import Reply
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -28,7 +29,7 @@ class Scenario:
     replies: tuple[Reply, ...] | None
     principal: str
     setup: str
-    seeded: bool
+    seed: Seed
     answers: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 

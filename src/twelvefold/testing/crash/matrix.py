@@ -27,6 +27,7 @@ from twelvefold.testing.crash.jobs import (
     WorkflowPath,
 )
 from twelvefold.testing.crash.report import Baseline, Boundary, CrashReport
+from twelvefold.testing.database import Seed
 from twelvefold.testing.model import Reply
 
 PARALLEL = 4
@@ -42,7 +43,7 @@ def crash_matrix(
     principal: str = "tester",
     database: str = "",
     setup: str = "",
-    seeded: bool = False,
+    seed: Seed = False,
     ignore: Collection[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> CrashReport:
@@ -57,7 +58,7 @@ def crash_matrix(
     of several is run. `replies` are the replies of the model, texts and calls; without them the
     demo model replies. Approvals are given. `database` is the URL of a MySQL or MariaDB server, on
     which temporary databases are created; without it SQLite files are used. `setup` is SQL that
-    runs first; with `seeded` the workflow's own records are there. `ignore` are columns that are
+    runs first; `seed` are records for the workflow's seed, True for its own. `ignore` are columns that are
     not compared, as in `orders.created_at`; those that differ in undisturbed runs are ignored
     anyway. Raises ValueError if undisturbed runs differ otherwise or do not end.
 
@@ -78,7 +79,7 @@ def crash_matrix(
         None if replies is None else tuple(replies),
         principal,
         setup,
-        seeded,
+        seed,
         settings=settings or {},
     )
     with ExitStack() as stack:

@@ -21,7 +21,10 @@ from twelvefold.testing.crash.drive import perform
 from twelvefold.testing.crash.jobs import Done, Job, Scenario, WorkflowPath
 
 JOB_TIMEOUT_S = 60
-Wire = Connection  # its type parameters are of the type checker alone
+EARLY = (
+    *("twelvefold.services.store.sqlite.store", "twelvefold.services.store.mysql.store"),
+    *("alembic.command", "sqlalchemy.dialects.mysql", "asyncmy.auth"),
+)
 
 
 def main() -> None:
@@ -47,7 +50,8 @@ def main() -> None:
 
 def import_early(workflows: list[Workflow]) -> None:
     """Import and build here what each fork would import on its first use."""
-    import_module("twelvefold.services.store.sqlite.store")
+    for module in EARLY:
+        import_module(module)
     for workflow in workflows:
         for tool in workflow.tools:
             tool.prepare()

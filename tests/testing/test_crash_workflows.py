@@ -1,0 +1,61 @@
+"""The workflows that ship with Twelvefold survive a kill at every boundary."""
+
+import os
+
+import pytest
+
+from tests.acceptance.academy import Place
+from twelvefold.testing import CrashReport, call, crash_matrix
+
+ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
+ANN = Place(1)
+SERVER = os.environ.get("DATABASE_URL", "")
+
+
+def enrol(database: str = "") -> CrashReport:
+    return crash_matrix(
+        ENROLMENT,
+        ANN.wish,
+        replies=[
+            [call("get_course", course_code=ANN.course), call("my_enrolments")],
+            call("enrol", course_code=ANN.course),
+            call("send_welcome", course_code=ANN.course),
+            "You are enrolled, and a mail is on its way.",
+        ],
+        principal=ANN.student,
+        seed=[ANN.record],
+        database=database,
+    )
+
+
+def test_an_enrolment_survives_a_kill_at_every_boundary() -> None:
+    report = enrol()
+
+    assert report.ok, report
+    assert report.status == "completed"
+    assert len(report.boundaries) >= 40
+
+
+@pytest.mark.mysql
+def test_an_enrolment_survives_a_kill_at_every_boundary_on_the_server() -> None:
+    report = enrol(SERVER)
+
+    assert report.ok, report
+    assert len(report.boundaries) >= 40
+
+
+def test_the_shopping_list_survives_a_kill_at_every_boundary() -> None:
+    report = crash_matrix(
+        "examples.shopping:workflow",
+        "Milk and bread, please",
+        replies=[
+            [call("add_item", item="milk"), call("add_item", item="bread")],
+            call("add_item", item="milk"),
+            call("show_list"),
+            "Both are on the list.",
+        ],
+        principal="ann",
+    )
+
+    assert report.ok, report
+    assert report.status == "completed"
