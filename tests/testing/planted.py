@@ -39,5 +39,5 @@ hotel = Workflow(
     name="hotel",
     instructions="You book rooms.",
     tools=(book, book_beside, ring, cancel),
-    schema="create table if not exists bookings (id integer primary key, room integer);",
+    schema="create table if not exists bookings (room integer not null);",
 )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from twelvefold.admin.migrate import migrate
-from twelvefold.boot import open_services
+from twelvefold.admin.migrate import MARK_SEEDED, SEEDED, migrate
+from twelvefold.boot import embedded_file, open_services
 from twelvefold.config import Settings
 from twelvefold.core import Store, Workflow
 from twelvefold.engine import Services, retry_unavailable
@@ -59,12 +59,15 @@ async def fill_database(url: str, workflows: Workflows, *, seed: Seed = False) -
         await _migrate(url, workflows, seed)
         return
     key = (*((one.name, one.schema, one.seed) for one in workflows), repr(seed))
-    path = Path(sqlite_path(url))
     if template := _TEMPLATES.get(key):
-        path.write_bytes(template)
+        _write(url, template)
         return
     await _migrate(url, workflows, seed)
-    _TEMPLATES[key] = path.read_bytes()
+    _TEMPLATES[key] = Path(sqlite_path(url)).read_bytes()  # noqa: ASYNC240 - a small file
+
+
+def _write(url: str, template: bytes) -> None:
+    Path(sqlite_path(url)).write_bytes(template)
 
 
 async def _migrate(url: str, workflows: Workflows, seed: Seed) -> None:
@@ -72,6 +75,12 @@ async def _migrate(url: str, workflows: Workflows, seed: Seed) -> None:
     async with open_services(settings, with_model=False) as opened:
         services: Services = replace(opened, workflows={one.name: one for one in workflows})
         await migrate(settings, services)
+        if embedded_file(settings):
+            # An app that opens the file then writes no records of its own.
+            await services.store.run_script(SEEDED)
+            async with services.store.write() as tx:
+                for workflow in workflows:
+                    await tx.execute(MARK_SEEDED, name=workflow.name)
         if seed:
             await _write_records(services.store, workflows, None if seed is True else seed)
 
@@ -79,9 +88,9 @@ async def _migrate(url: str, workflows: Workflows, seed: Seed) -> None:
 async def _write_records(
     store: Store, workflows: Workflows, records: Sequence[Mapping[str, Any]] | None
 ) -> None:
-    for workflow in workflows:
-        if workflow.seed is not None:
-            async with store.write() as tx:
+    async with store.write() as tx:
+        for workflow in workflows:
+            if workflow.seed is not None:
                 await workflow.seed(tx, records)
 
 

@@ -23,6 +23,7 @@ class ScriptedCall:
 Part = str | ScriptedCall
 Reply = Part | Sequence[Part] | Exception | Callable[[ModelRequest], Any]
 """A scripted reply: a text, a call, several of them, an error, or a function that returns one."""
+Prepared = scripted.Scripted | Callable[[ModelRequest], Any]
 
 
 def call(tool: str, text: str = "", /, **arguments: Any) -> ScriptedCall:
@@ -79,10 +80,11 @@ class ScriptedModel:
     name = "scripted"
 
     def __init__(self, *replies: Reply) -> None:
-        self._queue = deque(replies)
+        self._queue: deque[Prepared] = deque()
         self._given = 0
         self._model: Model = scripted.ScriptedModel(self._next)
         self.requests: list[ModelRequest] = []
+        self.replies(*replies)
 
     @property
     def remaining(self) -> int:
@@ -96,8 +98,8 @@ class ScriptedModel:
         return [str(one["output"]) for one in items if one.get("type") == "function_call_output"]
 
     def replies(self, *replies: Reply) -> None:
-        """Add replies after those that are left."""
-        self._queue.extend(replies)
+        """Add replies after those that are left. Raises TypeError for any other value."""
+        self._queue.extend([one if callable(one) else as_scripted(one) for one in replies])
 
     def plays(self, export: Path | str | Iterable[str]) -> None:
         """Replay a recorded conversation from now on, as `cassette` does."""
@@ -116,7 +118,7 @@ class ScriptedModel:
             return scripted.exhausted(self._given)
         self._given += 1
         reply = self._queue.popleft()
-        return as_scripted(reply(request) if callable(reply) else reply)
+        return as_scripted(reply(request)) if callable(reply) else reply
 
 
 def cassette(export: Path | str | Iterable[str]) -> Model:

@@ -55,9 +55,7 @@ async def perform(
             assert_never(job)
 
 
-async def _create(
-    job: CreateDatabase, scenario: Scenario, workflows: Sequence[Workflow]
-) -> str:
+async def _create(job: CreateDatabase, scenario: Scenario, workflows: Sequence[Workflow]) -> str:
     url = f"sqlite:///{job.path}" if job.path else await create_database(job.server)
     await fill_database(url, workflows, seed=scenario.seed)
     if scenario.setup:

@@ -58,9 +58,9 @@ def crash_matrix(
     of several is run. `replies` are the replies of the model, texts and calls; without them the
     demo model replies. Approvals are given. `database` is the URL of a MySQL or MariaDB server, on
     which temporary databases are created; without it SQLite files are used. `setup` is SQL that
-    runs first; `seed` are records for the workflow's seed, True for its own. `ignore` are columns that are
-    not compared, as in `orders.created_at`; those that differ in undisturbed runs are ignored
-    anyway. Raises ValueError if undisturbed runs differ otherwise or do not end.
+    runs first; `seed` are records for the workflow's seed, True for its own. `ignore` are columns
+    that are not compared, as in `orders.created_at`; those that differ in undisturbed runs are
+    ignored anyway. Raises ValueError if undisturbed runs differ otherwise or do not end.
 
     Example:
         from twelvefold.testing import call, crash_matrix
@@ -106,8 +106,8 @@ def locate(workflow: Workflow | str) -> WorkflowPath:
             "assign it to a name at the top of a module"
         )
     own = {tool.function.__module__ for tool in workflow.tools}
-    module, name = next((one for one in found if one[0].__name__ in own), found[0])
-    return WorkflowPath(module.__name__, name, getattr(module, "__file__", None) or "")
+    place, name = next((one for one in found if one[0].__name__ in own), found[0])
+    return WorkflowPath(place.__name__, name, getattr(place, "__file__", None) or "")
 
 
 class Lane:

@@ -95,7 +95,7 @@ class CrashingStore:
         tx = await transaction.__aenter__()
         try:
             watched = WatchedTransaction(tx, self._places, step)
-            yield watched  # type: ignore[misc]  # it passes everything on
+            yield watched
         except BaseException as error:
             if not await transaction.__aexit__(type(error), error, error.__traceback__):
                 raise
