@@ -9,6 +9,8 @@ TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--h
 if TYPE_CHECKING:
     from twelvefold.app.app import App
     from twelvefold.app.run import Run
+    from twelvefold.app.stream import RunEvent
+    from twelvefold.app.sync import SyncApp
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core import (
@@ -32,7 +34,9 @@ __all__ = [
     "ReadOnly",
     "RejectedCall",
     "Run",
+    "RunEvent",
     "Settings",
+    "SyncApp",
     "Tool",
     "ToolRefused",
     "Transaction",
@@ -43,6 +47,8 @@ __all__ = [
 _MODULES = {
     "twelvefold.app.app": ("App",),
     "twelvefold.app.run": ("Run",),
+    "twelvefold.app.stream": ("RunEvent",),
+    "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),

@@ -1,15 +1,15 @@
 """`App`: workflows in an asyncio program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
-from twelvefold.app.requests import Input, Turn, name_of
+from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Run
 from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
@@ -20,8 +20,8 @@ from twelvefold.core import Model, RunId, Settlement, Workflow
 from twelvefold.engine import HeldRun
 from twelvefold.errors import AppClosed, WorkflowError
 
-LOCAL = "local"
-"""The principal of runs without another one, as in the commands and on the page."""
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 class App:
@@ -60,6 +60,7 @@ class App:
         self._model = model
         self._context: TaskContext[Session] | None = None
         self._session: Session | None = None
+        self._has_asgi = False
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -99,11 +100,13 @@ class App:
         async with open_checked_services(
             settings, workflows=self._workflows or None, model=self._model
         ) as services:
-            operations = Operations()
+            session = Session(settings, services, Operations(), Drives(services))
             try:
-                yield Session(settings, services, operations, Drives(services))
+                if self._has_asgi:
+                    await session.service()  # an error of the settings is raised now
+                yield session
             finally:
-                await operations.close()
+                await session.close()
 
     @property
     def session(self) -> Session:
@@ -115,21 +118,12 @@ class App:
     # --- starting runs --------------------------------------------------------------------------
 
     async def run(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Run one turn of a workflow until it is over or waits; return the run.
 
-        `input` is the user's message, or items in the format of the Responses API. `conversation`
-        continues at the end of a conversation, `previous` after a run, on a fork if another run
-        has followed it. `key`: the same request with the same key returns the same run, for a day.
+        `input` is the user's message, or items in the format of the Responses API; `TurnOptions`
+        describes the options.
 
         If another process takes the run over, this one waits for it. If a service fails, the run
         is returned as "queued", with the error: a worker, or `resume`, continues it. Cancelling
@@ -137,54 +131,25 @@ class App:
         an invalid input, NotFound, Conflict if the conversation's last run is not over,
         StoreUnavailable and AppClosed.
         """
-        turn = self._turn(
-            workflow, input, principal, conversation, previous, key=key, metadata=metadata
-        )
+        turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.run(turn))
 
     async def start(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
-        turn = self._turn(
-            workflow, input, principal, conversation, previous, key=key, metadata=metadata
-        )
+        turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.start(turn))
 
     async def stream(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = LOCAL,
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
+        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
     ) -> AsyncGenerator[RunEvent[Any], None]:
         """Run one turn and yield its events; the last one has the run.
 
         Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
         does; `contextlib.aclosing` does so at once.
         """
-        turn = self._turn(
-            workflow,
-            input,
-            principal,
-            conversation,
-            previous,
-            key=key,
-            metadata=metadata,
-            stream=True,
-        )
+        turn = Turn(self._name(workflow), input, stream=True, **options)
         session, events = self.session, asyncio.Queue[Progress | None]()
         driving = session.operations.start(_drive_with_events(session, turn, events))
         driving.add_done_callback(lambda _: events.put_nowait(None))
@@ -195,20 +160,8 @@ class App:
         finally:
             await session.operations.end(driving)
 
-    def _turn(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        principal: str,
-        conversation: str,
-        previous: str,
-        *,
-        key: str,
-        metadata: Mapping[str, str] | None,
-        stream: bool = False,
-    ) -> Turn:
-        name = name_of(self.session.services, workflow)
-        return Turn(name, input, principal, conversation, previous, key, metadata, stream)
+    def _name(self, workflow: str | Workflow) -> str:
+        return name_of(self.session.services, workflow)
 
     # --- runs that exist ------------------------------------------------------------------------
 
@@ -278,6 +231,43 @@ class App:
         Raises NotFound, and StepUnderWay if a step's transaction takes too long.
         """
         return await self.session.operations.run(self.session.cancel(run, principal))
+
+    # --- processes ------------------------------------------------------------------------------
+
+    async def work(self, *, until_idle: bool = False) -> None:
+        """Be a worker: drive queued runs and send mail until the task is cancelled.
+
+        Then, or when the app closes, the runs may take GRACE_S to the end of their step; they are
+        given back. `until_idle`: return when no run can be claimed, none is driven and no mail is
+        due. The limits are those of the settings, such as MAX_RUNS.
+        """
+        await self.session.operations.run(self.session.work(until_idle=until_idle))
+
+    def asgi(self) -> "ASGIApp":
+        """Return the API and the page as an ASGI app, for a path of another app or for a server.
+
+        The app must be open while requests arrive. Starlette and FastAPI run no lifespan of a
+        mounted app, so open the app in the lifespan of theirs. A server that runs the returned app
+        itself opens and closes it. API keys, limits and the worker in this process are as in
+        `twelvefold web`; connections are the server's.
+        """
+        from twelvefold.app.asgi import AppASGI  # it imports Starlette and all of `web`
+
+        self._has_asgi = True
+        return AppASGI(self._serve, self._open_for_lifespan)
+
+    async def _serve(self) -> "ASGIApp":
+        return await self.session.service()
+
+    async def _open_for_lifespan(self) -> Callable[[], Awaitable[None]]:
+        if self._session is not None:
+            return _leave_open
+        await self.open()
+        return self.close
+
+
+async def _leave_open() -> None:
+    """Do nothing: the app was opened by its owner, who closes it."""
 
 
 async def _drive_with_events(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TypedDict
 
 import msgspec
 
@@ -24,13 +25,32 @@ Input = str | Sequence[Item]
 """A user message, or items in the format of the Responses API."""
 
 
+LOCAL = "local"
+"""The principal of runs without another one, as in the commands and on the page."""
+
+
+class TurnOptions(TypedDict, total=False):
+    """The options of `App.run`, `start` and `stream`; each may be left out."""
+
+    principal: str
+    """The user or service that the run acts for: tools get it, the model cannot change it."""
+    conversation: str
+    """Continues at the end of this conversation, `conv_…`."""
+    previous: str
+    """Continues after this run, `resp_…`; on a fork if another run has followed it."""
+    key: str
+    """The same request with the same key returns the same run, for a day."""
+    metadata: Mapping[str, str]
+    """Texts that are stored with the run and shown by the API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a workflow, as `App.run` takes it."""
+    """One turn of a workflow, with the values of `TurnOptions`."""
 
     workflow: str
     input: Input
-    principal: str
+    principal: str = LOCAL
     conversation: str = ""
     previous: str = ""
     key: str = ""

@@ -1,27 +1,35 @@
 """An app while it is open: its services, and what its calls do with them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twelvefold.app.drives import Drives, Follower
 from twelvefold.app.operations import Operations
 from twelvefold.app.requests import Turn, repeated_run, run_request
 from twelvefold.app.run import Run, read_run
 from twelvefold.app.stream import NoEvents
+from twelvefold.app.task_context import TaskContext
+from twelvefold.boot import open_mailer
 from twelvefold.config import Settings
 from twelvefold.core import CallId, RunId, RunRecord, Settlement
 from twelvefold.engine import (
+    ExitLimit,
     HeldRun,
     RunRequest,
     Services,
     answer,
     cancel,
     enqueue_run,
+    run_uninterrupted,
     settle,
     start_run,
 )
 from twelvefold.errors import Conflict, NotFound, Repeated, RequestError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 T = TypeVar("T")
 NO_EVENTS = NoEvents()
@@ -55,6 +63,40 @@ class Session:
     services: Services
     operations: Operations
     drives: Drives
+    _service: "list[TaskContext[ASGIApp]]" = field(default_factory=list)
+
+    async def service(self) -> "ASGIApp":
+        """Return the HTTP service, opened with the first call. Raises SettingsError."""
+        from twelvefold.app.asgi import open_mounted  # it imports Starlette and all of `web`
+
+        if not self._service:
+            context = open_mounted(self.services, self.settings)
+            self._service.append(TaskContext(context, name="twelvefold service"))
+        return await self._service[0].value()
+
+    async def close(self) -> None:
+        """Drain the service, end the calls in progress and give their runs back."""
+        for context in self._service:
+            await context.close()
+        self.services.exit_limit.begin(0)
+        await self.operations.close()
+
+    async def work(self, *, until_idle: bool) -> None:
+        """Drive queued runs and send mail, until cancelled or idle."""
+        from twelvefold.worker.process import make_worker
+
+        # The worker begins the limit when it stops, which does not end the other runs of the app.
+        services, stop = replace(self.services, exit_limit=ExitLimit()), asyncio.Event()
+        async with open_mailer(self.settings) as mailer:
+            worker = make_worker(services, self.settings, mailer, until_idle=until_idle)
+            working = asyncio.get_running_loop().create_task(worker.run(stop), name="worker")
+            try:
+                await asyncio.wait([working])
+            except asyncio.CancelledError:
+                stop.set()
+                await run_uninterrupted(working, services.exit_limit)
+                raise
+            working.result()
 
     # --- starting -------------------------------------------------------------------------------
 
