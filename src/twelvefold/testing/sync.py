@@ -1,24 +1,19 @@
-"""The app for tests that do not await: the same methods, each run to its end."""
+"""The app for tests that do not await."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from twelvefold.app.requests import Input
-from twelvefold.app.run import Run
-from twelvefold.core import Mail, Row, Settlement, Workflow
+from twelvefold.app.sync import SyncApp
+from twelvefold.core import Mail, Row, Workflow
 from twelvefold.testing.app import TestApp
 from twelvefold.testing.clock import FrozenClock
 from twelvefold.testing.model import ScriptedModel
 
-Result = TypeVar("Result")
 
+class SyncTestApp(SyncApp):
+    """A `TestApp` without `await`, for plain test functions: a `SyncApp` on a temporary database.
 
-class SyncTestApp:
-    """A `TestApp` without `await`, for plain test functions. It runs in the test's own thread.
-
-    `app` is the `TestApp` that it is made of.
+    The options are those of `TestApp`; `app` is the `TestApp` that it is made of.
 
     Example:
         from examples.shopping import workflow
@@ -28,36 +23,17 @@ class SyncTestApp:
             app.model.replies(call("add_item", item="milk"), "Done.")
             run = app.run(workflow, "Milk, please", principal="ann")
             assert run.text == "Done."
-            app.assert_rows("select item, added_by from shopping",
-                            [{"item": "milk", "added_by": "ann"}])
+            app.assert_rows(
+                "select item, added_by from shopping", [{"item": "milk", "added_by": "ann"}]
+            )
     """
 
     __test__ = False  # no class of tests
 
     def __init__(self, workflows: Sequence[Workflow], **options: Any) -> None:
-        """The options are those of `TestApp`."""
+        super().__init__(workflows)
         self.app = TestApp(workflows, **options)
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        self._runner.__enter__()
-        try:
-            self._wait(self.app.open())
-        except BaseException:
-            self._runner.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._wait(self.app.close())
-        finally:
-            self._runner.close()
+        self._make_app = lambda: self.app
 
     @property
     def model(self) -> ScriptedModel:
@@ -71,80 +47,29 @@ class SyncTestApp:
 
     @property
     def mails(self) -> list[Mail]:
-        """The mails that were delivered, oldest first."""
+        """The mails that were delivered, oldest first; `deliver_mails` delivers them."""
         return self.app.mails
 
-    def run(
-        self,
-        workflow: str | Workflow,
-        input: Input,
-        *,
-        principal: str = "local",
-        conversation: str = "",
-        previous: str = "",
-        key: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> Run[Any]:
-        """As `App.run`."""
-        return self._wait(
-            self.app.run(
-                workflow,
-                input,
-                principal=principal,
-                conversation=conversation,
-                previous=previous,
-                key=key,
-                metadata=metadata,
-            )
-        )
-
-    def start(self, workflow: str | Workflow, input: Input, **options: Any) -> Run[Any]:
-        """As `App.start`."""
-        return self._wait(self.app.start(workflow, input, **options))
-
-    def get(self, run: str, **options: Any) -> Run[Any]:
-        """As `App.get`."""
-        return self._wait(self.app.get(run, **options))
-
-    def resume(self, run: str, **options: Any) -> Run[Any]:
-        """As `App.resume`."""
-        return self._wait(self.app.resume(run, **options))
-
-    def approve(self, run: str, **options: Any) -> Run[Any]:
-        """As `App.approve`."""
-        return self._wait(self.app.approve(run, **options))
-
-    def settle(self, run: str, outcome: Settlement, **options: Any) -> Run[Any]:
-        """As `App.settle`."""
-        return self._wait(self.app.settle(run, outcome, **options))
-
-    def cancel(self, run: str, **options: Any) -> Run[Any]:
-        """As `App.cancel`."""
-        return self._wait(self.app.cancel(run, **options))
-
     def deliver_mails(self) -> list[Mail]:
-        """As `TestApp.deliver_mails`."""
-        return self._wait(self.app.deliver_mails())
+        """Send the mails that are due, as `TestApp.deliver_mails` does."""
+        return self._call(lambda _: self.app.deliver_mails())
 
     def export(self, conversation: str) -> list[str]:
-        """As `TestApp.export`."""
-        return self._wait(self.app.export(conversation))
+        """Return the journal of a conversation, as `TestApp.export` does."""
+        return self._call(lambda _: self.app.export(conversation))
 
     def fetch_all(self, statement: str, /, **values: Any) -> list[Row]:
-        """As `TestApp.fetch_all`."""
-        return self._wait(self.app.fetch_all(statement, **values))
+        """Return all rows of a statement."""
+        return self._call(lambda _: self.app.fetch_all(statement, **values))
 
     def fetch_one(self, statement: str, /, **values: Any) -> Row | None:
-        """As `TestApp.fetch_one`."""
-        return self._wait(self.app.fetch_one(statement, **values))
+        """Return the first row of a statement; None if there is none."""
+        return self._call(lambda _: self.app.fetch_one(statement, **values))
 
     def execute(self, statement: str, /, **values: Any) -> int:
-        """As `TestApp.execute`."""
-        return self._wait(self.app.execute(statement, **values))
+        """Run a statement in a transaction of its own; return the number of rows it matched."""
+        return self._call(lambda _: self.app.execute(statement, **values))
 
     def assert_rows(self, statement: str, expected: Sequence[Row], /, **values: Any) -> None:
-        """As `TestApp.assert_rows`."""
-        self._wait(self.app.assert_rows(statement, expected, **values))
-
-    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self._runner.run(work)
+        """Assert that a statement returns these rows, in this order."""
+        self._call(lambda _: self.app.assert_rows(statement, expected, **values))
