@@ -3,12 +3,17 @@
 A docstring ends with a section `Example:`, a block of Python that runs by itself.
 """
 
+import ast
 import inspect
 import re
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin
 
 import twelvefold
@@ -17,7 +22,7 @@ from twelvefold import testing
 
 INDEX = """\
 The public names, for authors of workflows and of programs that run them. Everything else may change
-with any release. Each page has an example that runs.
+with any release. Each page has an example that runs; `examples.shopping` is `examples/shopping.py`.
 """
 DIRECTORY = "python"
 LINE = 88
@@ -26,6 +31,8 @@ MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])")
 OBJECT = re.compile(r"<(?:function |class '|bound method )?([\w.]+)[^>]*>")
 """A default value without a literal, such as a function."""
 Page = Callable[[], str]
+MODULES = [*twelvefold._MODULES.items(), *testing._MODULES.items()]
+"""The module of each name."""
 
 
 def python_pages() -> dict[str, Page]:
@@ -72,7 +79,15 @@ def one_name(module: Any, name: str) -> str:
         parts += ["## Example", f"```python\n{example}\n```"]
     if inspect.isclass(value):
         parts += members_of(value)
+    for member in map(plain_class, get_args(value)):
+        parts += [f"## {member.__name__}", fence(signature_of(member.__name__, member))]
+        parts += [own_doc(member)]
     return page(name, *parts)
+
+
+def plain_class(member: Any) -> Any:
+    """Return the class of a member of a union, without its type parameters."""
+    return get_origin(member) or member
 
 
 def split_doc(value: object) -> tuple[str, str]:
@@ -81,16 +96,41 @@ def split_doc(value: object) -> tuple[str, str]:
     found = EXAMPLE.search(doc)
     if found is None:
         return doc, ""
-    return EXAMPLE.sub("", doc).strip(), textwrap.dedent(found[1]).strip()
+    return EXAMPLE.sub("", doc).strip(), formatted(textwrap.dedent(found[1]).strip())
+
+
+@cache
+def formatted(example: str) -> str:
+    """Return an example as `make check` wants the Python of pages to be formatted."""
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "example.py", "-"]
+    done = subprocess.run(command, input=example, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def own_doc(value: object) -> str:
     """Return the docstring that stands in the code of a name; "" if there is none."""
-    doc = inspect.cleandoc(vars(value).get("__doc__") or "" if inspect.isclass(value) else "")
-    if not inspect.isclass(value):
-        doc = inspect.getdoc(value) or ""
-    is_generated = inspect.isclass(value) and doc.startswith(f"{value.__name__}(")
-    return "" if is_generated else doc
+    if inspect.isclass(value):
+        doc = inspect.cleandoc(vars(value).get("__doc__") or "")
+        return "" if doc.startswith(f"{value.__name__}(") else doc  # made by dataclass
+    return inspect.getdoc(value) or "" if inspect.isroutine(value) else alias_doc(value)
+
+
+def alias_doc(value: object) -> str:
+    """Return the string that follows the assignment of a public alias in its module."""
+    for module, names in MODULES:
+        for name in names:
+            if getattr(import_module(module), name) is value:
+                source = inspect.getsource(import_module(module))
+                return doc_after(ast.parse(source).body, name)
+    return ""
+
+
+def doc_after(statements: Sequence[ast.stmt], name: str) -> str:
+    for one, following in pairwise(statements):
+        is_it = isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == name
+        if is_it and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            return inspect.cleandoc(str(following.value.value))
+    return ""
 
 
 def bases_of(module: Any, value: object) -> Iterator[str]:
@@ -122,8 +162,10 @@ def members_of(value: type) -> Iterator[str]:
 
 def signature_of(name: str, value: object) -> str:
     """Return a signature in the form of Python; "" for a protocol, which is not called."""
-    if getattr(value, "_is_protocol", False) or not callable(value):
+    if getattr(value, "_is_protocol", False):
         return ""
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return ""  # an alias
     try:
         found = inspect.signature(value)
     except ValueError:  # an exception without a constructor of its own
