@@ -1,9 +1,12 @@
 """The workflows that ship with Twelvefold survive a kill at every boundary."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from examples.retail.load import documents, taubench
 from tests.acceptance.academy import Place
 from twelvefold.testing import CrashReport, call, crash_matrix
 
@@ -59,3 +62,36 @@ def test_the_shopping_list_survives_a_kill_at_every_boundary() -> None:
 
     assert report.ok, report
     assert report.status == "completed"
+
+
+@pytest.mark.skipif(not taubench().is_dir(), reason="no τ-bench data")
+def test_a_refund_to_a_gift_card_survives_a_kill_at_every_boundary() -> None:
+    user, order = gift_card_order()
+
+    report = crash_matrix(
+        "examples.retail.workflow:workflow",
+        "Cancel my order, I ordered it by mistake",
+        replies=[
+            call("get_order_details", order_id=order["id"]),
+            call("cancel_pending_order", order_id=order["id"], reason="ordered by mistake"),
+            "It is cancelled.",
+        ],
+        seed=[user, order],
+    )
+
+    assert report.ok, report
+    assert report.status == "completed"
+
+
+def gift_card_order() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return a user and a pending order that was paid with a gift card."""
+    found = list(documents())
+    users = {one["id"]: one for one in found if one["table"] == "users"}
+    orders = [one for one in found if one["table"] == "orders"]
+    order = next(
+        one
+        for one in orders
+        if one["record"]["status"] == "pending"
+        and "gift_card" in one["record"]["payment_history"][0]["payment_method_id"]
+    )
+    return users[order["record"]["user_id"]], order
