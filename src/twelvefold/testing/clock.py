@@ -37,7 +37,7 @@ class FrozenClock:
     @property
     def now(self) -> datetime:
         """The time, in UTC."""
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self._now_us)
+        return from_microseconds(self._now_us)
 
     @property
     def now_us(self) -> int:
@@ -64,6 +64,11 @@ class FrozenClock:
         self._now_us = now_us
         for store in self._stores:
             store.use_clock(now_us)
+
+
+def from_microseconds(moment_us: int) -> datetime:
+    """Return microseconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment_us)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, assert_never, cast
+
+import msgspec
 
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
 from twelvefold.core import (
     OVER,
+    Call,
     IdempotentRequest,
     Listener,
     Model,
@@ -18,16 +20,20 @@ from twelvefold.core import (
     NullListener,
     Principal,
     RunId,
+    RunRecord,
     Store,
+    WaitStarted,
     Workflow,
+    fold,
 )
+from twelvefold.core.ports import SignalKey
 from twelvefold.engine import Services
 from twelvefold.engine.commands import RunRequest, answer, start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import LeaseRenewer
-from twelvefold.errors import Conflict, StaleRun, TooLate
+from twelvefold.errors import Conflict, StaleRun
 from twelvefold.services.model import open_model, scripted
-from twelvefold.testing.clock import FrozenClock
+from twelvefold.testing.clock import FrozenClock, from_microseconds
 from twelvefold.testing.crash.jobs import CreateDatabase, Drive, DropDatabase, Ending, Job, Scenario
 from twelvefold.testing.crash.places import CrashingModel, CrashingStore, Places
 from twelvefold.testing.crash.rows import read_rows
@@ -36,12 +42,17 @@ from twelvefold.testing.model import Reply, as_items
 
 KEY = "crash-test"
 """The idempotency key of the run: a process that finds it continues it."""
+PERSON = "crash-test"
+"""Approves calls and sends events."""
 MAX_TURNS = 200
-"""How often the runs are looked at before the test gives up."""
+"""How often the runs are read until the test gives up."""
+MAX_RUNS = 1_000
+Report = Callable[[str, Any], None]
+"""Called with a kind and a value: "place" and its name, or "clock" and the time."""
 
 
 async def perform(
-    job: Job, scenario: Scenario, workflows: Sequence[Workflow], report: Callable[[str], None]
+    job: Job, scenario: Scenario, workflows: Sequence[Workflow], report: Report
 ) -> Any:
     """Do a job and return its result."""
     match job:
@@ -50,7 +61,7 @@ async def perform(
         case DropDatabase():
             return await drop_database(job.server, job.url)
         case Drive():
-            return await _drive(job, scenario, workflows, Places(report, job.kill_at))
+            return await _drive(job, scenario, workflows, report)
         case _:
             assert_never(job)
 
@@ -69,30 +80,39 @@ def _settings(scenario: Scenario, url: str) -> Settings:
 
 
 async def _drive(
-    job: Drive, scenario: Scenario, workflows: Sequence[Workflow], places: Places
+    job: Drive, scenario: Scenario, workflows: Sequence[Workflow], report: Report
 ) -> Ending:
-    async with _opened(job, scenario, workflows, places) as services:
-        run = await _run_of(services, scenario, workflows[0])
-        await _drive_all(services, run, scenario)
+    clock = FrozenClock()
+    if job.start_us:
+        clock.move_to(from_microseconds(job.start_us))
+    async with _opened(job, scenario, workflows, clock, Places(report, job.kill_at)) as services:
+        driver = Driver(services, scenario, clock, report)
+        run = await driver.start(workflows[0])
+        await driver.drive_all()
         record = await services.store.run(run)
         return Ending(record.status, record.error, await read_rows(services.store))
 
 
 @asynccontextmanager
 async def _opened(
-    job: Drive, scenario: Scenario, workflows: Sequence[Workflow], places: Places
+    job: Drive,
+    scenario: Scenario,
+    workflows: Sequence[Workflow],
+    clock: FrozenClock,
+    places: Places,
 ) -> AsyncIterator[Services]:
     """Open the services of a process, which reach the places."""
-    clock = FrozenClock()
-    clock.advance(timedelta(seconds=job.later_s))
-    async with open_services(_settings(scenario, job.url), with_model=False) as opened:
+    async with open_services(
+        _settings(scenario, job.url),
+        workflows={one.name: one for one in workflows},
+        with_model=False,
+    ) as opened:
         clock.attach(opened.store)
         model = _model(scenario)
         yield replace(
             opened,
             store=cast("Store", CrashingStore(opened.store, places)),
             model=CrashingModel(model, places),
-            workflows={one.name: one for one in workflows},
             renewer=LeaseRenewer(),
         )
         await model.close()
@@ -130,44 +150,73 @@ def _is_of_the_model(item: dict[str, Any]) -> bool:
     return item.get("role") == "assistant" or item.get("type") == "function_call"
 
 
-async def _run_of(services: Services, scenario: Scenario, workflow: Workflow) -> RunId:
-    """Return the run of the scenario; start it and drive it if there is none."""
-    if found := await services.store.find_request(scenario.principal, KEY):
-        return found[0]
-    message = {"type": "message", "role": "user", "content": scenario.input}
-    request = RunRequest(
-        workflow.name, Principal(scenario.principal), [message], key=IdempotentRequest(KEY, "")
-    )
-    held = await start_run(services, request)
-    await drive(services, held, NullListener())
-    return held.run
+class Driver:
+    """Starts the run of the scenario, and does with all runs what workers and people do."""
 
+    def __init__(
+        self, services: Services, scenario: Scenario, clock: FrozenClock, report: Report
+    ) -> None:
+        self._services = services
+        self._scenario = scenario
+        self._clock = clock
+        self._report = report
+        report("clock", clock.now_us)
 
-async def _drive_all(services: Services, run: RunId, scenario: Scenario) -> None:
-    """Drive all runs as a worker does, and answer what they wait for, until none moves."""
-    for _ in range(MAX_TURNS):
-        moved = False
-        for record in await services.store.runs(limit=100):
-            if record.status == "waiting":
-                moved |= await _answer(services, record.run)
-            elif record.status not in OVER:
-                moved |= await _continue(services, record.run)
-        if not moved:
-            return
+    async def start(self, workflow: Workflow) -> RunId:
+        """Return the run of the scenario; start it and drive it if there is none."""
+        principal = self._scenario.principal
+        if found := await self._services.store.find_request(principal, KEY):
+            return found[0]
+        message = {"type": "message", "role": "user", "content": self._scenario.input}
+        key = IdempotentRequest(KEY, "")
+        request = RunRequest(workflow.name, Principal(principal), [message], key=key)
+        held = await start_run(self._services, request)
+        await drive(self._services, held, NullListener())
+        return held.run
 
+    async def drive_all(self) -> None:
+        """Drive all runs, and answer what they wait for, until none moves."""
+        for _ in range(MAX_TURNS):
+            records = await self._services.store.runs(limit=MAX_RUNS)
+            if not any([await self._move(one) for one in records]):
+                return
 
-async def _continue(services: Services, run: RunId) -> bool:
-    try:
-        await drive(services, await take(services, run), NullListener())
-    except (Conflict, StaleRun):
+    async def _move(self, record: RunRecord) -> bool:
+        """Do the next thing with a run; return whether there was one."""
+        if record.status in OVER:
+            return False
+        if record.status != "waiting":
+            return await self._continue(record.run)
+        journal = await self._services.store.load(record.run.thread)
+        for call in fold(journal.entries).pending:
+            if await self._end_wait(record, call):
+                return True
         return False
-    return True
 
+    async def _continue(self, run: RunId) -> bool:
+        try:
+            await drive(self._services, await take(self._services, run), NullListener())
+        except (Conflict, StaleRun):
+            return False
+        return True
 
-async def _answer(services: Services, run: RunId) -> bool:
-    """Approve what a run waits for; return whether it waited for an approval."""
-    try:
-        await answer(services, run, approved=True, by="crash test")
-    except TooLate:
+    async def _end_wait(self, record: RunRecord, call: Call) -> bool:
+        """Give what a call waits for; return whether the scenario has it."""
+        if call.state == "asked":
+            await answer(self._services, record.run, approved=True, by=PERSON, call=call.id)
+            return True
+        wait = call.wait
+        if not isinstance(wait, WaitStarted):
+            return False
+        if wait.event in self._scenario.answers:
+            return await self._signal(record, wait.event)
+        if wait.until_us and not wait.event and not wait.question:
+            self._clock.move_to(max(self._clock.now, from_microseconds(wait.until_us)))
+            self._report("clock", self._clock.now_us)
+            return await self._continue(record.run)
         return False
-    return True
+
+    async def _signal(self, record: RunRecord, event: str) -> bool:
+        payload = msgspec.json.encode(self._scenario.answers[event]).decode()
+        to = SignalKey(record.workflow, record.principal, event)
+        return await self._services.store.signal(to, payload, PERSON)

@@ -54,13 +54,13 @@ class DropDatabase:
 class Drive:
     """Drive the run of the scenario to its end; the rows are the result.
 
-    `kill_at` is the place where the process is killed, 0 for none. `later_s` is how much later
-    than the first process this one runs, by the clock of the database.
+    `kill_at` is the place where the process is killed, 0 for none. `start_us` is the time at its
+    start by the clock of the database, in microseconds since 1970; 0: now.
     """
 
     url: str
     kill_at: int = 0
-    later_s: float = 0.0
+    start_us: int = 0
 
 
 Job = CreateDatabase | DropDatabase | Drive
@@ -80,10 +80,11 @@ class Done:
     """What became of a job: the places that its process reached, how it ended, and its result.
 
     `signal` is the signal that killed the process, 0 if none did. `error` is the traceback of an
-    exception that ended it.
+    exception that ended it. `clock_us` is the last time of the clock of the database.
     """
 
     places: tuple[str, ...]
     signal: int
     result: Any = None
     error: str = ""
+    clock_us: int = 0

@@ -15,6 +15,7 @@ from shutil import copyfile
 from typing import Any
 
 from twelvefold.boot import read_environment
+from twelvefold.config import Settings
 from twelvefold.core import Workflow
 from twelvefold.testing.crash.jobs import (
     CreateDatabase,
@@ -31,8 +32,6 @@ from twelvefold.testing.database import Seed
 from twelvefold.testing.model import Reply
 
 PARALLEL = 4
-LATER_S = 7_200.0
-"""How much later the next process starts, by the clock of the database: leases are over then."""
 
 
 def crash_matrix(
@@ -44,6 +43,7 @@ def crash_matrix(
     database: str = "",
     setup: str = "",
     seed: Seed = False,
+    answers: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> CrashReport:
@@ -56,7 +56,8 @@ def crash_matrix(
 
     `workflow` is a workflow of an importable module or its path, as in `shop:workflow`; the first
     of several is run. `replies` are the replies of the model, texts and calls; without them the
-    demo model replies. Approvals are given. `database` is the URL of a MySQL or MariaDB server, on
+    demo model replies. Approvals are given and timers end; `answers` are the payloads of events by
+    their key. `database` is the URL of a MySQL or MariaDB server, on
     which temporary databases are created; without it SQLite files are used. `setup` is SQL that
     runs first; `seed` are records for the workflow's seed, True for its own. `ignore` are columns
     that are not compared, as in `orders.created_at`; those that differ in undisturbed runs are
@@ -80,13 +81,15 @@ def crash_matrix(
         principal,
         setup,
         seed,
-        settings=settings or {},
+        answers or {},
+        settings or {},
     )
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="tw_crash_"))
         width = max(1, min(PARALLEL, os.cpu_count() or 1))
         lanes = [stack.enter_context(Lane(scenario)) for _ in range(width)]
-        return _Matrix(lanes, database, Path(directory)).report(ignore)
+        lease_s = Settings(workflows=(), **scenario.settings).lease_s
+        return _Matrix(lanes, database, Path(directory), lease_s).report(ignore)
 
 
 def locate(workflow: Workflow | str) -> WorkflowPath:
@@ -155,8 +158,10 @@ class Lane:
 
 
 class _Matrix:
-    def __init__(self, lanes: Sequence[Lane], server: str, directory: Path) -> None:
+    def __init__(self, lanes: Sequence[Lane], server: str, directory: Path, lease_s: float) -> None:
         self._lanes = lanes
+        # When the next process starts, by the clock of the database, the lease is over.
+        self._later_us = round((lease_s + 1) * 1_000_000)
         self._server = server if server.startswith(("mysql", "mariadb")) else ""
         self._directory = directory
         self._numbers = count()
@@ -204,7 +209,7 @@ class _Matrix:
                 return Boundary(name, problem="the process was not killed: the run took other ways")
             if killed.error:
                 return Boundary(name, problem=killed.error)
-            done = lane.run(Drive(url, later_s=LATER_S))
+            done = lane.run(Drive(url, start_us=killed.clock_us + self._later_us))
         if done.result is None:
             return Boundary(name, problem=done.error or "the next process did not end in time")
         return baseline.compare(name, done.result)

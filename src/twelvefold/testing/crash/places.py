@@ -34,7 +34,7 @@ class Places:
     `kill_at` counts from 1; 0 kills at none.
     """
 
-    def __init__(self, report: Callable[[str], None], kill_at: int) -> None:
+    def __init__(self, report: Callable[[str, str], None], kill_at: int) -> None:
         self._report = report
         self._kill_at = kill_at
         self._reached = 0
@@ -48,10 +48,10 @@ class Places:
     def reach(self, place: str) -> None:
         """Kill the process here if this is the place: nothing after it has any effect."""
         if self.is_next():
-            self._report(place)
+            self._report("place", place)
             os.kill(os.getpid(), signal.SIGKILL)
         self._reached += 1
-        self._report(place)
+        self._report("place", place)
 
     def is_next(self) -> bool:
         """Whether the process is killed at the next place."""

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -86,30 +88,34 @@ def run(job: Job, scenario: Scenario, workflows: list[Workflow]) -> Done:
         _work(job, scenario, workflows, writer)
     writer.close()
     places: list[str] = []
-    result, error = None, ""
-    while True:
-        try:
-            kind, value = reader.recv()
-        except EOFError:
-            break
+    last: dict[str, Any] = {}
+    for kind, value in _messages(reader):
         if kind == "place":
             places.append(value)
-        elif kind == "result":
-            result = value
-        else:
-            error = value
+        last[kind] = value
     reader.close()
     _, status = os.waitpid(pid, 0)
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return Done(tuple(places), killed_by, result, error)
+    result, error, clock_us = last.get("result"), last.get("error", ""), last.get("clock", 0)
+    return Done(tuple(places), killed_by, result, error, clock_us)
+
+
+def _messages(reader: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what the process sends, until it ends."""
+    with suppress(EOFError):
+        while True:
+            yield reader.recv()
 
 
 def _work(job: Job, scenario: Scenario, workflows: list[Workflow], writer: Any) -> None:
     """Do a job in this process, and end it."""
     signal.alarm(JOB_TIMEOUT_S)
     try:
-        report = lambda place: writer.send(("place", place))  # noqa: E731
-        writer.send(("result", asyncio.run(perform(job, scenario, workflows, report))))
+
+        def report(kind: str, value: Any) -> None:
+            writer.send((kind, value))
+
+        report("result", asyncio.run(perform(job, scenario, workflows, report)))
     except BaseException:
         writer.send(("error", traceback.format_exc()))
     finally:
