@@ -79,7 +79,7 @@ def one_name(module: Any, name: str) -> str:
         parts += ["## Example", f"```python\n{example}\n```"]
     if inspect.isclass(value):
         parts += members_of(value)
-    for member in map(plain_class, get_args(value)):
+    for member in filter(inspect.isclass, map(plain_class, get_args(value))):
         parts += [f"## {member.__name__}", fence(signature_of(member.__name__, member))]
         parts += [own_doc(member)]
     return page(name, *parts)

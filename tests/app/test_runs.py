@@ -1,12 +1,14 @@
 """Runs of an app: start, continue, answer, settle, cancel and read them."""
 
 import asyncio
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.shop import BUY, REFUND, Blocking, OpenApp, shop
-from twelvefold import App, Workflow
+from tests.app.shop import BUY, REFUND, Blocking, OpenApp, scripted, shop, shop_settings
+from twelvefold import App, Resource, Workflow, tool
 from twelvefold.core import NullListener, Principal
 from twelvefold.engine import RunRequest, start_run
 from twelvefold.engine.step import step
@@ -16,6 +18,7 @@ from twelvefold.errors import (
     ModelUnavailable,
     NotFound,
     RequestError,
+    SettingsError,
     TooLate,
     WorkflowError,
 )
@@ -291,3 +294,52 @@ async def interrupted_during_the_call(app: App) -> str:
     held = await step(services, held, shop, NullListener())  # the call is in the journal
     await services.store.release(held.lease, in_doubt=True)
     return str(held.run)
+
+
+@dataclass(frozen=True)
+class Booking:
+    seat: str
+
+
+async def test_a_run_has_the_typed_output_of_its_workflow(tmp_path: Path) -> None:
+    booking = Workflow("booking", "Book a seat.", output=Booking)
+    model = scripted(says('{"place": 1}'), says('{"seat": "12A"}'), says("no JSON"))
+    settings = shop_settings(tmp_path)
+
+    async with App([booking], settings=settings, model=model) as app:
+        events = [event async for event in app.stream(booking, "a seat")]
+        last = events[-1]
+        assert last.kind == "finished"
+        run = last.run
+        again = await app.get(run.id)
+        failed = await app.run(booking, "another")
+
+    assert run.output == again.output == Booking("12A")
+    assert [event.text for event in events if event.kind == "text"] == ['{"seat": "12A"}']
+    assert (failed.status, failed.output, failed.text) == ("failed", None, "")
+    async with App([], settings=settings, model=model) as other:
+        assert (await other.get(run.id)).output is None
+
+
+class Bell:
+    def __init__(self, sound: str) -> None:
+        self.sound = sound
+
+
+@tool(effect="pure")
+async def strike(bell: Resource[Bell]) -> str:
+    """Strike the bell."""
+    return bell.sound
+
+
+async def test_a_test_replaces_the_resources_of_a_workflow(tmp_path: Path) -> None:
+    tower = Workflow("tower", "Strike the bell.", (strike,))
+    model = scripted(calls(("strike", {})), says("Done."))
+    settings = shop_settings(tmp_path)
+
+    with pytest.raises(SettingsError, match="Bell"):
+        await App([tower], settings=settings, model=model).open()
+    async with App([tower], settings=settings, model=model, resources={Bell: Bell("ding")}) as app:
+        run = await app.run(tower, "strike")
+
+    assert [call.result for call in run.calls] == ["ding"]

@@ -1,16 +1,16 @@
 """`App`: workflows in an asyncio program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
 from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
-from twelvefold.app.run import Run
+from twelvefold.app.run import Output, Run
 from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
 from twelvefold.app.task_context import TaskContext
@@ -29,7 +29,8 @@ class App:
 
     `workflows` are served instead of those of WORKFLOWS. `settings`: those of the environment
     unless given; `.env` is read by the commands only. `model` replaces the model of the settings,
-    for tests; it is not closed. Several apps may be open in one process.
+    and is not closed; `resources` replace those of the workflows, by type. Both are for tests.
+    Several apps may be open in one process.
 
     An embedded database is migrated and seeded when the app opens. A server is checked only:
     `twelvefold migrate` migrates it. Opening raises SettingsError or StoreUnavailable.
@@ -54,10 +55,11 @@ class App:
 
     def __init__(
         self,
-        workflows: Sequence[Workflow] = (),
+        workflows: Sequence[Workflow[Any]] = (),
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
         self._workflows = {workflow.name: workflow for workflow in workflows}
@@ -66,6 +68,7 @@ class App:
             raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
         self._settings = settings
         self._model = model
+        self._resources = resources
         self._context: TaskContext[Session] | None = None
         self._session: Session | None = None
         self._has_asgi = False
@@ -106,7 +109,10 @@ class App:
     async def _open_session(self) -> AsyncIterator[Session]:
         settings = self._settings or Settings.from_environ(read_environment())
         async with open_checked_services(
-            settings, workflows=self._workflows or None, model=self._model
+            settings,
+            workflows=self._workflows or None,
+            model=self._model,
+            resources=self._resources,
         ) as services:
             session = Session(settings, services, Operations(), Drives(services))
             try:
@@ -125,8 +131,16 @@ class App:
 
     # --- starting runs --------------------------------------------------------------------------
 
+    @overload
     async def run(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    async def run(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]: ...
+    async def run(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Run one turn of a workflow until it is over or waits; return the run.
 
@@ -142,15 +156,31 @@ class App:
         turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.run(turn))
 
+    @overload
     async def start(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    async def start(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]: ...
+    async def start(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
         turn = Turn(self._name(workflow), input, **options)
         return await self.session.operations.run(self.session.start(turn))
 
+    @overload
+    def stream(
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[RunEvent[Output], None]: ...
+    @overload
+    def stream(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[RunEvent[Any], None]: ...
     async def stream(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> AsyncGenerator[RunEvent[Any], None]:
         """Run one turn and yield its events; the last one has the run.
 
@@ -168,7 +198,7 @@ class App:
         finally:
             await session.operations.end(driving)
 
-    def _name(self, workflow: str | Workflow) -> str:
+    def _name(self, workflow: str | Workflow[Any]) -> str:
         return name_of(self.session.services, workflow)
 
     # --- runs that exist ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -74,7 +74,7 @@ class Turn:
         return IdempotentRequest(self.key, sha256(msgspec.json.encode(body)).hexdigest())
 
 
-def name_of(services: Services, workflow: "str | Workflow") -> str:
+def name_of(services: Services, workflow: str | Workflow[Any]) -> str:
     """Return the name of a workflow of the app. Raises RequestError."""
     if isinstance(workflow, str):
         return workflow

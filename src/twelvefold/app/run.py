@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal
 
@@ -10,6 +11,7 @@ from typing_extensions import TypeVar
 from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
+    BadOutput,
     Entry,
     ModelReplied,
     RunId,
@@ -22,6 +24,7 @@ from twelvefold.core import (
     failure_sentence,
     fold,
     incomplete_sentence,
+    output_of,
 )
 from twelvefold.engine import Outcome, Services
 from twelvefold.errors import NotFound
@@ -71,7 +74,8 @@ class Run(Generic[Output]):
     - "queued": any process may continue it; with an `error`, a service failed
     - "running": a process drives it
 
-    `text` is the model's last answer. `error` is why the run is not completed, as a sentence;
+    `text` is the model's last answer. `output` is the value of a completed run whose workflow has
+    an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
 
     Example:
@@ -93,7 +97,7 @@ class Run(Generic[Output]):
     conversation: str
     status: RunStatus
     text: str
-    output: Output
+    output: Output | None
     usage: Usage
     error: str = ""
     reason: str = ""
@@ -138,13 +142,23 @@ def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         conversation=f"conv_{outcome.run.thread}",
         status=outcome.status,
         text=last_answer(thread.latest),
-        output=None,
+        output=_output_of(services, thread),
         usage=thread.usage,
         error=_error_of(outcome),
         reason=thread.reason,
         waiting=tuple(_waiting(thread)),
         calls=tuple(calls_of(thread.latest)),
     )
+
+
+def _output_of(services: Services, thread: Thread) -> Any:
+    """Return the typed output; None if the run has none, or the type has changed since."""
+    workflow = services.workflows.get(thread.workflow)
+    if workflow is None:
+        return None
+    with suppress(BadOutput):
+        return output_of(thread, workflow)
+    return None
 
 
 def _error_of(outcome: Outcome) -> str:

@@ -199,7 +199,8 @@ class EventSource:
     def _end_text(self, reply: ModelReplied) -> None:
         """Emit the rest of a reply's text, which a reader of the journal may not have seen."""
         messages = (item for item in reply.items if item.get("type", "message") == "message")
-        text = "".join(map(item_text, messages))
+        # A text that is no valid output is held back; the model is asked again.
+        text = "" if reply.problems else "".join(map(item_text, messages))
         if not text.startswith(self._shown):
             self.restarted("")
         self.text(text[len(self._shown) :])

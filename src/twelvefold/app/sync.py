@@ -2,17 +2,17 @@
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from twelvefold.app.app import App
 from twelvefold.app.loop_thread import LoopThread
 from twelvefold.app.operations import CLOSED
 from twelvefold.app.requests import Input, TurnOptions
-from twelvefold.app.run import Run
+from twelvefold.app.run import Output, Run
 from twelvefold.app.stream import RunEvent
 from twelvefold.config import Settings
 from twelvefold.core import Model, Settlement, Workflow
@@ -40,14 +40,15 @@ class SyncApp:
 
     def __init__(
         self,
-        workflows: Sequence[Workflow] = (),
+        workflows: Sequence[Workflow[Any]] = (),
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
         App(workflows)  # raises now, not with the first call
-        self._make_app = lambda: App(workflows, settings=settings, model=model)
+        self._make_app = lambda: App(workflows, settings=settings, model=model, resources=resources)
         self._thread: LoopThread[App] | None = None
         self._is_closed = False
         self._lock = threading.Lock()
@@ -80,8 +81,14 @@ class SyncApp:
 
     # --- the methods of App ---------------------------------------------------------------------
 
+    @overload
     def run(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    def run(self, workflow: str, input: Input, **options: Unpack[TurnOptions]) -> Run[Any]: ...
+    def run(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Run one turn of a workflow until it is over or waits, as `App.run` does.
 
@@ -89,14 +96,28 @@ class SyncApp:
         """
         return self._call(lambda app: app.run(workflow, input, **options))
 
+    @overload
     def start(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    def start(self, workflow: str, input: Input, **options: Unpack[TurnOptions]) -> Run[Any]: ...
+    def start(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Queue one turn for a worker and return at once, as `App.start` does."""
         return self._call(lambda app: app.start(workflow, input, **options))
 
+    @overload
     def stream(
-        self, workflow: str | Workflow, input: Input, **options: Unpack[TurnOptions]
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Iterator[RunEvent[Output]]: ...
+    @overload
+    def stream(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> Iterator[RunEvent[Any]]: ...
+    def stream(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Iterator[RunEvent[Any]]:
         """Run one turn and yield its events, as `App.stream` does.
 

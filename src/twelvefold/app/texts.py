@@ -32,8 +32,11 @@ def messages_text(items: Iterable[Item]) -> str:
 
 
 def last_answer(entries: Sequence[Entry]) -> str:
-    """Return the text of the model's last reply among the entries of a run."""
+    """Return the text of the model's last reply among the entries of a run.
+
+    "" if the text is no valid output.
+    """
     for entry in reversed(entries):
         if isinstance(entry.event, ModelReplied):
-            return messages_text(entry.event.items)
+            return "" if entry.event.problems else messages_text(entry.event.items)
     return ""

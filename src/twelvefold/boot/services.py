@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
@@ -26,8 +26,15 @@ from twelvefold.core import (
     WakeUps,
     Workflow,
 )
-from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
-from twelvefold.errors import ModelUnavailable
+from twelvefold.engine import (
+    CACHE_SHARE,
+    LeaseRenewer,
+    RenewalThread,
+    Resources,
+    Services,
+    ThreadCache,
+)
+from twelvefold.errors import ModelUnavailable, SettingsError, WorkflowError
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
@@ -58,14 +65,16 @@ class NoModel:
 async def open_services(
     settings: Settings,
     *,
-    workflows: Mapping[str, Workflow] | None = None,
+    workflows: Mapping[str, Workflow[Any]] | None = None,
     model: Model | None = None,
     with_model: bool = True,
+    resources: Mapping[type, object] | None = None,
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
     `workflows` replace those of the settings. `model` replaces the model of the settings; the
-    caller closes it. `with_model=False` avoids importing the model's client. Raises SettingsError.
+    caller closes it. `with_model=False` avoids importing the model's client. `resources` are handed
+    to tools for their types instead of what the workflows provide. Raises SettingsError.
 
     Example:
         import asyncio
@@ -81,6 +90,7 @@ async def open_services(
     """
     if workflows is None:
         workflows = load_workflows(settings.workflows)
+    handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -97,6 +107,8 @@ async def open_services(
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
         threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
+        # Last, so that they are closed first: closing one may use any other service.
+        stack.push_async_callback(handed_in.close)
         yield Services(
             store,
             model,
@@ -106,8 +118,17 @@ async def open_services(
             release,
             renewer=renewer,
             wake_ups=wake_ups,
+            resources=handed_in,
             threads=threads,
         )
+
+
+def _check_resources(resources: Resources, workflows: Mapping[str, Workflow]) -> Resources:
+    try:
+        resources.check(workflows.values())
+    except WorkflowError as error:
+        raise SettingsError(f"WORKFLOWS: {error}") from error
+    return resources
 
 
 def _open_model(settings: Settings) -> Model:

@@ -38,12 +38,21 @@ from twelvefold.core import (
     Workflow,
     build_request,
     encode,
+    find_problems,
     size_of,
 )
 from twelvefold.core.decide import decide
-from twelvefold.engine.delta_writer import DeltaWriter
+from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
 from twelvefold.engine.held_run import HeldRun, append, write
-from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
+from twelvefold.engine.perform import (
+    InstructionsFailed,
+    RollbackTool,
+    failed_call,
+    resolve_instructions,
+    run_call,
+    run_group,
+    run_in_step,
+)
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits
@@ -90,18 +99,23 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 async def _call_model(
     services: Services, held: HeldRun, workflow: Workflow, listener: Listener
 ) -> HeldRun:
-    compacted = build_request(held.thread, workflow, services.limits)
+    try:
+        instructions = await resolve_instructions(services, workflow, held.thread.principal)
+    except InstructionsFailed as error:
+        finished = RunFinished("failed", "instructions", error.sentence)
+        return await _close(services, held, listener, (finished,), "failed")
+    compacted = build_request(held.thread, workflow, services.limits, instructions)
     if compacted.results_left_out or compacted.turns_left_out:
         log.warning(
             "context_compacted",
             results_left_out=compacted.results_left_out,
             turns_left_out=compacted.turns_left_out,
         )
-    replied = await _request_reply(services, held, compacted.request, listener)
+    replied = await _request_reply(services, held, workflow, compacted.request, listener)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))
     decision = decide(expected, workflow, services.limits)
-    if isinstance(decision, RunTools) and _is_one_commit(decision):
+    if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
@@ -116,12 +130,35 @@ def _entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
 
 
 async def _request_reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
+    services: Services,
+    held: HeldRun,
+    workflow: Workflow,
+    request: ModelRequest,
+    listener: Listener,
 ) -> ModelReplied:
+    """Return the model's reply, with its problems if it is no valid output."""
+    output = workflow.output_type
+    replied = await _receive_reply(services, held, request, listener, held_back=output is not None)
+    if output is None or not (problems := find_problems(replied, output)):
+        return replied
+    return structs.replace(replied, problems=problems)
+
+
+async def _receive_reply(
+    services: Services,
+    held: HeldRun,
+    request: ModelRequest,
+    listener: Listener,
+    *,
+    held_back: bool,
+) -> ModelReplied:
+    """Return the model's reply; `held_back`: its text is not published while it arrives."""
     if not held.thread.options.stream:
-        return _to_event(held, await _reply(services, held, request, listener))
+        reader = HeldBackText(listener) if held_back else listener
+        return _to_event(held, await _reply(services, held, request, reader))
     async with DeltaWriter(services, held, listener) as deltas:
-        reply = await _reply(services, held, request, deltas)
+        reader = HeldBackText(deltas) if held_back else deltas
+        reply = await _reply(services, held, request, reader)
         replied = _to_event(held, reply)
         first, cuts = await deltas.finish(reply)
         return structs.replace(replied, first_delta=first, cuts=cuts)
@@ -171,8 +208,13 @@ async def _close(
     return await write(services, held, listener, events, status, error=error)
 
 
-def _is_one_commit(decision: RunTools) -> bool:
-    """Return whether a reply commits with its result: one call, which is lost without a commit."""
+def _is_one_commit(services: Services, workflow: Workflow, decision: RunTools) -> bool:
+    """Return whether a reply commits with its result: one call, which is lost without a commit.
+
+    A reply does not wait for resources to be opened: that may fail, and the reply would be lost.
+    """
+    if not services.resources.are_open(workflow, decision.calls):
+        return False
     first = decision.calls[0]
     repeatable = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
     return repeatable and decision.all_pending and len(decision.calls) == 1
@@ -187,10 +229,11 @@ async def _run_tools(
     replies: tuple[ModelReplied, ...] = (),
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
-    first, principal = decision.calls[0], held.thread.principal
+    ready = await services.resources.hand_in(workflow, decision.calls)
+    first, principal = ready[0], held.thread.principal
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
-        calls = list(zip(decision.calls, decision.pending, strict=True))
+        calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
         return await write(services, held, listener, (*replies, *outcomes))
     if first.tool.effect == "transactional":

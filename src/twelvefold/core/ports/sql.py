@@ -69,6 +69,59 @@ class Transaction(ReadOnly, Protocol):
         ...
 
 
+@runtime_checkable
+class SyncReadOnly(Protocol):
+    """`ReadOnly` for a plain function, which runs in a thread: each call waits for its result.
+
+    After the call of the tool is over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import SyncReadOnly, tool
+
+        @tool
+        def count_books(db: SyncReadOnly, title: str) -> int:
+            \"\"\"Count the books with this title.\"\"\"
+            return len(db.fetch_all("select id from books where title = :title", title=title))
+    """
+
+    def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
+        """Return the first row; None if there is none."""
+        ...
+
+    def fetch_all(self, statement: "str | Executable", /, **values: Any) -> list[Row]:
+        """Return all rows, in the statement's order."""
+        ...
+
+
+@runtime_checkable
+class SyncTransaction(SyncReadOnly, Protocol):
+    """`Transaction` for a plain function, which runs in a thread: each call waits for its result.
+
+    Its rows commit together with the journal entry, or not at all. After the call of the tool is
+    over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import Principal, SyncTransaction, tool
+
+        @tool
+        def borrow(tx: SyncTransaction, who: Principal, book_id: int) -> str:
+            \"\"\"Lend a book to the caller.\"\"\"
+            tx.execute("insert into loans values (:book, :who)", book=book_id, who=who.id)
+            return "lent"
+    """
+
+    def execute(self, statement: "str | Executable", /, **values: Any) -> int:
+        """Run a statement and return the number of rows it matched.
+
+        Raises DuplicateRow if a row with this key exists.
+        """
+        ...
+
+    def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
+        """Add a mail to the outbox; it is sent after the commit, at least once."""
+        ...
+
+
 class MayBeLost(Protocol):
     """A transaction that the engine checks after the tool has ended."""
 
