@@ -112,7 +112,9 @@ def own_doc(value: object) -> str:
     if inspect.isclass(value):
         doc = inspect.cleandoc(vars(value).get("__doc__") or "")
         return "" if doc.startswith(f"{value.__name__}(") else doc  # made by dataclass
-    return inspect.getdoc(value) or "" if inspect.isroutine(value) else alias_doc(value)
+    if inspect.isroutine(value):
+        return inspect.getdoc(value) or ""
+    return inspect.cleandoc(getattr(value, "__dict__", {}).get("__doc__") or alias_doc(value))
 
 
 def alias_doc(value: object) -> str:
