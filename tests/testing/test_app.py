@@ -161,6 +161,18 @@ def test_a_reply_may_be_several_calls_a_function_or_an_error(twelvefold_app: Syn
     assert "no such model" in second.error
 
 
+def test_replies_may_be_those_to_one_workflow() -> None:
+    bar = Workflow("bar", "You mix drinks.", ())
+
+    with SyncTestApp([hotel, bar]) as app:
+        app.model.replies("A room.", to=hotel)
+        app.model.replies("A drink.", "Another one.", to=bar)
+        app.model.replies("Anything.")
+        texts = [app.run(one, "Please").text for one in (bar, hotel, bar, hotel)]
+
+    assert texts == ["A drink.", "A room.", "Another one.", "Anything."]
+
+
 def test_an_outage_leaves_the_run_to_be_resumed(twelvefold_app: SyncTestApp) -> None:
     app = twelvefold_app
     app.model.replies(outage("the model is down"), "Here I am.")

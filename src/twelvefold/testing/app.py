@@ -1,7 +1,7 @@
 """An app for tests: on a temporary database, with a scripted model and a frozen clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ class TestApp(App):
     the URL of a MySQL or MariaDB server on which the database is created; without it the database
     is a SQLite file. `seed` are records for the seeds of the workflows, True for their own; without
     it the tables are empty. `settings` are those of the app, except for the database. `model`
-    replaces the scripted model.
+    replaces the scripted model. `resources` replace those of the workflows, by type.
 
     Example:
         import asyncio
@@ -53,13 +53,14 @@ class TestApp(App):
 
     def __init__(
         self,
-        workflows: Sequence[Workflow],
+        workflows: Sequence[Workflow[Any]],
         *,
         database: str = "",
         seed: Seed = False,
         settings: Settings | None = None,
         model: Model | None = None,
         clock: FrozenClock | None = None,
+        resources: Mapping[type, object] | None = None,
         **options: Any,
     ) -> None:
         self.model = ScriptedModel()
@@ -68,7 +69,7 @@ class TestApp(App):
         self._server = database
         self._seed = seed
         self._base = settings or Settings(workflows=())
-        super().__init__(workflows, model=model or self.model, **options)
+        super().__init__(workflows, model=model or self.model, resources=resources, **options)
 
     @asynccontextmanager
     async def _open_session(self) -> AsyncIterator[Session]:

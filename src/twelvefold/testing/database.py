@@ -19,7 +19,7 @@ from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.services.store import open_store, sqlite_path
 
 PREFIX = "tw_test_"
-Workflows = Sequence[Workflow]
+Workflows = Sequence[Workflow[Any]]
 Seed = bool | Sequence[Mapping[str, Any]]
 """True: a workflow's own records; else the records that its seed is given; False: none."""
 _TEMPLATES: dict[object, bytes] = {}
@@ -28,7 +28,7 @@ _TEMPLATES: dict[object, bytes] = {}
 
 @asynccontextmanager
 async def temporary_database(
-    workflows: Sequence[Workflow] = (), *, server: str = "", seed: Seed = False
+    workflows: Sequence[Workflow[Any]] = (), *, server: str = "", seed: Seed = False
 ) -> AsyncIterator[str]:
     """Create a database with the tables of the journal and of the workflows; drop it at the end.
 

@@ -1,12 +1,12 @@
 """Models for tests: replies that the test writes, or those of a recorded conversation."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twelvefold.core import Item, Listener, Model, ModelReply, ModelRequest
+from twelvefold.core import Item, Listener, Model, ModelReply, ModelRequest, Workflow
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model import scripted
 from twelvefold.services.model.cassette import CassetteModel
@@ -23,6 +23,8 @@ class ScriptedCall:
 Part = str | ScriptedCall
 Reply = Part | Sequence[Part] | Exception | Callable[[ModelRequest], Any]
 """A scripted reply: a text, a call, several of them, an error, or a function that returns one."""
+ANY = ""
+"""The replies to the requests of any workflow."""
 Prepared = scripted.Scripted | Callable[[ModelRequest], Any]
 
 
@@ -80,7 +82,8 @@ class ScriptedModel:
     name = "scripted"
 
     def __init__(self, *replies: Reply) -> None:
-        self._queue: deque[Prepared] = deque()
+        self._queues: dict[str, deque[Prepared]] = defaultdict(deque)
+        self._workflows: list[Workflow[Any]] = []
         self._given = 0
         self._model: Model = scripted.ScriptedModel(self._next)
         self.requests: list[ModelRequest] = []
@@ -89,7 +92,7 @@ class ScriptedModel:
     @property
     def remaining(self) -> int:
         """How many replies are left."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
     @property
     def outputs(self) -> list[str]:
@@ -97,9 +100,16 @@ class ScriptedModel:
         items = self.requests[-1].items if self.requests else ()
         return [str(one["output"]) for one in items if one.get("type") == "function_call_output"]
 
-    def replies(self, *replies: Reply) -> None:
-        """Add replies after those that are left. Raises TypeError for any other value."""
-        self._queue.extend([one if callable(one) else as_scripted(one) for one in replies])
+    def replies(self, *replies: Reply, to: Workflow[Any] | None = None) -> None:
+        """Add replies after those that are left. Raises TypeError for any other value.
+
+        `to`: they are for the requests of this workflow, whose instructions are a text; so that
+        runs of several workflows may go on at once.
+        """
+        if to is not None:
+            self._workflows.append(to)
+        queue = self._queues[to.name if to else ANY]
+        queue.extend([one if callable(one) else as_scripted(one) for one in replies])
 
     def plays(self, export: Path | str | Iterable[str]) -> None:
         """Replay a recorded conversation from now on, as `cassette` does."""
@@ -114,10 +124,11 @@ class ScriptedModel:
         """Do nothing: there is no connection."""
 
     def _next(self, request: ModelRequest) -> scripted.Scripted:
-        if not self._queue:
+        queue = self._queues[workflow_of(request, self._workflows)] or self._queues[ANY]
+        if not queue:
             return scripted.exhausted(self._given)
         self._given += 1
-        reply = self._queue.popleft()
+        reply = queue.popleft()
         return as_scripted(reply(request)) if callable(reply) else reply
 
 
@@ -135,6 +146,15 @@ def cassette(export: Path | str | Iterable[str]) -> Model:
     """
     lines = Path(export).read_text().splitlines() if isinstance(export, Path | str) else export
     return CassetteModel.from_export(lines)
+
+
+def workflow_of(request: ModelRequest, workflows: Sequence[Workflow[Any]]) -> str:
+    """Return the name of the workflow that made a request, by its instructions; "" if unknown."""
+    for workflow in workflows:
+        instructions = workflow.instructions
+        if isinstance(instructions, str) and request.instructions.startswith(instructions):
+            return workflow.name
+    return ANY
 
 
 def as_scripted(reply: Any) -> scripted.Scripted:

@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def twelvefold_workflows() -> "list[Workflow]":
+def twelvefold_workflows() -> "list[Workflow[Any]]":
     """The workflows of the app: override it in your conftest.py."""
     raise pytest.UsageError(
         "override the fixture `twelvefold_workflows` in conftest.py: it returns your workflows"
@@ -57,7 +57,7 @@ def twelvefold_server(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture
 def twelvefold_app(
-    twelvefold_workflows: "list[Workflow]", twelvefold_server: str, twelvefold_options: Any
+    twelvefold_workflows: "list[Workflow[Any]]", twelvefold_server: str, twelvefold_options: Any
 ) -> "Iterator[SyncTestApp]":
     """An app for plain test functions, on a database of its own."""
     from twelvefold.testing import SyncTestApp
@@ -69,7 +69,7 @@ def twelvefold_app(
 
 @pytest.fixture
 def twelvefold_async_app(
-    twelvefold_workflows: "list[Workflow]", twelvefold_server: str, twelvefold_options: Any
+    twelvefold_workflows: "list[Workflow[Any]]", twelvefold_server: str, twelvefold_options: Any
 ) -> "TestApp":
     """An app for `async` test functions, on a database of its own; open during the test."""
     from twelvefold.testing import TestApp

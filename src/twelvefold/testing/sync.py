@@ -30,7 +30,7 @@ class SyncTestApp(SyncApp):
 
     __test__ = False  # no class of tests
 
-    def __init__(self, workflows: Sequence[Workflow], **options: Any) -> None:
+    def __init__(self, workflows: Sequence[Workflow[Any]], **options: Any) -> None:
         super().__init__(workflows)
         self.app = TestApp(workflows, **options)
         self._make_app = lambda: self.app

@@ -1,6 +1,6 @@
 """The jobs of a crash test, as its processes do them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, assert_never, cast
@@ -38,7 +38,7 @@ from twelvefold.testing.crash.jobs import CreateDatabase, Drive, DropDatabase, E
 from twelvefold.testing.crash.places import CrashingModel, CrashingStore, Places
 from twelvefold.testing.crash.rows import read_rows
 from twelvefold.testing.database import create_database, drop_database, fill_database
-from twelvefold.testing.model import Reply, as_items
+from twelvefold.testing.model import ANY, Reply, as_items, workflow_of
 
 KEY = "crash-test"
 """The idempotency key of the run: a process that finds it continues it."""
@@ -52,7 +52,7 @@ Report = Callable[[str, Any], None]
 
 
 async def perform(
-    job: Job, scenario: Scenario, workflows: Sequence[Workflow], report: Report
+    job: Job, scenario: Scenario, workflows: Sequence[Workflow[Any]], report: Report
 ) -> Any:
     """Do a job and return its result."""
     match job:
@@ -66,7 +66,9 @@ async def perform(
             assert_never(job)
 
 
-async def _create(job: CreateDatabase, scenario: Scenario, workflows: Sequence[Workflow]) -> str:
+async def _create(
+    job: CreateDatabase, scenario: Scenario, workflows: Sequence[Workflow[Any]]
+) -> str:
     url = f"sqlite:///{job.path}" if job.path else await create_database(job.server)
     await fill_database(url, workflows, seed=scenario.seed)
     if scenario.setup:
@@ -80,7 +82,7 @@ def _settings(scenario: Scenario, url: str) -> Settings:
 
 
 async def _drive(
-    job: Drive, scenario: Scenario, workflows: Sequence[Workflow], report: Report
+    job: Drive, scenario: Scenario, workflows: Sequence[Workflow[Any]], report: Report
 ) -> Ending:
     clock = FrozenClock()
     if job.start_us:
@@ -97,7 +99,7 @@ async def _drive(
 async def _opened(
     job: Drive,
     scenario: Scenario,
-    workflows: Sequence[Workflow],
+    workflows: Sequence[Workflow[Any]],
     clock: FrozenClock,
     places: Places,
 ) -> AsyncIterator[Services]:
@@ -108,7 +110,7 @@ async def _opened(
         with_model=False,
     ) as opened:
         clock.attach(opened.store)
-        model = _model(scenario)
+        model = _model(scenario, workflows)
         yield replace(
             opened,
             store=cast("Store", CrashingStore(opened.store, places)),
@@ -118,17 +120,23 @@ async def _opened(
         await model.close()
 
 
-def _model(scenario: Scenario) -> Model:
+def _model(scenario: Scenario, workflows: Sequence[Workflow[Any]]) -> Model:
     if scenario.replies is None:
         return open_model(base_url="", api_key="", model="")
-    return ReplayedScript(scenario.replies)
+    return ReplayedScript(scenario.replies, workflows)
 
 
 class ReplayedScript:
     """Gives the first reply that the conversation does not have yet, in any process."""
 
-    def __init__(self, replies: Sequence[Reply]) -> None:
-        self._replies = [as_items(reply) for reply in replies]
+    def __init__(
+        self,
+        replies: Sequence[Reply] | Mapping[str, Sequence[Reply]],
+        workflows: Sequence[Workflow[Any]],
+    ) -> None:
+        given = replies if isinstance(replies, Mapping) else {ANY: replies}
+        self._replies = {name: [as_items(one) for one in these] for name, these in given.items()}
+        self._workflows = workflows
         self._model = scripted.ScriptedModel(self._next)
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
@@ -139,11 +147,13 @@ class ReplayedScript:
 
     def _next(self, request: ModelRequest) -> scripted.Scripted:
         given = sum(_is_of_the_model(item) for item in request.items)
-        for reply in self._replies:
+        named = self._replies.get(workflow_of(request, self._workflows))
+        replies = self._replies.get(ANY, []) if named is None else named
+        for reply in replies:
             if given <= 0:
                 return reply
             given -= len(reply)
-        return scripted.exhausted(len(self._replies))
+        return scripted.exhausted(len(replies))
 
 
 def _is_of_the_model(item: dict[str, Any]) -> bool:
@@ -162,7 +172,7 @@ class Driver:
         self._report = report
         report("clock", clock.now_us)
 
-    async def start(self, workflow: Workflow) -> RunId:
+    async def start(self, workflow: Workflow[Any]) -> RunId:
         """Return the run of the scenario; start it and drive it if there is none."""
         principal = self._scenario.principal
         if found := await self._services.store.find_request(principal, KEY):

@@ -26,7 +26,7 @@ class Scenario:
 
     workflows: tuple[WorkflowPath, ...]
     input: str
-    replies: tuple[Reply, ...] | None
+    replies: Sequence[Reply] | Mapping[str, Sequence[Reply]] | None
     principal: str
     setup: str
     seed: Seed

@@ -35,10 +35,10 @@ PARALLEL = 4
 
 
 def crash_matrix(
-    workflow: Workflow | str | Sequence[Workflow | str],
+    workflow: Workflow[Any] | str | Sequence[Workflow[Any] | str],
     input: str,
     *,
-    replies: Sequence[Reply] | None = None,
+    replies: Sequence[Reply] | Mapping[str, Sequence[Reply]] | None = None,
     principal: str = "tester",
     database: str = "",
     setup: str = "",
@@ -55,13 +55,15 @@ def crash_matrix(
     compared with those of an undisturbed run.
 
     `workflow` is a workflow of an importable module or its path, as in `shop:workflow`; the first
-    of several is run. `replies` are the replies of the model, texts and calls; without them the
-    demo model replies. Approvals are given and timers end; `answers` are the payloads of events by
-    their key. `database` is the URL of a MySQL or MariaDB server, on
-    which temporary databases are created; without it SQLite files are used. `setup` is SQL that
-    runs first; `seed` are records for the workflow's seed, True for its own. `ignore` are columns
+    of several is run. `replies` are the replies of the model, texts and calls, or those of each
+    workflow by its name; without them the demo model replies. Approvals are given, and timers end;
+    `answers` are the payloads of events, by key.
+
+    `database` is the URL of a MySQL or MariaDB server, on which temporary databases are created;
+    without it SQLite files are used. `setup` is SQL that runs first; `seed` are records for the
+    workflow's seed, True for its own. `settings` are fields of `Settings`. `ignore` are columns
     that are not compared, as in `orders.created_at`; those that differ in undisturbed runs are
-    ignored anyway. Raises ValueError if undisturbed runs differ otherwise or do not end.
+    ignored anyway. Raises ValueError if undisturbed runs differ otherwise, or do not end.
 
     Example:
         from twelvefold.testing import call, crash_matrix
@@ -77,7 +79,7 @@ def crash_matrix(
     scenario = Scenario(
         tuple(map(locate, given)),
         input,
-        None if replies is None else tuple(replies),
+        replies,
         principal,
         setup,
         seed,
@@ -92,7 +94,7 @@ def crash_matrix(
         return _Matrix(lanes, database, Path(directory), lease_s).report(ignore)
 
 
-def locate(workflow: Workflow | str) -> WorkflowPath:
+def locate(workflow: Workflow[Any] | str) -> WorkflowPath:
     """Return where a workflow is. Raises ValueError if no module has it under a name."""
     if isinstance(workflow, str):
         module, _, name = workflow.partition(":")

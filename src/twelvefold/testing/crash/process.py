@@ -50,7 +50,7 @@ def main() -> None:
         wire.send(run(job, scenario, workflows))
 
 
-def import_early(workflows: list[Workflow]) -> None:
+def import_early(workflows: list[Workflow[Any]]) -> None:
     """Import and build here what each fork would import on its first use."""
     for module in EARLY:
         import_module(module)
@@ -59,7 +59,7 @@ def import_early(workflows: list[Workflow]) -> None:
             tool.prepare()
 
 
-def load(path: WorkflowPath) -> Workflow:
+def load(path: WorkflowPath) -> Workflow[Any]:
     """Import a workflow."""
     found = getattr(_import(path), path.name)
     if not isinstance(found, Workflow):
@@ -80,7 +80,7 @@ def _import(path: WorkflowPath) -> ModuleType:
         return module
 
 
-def run(job: Job, scenario: Scenario, workflows: list[Workflow]) -> Done:
+def run(job: Job, scenario: Scenario, workflows: list[Workflow[Any]]) -> Done:
     """Fork a process for a job and wait for its end."""
     reader, writer = Pipe(duplex=False)
     pid = os.fork()
@@ -107,7 +107,7 @@ def _messages(reader: Any) -> Iterator[tuple[str, Any]]:
             yield reader.recv()
 
 
-def _work(job: Job, scenario: Scenario, workflows: list[Workflow], writer: Any) -> None:
+def _work(job: Job, scenario: Scenario, workflows: list[Workflow[Any]], writer: Any) -> None:
     """Do a job in this process, and end it."""
     signal.alarm(JOB_TIMEOUT_S)
     try:
