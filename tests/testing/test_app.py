@@ -326,3 +326,19 @@ def test_the_tables_have_the_records_that_the_test_gives(seed: Seed, count: int)
 
 def course_codes() -> Iterator[str]:
     return (f"{one['department']}-{one['number']}" for one in catalogue())
+
+
+# A worker
+
+
+async def test_a_worker_drives_queued_runs_while_time_stands_still(
+    twelvefold_async_app: TestApp,
+) -> None:
+    app = twelvefold_async_app
+    app.model.replies(BOOK, "Booked.")
+
+    queued = await app.start(hotel, "Room 4")
+    await app.work(until_idle=True)
+    run = await app.get(queued.id)
+
+    assert (queued.status, run.status, run.text) == ("queued", "completed", "Booked.")

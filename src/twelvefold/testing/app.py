@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from twelvefold.admin.threads import export_lines
 from twelvefold.app.app import App
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable
 
 POLL_S = 0.01
+
+
+class TestOptions(TypedDict, total=False):
+    """The options of `TestApp`."""
+
+    database: str
+    seed: Seed
+    settings: Settings
+    model: Model
+    clock: FrozenClock
+    resources: Mapping[type, object]
 
 
 class TestApp(App):
@@ -61,7 +72,6 @@ class TestApp(App):
         model: Model | None = None,
         clock: FrozenClock | None = None,
         resources: Mapping[type, object] | None = None,
-        **options: Any,
     ) -> None:
         self.model = ScriptedModel()
         self.clock = clock or FrozenClock()
@@ -69,7 +79,7 @@ class TestApp(App):
         self._server = database
         self._seed = seed
         self._base = settings or Settings(workflows=())
-        super().__init__(workflows, model=model or self.model, resources=resources, **options)
+        super().__init__(workflows, model=model or self.model, resources=resources)
 
     @asynccontextmanager
     async def _open_session(self) -> AsyncIterator[Session]:

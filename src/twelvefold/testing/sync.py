@@ -1,11 +1,11 @@
 """The app for tests that do not await."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from twelvefold.app.sync import SyncApp
 from twelvefold.core import Mail, Row, Workflow
-from twelvefold.testing.app import TestApp
+from twelvefold.testing.app import TestApp, TestOptions
 from twelvefold.testing.clock import FrozenClock
 from twelvefold.testing.model import ScriptedModel
 
@@ -30,7 +30,7 @@ class SyncTestApp(SyncApp):
 
     __test__ = False  # no class of tests
 
-    def __init__(self, workflows: Sequence[Workflow[Any]], **options: Any) -> None:
+    def __init__(self, workflows: Sequence[Workflow[Any]], **options: Unpack[TestOptions]) -> None:
         super().__init__(workflows)
         self.app = TestApp(workflows, **options)
         self._make_app = lambda: self.app
