@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.academy import Place
-from tests.testing.planted import hotel
+from tests.testing.planted import Bell, hotel, reception
 from twelvefold import Settings, Workflow
 from twelvefold.errors import AppClosed
 from twelvefold.testing import (
@@ -130,6 +130,18 @@ def test_settings_and_a_model_of_ones_own_are_taken() -> None:
 
     assert run.status == "incomplete"
     assert len(model.requests) == 1
+
+
+def test_a_resource_may_be_replaced() -> None:
+    class SilentBell(Bell):
+        def ring(self) -> str:
+            return "silence"
+
+    with SyncTestApp([reception], resources={Bell: SilentBell()}) as app:
+        app.model.replies(call("ring_bell"), "I rang.")
+        app.run(reception, "Ring")
+
+    assert app.model.outputs == ["silence"]
 
 
 # The model

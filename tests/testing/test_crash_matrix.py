@@ -1,8 +1,11 @@
 """`crash_matrix` finds a tool that writes beside its transaction, and passes one that does not."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.testing.planted import hotel
+from tests.testing.planted import hotel, reception
 from twelvefold import Workflow
 from twelvefold.testing import call, crash_matrix
 
@@ -49,6 +52,42 @@ def test_a_run_that_fails_in_the_same_way_each_time_is_compared_as_well() -> Non
 
     assert report.ok, report
     assert report.status == "failed"
+
+
+def test_each_process_opens_the_resources() -> None:
+    report = crash_matrix(reception, "Ring", replies=[call("ring_bell"), "I rang."])
+
+    assert report.ok, report
+    assert report.status == "completed"
+
+
+def test_the_demo_model_replies_without_a_script() -> None:
+    report = crash_matrix("examples.shopping:workflow", "Put milk on the list", principal="ann")
+
+    assert report.ok, report
+    assert report.status == "completed"
+
+
+def test_columns_that_differ_anyway_are_not_compared() -> None:
+    report = crash_matrix(hotel, "A key, please", replies=[call("make_key"), "Here it is."])
+
+    assert report.ok, report
+    assert report.ignored == ("calls of make_key.result",)
+
+
+def test_a_workflow_that_does_something_else_each_time_cannot_be_judged() -> None:
+    with pytest.raises(ValueError, match="two undisturbed runs differ"):
+        crash_matrix(hotel, "Rooms, please", replies=[call("book_some"), "Booked."])
+
+
+def test_a_module_that_ends_its_process_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text("import os\nos._exit(3)\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(ValueError, match="the process that imports the workflow ended"):
+            crash_matrix("ending:workflow", "Hello")
+    finally:
+        sys.path.remove(str(tmp_path))
 
 
 def test_a_workflow_that_no_other_process_can_import_is_refused() -> None:

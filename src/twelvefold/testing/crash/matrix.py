@@ -154,8 +154,11 @@ class Lane:
 
     def run(self, job: Job) -> Done:
         """Return what became of a job in a process of its own."""
-        self._wire.send(job)
-        done: Done = self._wire.recv()
+        try:
+            self._wire.send(job)
+            done: Done = self._wire.recv()
+        except (EOFError, OSError) as error:
+            raise ValueError("the process that starts the others has ended") from error
         return done
 
 
