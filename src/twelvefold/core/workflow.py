@@ -30,6 +30,14 @@ class RejectedCall:
     """A call that did not reach its tool; `arguments` is the text that the model wrote.
 
     `problems` are the reasons. `offered` are the tools that the model could have called.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     failure: Failure

@@ -17,6 +17,14 @@ class ReadOnly(Protocol):
     """SQL that changes no row: `:name` in the text, `name=value` as an argument.
 
     A statement is text or a SQLAlchemy Core statement. Rows are dicts in column order.
+
+    Example:
+        from twelvefold import ReadOnly, tool
+
+        @tool
+        async def find_items(db: ReadOnly, word: str) -> list[dict[str, object]]:
+            \"""Find items on the list.\"""
+            return await db.fetch_all("select item from list where item like :p", p=f"%{word}%")
     """
 
     async def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
@@ -33,6 +41,16 @@ class Transaction(ReadOnly, Protocol):
     """The step's transaction: its rows commit together with the journal entry, or not at all.
 
     Refuses statements that commit implicitly (DDL) or end the transaction.
+
+    Example:
+        from twelvefold import Transaction, tool
+
+        @tool
+        async def add_item(tx: Transaction, item: str) -> str:
+            \"""Put one thing on the list.\"""
+            await tx.execute("insert into list (item) values (:item)", item=item)
+            await tx.send_mail("ann@example.org", "The list", f"{item} is on it")
+            return f"{item} is on the list"
     """
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
