@@ -130,7 +130,8 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
-    the text is the last piece.
+    the text is the last piece. `problems`: why the text is no output of the workflow's type.
+    Callers do not see such a text. If the reply has no calls, the model is asked again.
     """
 
     items: tuple[Item, ...]
@@ -140,6 +141,7 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: ReplyEnd = "completed"
     first_delta: int = 0
     cuts: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
