@@ -151,8 +151,7 @@ def _rooted(schema: JsonSchema) -> JsonSchema:
 def _problem(error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     text = f"{path}: {error['msg']}" if path else str(error["msg"])
-    clean = text.encode("utf-8", "backslashreplace").decode()
-    return clean if len(clean) <= MAX_PROBLEM_CHARS else f"{clean[: MAX_PROBLEM_CHARS - 1]}…"
+    return text if len(text) <= MAX_PROBLEM_CHARS else f"{text[: MAX_PROBLEM_CHARS - 1]}…"
 
 
 def find_problems(reply: ModelReplied, output: OutputType) -> tuple[str, ...]:
