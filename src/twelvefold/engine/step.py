@@ -15,6 +15,7 @@ from twelvefold.core import (
     ApprovalAsked,
     AskApproval,
     AskOutcome,
+    Await,
     CallModel,
     Decision,
     Entry,
@@ -54,6 +55,7 @@ from twelvefold.engine.perform import (
 )
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.waiting import end_waits
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 
@@ -76,6 +78,8 @@ async def step(
             return await _call_model(services, held, workflow, listener)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
+        case Await():
+            return await end_waits(services, held, listener, decision)
         case Idle():
             return await _rest(services, held)
         case _:
