@@ -67,6 +67,9 @@ class Tree(BaseModel):
     children: list["Tree"] = []
 
 
+LEAF = Tree(name="b")
+
+
 class Broken(BaseModel):
     name: str
 
@@ -132,7 +135,7 @@ def test_a_model_is_sent_as_a_strict_schema() -> None:
         (Booking, GOOD, Booking(day=date(2030, 1, 2), guests=4)),
         (Refusal, '{"why": "full"}', Refusal("full")),
         (Weather, '{"celsius": 20}', {"celsius": 20.0}),
-        (Tree, '{"name": "a", "children": [{"name": "b"}]}', Tree(name="a", children=[Tree(name="b")])),
+        (Tree, '{"name": "a", "children": [{"name": "b"}]}', Tree(name="a", children=[LEAF])),
         (Booking | Refusal, '{"output": {"why": "full"}}', Refusal("full")),
         (list[Weather], '{"output": [{"celsius": 1}]}', [{"celsius": 1.0}]),
         (RootModel[list[int]], '{"output": [1, 2]}', RootModel[list[int]]([1, 2])),
@@ -165,25 +168,25 @@ def test_the_problems_of_a_text_name_their_fields() -> None:
 
 
 def test_a_text_that_is_no_json_is_a_problem() -> None:
-    with pytest.raises(BadOutput, match="^Invalid JSON: "):
+    with pytest.raises(BadOutput, match=r"^Invalid JSON: "):
         OutputType("table", Booking).parse("A table for four.")
 
 
 def test_a_validator_that_raises_is_a_problem() -> None:
-    with pytest.raises(BadOutput, match="^it cannot be checked, KeyError$"):
+    with pytest.raises(BadOutput, match=r"^it cannot be checked, KeyError$"):
         OutputType("table", Broken).parse('{"name": "other"}')
 
 
 def test_problems_are_few_and_short() -> None:
     with pytest.raises(BadOutput) as many:
-        OutputType("table", list[Booking]).parse('{"output": [%s]}' % ", ".join(["{}"] * 50))
+        OutputType("table", list[Booking]).parse(f'{{"output": [{", ".join(["{}"] * 50)}]}}')
     with pytest.raises(BadOutput) as long:
         OutputType("table", Loud).parse('{"name": "a"}')
 
     assert len(many.value.problems) == MAX_PROBLEMS
     [problem] = long.value.problems
     assert len(problem) == MAX_PROBLEM_CHARS
-    assert problem.endswith("no! …") or problem.endswith("…")
+    assert problem.endswith("…")
 
 
 @pytest.mark.parametrize("kind", [Booking, Tree, Weather])
@@ -228,7 +231,7 @@ class Plain: ...
 
 def test_a_type_without_a_schema_is_an_error_on_import() -> None:
     with pytest.raises(
-        WorkflowError, match="^workflow table: output has the type Plain, which has"
+        WorkflowError, match=r"^workflow table: output has the type Plain, which has"
     ):
         Workflow("table", "Help.", output=Plain)
 
