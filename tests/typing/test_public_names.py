@@ -1,6 +1,7 @@
 """The types of the public names: mypy must accept this file, and need each of its ignores."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -17,7 +18,9 @@ from twelvefold import (
     Workflow,
     tool,
 )
+from twelvefold.core.output import output_of
 from twelvefold.core.ports import StepTransaction
+from twelvefold.core.thread import fold
 
 Declared = Callable[[Callable[..., object]], Tool]
 
@@ -88,8 +91,36 @@ def test_a_workflow_is_made_of_tools() -> None:
         name="academy", instructions="Help.", tools=(look, enrol, pay), explain=explain
     )
 
+    assert_type(workflow, Workflow[None])
     assert_type(workflow.tools, tuple[Tool, ...])
     assert_type(workflow.tools[0].name, str)
+
+
+@dataclass
+class Booking:
+    guests: int
+
+
+@dataclass
+class Refusal:
+    why: str
+
+
+def greet(who: Principal) -> str:
+    return f"Help {who.id}."
+
+
+async def greet_with_rows(who: Principal, db: ReadOnly) -> str:
+    return f"Help {who.id}, {await db.fetch_one('select 1')}."
+
+
+def test_a_workflow_has_the_type_of_its_output() -> None:
+    either: Workflow[Booking | Refusal] = Workflow("table", greet, output=Booking | Refusal)
+
+    assert_type(Workflow("table", greet_with_rows, output=Booking), Workflow[Booking])
+    assert_type(Workflow("table", "Help.", output=list[int]), Workflow[list[int]])
+    assert_type(output_of(fold(()), Workflow("table", "Help.", output=Booking)), Booking | None)
+    assert_type(output_of(fold(()), either), Booking | Refusal | None)
 
 
 def test_a_call_key_is_text_and_a_principal_has_an_id() -> None:
@@ -130,3 +161,4 @@ def declare_wrongly() -> None:
     tool(effect="transactional")  # type: ignore[call-overload]  # the signature declares it
     tool("explain")  # type: ignore[call-overload]  # not a function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool
+    Workflow("academy", takes_reader)  # type: ignore[arg-type]  # takes no principal

@@ -86,7 +86,7 @@ async def test_no_transaction_is_open_while_the_model_replies(stage: Stage) -> N
         assert not is_open
         return await reply(*args)
 
-    services.model.reply = check  # type: ignore[method-assign]
+    services.model.reply = check  # type: ignore[method-assign, assignment]
     outcome = await drive(services, await start(services), NullListener())
 
     assert outcome.status == "completed"
@@ -196,9 +196,9 @@ def losing(services: Services, *errors: Exception | None) -> None:
 
     @asynccontextmanager
     async def read() -> AsyncIterator[ToolReadOnly]:
-        yield LostConnection(next(left))  # type: ignore[misc]
+        yield LostConnection(next(left))
 
-    services.store.read = read  # type: ignore[method-assign, assignment]
+    services.store.read = read  # type: ignore[method-assign]
 
 
 async def reading(who: Principal, db: ReadOnly) -> str:
