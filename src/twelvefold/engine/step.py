@@ -138,19 +138,30 @@ async def _request_reply(
 ) -> ModelReplied:
     """Return the model's reply, with its problems if it is no valid output."""
     output = workflow.output_type
-    if not held.thread.options.stream:
-        reader = listener if output is None else HeldBackText(listener)
-        replied = _to_event(held, await _reply(services, held, request, reader))
-    else:
-        async with DeltaWriter(services, held, listener) as deltas:
-            reader = deltas if output is None else HeldBackText(deltas)
-            reply = await _reply(services, held, request, reader)
-            replied = _to_event(held, reply)
-            first, cuts = await deltas.finish(reply)
-            replied = structs.replace(replied, first_delta=first, cuts=cuts)
+    replied = await _receive_reply(services, held, request, listener, held_back=output is not None)
     if output is None or not (problems := find_problems(replied, output)):
         return replied
     return structs.replace(replied, problems=problems)
+
+
+async def _receive_reply(
+    services: Services,
+    held: HeldRun,
+    request: ModelRequest,
+    listener: Listener,
+    *,
+    held_back: bool,
+) -> ModelReplied:
+    """Return the model's reply; `held_back`: its text is not published while it arrives."""
+    if not held.thread.options.stream:
+        reader = HeldBackText(listener) if held_back else listener
+        return _to_event(held, await _reply(services, held, request, reader))
+    async with DeltaWriter(services, held, listener) as deltas:
+        reader = HeldBackText(deltas) if held_back else deltas
+        reply = await _reply(services, held, request, reader)
+        replied = _to_event(held, reply)
+        first, cuts = await deltas.finish(reply)
+        return structs.replace(replied, first_delta=first, cuts=cuts)
 
 
 async def _reply(
