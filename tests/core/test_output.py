@@ -377,6 +377,20 @@ def test_corrections_are_sent_as_long_as_their_run_lasts() -> None:
     assert texts(*story) == ["hi", BAD, CORRECTION, "function_call", "function_call_output"]
 
 
+def test_only_the_last_invalid_output_is_sent() -> None:
+    story = [
+        asked("hi"),
+        rejected(),
+        called("look"),
+        succeeded("3.0", "look", "ok"),
+        rejected("no"),
+    ]
+
+    calls = ["function_call", "function_call_output"]
+    assert texts(*story) == ["hi", *calls, "no", CORRECTION]
+    assert texts(*story, rejected("never")) == ["hi", *calls, "never", CORRECTION]
+
+
 @pytest.mark.parametrize("last", [(said(GOOD), finished()), (finished("failed"),)])
 def test_corrections_of_earlier_runs_are_left_out(last: tuple[Any, ...]) -> None:
     answer = [GOOD] if len(last) == 2 else []
