@@ -456,6 +456,15 @@ def test_the_schema_counts_towards_the_window() -> None:
     assert build_request(thread_of(*story), BOOKING, limits).turns_left_out == 1
 
 
+def test_a_correction_is_never_left_out_to_save_room() -> None:
+    story: list[Any] = [asked("x" * 3_000), said(), finished(), asked("hi"), rejected()]
+
+    compacted = build_request(thread_of(*story), BOOKING, Limits(context_tokens=1_000))
+
+    assert compacted.turns_left_out == 1
+    assert [_text(item) for item in compacted.request.items] == ["hi", BAD, CORRECTION]
+
+
 # --- the output -----------------------------------------------------------------------------------
 
 
