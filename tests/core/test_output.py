@@ -236,6 +236,13 @@ def test_a_type_without_a_schema_is_an_error_on_import() -> None:
         Workflow("table", "Help.", output=Plain)
 
 
+def test_the_name_of_a_type_is_an_error_on_import() -> None:
+    name: Any = "Booking"
+
+    with pytest.raises(WorkflowError, match=r"^workflow table: output is a type, not its name$"):
+        Workflow("table", "Help.", output=name)
+
+
 @pytest.mark.parametrize("most", [-1, True, 1.5])
 def test_the_number_of_corrections_is_an_integer_from_zero(most: Any) -> None:
     with pytest.raises(WorkflowError, match="output_corrections is an integer from 0, not"):
