@@ -1,5 +1,6 @@
 """Typed output: the schema, the check of a reply, and what follows from an invalid one."""
 
+import json
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -452,6 +453,22 @@ def test_the_format_is_sent_with_the_callers_other_options() -> None:
 
     assert plain.options == {"text": {"format": form}}
     assert verbose.options == {"text": {"verbosity": "low", "format": form}, "temperature": 0.5}
+
+
+def test_a_correction_has_the_schema_in_its_instructions_too() -> None:
+    first = build_request(thread_of(asked()), BOOKING, Limits()).request
+    second = build_request(thread_of(asked(), rejected()), BOOKING, Limits()).request
+    later = build_request(
+        thread_of(asked(), rejected(), said(GOOD), finished(), asked()), BOOKING, Limits()
+    ).request
+    assert BOOKING.output_type is not None
+
+    assert first.instructions == later.instructions == "Help."
+    head, _, schema = second.instructions.rpartition("\n")
+    assert head == (
+        "Help.\n\nThe output is JSON that fits this JSON Schema, without any other text:"
+    )
+    assert json.loads(schema) == BOOKING.output_type.schema
 
 
 def test_the_schema_counts_towards_the_window() -> None:
