@@ -60,7 +60,9 @@ async def refund(tx: Transaction, who: Principal, number: int, cents: int, reaso
         cents=cents,
     )
     if not changed:
-        raise ToolRefused(f"order {number} has less than {cents} cents left; find_order says how much")
+        raise ToolRefused(
+            f"order {number} has less than {cents} cents left; find_order says how much"
+        )
     await tx.send_mail(
         who.id, f"Refund for order {number}", f"We refund {cents / 100:.2f} EUR: {reason}"
     )

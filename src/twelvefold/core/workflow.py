@@ -117,6 +117,8 @@ class Workflow(Generic[Output]):
             )
         if self.output is None:
             return None
+        if isinstance(self.output, str):
+            raise WorkflowError(f"workflow {self.name}: output is a type, not its name")
         output = OutputType(self.name, self.output)
         output.check()
         return output
