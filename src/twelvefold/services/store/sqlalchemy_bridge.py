@@ -9,25 +9,23 @@ of that connection do nothing: only the step begins and ends its transaction.
 breaks.
 """
 
-import inspect
 import sqlite3
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from twelvefold.core import BlockingWait, Row
+from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TwelvefoldError
+from twelvefold.services.store.blocking_session import BlockingSession
 from twelvefold.services.store.connection import Connection, DriverResult, as_failed
 from twelvefold.services.store.sql_text import Dialect, convert_value, strip_end
 
@@ -69,38 +67,6 @@ class SQLAlchemyBridge:
         # Not earlier: SQLAlchemy first inspects the server with statements that a tool may not use.
         driver.reject = reject
         return BridgedTransaction(opened, driver)
-
-    def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:
-        """Call a function in this thread. What SQLAlchemy awaits in it goes through `wait`."""
-        context = _BlockingGreenlet(function)
-        context.gr_context = getcurrent().gr_context
-        result = context.switch()
-        while not context.dead:
-            try:
-                answer = _wait_for(result, wait)
-            except BaseException:
-                result = context.throw(*sys.exc_info())
-            else:
-                result = context.switch(answer)
-        return result
-
-
-def _wait_for(coroutine: Coroutine[Any, Any, Any], wait: BlockingWait) -> Any:
-    try:
-        return wait(lambda: coroutine)
-    except BaseException:
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-            coroutine.close()  # it was refused
-        raise
-
-
-class _BlockingGreenlet(greenlet):  # type: ignore[misc]  # it has no types
-    """A function whose statements another greenlet, its parent, sends.
-
-    It is what SQLAlchemy's `greenlet_spawn` makes, for a thread without an event loop.
-    """
-
-    __sqlalchemy_greenlet_provider__ = True
 
 
 def _make_engine(dialect: Dialect) -> AsyncEngine:
@@ -155,7 +121,7 @@ class BridgedTransaction:
         """Return the transaction's one ORM session for the function of `call_blocking`."""
         if self._session is None:
             self._is_blocking = True
-            self._session = self._open_session(BlockingSavepointSession)
+            self._session = self._open_session(BlockingSession)
         return self._session.sync_session
 
     def _open_session(self, kind: type[Session]) -> "SavepointSession":
@@ -203,25 +169,6 @@ class SavepointSession(AsyncSession):
         if kind is not None:
             await self.rollback()
         await self.close()
-
-
-class BlockingSavepointSession(Session):
-    """`SavepointSession` for a function in a thread."""
-
-    def close(self) -> None:
-        if self.in_transaction() and self.is_active:
-            self.commit()
-        super().close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.rollback()
-        self.close()
 
 
 class _DriverConnection:

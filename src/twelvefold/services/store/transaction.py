@@ -166,8 +166,10 @@ class SQLStepTransaction(SQLTransaction):
         # Only functions that use SQLAlchemy pay for it.
         if "sqlalchemy.orm" not in sys.modules:
             return function()
+        from twelvefold.services.store.blocking_session import call_blocking
+
         self._has_greenlet = True
-        return self._get_bridge().call_blocking(function, wait)
+        return call_blocking(function, wait)
 
     async def blocking_session(self) -> "Session":
         if not self._has_greenlet:
