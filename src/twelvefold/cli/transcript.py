@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import assert_never
 
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
+from twelvefold.app.texts import messages_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
