@@ -60,9 +60,12 @@ class Resources:
                     )
 
     def open_soon(self, workflows: Iterable[Workflow]) -> None:
-        """Begin to open what the tools of these workflows need; log what is missing."""
+        """Begin to open what the tools of these workflows need; log what is missing.
+
+        Does nothing after `close`.
+        """
         for workflow in workflows:
-            if any(self._needed(workflow)):
+            if not self._is_closed and any(self._needed(workflow)):
                 opened = self._opened_for(workflow)
                 opened.provided.add_done_callback(partial(self._report, workflow))
 
@@ -233,7 +236,11 @@ class _Opened:
         except asyncio.CancelledError:
             self._fail("cancelled")
             raise
-        except Exception as error:
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        # A library may raise SystemExit, or a panic (one in Rust), as in a tool: it must not end the
+        # process, which would end the next one as well.
+        except BaseException as error:
             event = "resources_failed" if self.provided.done() else "resources_not_opened"
             log.error(event, workflow=self._workflow, error=error)
             self._fail(f"{type(error).__name__}; the log has the place")
