@@ -76,10 +76,12 @@ class Session:
 
     async def close(self) -> None:
         """Drain the service, end the calls in progress and give their runs back."""
-        for context in self._service:
-            await context.close()
-        self.services.exit_limit.begin(0)
-        await self.operations.close()
+        try:
+            for context in self._service:
+                await context.close()
+        finally:
+            self.services.exit_limit.begin(0)
+            await self.operations.close()
 
     async def work(self, *, until_idle: bool) -> None:
         """Drive queued runs and send mail, until cancelled or idle."""
