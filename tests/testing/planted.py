@@ -55,6 +55,26 @@ async def book_some(tx: Transaction) -> str:
     return "some rooms are booked"
 
 
+@tool
+async def take(tx: Transaction, room: int) -> str:
+    """Take a key from the board, and write a line in the book."""
+    await tx.execute("insert into book (room) values (:room)", room=room)
+    return f"the key of room {room} is taken"
+
+
+desk = Workflow(
+    name="desk",
+    instructions="You hand out keys.",
+    tools=(take,),
+    schema="""
+        create table if not exists book (
+            id integer not null primary key auto_increment, room integer not null
+        );
+    """,
+)
+"""Its table has a number for each line; for a server."""
+
+
 class Bell:
     """A resource."""
 
