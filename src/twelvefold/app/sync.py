@@ -215,7 +215,7 @@ class SyncApp:
 
 async def _end(events: AsyncGenerator[RunEvent[Any], None]) -> None:
     """Close the generator; a caller that was interrupted has left it running."""
-    while events.ag_running:  # noqa: ASYNC110 - it is being cancelled, and has no other sign of it
+    while getattr(events, "ag_running", False):  # it is being cancelled
         await asyncio.sleep(RUNNING_POLL_S)
     await events.aclose()
 

@@ -233,13 +233,11 @@ class _Opened:
                     found = await stack.enter_async_context(self.opener())
                 self.provided.set_result(found if isinstance(found, tuple) else (found,))
                 await self._closing.wait()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
             self._fail("cancelled")
             raise
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        # A library may raise SystemExit, or a panic (one in Rust), as in a tool: it must not end the
-        # process, which would end the next one as well.
+        # A library may raise SystemExit, or a panic (one in Rust), as in a tool. It must not end the
+        # process: the next one would end in the same way.
         except BaseException as error:
             event = "resources_failed" if self.provided.done() else "resources_not_opened"
             log.error(event, workflow=self._workflow, error=error)
