@@ -215,7 +215,7 @@ class SyncApp:
 
 async def _end(events: AsyncGenerator[RunEvent[Any], None]) -> None:
     """Close the generator; a caller that was interrupted has left it running."""
-    while getattr(events, "ag_running", False):  # it is being cancelled
+    while getattr(events, "ag_running", False):  # noqa: ASYNC110 - it has no event for its end
         await asyncio.sleep(RUNNING_POLL_S)
     await events.aclose()
 

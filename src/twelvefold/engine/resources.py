@@ -236,8 +236,8 @@ class _Opened:
         except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
             self._fail("cancelled")
             raise
-        # A library may raise SystemExit, or a panic (one in Rust), as in a tool. It must not end the
-        # process: the next one would end in the same way.
+        # A library may raise SystemExit, or a panic (one in Rust). It must not end the process: the
+        # next one would end in the same way.
         except BaseException as error:
             event = "resources_failed" if self.provided.done() else "resources_not_opened"
             log.error(event, workflow=self._workflow, error=error)
