@@ -4,6 +4,23 @@ Other packages import these names from here.
 """
 
 from twelvefold.core.budget import Limits, Price
+from twelvefold.core.conversation.attachments import (
+    ALL_INPUTS,
+    ANYWHERE,
+    FILE,
+    FILE_BYTES,
+    FILE_URL,
+    IMAGE,
+    IMAGE_TOKENS,
+    InputProblem,
+    InvalidAttachment,
+    check_file,
+    check_image,
+    find_invalid,
+    find_unaccepted,
+    has_attachments,
+    media_of,
+)
 from twelvefold.core.conversation.sendable import NO_RESULT
 from twelvefold.core.conversation.turns import calls_of, is_empty
 from twelvefold.core.decide import (
@@ -233,4 +250,19 @@ __all__ = [
     "size_of",
     "tool",
     "truncate",
+    "ALL_INPUTS",
+    "ANYWHERE",
+    "FILE",
+    "FILE_BYTES",
+    "FILE_URL",
+    "IMAGE",
+    "IMAGE_TOKENS",
+    "InputProblem",
+    "InvalidAttachment",
+    "check_file",
+    "check_image",
+    "find_invalid",
+    "find_unaccepted",
+    "has_attachments",
+    "media_of",
 ]

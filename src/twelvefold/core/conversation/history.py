@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import msgspec
-
+from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.sendable import Prepared, prepare
 from twelvefold.core.conversation.turns import CallResults, Turn, results_of, turns_of
 from twelvefold.core.events import Entry, Item
@@ -99,8 +98,8 @@ class SentHistory:
 
 
 def items_size(items: Sequence[Item]) -> int:
-    """Return the bytes of JSON of the items, with a comma after each."""
-    return len(msgspec.json.encode(items)) - 1 if items else 0
+    """Return the bytes of JSON of the items, as `size_in_window` counts, with a comma after each."""
+    return size_in_window(items) - 1 if items else 0
 
 
 def _ends_with_answer(items: Sequence[Item]) -> bool:

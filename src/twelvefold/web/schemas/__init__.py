@@ -27,7 +27,7 @@ from twelvefold.web.schemas.items import (
     REFERENCE,
     RESULT,
     plain_items,
-    reject_images,
+    reject_unaccepted,
 )
 from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
 from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
@@ -61,7 +61,7 @@ __all__ = [
     "parse_turn",
     "plain_items",
     "read_body",
-    "reject_images",
+    "reject_unaccepted",
     "tool_items_of",
     "without_repeats",
     "workflow_of",

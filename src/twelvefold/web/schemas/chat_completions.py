@@ -22,7 +22,13 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
 )
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.responses import TurnRequest, check_choice, check_names, workflow_of
+from twelvefold.web.schemas.responses import (
+    AcceptedInputs,
+    TurnRequest,
+    check_choice,
+    check_names,
+    workflow_of,
+)
 from twelvefold.web.schemas.types import (
     PASSED,
     STREAM,
@@ -176,10 +182,9 @@ def parse_chat(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    *,
-    images: bool = False,
+    accepted: AcceptedInputs,
 ) -> ChatRequest:
-    """Return the turn that a body requests; `images`: the model accepts images. Raises ApiError."""
+    """Return the turn that a body requests. Raises ApiError."""
     reject_functions(body.get("messages"))
     created = decode(body, CreateChatCompletion)
     workflow = workflow_of(created.model, workflows)
@@ -188,7 +193,7 @@ def parse_chat(
         raise_invalid("is for streams alone", "stream_options")
     turn = TurnRequest(
         workflow,
-        items_of(created.messages, images=images),
+        items_of(created.messages, accepted(workflow.name)),
         _options(created, workflow, hops_of(headers)),
         stream,
         key=parse_idempotency_key(headers, "chat/completions", body),

@@ -28,6 +28,13 @@ RETURNED = Meta(description="Returned in the response, without effect.")
 UNUSED = Meta(description="Accepted, without effect.")
 STREAM = Meta(description="Answer with server-sent events.")
 TOOL_CHOICE = Meta(description="Applies to the server's tools, too.")
+IMAGE_URL = Meta(
+    description="http:// or https://, or a data URL with base64 of a PNG, JPEG, WebP or GIF."
+)
+FILE_DATA = Meta(
+    description="A data URL with base64 of a PDF, text, Markdown, CSV or JSON; needs `filename`."
+)
+NO_FILES = Meta(description="Not supported: this server has no Files API.")
 
 ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
 Id = Annotated[str, Meta(min_length=1)]
