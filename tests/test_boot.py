@@ -20,6 +20,7 @@ from twelvefold.boot import (
     now_us,
 )
 from twelvefold.core.budget import Limits, Price
+from twelvefold.core.events import DEFAULT_OPTIONS
 from twelvefold.core.ids import family_of, parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
 from twelvefold.engine.lease import LeaseRenewer, RenewalThread
@@ -169,6 +170,18 @@ async def test_the_defaults_are_an_embedded_database_and_the_demo_model(
 async def test_the_demo_model_is_free(here: Path) -> None:
     async with open_services(Settings(run_budget_usd=0.5)) as services:
         assert services.limits.price is None
+
+
+async def test_the_settings_say_what_the_default_model_accepts(here: Path) -> None:
+    given = Settings.from_environ({"OPENAI_API_KEY": "k", "OPENAI_ACCEPTS": "Image, file"})
+
+    async with open_services(given) as services:
+        (workflow,) = services.workflows.values()
+        assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image", "file"}
+    async with open_services(Settings(openai_api_key="k")) as services:
+        assert services.accepts(workflow, DEFAULT_OPTIONS) == set()
+    async with open_services(Settings()) as services:  # the demo model
+        assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image"}
 
 
 async def test_an_unknown_model_has_the_default_context_window(here: Path) -> None:

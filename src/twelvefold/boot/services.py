@@ -14,11 +14,14 @@ from twelvefold.boot.environment import RandomIds
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import Settings
 from twelvefold.core import (
+    DEFAULT_MODEL,
+    DEFAULT_WINDOW_TOKENS,
     Ids,
     Limits,
     Listener,
     Mailer,
     Model,
+    ModelProfile,
     ModelReply,
     ModelRequest,
     NoWakeUps,
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
 
 log = get_logger(__name__)
-DEFAULT_WINDOW_TOKENS = 128_000
-"""Context window of an unknown model; OPENAI_CONTEXT_TOKENS sets a smaller one."""
+_DEMO_ACCEPTS = frozenset({"image"})
+"""The demo model ignores images."""
 
 
 class NoModel:
@@ -85,7 +88,13 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
             renewer=renewer,
             wake_ups=wake_ups,
             threads=threads,
+            profiles=_profiles(settings, limits),
         )
+
+
+def _profiles(settings: Settings, limits: Limits) -> dict[str, ModelProfile]:
+    accepts = frozenset(settings.openai_accepts) if settings.model_base_url else _DEMO_ACCEPTS
+    return {DEFAULT_MODEL: ModelProfile(limits.context_tokens, limits.price, accepts)}
 
 
 def _open_model(settings: Settings) -> Model:

@@ -28,6 +28,16 @@ def one_of(words: Any) -> Parse:
     return parse
 
 
+def words(known_words: Any) -> Parse:
+    """Return a parser of a Literal's words with commas between them, in any case."""
+    parse_word = one_of(known_words)
+
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(parse_word(word.strip()) for word in text.split(",") if word.strip())
+
+    return parse
+
+
 def integer(lowest: int, highest: int = 10**12) -> Parse:
     return _within(int, "a whole number", lowest, highest)
 

@@ -20,6 +20,7 @@ from twelvefold.config.parse import (
     printable,
     text,
     url,
+    words,
 )
 from twelvefold.config.variables import (
     INVALID,
@@ -38,6 +39,7 @@ BUILT_IN_WORKFLOW = "twelvefold.workflows.enrolment.workflow:workflow"
 OPENAI_URL = "https://api.openai.com/v1"
 
 Api = Literal["responses", "chat"]
+Accepts = Literal["image", "file"]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
 WebDrives = Literal["foreground", "background"]
@@ -89,6 +91,11 @@ class Settings:
         integer(1_000),
         "context window of the model; default: that of a known model, else 128000",
     ] = None
+    openai_accepts: Annotated[
+        tuple[Accepts, ...],
+        words(Accepts),
+        "what the model takes beside text: image, file, or both with a comma; default: text alone",
+    ] = ()
     model_timeout_s: Annotated[
         float,
         number(0.1, 3_600),

@@ -82,6 +82,13 @@ from twelvefold.core.ids import (
     parse_thread_id,
     position_of,
 )
+from twelvefold.core.models import (
+    DEFAULT_MODEL,
+    DEFAULT_WINDOW_TOKENS,
+    Fallback,
+    ModelProfile,
+    models_of,
+)
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
     OVER,
@@ -137,7 +144,9 @@ from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",
+    "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
+    "DEFAULT_WINDOW_TOKENS",
     "KINDS",
     "NO_RESULT",
     "OVER",
@@ -160,6 +169,7 @@ __all__ = [
     "Delta",
     "Entry",
     "Event",
+    "Fallback",
     "FinalStatus",
     "Finish",
     "IdempotentRequest",
@@ -179,6 +189,7 @@ __all__ = [
     "Mail",
     "Mailer",
     "Model",
+    "ModelProfile",
     "ModelReplied",
     "ModelReply",
     "ModelRequest",
@@ -243,6 +254,7 @@ __all__ = [
     "in_doubt",
     "incomplete_sentence",
     "is_empty",
+    "models_of",
     "parse_thread_id",
     "place_text",
     "position_of",

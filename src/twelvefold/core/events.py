@@ -64,7 +64,7 @@ class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     counts the instances of Twelvefold that the request has passed. `tool_items` is how calls of the
     server's tools are shown, "" as in the settings. `stop` are the texts at which Chat Completions
     ends the answer. `choice_holds`: `tool_choice` applies to every reply of the run, not only to
-    the first.
+    the first. `model` is the name of the model that the caller chose, "" for that of the workflow.
     """
 
     instructions: str = ""
@@ -87,6 +87,7 @@ class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_items: str = ""
     stop: tuple[str, ...] = ()
     choice_holds: bool = False
+    model: str = ""
 
     @property
     def allowed_tools(self) -> frozenset[str] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.events import Failure
+from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import check_gates, check_tools
 from twelvefold.core.tools.tool import Tool
@@ -38,6 +39,10 @@ Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[i
 class Workflow:
     """Instructions and typed tools.
 
+    `model` is the name of the model that replies, or a fallback chain of names; "" is the default
+    model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
+    may choose as well.
+
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
     records of a file or, given None, with the workflow's own. `explain` returns what the model
@@ -48,6 +53,8 @@ class Workflow:
     name: str
     instructions: str
     tools: tuple[Tool, ...]
+    model: str | Fallback = ""
+    models: tuple[str, ...] = ()
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
@@ -58,6 +65,7 @@ class Workflow:
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
+        check_models(self.name, self.model, self.models)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)

@@ -19,13 +19,16 @@ from twelvefold.core import (
     Limits,
     Mailer,
     Model,
+    ModelProfile,
     NoWakeUps,
+    RequestOptions,
     Store,
     Thread,
     ThreadId,
     Tool,
     WakeUps,
     Workflow,
+    models_of,
 )
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
@@ -41,6 +44,7 @@ _COPIES = 2
 """A thread counts twice: as entries, and as items in the form of a request."""
 _ENTRY_BYTES = 1024
 """What an entry takes as Python objects, beside its text."""
+_NO_PROFILE = ModelProfile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `threads` caches the threads of runs that ended here.
+    `threads` caches the threads of runs that ended here. `profiles` has what the settings say about
+    each model, by its name in MODELS or "default".
     """
 
     store: Store
@@ -130,6 +135,7 @@ class Services:
     threads: ThreadCache = field(
         default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
     )
+    profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""
@@ -148,6 +154,19 @@ class Services:
     ) -> Result:
         """Retry `work` while the database is unavailable, as `retry_unavailable` does."""
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
+
+    def profile(self, model: str) -> ModelProfile:
+        """Return what is known of a model; of one without settings, nothing but the defaults."""
+        return self.profiles.get(model, _NO_PROFILE)
+
+    def accepts(self, workflow: Workflow, options: RequestOptions) -> frozenset[str]:
+        """Return the kinds of input beside text that a run may have: `image` and `file`.
+
+        These are the kinds that every model takes that the run may ask: that of the workflow or the
+        one that the caller chose by `options.model`, and all models of a fallback chain.
+        """
+        names = models_of(workflow.model, options)
+        return frozenset.intersection(*(self.profile(name).accepts for name in names))
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:
