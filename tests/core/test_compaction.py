@@ -25,7 +25,7 @@ from tests.builders import (
 )
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
-from twelvefold.core.budget import Limits
+from twelvefold.core.budget import BYTES_PER_TOKEN, Limits
 from twelvefold.core.conversation.sendable import NO_RESULT, RESULT
 from twelvefold.core.events import (
     Event,
@@ -37,7 +37,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import ReadOnly
-from twelvefold.core.request import BYTES_PER_TOKEN, build_request
+from twelvefold.core.request import build_request
 from twelvefold.core.thread import Thread
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.workflow import Workflow

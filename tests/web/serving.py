@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from tests.engine.stage import LIMITS, SHOP, Stage
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
@@ -164,11 +165,12 @@ async def served(
     workflow: Workflow = SHOP,
     headers: dict[str, str] | None = None,
     waits: Waits = WAITS,
+    accepts: frozenset[str] = ALL_INPUTS,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A process of its own on the stage's database, until the body ends."""
     rules = model or Rules()
-    services = stage.process(model=rules, workflow=workflow, limits=limits)
+    services = stage.process(model=rules, workflow=workflow, limits=limits, accepts=accepts)
     stop = asyncio.Event()
     async with (
         open_web(services, Settings(**settings), waits) as web,

@@ -14,6 +14,7 @@ from twelvefold.boot.environment import RandomIds
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import Settings
 from twelvefold.core import (
+    ALL_INPUTS,
     DEFAULT_MODEL,
     DEFAULT_WINDOW_TOKENS,
     Ids,
@@ -27,6 +28,7 @@ from twelvefold.core import (
     NoWakeUps,
     Store,
     WakeUps,
+    inputs_of,
 )
 from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
 from twelvefold.errors import ModelUnavailable
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
 
 log = get_logger(__name__)
-_DEMO_ACCEPTS = frozenset({"image"})
-"""The demo model ignores images."""
 
 
 class NoModel:
@@ -93,7 +93,10 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
 
 
 def _profiles(settings: Settings, limits: Limits) -> dict[str, ModelProfile]:
-    accepts = frozenset(settings.openai_accepts) if settings.model_base_url else _DEMO_ACCEPTS
+    # The demo model takes every image and file, and says that it cannot see them.
+    accepts = ALL_INPUTS
+    if settings.model_base_url:
+        accepts = inputs_of(settings.openai_accepts, settings.openai_api)
     return {DEFAULT_MODEL: ModelProfile(limits.context_tokens, limits.price, accepts)}
 
 

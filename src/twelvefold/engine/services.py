@@ -168,6 +168,14 @@ class Services:
         names = models_of(workflow.model, options)
         return frozenset.intersection(*(self.profile(name).accepts for name in names))
 
+    def inputs(self, workflow: Workflow, options: RequestOptions) -> tuple[frozenset[str], ...]:
+        """Return the inputs beside text that each model of a run takes.
+
+        Models of a fallback chain that do not take the images and files of a run are skipped.
+        """
+        names = models_of(workflow.model, options)
+        return tuple(self.profile(name).accepts for name in names)
+
     @cached_property
     def _retry_policy(self) -> RetryPolicy:
         return replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)

@@ -42,6 +42,7 @@ from twelvefold.core import (
 from twelvefold.core.decide import decide
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.held_run import HeldRun, append, write
+from twelvefold.engine.inputs import check_request
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
@@ -93,6 +94,7 @@ async def _call_model(
             results_left_out=compacted.results_left_out,
             turns_left_out=compacted.turns_left_out,
         )
+    check_request(services, held.thread, workflow, compacted.request.items)
     replied = await _request_reply(services, held, compacted.request, listener)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))

@@ -36,6 +36,7 @@ IMAGE, FILE = "image", "file"
 ANYWHERE, FILE_URL = "anywhere", "file_url"
 """What Chat Completions has not: parts outside messages of the user, and URLs of files."""
 ALL_INPUTS = frozenset({IMAGE, FILE, ANYWHERE, FILE_URL})
+_RESPONSES_ONLY = frozenset({ANYWHERE, FILE_URL})
 
 _ATTACHMENTS = {"input_image": IMAGE, "input_file": FILE}
 _HOLDERS = {"message": "content", RESULT: "output"}
@@ -182,6 +183,15 @@ def find_invalid(items: Iterable[Item]) -> InputProblem | None:
 # --- which models take them -----------------------------------------------------------------------
 
 
+def inputs_of(accepts: Iterable[str], api: str) -> frozenset[str]:
+    """Return the inputs that a model takes through an API, `responses` or `chat`.
+
+    `accepts` are those that its settings name: `image`, `file`.
+    """
+    named = frozenset(accepts)
+    return named | _RESPONSES_ONLY if api == "responses" else named
+
+
 def find_unaccepted(
     items: Iterable[Item], choices: Collection[frozenset[str]]
 ) -> InputProblem | None:
@@ -234,8 +244,7 @@ def _attachments(items: Iterable[Item]) -> Iterator[tuple[int, str, Item, bool]]
 def media_of(part: Item) -> tuple[str, int]:
     """Return the media type and the length in bytes of an image or file; ("", 0) for a URL."""
     url = part.get("image_url") or part.get("file_data")
-    head = _DATA_URL.match(url) if isinstance(url, str) else None
-    if head is None:
+    if not isinstance(url, str) or (head := _DATA_URL.match(url)) is None:
         return "", 0
     padding = len(url) - len(url.rstrip("="))
     return head[1].lower(), (len(url) - head.end()) * 3 // 4 - padding

@@ -98,7 +98,7 @@ class SentHistory:
 
 
 def items_size(items: Sequence[Item]) -> int:
-    """Return the bytes of JSON of the items, as `size_in_window` counts, with a comma after each."""
+    """Return the size of the items in the model's window, with a comma after each."""
     return size_in_window(items) - 1 if items else 0
 
 

@@ -3,7 +3,7 @@
 Not part of the OpenAI API. Each entry is complete: a result has the arguments of its call.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -13,6 +13,7 @@ from twelvefold.core import (
     ApprovalAsked,
     CallId,
     Entry,
+    Item,
     ItemRemoved,
     ItemsAdded,
     ModelReplied,
@@ -32,9 +33,9 @@ from twelvefold.core import (
 from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.projection.objects import content_of, shorten_result
+from twelvefold.web.projection.objects import content_of, shorten_result, shown_items
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.schemas import Json, ToolOutputs
+from twelvefold.web.schemas import InputFiles, Json, ToolOutputs
 
 _SECOND_US = 1_000_000
 _INPUT = RunStarted | ItemsAdded | ItemRemoved
@@ -48,12 +49,19 @@ class Journal:
     """The entries of a conversation, also those from before it was forked."""
 
     def __init__(
-        self, reader: ThreadReader, store: Store, workflow: Workflow | None, outputs: ToolOutputs
+        self,
+        reader: ThreadReader,
+        store: Store,
+        workflow: Workflow | None,
+        outputs: ToolOutputs,
+        files: InputFiles = "full",
     ) -> None:
         self._reader = reader
         self._store = store
         self._workflow = workflow
         self._outputs = outputs
+        # The items of the conversation have the data; the journal is read again after each step.
+        self._files: InputFiles = "none" if files == "none" else "summary"
         self._earlier: Entry | None = None
         self._calls: dict[CallId, Json] = {}
         self._waits: dict[int, int] = {}
@@ -114,9 +122,9 @@ class Journal:
     async def _details(self, entry: Entry) -> Json:
         match entry.event:
             case RunStarted(items=items, workflow=workflow, release=release):
-                return {"model": workflow, "release": release, "items": list(items)}
+                return {"model": workflow, "release": release, "items": self._items(items)}
             case ItemsAdded(items=items):
-                return {"items": list(items)}
+                return {"items": self._items(items)}
             case ItemRemoved(item=item):
                 return {"item": item}
             case ModelReplied() as reply:
@@ -126,6 +134,9 @@ class Journal:
                 return {"status": status, "reason": reason, "error": error}
             case event:
                 return await self._call_details(event)
+
+    def _items(self, items: Sequence[Item]) -> list[Json]:
+        return shown_items(items, self._files)
 
     async def _call_details(self, event: _OF_CALL) -> Json:
         call = await self._load_call(event.call)

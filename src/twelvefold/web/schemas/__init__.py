@@ -30,7 +30,14 @@ from twelvefold.web.schemas.items import (
     reject_unaccepted,
 )
 from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
-from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+from twelvefold.web.schemas.types import (
+    InputFiles,
+    ItemStatus,
+    Json,
+    ResponseStatus,
+    ToolItems,
+    ToolOutputs,
+)
 
 __all__ = [
     "ANSWER",
@@ -44,6 +51,7 @@ __all__ = [
     "CreateConversation",
     "CreateItems",
     "ForkConversation",
+    "InputFiles",
     "ItemStatus",
     "Json",
     "ResponseStatus",

@@ -27,6 +27,7 @@ from twelvefold.web.schemas.responses import (
     TurnRequest,
     check_choice,
     check_names,
+    text_alone,
     workflow_of,
 )
 from twelvefold.web.schemas.types import (
@@ -182,7 +183,7 @@ def parse_chat(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    accepted: AcceptedInputs,
+    accepted: AcceptedInputs = text_alone,
 ) -> ChatRequest:
     """Return the turn that a body requests. Raises ApiError."""
     reject_functions(body.get("messages"))

@@ -179,9 +179,7 @@ def _message(role: str, content: str | list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _content(
-    content: str | Sequence[_Part], text: str = "input_text"
-) -> str | list[Item]:
+def _content(content: str | Sequence[_Part], text: str = "input_text") -> str | list[Item]:
     return content if isinstance(content, str) else [_part(part, text) for part in content]
 
 

@@ -177,11 +177,16 @@ AcceptedInputs = Callable[[str], Choices]
 """Returns the inputs that each of the models takes which a workflow may ask."""
 
 
+def text_alone(_: str) -> Choices:
+    """Return the inputs of one model that takes neither images nor files."""
+    return (frozenset(),)
+
+
 def parse_turn(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    accepted: AcceptedInputs,
+    accepted: AcceptedInputs = text_alone,
 ) -> TurnRequest:
     """Return the turn that a body requests. Raises ApiError for the first invalid parameter."""
     created = decode(body, CreateResponse)

@@ -9,6 +9,7 @@ from twelvefold.core import FinalStatus
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+InputFiles = Literal["full", "summary", "none"]
 ResponseStatus = Literal["queued", "in_progress"] | FinalStatus
 ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 

@@ -1,0 +1,79 @@
+"""Checks the images and files of a run: whether they are valid, and whether a model takes them."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from twelvefold.core import (
+    Item,
+    ItemsAdded,
+    RequestOptions,
+    RunStarted,
+    Thread,
+    Workflow,
+    find_invalid,
+    find_unaccepted,
+    has_attachments,
+)
+from twelvefold.engine.services import Services
+from twelvefold.errors import InputRefused
+
+
+def check_attachments(items: Sequence[Item]) -> None:
+    """Raise InputRefused for an image or a file that is invalid or too large."""
+    if problem := find_invalid(items):
+        place = f"item {problem.index}, {problem.at}"
+        raise InputRefused(f"{place}: {problem.message}", code=problem.code)
+
+
+def check_inputs(
+    services: Services,
+    workflow: Workflow,
+    options: RequestOptions,
+    before: Thread,
+    items: Sequence[Item],
+) -> None:
+    """Raise InputRefused for images and files that no model of a new run takes.
+
+    `before` is the thread that the run continues, `items` are its input.
+    """
+    earlier = _items_with_attachments(before)
+    if not (earlier or has_attachments(items)):
+        return
+    choices = services.inputs(workflow, options)
+    problem = find_unaccepted(chain(earlier, items), choices)
+    if problem is None:
+        return
+    if problem.index >= len(earlier):
+        raise InputRefused(problem.message, code=problem.code)
+    raise InputRefused(
+        f"an earlier turn of the conversation has images or files: {problem.message}; remove them "
+        "from the conversation, or choose a model that takes them",
+        code=problem.code,
+        earlier=True,
+    )
+
+
+def _items_with_attachments(thread: Thread) -> list[Item]:
+    """Return the items of a thread with images or files; without removed ones."""
+    added = (
+        entry.event.items
+        for entry in thread.entries
+        if isinstance(entry.event, RunStarted | ItemsAdded)
+    )
+    if not any(map(has_attachments, added)):
+        return []
+    items = (item for turn in thread.turns for item in turn.items)
+    return [item for item in items if has_attachments((item,))]
+
+
+def check_request(
+    services: Services, thread: Thread, workflow: Workflow, items: Sequence[Item]
+) -> None:
+    """Raise InputRefused for a request whose images and files no model of the run takes.
+
+    The settings may have changed since the run was written.
+    """
+    if has_attachments(items):
+        problem = find_unaccepted(items, services.inputs(workflow, thread.options))
+        if problem is not None:
+            raise InputRefused(problem.message, code=problem.code)
