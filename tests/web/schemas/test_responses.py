@@ -241,8 +241,8 @@ def test_a_choice_may_name_tools_of_the_server_and_of_the_caller() -> None:
         (USER | {"content": [{"text": "x"}]}, "unsupported_value", "input[0].content[0].type"),
         (
             USER | {"content": [{"type": "input_file"}]},
-            "unsupported_value",
-            "input[0].content[0].type",
+            "missing_required_parameter",
+            "input[0].content[0].file_data",
         ),
         (
             USER | {"content": [{"type": "input_text", "text": 7}]},
