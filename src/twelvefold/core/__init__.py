@@ -31,6 +31,7 @@ from twelvefold.core.events import (
     Item,
     ItemRemoved,
     ItemsAdded,
+    ModelAttempt,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
@@ -70,6 +71,7 @@ from twelvefold.core.models import (
     DEFAULT_WINDOW_TOKENS,
     Fallback,
     ModelProfile,
+    dearest,
     models_of,
 )
 from twelvefold.core.owner import OWNER
@@ -119,7 +121,7 @@ from twelvefold.core.ports import (
     WakeUps,
     WakeUpSubscription,
 )
-from twelvefold.core.request import build_request
+from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.tools.tool import Tool, tool
@@ -148,6 +150,7 @@ __all__ = [
     "CallModel",
     "CallState",
     "Claim",
+    "CompactedRequest",
     "Decision",
     "Delta",
     "Entry",
@@ -172,6 +175,7 @@ __all__ = [
     "Mail",
     "Mailer",
     "Model",
+    "ModelAttempt",
     "ModelProfile",
     "ModelReplied",
     "ModelReply",
@@ -225,6 +229,7 @@ __all__ = [
     "build_request",
     "call_id",
     "calls_of",
+    "dearest",
     "decode",
     "encode",
     "error_text",
