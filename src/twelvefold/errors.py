@@ -22,6 +22,7 @@ TwelvefoldError
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never accept this request
+│   │   └── ModelTooLarge  … it exceeds the model's context window
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
 │   └── BrokerUnavailable  … the message broker is unreachable or rejects a request
@@ -179,6 +180,10 @@ class ModelRejected(ServiceFault):
     """
 
     usage: "Usage | None" = None
+
+
+class ModelTooLarge(ModelRejected):
+    """The request exceeds the model's context window, or the size that its server accepts."""
 
 
 class MailUnavailable(ServiceFault):

@@ -49,6 +49,7 @@ from twelvefold.core.events import (
     Item,
     ItemRemoved,
     ItemsAdded,
+    ModelAttempt,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
@@ -88,6 +89,7 @@ from twelvefold.core.models import (
     DEFAULT_WINDOW_TOKENS,
     Fallback,
     ModelProfile,
+    dearest,
     models_of,
 )
 from twelvefold.core.owner import OWNER
@@ -137,7 +139,7 @@ from twelvefold.core.ports import (
     WakeUps,
     WakeUpSubscription,
 )
-from twelvefold.core.request import build_request
+from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.tools.tool import Tool, tool
@@ -173,6 +175,7 @@ __all__ = [
     "CallModel",
     "CallState",
     "Claim",
+    "CompactedRequest",
     "Decision",
     "Delta",
     "Entry",
@@ -199,6 +202,7 @@ __all__ = [
     "Mail",
     "Mailer",
     "Model",
+    "ModelAttempt",
     "ModelProfile",
     "ModelReplied",
     "ModelReply",
@@ -254,6 +258,7 @@ __all__ = [
     "calls_of",
     "check_file",
     "check_image",
+    "dearest",
     "decode",
     "encode",
     "error_text",

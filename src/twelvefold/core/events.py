@@ -50,6 +50,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.estimated or other.estimated,
         )
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.estimated,
+        )
+
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
@@ -126,8 +135,20 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
 
 
+class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model of a fallback chain that gave no reply, the error, and the tokens that it took."""
+
+    model: str
+    error: str
+    usage: Usage = Usage()
+
+
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     """A complete reply; `request_hash` is the SHA-256, in hex, of the request's body.
+
+    `model` is the name that the server reports. `named` is the name of the model in MODELS, "" for
+    a run that has the default model alone. `attempts` are the models of the fallback chain that
+    were asked before; their usage is not part of `usage`.
 
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
@@ -141,6 +162,16 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: ReplyEnd = "completed"
     first_delta: int = 0
     cuts: tuple[int, ...] = ()
+    named: str = ""
+    attempts: tuple[ModelAttempt, ...] = ()
+
+    @property
+    def total_usage(self) -> Usage:
+        """The usage of the reply and of the attempts before it."""
+        usage = self.usage
+        for attempt in self.attempts:
+            usage += attempt.usage
+        return usage
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -38,6 +38,10 @@ class CompactedRequest:
     results_left_out: int = 0
     turns_left_out: int = 0
 
+    @property
+    def is_shortened(self) -> bool:
+        return bool(self.results_left_out or self.turns_left_out)
+
 
 @dataclass(frozen=True, slots=True)
 class _Compaction:
@@ -182,7 +186,7 @@ def _too_long(size: int, room: int, items: Sequence[Item], limits: Limits) -> Re
     return RequestError(
         f"this turn is about {size // BYTES_PER_TOKEN} tokens long, and a window of "
         f"{limits.context_tokens} leaves room for {max(room, 0) // BYTES_PER_TOKEN}; "
-        f"{advice}set OPENAI_CONTEXT_TOKENS if the model's window is larger"
+        f"{advice}set {limits.window_setting} if the model's window is larger"
     )
 
 

@@ -78,7 +78,7 @@ class Thread(msgspec.Struct, frozen=True):
     the whole thread, `called` the calls that reached their tool in the latest run. `empty_replies`
     counts the latest replies without text and calls. `interrupted`: the run was taken from a
     process that did not give it back, and no entry has followed; what that process did outside the
-    database is unknown.
+    database is unknown. `usage_by_model` is the part of `usage` whose named model the entries have.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -97,6 +97,7 @@ class Thread(msgspec.Struct, frozen=True):
     faults_in_a_row: int = 0
     empty_replies: int = 0
     usage: Usage = Usage()
+    usage_by_model: Mapping[str, Usage] = {}
     succeeded: Mapping[str, int] = {}
     refused: Mapping[str, int] = {}
     called: Mapping[str, int] = {}
@@ -224,8 +225,19 @@ def _apply_reply(thread: Thread, position: int, event: ModelReplied) -> Thread:
         reply_ended=event.ended,
         empty_replies=thread.empty_replies + 1 if is_empty(event) else 0,
         steps=thread.steps + 1,
-        usage=thread.usage + event.usage,
+        usage=thread.usage + event.total_usage,
+        usage_by_model=_usage_by_model(thread.usage_by_model, event),
     )
+
+
+def _usage_by_model(before: Mapping[str, Usage], event: ModelReplied) -> Mapping[str, Usage]:
+    if not event.named:
+        return before
+    used = [*((one.model, one.usage) for one in event.attempts), (event.named, event.usage)]
+    after = dict(before)
+    for model, usage in used:
+        after[model] = after.get(model, Usage()) + usage
+    return after
 
 
 def _calls_of(thread: Thread, position: int, event: ModelReplied) -> tuple[Call, ...]:

@@ -1,4 +1,4 @@
-"""Checks the images and files of a run: whether they are valid, and whether a model takes them."""
+"""Checks the images and files of a run: whether they are valid, and which models take them."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -13,6 +13,7 @@ from twelvefold.core import (
     find_invalid,
     find_unaccepted,
     has_attachments,
+    models_of,
 )
 from twelvefold.engine.services import Services
 from twelvefold.errors import InputRefused
@@ -66,14 +67,17 @@ def _items_with_attachments(thread: Thread) -> list[Item]:
     return [item for item in items if has_attachments((item,))]
 
 
-def check_request(
-    services: Services, thread: Thread, workflow: Workflow, items: Sequence[Item]
-) -> None:
-    """Raise InputRefused for a request whose images and files no model of the run takes.
+def models_for(services: Services, workflow: Workflow, thread: Thread) -> tuple[str, ...]:
+    """Return the names of the models of a run, in order, that take its images and files.
 
-    The settings may have changed since the run was written.
+    Raises InputRefused if there is none: the settings have changed since the run was written.
     """
-    if has_attachments(items):
-        problem = find_unaccepted(items, services.inputs(workflow, thread.options))
-        if problem is not None:
-            raise InputRefused(problem.message, code=problem.code)
+    names = models_of(workflow.model, thread.options)
+    items = _items_with_attachments(thread)
+    if not items:
+        return names
+    choices = services.inputs(workflow, thread.options)
+    if problem := find_unaccepted(items, choices):
+        raise InputRefused(problem.message, code=problem.code)
+    pairs = zip(names, choices, strict=True)
+    return tuple(name for name, taken in pairs if find_unaccepted(items, (taken,)) is None)

@@ -21,10 +21,9 @@ from twelvefold.core import (
     Event,
     Finish,
     Idle,
+    Limits,
     Listener,
     ModelReplied,
-    ModelReply,
-    ModelRequest,
     OutcomeUnknown,
     RejectedCall,
     RunFinished,
@@ -32,7 +31,6 @@ from twelvefold.core import (
     RunTools,
     StepTransaction,
     Stop,
-    Usage,
     ValidCall,
     Workflow,
     build_request,
@@ -41,15 +39,13 @@ from twelvefold.core import (
 )
 from twelvefold.core.decide import decide
 from twelvefold.engine.delta_writer import DeltaWriter
+from twelvefold.engine.fallback import Build, request_reply, run_limits
 from twelvefold.engine.held_run import HeldRun, append, write
-from twelvefold.engine.inputs import check_request
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
-from twelvefold.observe.log import get_logger
+from twelvefold.errors import StoreRefused, TooLarge
 
-log = get_logger(__name__)
 REPEATABLE = ("transactional", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
@@ -62,10 +58,11 @@ async def step(
     Raises StaleRun or LeaseLost if another process has continued the run, CancelAsked, and the
     errors of the model and the store that retries did not resolve. Nothing is written then.
     """
-    decision = decide(held.thread, workflow, services.limits)
+    limits = run_limits(services, workflow, held.thread.options)
+    decision = decide(held.thread, workflow, limits)
     match decision:
         case CallModel():
-            return await _call_model(services, held, workflow, listener)
+            return await _call_model(services, held, workflow, listener, limits)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
         case Idle():
@@ -85,20 +82,13 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 
 
 async def _call_model(
-    services: Services, held: HeldRun, workflow: Workflow, listener: Listener
+    services: Services, held: HeldRun, workflow: Workflow, listener: Listener, limits: Limits
 ) -> HeldRun:
-    compacted = build_request(held.thread, workflow, services.limits)
-    if compacted.results_left_out or compacted.turns_left_out:
-        log.warning(
-            "context_compacted",
-            results_left_out=compacted.results_left_out,
-            turns_left_out=compacted.turns_left_out,
-        )
-    check_request(services, held.thread, workflow, compacted.request.items)
-    replied = await _request_reply(services, held, compacted.request, listener)
+    build = partial(build_request, held.thread, workflow)
+    replied = await _request_reply(services, held, workflow, build, listener)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))
-    decision = decide(expected, workflow, services.limits)
+    decision = decide(expected, workflow, limits)
     if isinstance(decision, RunTools) and _is_one_commit(decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
@@ -114,32 +104,14 @@ def _entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
 
 
 async def _request_reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
+    services: Services, held: HeldRun, workflow: Workflow, build: Build, listener: Listener
 ) -> ModelReplied:
     if not held.thread.options.stream:
-        return _to_event(held, await _reply(services, held, request, listener))
+        return await request_reply(services, held, workflow, build, listener)
     async with DeltaWriter(services, held, listener) as deltas:
-        reply = await _reply(services, held, request, deltas)
-        replied = _to_event(held, reply)
-        first, cuts = await deltas.finish(reply)
+        replied = await request_reply(services, held, workflow, build, deltas)
+        first, cuts = await deltas.finish(replied.items)
         return structs.replace(replied, first_delta=first, cuts=cuts)
-
-
-async def _reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
-) -> ModelReply:
-    """Return the model's reply. The usage of failed attempts counts, too."""
-    try:
-        return await services.model.reply(request, listener)
-    except (ModelUnavailable, ModelRejected) as error:
-        held.unrecorded.usage += error.usage or Usage()
-        raise
-
-
-def _to_event(held: HeldRun, reply: ModelReply) -> ModelReplied:
-    """Return the reply as an event. Its usage counts even if the event cannot be written."""
-    held.unrecorded.usage += reply.usage
-    return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
 
 
 def _closing_events(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
