@@ -90,7 +90,7 @@ def _numbered(items: Sequence[Item], number: int) -> list[Item]:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in content)
+    return "".join(part.get("text", "") for part in content)
 
 
 @dataclass

@@ -102,8 +102,21 @@ def item_text(item: Item) -> str:
     content = item.get("content")
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else []
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in _parts(item))
+
+
+def input_text(items: Iterable[Item]) -> str:
+    """Return the text of all messages, with a line for each of their images and files."""
+    from twelvefold.cli.attachments import part_label
+
+    items = list(items)
+    parts = (part for item in items for part in _parts(item) if isinstance(part, dict))
+    return "\n".join(filter(None, (messages_text(items), *map(part_label, parts))))
+
+
+def _parts(item: Item) -> list[Item]:
+    parts = item.get("content")
+    return parts if isinstance(parts, list) else []
 
 
 def messages_text(items: Iterable[Item]) -> str:

@@ -166,6 +166,11 @@ def _is_of_type(data: bytes, media_type: str) -> bool:
         return False
 
 
+def detect_media_type(data: bytes) -> str:
+    """Return the media type of an image or a PDF by its first bytes; "" for anything else."""
+    return next((name for name, one in _SIGNATURES.items() if one.match(data)), "")
+
+
 def find_invalid(items: Iterable[Item]) -> InputProblem | None:
     """Return the first image or file that is invalid."""
     for index, place, part, _ in _attachments(items):
