@@ -175,7 +175,8 @@ _PRICE_PARTS = ("input", "cached", "output")
 
 def _usd(amount: Any) -> int:
     """Return an amount of dollars in micro-dollars."""
-    return round(_numeral(number(0, _MAX_USD_PER_MILLION))(amount) * 1_000_000)
+    usd: float = _numeral(number(0, _MAX_USD_PER_MILLION))(amount)
+    return round(usd * 1_000_000)
 
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
