@@ -33,15 +33,15 @@ from twelvefold.core.budget import Limits
 from twelvefold.core.decide import (
     AskApproval,
     AskOutcome,
+    Await,
     CallModel,
     Finish,
-    Idle,
     RunTools,
     Stop,
     ValidCall,
     decide,
 )
-from twelvefold.core.events import Event, ReplyEnd
+from twelvefold.core.events import Event, ReplyEnd, WaitEnded
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.tool import tool
@@ -142,13 +142,15 @@ def _next(thread: Thread, dice: Dice) -> Sequence[Event]:
             return [_result(*one, dice) for one in zip(calls, pending, strict=True)]
         case AskApproval(call=call):
             return [approval_asked(call.id, call.tool)]
+        case Await(calls=(call, *_)):
+            return [WaitEnded(call.id, "time"), succeeded(call.id, call.tool)]
         case AskOutcome(call=call):
             return [outcome_unknown(call.id, call.tool)]
         case Finish():
             return [finished()]
         case Stop(status=status, reason=reason):
             return [finished(status, reason)]
-        case Idle():
+        case _:
             return [_start(dice)]
 
 

@@ -49,6 +49,22 @@ RECORDED: list[tuple[str, str]] = [
         '{"call":"2.0","approved":false,"by":"bob","reason":"no","asked":{"stream":true},'
         '"background":true}',
     ),
+    ("ApprovalAsked", '{"call":"2.0","tool":"refund","expires_us":5}'),
+    ("ApprovalAnswered", '{"call":"2.0","approved":true,"by":"bob","arguments":"{}"}'),
+    ("WaitStarted", '{"call":"2.0","tool":"sleep","until_us":5}'),
+    (
+        "WaitStarted",
+        '{"call":"2.0","tool":"ask","event":"e","question":"Why?","schema":{"type":"string"},'
+        '"person":"bob"}',
+    ),
+    ("ChildrenStarted", '{"call":"2.0","tool":"billing","runs":["resp_1"]}'),
+    (
+        "ChildrenStarted",
+        '{"call":"2.0","tool":"billing","runs":["resp_1"],"join":"quorum","quorum":1,'
+        '"hand_off":true}',
+    ),
+    ("WaitEnded", '{"call":"2.0","reason":"time"}'),
+    ("WaitEnded", '{"call":"2.0","reason":"event","by":"bob"}'),
     ("OutcomeUnknown", '{"call":"2.0","tool":"pay"}'),
     ("OutcomeUnknown", '{"call":"2.0","tool":"pay","final":true}'),
     ("OutcomeSettled", '{"call":"2.0","settled":"retry","by":"bob"}'),

@@ -28,6 +28,7 @@ from twelvefold.core.events import (
     RunStarted,
     ToolError,
     ToolFailed,
+    Usage,
 )
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId, family_of
 from twelvefold.core.models import DEFAULT_MODEL, ModelProfile
@@ -249,6 +250,11 @@ class TroubledStore(SQLiteStore):
     async def load(self, thread: ThreadId) -> ThreadRecord:
         self._trouble.reach("before a load")
         return await super().load(thread)
+
+    async def record_usage(self, lease: Lease, usage: Usage) -> None:
+        self._trouble.reach("before usage is recorded")
+        await super().record_usage(lease, usage)
+        self._trouble.reach("after usage is recorded")
 
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")

@@ -13,6 +13,7 @@ from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
+    ChildrenStarted,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -23,6 +24,8 @@ from twelvefold.core.events import (
     RunStarted,
     ToolFailed,
     ToolSucceeded,
+    WaitEnded,
+    WaitStarted,
 )
 from twelvefold.core.ids import CallId, RunId, ThreadId, call_id
 from twelvefold.core.ports import ThreadRecord
@@ -114,7 +117,15 @@ _SECOND_US = 1_000_000
 _FROM_OUTSIDE = RunStarted | ItemsAdded | ItemRemoved
 """Nobody was at work before one of these, so nothing took that long."""
 _OF_A_CALL = (
-    ToolSucceeded | ToolFailed | ApprovalAsked | ApprovalAnswered | OutcomeUnknown | OutcomeSettled
+    ToolSucceeded
+    | ToolFailed
+    | ApprovalAsked
+    | ApprovalAnswered
+    | WaitStarted
+    | ChildrenStarted
+    | WaitEnded
+    | OutcomeUnknown
+    | OutcomeSettled
 )
 
 
@@ -194,6 +205,9 @@ class WholeJournal:
             case OutcomeSettled(settled=settled, by=by, result=result):
                 shown = shorten_result(result, self._outputs)
                 return {"settled": settled, "by": by, "result": shown}
+            case WaitStarted() | ChildrenStarted() | WaitEnded():
+                wait: Json = msgspec.to_builtins(event)
+                return wait
             case _:
                 return {}
 

@@ -1,5 +1,6 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
+from datetime import UTC, datetime
 from typing import assert_never
 
 from twelvefold.cli.output import (
@@ -15,6 +16,7 @@ from twelvefold.core import (
     ApprovalAsked,
     Call,
     CallId,
+    ChildrenStarted,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -28,6 +30,9 @@ from twelvefold.core import (
     ToolError,
     ToolFailed,
     ToolSucceeded,
+    WaitEnd,
+    WaitEnded,
+    WaitStarted,
     call_id,
     error_text,
     failure_sentence,
@@ -37,7 +42,9 @@ from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
 """Characters of an error that are shown."""
-CallEvent = ToolSucceeded | ToolFailed | ApprovalAsked | OutcomeUnknown
+CallEvent = (
+    ToolSucceeded | ToolFailed | ApprovalAsked | WaitStarted | ChildrenStarted | OutcomeUnknown
+)
 
 
 class Transcript:
@@ -80,23 +87,26 @@ class Transcript:
                 self._write(f"(removed: {abbreviate(item)})\n", "dim")
             case ModelReplied():
                 self._write_reply(entry.position, event)
-            case ToolSucceeded() | ToolFailed() | ApprovalAsked() | OutcomeUnknown():
-                self._write_call(event)
+            case WaitEnded(reason=reason, by=by):
+                self._write(f"  {_end_of_wait(reason, by)}\n", "dim")
             case ApprovalAnswered(by=by, approved=approved, reason=reason):
                 word = "approved" if approved else "denied"
                 style: Style = "good" if approved else "bad"
                 self._write(f"  {word} by {_with_reason(by, reason)}\n", style)
             case OutcomeSettled(by=by, settled=settled, result=result):
                 self._write(f"  settled as {settled} by {_with_reason(by, result)}\n", "bold")
-            case RunFinished(status="failed", reason=reason, error=error):
-                sentence = failure_sentence(reason, error)
-                self._write(f"({abbreviate(sentence, ERROR_CHARS)})\n", "bad")
-            case RunFinished(status=status, reason=reason):
-                if status != "completed":
-                    text = _with_reason(status, reason.removeprefix(status))
-                    self._write(f"({text})\n", "bad")
+            case RunFinished():
+                self._write_end(event)
             case _:
-                assert_never(event)
+                self._write_call(event)
+
+    def _write_end(self, event: RunFinished) -> None:
+        if event.status == "failed":
+            sentence = failure_sentence(event.reason, event.error)
+            self._write(f"({abbreviate(sentence, ERROR_CHARS)})\n", "bad")
+        elif event.status != "completed":
+            text = _with_reason(event.status, event.reason.removeprefix(event.status))
+            self._write(f"({text})\n", "bad")
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
@@ -126,6 +136,10 @@ class Transcript:
                 self._write("  waiting for approval\n", "bold")
             case OutcomeUnknown():
                 self._write("  the outcome is unknown\n", "bold")
+            case WaitStarted():
+                self._write(f"  waiting for {abbreviate(wait_text(event))}\n", "bold")
+            case ChildrenStarted(runs=runs):
+                self._write(f"  waiting for {', '.join(runs)}\n", "bold")
 
 
 def fault_text(error: ToolError) -> str:
@@ -137,6 +151,35 @@ def fault_text(error: ToolError) -> str:
 
 def _with_reason(text: str, reason: str) -> str:
     return f"{abbreviate(text)}: {abbreviate(reason)}" if reason else abbreviate(text)
+
+
+def wait_text(wait: WaitStarted) -> str:
+    """Return what a call waits for, for a person."""
+    if wait.question:
+        return f"an answer to {wait.question!r}"
+    return f"the event {wait.event!r}" if wait.event else f"{time_text(wait.until_us)}"
+
+
+def time_text(at_us: int) -> str:
+    """Return a time, given in microseconds since 1970, in UTC."""
+    at = datetime.fromtimestamp(at_us // 1_000_000, UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _end_of_wait(reason: WaitEnd, by: str) -> str:
+    match reason:
+        case "time":
+            return "the time has come"
+        case "event":
+            return f"the event came from {abbreviate(by)}"
+        case "answer":
+            return f"answered by {abbreviate(by)}"
+        case "children":
+            return "the runs have ended"
+        case "timeout":
+            return "the time has run out"
+        case _:
+            assert_never(reason)
 
 
 def waiting_text(thread: Thread, run: RunId) -> str:

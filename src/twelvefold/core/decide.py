@@ -69,6 +69,13 @@ class AskOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """End the waits of these calls that time, events or other runs have decided; else wait."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Complete the run: the reply has no calls, or the caller runs the rest of them."""
 
@@ -87,7 +94,7 @@ class Idle:
     """Do nothing: the run is over or waits for a person."""
 
 
-Decision = CallModel | RunTools | AskApproval | AskOutcome | Finish | Stop | Idle
+Decision = CallModel | RunTools | AskApproval | AskOutcome | Await | Finish | Stop | Idle
 
 
 def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
@@ -167,9 +174,13 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
 
 
 def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
+    calls = thread.next_calls
+    rests = not calls or thread.waits or calls[0].state == "client"
+    if rests and (timed := thread.timed_calls):
+        return Await(timed)
     if thread.waits:
         return Idle()
-    first = thread.pending[0]
+    first = calls[0]
     if first.state == "client":
         return Finish()
     # A full conversation does not stop a call that was approved or that may have begun.
@@ -184,7 +195,7 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
         if thread.interrupted and call.tool.effect == "unsafe":
             return AskOutcome(first)
     group = _group(thread, workflow, limits, call)
-    return RunTools(group, thread.pending[: len(group)], len(group) == len(thread.pending))
+    return RunTools(group, calls[: len(group)], len(group) == len(thread.pending))
 
 
 def _validate(
@@ -214,13 +225,14 @@ def _group(
     most as many calls as the conversation has room for, if each has the longest result; at least
     one.
     """
-    is_surplus = _is_surplus(thread, limits, thread.pending[0])
+    pending = thread.next_calls
+    is_surplus = _is_surplus(thread, limits, pending[0])
     alone = not _is_independent(first) or thread.options.max_tool_calls is not None
     if alone and not is_surplus:
         return (first,)
     longest = MAX_REJECTION_BYTES if is_surplus else limits.result_chars * MAX_BYTES_PER_CHAR
     group = [first]
-    for call in thread.pending[1 : _room(thread, limits, longest)]:
+    for call in pending[1 : _room(thread, limits, longest)]:
         validated = _validate(thread, workflow, limits, call)
         if call.state != "open" or not (is_surplus or _is_independent(validated)):
             break

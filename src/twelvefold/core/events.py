@@ -23,9 +23,19 @@ Source: the `input` and `output` unions of the OpenAI Responses API.
 FinalStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 ReplyEnd = Literal["completed", "max_output_tokens", "content_filter"]
 Failure = Literal[
-    "arguments", "unknown_tool", "not_open", "repeated", "refused", "denied", "fault", "settled"
+    "arguments",
+    "unknown_tool",
+    "not_open",
+    "repeated",
+    "refused",
+    "denied",
+    "fault",
+    "settled",
+    "expired",
 ]
 Settlement = Literal["done", "retry", "failed"]
+WaitEnd = Literal["time", "event", "answer", "children", "timeout"]
+Join = Literal["all", "first", "quorum"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,7 +83,7 @@ class RequestOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     counts the instances of Twelvefold that the request has passed. `tool_items` is how calls of the
     server's tools are shown, "" as in the settings. `stop` are the texts at which Chat Completions
     ends the answer. `choice_holds`: `tool_choice` applies to every reply of the run, not only to
-    the first. `model` is the name of the model that the caller chose, "" for that of the workflow.
+    the first. `model` is the name of a model that the workflow allows, "" for the workflow's own.
     """
 
     instructions: str = ""
@@ -126,17 +136,22 @@ DEFAULT_OPTIONS = RequestOptions()
 
 
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A caller requested a turn with `items` as the input."""
+    """A caller requested a turn with `items` as the input.
+
+    `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did.
+    """
 
     items: tuple[Item, ...]
     principal: str
     workflow: str
     release: str
     options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
+    parent: str = ""
+    parent_call: str = ""
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model of a fallback chain that gave no reply, the error, and the tokens that it took."""
+    """A model of a fallback chain that gave no reply; `usage` is the usage of its attempts."""
 
     model: str
     error: str
@@ -147,12 +162,13 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     """A complete reply; `request_hash` is the SHA-256, in hex, of the request's body.
 
     `model` is the name that the server reports. `named` is the name of the model in MODELS, "" for
-    a run that has the default model alone. `attempts` are the models of the fallback chain that
-    were asked before; their usage is not part of `usage`.
+    a run that has the default model alone.
 
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
-    the text is the last piece.
+    the text is the last piece. `attempts` are the models that were requested before, in order;
+    their usage is no part of `usage`. `problems`: the text is no valid output of the workflow, so
+    the model is called again; callers do not see it.
     """
 
     items: tuple[Item, ...]
@@ -164,6 +180,7 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     cuts: tuple[int, ...] = ()
     named: str = ""
     attempts: tuple[ModelAttempt, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def total_usage(self) -> Usage:
@@ -206,17 +223,22 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The call needs the approval of a person; the run waits."""
+    """The call needs the approval of a person; the run waits.
+
+    `expires_us`: microseconds since 1970 by the server's clock, when the call is denied; 0: never.
+    """
 
     call: CallId
     tool: str
+    expires_us: int = 0
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person approved or denied the call.
 
     The run continues with `options`, if the answer was a request with options, else with those that
-    it has. `background`: it continues in the background.
+    it has. `background`: it continues in the background. `arguments` replace those of the model, as
+    the text of a JSON object; "" leaves them.
     """
 
     call: CallId
@@ -225,6 +247,48 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
+    arguments: str = ""
+
+
+class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call's tool ran, and its result will come later; the run waits.
+
+    It waits for the time `until_us`, or for the event `event`, or for a person's answer to
+    `question`, of the JSON Schema `schema`. `until_us` is microseconds since 1970 by the server's
+    clock; an event or an answer that comes later does not count; 0: no limit. `person` may answer;
+    "": the run's principal.
+    """
+
+    call: CallId
+    tool: str
+    until_us: int = 0
+    event: str = ""
+    question: str = ""
+    schema: Item | None = None
+    person: str = ""
+
+
+class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call started runs of other workflows, by id; the run waits for them.
+
+    `join`: for all of them, for the first that completes, or for `quorum` that complete.
+    `hand_off`: the child's answer is that of this run.
+    """
+
+    call: CallId
+    tool: str
+    runs: tuple[str, ...]
+    join: Join = "all"
+    quorum: int = 0
+    hand_off: bool = False
+
+
+class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The wait of a call is over; the call's result follows. `by` sent the event or the answer."""
+
+    call: CallId
+    reason: WaitEnd
+    by: str = ""
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -277,6 +341,9 @@ Event = (
     | ToolFailed
     | ApprovalAsked
     | ApprovalAnswered
+    | WaitStarted
+    | ChildrenStarted
+    | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
     | RunFinished
@@ -292,6 +359,9 @@ KINDS: dict[tuple[str, int], Any] = {
         ToolFailed,
         ApprovalAsked,
         ApprovalAnswered,
+        WaitStarted,
+        ChildrenStarted,
+        WaitEnded,
         OutcomeUnknown,
         OutcomeSettled,
         RunFinished,

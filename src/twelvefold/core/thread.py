@@ -6,7 +6,7 @@ a new thread, and their `replace` takes a tenth of the time of a dataclass's.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     ApprovalAnswered,
     ApprovalAsked,
+    ChildrenStarted,
     Entry,
     Failure,
     FinalStatus,
@@ -32,10 +33,12 @@ from twelvefold.core.events import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    WaitEnded,
+    WaitStarted,
 )
 from twelvefold.core.ids import CallId, call_id
 
-CallState = Literal["open", "asked", "approved", "unknown", "client"]
+CallState = Literal["open", "asked", "approved", "unknown", "client", "waiting"]
 _AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
 """Failures of calls that reached their tool."""
 _AfterStart = (
@@ -44,6 +47,9 @@ _AfterStart = (
     | ToolFailed
     | ApprovalAsked
     | ApprovalAnswered
+    | WaitStarted
+    | ChildrenStarted
+    | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
     | RunFinished
@@ -57,8 +63,9 @@ class Call(msgspec.Struct, frozen=True):
 
     `wire_id` is the model's id of the call, which a later reply may use again; `repeated`: an
     earlier call of the same reply has it. States: "approved" by a person, also to be tried again;
-    "client": the caller runs it. `number` counts the calls of its reply from 0, without those that
-    the caller runs.
+    "client": the caller runs it; "waiting": it ran, and `wait` is what its result depends on.
+    `number` counts the calls of its reply from 0, without those that the caller runs. `expires_us`
+    is that of its ApprovalAsked.
     """
 
     id: CallId
@@ -68,6 +75,8 @@ class Call(msgspec.Struct, frozen=True):
     state: CallState = "open"
     repeated: bool = False
     number: int = 0
+    expires_us: int = 0
+    wait: WaitStarted | ChildrenStarted | None = None
 
 
 class Thread(msgspec.Struct, frozen=True):
@@ -90,6 +99,7 @@ class Thread(msgspec.Struct, frozen=True):
     error: str = ""
     principal: str = ""
     workflow: str = ""
+    parent: str = ""
     options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
@@ -127,7 +137,19 @@ class Thread(msgspec.Struct, frozen=True):
     @property
     def waits(self) -> bool:
         """Whether a person has to answer before the run can continue."""
-        return bool(self.pending) and self.pending[0].state in ("asked", "unknown")
+        return bool(self.next_calls) and self.next_calls[0].state in ("asked", "unknown")
+
+    @property
+    def next_calls(self) -> tuple[Call, ...]:
+        """The pending calls without those whose result comes later."""
+        if not any(call.state == "waiting" for call in self.pending):
+            return self.pending
+        return tuple(call for call in self.pending if call.state != "waiting")
+
+    @property
+    def timed_calls(self) -> tuple[Call, ...]:
+        """The pending calls that time, an event, an answer or other runs decide."""
+        return tuple(call for call in self.pending if _is_timed(call))
 
     def after(self, *entries: Entry) -> "Thread":
         """Return the thread with these entries applied."""
@@ -135,6 +157,10 @@ class Thread(msgspec.Struct, frozen=True):
         for entry in entries:
             thread = _apply(thread, entry)
         return replace(thread, interrupted=False) if entries and thread.interrupted else thread
+
+
+def _is_timed(call: Call) -> bool:
+    return call.state == "waiting" or (call.state == "asked" and call.expires_us > 0)
 
 
 def fold(entries: Iterable[Entry], *, interrupted: bool = False) -> Thread:
@@ -176,6 +202,7 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         status="active",
         principal=event.principal,
         workflow=event.workflow,
+        parent=event.parent,
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
@@ -195,23 +222,37 @@ def _apply_event(thread: Thread, position: int, event: _AfterStart) -> Thread:
             )
         case ToolFailed():
             return _apply_failure(thread, event)
+        case RunFinished():
+            return replace(
+                thread, status=event.status, reason=event.reason, error=event.error, pending=()
+            )
+        case ItemsAdded() | ItemRemoved() | WaitEnded():
+            return thread  # a WaitEnded is followed by the call's result
+        case _:
+            return _apply_wait(thread, event)
+
+
+def _apply_wait(
+    thread: Thread,
+    event: ApprovalAsked
+    | ApprovalAnswered
+    | WaitStarted
+    | ChildrenStarted
+    | OutcomeUnknown
+    | OutcomeSettled,
+) -> Thread:
+    match event:
         case ApprovalAsked():
-            return _set_state(thread, event.call, "asked")
+            return _set_state(thread, event.call, "asked", expires_us=event.expires_us)
         case ApprovalAnswered():
-            # A denied call does not run: a ToolFailed follows this entry.
-            changed = _set_state(thread, event.call, "approved" if event.approved else "asked")
-            return changed if event.options is None else replace(changed, options=event.options)
+            return _apply_answer(thread, event)
+        case WaitStarted() | ChildrenStarted():
+            return _set_state(thread, event.call, "waiting", wait=event)
         case OutcomeUnknown():
             return _set_state(thread, event.call, "unknown")
         case OutcomeSettled():
             retry = event.settled == "retry"
             return _set_state(thread, event.call, "approved" if retry else "unknown")
-        case RunFinished():
-            return replace(
-                thread, status=event.status, reason=event.reason, error=event.error, pending=()
-            )
-        case ItemsAdded() | ItemRemoved():
-            return thread
         case _:
             assert_never(event)
 
@@ -280,8 +321,19 @@ def _remove_call(thread: Thread, call: CallId) -> Thread:
     )
 
 
-def _set_state(thread: Thread, call: CallId, state: CallState) -> Thread:
-    pending = tuple(replace(one, state=state) if one.id == call else one for one in thread.pending)
+def _apply_answer(thread: Thread, event: ApprovalAnswered) -> Thread:
+    # A denied call does not run: a ToolFailed follows this entry.
+    changes: dict[str, Any] = {"arguments": event.arguments} if event.arguments else {}
+    state: CallState = "approved" if event.approved else "asked"
+    changed = _set_state(thread, event.call, state, **changes)
+    return changed if event.options is None else replace(changed, options=event.options)
+
+
+def _set_state(thread: Thread, call: CallId, state: CallState, **changes: Any) -> Thread:
+    """Return the thread with the state of a pending call, and other fields of it, changed."""
+    pending = tuple(
+        replace(one, state=state, **changes) if one.id == call else one for one in thread.pending
+    )
     return replace(thread, pending=pending)
 
 

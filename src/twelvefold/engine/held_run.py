@@ -30,8 +30,10 @@ from twelvefold.core import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    WaitCondition,
     encode,
 )
+from twelvefold.core.ports.run_records import NO_CONDITION
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
@@ -139,6 +141,7 @@ async def write(
     error: str = "",
     timeout_s: float | None = math.inf,
     request: IdempotentRequest | None = None,
+    wait: WaitCondition = NO_CONDITION,
 ) -> HeldRun:
     """Append entries that are known already, and set the status of the run that follows from them.
 
@@ -154,7 +157,7 @@ async def write(
         _build_append(services, held, len(events), replies, status),
         error=error,
         request=request,
-        principal=held.thread.principal,
+        wait=wait,
         closes_deltas=held.thread.options.stream and not replies and _ends_run(events),
     )
     return await _append(services, held, listener, change, body, timeout_s)
@@ -200,6 +203,9 @@ def _build_append(
         first_delta=sum(reply.first_delta for reply in replies),
         lease_s=services.limits.lease_s,
         size=held.thread.size,
+        parent=RunId.parse(held.thread.parent) if held.thread.parent else None,
+        principal=held.thread.principal,
+        workflow=held.thread.workflow,
     )
 
 

@@ -242,4 +242,4 @@ class RunDriver:
 def _status_of(thread: Thread) -> RunStatus:
     if thread.status in OVER:
         return thread.status
-    return "waiting" if thread.waits else "running"
+    return "waiting" if thread.waits and not thread.timed_calls else "running"

@@ -15,6 +15,7 @@ from twelvefold.core import (
     ApprovalAsked,
     AskApproval,
     AskOutcome,
+    Await,
     CallModel,
     Decision,
     Entry,
@@ -44,6 +45,7 @@ from twelvefold.engine.held_run import HeldRun, append, write
 from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.waiting import end_waits
 from twelvefold.errors import StoreRefused, TooLarge
 
 REPEATABLE = ("transactional", *CONCURRENT_EFFECTS)
@@ -65,6 +67,8 @@ async def step(
             return await _call_model(services, held, workflow, listener, limits)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
+        case Await():
+            return await end_waits(services, held, listener, decision)
         case Idle():
             return await _rest(services, held)
         case _:

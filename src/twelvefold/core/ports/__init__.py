@@ -24,6 +24,7 @@ from twelvefold.core.ports.run_records import (
     Principal,
     RunRecord,
     RunStatus,
+    WaitCondition,
     WaitingRun,
     WaitingWork,
 )
@@ -39,6 +40,7 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
@@ -75,6 +77,8 @@ __all__ = [
     "RunStatus",
     "Schema",
     "Segment",
+    "SentSignal",
+    "SignalKey",
     "StepTransaction",
     "Store",
     "ThreadHead",
@@ -82,6 +86,9 @@ __all__ = [
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
+    "WaitCondition",
+    "WaitState",
+    "WaitStore",
     "WaitingRun",
     "WaitingWork",
     "WakeUpSubscription",
@@ -89,7 +96,16 @@ __all__ = [
 ]
 
 
-class Store(RunStore, ThreadStore, QueueStore, KeyStore, OutboxStore, MaintenanceStore, Protocol):
+class Store(
+    RunStore,
+    ThreadStore,
+    QueueStore,
+    WaitStore,
+    KeyStore,
+    OutboxStore,
+    MaintenanceStore,
+    Protocol,
+):
     """The journal, its leases and the business tables beside it, in one database.
 
     Every method may raise StoreUnavailable (repeat it) or StoreRefused (do not).

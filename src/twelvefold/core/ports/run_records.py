@@ -123,6 +123,21 @@ class RunRecord:
     thread_size: int | None = None
 
 
+class WaitCondition(NamedTuple):
+    """How a run begins to wait.
+
+    `due_us`: when time continues it, in microseconds since 1970 by the server's clock; None: never.
+    `wakes`: the wake-ups that its holder knows of. If there are others, the run is queued instead.
+    """
+
+    due_us: int | None = None
+    wakes: int | None = None
+
+
+NO_CONDITION = WaitCondition()
+"""Only a person continues the run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Append:
     """The changes of one step's commit: `adds` entries after `head`, and the run's row.
@@ -132,7 +147,9 @@ class Append:
     `head` + 1 from this number on are deleted, because the entry holds them. `closes_deltas`: adds
     a "restarted" after the deltas at `head` + 1, so that a process that has lost the run cannot add
     another; the append is repeated if one comes first. `request` is recorded for `principal`, which
-    may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is.
+    may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait`
+    is for the status "waiting". `parent`: the run that is woken when this one ends. `workflow` and
+    `principal` are those of the run.
     """
 
     lease: Lease
@@ -147,3 +164,6 @@ class Append:
     request: IdempotentRequest | None = None
     principal: str = ""
     size: int | None = None
+    wait: WaitCondition = NO_CONDITION
+    parent: RunId | None = None
+    workflow: str = ""

@@ -116,7 +116,8 @@ async def give_back(services: Services, held: HeldRun) -> None:
 
     The process that requested the cancel found the run held, and may have left it to the holder.
     """
-    status: Literal["queued", "waiting"] = "waiting" if held.thread.waits else "queued"
+    needs_person = held.thread.waits and not held.thread.timed_calls
+    status: Literal["queued", "waiting"] = "waiting" if needs_person else "queued"
     release = services.store.release
     with suppress(ServiceFault, RequestError):
         cancel_asked = await run_uninterrupted(

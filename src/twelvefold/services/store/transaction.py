@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from twelvefold.core import Append, Entry, Event, Row, encode, size_of
+from twelvefold.core import Append, Entry, Event, Row, SignalKey, WaitStarted, encode, size_of
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
+from twelvefold.services.store.signals import reserve_values
 from twelvefold.services.store.sql_text import (
     convert_value,
     reject_commits,
@@ -162,8 +163,19 @@ class SQLStepTransaction(SQLTransaction):
             kind, version, body = encode_event(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
             entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
+            self._add_wait(event)
         self._connection.defer(insert, values)
         return tuple(entries)
+
+    def _add_wait(self, event: Event) -> None:
+        """Let the sender of an event find the run, while it waits for the event."""
+        if not isinstance(event, WaitStarted) or not event.event:
+            return
+        to = SignalKey(self._change.workflow, self._change.principal, event.event)
+        run = self._change.lease.run
+        self._connection.defer(self._statements["reserve_signal"], reserve_values(to))
+        values = {"signal": to.id, "thread": run.thread, "ordinal": run.ordinal}
+        self._connection.defer(self._statements["add_signal_wait"], values)
 
     async def finish(self) -> None:
         """Flush before the commit. Raises StoreRefused if an announced entry is missing.

@@ -12,6 +12,7 @@ from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
     CallId,
+    ChildrenStarted,
     Entry,
     Item,
     ItemRemoved,
@@ -25,6 +26,8 @@ from twelvefold.core import (
     Store,
     ToolFailed,
     ToolSucceeded,
+    WaitEnded,
+    WaitStarted,
     Workflow,
     call_id,
     calls_of,
@@ -41,7 +44,15 @@ _SECOND_US = 1_000_000
 _INPUT = RunStarted | ItemsAdded | ItemRemoved
 """Events that no work precedes, so that the time before them was not spent on them."""
 _OF_CALL = (
-    ToolSucceeded | ToolFailed | ApprovalAsked | ApprovalAnswered | OutcomeUnknown | OutcomeSettled
+    ToolSucceeded
+    | ToolFailed
+    | ApprovalAsked
+    | ApprovalAnswered
+    | WaitStarted
+    | ChildrenStarted
+    | WaitEnded
+    | OutcomeUnknown
+    | OutcomeSettled
 )
 
 
@@ -171,6 +182,9 @@ class Journal:
             case OutcomeSettled(settled=settled, by=by, result=result):
                 shown = shorten_result(result, self._outputs)
                 return {"settled": settled, "by": by, "result": shown}
+            case WaitStarted() | ChildrenStarted() | WaitEnded():
+                wait: Json = msgspec.to_builtins(event)
+                return wait
             case _:
                 return {}
 

@@ -37,6 +37,7 @@ WORDS = {
     "straight_join": "STRAIGHT_JOIN",
     "by_queue": "FORCE INDEX (runs_queue)",
     "by_lease": "FORCE INDEX (runs_leases)",
+    "by_due": "FORCE INDEX (runs_due)",
     "by_deleted": "FORCE INDEX (threads_deleted)",
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",

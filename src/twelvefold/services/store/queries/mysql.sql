@@ -1,5 +1,14 @@
 -- Statements whose form in MySQL and MariaDB differs.
 
+-- reserve_signal: makes the row of an event, or locks the one that exists
+INSERT INTO signals (id, workflow, principal, event_key, payload, sender, created_at, sent_at)
+VALUES (:signal, :workflow, :principal, :event_key, NULL, NULL, {now_us}, NULL)
+    ON DUPLICATE KEY UPDATE id = id
+
+-- add_signal_wait: a run waits for an event; a repetition changes nothing
+INSERT INTO signal_waits (signal_id, thread_id, ordinal) VALUES (:signal, :thread, :ordinal)
+    ON DUPLICATE KEY UPDATE ordinal = ordinal
+
 -- version_table: 0 rows mean that no migration has run
 SELECT table_name AS name FROM information_schema.tables
  WHERE table_schema = DATABASE() AND table_name = 'twelvefold_version'

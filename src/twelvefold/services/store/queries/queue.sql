@@ -1,9 +1,9 @@
 -- The queue: runs that wait for a process to drive them.
 --
--- `waiting_runs` is assembled from `queued_part` and `expired_part`, one of each per workflow, because an
--- index is in the order of a column only where the columns before it are constant. Each part reads at
--- most :limit or :max_expired rows, of the index alone. {by_queue} and {by_lease} name the index, because
--- the statistics of a queue are always out of date.
+-- `waiting_runs` is assembled from `queued_part`, `expired_part` and `due_part`, one of each per workflow,
+-- because an index is in the order of a column only where the columns before it are constant. Each part
+-- reads at most :limit or :max_expired rows, of the index alone. {by_queue}, {by_lease} and {by_due} name
+-- the index, because the statistics of a queue are always out of date.
 
 -- waiting_runs: runs that may be claimed, by principal, each principal's longest-waiting first; also a
 -- row `mail` if a message is due, and a row `unfilled` if `unfilled_runs` finds a row
@@ -13,7 +13,10 @@ SELECT w.part, w.thread_id, w.ordinal, w.principal, w.lease_until,
                         ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued
         UNION ALL
         SELECT * FROM (:expired_parts
-                        ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) expired) w
+                        ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) expired
+        UNION ALL
+        SELECT * FROM (:due_parts
+                        ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) due) w
   {straight_join} runs r ON r.thread_id = w.thread_id AND r.ordinal = w.ordinal
   {straight_join} threads t ON t.id = w.thread_id
 UNION ALL
@@ -39,6 +42,12 @@ SELECT * FROM (
   SELECT 'expired' AS part, thread_id, ordinal, principal, lease_until FROM runs {by_lease}
    WHERE status = 'running' AND workflow = :workflow AND lease_until <= {now_us}
    ORDER BY lease_until, thread_id, ordinal LIMIT :max_expired) expired_part
+
+-- due_part: waiting runs of one workflow whose time has come, first those that have waited longest
+SELECT * FROM (
+  SELECT 'due' AS part, thread_id, ordinal, principal, wake_at AS lease_until FROM runs {by_due}
+   WHERE status = 'waiting' AND workflow = :workflow AND wake_at <= {now_us}
+   ORDER BY wake_at, thread_id, ordinal LIMIT :max_expired) due_part
 
 -- mail_is_due: 0 rows mean that no message is due
 SELECT 'mail' AS part FROM outbox

@@ -16,8 +16,11 @@ UPDATE runs SET lease_until = lease_until + :write_fence,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
 
--- settle_run: as `fence_run`, for a step that ends the run or lets it wait; releases the lease
-UPDATE runs SET status = :status, error = :error, lease_until = 0, lease_token = '',
+-- settle_run: as `fence_run`, for a step that ends the run or lets it wait; releases the lease. A run that
+-- was woken since its holder read :wakes is queued instead of waiting; -1: it waits in any case
+UPDATE runs SET status = CASE WHEN :wakes >= 0 AND COALESCE(wakes, 0) <> :wakes THEN 'queued'
+                              ELSE :status END,
+       wake_at = :wake_at, error = :error, lease_until = 0, lease_token = '',
        finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels

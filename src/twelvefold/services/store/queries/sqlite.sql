@@ -1,4 +1,13 @@
 -- Statements whose form in SQLite differs.
 
+-- reserve_signal: makes the row of an event, unless it exists; the transaction locks the whole database
+INSERT INTO signals (id, workflow, principal, event_key, payload, sender, created_at, sent_at)
+VALUES (:signal, :workflow, :principal, :event_key, NULL, NULL, {now_us}, NULL)
+    ON CONFLICT (id) DO NOTHING
+
+-- add_signal_wait: a run waits for an event; a repetition changes nothing
+INSERT INTO signal_waits (signal_id, thread_id, ordinal) VALUES (:signal, :thread, :ordinal)
+    ON CONFLICT (signal_id, thread_id, ordinal) DO NOTHING
+
 -- version_table: 0 rows mean that no migration has run
 SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'twelvefold_version'

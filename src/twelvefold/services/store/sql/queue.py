@@ -67,7 +67,7 @@ class Queue(Database):
 def build_waiting_runs(sql: Mapping[str, str], workflows: int) -> str:
     """Return the statement `waiting_runs` for this number of workflows, `:workflow0` and so on."""
     statement = sql["waiting_runs"]
-    for name in ("queued_part", "expired_part"):
+    for name in ("queued_part", "expired_part", "due_part"):
         parts = (sql[name].replace(":workflow", f":workflow{n}") for n in range(workflows))
         statement = statement.replace(f":{name}s", "\nUNION ALL\n".join(parts))
     return statement

@@ -60,7 +60,8 @@ class Steps(Transactions, IdempotentRequests):
         else:
             statement = "settle_run"
             run |= {"status": change.status, "error": change.error}
-            run |= {"over": int(change.status in OVER)}
+            run |= {"over": int(change.status in OVER), "wake_at": change.wait.due_us}
+            run |= {"wakes": -1 if change.wait.wakes is None else change.wait.wakes}
         explain = partial(self._explain_fence, db, change)
         db.defer(self._sql["fence_thread"], thread, explain)
         db.defer(self._sql[statement], run, explain)
@@ -80,13 +81,18 @@ class Steps(Transactions, IdempotentRequests):
         return StoreUnavailable(changed).loggable()
 
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
-        """Delete or end the deltas that the step replaces, and renew the lease in a long step."""
+        """Delete or end the deltas that the step replaces, and renew the lease in a long step.
+
+        A run that ends wakes the one that started it.
+        """
         values = {"thread": change.lease.run.thread, "position": change.head + 1}
         if change.first_delta:
             recorded = {"number": change.first_delta, **values}
             db.defer(self._sql["delete_recorded_deltas"], recorded)
         if change.closes_deltas:
             await self._close_deltas(db, change, values)
+        if change.parent is not None and change.status in OVER:
+            db.defer(self._sql["wake"], run_key(change.parent))
         is_long = took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP_SHARE)
         if change.status == "running" and is_long:
             # Renewals wait behind the fence, and so do processes that find the lease expired.

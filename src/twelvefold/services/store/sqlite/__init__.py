@@ -13,6 +13,7 @@ WORDS = {
     "straight_join": "CROSS JOIN",  # SQLite keeps the order of tables in a CROSS JOIN
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
+    "by_due": "INDEXED BY runs_due",
     "by_deleted": "INDEXED BY threads_deleted",
     "by_key": "",
     "by_origin": "",

@@ -1,0 +1,94 @@
+"""Waits of calls: what ends them, and when time does. Pure: the state comes from the database."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    Event,
+    ToolFailed,
+    ToolSucceeded,
+    WaitEnded,
+    WaitStarted,
+)
+from twelvefold.core.ports import SignalKey, WaitState
+from twelvefold.core.thread import Call, Thread
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(at_us: int) -> datetime:
+    """Return the time of microseconds since 1970, in UTC."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def us_of(at: datetime) -> int:
+    """Return the microseconds since 1970 of a time with a zone."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def due_us(calls: Iterable[Call]) -> int | None:
+    """Return when time ends the first of these waits, in microseconds since 1970; None: never."""
+    times = [time for call in calls if (time := _limit_us(call))]
+    return min(times, default=None)
+
+
+def _limit_us(call: Call) -> int:
+    if call.state == "asked":
+        return call.expires_us
+    return call.wait.until_us if isinstance(call.wait, WaitStarted) else 0
+
+
+def signals_of(thread: Thread, calls: Iterable[Call]) -> dict[str, Call]:
+    """Return the calls that wait for an event, by the event's id."""
+    return {
+        signal_key(thread, call.wait).id: call
+        for call in calls
+        if isinstance(call.wait, WaitStarted) and call.wait.event
+    }
+
+
+def signal_key(thread: Thread, wait: WaitStarted) -> SignalKey:
+    """Return the name of the event that a run of this thread waits for."""
+    return SignalKey(thread.workflow, thread.principal, wait.event)
+
+
+def ended_waits(thread: Thread, calls: Iterable[Call], state: WaitState) -> tuple[Event, ...]:
+    """Return the entries of the waits that are over, in the order of the calls."""
+    events: list[Event] = []
+    for call in calls:
+        if call.state == "asked":
+            events += _expired_approval(call, state.now_us)
+        elif isinstance(call.wait, WaitStarted):
+            events += _ended_wait(thread, call, call.wait, state)
+    return tuple(events)
+
+
+def _expired_approval(call: Call, now_us: int) -> tuple[Event, ...]:
+    if now_us < call.expires_us:
+        return ()
+    denied = ApprovalAnswered(call.id, approved=False, by="", reason="expired")
+    message = "Error: not approved in time"
+    return denied, ToolFailed(call.id, call.tool, "denied", message)
+
+
+def _ended_wait(
+    thread: Thread, call: Call, wait: WaitStarted, state: WaitState
+) -> tuple[Event, ...]:
+    is_due = 0 < wait.until_us <= state.now_us
+    if wait.event:
+        sent = state.signals.get(signal_key(thread, wait).id)
+        if sent and not 0 < wait.until_us < sent.at_us:
+            ended = WaitEnded(call.id, "event", sent.sender)
+            return ended, ToolSucceeded(call.id, call.tool, sent.payload)
+    if not is_due:
+        return ()
+    if not wait.event and not wait.question:
+        result = time_of(wait.until_us).isoformat()
+        return WaitEnded(call.id, "time"), ToolSucceeded(call.id, call.tool, result)
+    return WaitEnded(call.id, "timeout"), ToolFailed(call.id, call.tool, "expired", _late(wait))
+
+
+def _late(wait: WaitStarted) -> str:
+    what = f"the event {wait.event!r}" if wait.event else "an answer"
+    return f"Error: {what} did not come in time"

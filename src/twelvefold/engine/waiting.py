@@ -1,0 +1,48 @@
+"""Ends the waits of a run that are over, or lets the run wait."""
+
+import math
+
+from msgspec import structs
+
+from twelvefold.core import Await, Listener, WaitCondition
+from twelvefold.core.waits import due_us, ended_waits, signals_of
+from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.services import Services
+from twelvefold.errors import StaleRun
+
+
+async def end_waits(
+    services: Services, held: HeldRun, listener: Listener, decision: Await
+) -> HeldRun:
+    """Write the results of waits that are over; without one, release the run, which waits.
+
+    A wake-up that comes after the state was read queues the run.
+    """
+    calls, thread = decision.calls, held.thread
+    state = await services.retry(
+        lambda: services.store.wait_state(held.run, signals_of(thread, calls)), math.inf
+    )
+    if events := ended_waits(thread, calls, state):
+        return await write(services, held, listener, events)
+    condition = WaitCondition(due_us(calls), state.wakes)
+    try:
+        held = await write(services, held, listener, (), "waiting", wait=condition)
+    except StaleRun:
+        held = await _find_waiting(services, held)
+    await _notify_if_queued(services, held)
+    return held
+
+
+async def _find_waiting(services: Services, held: HeldRun) -> HeldRun:
+    """Return the run if a commit whose answer was lost has let it wait. Raises StaleRun."""
+    record = await services.retry(lambda: services.store.run(held.run), math.inf)
+    if record.status != "waiting":
+        raise StaleRun(f"run {held.run}: another process has taken it over").loggable()
+    return structs.replace(held, status="waiting")
+
+
+async def _notify_if_queued(services: Services, held: HeldRun) -> None:
+    """Notify workers of a run that was woken just before it would have waited."""
+    record = await services.retry(lambda: services.store.run(held.run), math.inf)
+    if record.status == "queued":
+        services.wake_ups.run_queued(held.thread.workflow)

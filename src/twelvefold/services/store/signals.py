@@ -1,0 +1,32 @@
+"""Sends an event to the runs that wait for it, inside a transaction."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from twelvefold.core import SignalKey
+from twelvefold.services.store.connection import Connection
+
+
+async def send_signal(
+    db: Connection, sql: Mapping[str, str], to: SignalKey, payload: str, sender: str
+) -> bool:
+    """Send an event in a transaction; return False if it was sent before."""
+    await db.execute(sql["reserve_signal"], reserve_values(to))
+    values = {"signal": to.id, "payload": payload, "sender": sender}
+    if not await db.execute(sql["send_signal"], values):
+        return False
+    # With the event's row locked: a run that begins to wait is found, or finds the event.
+    for row in await db.fetch(sql["signal_waits"], {"signal": to.id}):
+        run = {"thread": row["thread_id"], "ordinal": row["ordinal"]}
+        await db.execute(sql["wake"], run)
+    return True
+
+
+def reserve_values(to: SignalKey) -> dict[str, Any]:
+    """Return the parameters of `reserve_signal`."""
+    return {
+        "signal": to.id,
+        "workflow": to.workflow,
+        "principal": to.principal,
+        "event_key": to.key,
+    }

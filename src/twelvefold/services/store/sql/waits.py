@@ -1,0 +1,42 @@
+"""Waits of runs and the events that are sent to them, in SQL."""
+
+from collections.abc import Collection
+
+from twelvefold.core import RunId, RunStatus, SentSignal, SignalKey, WaitState
+from twelvefold.errors import NotFound
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.signals import send_signal
+from twelvefold.services.store.sql.base import Database, run_key
+
+
+class Waits(Database):
+    """Implements `twelvefold.core.ports.WaitStore`."""
+
+    async def wait_state(
+        self, run: RunId, signals: Collection[str] = (), runs: Collection[RunId] = ()
+    ) -> WaitState:
+        async with self._read_connection() as db:
+            # First: what changes after this changes the counter, too.
+            rows = await db.fetch(self._sql["wake_state"], run_key(run))
+            if not rows:
+                raise NotFound(f"no run {run}")
+            sent = {one: await self._sent_signal(db, one) for one in signals}
+            return WaitState(
+                rows[0]["wakes"],
+                rows[0]["now_us"],
+                {one: signal for one, signal in sent.items() if signal},
+                {one: await self._status(db, one) for one in runs},
+            )
+
+    async def _sent_signal(self, db: Connection, signal: str) -> SentSignal | None:
+        for row in await db.fetch(self._sql["sent_signal"], {"signal": signal}):
+            return SentSignal(row["payload"], row["sender"], row["sent_at"])
+        return None
+
+    async def _status(self, db: Connection, run: RunId) -> RunStatus:
+        rows = await db.fetch(self._sql["wake_state"], run_key(run))
+        return rows[0]["status"] if rows else "cancelled"
+
+    async def signal(self, to: SignalKey, payload: str, sender: str) -> bool:
+        async with self._transaction() as db:
+            return await send_signal(db, self._sql, to, payload, sender)
