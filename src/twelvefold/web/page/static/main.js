@@ -37,19 +37,25 @@ const conversation = new Conversation(thread, {
   },
 });
 const composer = new Composer(
-  { form: byId("composer"), field: byId("message"), button: byId("send"), hint: byId("hint") },
-  { send: sendMessage, stop },
+  {
+    form: byId("composer"),
+    field: byId("message"),
+    button: byId("send"),
+    hint: byId("hint"),
+    attachments: { list: byId("attachments"), input: byId("files"), button: byId("attach"), target: byId("chat") },
+  },
+  { send: sendMessage, stop, onError: showError },
 );
 
 // Actions of the user
 
-async function sendMessage(text) {
+async function sendMessage(text, parts = []) {
   showError(null);
   try {
-    await conversation.sendMessage(text, byId("model").value);
+    await conversation.sendMessage(text, parts, byId("model").value);
   } catch (error) {
     showError(error);
-    if (!conversation.isSent) composer.restore(text);
+    if (!conversation.isSent) composer.restore(text, parts);
     // Another client has continued the conversation: show its response.
     if (error.status === 409) conversation.refresh().catch(() => {});
   } finally {
