@@ -2,7 +2,7 @@
 // messages, as the page shows them.
 import { announce } from "./announce.js";
 import { h, put, quoted, visuallyHidden } from "./dom.js";
-import { formatBytes } from "./format.js";
+import { formatBytes, formatCount } from "./format.js";
 
 /** The most bytes of one image or file. Source: `FILE_BYTES` of the server. */
 const MAX_BYTES = 3_000_000;
@@ -100,7 +100,9 @@ async function partOf(file) {
   const type = isImage ? file.type : FILES[suffix];
   if (!type) throw new Error(`${file.name} is not a PNG, JPEG, WebP, GIF, PDF, text, Markdown, CSV or JSON file`);
   const sent = isImage && file.size > MAX_BYTES ? await scaled(file) : file.slice(0, file.size, type);
-  if (sent.size > MAX_BYTES) throw new Error(`${file.name} has ${formatBytes(file.size)}; ${formatBytes(MAX_BYTES)} is the most`);
+  if (sent.size > MAX_BYTES) {
+    throw new Error(`${file.name} has ${formatCount(file.size)} bytes; ${formatCount(MAX_BYTES)} is the most`);
+  }
   const url = await dataUrl(sent);
   if (isImage) return { type: "input_image", image_url: url, detail: "auto" };
   return { type: "input_file", filename: file.name, file_data: url };
