@@ -183,7 +183,7 @@ async def test_the_settings_say_what_the_default_model_accepts(here: Path) -> No
     async with open_services(replace(given, openai_api="chat")) as services:
         assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image", "file"}
     async with open_services(Settings(openai_api_key="k")) as services:
-        assert services.accepts(workflow, DEFAULT_OPTIONS) == {"anywhere", "file_url"}
+        assert services.accepts(workflow, DEFAULT_OPTIONS) == set()
     async with open_services(Settings()) as services:  # the demo model
         assert services.accepts(workflow, DEFAULT_OPTIONS) == everything
 

@@ -48,7 +48,7 @@ def with_models(services: Services, chain: Fallback, **accepts: set[str]) -> Ser
 @pytest.mark.parametrize(
     ("item", "accepts", "message"),
     [
-        (LOOK, TEXT_ALONE, "images are not passed on to this server's model; OPENAI_ACCEPTS"),
+        (LOOK, TEXT_ALONE, "the model takes no images; if it does, add image to OPENAI_ACCEPTS or"),
         (message(image("data:x")), {"image"}, r"item 0, content\[0\].image_url: must be base64"),
         (message(file(PNG)), {"file"}, r"item 0, content\[0\].file_data: must be base64"),
     ],
@@ -83,7 +83,7 @@ async def test_a_run_whose_model_takes_no_images_any_more_fails(stage: Stage) ->
     outcome = await resume(stage.process(says("?"), accepts=TEXT_ALONE), run)
 
     assert outcome.status == "failed"
-    assert "OPENAI_ACCEPTS has no image" in outcome.error
+    assert "takes no images" in outcome.error
     assert stage.requests == []
     last = (await stage.journal(run))[-1]
     assert isinstance(last, RunFinished)

@@ -7,36 +7,40 @@ import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
+from twelvefold.boot.models import (
+    OpenModels,
+    check_models,
+    default_endpoint,
+    endpoint_of,
+    prices_of,
+    profiles_of,
+)
 from twelvefold.boot.workflows import load_workflows
-from twelvefold.config import Settings
+from twelvefold.config import NamedModel, Settings
 from twelvefold.core import (
-    ALL_INPUTS,
-    DEFAULT_MODEL,
     DEFAULT_WINDOW_TOKENS,
     Ids,
     Limits,
     Listener,
     Mailer,
     Model,
-    ModelProfile,
     ModelReply,
     ModelRequest,
     NoWakeUps,
     Store,
     WakeUps,
-    inputs_of,
 )
 from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
 from twelvefold.errors import ModelUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
-from twelvefold.services.model import open_model
-from twelvefold.services.model.http import Endpoint, ModelList, Proxies, list_models
+from twelvefold.services.model.http import ModelList, list_models
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
 
@@ -63,6 +67,7 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
     `with_model=False` avoids importing the model's client. Raises SettingsError.
     """
     workflows = load_workflows(settings.workflows)
+    check_models(workflows, settings)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -71,12 +76,17 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
-        model: Model = _open_model(settings) if with_model else NoModel()
+        models = OpenModels(settings)
+        stack.push_async_callback(models.close)
+        model: Model = models.open_default() if with_model else NoModel()
         stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
+        profiles = profiles_of(settings, limits)
+        if settings.models and settings.run_budget_usd is not None:
+            limits = replace(limits, prices=prices_of(profiles))
         threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
         yield Services(
             store,
@@ -88,38 +98,9 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
             renewer=renewer,
             wake_ups=wake_ups,
             threads=threads,
-            profiles=_profiles(settings, limits),
+            models=models,
+            profiles=profiles,
         )
-
-
-def _profiles(settings: Settings, limits: Limits) -> dict[str, ModelProfile]:
-    # The demo model takes every image and file, and says that it cannot see them.
-    accepts = ALL_INPUTS
-    if settings.model_base_url:
-        accepts = inputs_of(settings.openai_accepts, settings.openai_api)
-    return {DEFAULT_MODEL: ModelProfile(limits.context_tokens, limits.price, accepts)}
-
-
-def _open_model(settings: Settings) -> Model:
-    base_url = settings.model_base_url
-    if not base_url:
-        log.warning("demo_model", why="neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
-    return open_model(
-        base_url=base_url,
-        api_key=settings.openai_api_key,
-        model=settings.openai_model,
-        api=settings.openai_api,
-        temperature=settings.openai_temperature,
-        max_output_tokens=settings.openai_max_output_tokens,
-        timeout_s=settings.model_timeout_s,
-        headers=settings.model_headers,
-        proxies=_proxies(settings),
-        ca_file=settings.ssl_cert_file,
-    )
-
-
-def _proxies(settings: Settings) -> Proxies:
-    return Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
 
 
 def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
@@ -168,15 +149,14 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-async def request_model_list(settings: Settings, timeout_s: float) -> ModelList:
-    """Return the models that the model server lists. Raises ModelUnavailable, also on timeout."""
-    endpoint = Endpoint(
-        settings.model_base_url,
-        settings.openai_api_key,
-        settings.model_headers,
-        _proxies(settings),
-        settings.ssl_cert_file,
-    )
+async def request_model_list(
+    settings: Settings, timeout_s: float, named: NamedModel | None = None
+) -> ModelList:
+    """Return the models that the server of the default model, or of a named one, lists.
+
+    Raises ModelUnavailable, also on timeout.
+    """
+    endpoint = endpoint_of(settings, named) if named else default_endpoint(settings)
     return await list_models(endpoint, timeout_s=timeout_s)
 
 

@@ -5,26 +5,36 @@ default model, with its key and headers. A model with `url` gets neither.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from twelvefold.config.parse import header, headers, integer, masked, number, one_of, text, url
-from twelvefold.core import DEFAULT_MODEL, Price
+from twelvefold.config.parse import (
+    ProblemsError,
+    header,
+    headers,
+    integer,
+    masked,
+    number,
+    one_of,
+    text,
+    url,
+)
+
+if TYPE_CHECKING:
+    from twelvefold.core import Price
 
 Api = Literal["responses", "chat"]
 Accepts = Literal["image", "file"]
+DEFAULT_MODEL = "default"
 EXAMPLE = '{"fast": {"url": "https://host/v1", "key_env": "FAST_KEY", "model": "gpt-5-nano"}}'
 _SECRET_FIELDS = ("key", "headers")
+_SHOWN_FIELDS = (
+    *("model", "api", "price", "window", "max_output_tokens", "temperature", "accepts"),
+    "timeout_s",
+)
 _MAX_USD_PER_MILLION = 1_000_000.0
-
-
-class ModelsError(ValueError):
-    """The value of MODELS is invalid; `problems` has a line for each problem."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +46,35 @@ class NamedModel:
 
     name: str
     model: str = ""
-    url: str = ""
-    key: str = ""
+    url: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
     key_env: str = ""
     api: Api | None = None
-    price: Price | None = None
+    price: "Price | None" = None
     window: int | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
     accepts: tuple[Accepts, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_s: float | None = None
 
 
 def named_models(value: str) -> tuple[NamedModel, ...]:
-    """Return the models of the JSON text. Raises ModelsError with all problems."""
+    """Return the models of the JSON text. Raises ProblemsError with all problems."""
     try:
         given = json.loads(value, object_pairs_hook=_unique)
-    except ModelsError:
+    except ProblemsError:
         raise
     except ValueError as error:
         # Without the text, which may have a key.
         position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ModelsError(f"it is not JSON{position}; use {EXAMPLE}") from None
+        raise ProblemsError(f"it is not JSON{position}; use {EXAMPLE}") from None
     if not isinstance(given, dict):
-        raise ModelsError(f"it is no JSON object; use {EXAMPLE}")
+        raise ProblemsError(f"it is no JSON object; use {EXAMPLE}")
     problems: list[str] = []
     models = [_named_model(name, fields, problems) for name, fields in given.items()]
     if problems:
-        raise ModelsError(*problems)
+        raise ProblemsError(*problems)
     return tuple(models)
 
 
@@ -73,24 +83,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ModelsError(f"{twice!r} is there twice")
+        raise ProblemsError(f"{twice!r} is there twice")
     return members
 
 
 def _named_model(name: str, given: object, problems: list[str]) -> NamedModel:
     problems += [f"{name}: {problem}" for problem in _name_problems(name)]
     if not isinstance(given, dict):
-        problems.append(f"{name}: {given!r} is no JSON object")
+        problems.append(f"{name}: use an object of fields, as in {EXAMPLE}")
         return NamedModel(name)
     values: dict[str, Any] = {}
-    for field, value in given.items():
+    for key, value in given.items():
         try:
-            values[field] = _parser_of(field)(value)
+            values[key] = _parser_of(key)(value)
         except ValueError as error:
-            shown = "****" if field in _SECRET_FIELDS else _shown(field, value)
-            problems.append(f"{name}: {field}: {shown}: {error}")
+            problems.append(f"{name}: {key}: {_shown(key, value)}: {error}")
     problems += [f"{name}: {problem}" for problem in _inconsistencies(given)]
-    return NamedModel(name, **{field: one for field, one in values.items() if field in _PARSERS})
+    return NamedModel(name, **values)
 
 
 def _name_problems(name: str) -> Iterator[str]:
@@ -105,13 +114,16 @@ def _inconsistencies(given: Mapping[str, object]) -> Iterator[str]:
         yield "model: is not set; give the name that the server knows"
     if "key" in given and "key_env" in given:
         yield "key: excludes key_env; give one of the two"
-    for field in ("key", "key_env"):
-        if field in given and "url" not in given:
-            yield f"{field}: is set, though url is not; without url the model has OPENAI_API_KEY"
+    for key in ("key", "key_env"):
+        if key in given and "url" not in given:
+            yield f"{key}: is set, though url is not; without url the model has OPENAI_API_KEY"
 
 
 def _shown(field: str, value: object) -> str:
-    return repr(masked(value) if field == "url" and isinstance(value, str) else value)
+    """Return a value for an error; of an unknown field it may be a key under another name."""
+    if field == "url" and isinstance(value, str):
+        return repr(masked(value))
+    return repr(value) if field in _SHOWN_FIELDS else "****"
 
 
 # --- fields ---------------------------------------------------------------------------------------
@@ -151,6 +163,12 @@ def _numeral(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     return parse_numeral
 
 
+def _variable_name(value: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("it is not the name of an environment variable")
+    return value
+
+
 def _accepts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError('use a list of "image" and "file"')
@@ -163,9 +181,11 @@ def _headers(value: Any) -> tuple[tuple[str, str], ...]:
     return headers(json.dumps(value))
 
 
-def _price(value: Any) -> Price:
+def _price(value: Any) -> "Price":
     if not isinstance(value, dict) or not {"input", "output"} <= value.keys() <= set(_PRICE_PARTS):
         raise ValueError('use {"input": …, "cached": …, "output": …}, USD per million tokens')
+    from twelvefold.core import Price  # its import takes longer than that of all settings
+
     usd = {part: _usd(amount) for part, amount in value.items()}
     return Price(usd["input"], usd.get("cached", usd["input"]), usd["output"])
 
@@ -182,7 +202,7 @@ def _usd(amount: Any) -> int:
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "url": _string(url("https", "http")),
     "key": _string(header),
-    "key_env": _string(text),
+    "key_env": _string(_variable_name),
     "model": _string(text),
     "api": _string(one_of(Api)),
     "price": _price,
@@ -223,11 +243,11 @@ def masked_models(value: str) -> str:
     """Return the text of MODELS for display, without keys, headers and passwords."""
     try:
         named_models(value)
-    except ModelsError:
+    except ProblemsError:
         return masked(value)
     return json.dumps({name: _masked(fields) for name, fields in json.loads(value).items()})
 
 
 def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(fields) | {field: "****" for field in _SECRET_FIELDS if field in fields}
+    shown = dict(fields) | {name: "****" for name in _SECRET_FIELDS if name in fields}
     return shown | ({"url": masked(fields["url"])} if "url" in fields else {})

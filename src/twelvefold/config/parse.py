@@ -16,6 +16,14 @@ MAX_TEXT_LENGTH = 128
 Parse = Callable[[str], Any]
 
 
+class ProblemsError(ValueError):
+    """A value has several problems; each of `problems` names its place and may be shown."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 def one_of(words: Any) -> Parse:
     """Return a parser of one of a Literal's words, in any case."""
     known: tuple[str, ...] = get_args(words)

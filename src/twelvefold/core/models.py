@@ -3,8 +3,9 @@
 `default` is the model that the variables OPENAI_* describe. The others are those of MODELS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, get_args
 
 from twelvefold.core.budget import Price
@@ -108,6 +109,13 @@ def models_of(model: "str | Fallback", options: RequestOptions) -> tuple[str, ..
     if options.model:
         return (options.model,)
     return model.models if isinstance(model, Fallback) else (model or DEFAULT_MODEL,)
+
+
+def unknown_model(name: str, known: Sequence[str]) -> str:
+    """Return the problem of a name that is not among the known models, with a hint."""
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    return f"there is no model {name!r} in MODELS; {hint}"
 
 
 def dearest(prices: Mapping[str, Price]) -> Price | None:

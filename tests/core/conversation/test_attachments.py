@@ -11,10 +11,12 @@ from twelvefold.core.conversation.attachments import (
     FILE_BYTES,
     IMAGE_TOKENS,
     InputProblem,
+    detect_media_type,
     estimate_tokens,
     find_invalid,
     find_unaccepted,
     has_attachments,
+    inputs_of,
     media_of,
     size_in_window,
 )
@@ -149,9 +151,9 @@ def test_the_first_invalid_part_is_found_in_a_result_too() -> None:
 @pytest.mark.parametrize(
     ("item", "accepts", "at", "words"),
     [
-        (message(TEXT, image()), frozenset[str](), "content[1].type", "images are not passed"),
-        (message(image()), {"file"}, "content[0].type", "OPENAI_ACCEPTS has no image"),
-        (message(file()), {"image"}, "content[0].type", "OPENAI_ACCEPTS has no file"),
+        (message(TEXT, image()), frozenset[str](), "content[1].type", "takes no images"),
+        (message(image()), {"file"}, "content[0].type", "add image to OPENAI_ACCEPTS"),
+        (message(file()), {"image"}, "content[0].type", "add file to OPENAI_ACCEPTS"),
         (message(image(), role="developer"), CHAT, "content[0].type", "in user messages only"),
         ({**RESULT, "output": [image()]}, CHAT, "output[0].type", "in user messages only"),
         (
@@ -179,11 +181,25 @@ def test_one_model_of_a_chain_has_to_take_all_of_them() -> None:
     assert find_unaccepted([message(image()), message(file())], [images, files]) == InputProblem(
         1,
         "content[0].type",
-        "files are not passed on to this server's model; OPENAI_ACCEPTS has no file",
+        "the model takes no files; if it does, add file to OPENAI_ACCEPTS or to MODELS",
         "unsupported_value",
     )
     assert find_unaccepted([message(TEXT)], []) is None
     assert find_unaccepted([message(image())], []) is not None
+
+
+def test_the_responses_api_takes_them_anywhere() -> None:
+    assert inputs_of(("image", "file"), "responses") == ALL_INPUTS
+    assert inputs_of(("image",), "chat") == {"image"}
+    assert inputs_of((), "responses") == set()
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [(PNG_BYTES, "image/png"), (b"x\n%PDF-1.4", "application/pdf"), (b"<svg/>", ""), (b"", "")],
+)
+def test_the_media_type_is_that_of_the_data(data: bytes, media_type: str) -> None:
+    assert detect_media_type(data) == media_type
 
 
 def test_text_has_no_attachments() -> None:

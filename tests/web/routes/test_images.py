@@ -125,7 +125,7 @@ async def test_chat_completions_takes_parts_of_user_messages_alone(
     taken = await responses.post("/responses", {"model": "shop", "input": item})
 
     assert error(refused) == (400, "unsupported_value", param)
-    assert "OPENAI_API=chat" in refused.json()["error"]["message"]
+    assert "Chat Completions" in refused.json()["error"]["message"]
     assert taken.status_code == 200
 
 

@@ -51,10 +51,10 @@ _SIGNATURES: Mapping[str, re.Pattern[bytes]] = {
     "application/pdf": re.compile(rb".{0,1023}%PDF-", re.DOTALL),
 }
 _MISSING = {
-    IMAGE: "images are not passed on to this server's model; OPENAI_ACCEPTS has no image",
-    FILE: "files are not passed on to this server's model; OPENAI_ACCEPTS has no file",
-    ANYWHERE: "this server's model takes images and files in user messages only (OPENAI_API=chat)",
-    FILE_URL: "this server's model takes no URL of a file (OPENAI_API=chat); send file_data",
+    IMAGE: "the model takes no images; if it does, add image to OPENAI_ACCEPTS or to MODELS",
+    FILE: "the model takes no files; if it does, add file to OPENAI_ACCEPTS or to MODELS",
+    ANYWHERE: "through Chat Completions a model takes images and files in user messages only",
+    FILE_URL: "through Chat Completions a model takes no URL of a file; send file_data",
 }
 
 
@@ -194,7 +194,7 @@ def inputs_of(accepts: Iterable[str], api: str) -> frozenset[str]:
     `accepts` are those that its settings name: `image`, `file`.
     """
     named = frozenset(accepts)
-    return named | _RESPONSES_ONLY if api == "responses" else named
+    return named | _RESPONSES_ONLY if named and api == "responses" else named
 
 
 def find_unaccepted(
