@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from twelvefold.config import Settings
-from twelvefold.core import DEFAULT_OPTIONS, Principal, RunId
+from twelvefold.core import Principal, RequestOptions, RunId
 from twelvefold.engine import BudgetExhausted, HeldRun, MemoryBudget, Reservation, Services, cancel
 from twelvefold.web.http import (
     AdmissionControl,
@@ -98,10 +98,13 @@ class Web:
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when requests are answered, for work that may wait until then."""
 
-    def accepted_inputs(self, workflow: str) -> Collection[frozenset[str]]:
-        """Return the inputs beside text that each model of a workflow takes; "": each model."""
+    def accepted_inputs(self, workflow: str, model: str = "") -> Collection[frozenset[str]]:
+        """Return the inputs beside text that each model of a run takes.
+
+        `model` is the one that the caller chose. Without a workflow: those of each model.
+        """
         if found := self.services.workflows.get(workflow):
-            return self.services.inputs(found, DEFAULT_OPTIONS)
+            return self.services.inputs(found, RequestOptions(model=model))
         return [profile.accepts for profile in self.services.profiles.values()]
 
     def start_drive(self, held: HeldRun, reservation: Reservation | None = None) -> None:

@@ -27,7 +27,7 @@ def chat(
     headers: Mapping[str, str] | None = None, accepts: frozenset[str] = frozenset(), **body: Any
 ) -> ChatRequest:
     whole = {"model": "shop", "messages": [USER]} | body
-    return parse_chat(whole, headers or {}, {"shop": SHOP}, lambda _: [accepts])
+    return parse_chat(whole, headers or {}, {"shop": SHOP}, lambda *_: [accepts])
 
 
 def options(**body: Any) -> RequestOptions:

@@ -88,8 +88,8 @@ CHAT = {
     "functions": [],
 }
 PARSERS: list[tuple[Json, Callable[[Json], object]]] = [
-    (RESPONSE, lambda body: parse_turn(body, {}, {"shop": SHOP}, lambda _: [ALL_INPUTS])),
-    (CHAT, lambda body: parse_chat(body, {}, {"shop": SHOP}, lambda _: [ALL_INPUTS])),
+    (RESPONSE, lambda body: parse_turn(body, {}, {"shop": SHOP}, lambda *_: [ALL_INPUTS])),
+    (CHAT, lambda body: parse_chat(body, {}, {"shop": SHOP}, lambda *_: [ALL_INPUTS])),
     ({"metadata": {"a": "b"}, "items": ITEMS}, lambda body: decode(body, CreateConversation)),
     ({"position": 1}, lambda body: decode(body, ForkConversation)),
 ]

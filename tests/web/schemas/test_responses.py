@@ -26,7 +26,7 @@ def parsed(
     headers: Mapping[str, str] | None = None, *, accepts: frozenset[str] = frozenset(), **body: Any
 ) -> TurnRequest:
     whole = {"model": "shop", "input": "hi"} | body
-    return parse_turn(whole, headers or {}, SHOPS, lambda _: [accepts])
+    return parse_turn(whole, headers or {}, SHOPS, lambda *_: [accepts])
 
 
 def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any, ...]:

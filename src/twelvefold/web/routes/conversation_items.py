@@ -53,8 +53,8 @@ async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: appends items."""
     web, principal, head = web_of(request), principal_of(request), await load_path_head(request)
     body = await read_body(request, CreateItems)
-    given = plain_items(body.items)
-    items = await resolve_references(web, principal, given, head.workflow, "items")
+    given, choices = plain_items(body.items), web.accepted_inputs(head.workflow)
+    items = await resolve_references(web, principal, given, choices, "items")
 
     async def build_event(head: ThreadHead) -> Event:
         calls = NO_CALLS

@@ -150,7 +150,8 @@ class _Turn:
         """Return the request with its references replaced, and its target. Raises ApiError."""
         web, principal, request, target = self._web, self._principal, self._request, NEW_THREAD
         if any(item["type"] == REFERENCE for item in request.items):
-            items = await resolve_references(web, principal, request.items, request.workflow.name)
+            choices = web.accepted_inputs(request.workflow.name, request.options.model)
+            items = await resolve_references(web, principal, request.items, choices)
             request = replace(request, items=items)
         if request.previous or request.conversation:
             target = await resolve_target(web.services, principal, request, self._memory)

@@ -40,6 +40,7 @@ from twelvefold.web.schemas import (
     NO_CALLS,
     REFERENCE,
     CallHistory,
+    Choices,
     TurnRequest,
     brings_calls,
     reject_unaccepted,
@@ -190,11 +191,15 @@ def _check_ended(last: Event) -> None:
 
 
 async def resolve_references(
-    web: Web, principal: Principal, items: Sequence[Item], workflow: str, at: str = "input"
+    web: Web,
+    principal: Principal,
+    items: Sequence[Item],
+    choices: Choices,
+    at: str = "input",
 ) -> tuple[Item, ...]:
     """Return the items with each reference replaced by the item that it names.
 
-    Raises ApiError, also for images and files that no model of the workflow ("": no model) takes.
+    Raises ApiError, also for images and files that none of the models in `choices` takes.
     """
     pages: dict[ThreadId, ItemPages] = {}
     found: list[Item] = []
@@ -209,7 +214,7 @@ async def resolve_references(
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
     places = [f"{at}[{index}]" for index in range(len(found))]
-    reject_unaccepted(found, web.accepted_inputs(workflow), places)
+    reject_unaccepted(found, choices, places)
     return tuple(found)
 
 

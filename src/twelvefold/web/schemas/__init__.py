@@ -26,6 +26,7 @@ from twelvefold.web.schemas.items import (
     CALL_ITEMS,
     REFERENCE,
     RESULT,
+    Choices,
     plain_items,
     reject_unaccepted,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Call",
     "CallHistory",
     "ChatRequest",
+    "Choices",
     "CreateConversation",
     "CreateItems",
     "ForkConversation",

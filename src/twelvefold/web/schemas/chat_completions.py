@@ -192,10 +192,11 @@ def parse_chat(
     stream = bool(created.stream)
     if created.stream_options is not None and not stream:
         raise_invalid("is for streams alone", "stream_options")
+    options = _options(created, workflow, hops_of(headers))
     turn = TurnRequest(
         workflow,
-        items_of(created.messages, accepted(workflow.name)),
-        _options(created, workflow, hops_of(headers)),
+        items_of(created.messages, accepted(workflow.name, options.model)),
+        options,
         stream,
         key=parse_idempotency_key(headers, "chat/completions", body),
         items_at="messages",

@@ -173,11 +173,11 @@ class TurnRequest:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
-AcceptedInputs = Callable[[str], Choices]
-"""Returns the inputs that each of the models takes which a workflow may ask."""
+AcceptedInputs = Callable[[str, str], Choices]
+"""Returns the inputs that each model of a run takes, by workflow and the model that was chosen."""
 
 
-def text_alone(_: str) -> Choices:
+def text_alone(_workflow: str, _model: str) -> Choices:
     """Return the inputs of one model that takes neither images nor files."""
     return (frozenset(),)
 
@@ -193,12 +193,14 @@ def parse_turn(
     given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
     workflow = workflow_of(created.model, workflows)
-    reject_unaccepted(items, accepted(workflow.name), [f"input[{n}]" for n in range(len(items))])
     _check_together(created)
+    options = _options(given, items, workflow, headers)
+    choices = accepted(workflow.name, options.model)
+    reject_unaccepted(items, choices, [f"input[{n}]" for n in range(len(items))])
     return TurnRequest(
         workflow,
         items,
-        _options(given, items, workflow, headers),
+        options,
         bool(created.stream),
         bool(created.background),
         created.previous_response_id or "",
