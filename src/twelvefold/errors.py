@@ -81,7 +81,7 @@ class InputRefused(RequestError):
     `earlier`: it is in an earlier turn.
     """
 
-    def __init__(self, message: str, *, code: str, earlier: bool = False) -> None:
+    def __init__(self, message: str, *, code: str = "invalid_value", earlier: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.earlier = earlier
