@@ -29,7 +29,7 @@ from twelvefold.web.schemas.items import (
     plain_items,
     reject_images,
 )
-from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
+from twelvefold.web.schemas.responses import TurnRequest, model_names, parse_turn, workflow_of
 from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "json_body",
     "merge_options",
     "message_digest",
+    "model_names",
     "parse_chat",
     "parse_turn",
     "plain_items",

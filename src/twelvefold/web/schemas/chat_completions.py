@@ -22,7 +22,13 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
 )
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.responses import TurnRequest, check_choice, check_names, workflow_of
+from twelvefold.web.schemas.responses import (
+    TurnRequest,
+    check_choice,
+    check_names,
+    chosen_model,
+    workflow_of,
+)
 from twelvefold.web.schemas.types import (
     PASSED,
     STREAM,
@@ -189,7 +195,7 @@ def parse_chat(
     turn = TurnRequest(
         workflow,
         items_of(created.messages, images=images),
-        _options(created, workflow, hops_of(headers)),
+        _options(created, workflow, hops_of(headers), chosen_model(created.model, workflows)),
         stream,
         key=parse_idempotency_key(headers, "chat/completions", body),
         items_at="messages",
@@ -198,7 +204,9 @@ def parse_chat(
     return ChatRequest(turn, with_usage)
 
 
-def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> RequestOptions:
+def _options(
+    body: CreateChatCompletion, workflow: Workflow, hops: int, model: str
+) -> RequestOptions:
     tools = tuple(_tool(tool) for tool in body.tools or ())
     check_names(tools, workflow, "tools[{}].function.name")
     choice = _choice(body.tool_choice)
@@ -220,6 +228,7 @@ def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> Reque
         # Every call in an answer of this API is the caller's to run.
         tool_items="hidden",
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        model=model,
     )
 
 
