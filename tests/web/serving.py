@@ -5,7 +5,7 @@ The model says what a test needs, in pieces, so that a stream has something to t
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -160,6 +160,7 @@ async def served(
     stage: Stage,
     *,
     model: Model | None = None,
+    models: Mapping[str, Model] | None = None,
     worker: bool = True,
     limits: Limits = LIMITS,
     workflow: Workflow = SHOP,
@@ -171,6 +172,7 @@ async def served(
     """A process of its own on the stage's database, until the body ends."""
     rules = model or Rules()
     services = stage.process(model=rules, workflow=workflow, limits=limits, accepts=accepts)
+    services = replace(services, models=models or {})
     stop = asyncio.Event()
     async with (
         open_web(services, Settings(**settings), waits) as web,

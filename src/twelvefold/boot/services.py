@@ -41,6 +41,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
 from twelvefold.services.model.http import ModelList, list_models
+from twelvefold.services.model.named import name_fields
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
 
@@ -157,7 +158,12 @@ async def request_model_list(
     Raises ModelUnavailable, also on timeout.
     """
     endpoint = endpoint_of(settings, named) if named else default_endpoint(settings)
-    return await list_models(endpoint, timeout_s=timeout_s)
+    try:
+        return await list_models(endpoint, timeout_s=timeout_s)
+    except ModelUnavailable as error:
+        if named and named.url:
+            name_fields(named.name, error)
+        raise
 
 
 @asynccontextmanager

@@ -99,6 +99,7 @@ def _add_attachment(run: Parser, kind: str, meaning: str) -> None:
 
 def _add_turn(turn: Parser) -> None:
     _add_workflow(turn)
+    turn.add_argument("--model", metavar="M", help="one of the workflow's `models`")
     turn.add_argument("--thread", metavar="T", help="the conversation to continue")
     _add_principal(turn, "the principal to act for")
 

@@ -11,6 +11,7 @@ from twelvefold.cli.output import abbreviate, messages_text, print_json, print_n
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (
+    DEFAULT_OPTIONS,
     OVER,
     Entry,
     Event,
@@ -18,6 +19,7 @@ from twelvefold.core import (
     ModelReplied,
     NullListener,
     Principal,
+    RequestOptions,
     RunId,
     Thread,
     ThreadId,
@@ -38,6 +40,7 @@ async def run(
     *,
     text: str,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     as_json: bool,
@@ -55,9 +58,15 @@ async def run(
             principal=Principal(principal),
             items=items,
             thread=thread_id,
+            options=options_for(model),
         ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
+
+
+def options_for(model: str | None) -> RequestOptions:
+    """Return the options of a run with this model; None for that of the workflow."""
+    return RequestOptions(model=model) if model else DEFAULT_OPTIONS
 
 
 def _read_stdin() -> str:

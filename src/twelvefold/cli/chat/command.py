@@ -19,9 +19,9 @@ from twelvefold.cli.command import (
     run_async,
 )
 from twelvefold.cli.output import abbreviate, print_notice
-from twelvefold.cli.run import default_workflow
+from twelvefold.cli.run import default_workflow, options_for
 from twelvefold.config import Settings, masked
-from twelvefold.core import Item, Principal, parse_thread_id
+from twelvefold.core import DEFAULT_MODEL, Item, Principal, Workflow, models_of, parse_thread_id
 from twelvefold.engine import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
@@ -41,6 +41,7 @@ def chat(
     environ: Mapping[str, str],
     *,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     sample: bool,
@@ -52,7 +53,7 @@ def chat(
         work = _play_sample(settings, screen, limit)
         return run_async(work, grace_s=settings.grace_s, limit=limit)
     settings = configure(environ, level="error" if screen.interactive else None)
-    work = _chat(settings, screen, limit, workflow, thread, Principal(principal))
+    work = _chat(settings, screen, limit, workflow, model, thread, Principal(principal))
     return run_async(work, grace_s=settings.grace_s, limit=limit)
 
 
@@ -61,6 +62,7 @@ async def _chat(
     screen: Screen,
     limit: ExitLimit,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: Principal,
 ) -> int:
@@ -68,9 +70,9 @@ async def _chat(
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
-        chat = _Chat(screen, ChatSession(services, screen, name, principal))
+        chat = _Chat(screen, ChatSession(services, screen, name, principal, model))
         if screen.interactive:
-            screen.write(_welcome(settings, name), "dim")
+            screen.write(_welcome(settings, services.workflows[name], model), "dim")
         try:
             if thread:
                 await chat.session.open(parse_thread_id(thread))
@@ -82,13 +84,18 @@ async def _chat(
             raise
 
 
-def _welcome(settings: Settings, workflow: str) -> str:
-    model = (
-        settings.openai_model
-        if settings.model_base_url
-        else "the demo model (OPENAI_API_KEY is not set)"
-    )
-    return f"{workflow} · {model} · {masked(settings.database_url)} · /help\n"
+def _welcome(settings: Settings, workflow: Workflow, chosen: str | None) -> str:
+    names = models_of(workflow.model, options_for(chosen))
+    models = ", ".join(_model_name(settings, name) for name in names)
+    return f"{workflow.name} · {models} · {masked(settings.database_url)} · /help\n"
+
+
+def _model_name(settings: Settings, name: str) -> str:
+    if name != DEFAULT_MODEL:
+        return name
+    if settings.model_base_url:
+        return settings.openai_model
+    return "the demo model (OPENAI_API_KEY is not set)"
 
 
 class _Chat:

@@ -129,9 +129,15 @@ async def _prepare(
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
-    if request.workflow not in services.workflows:
+    workflow = services.workflows.get(request.workflow)
+    if workflow is None:
         known = ", ".join(services.workflows)
         raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
+    if (model := request.options.model) and model not in workflow.models:
+        known = ", ".join(workflow.models) or "none"
+        raise RequestError(
+            f"workflow {workflow.name!r} has no model {model!r} for callers; there are {known}"
+        )
     event, size = check_storable(
         RunStarted(
             tuple(request.items),

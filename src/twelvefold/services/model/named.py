@@ -29,8 +29,7 @@ class NamedModel:
         try:
             return await self._model.reply(request, listener)
         except (ModelUnavailable, ModelRejected) as error:
-            error.args = (self._rename(str(error)),)
-            error.log_text = self._rename(error.log_text)
+            name_fields(self.name, error)
             raise
 
     def prepare(self) -> None:
@@ -41,5 +40,12 @@ class NamedModel:
     async def close(self) -> None:
         await self._model.close()
 
-    def _rename(self, text: str) -> str:
-        return _VARIABLE.sub(lambda match: f"MODELS: {self.name}.{_FIELDS[match[0]]}", text)
+
+def name_fields(model: str, error: ModelUnavailable | ModelRejected) -> None:
+    """Name in an error the fields of this model in MODELS in place of variables."""
+
+    def rename(text: str) -> str:
+        return _VARIABLE.sub(lambda match: f"MODELS: {model}.{_FIELDS[match[0]]}", text)
+
+    error.args = (rename(str(error)),)
+    error.log_text = rename(error.log_text)

@@ -36,7 +36,12 @@ from twelvefold.core import (
 from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.projection.objects import content_of, shorten_result, shown_items
+from twelvefold.web.projection.objects import (
+    content_of,
+    label_of,
+    shorten_result,
+    shown_items,
+)
 from twelvefold.web.projection.response import makes_wait
 from twelvefold.web.schemas import InputFiles, Json, ToolOutputs
 
@@ -132,8 +137,12 @@ class Journal:
 
     async def _details(self, entry: Entry) -> Json:
         match entry.event:
-            case RunStarted(items=items, workflow=workflow, release=release):
-                return {"model": workflow, "release": release, "items": self._items(items)}
+            case RunStarted(items=items, workflow=workflow, release=release, options=options):
+                return {
+                    "model": label_of(workflow, options),
+                    "release": release,
+                    "items": self._items(items),
+                }
             case ItemsAdded(items=items):
                 return {"items": self._items(items)}
             case ItemRemoved(item=item):
@@ -203,7 +212,15 @@ def _reply_details(position: int, reply: ModelReplied) -> Json:
         "usage": usage,
         "text": "\n".join(texts),
         "calls": [call for _, call in _calls_of(position, reply)],
+        **_model_details(reply),
     }
+
+
+def _model_details(reply: ModelReplied) -> Json:
+    """Return the named model of a reply, and the models of its chain that gave none."""
+    if not reply.named:
+        return {}
+    return {"named": reply.named, "attempts": msgspec.to_builtins(reply.attempts)}
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:

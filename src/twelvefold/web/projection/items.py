@@ -19,7 +19,8 @@ def run_items(
     """Return the input of a run's first entry and the output of these entries of the run."""
     first = entries[0]
     assert isinstance(first.event, RunStarted)  # noqa: S101 - a run starts with this event
-    view = objects.ResponseView(first.event.workflow, tool_items, tool_outputs, False, first.event)
+    label = objects.label_of(first.event.workflow, first.event.options)
+    view = objects.ResponseView(label, tool_items, tool_outputs, False, first.event)
     items: dict[str, Json] = {}
     for number, part in enumerate(split_parts(entries)):
         projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)

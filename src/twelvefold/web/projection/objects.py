@@ -41,7 +41,7 @@ _HOLDERS = {"message": "content", "function_call_output": "output"}
 class ResponseView:
     """The settings that a response is shown with.
 
-    `label` is the workflow's name; `started` is the first event of the run.
+    `label` is the name of the model as the caller gave it; `started` is the first event of the run.
 
     An answer to an approval request may change the options and `background` for its response.
     """
@@ -51,6 +51,11 @@ class ResponseView:
     tool_outputs: ToolOutputs
     background: bool
     started: RunStarted
+
+
+def label_of(workflow: str, options: RequestOptions) -> str:
+    """Return the name that a caller gave as the model: `workflow` or `workflow/model`."""
+    return f"{workflow}/{options.model}" if options.model else workflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,26 @@
-"""`/v1/models`: each workflow as a model."""
+"""`/v1/models`: each workflow as a model, and with each model that a caller may choose."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.http import check_list_parameters, json_response
-from twelvefold.web.schemas import Json, workflow_of
+from twelvefold.web.schemas import Json, model_names, workflow_of
 from twelvefold.web.state import web_of
 
 
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
     check_list_parameters(request.query_params)
-    names = web_of(request).services.workflows
+    names = model_names(web_of(request).services.workflows)
     return json_response({"object": "list", "data": [_model(name) for name in names]})
 
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
-    workflow = workflow_of(request.path_params["model"], web_of(request).services.workflows)
-    return json_response(_model(workflow.name))
+    name = request.path_params["model"]
+    workflow_of(name, web_of(request).services.workflows)
+    return json_response(_model(name))
 
 
 def _model(name: str) -> Json:

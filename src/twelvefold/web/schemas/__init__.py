@@ -30,7 +30,7 @@ from twelvefold.web.schemas.items import (
     plain_items,
     reject_unaccepted,
 )
-from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
+from twelvefold.web.schemas.responses import TurnRequest, model_names, parse_turn, workflow_of
 from twelvefold.web.schemas.types import (
     InputFiles,
     ItemStatus,
@@ -67,6 +67,7 @@ __all__ = [
     "json_body",
     "merge_options",
     "message_digest",
+    "model_names",
     "parse_chat",
     "parse_turn",
     "plain_items",

@@ -27,6 +27,7 @@ from twelvefold.web.schemas.responses import (
     TurnRequest,
     check_choice,
     check_names,
+    chosen_model,
     text_alone,
     workflow_of,
 )
@@ -192,7 +193,8 @@ def parse_chat(
     stream = bool(created.stream)
     if created.stream_options is not None and not stream:
         raise_invalid("is for streams alone", "stream_options")
-    options = _options(created, workflow, hops_of(headers))
+    chosen = chosen_model(created.model, workflows)
+    options = _options(created, workflow, hops_of(headers), chosen)
     turn = TurnRequest(
         workflow,
         items_of(created.messages, accepted(workflow.name, options.model)),
@@ -205,7 +207,9 @@ def parse_chat(
     return ChatRequest(turn, with_usage)
 
 
-def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> RequestOptions:
+def _options(
+    body: CreateChatCompletion, workflow: Workflow, hops: int, model: str
+) -> RequestOptions:
     tools = tuple(_tool(tool) for tool in body.tools or ())
     check_names(tools, workflow, "tools[{}].function.name")
     choice = _choice(body.tool_choice)
@@ -227,6 +231,7 @@ def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> Reque
         # Every call in an answer of this API is the caller's to run.
         tool_items="hidden",
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        model=model,
     )
 
 

@@ -194,7 +194,8 @@ def parse_turn(
     items = _items(given["input"])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
-    options = _options(given, items, workflow, headers)
+    chosen = chosen_model(created.model, workflows)
+    options = _options(given, items, workflow, headers, chosen)
     choices = accepted(workflow.name, options.model)
     reject_unaccepted(items, choices, [f"input[{n}]" for n in range(len(items))])
     return TurnRequest(
@@ -212,11 +213,33 @@ def parse_turn(
 
 def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
     """Return the workflow that a model's name stands for. Raises ApiError."""
+    return _workflow_and_model(name, workflows)[0]
+
+
+def chosen_model(name: str, workflows: Mapping[str, Workflow]) -> str:
+    """Return the model that a name chooses, "" for that of the workflow. Raises ApiError."""
+    return _workflow_and_model(name, workflows)[1]
+
+
+def _workflow_and_model(name: str, workflows: Mapping[str, Workflow]) -> tuple[Workflow, str]:
     if workflow := workflows.get(name):
-        return workflow
-    known = ", ".join(workflows)
+        return workflow, ""
+    # The names of models have no slash, those of workflows may.
+    workflow_name, _, model = name.rpartition("/")
+    if (workflow := workflows.get(workflow_name)) and model in workflow.models:
+        return workflow, model
+    known = ", ".join(model_names(workflows))
     message = f"there is no model {abbreviate(name)}; there are: {known}"
     raise ApiError(404, message, code="model_not_found", param="model")
+
+
+def model_names(workflows: Mapping[str, Workflow]) -> list[str]:
+    """Return the names that `model` may have: each workflow, and its models for callers."""
+    return [
+        name
+        for workflow in workflows.values()
+        for name in (workflow.name, *(f"{workflow.name}/{model}" for model in workflow.models))
+    ]
 
 
 def check_names(tools: Sequence[Item], workflow: Workflow, param: str) -> None:
@@ -279,8 +302,12 @@ def _options(
     items: Sequence[Item],
     workflow: Workflow,
     headers: Mapping[str, str],
+    model: str,
 ) -> RequestOptions:
-    """Return the options of a body; `given`: its members that are not null, as plain objects."""
+    """Return the options of a body; `given`: its members that are not null, as plain objects.
+
+    `model` is the model that the caller chose.
+    """
     tools = tuple(given.get("tools", ()))
     check_names(tools, workflow, "tools[{}].name")
     if "tools" in given or not any(item["type"] == ANSWER for item in items):
@@ -294,5 +321,6 @@ def _options(
         previous=given.get("previous_response_id", ""),
         hops=hops_of(headers),
         tool_items=tool_items_of(headers),
+        model=model,
     )
     return DEFAULT_OPTIONS if options == DEFAULT_OPTIONS else options

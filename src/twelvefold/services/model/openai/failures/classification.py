@@ -179,7 +179,7 @@ def _request_error(
             f"{overflow_remedy(response.error)}: {message}"
         )
     if status == 413:
-        return ModelTooLarge(f"{context.server} refuses the size of the request: {message}")
+        return ModelTooLarge(f"{context.server} refuses the request: {message}")
     if status < 500:
         return None
     if is_client_error(response.error):
