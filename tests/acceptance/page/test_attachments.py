@@ -167,7 +167,9 @@ async def test_a_refused_message_comes_back_with_its_files(
 ) -> None:
     chat = await open_chat(slow_site)  # its model takes text alone
     await chat.open()
-    await choose(chat, DOT)
+    await expect(chat.page.locator("#attach")).to_be_hidden()
+    await chat.page.locator("#files").set_input_files(DOT)  # type: ignore[arg-type]
+    await expect(chat.page.locator("#attachments img")).to_have_count(1)
     await chat.send("look")
 
     await expect(chat.page.locator("#error-text")).to_contain_text("takes no images")

@@ -268,3 +268,19 @@ async def test_no_log_line_has_the_data(serve: Serve, caplog: pytest.LogCaptureF
 
     assert PNG[30:60] not in caplog.text
     assert PDF[30:] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("accepts", "listed"), [(CHAT_API, ["image", "file"]), (NOTHING, []), ({"file"}, ["file"])]
+)
+async def test_a_model_lists_what_it_accepts(
+    serve: Serve, accepts: frozenset[str], listed: list[str]
+) -> None:
+    api = await serve(accepts=frozenset(accepts))
+
+    models = (await api.get("/models")).json()["data"]
+    shop = (await api.get("/models/shop")).json()
+
+    assert [model["accepts"] for model in models] == [listed]
+    assert shop == models[0]
+    assert (await api.sdk.models.retrieve("shop")).id == "shop"

@@ -30,7 +30,13 @@ from twelvefold.web.schemas.items import (
     plain_items,
     reject_unaccepted,
 )
-from twelvefold.web.schemas.responses import TurnRequest, model_names, parse_turn, workflow_of
+from twelvefold.web.schemas.responses import (
+    TurnRequest,
+    chosen_model,
+    model_names,
+    parse_turn,
+    workflow_of,
+)
 from twelvefold.web.schemas.types import (
     InputFiles,
     ItemStatus,
@@ -64,6 +70,7 @@ __all__ = [
     "brings_calls",
     "call_of",
     "changed_options",
+    "chosen_model",
     "json_body",
     "merge_options",
     "message_digest",

@@ -47,6 +47,9 @@ const composer = new Composer(
   { send: sendMessage, stop, onError: showError },
 );
 
+/** The inputs beside text that each model takes. */
+const acceptsByModel = new Map();
+
 // Actions of the user
 
 async function sendMessage(text, parts = []) {
@@ -121,6 +124,7 @@ function composerState({ isStopping, isBusy, isWaiting }) {
 function render() {
   const { isBusy, resource, id } = conversation;
   composer.setState(composerState(conversation));
+  byId("attach").hidden = !acceptsByModel.get(resource?.model || byId("model").value)?.length;
   thread.isStreaming = isBusy;
   byId("welcome").hidden = !thread.isEmpty || isBusy || id !== null;
   byId("working").hidden = !isBusy || thread.list.querySelector(".streaming") !== null;
@@ -165,10 +169,12 @@ async function withErrors(promise) {
 }
 
 async function showModels() {
-  const names = (await api.models()).map((model) => model.id);
+  const models = await api.models();
+  const names = models.map((model) => model.id);
+  models.forEach(({ id, accepts }) => acceptsByModel.set(id, accepts ?? []));
   byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, escape(name))));
   byId("model-choice").hidden = names.length < 2;
-  byId("model").addEventListener("change", showExamples);
+  byId("model").addEventListener("change", () => (showExamples(), render()));
   showExamples();
 }
 
