@@ -5,9 +5,7 @@ from itertools import chain
 
 from twelvefold.core import (
     Item,
-    ItemsAdded,
     RequestOptions,
-    RunStarted,
     Thread,
     Workflow,
     find_invalid,
@@ -56,12 +54,7 @@ def check_inputs(
 
 def _items_with_attachments(thread: Thread) -> list[Item]:
     """Return the items of a thread with images or files; without removed ones."""
-    added = (
-        entry.event.items
-        for entry in thread.entries
-        if isinstance(entry.event, RunStarted | ItemsAdded)
-    )
-    if not any(map(has_attachments, added)):
+    if not thread.has_attachments:
         return []
     items = (item for turn in thread.turns for item in turn.items)
     return [item for item in items if has_attachments((item,))]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tests.attachments import PDF, PNG, PNG_BYTES, data_url, file, image, message, png_of
+from tests.builders import asked, entries, finished, said, thread_of
 from twelvefold.core.conversation.attachments import (
     ALL_INPUTS,
     FILE_BYTES,
@@ -20,6 +21,8 @@ from twelvefold.core.conversation.attachments import (
     media_of,
     size_in_window,
 )
+from twelvefold.core.events import ItemsAdded
+from twelvefold.core.thread import fold
 
 TEXT = {"type": "input_text", "text": "What is this?"}
 RESULT = {"type": "function_call_output", "call_id": "c"}
@@ -186,6 +189,21 @@ def test_one_model_of_a_chain_has_to_take_all_of_them() -> None:
     )
     assert find_unaccepted([message(TEXT)], []) is None
     assert find_unaccepted([message(image())], []) is not None
+
+
+def test_a_thread_knows_whether_it_has_images_from_run_to_run() -> None:
+    look = asked("look", message(image()))
+    journal = entries(asked("hi"), said(), finished(), look, said(), finished(), asked("and?"))
+    thread = fold(journal[:3])
+    assert not thread.has_attachments
+
+    later = thread.after(*journal[3:6])
+    assert later.has_attachments
+    again = later.after(*journal[6:])
+
+    assert (later.has_attachments, later.history.has_attachments) == (True, False)
+    assert (again.has_attachments, again.history.has_attachments) == (True, True)
+    assert thread_of(ItemsAdded((message(file()),))).has_attachments
 
 
 def test_the_responses_api_takes_them_anywhere() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from twelvefold.core.conversation.attachments import size_in_window
+from twelvefold.core.conversation.attachments import has_attachments, size_in_window
 from twelvefold.core.conversation.sendable import Prepared, prepare
 from twelvefold.core.conversation.turns import CallResults, Turn, results_of, turns_of
-from twelvefold.core.events import Entry, Item
+from twelvefold.core.events import Entry, Item, ItemsAdded, RunStarted
 from twelvefold.core.ids import CallIds
 from twelvefold.core.ports import KnownItems
 
@@ -38,6 +38,11 @@ class History:
         return results_of((*self.entries, self.start) if self.start else self.entries)
 
     @cached_property
+    def has_attachments(self) -> bool:
+        """Whether a message that a caller sent, or a result, has an image or a file."""
+        return any(map(brings_attachments, self.entries))
+
+    @cached_property
     def sent(self) -> "SentHistory":
         """The part of the turns that every later request begins with."""
         return SentHistory().extended(self.turns)
@@ -45,6 +50,9 @@ class History:
     def followed_by(self, entries: tuple[Entry, ...], start: Entry) -> "History":
         """Return the history with a further run, and keep the properties that stay valid."""
         history = History(self.entries + entries, start)
+        if "has_attachments" in vars(self):
+            added = self.has_attachments or any(map(brings_attachments, entries))
+            vars(history).update(has_attachments=added)
         if "sent" not in vars(self) or self.results.may_change_earlier_turns:
             return history
         results = results_of((*entries, start))
@@ -95,6 +103,12 @@ class SentHistory:
         roles = (item.get("role") for item in prepared.items)
         first = next((role for role in roles if role not in _SYSTEM_ROLES), None)
         return prepared if first == "user" else None
+
+
+def brings_attachments(entry: Entry) -> bool:
+    """Return whether an entry has items of a caller with an image or a file."""
+    event = entry.event
+    return isinstance(event, RunStarted | ItemsAdded) and has_attachments(event.items)
 
 
 def items_size(items: Sequence[Item]) -> int:
