@@ -19,8 +19,7 @@ from twelvefold.engine.services import prepare
 from twelvefold.errors import ModelTooLarge, ModelUnavailable, SettingsError
 
 FLOW = """
-from twelvefold import Workflow
-from twelvefold.core import Fallback
+from twelvefold import Fallback, Workflow
 {name} = Workflow("{name}", "Help.", (), {models})
 """
 REQUEST = ModelRequest("", ({"type": "message", "role": "user", "content": "Hi"},))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from twelvefold.config import Settings
     from twelvefold.core import (
         CallKey,
+        Fallback,
         Principal,
         ReadOnly,
         RejectedCall,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CallKey",
     "DuplicateRow",
+    "Fallback",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -39,6 +41,7 @@ __all__ = [
 _MODULES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
     "twelvefold.core.tools.tool": ("Tool", "tool"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),

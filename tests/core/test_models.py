@@ -4,7 +4,7 @@ import pytest
 
 from twelvefold.core.budget import Price
 from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
-from twelvefold.core.models import Fallback, dearest, models_of
+from twelvefold.core.models import Fallback, dearest, models_of, unknown_model
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import WorkflowError
 
@@ -84,3 +84,14 @@ def test_the_dearest_price_has_the_highest_of_each_part() -> None:
 
     assert dearest(prices) == Price(10, 20, 300)
     assert dearest({}) is None
+
+
+def test_an_unknown_model_is_named_with_the_one_that_may_be_meant() -> None:
+    known = ["default", "fast"]
+
+    assert unknown_model("fats", known) == (
+        "there is no model 'fats' in MODELS; did you mean 'fast'?"
+    )
+    assert unknown_model("sonnet", known) == (
+        "there is no model 'sonnet' in MODELS; there are default, fast"
+    )

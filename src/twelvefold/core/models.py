@@ -28,7 +28,10 @@ class Fallback:
     model has no such limit. Every reply starts with the first model again.
 
     Example:
-        Workflow("support", "You help customers.", model=Fallback("fast", "careful", after_s=20))
+        from twelvefold import Fallback, Workflow
+
+        chain = Fallback("fast", "careful", after_s=20)
+        support = Workflow("support", "You help customers.", model=chain)
 
     Raises WorkflowError if fewer than two models are given, one is given twice, or a value is
     invalid.

@@ -52,7 +52,7 @@ class Workflow:
 
     name: str
     instructions: str
-    tools: tuple[Tool, ...]
+    tools: tuple[Tool, ...] = ()
     model: str | Fallback = ""
     models: tuple[str, ...] = ()
     schema: str = ""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from twelvefold.core import (
     DEFAULT_MODEL,
     CompactedRequest,
-    Entry,
     Fallback,
     Limits,
     Listener,
@@ -20,6 +19,7 @@ from twelvefold.core import (
     ModelReplied,
     ModelReply,
     ModelRequest,
+    NullListener,
     RequestOptions,
     Workflow,
     dearest,
@@ -114,8 +114,8 @@ def _to_event(
     )
 
 
-class _ShownText:
-    """A listener that knows whether the text that it passed on is still valid."""
+class _ShownText(NullListener):
+    """A listener of a model that knows whether the text that it passed on is still valid."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -133,12 +133,6 @@ class _ShownText:
         """Void the text of a model that did not complete its reply, unless that has happened."""
         if self._is_shown:
             self.restarted(why)
-
-    def recorded(self, entry: Entry) -> None:
-        self._listener.recorded(entry)
-
-    def shown(self) -> None:
-        self._listener.shown()
 
 
 class _TooSlow(ModelUnavailable):

@@ -22,7 +22,7 @@ from twelvefold.core.models import Fallback, ModelProfile
 from twelvefold.core.ports import ModelReply, NullListener
 from twelvefold.engine.drive import drive
 from twelvefold.engine.fallback import model_limits, run_limits
-from twelvefold.errors import ModelRejected, StoreUnavailable
+from twelvefold.errors import ModelRejected, RequestError, StoreUnavailable
 from twelvefold.services.model.scripted import calls, says
 
 CHAIN = Fallback("fast", "careful")
@@ -106,6 +106,27 @@ async def test_the_next_model_is_asked_after_the_time_of_a_model(stage: Stage) -
     (reply,) = await replies(stage, outcome.run)
     assert outcome.status == "completed"
     assert reply.attempts == (ModelAttempt("fast", "no complete reply in 0.01 s", PAID),)
+
+
+async def test_a_timeout_inside_a_model_is_no_time_limit_of_the_chain(stage: Stage) -> None:
+    chain = Fallback("fast", "careful", after_s=60)
+    services = process_with(stage, chain, {"fast": [TimeoutError("a bug")], "careful": []})
+
+    with pytest.raises(TimeoutError, match="a bug"):
+        await drive_new(services)
+
+    assert requests_of(services, "careful") == []
+
+
+async def test_a_caller_cannot_choose_a_model_that_the_workflow_does_not_allow(
+    stage: Stage,
+) -> None:
+    services = process_with(stage, CHAIN, {"cheap": []}, choices=("cheap",))
+
+    with pytest.raises(RequestError, match="has no model 'fast' for callers; there are cheap"):
+        await start(services, options=RequestOptions(model="fast"))
+    with pytest.raises(RequestError, match="has no model 'fast' for callers; there are none"):
+        await start(stage.process(), options=RequestOptions(model="fast"))
 
 
 async def test_every_reply_starts_with_the_first_model_again(stage: Stage) -> None:

@@ -7,9 +7,11 @@ import pytest
 from openai import NotFoundError
 
 from tests.engine.stage import SHOP
-from tests.web.serving import Rules, Serve, Served
-from twelvefold.core.events import ModelReplied, RunStarted
+from tests.web.serving import USAGE, Rules, Serve, Served
+from twelvefold.core.events import ModelReplied, RunStarted, Usage
 from twelvefold.core.ids import parse_thread_id
+from twelvefold.core.models import Fallback
+from twelvefold.errors import ModelUnavailable
 
 CHOICE = replace(SHOP, models=("fast", "careful"))
 UNKNOWN = "there are: shop, shop/fast, shop/careful"
@@ -88,6 +90,25 @@ async def test_the_exact_name_of_a_workflow_wins(serve: Serve) -> None:
 
     assert response["status"] == "completed"
     assert len(api.model.requests) == 1
+
+
+async def test_a_fallback_counts_in_the_usage_and_is_shown_in_the_journal(serve: Serve) -> None:
+    broken, careful = Rules(), Rules()
+    broken.fault = ModelUnavailable("it is down")
+    broken.fault.usage = Usage(input_tokens=100, output_tokens=7)
+    chain = replace(SHOP, model=Fallback("fast", "careful"))
+    api = await serve(workflow=chain, models={"fast": broken, "careful": careful})
+
+    response = await api.ask("Hi")
+
+    assert (response["model"], response["status"]) == ("shop", "completed")
+    assert response["usage"]["input_tokens"] == USAGE.input_tokens + 100
+    thread = response["id"].removeprefix("resp_")[:44]
+    journal = (await api.get(f"/conversations/conv_{thread}/journal")).json()["data"]
+    (reply,) = [entry for entry in journal if entry["type"] == "ModelReplied"]
+    assert (reply["named"], reply["usage"]["input_tokens"]) == ("careful", USAGE.input_tokens)
+    usage = {"input_tokens": 100, "output_tokens": 7}
+    assert reply["attempts"] == [{"model": "fast", "error": "it is down", "usage": usage}]
 
 
 async def test_the_journal_has_the_model_of_each_reply(choice: Served) -> None:
