@@ -170,15 +170,6 @@ class Services:
         """Return what is known of a model; of one without settings, nothing but the defaults."""
         return self.profiles.get(model, _NO_PROFILE)
 
-    def accepts(self, workflow: Workflow, options: RequestOptions) -> frozenset[str]:
-        """Return the kinds of input beside text that a run may have: `image` and `file`.
-
-        These are the kinds that every model takes that the run may ask: that of the workflow or the
-        one that the caller chose by `options.model`, and all models of a fallback chain.
-        """
-        names = models_of(workflow.model, options)
-        return frozenset.intersection(*(self.profile(name).accepts for name in names))
-
     def inputs(self, workflow: Workflow, options: RequestOptions) -> tuple[frozenset[str], ...]:
         """Return the inputs beside text that each model of a run takes.
 
