@@ -155,7 +155,7 @@ async def test_each_model_has_its_window_price_and_kinds_of_input(here: Path) ->
         assert services.limits.prices["default"] == services.limits.price
         (workflow,) = services.workflows.values()
         chosen = replace(workflow, model="fast")
-        assert services.inputs(chosen, DEFAULT_OPTIONS) == ({"file", "anywhere", "file_url"},)
+        assert services.inputs(chosen, DEFAULT_OPTIONS)[0] == {"file", "anywhere", "file_url"}
 
 
 async def test_a_named_model_without_any_server_is_the_demo_model(here: Path) -> None:
