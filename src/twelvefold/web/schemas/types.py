@@ -29,7 +29,10 @@ UNUSED = Meta(description="Accepted, without effect.")
 STREAM = Meta(description="Answer with server-sent events.")
 TOOL_CHOICE = Meta(description="Applies to the server's tools, too.")
 
-ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+ModelName = Annotated[
+    str,
+    Meta(description="A workflow, or `workflow/model`, as `GET /v1/models` lists them."),
+]
 Id = Annotated[str, Meta(min_length=1)]
 CallId = Annotated[str, Meta(pattern=_CALL_ID)]
 ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]
