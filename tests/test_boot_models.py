@@ -17,6 +17,7 @@ from twelvefold.core.models import ModelProfile
 from twelvefold.core.ports import ModelRequest
 from twelvefold.engine.services import prepare
 from twelvefold.errors import ModelTooLarge, ModelUnavailable, SettingsError
+from twelvefold.services.model.scripted import ScriptedModel, in_turn
 
 FLOW = """
 from twelvefold import Fallback, Workflow
@@ -162,3 +163,15 @@ async def test_a_named_model_without_any_server_is_the_demo_model(here: Path) ->
     async with open_services(settings_with({"fast": {"model": "m"}})) as services:
         assert services.profile("fast").accepts == ALL_INPUTS
         assert services.profile("fast").price is None
+
+
+async def test_given_models_replace_those_of_the_settings(here: Path) -> None:
+    path = flow(here, "fourth", 'model=Fallback("fast", "own")')
+    settings = settings_with({"fast": {"model": "m"}, "other": {"model": "m"}}, WORKFLOWS=path)
+    fast, own = ScriptedModel(in_turn()), ScriptedModel(in_turn())
+
+    async with open_services(settings, models={"fast": fast, "own": own}) as services:
+        assert list(services.models) == ["fast", "other", "own"]
+        assert len(services.models) == 3
+        assert services.models["fast"] is fast
+        assert services.models["own"] is own

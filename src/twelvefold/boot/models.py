@@ -1,6 +1,6 @@
 """Opens the models of the settings: the default one, and those of MODELS on their first use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from twelvefold.config import NamedModel, Settings
 from twelvefold.config.models import Api
@@ -33,25 +33,29 @@ class OpenModels(Mapping[str, Model]):
     """The models of MODELS, by name. Each is opened when it is first looked up.
 
     Models on the same server, with the same key and headers, share their connections, also with the
-    default model.
+    default model. `given` are open models that replace those of the settings; the caller closes
+    them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, given: Mapping[str, Model] | None = None) -> None:
         self._settings = settings
         self._named = {model.name: model for model in settings.models}
+        self._given = given or {}
         self._open: dict[str, Model] = {}
         self._transports: list[tuple[Endpoint, HTTPTransport]] = []
 
     def __getitem__(self, name: str) -> Model:
+        if name in self._given:
+            return self._given[name]
         if name not in self._open:
             self._open[name] = self._open_named(self._named[name])
         return self._open[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._named)
+        return iter({**self._named, **self._given})
 
     def __len__(self) -> int:
-        return len(self._named)
+        return len({**self._named, **self._given})
 
     def open_default(self) -> Model:
         """Open the default model."""
@@ -166,9 +170,12 @@ def prices_of(profiles: Mapping[str, ModelProfile]) -> dict[str, Price]:
     return {name: one.price for name, one in profiles.items() if one.price is not None}
 
 
-def check_models(workflows: Mapping[str, Workflow], settings: Settings) -> None:
-    """Raise SettingsError with a line for each model of a workflow that does not exist."""
-    known = [DEFAULT_MODEL, *(model.name for model in settings.models)]
+def check_models(workflows: Mapping[str, Workflow], models: Iterable[str]) -> None:
+    """Raise SettingsError with a line for each model of a workflow that does not exist.
+
+    `models` are the names of those that do, beside the default one.
+    """
+    known = [DEFAULT_MODEL, *models]
     problems = [
         f"WORKFLOWS: workflow {workflow.name}: {unknown_model(name, known)}"
         for workflow in workflows.values()

@@ -5,7 +5,7 @@ mypy checks here that each service implements its port.
 
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -62,13 +62,20 @@ class NoModel:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings,
+    *,
+    with_model: bool = True,
+    models: Mapping[str, Model] | None = None,
+) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `with_model=False` avoids importing the model's client. Raises SettingsError.
+    `with_model=False` avoids importing the model's client. `models` replace those of MODELS that
+    have the same names; the caller closes them. Raises SettingsError.
     """
     workflows = load_workflows(settings.workflows)
-    check_models(workflows, settings)
+    named = OpenModels(settings, models)
+    check_models(workflows, named)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -77,9 +84,8 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
-        models = OpenModels(settings)
-        stack.push_async_callback(models.close)
-        model: Model = models.open_default() if with_model else NoModel()
+        stack.push_async_callback(named.close)
+        model: Model = named.open_default() if with_model else NoModel()
         stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
@@ -99,7 +105,7 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
             renewer=renewer,
             wake_ups=wake_ups,
             threads=threads,
-            models=models,
+            models=named,
             profiles=profiles,
         )
 

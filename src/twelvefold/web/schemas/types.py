@@ -37,7 +37,10 @@ FILE_DATA = Meta(
 )
 NO_FILES = Meta(description="Not supported: this server has no Files API.")
 
-ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+ModelName = Annotated[
+    str,
+    Meta(description="A workflow, or `workflow/model`, as `GET /v1/models` lists them."),
+]
 Id = Annotated[str, Meta(min_length=1)]
 CallId = Annotated[str, Meta(pattern=_CALL_ID)]
 ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]
