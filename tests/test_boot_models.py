@@ -10,6 +10,7 @@ from tests.services.model.builders import RecordingListener
 from tests.services.model.mock_server import MockServer, refuses, streams
 from tests.services.model.streams import FakeReply, chat_events, responses_events
 from twelvefold import Settings, open_services
+from twelvefold.admin.doctor import examine
 from twelvefold.core.budget import Price
 from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import DEFAULT_OPTIONS
@@ -175,3 +176,20 @@ async def test_given_models_replace_those_of_the_settings(here: Path) -> None:
         assert len(services.models) == 3
         assert services.models["fast"] is fast
         assert services.models["own"] is own
+
+
+@pytest.mark.parametrize(
+    ("models", "warns"),
+    [("", True), ('model="fast"', False), ('model="fast", models=("default",)', True)],
+)
+async def test_the_demo_model_is_a_warning_if_a_workflow_uses_it(
+    here: Path, caplog: pytest.LogCaptureFixture, models: str, warns: bool
+) -> None:
+    path = flow(here, f"flow_{len(models)}", models)
+    settings = settings_with({"fast": {"url": "http://127.0.0.1:9", "model": "m"}}, WORKFLOWS=path)
+
+    async with open_services(settings) as services:
+        findings = [one async for one in examine(settings, services)]
+
+    assert ("demo_model" in caplog.messages) is warns
+    assert ("model" in [finding.what for finding in findings]) is warns

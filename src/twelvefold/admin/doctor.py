@@ -17,6 +17,7 @@ from twelvefold.boot import (
     open_mailer,
     request_model_list,
     schema_problem,
+    uses_default_model,
 )
 from twelvefold.config import NamedModel, Settings, misspelt
 from twelvefold.core import Schema, Workflow
@@ -53,7 +54,8 @@ async def examine(
         yield _check_workflow(workflow)
     async for finding in _check_database(settings, services, tested):
         yield finding
-    yield await _check_model(settings)
+    if uses_default_model(services.workflows):
+        yield await _check_model(settings)
     for named in settings.models:
         yield await _check_named_model(settings, named)
     yield await _check_mail(settings)

@@ -57,11 +57,11 @@ class OpenModels(Mapping[str, Model]):
     def __len__(self) -> int:
         return len({**self._named, **self._given})
 
-    def open_default(self) -> Model:
-        """Open the default model."""
+    def open_default(self, *, is_used: bool = True) -> Model:
+        """Open the default model. Logs a warning if it is the demo model and is used."""
         settings = self._settings
         endpoint = default_endpoint(settings)
-        if not endpoint.base_url:
+        if is_used and not endpoint.base_url:
             log.warning("demo_model", why="neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
         return open_model(
             base_url=endpoint.base_url,
@@ -168,6 +168,14 @@ def _profile(settings: Settings, named: NamedModel) -> ModelProfile:
 def prices_of(profiles: Mapping[str, ModelProfile]) -> dict[str, Price]:
     """Return the prices that are known, by the model's name."""
     return {name: one.price for name, one in profiles.items() if one.price is not None}
+
+
+def uses_default_model(workflows: Mapping[str, Workflow]) -> bool:
+    """Return whether a run of one of these workflows may ask the default model."""
+    return any(
+        DEFAULT_MODEL in (*models_of(workflow.model, DEFAULT_OPTIONS), *workflow.models)
+        for workflow in workflows.values()
+    )
 
 
 def check_models(workflows: Mapping[str, Workflow], models: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from twelvefold.boot.models import (
     endpoint_of,
     prices_of,
     profiles_of,
+    uses_default_model,
 )
 from twelvefold.boot.workflows import load_workflows
 from twelvefold.config import NamedModel, Settings
@@ -85,7 +86,8 @@ async def open_services(
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
         stack.push_async_callback(named.close)
-        model: Model = named.open_default() if with_model else NoModel()
+        is_used = uses_default_model(workflows)
+        model: Model = named.open_default(is_used=is_used) if with_model else NoModel()
         stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
