@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twelvefold.config import Settings
     from twelvefold.core import (
         CallKey,
+        Fallback,
         Principal,
         ReadOnly,
         RejectedCall,
@@ -33,6 +34,7 @@ __all__ = [
     "App",
     "CallKey",
     "DuplicateRow",
+    "Fallback",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -57,6 +59,7 @@ _MODULES = {
     "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",
