@@ -103,6 +103,10 @@ class Transcript:
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
+        if not self._streamed:
+            for attempt in event.attempts:
+                error = abbreviate(attempt.error)
+                self._write(f"(no reply from {escape(attempt.model)}: {error})\n", "dim")
         if text and not self._streamed:
             self._write(f"{text}\n", "")
         self._streamed = False
