@@ -7,6 +7,10 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
+    from twelvefold.app.app import App
+    from twelvefold.app.run import Run
+    from twelvefold.app.stream import RunEvent
+    from twelvefold.app.sync import SyncApp
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core import (
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
         Principal,
         ReadOnly,
         RejectedCall,
+        Resource,
+        SyncReadOnly,
+        SyncTransaction,
         Tool,
         Transaction,
         Workflow,
@@ -24,13 +31,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "App",
     "CallKey",
     "DuplicateRow",
     "Fallback",
     "Principal",
     "ReadOnly",
     "RejectedCall",
+    "Resource",
+    "Run",
+    "RunEvent",
     "Settings",
+    "SyncApp",
+    "SyncReadOnly",
+    "SyncTransaction",
     "Tool",
     "ToolRefused",
     "Transaction",
@@ -39,10 +53,22 @@ __all__ = [
     "tool",
 ]
 _MODULES = {
+    "twelvefold.app.app": ("App",),
+    "twelvefold.app.run": ("Run",),
+    "twelvefold.app.stream": ("RunEvent",),
+    "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.models": ("Fallback",),
-    "twelvefold.core.ports": ("CallKey", "Principal", "ReadOnly", "Transaction"),
+    "twelvefold.core.ports": (
+        "CallKey",
+        "Principal",
+        "ReadOnly",
+        "SyncReadOnly",
+        "SyncTransaction",
+        "Transaction",
+    ),
+    "twelvefold.core.tools.signature": ("Resource",),
     "twelvefold.core.tools.tool": ("Tool", "tool"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),

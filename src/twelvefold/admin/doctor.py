@@ -1,6 +1,7 @@
 """`twelvefold doctor`: check the configuration and the services.
 
-It declares the queues at the broker, if there is one, and changes nothing else.
+It opens the workflows' resources, declares the queues at the broker, if there is one, and changes
+nothing else.
 """
 
 import re
@@ -26,10 +27,12 @@ from twelvefold.errors import (
     BrokerUnavailable,
     MailUnavailable,
     ModelUnavailable,
+    ResourceUnavailable,
     ServiceFault,
     SettingsError,
     StoreRefused,
     StoreUnavailable,
+    WorkflowError,
 )
 
 __all__ = ["Finding", "Level", "examine"]
@@ -52,6 +55,8 @@ async def examine(
         yield Finding("warn", "settings", warning)
     for workflow in services.workflows.values():
         yield _check_workflow(workflow)
+        if found := await _check_resources(services, workflow):
+            yield found
     async for finding in _check_database(settings, services, tested):
         yield finding
     if uses_default_model(services.workflows):
@@ -69,10 +74,25 @@ def _check_workflow(workflow: Workflow) -> Finding:
         names = [tool.spec.name for tool in workflow.tools]
     except Exception as error:  # the author's types may be anything
         return Finding("fail", what, f"no JSON Schema for a tool's parameters: {error}")
+    try:
+        output = f"output {workflow.output_type.format['name']}" if workflow.output_type else ""
+    except WorkflowError as error:
+        return Finding("fail", what, str(error))
     if not names:
-        return Finding("warn", what, "it has no tools")
+        return Finding("ok", what, output) if output else Finding("warn", what, "it has no tools")
     noun = "tool" if len(names) == 1 else "tools"
-    return Finding("ok", what, f"{len(names)} {noun}: {', '.join(names)}")
+    tools = f"{len(names)} {noun}: {', '.join(names)}"
+    return Finding("ok", what, f"{tools}; {output}" if output else tools)
+
+
+async def _check_resources(services: Services, workflow: Workflow) -> Finding | None:
+    """Open what the tools take as resources; None if they take none."""
+    what = f"resources of {workflow.name}"
+    try:
+        types = await services.resources.open(workflow)
+    except ResourceUnavailable as error:
+        return Finding("fail", what, str(error))
+    return Finding("ok", what, f"opened: {', '.join(types)}") if types else None
 
 
 async def _check_database(

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
@@ -35,9 +35,17 @@ from twelvefold.core import (
     NoWakeUps,
     Store,
     WakeUps,
+    Workflow,
 )
-from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
-from twelvefold.errors import ModelUnavailable
+from twelvefold.engine import (
+    CACHE_SHARE,
+    LeaseRenewer,
+    RenewalThread,
+    Resources,
+    Services,
+    ThreadCache,
+)
+from twelvefold.errors import ModelUnavailable, SettingsError, WorkflowError
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
@@ -66,17 +74,36 @@ class NoModel:
 async def open_services(
     settings: Settings,
     *,
-    with_model: bool = True,
+    workflows: Mapping[str, Workflow[Any]] | None = None,
+    model: Model | None = None,
     models: Mapping[str, Model] | None = None,
+    with_model: bool = True,
+    resources: Mapping[type, object] | None = None,
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `with_model=False` avoids importing the model's client. `models` replace those of MODELS that
-    have the same names; the caller closes them. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the default model, `models` those
+    of MODELS that have the same names; the caller closes them. `with_model=False` avoids importing
+    the model's client. `resources` are handed to tools for their types instead of what the
+    workflows provide. Raises SettingsError.
+
+    Example:
+        import asyncio
+
+        from twelvefold import Settings, open_services
+
+        async def main() -> None:
+            settings = Settings(database_url="sqlite://", workflows=("examples.shopping:workflow",))
+            async with open_services(settings, with_model=False) as services:
+                assert list(services.workflows) == ["shopping"]
+
+        asyncio.run(main())
     """
-    workflows = load_workflows(settings.workflows)
+    if workflows is None:
+        workflows = load_workflows(settings.workflows)
     named = OpenModels(settings, models)
     check_models(workflows, named)
+    handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -86,9 +113,10 @@ async def open_services(
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
         stack.push_async_callback(named.close)
-        is_used = uses_default_model(workflows)
-        model: Model = named.open_default(is_used=is_used) if with_model else NoModel()
-        stack.push_async_callback(model.close)
+        if model is None:
+            is_used = uses_default_model(workflows)
+            model = named.open_default(is_used=is_used) if with_model else NoModel()
+            stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
@@ -97,6 +125,8 @@ async def open_services(
         if settings.models and settings.run_budget_usd is not None:
             limits = replace(limits, prices=prices_of(profiles))
         threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
+        # Last, so that they are closed first: closing one may use any other service.
+        stack.push_async_callback(handed_in.close)
         yield Services(
             store,
             model,
@@ -106,10 +136,19 @@ async def open_services(
             release,
             renewer=renewer,
             wake_ups=wake_ups,
+            resources=handed_in,
             threads=threads,
             models=named,
             profiles=profiles,
         )
+
+
+def _check_resources(resources: Resources, workflows: Mapping[str, Workflow]) -> Resources:
+    try:
+        resources.check(workflows.values())
+    except WorkflowError as error:
+        raise SettingsError(f"WORKFLOWS: {error}") from error
+    return resources
 
 
 def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:

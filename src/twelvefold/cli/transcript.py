@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import assert_never
 
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
+from twelvefold.app.texts import messages_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -29,6 +30,7 @@ from twelvefold.core import (
     call_id,
     error_text,
     failure_sentence,
+    is_rejected,
     place_text,
 )
 from twelvefold.observe.escape import escape
@@ -107,7 +109,9 @@ class Transcript:
             for attempt in event.attempts:
                 error = abbreviate(attempt.error)
                 self._write(f"(no reply from {escape(attempt.model)}: {error})\n", "dim")
-        if text and not self._streamed:
+        if is_rejected(event):
+            self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
+        elif text and not self._streamed and not event.problems:
             self._write(f"{text}\n", "")
         self._streamed = False
         calls = [item for item in event.items if item.get("type") == "function_call"]

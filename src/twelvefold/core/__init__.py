@@ -5,7 +5,7 @@ Other packages import these names from here.
 
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.conversation.sendable import NO_RESULT
-from twelvefold.core.conversation.turns import calls_of, is_empty
+from twelvefold.core.conversation.turns import calls_of, is_empty, is_rejected
 from twelvefold.core.decide import (
     CONCURRENT_EFFECTS,
     AskApproval,
@@ -72,6 +72,7 @@ from twelvefold.core.ids import (
     parse_thread_id,
     position_of,
 )
+from twelvefold.core.instructions import InstructionsFunction
 from twelvefold.core.models import (
     DEFAULT_MODEL,
     DEFAULT_WINDOW_TOKENS,
@@ -80,12 +81,14 @@ from twelvefold.core.models import (
     dearest,
     models_of,
 )
+from twelvefold.core.output import BadOutput, OutputType, find_problems, output_of
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
     OVER,
     SCOPES,
     ApiKey,
     Append,
+    BlockingWait,
     CallKey,
     Claim,
     Delta,
@@ -119,6 +122,8 @@ from twelvefold.core.ports import (
     SignalKey,
     StepTransaction,
     Store,
+    SyncReadOnly,
+    SyncTransaction,
     ThreadHead,
     ThreadRecord,
     ToolReadOnly,
@@ -134,8 +139,9 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
+from twelvefold.core.tools.signature import Resource
 from twelvefold.core.tools.tool import Tool, tool
-from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
+from twelvefold.core.workflow import OpenResources, RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",
@@ -155,6 +161,8 @@ __all__ = [
     "AskApproval",
     "AskOutcome",
     "Await",
+    "BadOutput",
+    "BlockingWait",
     "Call",
     "CallId",
     "CallKey",
@@ -173,6 +181,7 @@ __all__ = [
     "IdempotentRequest",
     "Idle",
     "Ids",
+    "InstructionsFunction",
     "Item",
     "ItemRemoved",
     "ItemsAdded",
@@ -197,9 +206,11 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OpenResources",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
+    "OutputType",
     "Price",
     "Principal",
     "ReadOnly",
@@ -207,6 +218,7 @@ __all__ = [
     "Release",
     "ReplyEnd",
     "RequestOptions",
+    "Resource",
     "Row",
     "RunFinished",
     "RunId",
@@ -223,6 +235,8 @@ __all__ = [
     "StepTransaction",
     "Stop",
     "Store",
+    "SyncReadOnly",
+    "SyncTransaction",
     "Thread",
     "ThreadHead",
     "ThreadId",
@@ -256,13 +270,16 @@ __all__ = [
     "explain",
     "failure_sentence",
     "family_of",
+    "find_problems",
     "find_reached_limit",
     "fold",
     "full_sentence",
     "in_doubt",
     "incomplete_sentence",
     "is_empty",
+    "is_rejected",
     "models_of",
+    "output_of",
     "parse_thread_id",
     "place_text",
     "position_of",

@@ -5,12 +5,12 @@ decisions out. The gates of the tools are checked when tools are listed and agai
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
-from twelvefold.core.failures import faults_sentence, full_sentence
+from twelvefold.core.failures import faults_sentence, full_sentence, invalid_output_sentence
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.tools.tool import Tool
@@ -30,11 +30,15 @@ MAX_EMPTY_REPLIES = 3
 
 @dataclass(frozen=True, slots=True)
 class ValidCall:
-    """A call that may run, with its parsed arguments."""
+    """A call that may run, with its parsed arguments.
+
+    `resources` are further arguments, which the engine hands in before the tool is called.
+    """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
+    resources: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "empty_reply")
     if thread.reply_ended is not None and not thread.empty_replies:
         return _finish(thread.reply_ended)
+    if thread.invalid_outputs > workflow.output_corrections:
+        return Stop("failed", "invalid_output", invalid_output_sentence(thread.latest))
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
     if reason := find_exhausted_budget(thread.usage, limits, thread.usage_by_model):

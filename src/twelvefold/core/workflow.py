@@ -1,15 +1,29 @@
 """Declare workflows: instructions and typed tools."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic
 
 from twelvefold.core.events import Failure
+from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
 from twelvefold.core.models import Fallback, check_models
+from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
-from twelvefold.core.tools.declarations import check_gates, check_tools
+from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
+
+if TYPE_CHECKING:
+    # Only type checkers need the default, and the import takes time.
+    from typing_extensions import TypeVar
+
+    Output = TypeVar("Output", default=None)
+else:
+    from typing import TypeVar
+
+    Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +31,14 @@ class RejectedCall:
     """A call that did not reach its tool; `arguments` is the text that the model wrote.
 
     `problems` are the reasons. `offered` are the tools that the model could have called.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     failure: Failure
@@ -34,10 +56,18 @@ def explain(call: RejectedCall) -> str:
 Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[int]]
 """Writes a workflow's rows, from the records given or its own, and returns how many."""
 
+OpenResources = Callable[[], AbstractAsyncContextManager[object]]
+"""Opens a workflow's resources: an async context manager that yields one object, or a tuple."""
+
 
 @dataclass(frozen=True)
-class Workflow:
+class Workflow(Generic[Output]):
     """Instructions and typed tools.
+
+    `instructions` are a text, or a function of the caller, which is called for each request to the
+    model and may also read the database. `output` is the type of the answer that ends a run: a
+    Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
+    does not fit goes back to the model `output_corrections` times at most; then the run fails.
 
     `model` is the name of the model that replies, or a fallback chain of names; "" is the default
     model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
@@ -46,26 +76,44 @@ class Workflow:
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
     records of a file or, given None, with the workflow's own. `explain` returns what the model
-    reads about a call that did not reach its tool. Raises WorkflowError if a gate names a tool that
-    does not exist, or if a parameter of a tool has a type without a JSON Schema.
+    reads about a call that did not reach its tool. `resources` opens what tools take as `Resource`:
+    it is entered once in a process, before the first call that needs it, and left at shutdown.
+    Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
+    a type without a JSON Schema.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     name: str
-    instructions: str
+    instructions: Instructions
     tools: tuple[Tool, ...] = ()
     model: str | Fallback = ""
     models: tuple[str, ...] = ()
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
+    output: type[Output] | UnionType | None = None
+    output_corrections: int = 2
+    resources: OpenResources | None = None
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
+    instructions_function: InstructionsFunction | None = field(
+        init=False, repr=False, compare=False
+    )
+    output_type: OutputType | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for part in ("name", "instructions", "schema"):
+        for part in ("name", "schema"):
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
         check_models(self.name, self.model, self.models)
+        check_opener(self.name, self.resources)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)
@@ -73,3 +121,25 @@ class Workflow:
             one.parameters.check()
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_name", by_name)
+        function = parse_instructions(self.name, self.instructions)
+        object.__setattr__(self, "instructions_function", function)
+        object.__setattr__(self, "output_type", self._check_output())
+
+    def _check_output(self) -> OutputType | None:
+        most = self.output_corrections
+        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+            raise WorkflowError(
+                f"workflow {self.name}: output_corrections is an integer from 0, not {most!r}"
+            )
+        if self.output is None:
+            return None
+        if isinstance(self.output, str):
+            raise WorkflowError(f"workflow {self.name}: output is a type, not its name")
+        output = OutputType(self.name, self.output)
+        output.check()
+        return output
+
+    @property
+    def needs_gate(self) -> bool:
+        """Whether its runs write entries that an older release does not know."""
+        return self.output is not None

@@ -23,6 +23,7 @@ from twelvefold.core import (
     Model,
     ModelProfile,
     NoWakeUps,
+    OutputType,
     RequestOptions,
     Store,
     Thread,
@@ -33,6 +34,7 @@ from twelvefold.core import (
     models_of,
 )
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
+from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.shares import RUN_BYTES
 from twelvefold.errors import ModelUnavailable, WorkflowError
@@ -119,8 +121,10 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `threads` caches the threads of runs that ended here. `profiles` has what the settings say about
-    each model, by its name in MODELS or "default". `models` are those of MODELS.
+    `resources` are what tools take as `Resource`.
+    `threads` caches the threads of runs that ended here.
+    `profiles` has what the settings say about each model, by its name in MODELS or "default".
+    `models` are those of MODELS.
     """
 
     store: Store
@@ -134,6 +138,7 @@ class Services:
     exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
     timings: Timings = field(default_factory=Timings)
     wake_ups: WakeUps = field(default_factory=NoWakeUps, compare=False)
+    resources: Resources = field(default_factory=Resources, compare=False)
     threads: ThreadCache = field(
         default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
     )
@@ -194,7 +199,7 @@ class Preparable(Protocol):
 
 
 class Preparation:
-    """Prepares the services and tools of a process once, in a thread."""
+    """Prepares the services and tools of a process once, in a thread; then opens resources."""
 
     def __init__(self, services: Services, mailer: Mailer | None = None) -> None:
         self._services = services
@@ -204,10 +209,15 @@ class Preparation:
     async def ready(self) -> None:
         """Return when the preparation is done; all callers wait for the same one."""
         if self._task is None:
-            work = asyncio.to_thread(prepare, self._services, self._mailer)
-            self._task = asyncio.get_running_loop().create_task(work, name="prepare")
+            self._task = asyncio.get_running_loop().create_task(self._prepare(), name="prepare")
         if not self._task.done():
             await asyncio.shield(self._task)
+
+    async def _prepare(self) -> None:
+        services = self._services
+        await asyncio.to_thread(prepare, services, self._mailer)
+        # Not awaited: one that does not answer must not delay the runs of other workflows.
+        services.resources.open_soon(services.workflows.values())
 
 
 def prepare(services: Services, mailer: Mailer | None = None) -> None:
@@ -222,6 +232,8 @@ def prepare(services: Services, mailer: Mailer | None = None) -> None:
     for workflow in services.workflows.values():
         for tool in workflow.tools:
             _prepare_tool(workflow, tool)
+        if workflow.output_type is not None:
+            _prepare_output(workflow, workflow.output_type)
 
 
 def _models_in_use(services: Services) -> list[Model]:
@@ -240,6 +252,13 @@ def _prepare_service(service: Preparable) -> None:
         service.prepare()
     except Exception:
         log.exception("service_not_prepared", service=type(service).__name__)
+
+
+def _prepare_output(workflow: Workflow, output: OutputType) -> None:
+    try:
+        output.prepare()
+    except WorkflowError as error:
+        log.error("output_not_prepared", workflow=workflow.name, error=str(error))
 
 
 def _prepare_tool(workflow: Workflow, tool: Tool) -> None:

@@ -36,13 +36,22 @@ from twelvefold.core import (
     Workflow,
     build_request,
     encode,
+    find_problems,
     size_of,
 )
 from twelvefold.core.decide import decide
-from twelvefold.engine.delta_writer import DeltaWriter
+from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
 from twelvefold.engine.fallback import Build, request_reply, run_limits
 from twelvefold.engine.held_run import HeldRun, append, write
-from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
+from twelvefold.engine.perform import (
+    InstructionsFailed,
+    RollbackTool,
+    failed_call,
+    resolve_instructions,
+    run_call,
+    run_group,
+    run_in_step,
+)
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits
@@ -88,12 +97,17 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 async def _call_model(
     services: Services, held: HeldRun, workflow: Workflow, listener: Listener, limits: Limits
 ) -> HeldRun:
-    build = partial(build_request, held.thread, workflow)
-    replied = await _request_reply(services, held, workflow, build, listener)
+    try:
+        instructions = await resolve_instructions(services, workflow, held.thread.principal)
+    except InstructionsFailed as error:
+        finished = RunFinished("failed", "instructions", error.sentence)
+        return await _close(services, held, listener, (finished,), "failed")
+    build = partial(build_request, held.thread, workflow, instructions=instructions)
+    replied = _checked(workflow, await _request_reply(services, held, workflow, build, listener))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))
     decision = decide(expected, workflow, limits)
-    if isinstance(decision, RunTools) and _is_one_commit(decision):
+    if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
@@ -111,11 +125,26 @@ async def _request_reply(
     services: Services, held: HeldRun, workflow: Workflow, build: Build, listener: Listener
 ) -> ModelReplied:
     if not held.thread.options.stream:
-        return await request_reply(services, held, workflow, build, listener)
+        reader = _reader(workflow, listener)
+        return await request_reply(services, held, workflow, build, reader)
     async with DeltaWriter(services, held, listener) as deltas:
-        replied = await request_reply(services, held, workflow, build, deltas)
+        reader = _reader(workflow, deltas)
+        replied = await request_reply(services, held, workflow, build, reader)
         first, cuts = await deltas.finish(replied.items)
         return structs.replace(replied, first_delta=first, cuts=cuts)
+
+
+def _reader(workflow: Workflow, listener: Listener) -> Listener:
+    """Return the listener of the model; text that may be no valid output is held back."""
+    return listener if workflow.output_type is None else HeldBackText(listener)
+
+
+def _checked(workflow: Workflow, replied: ModelReplied) -> ModelReplied:
+    """Return the reply with its problems if it is no valid output."""
+    output = workflow.output_type
+    if output is None or not (problems := find_problems(replied, output)):
+        return replied
+    return structs.replace(replied, problems=problems)
 
 
 def _closing_events(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
@@ -145,8 +174,13 @@ async def _close(
     return await write(services, held, listener, events, status, error=error)
 
 
-def _is_one_commit(decision: RunTools) -> bool:
-    """Return whether a reply commits with its result: one call, which is lost without a commit."""
+def _is_one_commit(services: Services, workflow: Workflow, decision: RunTools) -> bool:
+    """Return whether a reply commits with its result: one call, which is lost without a commit.
+
+    A reply does not wait for resources to be opened: that may fail, and the reply would be lost.
+    """
+    if not services.resources.are_open(workflow, decision.calls):
+        return False
     first = decision.calls[0]
     repeatable = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
     return repeatable and decision.all_pending and len(decision.calls) == 1
@@ -161,10 +195,11 @@ async def _run_tools(
     replies: tuple[ModelReplied, ...] = (),
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
-    first, principal = decision.calls[0], held.thread.principal
+    ready = await services.resources.hand_in(workflow, decision.calls)
+    first, principal = ready[0], held.thread.principal
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
-        calls = list(zip(decision.calls, decision.pending, strict=True))
+        calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
         return await write(services, held, listener, (*replies, *outcomes))
     if first.tool.effect == "transactional":

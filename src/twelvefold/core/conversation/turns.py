@@ -34,6 +34,10 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import THREAD_ID_LENGTH, CallId, call_id
 
+CORRECTION = (
+    "This is no valid output:\n{problems}\n"
+    "Send the whole output again, corrected: JSON alone, without any other text."
+)
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
@@ -73,11 +77,17 @@ class Turn:
 
 
 def turns_of(
-    entries: Sequence[Entry], results: CallResults, unread: AbstractSet[CallId] | None = None
+    entries: Sequence[Entry],
+    results: CallResults,
+    unread: AbstractSet[CallId] | None = None,
+    *,
+    with_rejected: bool = False,
 ) -> tuple[Turn, ...]:
     """Return the turns that these entries hold, with these results of their calls.
 
     `unread` are the calls whose results the model has not read; None: those without a later reply.
+    `with_rejected`: a run has its last invalid output, with a message about the problems. Earlier
+    ones are left out, and so are all of a run that is over.
     """
     drafts: list[_Draft] = []
     for entry in entries:
@@ -88,9 +98,16 @@ def turns_of(
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
+            rejected = is_rejected(event)
+            if rejected and not with_rejected:
+                continue
             if not drafts:
                 drafts.append(_Draft([]))
-            drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
+            items = convert_reply(_reply_items(entry.position, event, results))
+            if rejected:
+                drafts[-1].replace_rejected([*items, _correction(event)])
+                continue
+            drafts[-1].items += items
             drafts[-1].add_results(_results(entry.position, event, results), unread)
     return tuple(draft.build() for draft in drafts)
 
@@ -101,6 +118,14 @@ class _Draft:
 
     items: list[Item]
     unread: set[int] = field(default_factory=set)
+    rejected: slice = field(default_factory=lambda: slice(0, 0))
+
+    def replace_rejected(self, items: Sequence[Item]) -> None:
+        """Add an invalid output in place of an earlier one; the model has read all results."""
+        self.unread.clear()
+        del self.items[self.rejected]
+        self.rejected = slice(len(self.items), len(self.items) + len(items))
+        self.items += items
 
     def leave_last_results_unread(self) -> None:
         """Mark the caller's results after the last item of the model as unread."""
@@ -202,6 +227,17 @@ def calls_of(reply: ModelReplied) -> list[Item]:
     if reply.ended != "completed":
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
+
+
+def is_rejected(reply: ModelReplied) -> bool:
+    """Return whether a reply would end the run, but is no valid output."""
+    return bool(reply.problems) and reply.ended == "completed" and not calls_of(reply)
+
+
+def _correction(reply: ModelReplied) -> Item:
+    """Return the message by which the model learns the problems of its output."""
+    problems = "\n".join(f"- {problem}" for problem in reply.problems)
+    return {"type": "message", "role": "user", "content": CORRECTION.format(problems=problems)}
 
 
 def is_empty(reply: ModelReplied) -> bool:
