@@ -27,7 +27,8 @@ async def open_checked_services(
 
     An embedded file is migrated and seeded; a server is not. `workflows`: instead of those of the
     settings. `model`: instead of the default model. `models`: instead of those of MODELS that have
-    the same names. Neither is closed. `resources`: instead of those of the workflows. `limit` is the limit that this process starts at SIGTERM.
+    the same names. Neither is closed. `resources`: instead of those of the workflows. `limit` is
+    the limit that this process starts at SIGTERM.
     """
     async with open_services(
         settings,
