@@ -4,9 +4,10 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from twelvefold import ReadOnly, Resource, Transaction, Workflow, tool
+from twelvefold import Fallback, ReadOnly, Resource, Transaction, Workflow, tool
 
 
 @tool
@@ -80,3 +81,4 @@ hotel = Workflow(
     tools=(book, book_beside, book_some, ring, cancel, make_key),
     schema="create table if not exists bookings (room integer not null);",
 )
+concierge = replace(hotel, name="concierge", model=Fallback("fast", "careful"))

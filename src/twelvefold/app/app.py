@@ -28,8 +28,9 @@ class App:
     """Workflows in an asyncio program: a script, a web server, a notebook or a test.
 
     `workflows` are served instead of those of WORKFLOWS. `settings`: those of the environment
-    unless given; `.env` is read by the commands only. `model` replaces the model of the settings,
-    and is not closed; `resources` replace those of the workflows, by type. Both are for tests.
+    unless given; `.env` is read by the commands only. `model` replaces the default
+    model, `models` those of MODELS that have the same names; they are not closed. `resources`
+    replace those of the workflows, by type. The three are for tests.
     Several apps may be open in one process.
 
     An embedded database is migrated and seeded when the app opens. A server is checked only:
@@ -59,6 +60,7 @@ class App:
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
@@ -68,6 +70,7 @@ class App:
             raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
         self._settings = settings
         self._model = model
+        self._models = models
         self._resources = resources
         self._context: TaskContext[Session] | None = None
         self._session: Session | None = None
@@ -112,6 +115,7 @@ class App:
             settings,
             workflows=self._workflows or None,
             model=self._model,
+            models=self._models,
             resources=self._resources,
         ) as services:
             session = Session(settings, services, Operations(), Drives(services))

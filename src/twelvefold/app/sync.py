@@ -44,11 +44,14 @@ class SyncApp:
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
         App(workflows)  # raises now, not with the first call
-        self._make_app = lambda: App(workflows, settings=settings, model=model, resources=resources)
+        self._make_app = lambda: App(
+            workflows, settings=settings, model=model, models=models, resources=resources
+        )
         self._thread: LoopThread[App] | None = None
         self._is_closed = False
         self._lock = threading.Lock()

@@ -38,7 +38,7 @@ from twelvefold.testing.crash.jobs import CreateDatabase, Drive, DropDatabase, E
 from twelvefold.testing.crash.places import CrashingModel, CrashingStore, Places
 from twelvefold.testing.crash.rows import read_rows
 from twelvefold.testing.database import create_database, drop_database, fill_database
-from twelvefold.testing.model import ANY, Reply, as_items, workflow_of
+from twelvefold.testing.model import ANY, Reply, as_items, models_for, workflow_of
 
 KEY = "crash-test"
 """The idempotency key of the run: a process that finds it continues it."""
@@ -104,17 +104,19 @@ async def _opened(
     places: Places,
 ) -> AsyncIterator[Services]:
     """Open the services of a process, which reach the places."""
+    model = _model(scenario, workflows)
+    crashing = CrashingModel(model, places)
     async with open_services(
         _settings(scenario, job.url),
         workflows={one.name: one for one in workflows},
         with_model=False,
+        models=models_for(workflows, crashing),
     ) as opened:
         clock.attach(opened.store)
-        model = _model(scenario, workflows)
         yield replace(
             opened,
             store=cast("Store", CrashingStore(opened.store, places)),
-            model=CrashingModel(model, places),
+            model=crashing,
             renewer=LeaseRenewer(),
         )
         await model.close()
