@@ -1,5 +1,5 @@
--- Events that are sent to runs, and wake-ups. Sender and receiver of an event lock its row of `signals`
--- first: so a run that begins to wait sees an event that was sent, or its sender sees that the run waits.
+-- Events that are sent to runs, and wake-ups. Sender and receiver of an event lock its row of `signals`,
+-- so a run that begins to wait sees an event that was sent, or its sender sees that the run waits.
 -- `reserve_signal` and `add_signal_wait` are in mysql.sql and sqlite.sql.
 
 -- send_signal: 0 rows mean that the event was sent before
@@ -8,10 +8,6 @@ UPDATE signals SET payload = :payload, sender = :sender, sent_at = {now_us}
 
 -- signal_waits: the runs that wait for an event
 SELECT thread_id, ordinal FROM signal_waits WHERE signal_id = :signal
-
--- remove_signal_wait: the run has received the event, or waits for it no longer
-DELETE FROM signal_waits
- WHERE signal_id = :signal AND thread_id = :thread AND ordinal = :ordinal
 
 -- sent_signal: 0 rows mean that the event has not been sent
 SELECT payload, sender, sent_at FROM signals WHERE id = :signal AND payload IS NOT NULL
