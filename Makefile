@@ -86,6 +86,7 @@ check: $(READY) ## check format, lint, types, import contracts, and branch cover
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m basedpyright
 	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m pytest -q --cov --cov-report=term tests/core tests/engine

@@ -40,7 +40,8 @@ async def seed(tx: Transaction, records: Iterable[Mapping[str, Any]] | None = No
     """
     known = {table: await _ids(tx, table) for table in _ID_OF}
     positions = PositionCounter(after=len(known["users"]))
-    new, rows = 0, []
+    new = 0
+    rows: list[tuple[str, dict[str, Any]]] = []
     for document in documents() if records is None else records:
         of_document = list(positions.rows(document))
         if document["id"] not in known[document["table"]]:

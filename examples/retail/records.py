@@ -64,7 +64,7 @@ async def payment_methods_of(db: ReadOnly, user_id: str) -> dict[str, PaymentMet
 async def lines_of(db: ReadOnly, order_id: str) -> list[Line]:
     """Return the order's lines by position."""
     rows = await db.fetch_all(SQL["order_lines"], order_id=order_id)
-    lines = []
+    lines: list[Line] = []
     for position, of_line in groupby(rows, key=lambda row: row["position"]):
         first, *more = of_line
         options = {row["option_name"]: row["option_value"] for row in (first, *more)}

@@ -39,7 +39,7 @@ def _python_error(bad: RejectedCall) -> str | None:
 
 def _argument_names(arguments: str) -> list[str] | None:
     try:
-        parsed = json.loads(arguments or "{}")
+        parsed: object = json.loads(arguments or "{}")
     except ValueError:
         return None
     return list(parsed) if isinstance(parsed, dict) else None

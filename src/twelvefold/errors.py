@@ -23,7 +23,8 @@ TwelvefoldError
 │   ├── ModelRejected      … the model will never accept this request
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
-│   └── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   └── ResourceUnavailable … a resource of a workflow cannot be opened, or is missing
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -178,6 +179,13 @@ class MailRejected(ServiceFault):
 
 class BrokerUnavailable(ServiceFault):
     """The message broker is unreachable, or rejects a request. Workers poll the database then."""
+
+
+class ResourceUnavailable(ServiceFault):
+    """A resource of a workflow cannot be opened, or none has the type that a tool takes.
+
+    The run is given back and tried again, as after an outage of the model.
+    """
 
 
 class WorkflowError(TwelvefoldError):

@@ -44,6 +44,8 @@ from twelvefold.core.ports import (
     ReadOnly,
     RunRecord,
     StepTransaction,
+    SyncReadOnly,
+    SyncTransaction,
     ThreadRecord,
     Transaction,
 )
@@ -180,6 +182,28 @@ async def buy(tx: Transaction, who: Principal, item: str) -> str:
     return f"bought {item}"
 
 
+@tool
+def inspect(db: SyncReadOnly, item: str) -> int:
+    """Inspect an item, in a thread."""
+    world.trouble.reach("a thread that reads")
+    row = db.fetch_one("select count(*) as sold from bought where item = :item", item=item)
+    assert row is not None
+    return len(item)
+
+
+@tool
+def order(tx: SyncTransaction, who: Principal, item: str) -> str:
+    """Order an item, in a thread."""
+    world.trouble.reach("a thread's transaction, before its rows")
+    tx.execute("insert into bought (item, who) values (:item, :who)", item=item, who=who.id)
+    world.trouble.reach("a thread's transaction, after its rows")
+    if item == "a dragon":
+        raise ToolRefused("there are no dragons; look at the lamps")
+    if item == "a curse":
+        raise RuntimeError("cursed")
+    return f"ordered {item}"
+
+
 @tool(effect="unsafe")
 async def ship(item: str) -> str:
     """Ship an item."""
@@ -205,7 +229,7 @@ async def refund(tx: Transaction, who: Principal, item: str) -> str:
     return f"refunded {item}"
 
 
-SHOP = Workflow("shop", "Sell.", (look, weigh, buy, ship, notify, refund))
+SHOP = Workflow("shop", "Sell.", (look, weigh, inspect, buy, order, ship, notify, refund))
 
 
 class TroubledStore(SQLiteStore):

@@ -71,9 +71,10 @@ async def play(template: Path, script: Script, troubles: Sequence[Happens]) -> E
 
 async def _process(stage: Stage, run: RunId, script: Script, kind: str, at: int) -> None:
     task: asyncio.Task[Outcome]
+    loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        task.cancel()
+        loop.call_soon_threadsafe(task.cancel)  # a tool may be in a thread
 
     spares = WITHOUT_DATABASE if kind == "cut off" else ()
     happens = {"killed": kill, "cut off": cut_off}.get(kind, stop)
@@ -129,6 +130,7 @@ a_call = st.sampled_from(
     [
         *[("buy", ""), ("ship", ""), ("notify", ""), ("look", ""), ("weigh", ""), ("refund", "")],
         *[("buy", "a dragon"), ("buy", "a curse"), ("fly", "")],
+        *[("inspect", ""), ("order", ""), ("order", "a dragon"), ("order", "a curse")],
     ]
 )
 scripts = st.lists(st.lists(a_call, min_size=1, max_size=3), max_size=3).map(_scripts)

@@ -1,6 +1,10 @@
-"""The types of the public names: mypy must accept this file, and need each of its ignores."""
+"""The types of the public names.
 
-from collections.abc import Callable, Mapping
+mypy and pyright must accept this file, and need each of its ignores.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -11,6 +15,9 @@ from twelvefold import (
     Principal,
     ReadOnly,
     RejectedCall,
+    Resource,
+    SyncReadOnly,
+    SyncTransaction,
     Tool,
     ToolRefused,
     Transaction,
@@ -19,7 +26,17 @@ from twelvefold import (
 )
 from twelvefold.core.ports import StepTransaction
 
-Declared = Callable[[Callable[..., object]], Tool]
+
+class Courier:
+    """A resource."""
+
+    async def send(self, parcel: str) -> int:
+        return len(parcel)
+
+
+@asynccontextmanager
+async def open_courier() -> AsyncIterator[Courier]:
+    yield Courier()
 
 
 @tool
@@ -53,6 +70,24 @@ def charge(key: CallKey, cents: int) -> str:
     return f"{key}: {cents}"
 
 
+@tool
+def sell(tx: SyncTransaction, code: str) -> bool:
+    """Sell a place, from a thread."""
+    return bool(tx.execute("update courses set seats = seats - 1 where code = :code", code=code))
+
+
+@tool
+def count(db: SyncReadOnly) -> int:
+    """Count the courses, from a thread."""
+    return len(db.fetch_all("select code from courses"))
+
+
+@tool(effect="unsafe")
+async def deliver(courier: Resource[Courier], parcel: str) -> int:
+    """Deliver a parcel."""
+    return await assert_type(courier, Courier).send(parcel)
+
+
 def is_large(arguments: dict[str, object]) -> bool:
     return float(str(arguments["usd"])) > 50
 
@@ -76,16 +111,44 @@ def explain(bad: RejectedCall) -> str:
 
 
 def test_a_decorated_function_is_a_tool() -> None:
-    assert_type(look, Tool)
-    assert_type(enrol, Tool)
-    assert_type(ring, Tool)
-    assert_type(charge, Tool)
-    assert_type(tool(effect="pure"), Declared)
+    tools: tuple[Tool, ...] = (look, enrol, ring, charge, sell, count, deliver)
+
+    assert [one.name for one in tools][:2] == ["look", "enrol"]
+
+
+async def call_tools(db: ReadOnly, tx: Transaction, sync: SyncTransaction) -> None:
+    """A tool is called with the parameters of its function, and returns its result."""
+    ann, courier = Principal("ann"), Courier()
+    assert_type(await look(db, "c1"), dict[str, Any])
+    assert_type(await enrol(tx, ann, code="c1"), str)
+    assert_type(await pay(5), None)
+    assert_type(await ring(times=2), str)
+    assert_type(await charge(CallKey("k"), 5), str)
+    assert_type(await sell(sync, "c1"), bool)
+    assert_type(await count(sync), int)
+    assert_type(await deliver(courier, "a lamp"), int)
+
+
+async def call_wrongly(db: ReadOnly, tx: Transaction, sync: SyncTransaction) -> None:
+    """Calls that a type checker rejects."""
+    await look(db, 7)  # type: ignore[arg-type]  # code is text
+    await look(db)  # type: ignore[call-arg]  # code is missing
+    await look(db, "c1", "c2")  # type: ignore[call-arg]  # one too many
+    await enrol(db, Principal("ann"), "c1")  # type: ignore[arg-type]  # it writes
+    await ring(count=2)  # type: ignore[call-arg]  # no such parameter
+    await sell(tx, "c1")  # type: ignore[arg-type]  # the transaction of an async function
+    await deliver("a courier", "a lamp")  # type: ignore[arg-type]  # not the resource
+    text: str = await count(sync)  # type: ignore[assignment]  # it returns a number
+    print(text)
 
 
 def test_a_workflow_is_made_of_tools() -> None:
     workflow = Workflow(
-        name="academy", instructions="Help.", tools=(look, enrol, pay), explain=explain
+        name="academy",
+        instructions="Help.",
+        tools=(look, enrol, pay, sell, count, deliver),
+        explain=explain,
+        resources=open_courier,
     )
 
     assert_type(workflow.tools, tuple[Tool, ...])
@@ -109,6 +172,20 @@ async def use_transaction(tx: Transaction) -> None:
     await tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
 
 
+def use_sync_transaction(tx: SyncTransaction) -> None:
+    """Use a transaction as a tool does that is a plain function."""
+    assert_type(tx.fetch_one("select 1"), dict[str, Any] | None)
+    assert_type(tx.fetch_all(select(1)), list[dict[str, Any]])
+    assert_type(tx.execute("delete from courses"), int)
+    tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
+
+
+def use_sync_reader(db: SyncReadOnly) -> None:
+    """A tool that only reads has no method that writes."""
+    assert_type(db.fetch_one("select 1"), dict[str, Any] | None)
+    db.execute("delete from courses")  # type: ignore[attr-defined]  # SyncReadOnly has no execute
+
+
 async def use_reader(db: ReadOnly) -> None:
     """A tool that only reads has no method that writes."""
     assert_type(await db.fetch_one("select 1"), dict[str, Any] | None)
@@ -130,3 +207,4 @@ def declare_wrongly() -> None:
     tool(effect="transactional")  # type: ignore[call-overload]  # the signature declares it
     tool("explain")  # type: ignore[call-overload]  # not a function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool
+    Workflow("academy", "Help.", (look,), resources=Courier)  # type: ignore[arg-type]  # no opener

@@ -1,6 +1,7 @@
 """`twelvefold doctor`: check the configuration and the services.
 
-It declares the queues at the broker, if there is one, and changes nothing else.
+It opens the workflows' resources, declares the queues at the broker, if there is one, and changes
+nothing else.
 """
 
 import re
@@ -25,6 +26,7 @@ from twelvefold.errors import (
     BrokerUnavailable,
     MailUnavailable,
     ModelUnavailable,
+    ResourceUnavailable,
     ServiceFault,
     SettingsError,
     StoreRefused,
@@ -51,6 +53,8 @@ async def examine(
         yield Finding("warn", "settings", warning)
     for workflow in services.workflows.values():
         yield _check_workflow(workflow)
+        if found := await _check_resources(services, workflow):
+            yield found
     async for finding in _check_database(settings, services, tested):
         yield finding
     yield await _check_model(settings)
@@ -69,6 +73,16 @@ def _check_workflow(workflow: Workflow) -> Finding:
         return Finding("warn", what, "it has no tools")
     noun = "tool" if len(names) == 1 else "tools"
     return Finding("ok", what, f"{len(names)} {noun}: {', '.join(names)}")
+
+
+async def _check_resources(services: Services, workflow: Workflow) -> Finding | None:
+    """Open what the tools take as resources; None if they take none."""
+    what = f"resources of {workflow.name}"
+    try:
+        types = await services.resources.open(workflow)
+    except ResourceUnavailable as error:
+        return Finding("fail", what, str(error))
+    return Finding("ok", what, f"opened: {', '.join(types)}") if types else None
 
 
 async def _check_database(

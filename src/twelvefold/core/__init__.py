@@ -111,6 +111,8 @@ from twelvefold.core.ports import (
     SignalKey,
     StepTransaction,
     Store,
+    SyncReadOnly,
+    SyncTransaction,
     ThreadHead,
     ThreadRecord,
     ToolReadOnly,
@@ -126,8 +128,9 @@ from twelvefold.core.ports import (
 from twelvefold.core.request import build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
+from twelvefold.core.tools.signature import Resource
 from twelvefold.core.tools.tool import Tool, tool
-from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
+from twelvefold.core.workflow import OpenResources, RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",
@@ -184,6 +187,7 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OpenResources",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
@@ -194,6 +198,7 @@ __all__ = [
     "Release",
     "ReplyEnd",
     "RequestOptions",
+    "Resource",
     "Row",
     "RunFinished",
     "RunId",
@@ -210,6 +215,8 @@ __all__ = [
     "StepTransaction",
     "Stop",
     "Store",
+    "SyncReadOnly",
+    "SyncTransaction",
     "Thread",
     "ThreadHead",
     "ThreadId",

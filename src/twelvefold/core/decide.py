@@ -5,7 +5,7 @@ decisions out. The gates of the tools are checked when tools are listed and agai
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.budget import Limits, cost_micro_usd
@@ -29,11 +29,15 @@ MAX_EMPTY_REPLIES = 3
 
 @dataclass(frozen=True, slots=True)
 class ValidCall:
-    """A call that may run, with its parsed arguments."""
+    """A call that may run, with its parsed arguments.
+
+    `resources` are further arguments, which the engine hands in before the tool is called.
+    """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
+    resources: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Declare workflows: instructions and typed tools."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.events import Failure
 from twelvefold.core.ports import Transaction
-from twelvefold.core.tools.declarations import check_gates, check_tools
+from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
 
@@ -33,6 +34,9 @@ def explain(call: RejectedCall) -> str:
 Seeder = Callable[[Transaction, Iterable[Mapping[str, Any]] | None], Awaitable[int]]
 """Writes a workflow's rows, from the records given or its own, and returns how many."""
 
+OpenResources = Callable[[], AbstractAsyncContextManager[object]]
+"""Opens a workflow's resources: an async context manager that yields one object, or a tuple."""
+
 
 @dataclass(frozen=True)
 class Workflow:
@@ -41,8 +45,10 @@ class Workflow:
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
     records of a file or, given None, with the workflow's own. `explain` returns what the model
-    reads about a call that did not reach its tool. Raises WorkflowError if a gate names a tool that
-    does not exist, or if a parameter of a tool has a type without a JSON Schema.
+    reads about a call that did not reach its tool. `resources` opens what tools take as `Resource`:
+    it is entered once in a process, before the first call that needs it, and left at shutdown.
+    Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
+    a type without a JSON Schema.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Workflow:
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
+    resources: OpenResources | None = None
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +65,7 @@ class Workflow:
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
+        check_opener(self.name, self.resources)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)

@@ -29,6 +29,7 @@ from twelvefold.engine.lease import (
     RenewedLease,
     Renewer,
 )
+from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
 from twelvefold.engine.services import CACHE_SHARE, Preparation, Services, ThreadCache
 from twelvefold.engine.shares import (
@@ -65,6 +66,7 @@ __all__ = [
     "RenewedLease",
     "Renewer",
     "Reservation",
+    "Resources",
     "RunRequest",
     "Services",
     "ThreadCache",

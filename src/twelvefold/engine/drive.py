@@ -24,6 +24,7 @@ from twelvefold.errors import (
     ModelUnavailable,
     NotFound,
     RequestError,
+    ResourceUnavailable,
     StaleRun,
     StoreFailed,
     StoreUnavailable,
@@ -43,10 +44,10 @@ async def drive(
 ) -> Outcome:
     """Drive a run until it is idle.
 
-    A fault of the model's server, or an unexpected error, gives the run back for any process to
-    continue. With `fail_on_fault` it ends the run as failed under the lease that is still held: a
-    caller waits for this run, so no other process may retry it first. Raises StaleRun if another
-    process continues the run. Gives the run back when cancelled.
+    A fault of the model's server or of a resource, or an unexpected error, gives the run back for
+    any process to continue. With `fail_on_fault` it ends the run as failed under the lease that
+    is still held: a caller waits for this run, so no other process may retry it first. Raises
+    StaleRun if another process continues the run. Gives the run back when cancelled.
     """
     with bind(run=str(held.run)):
         workflow = services.workflows.get(held.thread.workflow)
@@ -68,7 +69,7 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         log.warning("run_given_back", error=error)
         # A reply that broke off was paid for, so the number of such attempts is limited.
         return await driver.give_back(str(error), counts=error.usage is not None)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, ResourceUnavailable) as error:
         log.warning("run_given_back", error=error)
         return await driver.give_back(str(error), counts=True)
     except StaleRun as error:
@@ -92,7 +93,7 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
         return await _drive_until_idle(driver)
     except (StaleRun, StoreUnavailable):
         raise  # nothing can be written now
-    except ModelUnavailable as error:
+    except (ModelUnavailable, ResourceUnavailable) as error:
         log.warning("run_failed_by_outage", error=error)
         with suppress(StoreUnavailable, TooLarge):
             return await driver.end("failed", "unavailable", f"{error}; try again later")

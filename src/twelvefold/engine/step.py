@@ -101,7 +101,7 @@ async def _call_model(
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))
     decision = decide(expected, workflow, services.limits)
-    if isinstance(decision, RunTools) and _is_one_commit(decision):
+    if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
@@ -171,8 +171,13 @@ async def _close(
     return await write(services, held, listener, events, status, error=error)
 
 
-def _is_one_commit(decision: RunTools) -> bool:
-    """Return whether a reply commits with its result: one call, which is lost without a commit."""
+def _is_one_commit(services: Services, workflow: Workflow, decision: RunTools) -> bool:
+    """Return whether a reply commits with its result: one call, which is lost without a commit.
+
+    A reply does not wait for resources to be opened: that may fail, and the reply would be lost.
+    """
+    if not services.resources.are_open(workflow, decision.calls):
+        return False
     first = decision.calls[0]
     repeatable = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
     return repeatable and decision.all_pending and len(decision.calls) == 1
@@ -187,10 +192,11 @@ async def _run_tools(
     replies: tuple[ModelReplied, ...] = (),
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
-    first, principal = decision.calls[0], held.thread.principal
+    ready = await services.resources.hand_in(workflow, decision.calls)
+    first, principal = ready[0], held.thread.principal
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
-        calls = list(zip(decision.calls, decision.pending, strict=True))
+        calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
         return await write(services, held, listener, (*replies, *outcomes))
     if first.tool.effect == "transactional":

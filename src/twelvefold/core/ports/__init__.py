@@ -1,7 +1,7 @@
 """The ports: Protocols of the backing services that the engine needs.
 
-`twelvefold.services` implements each of them. `ReadOnly`, `Transaction`, `Principal` and `CallKey`
-are also the types by which a tool declares what it needs.
+`twelvefold.services` implements each of them. `ReadOnly`, `Transaction`, their `Sync…` forms,
+`Principal` and `CallKey` are also the types by which a tool declares what it needs.
 """
 
 from typing import Protocol
@@ -29,7 +29,15 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
-from twelvefold.core.ports.sql import ReadOnly, Row, StepTransaction, ToolReadOnly, Transaction
+from twelvefold.core.ports.sql import (
+    ReadOnly,
+    Row,
+    StepTransaction,
+    SyncReadOnly,
+    SyncTransaction,
+    ToolReadOnly,
+    Transaction,
+)
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -81,6 +89,8 @@ __all__ = [
     "SignalKey",
     "StepTransaction",
     "Store",
+    "SyncReadOnly",
+    "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
     "ToolReadOnly",

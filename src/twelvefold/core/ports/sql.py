@@ -51,6 +51,42 @@ class Transaction(ReadOnly, Protocol):
         ...
 
 
+@runtime_checkable
+class SyncReadOnly(Protocol):
+    """`ReadOnly` for a plain function, which runs in a thread: each call waits for its result.
+
+    After the call of the tool is over, also because of its timeout, every call raises StoreRefused.
+    """
+
+    def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
+        """Return the first row; None if there is none."""
+        ...
+
+    def fetch_all(self, statement: "str | Executable", /, **values: Any) -> list[Row]:
+        """Return all rows, in the statement's order."""
+        ...
+
+
+@runtime_checkable
+class SyncTransaction(SyncReadOnly, Protocol):
+    """`Transaction` for a plain function, which runs in a thread: each call waits for its result.
+
+    Its rows commit together with the journal entry, or not at all. After the call of the tool is
+    over, also because of its timeout, every call raises StoreRefused.
+    """
+
+    def execute(self, statement: "str | Executable", /, **values: Any) -> int:
+        """Run a statement and return the number of rows it matched.
+
+        Raises DuplicateRow if a row with this key exists.
+        """
+        ...
+
+    def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
+        """Add a mail to the outbox; it is sent after the commit, at least once."""
+        ...
+
+
 class MayBeLost(Protocol):
     """A transaction that the engine checks after the tool has ended."""
 

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
@@ -139,3 +140,19 @@ def _find_cycle(tools: Mapping[str, Gated], path: tuple[str, ...]) -> tuple[str,
         if cycle := _find_cycle(tools, (*path, needed)):
             return cycle
     return ()
+
+
+def check_opener(workflow: str, opener: object) -> None:
+    """Raise WorkflowError unless it is None or a function that may return a context manager."""
+    if opener is None:
+        return
+    if isinstance(opener, AbstractAsyncContextManager) or not callable(opener):
+        raise WorkflowError(
+            f"workflow {workflow}: resources is a function that returns an async context manager, "
+            f"not a {type(opener).__name__}"
+        )
+    if inspect.isasyncgenfunction(opener) or inspect.iscoroutinefunction(opener):
+        raise WorkflowError(
+            f"workflow {workflow}: resources={_name_of(opener)} must return an async context "
+            "manager; write @asynccontextmanager above it"
+        )

@@ -2,43 +2,118 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from twelvefold.core.ports import CallKey, Principal, ReadOnly, Transaction
+from twelvefold.core.ports import (
+    CallKey,
+    Principal,
+    ReadOnly,
+    SyncReadOnly,
+    SyncTransaction,
+    Transaction,
+)
 from twelvefold.errors import WorkflowError
 
 Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
-_HANDED_IN = (Transaction, ReadOnly, Principal, CallKey)
+T = TypeVar("T")
+
+
+class _ResourceMarker:
+    """Marks the type of a parameter that gets a resource of the workflow."""
+
+
+_RESOURCE = _ResourceMarker()
+Resource = Annotated[T, _RESOURCE]
+"""The type of a tool's parameter that gets a resource of its workflow, hidden from the model.
+
+The resource is the object of this type that `Workflow(resources=…)` provides. All runs of a process
+share it, at the same time; a plain function uses it in another thread.
+"""
+
+_ASYNC_SQL: Mapping[type, type] = {Transaction: SyncTransaction, ReadOnly: SyncReadOnly}
+_SYNC_SQL: Mapping[type, type] = {sync: async_ for async_, sync in _ASYNC_SQL.items()}
+_HANDED_IN = (*_ASYNC_SQL, *_SYNC_SQL, Principal, CallKey)
+_NO_RESOURCE = (object, UnionType, *_HANDED_IN)
 _EFFECT_OF: tuple[tuple[type, Effect], ...] = (
     (Transaction, "transactional"),
+    (SyncTransaction, "transactional"),
     (ReadOnly, "readonly"),
+    (SyncReadOnly, "readonly"),
     (CallKey, "idempotent"),
 )
 
 
-def split_parameters(
-    tool: str, function: Callable[..., object]
-) -> tuple[dict[str, type], dict[str, inspect.Parameter]]:
-    """Return the parameters that the engine fills and those that the model fills, by name.
+class Signature(NamedTuple):
+    """The parameters of a tool's function, by name.
+
+    The engine fills `handed_in`, and `resources` with resources of these types. The model fills
+    `model_parameters`.
+    """
+
+    handed_in: dict[str, type]
+    resources: dict[str, type]
+    model_parameters: dict[str, inspect.Parameter]
+
+
+def read_signature(tool: str, function: Callable[..., object]) -> Signature:
+    """Return the parameters by the way they are filled.
 
     Raises WorkflowError if a parameter has no type, or the function cannot be a tool.
     """
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
-    handed_in: dict[str, type] = {}
-    model_parameters: dict[str, inspect.Parameter] = {}
+    signature = Signature({}, {}, {})
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
-        kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if kind in (Transaction, ReadOnly) and not is_async:
-            raise WorkflowError(
-                f"tool {tool}: takes {kind.__name__}, so it must be an async function"
-            )
-        if kind in _HANDED_IN:
-            handed_in[parameter.name] = cast("type", kind)
+        kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        if any(mark is _RESOURCE for mark in marks):
+            signature.resources[parameter.name] = _resource_type(tool, parameter.name, kind)
+        elif kind in _HANDED_IN:
+            _check_sql(tool, kind, is_async)
+            signature.handed_in[parameter.name] = cast("type", kind)
         else:
-            model_parameters[parameter.name] = parameter.replace(annotation=hint)
-    return handed_in, model_parameters
+            signature.model_parameters[parameter.name] = parameter.replace(annotation=hint)
+    return signature
+
+
+def _resource_type(tool: str, name: str, kind: Any) -> type:
+    """Return the class by which a resource is found. Raises WorkflowError if there is none."""
+    found = get_origin(kind) or kind
+    is_open_protocol = getattr(found, "_is_protocol", False) and not getattr(
+        found, "_is_runtime_protocol", False
+    )
+    if not isinstance(found, type) or found in _NO_RESOURCE or is_open_protocol:
+        raise WorkflowError(
+            f"tool {tool}: parameter {name!r} is a Resource of {kind}; it must be one of a class, "
+            "or of a protocol with @runtime_checkable"
+        )
+    return found
+
+
+def _check_sql(tool: str, kind: type, is_async: bool) -> None:
+    """Raise WorkflowError if a function of this kind cannot wait for the statements."""
+    other = (_SYNC_SQL if is_async else _ASYNC_SQL).get(kind)
+    if other is None:
+        return
+    if is_async:
+        raise WorkflowError(
+            f"tool {tool}: an async function takes {other.__name__}, not {kind.__name__}"
+        )
+    raise WorkflowError(
+        f"tool {tool}: takes {kind.__name__}, so it must be an async function; "
+        f"a plain one takes {other.__name__}"
+    )
 
 
 def _check_function(tool: str, function: Callable[..., object]) -> bool:
@@ -84,10 +159,11 @@ def find_effect(tool: str, handed_in: Mapping[str, type], declared: Effect | Non
     Raises WorkflowError if they contradict each other, or if neither declares one.
     """
     kinds = handed_in.values()
-    if ReadOnly in kinds and CallKey in kinds:
+    reader = next((one for one in (ReadOnly, SyncReadOnly) if one in kinds), None)
+    if reader and CallKey in kinds:
         raise WorkflowError(
-            f"tool {tool}: takes ReadOnly and CallKey; no connection is held while a call leaves "
-            "the database, so make it two tools"
+            f"tool {tool}: takes {reader.__name__} and CallKey; no connection is held while a call "
+            "leaves the database, so make it two tools"
         )
     for kind, effect in _EFFECT_OF:
         if kind in kinds:

@@ -7,14 +7,17 @@
 | `CallKey` | idempotent | run again with the same key |
 | none of them | `effect="pure"` or `"unsafe"` declares it | run again · a person decides |
 
-A tool is an async function, or a plain one, which runs in a thread and takes no connection.
+`SyncTransaction` and `SyncReadOnly` are the same for a plain function. A tool is an async function,
+or a plain one, which runs in a thread.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, cast, overload
+from typing import Any, Generic, Literal, Protocol, cast, overload
+
+from typing_extensions import ParamSpec, TypeVar
 
 from twelvefold.core.ports import ToolSpec
 from twelvefold.core.tools.declarations import (
@@ -24,17 +27,21 @@ from twelvefold.core.tools.declarations import (
     parse_tool_names,
 )
 from twelvefold.core.tools.schema import Parameters
-from twelvefold.core.tools.signature import Effect, find_effect, location_of, split_parameters
+from twelvefold.core.tools.signature import Effect, find_effect, location_of, read_signature
 
 Approval = bool | Callable[[dict[str, Any]], bool]
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any, covariant=True)
 
 
 @dataclass(frozen=True)
-class Tool:
+class Tool(Generic[P, R]):
     """A function that the model may call; made by `tool`.
 
-    `handed_in` are the parameters that the engine fills, by name. The gates are described at
-    `tool`. `is_async`: the function is awaited; otherwise it is called in a thread.
+    P are the parameters of the function and R is its result; a bare `Tool` is any tool. `handed_in`
+    are the parameters that the engine fills, by name, and `resources` those that it fills with
+    resources of the workflow. The gates are described at `tool`. `is_async`: the function is
+    awaited; otherwise it is called in a thread.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Tool:
     max_calls: int | None = None
     approval: Approval = False
     timeout_s: float = 60.0
+    resources: Mapping[str, type] = field(default_factory=dict)
     is_async: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,14 +77,25 @@ class Tool:
         _ = self.spec
         self.parameters.prepare()
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> object:
-        """Call the function itself, for example in a test."""
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, for example in a test. A plain one is called in this thread."""
         returned = self.function(*args, **kwargs)
-        return await cast("Awaitable[object]", returned) if self.is_async else returned
+        return cast("R", await cast("Awaitable[R]", returned) if self.is_async else returned)
+
+
+class ToolDecorator(Protocol):
+    """What `tool(…)` returns: it makes a tool of a function, with the function's signature."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
 @overload
-def tool(function: Callable[..., object], /) -> Tool: ...
+def tool(function: Callable[P, Coroutine[Any, Any, R]], /) -> Tool[P, R]: ...
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
     *,
@@ -88,7 +107,7 @@ def tool(
     max_calls: int | None = None,
     approval: Approval = False,
     timeout_s: float = 60.0,
-) -> Callable[[Callable[..., object]], Tool]: ...
+) -> ToolDecorator: ...
 def tool(
     function: Callable[..., object] | None = None,
     /,
@@ -101,10 +120,11 @@ def tool(
     max_calls: int | None = None,
     approval: Approval = False,
     timeout_s: float = 60.0,
-) -> Tool | Callable[[Callable[..., object]], Tool]:
+) -> Tool | ToolDecorator:
     """Declare a function as a tool; the model reads its docstring as the description.
 
-    The function is async, or takes no Transaction and no ReadOnly and runs in a thread.
+    A plain function runs in a thread; it may take SyncTransaction or SyncReadOnly. The tool keeps
+    the function's signature: `await my_tool(…)` is checked and returns the function's result.
 
     `requires`: the tool is offered, and calls are accepted, only after each of these tools
     succeeded in the thread. `after_refusal`: only after one of these refused. `once`: not again
@@ -117,14 +137,15 @@ def tool(
         tool_name = check_name(name or getattr(function, "__name__", ""))
         check_limits(tool_name, max_calls, timeout_s)
         check_approval(tool_name, approval)
-        handed_in, model_parameters = split_parameters(tool_name, function)
+        signature = read_signature(tool_name, function)
         return Tool(
             name=tool_name,
             description=inspect.getdoc(function) or "",
-            effect=find_effect(tool_name, handed_in, effect),
+            effect=find_effect(tool_name, signature.handed_in, effect),
             function=function,
-            handed_in=handed_in,
-            model_parameters=model_parameters,
+            handed_in=signature.handed_in,
+            resources=signature.resources,
+            model_parameters=signature.model_parameters,
             requires=parse_tool_names(tool_name, "requires", requires),
             after_refusal=parse_tool_names(tool_name, "after_refusal", after_refusal),
             once=once,
@@ -133,4 +154,4 @@ def tool(
             timeout_s=timeout_s,
         )
 
-    return declare if function is None else declare(function)
+    return cast("ToolDecorator", declare) if function is None else declare(function)

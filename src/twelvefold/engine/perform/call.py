@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +15,8 @@ from twelvefold.core import (
     Principal,
     ReadOnly,
     StepTransaction,
+    SyncReadOnly,
+    SyncTransaction,
     ToolFailed,
     ToolReadOnly,
     ToolSucceeded,
@@ -26,6 +28,7 @@ from twelvefold.core import (
 )
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
+from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
 from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
 from twelvefold.engine.services import Services
@@ -76,7 +79,7 @@ async def run_call(
         limit, guard = asyncio.timeout(call.tool.timeout_s), LeaseGuard(lease)
         try:
             async with limit, guard if is_outside else nullcontext():
-                result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db))
+                result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
                 await _flush(db, tx)
         except NotStarted as error:
             _raise_if_cancelled(error)
@@ -143,11 +146,33 @@ async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
 
 
 async def _call_tool(
-    lease: HeldLease, principal: str, call: ValidCall, db: ToolReadOnly | None
+    lease: HeldLease,
+    principal: str,
+    call: ValidCall,
+    db: ToolReadOnly | None,
+    tx: StepTransaction | None,
 ) -> object:
     """Return the tool's result. Raises what it raises, and NotStarted."""
-    tool, arguments = call.tool, {**_injected(call, lease, principal, db), **call.arguments}
-    function = partial(tool.function, **arguments)
+    tool = call.tool
+    async with _sql_for(call, db, tx) as sql:
+        injected = _injected(call, lease, principal, sql)
+        function = partial(tool.function, **injected, **call.resources, **call.arguments)
+        return await _call_function(lease, call, function)
+
+
+def _sql_for(
+    call: ValidCall, db: ToolReadOnly | None, tx: StepTransaction | None
+) -> AbstractAsyncContextManager[object]:
+    """Return the transaction as the tool's function takes it."""
+    if call.tool.is_async or db is None:
+        return nullcontext(db)
+    return SyncReader(db) if tx is None else SyncWriter(tx)
+
+
+async def _call_function(
+    lease: HeldLease, call: ValidCall, function: Callable[[], object]
+) -> object:
+    tool = call.tool
     with lease.track_call(tool.name, tool.timeout_s):
         if tool.effect not in OUTSIDE_EFFECTS:
             return await _run_function(call, function, _always)
@@ -157,9 +182,11 @@ async def _call_tool(
 
 def _injected(call: ValidCall, lease: HeldLease, principal: str, db: object) -> dict[str, Any]:
     """Return the arguments that the engine passes, by the types of the parameters."""
-    values = {
+    values: dict[type, object] = {
         Transaction: db,
+        SyncTransaction: db,
         ReadOnly: db,
+        SyncReadOnly: db,
         Principal: Principal(principal),
         CallKey: CallKey(f"{lease.lease.run.thread}:{call.call.id}"),
     }
