@@ -15,7 +15,8 @@ TwelvefoldError
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
-│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   ├── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   └── MigrationUnfinished … an older release may still work on the database
 │   ├── StoreRefused       … the database is unsuitable, or rejects a statement
 │   │   ├── DuplicateRow   … a row with this key exists
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
@@ -137,6 +138,13 @@ class StoreFailed(StoreUnavailable):
 
 class StepUnderWay(StoreUnavailable):
     """The transaction of a step holds the run and must end first; the message names the tool."""
+
+
+class MigrationUnfinished(StoreUnavailable):
+    """An older release may still work on the database, and could not read what would be written.
+
+    `twelvefold migrate --finish` states that none does.
+    """
 
 
 class StoreRefused(ServiceFault):

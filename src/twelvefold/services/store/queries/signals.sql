@@ -12,8 +12,8 @@ SELECT thread_id, ordinal FROM signal_waits WHERE signal_id = :signal
 -- sent_signal: 0 rows mean that the event has not been sent
 SELECT payload, sender, sent_at FROM signals WHERE id = :signal AND payload IS NOT NULL
 
--- wake: makes a run look again at what it waits for. The counter also reaches a run that a process
--- holds: that one does not begin to wait then. 0 rows mean that the run is over
+-- wake: makes a run look again at what it waits for. The counter also reaches a run that a process holds,
+-- which then does not begin to wait. 0 rows mean that the run is over
 UPDATE runs SET wakes = COALESCE(wakes, 0) + 1,
        status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
