@@ -4,21 +4,15 @@ They are results, not places in the code: the tool is not called again. The time
 event or the person's answer becomes the result of its call.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
-
-from twelvefold.core.events import Item, WaitStarted
-from twelvefold.core.ids import CallId
-from twelvefold.core.tools.strict_mode import simplify
 
 MAX_KEY_CHARS = 255
 """The longest name of an event, workflow or principal."""
 MAX_QUESTION_CHARS = 4_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,45 +99,3 @@ def _members(annotation: Any) -> Iterator[Any]:
         # `type Result = str | Wait` of Python 3.12.
         value = getattr(annotation, "__value__", None)
         yield from _members(value) if value is not None else (annotation,)
-
-
-def start_wait(call: CallId, tool: str, result: Wait | Ask, began_us: int) -> WaitStarted:
-    """Return the entry of a call that returned `result`.
-
-    `began_us` is the database's time at the start of the call, in microseconds since 1970. Raises
-    TypeError or ValueError if the type of an answer has no JSON Schema.
-    """
-    if isinstance(result, Ask):
-        until_us = _after_us(began_us, result.timeout)
-        schema = schema_of(result.schema)
-        return WaitStarted(call, tool, until_us, "", result.question, schema, result.person)
-    if result.event:
-        return WaitStarted(call, tool, _after_us(began_us, result.timeout), result.event)
-    return WaitStarted(call, tool, _until_us(began_us, result.until))
-
-
-def _until_us(began_us: int, until: datetime | timedelta | None) -> int:
-    if isinstance(until, datetime):
-        return max((until - _EPOCH) // timedelta(microseconds=1), 1)
-    return _after_us(began_us, until)
-
-
-def _after_us(began_us: int, delay: timedelta | None) -> int:
-    """Return when a delay is over, at least 1; 0 without one."""
-    if delay is None:
-        return 0
-    latest = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-    return min(max(began_us + delay // timedelta(microseconds=1), 1), latest)
-
-
-def schema_of(answer: Any) -> Item:
-    """Return the JSON Schema of an answer's type; a text if it is None."""
-    if answer is None:
-        return {"type": "string"}
-    if isinstance(answer, Mapping):
-        return dict(answer)
-    if isinstance(answer, type) and answer in _PLAIN:
-        return {"type": _PLAIN[answer]}
-    from pydantic import TypeAdapter
-
-    return simplify(TypeAdapter(answer).json_schema())

@@ -287,6 +287,8 @@ async def _run_transaction(
         lease.step = None
     if tx.mails:
         services.wake_ups.mail_queued()
+    for workflow in tx.signalled:
+        services.wake_ups.run_queued(workflow)
     return entries
 
 

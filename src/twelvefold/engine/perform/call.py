@@ -27,7 +27,8 @@ from twelvefold.core import (
     render_result,
     truncate,
 )
-from twelvefold.core.waiting import WAITS, start_wait
+from twelvefold.core.waiting import WAITS
+from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
