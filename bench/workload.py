@@ -52,4 +52,4 @@ def asking() -> Asking:
         }
         for one in workflow.tools
     ]
-    return Asking(workflow.instructions, tools)
+    return Asking(str(workflow.instructions), tools)

@@ -29,6 +29,7 @@ from twelvefold.errors import (
     SettingsError,
     StoreRefused,
     StoreUnavailable,
+    WorkflowError,
 )
 
 __all__ = ["Finding", "Level", "examine"]
@@ -65,10 +66,15 @@ def _check_workflow(workflow: Workflow) -> Finding:
         names = [tool.spec.name for tool in workflow.tools]
     except Exception as error:  # the author's types may be anything
         return Finding("fail", what, f"no JSON Schema for a tool's parameters: {error}")
+    try:
+        output = f"output {workflow.output_type.format['name']}" if workflow.output_type else ""
+    except WorkflowError as error:
+        return Finding("fail", what, str(error))
     if not names:
-        return Finding("warn", what, "it has no tools")
+        return Finding("ok", what, output) if output else Finding("warn", what, "it has no tools")
     noun = "tool" if len(names) == 1 else "tools"
-    return Finding("ok", what, f"{len(names)} {noun}: {', '.join(names)}")
+    tools = f"{len(names)} {noun}: {', '.join(names)}"
+    return Finding("ok", what, f"{tools}; {output}" if output else tools)
 
 
 async def _check_database(

@@ -139,12 +139,15 @@ class _FaultPrinter(NullListener):
 
 
 def last_answer(thread: Thread) -> str:
-    """Return the text of the model's last reply in the thread's latest run."""
+    """Return the text of the model's last reply in the thread's latest run.
+
+    "" if the text is no valid output.
+    """
     for entry in reversed(thread.entries):
         if entry.run != thread.run:
             break
         if isinstance(entry.event, ModelReplied):
-            return messages_text(entry.event.items)
+            return "" if entry.event.problems else messages_text(entry.event.items)
     return ""
 
 

@@ -29,6 +29,7 @@ from twelvefold.core import (
     call_id,
     error_text,
     failure_sentence,
+    is_rejected,
     place_text,
 )
 from twelvefold.observe.escape import escape
@@ -103,7 +104,9 @@ class Transcript:
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
-        if text and not self._streamed:
+        if is_rejected(event):
+            self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
+        elif text and not self._streamed and not event.problems:
             self._write(f"{text}\n", "")
         self._streamed = False
         calls = [item for item in event.items if item.get("type") == "function_call"]

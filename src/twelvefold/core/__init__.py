@@ -5,7 +5,7 @@ Other packages import these names from here.
 
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.conversation.sendable import NO_RESULT
-from twelvefold.core.conversation.turns import calls_of, is_empty
+from twelvefold.core.conversation.turns import calls_of, is_empty, is_rejected
 from twelvefold.core.decide import (
     CONCURRENT_EFFECTS,
     AskApproval,
@@ -72,6 +72,8 @@ from twelvefold.core.ids import (
     parse_thread_id,
     position_of,
 )
+from twelvefold.core.instructions import InstructionsFunction
+from twelvefold.core.output import BadOutput, OutputType, find_problems, output_of
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
     OVER,
@@ -148,6 +150,7 @@ __all__ = [
     "AskApproval",
     "AskOutcome",
     "Await",
+    "BadOutput",
     "Call",
     "CallId",
     "CallKey",
@@ -164,6 +167,7 @@ __all__ = [
     "IdempotentRequest",
     "Idle",
     "Ids",
+    "InstructionsFunction",
     "Item",
     "ItemRemoved",
     "ItemsAdded",
@@ -190,6 +194,7 @@ __all__ = [
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
+    "OutputType",
     "Price",
     "Principal",
     "ReadOnly",
@@ -248,12 +253,15 @@ __all__ = [
     "explain",
     "failure_sentence",
     "family_of",
+    "find_problems",
     "find_reached_limit",
     "fold",
     "full_sentence",
     "in_doubt",
     "incomplete_sentence",
     "is_empty",
+    "is_rejected",
+    "output_of",
     "parse_thread_id",
     "place_text",
     "position_of",

@@ -10,7 +10,7 @@ from typing import Any
 
 from twelvefold.core.budget import Limits, cost_micro_usd
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
-from twelvefold.core.failures import faults_sentence, full_sentence
+from twelvefold.core.failures import faults_sentence, full_sentence, invalid_output_sentence
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.tools.tool import Tool
@@ -113,6 +113,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "empty_reply")
     if thread.reply_ended is not None and not thread.empty_replies:
         return _finish(thread.reply_ended)
+    if thread.invalid_outputs > workflow.output_corrections:
+        return Stop("failed", "invalid_output", invalid_output_sentence(thread.latest))
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
     if reason := find_exhausted_budget(thread.usage, limits):

@@ -155,8 +155,8 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
     the text is the last piece. `attempts` are the models that were requested before, in order.
-    `problems`: the text is no valid output of the workflow, so the model is called again; callers
-    do not see it.
+    `problems`: the text is no valid output of the workflow; callers do not see it. If the reply has
+    no calls, the model is called again.
     """
 
     items: tuple[Item, ...]

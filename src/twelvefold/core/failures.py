@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from twelvefold.core.budget import Limits
-from twelvefold.core.events import Entry, ToolError, ToolFailed
+from twelvefold.core.conversation.turns import is_rejected
+from twelvefold.core.events import Entry, ModelReplied, ToolError, ToolFailed
 
 _REASONS = {
     "attempts": "every attempt at a step of the run ended without a result",
@@ -12,6 +13,8 @@ _REASONS = {
     "error": "an unexpected error stopped it; see the log of the process",
     "tool_faults": "its tools raised exceptions too many times in a row",
     "empty_reply": "the model sent neither text nor a tool call in every attempt",
+    "invalid_output": "the model sent no output of the workflow's type in every attempt",
+    "instructions": "the function that returns the workflow's instructions raised an exception",
     "rejected": "the model rejected the request: it may be too long, or not allowed",
 }
 _LIMITS = {
@@ -70,6 +73,16 @@ def faults_sentence(entries: Sequence[Entry], in_a_row: int) -> str:
     if alike:
         return f"tool `{tool}` raised {error.type} {_times(in_a_row)} in a row{message}"
     return f"tools raised {_times(in_a_row)} in a row; the last was `{tool}`: {error_text(error)}"
+
+
+def invalid_output_sentence(entries: Sequence[Entry]) -> str:
+    """Return a sentence about the invalid outputs of a run; "" if there are none."""
+    replies = [one.event for one in entries if isinstance(one.event, ModelReplied)]
+    rejected = [reply for reply in replies if is_rejected(reply)]
+    if not rejected:
+        return ""
+    problems = "; ".join(rejected[-1].problems)
+    return f"the model's output was invalid {_times(len(rejected))}; the last problems: {problems}"
 
 
 def _times(count: int) -> str:

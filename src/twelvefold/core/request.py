@@ -19,6 +19,7 @@ from twelvefold.core.conversation.sendable import RESULT, make_sendable
 from twelvefold.core.conversation.turns import Turn
 from twelvefold.core.decide import open_tools
 from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions, size_of
+from twelvefold.core.output import OutputType
 from twelvefold.core.ports import KnownItems, ModelRequest, ToolSpec
 from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow
@@ -56,21 +57,28 @@ class _Compaction:
     history: KnownItems | None = None
 
 
-def build_request(thread: Thread, workflow: Workflow, limits: Limits) -> CompactedRequest:
+def build_request(
+    thread: Thread, workflow: Workflow, limits: Limits, instructions: str = ""
+) -> CompactedRequest:
     """Return the next request to the model.
 
-    Raises RequestError if the part of it that must be sent is longer than the window.
+    `instructions` is the text that the workflow's function has returned, if it has one. Raises
+    RequestError if the part of the request that must be sent is longer than the window.
     """
     options = thread.options
     tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tool_specs(options))
-    instructions = "\n\n".join(filter(None, (workflow.instructions, options.instructions)))
+    own = workflow.instructions if isinstance(workflow.instructions, str) else instructions
+    instructions = "\n\n".join(filter(None, (own, options.instructions)))
     fixed_bytes = size_of(instructions) + sum(tool.size for tool in tools)
+    output = workflow.output_type
+    if output is not None:
+        fixed_bytes += output.size
     compaction = _compact(thread, fixed_bytes, limits)
     request = ModelRequest(
         instructions,
         compaction.items,
         tools,
-        build_options(options, tools, first=thread.steps == 0),
+        build_options(options, tools, first=thread.steps == 0, output=output),
         options.hops,
         compaction.history,
     )
@@ -210,13 +218,18 @@ def _spec(tool: Item) -> ToolSpec:
 
 
 def build_options(
-    options: RequestOptions, tools: Sequence[ToolSpec], *, first: bool
+    options: RequestOptions,
+    tools: Sequence[ToolSpec],
+    *,
+    first: bool,
+    output: OutputType | None = None,
 ) -> dict[str, Any]:
     """Return the `options` of a model request; `first`: it is for the first reply of a run."""
+    text = {} if output is None else {"text": {**(options.text or {}), "format": output.format}}
     if options is DEFAULT_OPTIONS:
-        return {}
+        return text
     values = ((name, getattr(options, name)) for name in _PASSED_ON)
-    built = {name: value for name, value in values if value is not None}
+    built = {name: value for name, value in values if value is not None} | text
     if options.stop:
         built["stop"] = list(options.stop)
     if not tools:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twelvefold.core.conversation.history import History
-from twelvefold.core.conversation.turns import Turn, is_empty, results_of, turns_of
+from twelvefold.core.conversation.turns import Turn, is_empty, is_rejected, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     ApprovalAnswered,
@@ -85,7 +85,8 @@ class Thread(msgspec.Struct, frozen=True):
     `size` is the length of all entries in bytes, including the threads it was forked from.
     `pending` ends with the calls that the caller runs. `succeeded` and `refused` count by tool over
     the whole thread, `called` the calls that reached their tool in the latest run. `empty_replies`
-    counts the latest replies without text and calls. `interrupted`: the run was taken from a
+    counts the latest replies without text and calls, `invalid_outputs` the replies of the latest
+    run that were no valid output. `interrupted`: the run was taken from a
     process that did not give it back, and no entry has followed; what that process did outside the
     database is unknown.
     """
@@ -106,6 +107,7 @@ class Thread(msgspec.Struct, frozen=True):
     steps: int = 0
     faults_in_a_row: int = 0
     empty_replies: int = 0
+    invalid_outputs: int = 0
     usage: Usage = Usage()
     succeeded: Mapping[str, int] = {}
     refused: Mapping[str, int] = {}
@@ -131,7 +133,7 @@ class Thread(msgspec.Struct, frozen=True):
         """The turns of the latest run, and of the items that were added after it."""
         results = results_of(self.latest)
         results.client_items |= self.history.results.client_items
-        return turns_of(self.latest, results)
+        return turns_of(self.latest, results, with_rejected=True)
 
     @property
     def waits(self) -> bool:
@@ -258,11 +260,13 @@ def _apply_wait(
 
 def _apply_reply(thread: Thread, position: int, event: ModelReplied) -> Thread:
     calls = _calls_of(thread, position, event)
+    rejected = is_rejected(event)
     return replace(
         thread,
         # Calls of a reply that was cut off may lack a part of their arguments: none of them runs.
         pending=calls if event.ended == "completed" else (),
-        reply_ended=event.ended,
+        reply_ended=None if rejected else event.ended,
+        invalid_outputs=thread.invalid_outputs + rejected,
         empty_replies=thread.empty_replies + 1 if is_empty(event) else 0,
         steps=thread.steps + 1,
         usage=thread.usage + event.usage,

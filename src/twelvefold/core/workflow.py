@@ -3,13 +3,26 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic
 
 from twelvefold.core.events import Failure
+from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
+from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
+
+if TYPE_CHECKING:
+    # Only type checkers need the default, and the import takes time.
+    from typing_extensions import TypeVar
+
+    Output = TypeVar("Output", default=None)
+else:
+    from typing import TypeVar
+
+    Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,13 @@ OpenResources = Callable[[], AbstractAsyncContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Workflow:
+class Workflow(Generic[Output]):
     """Instructions and typed tools.
+
+    `instructions` are a text, or a function of the caller, which is called for each request to the
+    model and may also read the database. `output` is the type of the answer that ends a run: a
+    Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
+    does not fit goes back to the model `output_corrections` times at most; then the run fails.
 
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
@@ -52,16 +70,22 @@ class Workflow:
     """
 
     name: str
-    instructions: str
-    tools: tuple[Tool, ...]
+    instructions: Instructions
+    tools: tuple[Tool, ...] = ()
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
     resources: OpenResources | None = None
+    output: type[Output] | UnionType | None = None
+    output_corrections: int = 2
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
+    instructions_function: InstructionsFunction | None = field(
+        init=False, repr=False, compare=False
+    )
+    output_type: OutputType | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for part in ("name", "instructions", "schema"):
+        for part in ("name", "schema"):
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
@@ -73,3 +97,23 @@ class Workflow:
             one.parameters.check()
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_name", by_name)
+        function = parse_instructions(self.name, self.instructions)
+        object.__setattr__(self, "instructions_function", function)
+        object.__setattr__(self, "output_type", self._check_output())
+
+    def _check_output(self) -> OutputType | None:
+        most = self.output_corrections
+        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+            raise WorkflowError(
+                f"workflow {self.name}: output_corrections is an integer from 0, not {most!r}"
+            )
+        if self.output is None:
+            return None
+        output = OutputType(self.name, self.output)
+        output.check()
+        return output
+
+    @property
+    def needs_gate(self) -> bool:
+        """Whether its runs write entries that an older release does not know."""
+        return self.output is not None

@@ -187,6 +187,18 @@ class DeltaWriter(NullListener):
         self._number += 1
 
 
+class HeldBackText:
+    """Passes everything on to a listener but the text, which is not valid yet."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.restarted = listener.restarted
+        self.recorded = listener.recorded
+        self.shown = listener.shown
+
+    def text(self, delta: str) -> None:
+        """Drop the piece: readers get the whole text with the journal's entry."""
+
+
 def only_text(items: Sequence[Item]) -> str | None:
     """Return the text of a reply that is one message with one text part, else None."""
     messages = [item for item in items if item.get("type") == "message"]

@@ -20,6 +20,7 @@ from twelvefold.core import (
     Mailer,
     Model,
     NoWakeUps,
+    OutputType,
     Store,
     Thread,
     ThreadId,
@@ -192,6 +193,8 @@ def prepare(services: Services, mailer: Mailer | None = None) -> None:
     for workflow in services.workflows.values():
         for tool in workflow.tools:
             _prepare_tool(workflow, tool)
+        if workflow.output_type is not None:
+            _prepare_output(workflow, workflow.output_type)
 
 
 def _prepare_service(service: Preparable) -> None:
@@ -199,6 +202,13 @@ def _prepare_service(service: Preparable) -> None:
         service.prepare()
     except Exception:
         log.exception("service_not_prepared", service=type(service).__name__)
+
+
+def _prepare_output(workflow: Workflow, output: OutputType) -> None:
+    try:
+        output.prepare()
+    except WorkflowError as error:
+        log.error("output_not_prepared", workflow=workflow.name, error=str(error))
 
 
 def _prepare_tool(workflow: Workflow, tool: Tool) -> None:

@@ -38,12 +38,21 @@ from twelvefold.core import (
     Workflow,
     build_request,
     encode,
+    find_problems,
     size_of,
 )
 from twelvefold.core.decide import decide
-from twelvefold.engine.delta_writer import DeltaWriter
+from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
 from twelvefold.engine.held_run import HeldRun, append, write
-from twelvefold.engine.perform import RollbackTool, failed_call, run_call, run_group, run_in_step
+from twelvefold.engine.perform import (
+    InstructionsFailed,
+    RollbackTool,
+    failed_call,
+    resolve_instructions,
+    run_call,
+    run_group,
+    run_in_step,
+)
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits
@@ -90,14 +99,19 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 async def _call_model(
     services: Services, held: HeldRun, workflow: Workflow, listener: Listener
 ) -> HeldRun:
-    compacted = build_request(held.thread, workflow, services.limits)
+    try:
+        instructions = await resolve_instructions(services, workflow, held.thread.principal)
+    except InstructionsFailed as error:
+        finished = RunFinished("failed", "instructions", error.sentence)
+        return await _close(services, held, listener, (finished,), "failed")
+    compacted = build_request(held.thread, workflow, services.limits, instructions)
     if compacted.results_left_out or compacted.turns_left_out:
         log.warning(
             "context_compacted",
             results_left_out=compacted.results_left_out,
             turns_left_out=compacted.turns_left_out,
         )
-    replied = await _request_reply(services, held, compacted.request, listener)
+    replied = await _request_reply(services, held, workflow, compacted.request, listener)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(_entry_of(held, replied))
     decision = decide(expected, workflow, services.limits)
@@ -116,15 +130,27 @@ def _entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
 
 
 async def _request_reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
+    services: Services,
+    held: HeldRun,
+    workflow: Workflow,
+    request: ModelRequest,
+    listener: Listener,
 ) -> ModelReplied:
+    """Return the model's reply, with its problems if it is no valid output."""
+    output = workflow.output_type
     if not held.thread.options.stream:
-        return _to_event(held, await _reply(services, held, request, listener))
-    async with DeltaWriter(services, held, listener) as deltas:
-        reply = await _reply(services, held, request, deltas)
-        replied = _to_event(held, reply)
-        first, cuts = await deltas.finish(reply)
-        return structs.replace(replied, first_delta=first, cuts=cuts)
+        reader = listener if output is None else HeldBackText(listener)
+        replied = _to_event(held, await _reply(services, held, request, reader))
+    else:
+        async with DeltaWriter(services, held, listener) as deltas:
+            reader = deltas if output is None else HeldBackText(deltas)
+            reply = await _reply(services, held, request, reader)
+            replied = _to_event(held, reply)
+            first, cuts = await deltas.finish(reply)
+            replied = structs.replace(replied, first_delta=first, cuts=cuts)
+    if output is None or not (problems := find_problems(replied, output)):
+        return replied
+    return structs.replace(replied, problems=problems)
 
 
 async def _reply(

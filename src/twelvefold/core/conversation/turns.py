@@ -34,6 +34,10 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import THREAD_ID_LENGTH, CallId, call_id
 
+CORRECTION = (
+    "This is no valid output:\n{problems}\n"
+    "Send the whole output again, corrected: JSON alone, without any other text."
+)
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
@@ -73,11 +77,17 @@ class Turn:
 
 
 def turns_of(
-    entries: Sequence[Entry], results: CallResults, unread: AbstractSet[CallId] | None = None
+    entries: Sequence[Entry],
+    results: CallResults,
+    unread: AbstractSet[CallId] | None = None,
+    *,
+    with_rejected: bool = False,
 ) -> tuple[Turn, ...]:
     """Return the turns that these entries hold, with these results of their calls.
 
     `unread` are the calls whose results the model has not read; None: those without a later reply.
+    `with_rejected`: an invalid output is followed by a message about its problems; otherwise it is
+    left out, because its run is over.
     """
     drafts: list[_Draft] = []
     for entry in entries:
@@ -88,10 +98,14 @@ def turns_of(
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
+            if is_rejected(event) and not with_rejected:
+                continue
             if not drafts:
                 drafts.append(_Draft([]))
             drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
             drafts[-1].add_results(_results(entry.position, event, results), unread)
+            if is_rejected(event):
+                drafts[-1].items.append(_correction(event))
     return tuple(draft.build() for draft in drafts)
 
 
@@ -202,6 +216,17 @@ def calls_of(reply: ModelReplied) -> list[Item]:
     if reply.ended != "completed":
         return []
     return [item for item in reply.items if item.get("type") == "function_call"]
+
+
+def is_rejected(reply: ModelReplied) -> bool:
+    """Return whether a reply would end the run, but is no valid output."""
+    return bool(reply.problems) and reply.ended == "completed" and not calls_of(reply)
+
+
+def _correction(reply: ModelReplied) -> Item:
+    """Return the message by which the model learns the problems of its output."""
+    problems = "\n".join(f"- {problem}" for problem in reply.problems)
+    return {"type": "message", "role": "user", "content": CORRECTION.format(problems=problems)}
 
 
 def is_empty(reply: ModelReplied) -> bool:

@@ -37,12 +37,17 @@ _UNPORTABLE_PATTERN = re.compile(r"\(\?|\\[1-9bBAZzGkpP]")
 """Lookaround, backreferences and others, which regular expression engines treat differently."""
 
 
-def simplify(schema: JsonSchema) -> JsonSchema:
-    """Return the schema without titles and defaults, and closer to what strict mode accepts."""
+def simplify(schema: JsonSchema, *, inline: bool = True) -> JsonSchema:
+    """Return the schema without titles and defaults, and closer to what strict mode accepts.
+
+    `inline` False leaves each `$ref` as it is: a schema of a stranger may grow exponentially.
+    """
     clean: JsonSchema = _clean(schema)
     defs = clean.pop("$defs", {})
-    inlined: JsonSchema = _inline_refs(clean, defs)
-    inlined_defs = {name: _inline_refs(one, defs) for name, one in defs.items()}
+    inlined, inlined_defs = clean, defs
+    if inline:
+        inlined = _inline_refs(clean, defs)
+        inlined_defs = {name: _inline_refs(one, defs) for name, one in defs.items()}
     needed = _needed_defs(inlined, inlined_defs)
     return inlined | {"$defs": needed} if needed else inlined
 

@@ -1,6 +1,16 @@
-"""Performs tool calls: what a call may touch follows from its effect."""
+"""Performs tool calls: what a call may touch follows from its effect. Also calls instructions."""
 
 from twelvefold.engine.perform.call import FAULT, RollbackTool, failed_call, run_call, run_in_step
 from twelvefold.engine.perform.group import run_group
+from twelvefold.engine.perform.instructions import InstructionsFailed, resolve_instructions
 
-__all__ = ["FAULT", "RollbackTool", "failed_call", "run_call", "run_group", "run_in_step"]
+__all__ = [
+    "FAULT",
+    "InstructionsFailed",
+    "RollbackTool",
+    "failed_call",
+    "resolve_instructions",
+    "run_call",
+    "run_group",
+    "run_in_step",
+]

@@ -1,18 +1,28 @@
 """A tool's exception as the journal stores it: type, message and place, without its arguments."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
-from twelvefold.core import Tool, ToolError
+from twelvefold.core import ToolError
 
 MESSAGE_CHARS = 1_000
 """The longest message that is stored."""
 _PACKAGE = str(Path(__file__).parents[2])
 
 
-def tool_error(error: BaseException, tool: Tool, *, timed_out: bool = False) -> ToolError:
+class Called(Protocol):
+    """A tool, or another function of the author's; `timeout_s` bounds a call of it."""
+
+    @property
+    def function(self) -> Callable[..., object]: ...
+    @property
+    def timeout_s(self) -> float: ...
+
+
+def tool_error(error: BaseException, tool: Called, *, timed_out: bool = False) -> ToolError:
     """Return the exception that a tool raised, at the last line of the tool's own module."""
     file, line = _place(error, tool)
     message = f"it took longer than {tool.timeout_s:g} s (timeout_s)" if timed_out else _text(error)
@@ -28,7 +38,7 @@ def _text(error: BaseException) -> str:
     return clean if len(clean) <= MESSAGE_CHARS else f"{clean[: MESSAGE_CHARS - 1]}…"
 
 
-def _place(error: BaseException, tool: Tool) -> tuple[str, int]:
+def _place(error: BaseException, tool: Called) -> tuple[str, int]:
     frames = list(traceback.walk_tb(error.__traceback__))
     own = getattr(getattr(tool.function, "__code__", None), "co_filename", "")
     return (

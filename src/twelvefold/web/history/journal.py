@@ -187,11 +187,13 @@ def _reply_details(position: int, reply: ModelReplied) -> Json:
     parts = (part for content in contents for part in content)
     texts = (part.get("text") or part.get("refusal") or "" for part in parts)
     usage = msgspec.to_builtins(reply.usage) | {"total_tokens": reply.usage.total_tokens}
+    problems = {"problems": list(reply.problems)} if reply.problems else {}
     return {
         "model": reply.model,
         "usage": usage,
         "text": "\n".join(texts),
         "calls": [call for _, call in _calls_of(position, reply)],
+        **problems,
     }
 
 

@@ -203,8 +203,11 @@ def output_text(text: str, annotations: Sequence[Any] = ()) -> Json:
 def messages_of(thread: ThreadId, position: int, reply: ModelReplied) -> list[Json]:
     """Return a reply's messages; a streamed one has a single text part, as its deltas had.
 
-    An empty reply has none: the model is called again.
+    An empty reply has none, and neither has one whose text is no valid output: the model is called
+    again.
     """
+    if reply.problems:
+        return []
     status: ItemStatus = "completed" if reply.ended == "completed" else "incomplete"
     items = [item for item in reply.items if item.get("type") == "message"]
     if is_streamed(reply):
@@ -220,6 +223,8 @@ def messages_of(thread: ThreadId, position: int, reply: ModelReplied) -> list[Js
 
 def is_streamed(reply: ModelReplied) -> bool:
     """Return whether clients may have read deltas of the reply's one message."""
+    if reply.problems:
+        return False
     count = sum(item.get("type") == "message" for item in reply.items)
     return reply.first_delta > 0 and count == 1
 

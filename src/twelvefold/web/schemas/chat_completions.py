@@ -22,7 +22,13 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
 )
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.responses import TurnRequest, check_choice, check_names, workflow_of
+from twelvefold.web.schemas.responses import (
+    TurnRequest,
+    check_choice,
+    check_format,
+    check_names,
+    workflow_of,
+)
 from twelvefold.web.schemas.types import (
     PASSED,
     STREAM,
@@ -203,6 +209,9 @@ def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> Reque
     check_names(tools, workflow, "tools[{}].function.name")
     choice = _choice(body.tool_choice)
     check_choice(choice, tools, workflow, _CHOSEN)
+    check_format(_text(body), workflow, "response_format")
+    if body.stop and workflow.output_type is not None:
+        raise_invalid(f"{workflow.name!r} has a typed output, which must not be cut", "stop")
     return RequestOptions(
         tools=tools,
         tool_choice=choice,

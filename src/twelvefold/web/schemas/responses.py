@@ -247,6 +247,22 @@ def check_choice(
             raise_invalid(f"there is no tool {abbreviate(name)}", place)
 
 
+def check_format(text: Item | None, workflow: Workflow, param: str) -> None:
+    """Raise ApiError for a format of the answer that is not the one of the workflow's output.
+
+    Plain text, the default, means that of the workflow. `param` is the place of the format.
+    """
+    form, output = (text or {}).get("format") or {}, workflow.output_type
+    if output is None or form.get("type", "text") == "text":
+        return
+    if form["type"] != "json_schema" or not output.has_schema(form["schema"]):
+        raise_invalid(
+            f"{workflow.name!r} answers with the type {output.name!r}; leave the format out, or "
+            "send the JSON Schema of this type",
+            param,
+        )
+
+
 def _conversation(given: str | ConversationReference | None) -> str:
     return given.id if isinstance(given, ConversationReference) else given or ""
 
@@ -280,6 +296,7 @@ def _options(
     if "tools" in given or not any(item["type"] == ANSWER for item in items):
         # The tools of an answer without any are those of the run that it answers.
         check_choice(given.get("tool_choice"), tools, workflow)
+    check_format(given.get("text"), workflow, "text.format")
     options = RequestOptions(
         **{name: given[name] for name in _PASSED if name in given},
         tools=tools,

@@ -184,15 +184,21 @@ function itemsOf(entry) {
   return block("Input", (entry.items ?? []).map(textOfItem).join("\n"));
 }
 
+function replyTitle(names, problems) {
+  if (names) return ["Model called ", h("code", {}, names)];
+  return problems.length ? "Model replied: no valid output" : "Model replied";
+}
+
 function describeReply(entry) {
-  const { usage = {}, calls = [], text = "" } = entry;
+  const { usage = {}, calls = [], text = "", problems = [] } = entry;
   const cached = usage.cached_tokens ? ` (${formatCount(usage.cached_tokens)} cached)` : "";
   const names = calls.map((call) => call.tool).join(", ");
   const tokens = `${formatCount(usage.input_tokens ?? 0)}${cached} → ${plural(usage.output_tokens ?? 0, "token")}`;
   return step(
-    names ? ["Model called ", h("code", {}, names)] : "Model replied",
+    replyTitle(names, problems),
     `${entry.model} · ${tokens}`,
     text ? block("Text", text) : [],
+    problems.length ? block("Problems", problems.join("\n")) : [],
     calls.map((call) => block(call.tool, indented(prettyJson(call.arguments)))).flat(),
   );
 }

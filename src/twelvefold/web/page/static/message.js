@@ -1,6 +1,7 @@
 // A message: a user's text as typed, or the assistant's text as it arrives.
 import { h, put, visuallyHidden } from "./dom.js";
 import { showText } from "./text.js";
+import { structuredValue } from "./value.js";
 
 const SPEAKERS = { user: "You", system: "System", developer: "Developer" };
 
@@ -19,6 +20,7 @@ export class Message {
   /** Show the item's current state in place of the earlier one. */
   put(item) {
     this.text = textOf(item.content);
+    this.isDone = item.status === "completed";
     this.render();
     this.node.classList.toggle("streaming", item.status === "in_progress");
     const interrupted = this.isAssistant && item.status === "incomplete";
@@ -34,8 +36,11 @@ export class Message {
 
   render() {
     this.frame = 0;
-    if (this.isAssistant) showText(this.body, this.text);
-    else put(this.body, this.text); // without formatting
+    if (!this.isAssistant) return put(this.body, this.text); // without formatting
+    const value = this.isDone ? structuredValue(this.text) : null;
+    if (value === null) return showText(this.body, this.text);
+    this.body.blocks = null;
+    return put(this.body, value);
   }
 }
 

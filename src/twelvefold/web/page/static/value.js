@@ -46,6 +46,12 @@ export function resultValue(text) {
   return h("pre", { class: "plain", tabindex: "0" }, text === "" ? "(empty)" : prettyJson(text));
 }
 
+/** Return a typed output, which is a JSON object, as elements; null for any other text. */
+export function structuredValue(text) {
+  const value = text.trimStart().startsWith("{") ? parse(text) : null;
+  return isObject(value) ? list(value) : null;
+}
+
 function list(value) {
   const rows = [...value.members].map(([name, one]) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, isRows(one) ? table(one.items) : plainText(one))),

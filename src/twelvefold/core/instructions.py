@@ -1,0 +1,71 @@
+"""Instructions that are a function of the caller, and how such a function is declared."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from twelvefold.core.ports import Principal, ReadOnly
+from twelvefold.errors import WorkflowError
+
+Instructions = (
+    str
+    | Callable[[Principal], str]
+    | Callable[[Principal], Awaitable[str]]
+    | Callable[[Principal, ReadOnly], Awaitable[str]]
+)
+"""A text, or a function of the caller, which may also read the database."""
+TIMEOUT_S = 60.0
+_TAKES = "the caller (Principal), and the database (ReadOnly) if it reads any"
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionsFunction:
+    """A function that returns the instructions; `timeout_s` bounds one call.
+
+    `takes_database`: its second argument is a ReadOnly. `is_async`: it is awaited; otherwise it is
+    called in a thread.
+    """
+
+    function: Callable[..., object]
+    takes_database: bool
+    is_async: bool
+    timeout_s: float = TIMEOUT_S
+
+
+def parse_instructions(workflow: str, given: object) -> InstructionsFunction | None:
+    """Return the function that the instructions are; None if they are a text.
+
+    Raises WorkflowError if they are neither, or the function has other parameters.
+    """
+    if isinstance(given, str):
+        return None
+    at = f"workflow {workflow}: instructions"
+    if not inspect.isroutine(given):
+        raise WorkflowError(f"{at} is a string or a function, not a {type(given).__name__}")
+    parameters = list(inspect.signature(given).parameters.values())
+    expected = (Principal, ReadOnly)[: len(parameters)]
+    if len(parameters) not in (1, 2) or any(_must_be_named(one) for one in parameters):
+        raise WorkflowError(f"{at}={given.__name__} must take {_TAKES}")
+    hints = _read_hints(at, given)
+    for parameter, kind in zip(parameters, expected, strict=True):
+        if hints.get(parameter.name, kind) is not kind:
+            raise WorkflowError(
+                f"{at}={given.__name__}: {parameter.name!r} must be a {kind.__name__}; "
+                f"it must take {_TAKES}"
+            )
+    is_async = inspect.iscoroutinefunction(given)
+    if len(parameters) > 1 and not is_async:
+        raise WorkflowError(f"{at}={given.__name__}: takes ReadOnly, so it must be async")
+    return InstructionsFunction(given, len(parameters) > 1, is_async)
+
+
+def _must_be_named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _read_hints(at: str, function: Callable[..., object]) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, SyntaxError) as error:
+        raise WorkflowError(f"{at}: its types cannot be read: {error}") from error
