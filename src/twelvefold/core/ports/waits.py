@@ -56,6 +56,10 @@ class WaitStore(Protocol):
         """Return what a run waits for: events by their ids, and other runs. Raises NotFound."""
         ...
 
+    async def count_descendants(self, run: RunId) -> int:
+        """Return how many runs this one and the runs below it have started."""
+        ...
+
     async def signal(self, to: SignalKey, payload: str, sender: str) -> bool:
         """Send an event: store it, and wake the runs that wait for it.
 

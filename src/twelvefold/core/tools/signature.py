@@ -24,7 +24,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.errors import WorkflowError
 
-Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
+Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe", "workflow"]
 T = TypeVar("T")
 
 
@@ -56,12 +56,13 @@ class Signature(NamedTuple):
     """The parameters of a tool's function, by name.
 
     The engine fills `handed_in`, and `resources` with resources of these types. The model fills
-    `model_parameters`.
+    `model_parameters`. `returns` is the return annotation, None without one.
     """
 
     handed_in: dict[str, type]
     resources: dict[str, type]
     model_parameters: dict[str, inspect.Parameter]
+    returns: Any = None
 
 
 def read_signature(tool: str, function: Callable[..., object]) -> Signature:
@@ -71,7 +72,7 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
     """
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
-    signature = Signature({}, {}, {})
+    signature = Signature({}, {}, {}, hints.get("return"))
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
         kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -83,6 +84,11 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
         else:
             signature.model_parameters[parameter.name] = parameter.replace(annotation=hint)
     return signature
+
+
+def may_return(annotation: Any, kind: type) -> bool:
+    """Return whether a return annotation names this type, alone or in a union."""
+    return annotation is kind or any(may_return(one, kind) for one in get_args(annotation))
 
 
 def _resource_type(tool: str, name: str, kind: Any) -> type:

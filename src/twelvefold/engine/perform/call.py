@@ -4,13 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from twelvefold.core import (
     CallId,
     CallKey,
-    Event,
+    FanOut,
     OutcomeUnknown,
     Principal,
     ReadOnly,
@@ -47,6 +48,14 @@ KEYED_ATTEMPTS = 3
 one call."""
 
 
+@dataclass(frozen=True, slots=True)
+class FanOutCall:
+    """A call whose tool ran and returned the runs to start."""
+
+    call: ValidCall
+    returned: FanOut
+
+
 class RollbackTool(Exception):
     """Rolls back the step's transaction, because the tool in it failed with `outcome`."""
 
@@ -63,8 +72,8 @@ async def run_call(
     db: ToolReadOnly | None = None,
     tx: StepTransaction | None = None,
     attempts: int = KEYED_ATTEMPTS,
-) -> CallOutcome:
-    """Call one tool and return the outcome.
+) -> CallOutcome | FanOutCall:
+    """Call one tool and return the outcome, or the runs that it starts.
 
     An exception of the tool becomes a ToolFailed, and so does one of a statement that `tx` still
     had to flush. A failure of the connection `db` raises StoreUnavailable, even if the tool caught
@@ -98,8 +107,17 @@ async def run_call(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )
         else:
-            text = result_text(result, services, call)
-            return ToolSucceeded(call.call.id, call.tool.name, text)
+            return _outcome_of(result, services, call)
+
+
+def _outcome_of(result: object, services: Services, call: ValidCall) -> CallOutcome | FanOutCall:
+    if not isinstance(result, FanOut):
+        text = result_text(result, services, call)
+        return ToolSucceeded(call.call.id, call.tool.name, text)
+    if call.tool.fans_out:
+        return FanOutCall(call, result)
+    undeclared = TypeError("it returned FanOut, which its return annotation must name")
+    return failed_call(services, call, undeclared)
 
 
 async def _raise_if_lost(lease: HeldLease, guard: LeaseGuard, call: ValidCall) -> None:
@@ -274,10 +292,10 @@ def failed_call(
 
 async def run_in_step(
     services: Services, lease: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
-) -> Event:
+) -> ToolSucceeded | FanOutCall:
     """Call a transactional tool. Raises RollbackTool if it fails."""
     outcome = await run_call(services, lease, principal, call, tx, tx)
-    if not isinstance(outcome, ToolSucceeded):
+    if not isinstance(outcome, ToolSucceeded | FanOutCall):
         raise RollbackTool(outcome)
     return outcome
 
