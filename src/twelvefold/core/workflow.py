@@ -135,8 +135,12 @@ class Workflow(Generic[Output]):
     @property
     def needs_gate(self) -> bool:
         """Whether its runs write entries that an older release does not know."""
-        starts_runs = any(isinstance(one, ChildTool) or one.fans_out for one in self.tools)
-        return self.output is not None or starts_runs
+        return self.output is not None or self.starts_runs
+
+    @property
+    def starts_runs(self) -> bool:
+        """Whether its tools may start runs of other workflows."""
+        return any(isinstance(one, ChildTool) or one.fans_out for one in self.tools)
 
     @property
     def started_workflows(self) -> tuple["Workflow[Any]", ...]:

@@ -18,6 +18,7 @@ from twelvefold.core import (
     ChildLimits,
     ChildrenStarted,
     ChildTool,
+    Item,
     Join,
     ModelReplied,
     NewRun,
@@ -148,7 +149,7 @@ class Planner:
         services, thread, parent = self.services, self.thread, self.held.run
         run = RunId(services.ids.thread_in_family(parent.thread), 1)
         started = RunStarted(
-            ({"type": "message", "role": "user", "content": task.input},),
+            (_user_message(task.input),),
             thread.principal,
             task.workflow,
             services.release,
@@ -165,6 +166,10 @@ class Planner:
             run, new_lease_token(), 0, thread.principal, task.workflow, services.release, True
         )
         return NewChild(new, started)
+
+
+def _user_message(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
 def _options_of(thread: Thread) -> RequestOptions:

@@ -38,13 +38,14 @@ class WaitState:
 
     `wakes` counts the run's wake-ups; it was read before everything else. `now_us` is the server's
     time in microseconds since 1970. `signals` are the events that were sent, by id; `runs` the
-    status of other runs.
+    status of other runs, and `status` its own.
     """
 
     wakes: int
     now_us: int
     signals: Mapping[str, SentSignal] = field(default_factory=dict)
     runs: Mapping[RunId, RunStatus] = field(default_factory=dict)
+    status: RunStatus = "waiting"
 
 
 class WaitStore(Protocol):

@@ -26,6 +26,7 @@ class Waits(Database):
                 rows[0]["now_us"],
                 {one: signal for one, signal in sent.items() if signal},
                 await self._statuses(db, runs),
+                rows[0]["status"],
             )
 
     async def _sent_signal(self, db: Connection, signal: str) -> SentSignal | None:
