@@ -125,6 +125,57 @@ def test_two_workflows_with_one_name_are_an_error(here: Path) -> None:
     )
 
 
+RESOURCES = """
+from contextlib import asynccontextmanager
+from twelvefold import Resource, Workflow, tool
+
+log = []
+
+class Client:
+    name = "client"
+
+@asynccontextmanager
+async def open_client():
+    log.append("opened")
+    yield Client()
+    log.append("closed")
+
+@tool(effect="pure")
+async def ask(client: Resource[Client], what: str) -> str:
+    return client.name
+
+flow = Workflow("shop", "Sell.", (ask,), resources=open_client)
+without = Workflow("other", "Sell.", (ask,))
+"""
+
+
+async def test_resources_are_closed_with_the_services(here: Path) -> None:
+    (here / "shop.py").write_text(RESOURCES)
+
+    async with open_services(Settings(workflows=("shop:flow",)), with_model=False) as services:
+        log: list[str] = sys.modules["shop"].log
+        assert log == []
+        assert await services.resources.open(services.workflows["shop"]) == ("Client",)
+        assert log == ["opened"]
+
+    assert log == ["opened", "closed"]
+
+
+async def test_a_tool_without_its_resource_is_an_error_of_the_settings(here: Path) -> None:
+    (here / "shop.py").write_text(RESOURCES)
+    settings = Settings(workflows=("shop:without",))
+    problem = "WORKFLOWS: workflow other: tool ask takes a Resource of Client, but the workflow has"
+
+    with pytest.raises(SettingsError, match=problem):
+        async with open_services(settings, with_model=False):
+            pass
+
+    client: type = sys.modules["shop"].Client
+    replaced = {client: client()}
+    async with open_services(settings, with_model=False, resources=replaced) as services:
+        assert await services.resources.open(services.workflows["other"]) == ()
+
+
 async def test_the_services_have_the_values_of_the_settings(here: Path) -> None:
     settings = Settings(
         openai_api_key="k",

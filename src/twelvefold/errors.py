@@ -4,6 +4,7 @@ TwelvefoldError
 ├── SettingsError          the operator: settings are invalid; nothing was started
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
+│   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -15,7 +16,8 @@ TwelvefoldError
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
-│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   ├── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   └── MigrationUnfinished … an older release may still work on the database
 │   ├── StoreRefused       … the database is unsuitable, or rejects a statement
 │   │   ├── DuplicateRow   … a row with this key exists
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
@@ -23,7 +25,8 @@ TwelvefoldError
 │   ├── ModelRejected      … the model will never accept this request
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
-│   └── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
+│   └── ResourceUnavailable … a resource of a workflow cannot be opened, or is missing
 └── WorkflowError          the author: a tool or workflow is declared wrongly
 """
 
@@ -71,6 +74,14 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that does not exist or is not visible to the caller."""
+
+
+class InvalidAnswer(RequestError):
+    """The answer does not fit the question's JSON Schema; `problems` has a line for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("the answer does not fit: " + "; ".join(problems))
+        self.problems = problems
 
 
 class ConversationTooLarge(RequestError):
@@ -138,6 +149,13 @@ class StepUnderWay(StoreUnavailable):
     """The transaction of a step holds the run and must end first; the message names the tool."""
 
 
+class MigrationUnfinished(StoreUnavailable):
+    """An older release may still work on the database, and could not read what would be written.
+
+    `twelvefold migrate --finish` states that none does.
+    """
+
+
 class StoreRefused(ServiceFault):
     """The database rejects the statement: the error is in the statement or in its values."""
 
@@ -178,6 +196,13 @@ class MailRejected(ServiceFault):
 
 class BrokerUnavailable(ServiceFault):
     """The message broker is unreachable, or rejects a request. Workers poll the database then."""
+
+
+class ResourceUnavailable(ServiceFault):
+    """A resource of a workflow cannot be opened, or none has the type that a tool takes.
+
+    The run is given back and tried again, as after an outage of the model.
+    """
 
 
 class WorkflowError(TwelvefoldError):

@@ -16,7 +16,7 @@ from tests.ports import free_port
 from tests.services.model.mock_server import Behaviour, MockServer, answers
 from tests.services.store.builders import new_run
 from tests.smtp_sink import Sink
-from twelvefold import Settings, Workflow, open_services, tool
+from twelvefold import Resource, Settings, Workflow, open_services, tool
 from twelvefold.admin.doctor import Finding, examine
 from twelvefold.admin.migrate import migrate, prepare
 from twelvefold.admin.parity import TESTED, Versions
@@ -165,6 +165,40 @@ async def test_a_file_without_tables_is_a_failure(tmp_path: Path) -> None:
 
     assert findings["schema"].level == "fail"
     assert "twelvefold migrate" in findings["schema"].found
+
+
+class Client:
+    """A resource."""
+
+
+@pytest.mark.parametrize(
+    ("provided", "level", "found"),
+    [
+        (Client(), "ok", "opened: Client"),
+        (None, "fail", "tool ask takes a Resource of Client; the resources do not provide one"),
+    ],
+)
+async def test_resources_are_opened_and_checked(
+    tmp_path: Path, provided: object, level: str, found: str
+) -> None:
+    closed: list[bool] = []
+
+    @asynccontextmanager
+    async def open_resources() -> AsyncIterator[object]:
+        yield provided
+        closed.append(True)
+
+    @tool(effect="pure")
+    async def ask(client: Resource[Client]) -> str:
+        """Ask."""
+        return ""
+
+    workflow = Workflow("shop", "Sell.", (ask,), resources=open_resources)
+    findings = await findings_by_name(Settings(database_url=f"sqlite:///{tmp_path}/a.db"), workflow)
+
+    assert findings["resources of shop"].level == level
+    assert found in findings["resources of shop"].found
+    assert closed == [True]
 
 
 async def test_a_workflow_without_tools_is_a_warning(tmp_path: Path) -> None:

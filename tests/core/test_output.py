@@ -24,7 +24,7 @@ from tests.builders import (
 )
 from twelvefold.core.budget import Limits
 from twelvefold.core.decide import CallModel, Finish, RunTools, Stop, decide
-from twelvefold.core.events import ModelReplied, RequestOptions, Usage
+from twelvefold.core.events import ModelReplied, RequestOptions, Usage, encode
 from twelvefold.core.failures import invalid_output_sentence
 from twelvefold.core.output import (
     BESIDE_CALLS,
@@ -65,6 +65,9 @@ class Weather(TypedDict):
 class Tree(BaseModel):
     name: str
     children: list["Tree"] = []
+
+
+LEAF = Tree(name="b")
 
 
 class Broken(BaseModel):
@@ -132,7 +135,7 @@ def test_a_model_is_sent_as_a_strict_schema() -> None:
         (Booking, GOOD, Booking(day=date(2030, 1, 2), guests=4)),
         (Refusal, '{"why": "full"}', Refusal("full")),
         (Weather, '{"celsius": 20}', {"celsius": 20.0}),
-        (Tree, '{"name": "a", "children": [{"name": "b"}]}', Tree(name="a", children=[Tree(name="b")])),
+        (Tree, '{"name": "a", "children": [{"name": "b"}]}', Tree(name="a", children=[LEAF])),
         (Booking | Refusal, '{"output": {"why": "full"}}', Refusal("full")),
         (list[Weather], '{"output": [{"celsius": 1}]}', [{"celsius": 1.0}]),
         (RootModel[list[int]], '{"output": [1, 2]}', RootModel[list[int]]([1, 2])),
@@ -165,25 +168,25 @@ def test_the_problems_of_a_text_name_their_fields() -> None:
 
 
 def test_a_text_that_is_no_json_is_a_problem() -> None:
-    with pytest.raises(BadOutput, match="^Invalid JSON: "):
+    with pytest.raises(BadOutput, match=r"^Invalid JSON: "):
         OutputType("table", Booking).parse("A table for four.")
 
 
 def test_a_validator_that_raises_is_a_problem() -> None:
-    with pytest.raises(BadOutput, match="^it cannot be checked, KeyError$"):
+    with pytest.raises(BadOutput, match=r"^it cannot be checked, KeyError$"):
         OutputType("table", Broken).parse('{"name": "other"}')
 
 
 def test_problems_are_few_and_short() -> None:
     with pytest.raises(BadOutput) as many:
-        OutputType("table", list[Booking]).parse('{"output": [%s]}' % ", ".join(["{}"] * 50))
+        OutputType("table", list[Booking]).parse(f'{{"output": [{", ".join(["{}"] * 50)}]}}')
     with pytest.raises(BadOutput) as long:
         OutputType("table", Loud).parse('{"name": "a"}')
 
     assert len(many.value.problems) == MAX_PROBLEMS
     [problem] = long.value.problems
     assert len(problem) == MAX_PROBLEM_CHARS
-    assert problem.endswith("no! …") or problem.endswith("…")
+    assert problem.endswith("…")
 
 
 @pytest.mark.parametrize("kind", [Booking, Tree, Weather])
@@ -228,7 +231,7 @@ class Plain: ...
 
 def test_a_type_without_a_schema_is_an_error_on_import() -> None:
     with pytest.raises(
-        WorkflowError, match="^workflow table: output has the type Plain, which has"
+        WorkflowError, match=r"^workflow table: output has the type Plain, which has"
     ):
         Workflow("table", "Help.", output=Plain)
 
@@ -296,7 +299,7 @@ def test_a_reply_that_was_cut_off_is_checked_without_its_calls() -> None:
 
 
 def test_the_model_is_asked_again_until_there_are_too_many_invalid_outputs() -> None:
-    story = [asked(), rejected()]
+    story: list[Any] = [asked(), rejected()]
 
     assert decide(thread_of(*story), BOOKING, Limits()) == CallModel()
     assert decide(thread_of(*story, rejected()), BOOKING, Limits()) == CallModel()
@@ -309,7 +312,7 @@ def test_the_model_is_asked_again_until_there_are_too_many_invalid_outputs() -> 
 
 
 def test_invalid_outputs_count_over_the_whole_run_and_not_beyond() -> None:
-    story = [asked(), rejected(), called("look"), succeeded("3.0", "look"), rejected()]
+    story: list[Any] = [asked(), rejected(), called("look"), succeeded("3.0", "look"), rejected()]
 
     assert thread_of(*story).invalid_outputs == 2
     assert thread_of(*story, finished(), asked()).invalid_outputs == 0
@@ -369,7 +372,7 @@ def test_a_correction_has_the_invalid_output_and_its_problems() -> None:
 
 
 def test_corrections_are_sent_as_long_as_their_run_lasts() -> None:
-    story = [asked("hi"), rejected(), called("look"), succeeded("3.0", "look", "ok")]
+    story: list[Any] = [asked("hi"), rejected(), called("look"), succeeded("3.0", "look", "ok")]
 
     assert texts(*story) == ["hi", BAD, CORRECTION, "function_call", "function_call_output"]
 
@@ -377,7 +380,7 @@ def test_corrections_are_sent_as_long_as_their_run_lasts() -> None:
 @pytest.mark.parametrize("last", [(said(GOOD), finished()), (finished("failed"),)])
 def test_corrections_of_earlier_runs_are_left_out(last: tuple[Any, ...]) -> None:
     answer = [GOOD] if len(last) == 2 else []
-    story = [asked("hi"), rejected(), *last, asked("again")]
+    story: list[Any] = [asked("hi"), rejected(), *last, asked("again")]
 
     assert texts(*story) == ["hi", *answer, "again"]
     thread = thread_of(*story[:-1])
@@ -394,7 +397,7 @@ def test_the_text_beside_calls_stays_in_the_conversation() -> None:
         "",
         problems=(BESIDE_CALLS,),
     )
-    story = [asked("hi"), beside, succeeded("2.0", "look", "ok")]
+    story: list[Any] = [asked("hi"), beside, succeeded("2.0", "look", "ok")]
 
     assert texts(*story) == ["hi", "Let me look.", "function_call", "function_call_output"]
     assert texts(*story, said(GOOD), finished(), asked("again"))[1] == "Let me look."
@@ -410,8 +413,8 @@ def test_both_apis_alternate_the_roles_of_a_correction() -> None:
     ).request
 
     for api in (CHAT, RESPONSES):
-        [part] = api.encode_items(request.items).parts and [api.encode_items(request.items)]
-        body = b",".join(part.parts).decode()
+        encoded: Any = api.encode_items(request.items)
+        body = b",".join(encoded.parts).decode()
         roles = [one.partition('"')[0] for one in body.split('"role":"')[1:]]
         assert roles == ["user", "assistant", "user"]
 
@@ -432,7 +435,7 @@ def test_the_format_is_sent_with_the_callers_other_options() -> None:
 
 def test_the_schema_counts_towards_the_window() -> None:
     without = Workflow("academy", "Help.", (look,))
-    story = [asked("x" * 2_200), said(), finished(), asked()]
+    story: list[Any] = [asked("x" * 2_200), said(), finished(), asked()]
     limits = Limits(context_tokens=1_000)
 
     assert build_request(thread_of(*story), without, limits).turns_left_out == 0
@@ -472,7 +475,5 @@ def test_a_type_that_has_changed_since_is_an_error() -> None:
 
 
 def test_the_journal_of_a_run_without_problems_does_not_mention_them() -> None:
-    from twelvefold.core.events import encode
-
     assert "problems" not in encode(said())[2]
     assert RequestOptions() == fold(entries(asked())).options

@@ -1,12 +1,21 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial, wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import pytest
 from pydantic import Field
 
-from twelvefold.core.ports import CallKey, Principal, ReadOnly, ToolSpec, Transaction
-from twelvefold.core.tools.signature import Effect
+from twelvefold.core.ports import (
+    CallKey,
+    Principal,
+    ReadOnly,
+    SyncReadOnly,
+    SyncTransaction,
+    ToolSpec,
+    Transaction,
+)
+from twelvefold.core.tools.signature import Effect, Resource
 from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.core.workflow import RejectedCall, Workflow, explain
 from twelvefold.errors import WorkflowError
@@ -16,11 +25,16 @@ async def transactional(tx: Transaction) -> None: ...
 async def readonly(db: ReadOnly) -> None: ...
 async def idempotent(key: CallKey) -> None: ...
 async def neither(text: str) -> None: ...
+def sync_transactional(tx: SyncTransaction) -> None: ...
+def sync_readonly(db: SyncReadOnly) -> None: ...
 
 
 @pytest.mark.parametrize(
     ("function", "effect"),
-    [(transactional, "transactional"), (readonly, "readonly"), (idempotent, "idempotent")],
+    [
+        *[(transactional, "transactional"), (readonly, "readonly"), (idempotent, "idempotent")],
+        *[(sync_transactional, "transactional"), (sync_readonly, "readonly")],
+    ],
 )
 def test_the_signature_declares_the_effect(function: Callable[..., Any], effect: Effect) -> None:
     assert tool(function).effect == effect
@@ -113,13 +127,49 @@ async def nameless(code: str, /, db: ReadOnly) -> None: ...
 async def unknown(db: ReadOnly, code: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821 - the mistake
 async def fielded(db: ReadOnly, code: str = Field(description="…")) -> None: ...
 async def both(db: ReadOnly, key: CallKey) -> None: ...
+def both_in_a_thread(db: SyncReadOnly, key: CallKey) -> None: ...
+async def sync_reader(db: SyncReadOnly) -> None: ...
+async def sync_writer(tx: SyncTransaction) -> None: ...
+
+
+class Client: ...
+
+
+class Closes(Protocol):
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Sends(Protocol):
+    def send(self) -> None: ...
+
+
+async def of_text(client: Resource["str | None"]) -> None: ...
+async def of_anything(client: Resource[object]) -> None: ...
+async def of_protocol(client: Resource[Closes]) -> None: ...
+async def of_transaction(client: Resource[Transaction]) -> None: ...
 
 
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (plain_reader, "tool plain_reader: takes ReadOnly, so it must be an async function"),
-        (plain_writer, "tool plain_writer: takes Transaction, so it must be an async function"),
+        (
+            plain_reader,
+            "tool plain_reader: takes ReadOnly, so it must be an async function; "
+            "a plain one takes SyncReadOnly$",
+        ),
+        (
+            plain_writer,
+            "tool plain_writer: takes Transaction, so it must be an async function; "
+            "a plain one takes SyncTransaction$",
+        ),
+        (sync_reader, "tool sync_reader: an async function takes ReadOnly, not SyncReadOnly"),
+        (sync_writer, "tool sync_writer: an async function takes Transaction, not SyncTransaction"),
+        (of_text, r"tool of_text: parameter 'client' is a Resource of str \| None; it must be one"),
+        (of_anything, "parameter 'client' is a Resource of <class 'object'>; it must be"),
+        (of_protocol, r"a Resource of <class '.*Closes'>; .* or of a protocol with @runtime_check"),
+        (of_transaction, "parameter 'client' is a Resource of <class '.*Transaction'>; it must be"),
+        (both_in_a_thread, "tool both_in_a_thread: takes SyncReadOnly and CallKey; no connection"),
         (plain, "tool plain: takes none of Transaction, ReadOnly, CallKey; declare effect="),
         (wrapped, "tool neither: a decorator has made a plain function of an async one"),
         (several, "tool several: must return its result, not yield it"),
@@ -159,6 +209,58 @@ def test_a_plain_function_may_take_a_key_and_the_principal() -> None:
 
     assert (charge.effect, charge.is_async) == ("idempotent", False)
     assert charge.handed_in == {"key": CallKey, "who": Principal}
+
+
+def test_a_resource_is_no_parameter_of_the_model_and_no_effect() -> None:
+    @tool(effect="pure")
+    async def fetch(
+        client: Resource[Client],
+        sender: "Resource[Sends]",
+        mapping: Resource[dict[str, int]],
+        url: str,
+    ) -> None:
+        """Fetch it."""
+
+    assert (fetch.effect, fetch.handed_in) == ("pure", {})
+    assert fetch.resources == {"client": Client, "sender": Sends, "mapping": dict}
+    assert list(fetch.model_parameters) == ["url"]
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Client]:
+    yield Client()
+
+
+async def undecorated() -> AsyncIterator[Client]:
+    yield Client()
+
+
+async def coroutine() -> Client:
+    return Client()
+
+
+def test_the_resources_of_a_workflow_are_a_function() -> None:
+    assert Workflow("shop", "Sell.", (), resources=opened).resources is opened
+    assert Workflow("shop", "Sell.", ()).resources is None
+
+
+@pytest.mark.parametrize(
+    ("resources", "problem"),
+    [
+        (Client(), "resources is a function that returns an async context manager, not a Client"),
+        (
+            opened(),
+            "resources is a function that returns an async context manager, not a _AsyncGeneratorContextManager",
+        ),
+        (undecorated, "resources=undecorated must return an async context manager; write @async"),
+        (coroutine, "resources=coroutine must return an async context manager"),
+    ],
+)
+def test_resources_that_cannot_be_opened_are_an_error_on_import(
+    resources: Any, problem: str
+) -> None:
+    with pytest.raises(WorkflowError, match=f"workflow shop: {problem}"):
+        Workflow("shop", "Sell.", (), resources=resources)
 
 
 @pytest.mark.parametrize("name", ["größe", "find courses", "x" * 65, "a.b"])

@@ -3,8 +3,9 @@
 mypy and pyright must accept this file, and need each of its ignores.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -24,7 +25,9 @@ from twelvefold import (
     Workflow,
     tool,
 )
+from twelvefold.core.output import output_of
 from twelvefold.core.ports import StepTransaction
+from twelvefold.core.thread import fold
 
 
 class Courier:
@@ -151,8 +154,36 @@ def test_a_workflow_is_made_of_tools() -> None:
         resources=open_courier,
     )
 
+    assert_type(workflow, Workflow[None])
     assert_type(workflow.tools, tuple[Tool, ...])
     assert_type(workflow.tools[0].name, str)
+
+
+@dataclass
+class Booking:
+    guests: int
+
+
+@dataclass
+class Refusal:
+    why: str
+
+
+def greet(who: Principal) -> str:
+    return f"Help {who.id}."
+
+
+async def greet_with_rows(who: Principal, db: ReadOnly) -> str:
+    return f"Help {who.id}, {await db.fetch_one('select 1')}."
+
+
+def test_a_workflow_has_the_type_of_its_output() -> None:
+    either: Workflow[Booking | Refusal] = Workflow("table", greet, output=Booking | Refusal)
+
+    assert_type(Workflow("table", greet_with_rows, output=Booking), Workflow[Booking])
+    assert_type(Workflow("table", "Help.", output=list[int]), Workflow[list[int]])
+    assert_type(output_of(fold(()), Workflow("table", "Help.", output=Booking)), Booking | None)
+    assert_type(output_of(fold(()), either), Booking | Refusal | None)
 
 
 def test_a_call_key_is_text_and_a_principal_has_an_id() -> None:
@@ -208,3 +239,4 @@ def declare_wrongly() -> None:
     tool("explain")  # type: ignore[call-overload]  # not a function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool
     Workflow("academy", "Help.", (look,), resources=Courier)  # type: ignore[arg-type]  # no opener
+    Workflow("academy", takes_reader)  # type: ignore[arg-type]  # takes no principal

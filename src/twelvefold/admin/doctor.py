@@ -1,6 +1,7 @@
 """`twelvefold doctor`: check the configuration and the services.
 
-It declares the queues at the broker, if there is one, and changes nothing else.
+It opens the workflows' resources, declares the queues at the broker, if there is one, and changes
+nothing else.
 """
 
 import re
@@ -20,11 +21,12 @@ from twelvefold.boot import (
 )
 from twelvefold.config import Settings, misspelt
 from twelvefold.core import Schema, Workflow
-from twelvefold.engine import Services
+from twelvefold.engine import Services, serves_only_new
 from twelvefold.errors import (
     BrokerUnavailable,
     MailUnavailable,
     ModelUnavailable,
+    ResourceUnavailable,
     ServiceFault,
     SettingsError,
     StoreRefused,
@@ -52,6 +54,8 @@ async def examine(
         yield Finding("warn", "settings", warning)
     for workflow in services.workflows.values():
         yield _check_workflow(workflow)
+        if found := await _check_resources(services, workflow):
+            yield found
     async for finding in _check_database(settings, services, tested):
         yield finding
     yield await _check_model(settings)
@@ -75,6 +79,16 @@ def _check_workflow(workflow: Workflow) -> Finding:
     noun = "tool" if len(names) == 1 else "tools"
     tools = f"{len(names)} {noun}: {', '.join(names)}"
     return Finding("ok", what, f"{tools}; {output}" if output else tools)
+
+
+async def _check_resources(services: Services, workflow: Workflow) -> Finding | None:
+    """Open what the tools take as resources; None if they take none."""
+    what = f"resources of {workflow.name}"
+    try:
+        types = await services.resources.open(workflow)
+    except ResourceUnavailable as error:
+        return Finding("fail", what, str(error))
+    return Finding("ok", what, f"opened: {', '.join(types)}") if types else None
 
 
 async def _check_database(
@@ -156,6 +170,9 @@ def _check_schema(schema: Schema | None) -> Finding:
         return Finding("fail", "schema", problem or "missing")
     newer = schema.level != SCHEMA
     note = f", newer than this release's {SCHEMA}, but compatible" if newer else ""
+    if not serves_only_new(schema):
+        finish = "when the last process of the older release has ended, run `twelvefold migrate "
+        return Finding("warn", "schema", f"at {schema.level}{note}; {finish}--finish`")
     return Finding("ok", "schema", f"at {schema.level}{note}")
 
 

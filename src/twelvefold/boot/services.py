@@ -5,7 +5,7 @@ mypy checks here that each service implements its port.
 
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,17 @@ from twelvefold.core import (
     NoWakeUps,
     Store,
     WakeUps,
+    Workflow,
 )
-from twelvefold.engine import CACHE_SHARE, LeaseRenewer, RenewalThread, Services, ThreadCache
-from twelvefold.errors import ModelUnavailable
+from twelvefold.engine import (
+    CACHE_SHARE,
+    LeaseRenewer,
+    RenewalThread,
+    Resources,
+    Services,
+    ThreadCache,
+)
+from twelvefold.errors import ModelUnavailable, SettingsError, WorkflowError
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
@@ -54,12 +62,19 @@ class NoModel:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, with_model: bool = True) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings,
+    *,
+    with_model: bool = True,
+    resources: Mapping[type, object] | None = None,
+) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `with_model=False` avoids importing the model's client. Raises SettingsError.
+    `with_model=False` avoids importing the model's client. `resources` are handed to tools for
+    their types instead of what the workflows provide. Raises SettingsError.
     """
     workflows = load_workflows(settings.workflows)
+    handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -75,6 +90,8 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
         threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
+        # Last, so that they are closed first: closing one may use any other service.
+        stack.push_async_callback(handed_in.close)
         yield Services(
             store,
             model,
@@ -84,8 +101,17 @@ async def open_services(settings: Settings, *, with_model: bool = True) -> Async
             release,
             renewer=renewer,
             wake_ups=wake_ups,
+            resources=handed_in,
             threads=threads,
         )
+
+
+def _check_resources(resources: Resources, workflows: Mapping[str, Workflow]) -> Resources:
+    try:
+        resources.check(workflows.values())
+    except WorkflowError as error:
+        raise SettingsError(f"WORKFLOWS: {error}") from error
+    return resources
 
 
 def _open_model(settings: Settings) -> Model:

@@ -22,14 +22,14 @@ LEVEL_COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
 @command(prepared=False)
-async def migrate(context: CommandContext, *, sql: bool, since: str) -> int:
+async def migrate(context: CommandContext, *, sql: bool, since: str, finish: bool) -> int:
     """Migrate the database to this release's schema, or print the SQL for it."""
     if sql:
-        print(journal_sql(context.settings, since).rstrip())
+        print(journal_sql(context.settings, since, finish=finish).rstrip())
         for workflow in context.services.workflows.values():
             print(f"\n-- workflow {workflow.name}\n{workflow.schema.strip()}")
         return DONE
-    for step in await migrate_database(context.settings, context.services):
+    for step in await migrate_database(context.settings, context.services, finish=finish):
         print(f"applied {step}")
     return DONE
 

@@ -220,6 +220,11 @@ def _add_migrate(command: Parser) -> None:
         metavar="REVISION",
         help="with --sql: the database's revision, from `doctor`; default: an empty database",
     )
+    command.add_argument(
+        "--finish",
+        action="store_true",
+        help="no process of an older release works on the database any more",
+    )
 
 
 def _add_version(command: Parser) -> None:

@@ -137,7 +137,7 @@ from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.tools.signature import Resource
 from twelvefold.core.tools.tool import Tool, tool
-from twelvefold.core.workflow import RejectedCall, Seeder, Workflow, explain
+from twelvefold.core.workflow import OpenResources, RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
     "CONCURRENT_EFFECTS",
@@ -201,6 +201,7 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OpenResources",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",

@@ -34,12 +34,14 @@ class ValidCall:
     """A call that may run, with its parsed arguments.
 
     `resources` are further arguments, which the engine hands in before the tool is called.
+    `began_us` is the database's time at the start of the call, 0 unless the tool may wait.
     """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
     resources: Mapping[str, object] = field(default_factory=dict)
+    began_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,26 @@ class RunTools:
 
 @dataclass(frozen=True, slots=True)
 class AskApproval:
-    """Record that a person must approve this call; the run then waits."""
+    """Record that a person must approve this call; the run then waits.
+
+    `timeout_s`: how long it waits; None: without a limit. `is_timed`: time, an event or another run
+    may continue the run, too.
+    """
 
     call: Call
+    timeout_s: float | None = None
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AskOutcome:
-    """Record that the outcome of this call is unknown; the run then waits."""
+    """Record that the outcome of this call is unknown; the run then waits.
+
+    `is_timed` as in AskApproval.
+    """
 
     call: Call
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +204,11 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     if isinstance(call, ValidCall):
         # Checked first: a call without its approval cannot have begun.
         if first.state == "open" and needs_approval(call):
-            return AskApproval(first)
+            timeout_s = call.tool.approval_timeout_s
+            is_timed = timeout_s is not None or bool(thread.timed_calls)
+            return AskApproval(first, timeout_s, is_timed)
         if thread.interrupted and call.tool.effect == "unsafe":
-            return AskOutcome(first)
+            return AskOutcome(first, bool(thread.timed_calls))
     group = _group(thread, workflow, limits, call)
     return RunTools(group, calls[: len(group)], len(group) == len(thread.pending))
 

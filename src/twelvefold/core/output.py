@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from twelvefold.core.thread import Thread
-    from twelvefold.core.workflow import Workflow
+    from twelvefold.core.workflow import Output, Workflow
 
 WRAPPER = "output"
 """The only field of the object around a value that is no object, and its name if it has none."""
@@ -186,7 +186,7 @@ def _parts(content: Any) -> list[Item]:
     return content if isinstance(content, list) else [{"text": content}]
 
 
-def output_of(thread: "Thread", workflow: "Workflow") -> Any:
+def output_of(thread: "Thread", workflow: "Workflow[Output]") -> "Output | None":
     """Return the output of a thread's latest run, as a value of the workflow's output type.
 
     None if the run has none: it is not completed, ends with calls for the caller or a refusal, or
@@ -198,4 +198,5 @@ def output_of(thread: "Thread", workflow: "Workflow") -> Any:
     last = next((event for event in events if isinstance(event, ModelReplied)), None)
     if last is None or last.problems or calls_of(last) or not (text := reply_text(last)).strip():
         return None
-    return workflow.output_type.parse(text)
+    output: Output = workflow.output_type.parse(text)
+    return output

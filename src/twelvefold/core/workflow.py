@@ -135,7 +135,8 @@ class Workflow(Generic[Output]):
     @property
     def needs_gate(self) -> bool:
         """Whether its runs write entries that an older release does not know."""
-        return self.output is not None or self.starts_runs
+        may_wait = any(one.may_wait or one.approval_timeout_s for one in self.tools)
+        return self.output is not None or may_wait or self.starts_runs
 
     @property
     def starts_runs(self) -> bool:

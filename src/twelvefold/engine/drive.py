@@ -1,6 +1,6 @@
 """Drives a run, step by step, under a lease and a deadline.
 
-The drive ends when the run is idle: it is over, or it waits for a person.
+The drive ends when the run is idle: it is over, or it waits.
 
 A process that drains gives its runs back at the next step, or at once: see `DrainGuard`.
 """
@@ -29,10 +29,12 @@ from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
 from twelvefold.errors import (
     CancelAsked,
+    MigrationUnfinished,
     ModelRejected,
     ModelUnavailable,
     NotFound,
     RequestError,
+    ResourceUnavailable,
     StaleRun,
     StoreFailed,
     StoreUnavailable,
@@ -52,10 +54,10 @@ async def drive(
 ) -> Outcome:
     """Drive a run until it is idle.
 
-    A fault of the model's server, or an unexpected error, gives the run back for any process to
-    continue. With `fail_on_fault` it ends the run as failed under the lease that is still held: a
-    caller waits for this run, so no other process may retry it first. Raises StaleRun if another
-    process continues the run. Gives the run back when cancelled.
+    A fault of the model's server or of a resource, or an unexpected error, gives the run back for
+    any process to continue. With `fail_on_fault` it ends the run as failed under the lease that
+    is still held: a caller waits for this run, so no other process may retry it first. Raises
+    StaleRun if another process continues the run. Gives the run back when cancelled.
     """
     with bind(run=str(held.run)):
         workflow = services.workflows.get(held.thread.workflow)
@@ -79,9 +81,10 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         log.warning("run_given_back", error=error)
         # A reply that broke off was paid for, so the number of such attempts is limited.
         return await driver.give_back(str(error), counts=error.usage is not None)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, ResourceUnavailable) as error:
         log.warning("run_given_back", error=error)
-        return await driver.give_back(str(error), counts=True)
+        counts = not isinstance(error, MigrationUnfinished)
+        return await driver.give_back(str(error), counts=counts)
     except StaleRun as error:
         driver.services.threads.drop(driver.held.run.thread)
         if outcome := await driver.wait_until_idle():
@@ -103,7 +106,7 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
         return await _drive_until_idle(driver)
     except (StaleRun, StoreUnavailable):
         raise  # nothing can be written now
-    except ModelUnavailable as error:
+    except (ModelUnavailable, ResourceUnavailable) as error:
         log.warning("run_failed_by_outage", error=error)
         with suppress(StoreUnavailable, TooLarge):
             return await driver.end("failed", "unavailable", f"{error}; try again later")
@@ -120,6 +123,7 @@ async def _drive_until_idle(driver: RunDriver) -> Outcome:
     services, held = driver.services, driver.held
     limits = limits_of(held.thread, services.limits)
     driver.held = structs.replace(held, drive_until=services.monotonic() + limits.deadline_s)
+    await services.gate.check_workflow(driver.workflow)
     if held.attempts > limits.max_attempts:
         return await driver.end("failed", "attempts", await driver.error_of_attempts())
     try:

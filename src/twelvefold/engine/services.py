@@ -28,7 +28,9 @@ from twelvefold.core import (
     WakeUps,
     Workflow,
 )
+from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
+from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.shares import RUN_BYTES
 from twelvefold.errors import WorkflowError
@@ -114,6 +116,7 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
+    `resources` are what tools take as `Resource`.
     `threads` caches the threads of runs that ended here.
     """
 
@@ -128,6 +131,7 @@ class Services:
     exit_limit: ExitLimit = field(default_factory=ExitLimit, compare=False)
     timings: Timings = field(default_factory=Timings)
     wake_ups: WakeUps = field(default_factory=NoWakeUps, compare=False)
+    resources: Resources = field(default_factory=Resources, compare=False)
     threads: ThreadCache = field(
         default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
     )
@@ -151,6 +155,11 @@ class Services:
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
 
     @cached_property
+    def gate(self) -> Gate:
+        """Whether runs may write what an older release cannot read."""
+        return Gate(self.store.schema, self.monotonic)
+
+    @cached_property
     def _retry_policy(self) -> RetryPolicy:
         return replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)
 
@@ -165,7 +174,7 @@ class Preparable(Protocol):
 
 
 class Preparation:
-    """Prepares the services and tools of a process once, in a thread."""
+    """Prepares the services and tools of a process once, in a thread; then opens resources."""
 
     def __init__(self, services: Services, mailer: Mailer | None = None) -> None:
         self._services = services
@@ -175,10 +184,15 @@ class Preparation:
     async def ready(self) -> None:
         """Return when the preparation is done; all callers wait for the same one."""
         if self._task is None:
-            work = asyncio.to_thread(prepare, self._services, self._mailer)
-            self._task = asyncio.get_running_loop().create_task(work, name="prepare")
+            self._task = asyncio.get_running_loop().create_task(self._prepare(), name="prepare")
         if not self._task.done():
             await asyncio.shield(self._task)
+
+    async def _prepare(self) -> None:
+        services = self._services
+        await asyncio.to_thread(prepare, services, self._mailer)
+        # Not awaited: one that does not answer must not delay the runs of other workflows.
+        services.resources.open_soon(services.workflows.values())
 
 
 def prepare(services: Services, mailer: Mailer | None = None) -> None:

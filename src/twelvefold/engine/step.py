@@ -67,7 +67,7 @@ from twelvefold.engine.perform import (
 )
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.waiting import end_waits
+from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 
@@ -95,7 +95,7 @@ async def step(
         case Idle():
             return await _rest(services, held)
         case _:
-            events, status = _closing_events(decision)
+            events, status = await _closing_events(services, held, decision)
             return await _close(services, held, listener, events, status)
 
 
@@ -127,11 +127,11 @@ async def _call_model(
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, services.limits)
-    if isinstance(decision, RunTools) and _is_one_commit(decision):
+    if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
-    events, status = _closing_events(decision)
+    events, status = await _closing_events(services, held, decision)
     return await _close(services, held, listener, (replied, *events), status)
 
 
@@ -176,13 +176,22 @@ def _to_event(held: HeldRun, reply: ModelReply) -> ModelReplied:
     return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
 
 
-def _closing_events(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
-    """Return the entries that a decision consists of, and the status that follows."""
+async def _closing_events(
+    services: Services, held: HeldRun, decision: Decision
+) -> tuple[tuple[Event, ...], RunStatus]:
+    """Return the entries that a decision consists of, and the status that follows.
+
+    A run that a person and something else may continue is still "running": the next step lets it
+    wait under a condition.
+    """
     match decision:
-        case AskApproval(call=call):
-            return (ApprovalAsked(call.id, call.tool),), "waiting"
-        case AskOutcome(call=call):
-            return (OutcomeUnknown(call.id, call.tool),), "waiting"
+        case AskApproval(call=call, timeout_s=timeout_s, is_timed=is_timed):
+            expires_us = await expiry_us(services, held.run, timeout_s)
+            asked = ApprovalAsked(call.id, call.tool, expires_us)
+            return (asked,), "running" if is_timed else "waiting"
+        case AskOutcome(call=call, is_timed=is_timed):
+            unknown = OutcomeUnknown(call.id, call.tool)
+            return (unknown,), "running" if is_timed else "waiting"
         case Finish():
             return (RunFinished("completed"),), "completed"
         case Stop(status=status, reason=reason, error=error):
@@ -203,8 +212,13 @@ async def _close(
     return await write(services, held, listener, events, status, error=error)
 
 
-def _is_one_commit(decision: RunTools) -> bool:
-    """Return whether a reply commits with its result: one call, which is lost without a commit."""
+def _is_one_commit(services: Services, workflow: Workflow, decision: RunTools) -> bool:
+    """Return whether a reply commits with its result: one call, which is lost without a commit.
+
+    A reply does not wait for resources to be opened: that may fail, and the reply would be lost.
+    """
+    if not services.resources.are_open(workflow, decision.calls):
+        return False
     first = decision.calls[0]
     repeatable = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
     return repeatable and decision.all_pending and len(decision.calls) == 1
@@ -219,13 +233,15 @@ async def _run_tools(
     replies: tuple[ModelReplied, ...] = (),
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
-    first, principal = decision.calls[0], held.thread.principal
+    ready = await services.resources.hand_in(workflow, decision.calls)
+    ready = await with_server_time(services, held.run, ready)
+    first, principal = ready[0], held.thread.principal
     planner = None
-    if may_start_children(decision.calls):
+    if may_start_children(ready):
         planner = await open_planner(services, held, workflow, replies)
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
-        calls = list(zip(decision.calls, decision.pending, strict=True))
+        calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
         events = [_started(planner, outcome) for outcome in outcomes]
         children = planner.children if planner else ()
@@ -238,7 +254,8 @@ async def _run_tools(
     outcome = await run_call(services, held.held_lease, principal, first)
     # A tool with such an effect is not declared to return a FanOut.
     held.unrecorded.outcome = outcome = cast("CallOutcome", outcome)
-    status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
+    needs_person = isinstance(outcome, OutcomeUnknown) and not held.thread.timed_calls
+    status: RunStatus = "waiting" if needs_person else "running"
     return await write(services, held, listener, (*replies, outcome), status)
 
 

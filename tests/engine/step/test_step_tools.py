@@ -138,7 +138,8 @@ async def test_calls_without_effects_are_one_step(stage: Stage) -> None:
             CallId("2.1"),
             "fly",
             "unknown_tool",
-            "Error: there is no tool 'fly'; there are look, weigh, inspect, buy, order, ship, notify, refund",
+            "Error: there is no tool 'fly'; there are "
+            "look, weigh, inspect, buy, order, ship, notify, refund",
         ),
         ToolSucceeded(CallId("2.2"), "weigh", "6"),
     ]

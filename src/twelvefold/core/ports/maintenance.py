@@ -1,6 +1,6 @@
 """The port of maintenance: the schema, releases, retention and checks of the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -8,11 +8,13 @@ from typing import Protocol
 class Schema:
     """The state of a database's schema: `level` names the last migration that was applied.
 
-    Releases from the level `serves` on can work on it.
+    Releases from the level `serves` on can work on it. `is_recorded`: the ledger has a release of
+    this level; without one `serves` is the level.
     """
 
     level: str
     serves: str
+    is_recorded: bool = field(default=True, compare=False)
 
     def fits(self, level: str) -> bool:
         """Return whether a release made for this level can work with the schema."""

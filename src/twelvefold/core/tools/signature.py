@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import (
     Annotated,
     Any,
@@ -14,6 +15,7 @@ from typing import (
     get_type_hints,
 )
 
+from twelvefold.core.fan_out import FanOut
 from twelvefold.core.ports import (
     CallKey,
     Principal,
@@ -22,6 +24,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     Transaction,
 )
+from twelvefold.core.waiting import declares_wait
 from twelvefold.errors import WorkflowError
 
 Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe", "workflow"]
@@ -43,6 +46,7 @@ share it, at the same time; a plain function uses it in another thread.
 _ASYNC_SQL: Mapping[type, type] = {Transaction: SyncTransaction, ReadOnly: SyncReadOnly}
 _SYNC_SQL: Mapping[type, type] = {sync: async_ for async_, sync in _ASYNC_SQL.items()}
 _HANDED_IN = (*_ASYNC_SQL, *_SYNC_SQL, Principal, CallKey)
+_NO_RESOURCE = (object, UnionType, *_HANDED_IN)
 _EFFECT_OF: tuple[tuple[type, Effect], ...] = (
     (Transaction, "transactional"),
     (SyncTransaction, "transactional"),
@@ -56,13 +60,15 @@ class Signature(NamedTuple):
     """The parameters of a tool's function, by name.
 
     The engine fills `handed_in`, and `resources` with resources of these types. The model fills
-    `model_parameters`. `returns` is the return annotation, None without one.
+    `model_parameters`. `may_wait`: the function may return a `Wait` or an `Ask`. `fans_out`: it may
+    return a `FanOut`.
     """
 
     handed_in: dict[str, type]
     resources: dict[str, type]
     model_parameters: dict[str, inspect.Parameter]
-    returns: Any = None
+    may_wait: bool = False
+    fans_out: bool = False
 
 
 def read_signature(tool: str, function: Callable[..., object]) -> Signature:
@@ -72,7 +78,8 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
     """
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
-    signature = Signature({}, {}, {}, hints.get("return"))
+    returns = hints.get("return")
+    signature = Signature({}, {}, {}, declares_wait(returns), may_return(returns, FanOut))
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
         kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -97,7 +104,7 @@ def _resource_type(tool: str, name: str, kind: Any) -> type:
     is_open_protocol = getattr(found, "_is_protocol", False) and not getattr(
         found, "_is_runtime_protocol", False
     )
-    if not isinstance(found, type) or found in (object, *_HANDED_IN) or is_open_protocol:
+    if not isinstance(found, type) or found in _NO_RESOURCE or is_open_protocol:
         raise WorkflowError(
             f"tool {tool}: parameter {name!r} is a Resource of {kind}; it must be one of a class, "
             "or of a protocol with @runtime_checkable"

@@ -23,10 +23,13 @@ from twelvefold.core import (
     ToolSucceeded,
     Transaction,
     ValidCall,
+    WaitStarted,
     place_text,
     render_result,
     truncate,
 )
+from twelvefold.core.waiting import WAITS
+from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
@@ -107,17 +110,23 @@ async def run_call(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )
         else:
-            return _outcome_of(result, services, call)
+            return _outcome(services, call, result)
 
 
-def _outcome_of(result: object, services: Services, call: ValidCall) -> CallOutcome | FanOutCall:
-    if not isinstance(result, FanOut):
+def _outcome(services: Services, call: ValidCall, result: object) -> CallOutcome | FanOutCall:
+    """Return the outcome of a call that returned `result`: now, or after a wait."""
+    if not isinstance(result, (*WAITS, FanOut)):
         text = result_text(result, services, call)
         return ToolSucceeded(call.call.id, call.tool.name, text)
-    if call.tool.fans_out:
-        return FanOutCall(call, result)
-    undeclared = TypeError("it returned FanOut, which its return annotation must name")
-    return failed_call(services, call, undeclared)
+    try:
+        if isinstance(result, FanOut) and call.tool.fans_out:
+            return FanOutCall(call, result)
+        if isinstance(result, FanOut) or not call.tool.may_wait:
+            kind = type(result).__name__
+            raise TypeError(f"it returned a {kind}; its return annotation must name {kind}")
+        return start_wait(call.call.id, call.tool.name, result, call.began_us)
+    except Exception as error:  # a type of the author's may raise anything
+        return failed_call(services, call, error)
 
 
 async def _raise_if_lost(lease: HeldLease, guard: LeaseGuard, call: ValidCall) -> None:
@@ -292,10 +301,10 @@ def failed_call(
 
 async def run_in_step(
     services: Services, lease: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
-) -> ToolSucceeded | FanOutCall:
+) -> ToolSucceeded | WaitStarted | FanOutCall:
     """Call a transactional tool. Raises RollbackTool if it fails."""
     outcome = await run_call(services, lease, principal, call, tx, tx)
-    if not isinstance(outcome, ToolSucceeded | FanOutCall):
+    if not isinstance(outcome, ToolSucceeded | WaitStarted | FanOutCall):
         raise RollbackTool(outcome)
     return outcome
 

@@ -2,18 +2,22 @@
 
 import json
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types
-from pydantic import BaseModel, Field
+from pydantic import UUID4, AnyUrl, BaseModel, Field
 
 from tests.services.model.builders import RecordingListener, model_request, user
 from twelvefold.core.events import Item
+from twelvefold.core.output import OutputType
 from twelvefold.core.ports import ModelRequest
 from twelvefold.services.model.demo import open_demo
 from twelvefold.services.model.demo.regex_sample import matching_text
@@ -235,3 +239,27 @@ async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
     demo_reply = await open_demo().reply(request, RecordingListener())
 
     assert demo_reply.items[0]["name"] == "enrol"
+
+
+class Everything(BaseModel):
+    """Types that authors use for the output of a workflow."""
+
+    id: UUID
+    version: UUID4
+    price: Decimal
+    at: datetime
+    lasts: timedelta
+    site: AnyUrl
+    address: IPv4Address
+    weights: Annotated[list[float], Field(min_length=1)]
+    kind: Annotated[Literal["a"] | Literal["b"], Field(description="The kind.")]
+    nested: dict[str, Person]
+
+
+@pytest.mark.parametrize(
+    "kind", [Everything, Person, Person | Step, list[Step], Literal["yes", "no"], int, bool]
+)
+def test_the_output_type_of_a_workflow_is_satisfied(kind: Any) -> None:
+    output = OutputType("shop", kind)
+
+    output.parse(json.dumps(check(output.schema)))

@@ -39,6 +39,7 @@ _FORMAT_EXAMPLES = {
     "uri": "https://example.org/",
     "uri-reference": "https://example.org/",
     "uuid": "00000000-0000-4000-8000-000000000000",
+    "uuid4": "00000000-0000-4000-8000-000000000000",
 }
 
 
