@@ -25,7 +25,7 @@ from twelvefold.core import (
     parse_thread_id,
 )
 from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, start_run
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 
@@ -88,7 +88,7 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
     async with interruptible(lambda: print_notice(STOPPING_NOTICE)) as interrupted:
         outcome = None
         try:
-            outcome = await drive(services, held, _FaultPrinter())
+            outcome = await drive_family(services, held, _FaultPrinter())
         except asyncio.CancelledError:
             if not interrupted:
                 print_notice(f"stopped; {_resume_hint(held.run)}")

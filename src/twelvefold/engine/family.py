@@ -7,6 +7,7 @@ waits for its children holds no lease, and the end of a child queues it again.
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -22,6 +23,8 @@ from twelvefold.errors import Conflict, NotFound, StaleRun, TooLate
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
+Slot = Callable[[], AbstractAsyncContextManager[object]]
+"""Opens the context of one drive, which waits until the process can take it."""
 
 RUNS_AT_ONCE = 8
 """How many runs of a family one process drives at the same time."""
@@ -43,21 +46,22 @@ async def drive_family(
     listener: Listener,
     *,
     fail_on_fault: bool = False,
-    runs_at_once: int = RUNS_AT_ONCE,
+    slot: Slot | None = None,
     is_stopping: Callable[[], bool] = never,
     poll: Backoff = POLL,
 ) -> Outcome:
     """Drive a run and the runs below it until it is over, or all of them wait for something else.
 
-    `listener` observes the run itself, `fail_on_fault` is as for `drive`. The runs below are given
-    back after their current step once `is_stopping` returns true. Returns "waiting" with the fault
-    of a run below that a service stopped. Raises as `drive` does, also while another process drives
-    the run; the runs below are given back when this is cancelled.
+    `listener` observes the run itself, `fail_on_fault` is as for `drive`. Each drive is inside of
+    `slot()`, without which `RUNS_AT_ONCE` drives may be in progress. The runs below are given back
+    after their current step once `is_stopping` returns true. Returns "waiting" with the fault of a
+    run below that a service stopped. Raises as `drive` does, also while another process drives the
+    run; the runs below are given back when this is cancelled.
     """
     if not _may_have_children(services, held):
         return await drive(services, held, listener, fail_on_fault=fail_on_fault)
-    slots = asyncio.Semaphore(runs_at_once)
-    family = _Family(services, slots, is_stopping, poll, fail_on_fault)
+    slots = asyncio.Semaphore(RUNS_AT_ONCE)
+    family = _Family(services, slot or (lambda: slots), is_stopping, poll, fail_on_fault)
     outcome = await family.drive(held.run, listener, held)
     if outcome is None:
         raise StaleRun(f"run {held.run}: another process has taken it over").loggable()
@@ -74,7 +78,7 @@ class _Family:
     """What the drives of a run and of those below it share. Each drive takes a slot."""
 
     services: Services
-    slots: asyncio.Semaphore
+    slot: Slot
     is_stopping: Callable[[], bool]
     poll: Backoff
     fail_on_fault: bool
@@ -98,7 +102,7 @@ class _Family:
     async def _drive_once(
         self, run: RunId, listener: Listener, held: HeldRun | None = None
     ) -> Outcome | None:
-        async with self.slots:
+        async with self.slot():
             try:
                 # Claimed with a slot only: a lease is renewed while the run is driven.
                 held = held or await take(self.services, run, waits=False)

@@ -20,7 +20,7 @@ from twelvefold.engine import (
     start_run,
     take,
 )
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
 from twelvefold.errors import NotFound
 from twelvefold.observe.escape import escape
 
@@ -104,7 +104,7 @@ class ChatSession:
         async with interruptible(self._show_stopping) as interrupted:
             self._screen.show_busy(True)
             try:
-                return await drive(self._services, held, transcript)
+                return await drive_family(self._services, held, transcript)
             except asyncio.CancelledError:
                 if not interrupted:
                     raise
