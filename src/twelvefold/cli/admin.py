@@ -95,7 +95,7 @@ async def doctor(context: CommandContext, *, as_json: bool) -> int:
 
 @command()
 async def prune(context: CommandContext, *, older_than_s: float) -> int:
-    """Remove conversations that ended, or began to wait for a person, long ago."""
+    """Remove conversations that ended long ago, and old events."""
     removed = await prune_threads(context.services.store, older_than_s)
     print(f"{removed} conversations removed")
     return DONE

@@ -53,6 +53,17 @@ def schema_of(answer: Any) -> Item:
     return simplify(TypeAdapter(answer).json_schema())
 
 
+def parse_answer(schema: Item | None, text: str) -> Any:
+    """Return the value of what a person typed: JSON, or a text as it is."""
+    is_text = (schema or {}).get("type") == "string"
+    if is_text and not text.startswith('"'):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def check_answer(schema: Item | None, value: Any) -> str:
     """Return an answer as JSON. Raises InvalidAnswer if it does not fit the JSON Schema."""
     text = encode_value(value, "the answer")

@@ -144,6 +144,11 @@ class Thread(msgspec.Struct, frozen=True):
         return bool(self.next_calls) and self.next_calls[0].state in ("asked", "unknown")
 
     @property
+    def rests(self) -> bool:
+        """Whether the run continues only after a person, a time, an event or another run."""
+        return bool(self.pending) and (self.waits or not self.next_calls)
+
+    @property
     def next_calls(self) -> tuple[Call, ...]:
         """The pending calls without those whose result comes later."""
         if not any(call.state == "waiting" for call in self.pending):

@@ -20,7 +20,7 @@ from tests.engine.stage import ANN, LIMITS, Crash, Stage, Trouble, kill
 from twelvefold.core.events import RunFinished, ToolFailed
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
-from twelvefold.engine.commands import RunRequest, cancel, enqueue_run, fail_run, start_run, take
+from twelvefold.engine.commands import RunRequest, cancel, enqueue_run, start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.family import drive_family
 from twelvefold.engine.services import Services
@@ -92,15 +92,6 @@ async def test_a_run_that_fails_cancels_the_runs_below_it(stage: Stage) -> None:
     outcome = await drive(broken, await take(broken, run), NullListener())
 
     assert (outcome.status, outcome.thread.reason) == ("failed", "attempts")
-    assert await _statuses(stage, run) == ["cancelled", "cancelled"]
-
-
-async def test_a_run_that_a_command_fails_cancels_the_runs_below_it(stage: Stage) -> None:
-    services = firm(stage, *TWO)
-    run = await _waiting_parent(services)
-
-    await fail_run(services, run, "no service")
-
     assert await _statuses(stage, run) == ["cancelled", "cancelled"]
 
 

@@ -43,10 +43,10 @@ class MaintenanceStore(Protocol):
     async def prune(self, *, before_us: int) -> int:
         """Delete threads whose last run and entry are older, and hidden threads of any age.
 
-        Returns how many threads it deleted. A run that waits for a person does not keep its
-        thread. A thread stays while a fork of it exists, a process holds or may claim one of its
-        runs, or mail of it waits. Deletes idempotency keys after a day, and mail without a thread
-        a day after it was sent or died. Makes claimable those runs of earlier releases that have
+        Returns how many threads it deleted. A thread stays while a run of it is not over, a fork of
+        it exists, a process holds one of its runs, or mail of it waits. Deletes idempotency keys
+        after a day, events after 30 days unless a run waits for them, and mail without a thread a
+        day after it was sent or died. Makes claimable those runs of earlier releases that have
         a cancel request and wait for a person.
         """
         ...
