@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.fan_out import FanOut
     from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
@@ -30,6 +31,7 @@ __all__ = [
     "Ask",
     "CallKey",
     "DuplicateRow",
+    "FanOut",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -48,6 +50,7 @@ __all__ = [
 _MODULES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.fan_out": ("FanOut",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",
