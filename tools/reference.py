@@ -20,6 +20,7 @@ from sqlalchemy import Inspector, create_engine, inspect
 
 from tools.markdown import code, fence, page, table
 from tools.openapi.page import api
+from tools.python_reference import DIRECTORY, python_pages
 from twelvefold import errors
 from twelvefold.boot import journal_sql, migrate_journal
 from twelvefold.cli import command
@@ -27,7 +28,7 @@ from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.parser import build_parser
 from twelvefold.cli.subcommands import Parser
 from twelvefold.config import Settings, list_variables
-from twelvefold.core.events import Event, RequestOptions, Usage
+from twelvefold.core.events import ChildLimits, Event, RequestOptions, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 SETTINGS = """\
@@ -155,7 +156,9 @@ def summary(kind: type) -> str:
 def events() -> str:
     parts = [part for kind in get_args(Event) for part in one_struct(kind, "##")]
     parts += ["## Types of fields"]
-    parts += [part for kind in (Usage, RequestOptions) for part in one_struct(kind, "###")]
+    parts += [
+        part for kind in (Usage, RequestOptions, ChildLimits) for part in one_struct(kind, "###")
+    ]
     return page("Events", EVENTS, *parts)
 
 
@@ -190,7 +193,8 @@ def default_of(field: FieldInfo) -> str:
         return ""
     is_factory = field.default is msgspec.NODEFAULT
     value = field.default_factory() if is_factory else field.default
-    return "all defaults" if isinstance(value, RequestOptions) else code(json.dumps(value))
+    has_defaults = isinstance(value, RequestOptions | ChildLimits)
+    return "all defaults" if has_defaults else code(json.dumps(value))
 
 
 def schema() -> str:
@@ -238,11 +242,15 @@ PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "schema.md": schema,
     "api.md": api,
+    **python_pages(),
 }
 
 
 def main() -> None:
+    for stale in set(REFERENCE.glob(f"{DIRECTORY}/**/*.md")) - {REFERENCE / name for name in PAGES}:
+        stale.unlink()
     for name, generate in PAGES.items():
+        (REFERENCE / name).parent.mkdir(parents=True, exist_ok=True)
         (REFERENCE / name).write_text(generate())
 
 

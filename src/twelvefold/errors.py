@@ -110,6 +110,16 @@ class ToolRefused(TwelvefoldError):
     """A tool refuses a call. The model reads the message, which should say what to try instead.
 
     A transactional tool that raises it is rolled back.
+
+    Example:
+        from twelvefold import ToolRefused, Transaction, tool
+
+        @tool
+        async def cancel_order(tx: Transaction, order: int) -> str:
+            \"""Cancel an order.\"""
+            if not await tx.execute("delete from orders where id = :id", id=order):
+                raise ToolRefused(f"no order {order}; find_orders gives the ids")
+            return "cancelled"
     """
 
 
@@ -169,7 +179,20 @@ class StoreRefused(ServiceFault):
 
 
 class DuplicateRow(StoreRefused):
-    """A row with this key exists; the statement changed nothing."""
+    """A row with this key exists; the statement changed nothing.
+
+    Example:
+        from twelvefold import DuplicateRow, ToolRefused, Transaction, tool
+
+        @tool
+        async def add_item(tx: Transaction, item: str) -> str:
+            \"""Put one thing on the list.\"""
+            try:
+                await tx.execute("insert into list (item) values (:item)", item=item)
+            except DuplicateRow:
+                raise ToolRefused(f"{item} is on the list already; say so") from None
+            return f"{item} is on the list"
+    """
 
 
 class TooLarge(StoreRefused):

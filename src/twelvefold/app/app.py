@@ -40,9 +40,17 @@ class App:
 
     Example:
 
-        async with App([support]) as app:
-            run = await app.run(support, "Where is order 1002?", principal="ann")
-            print(run.status, run.text)
+        import asyncio
+
+        from examples.shopping import workflow
+        from twelvefold import App, Settings
+
+        async def main() -> None:
+            async with App([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+                run = await app.run(workflow, "Put milk on the list", principal="ann")
+                print(run.status, run.text)
+
+        asyncio.run(main())
     """
 
     def __init__(

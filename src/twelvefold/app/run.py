@@ -97,6 +97,18 @@ class Run(Generic[Output]):
     an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
     `children` are the runs that it has started.
+
+    Example:
+        from examples.shopping import workflow
+        from twelvefold import Run, Settings, SyncApp
+
+        def show(run: Run) -> None:
+            print(run.id, run.status, run.text or run.error, run.usage.total_tokens)
+            for call in run.calls:
+                print(call.tool, call.arguments, call.result)
+
+        with SyncApp([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+            show(app.run(workflow, "Put milk on the list"))
     """
 
     id: str

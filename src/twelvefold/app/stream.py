@@ -89,7 +89,22 @@ class RunEnded(Generic[Output]):
 
 Progress = RunBegan | TextDelta | TextRestarted | ToolCalled | ToolFinished
 RunEvent = Progress | RunWaits[Output] | RunStopped[Output] | RunEnded[Output]
-"""What `App.stream` yields. `kind` tells the events apart, also for a type checker."""
+"""What `App.stream` yields. `kind` tells the events apart, also for a type checker.
+
+Example:
+    import asyncio
+
+    from examples.shopping import workflow
+    from twelvefold import App, Settings
+
+    async def main() -> None:
+        async with App([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+            async for event in app.stream(workflow, "Put milk on the list"):
+                if event.kind == "text":
+                    print(event.text, end="")
+
+    asyncio.run(main())
+"""
 
 
 def last_event(run: Run[Output]) -> RunWaits[Output] | RunStopped[Output] | RunEnded[Output]:

@@ -30,8 +30,11 @@ class SyncApp:
 
     Example:
 
-        with SyncApp([support]) as app:
-            run = app.run(support, "Where is order 1002?", principal="ann")
+        from examples.shopping import workflow
+        from twelvefold import Settings, SyncApp
+
+        with SyncApp([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+            run = app.run(workflow, "Put milk on the list", principal="ann")
             print(run.status, run.text)
     """
 

@@ -75,6 +75,18 @@ async def open_services(
     `workflows` replace those of the settings. `model` replaces the model of the settings; the
     caller closes it. `with_model=False` avoids importing the model's client. `resources` are handed
     to tools for their types instead of what the workflows provide. Raises SettingsError.
+
+    Example:
+        import asyncio
+
+        from twelvefold import Settings, open_services
+
+        async def main() -> None:
+            settings = Settings(database_url="sqlite://", workflows=("examples.shopping:workflow",))
+            async with open_services(settings, with_model=False) as services:
+                assert list(services.workflows) == ["shopping"]
+
+        asyncio.run(main())
     """
     named = load_workflows(settings.workflows) if workflows is None else workflows
     workflows = with_started(named)
