@@ -193,8 +193,7 @@ def default_of(field: FieldInfo) -> str:
         return ""
     is_factory = field.default is msgspec.NODEFAULT
     value = field.default_factory() if is_factory else field.default
-    has_defaults = isinstance(value, RequestOptions | ChildLimits)
-    return "all defaults" if has_defaults else code(json.dumps(value))
+    return "all defaults" if isinstance(value, msgspec.Struct) else code(json.dumps(value))
 
 
 def schema() -> str:
