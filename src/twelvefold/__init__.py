@@ -27,14 +27,18 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.fan_out import FanOut
+    from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
 __version__ = "0.1.0"
 __all__ = [
     "App",
+    "Ask",
     "CallKey",
     "DuplicateRow",
     "Fallback",
+    "FanOut",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -48,6 +52,7 @@ __all__ = [
     "Tool",
     "ToolRefused",
     "Transaction",
+    "Wait",
     "Workflow",
     "open_services",
     "tool",
@@ -59,6 +64,7 @@ _MODULES = {
     "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.fan_out": ("FanOut",),
     "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",
@@ -70,6 +76,7 @@ _MODULES = {
     ),
     "twelvefold.core.tools.signature": ("Resource",),
     "twelvefold.core.tools.tool": ("Tool", "tool"),
+    "twelvefold.core.waiting": ("Ask", "Wait"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
 }

@@ -21,7 +21,7 @@ from twelvefold.boot.models import (
     profiles_of,
     uses_default_model,
 )
-from twelvefold.boot.workflows import load_workflows
+from twelvefold.boot.workflows import load_workflows, with_started
 from twelvefold.config import NamedModel, Settings
 from twelvefold.core import (
     DEFAULT_WINDOW_TOKENS,
@@ -99,8 +99,8 @@ async def open_services(
 
         asyncio.run(main())
     """
-    if workflows is None:
-        workflows = load_workflows(settings.workflows)
+    offered = load_workflows(settings.workflows) if workflows is None else workflows
+    workflows = with_started(offered)
     named = OpenModels(settings, models)
     check_models(workflows, named)
     handed_in = _check_resources(Resources(resources), workflows)
@@ -140,6 +140,7 @@ async def open_services(
             threads=threads,
             models=named,
             profiles=profiles,
+            internal=frozenset(workflows.keys() - offered.keys()),
         )
 
 

@@ -1,5 +1,7 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -33,6 +35,9 @@ from twelvefold.core import (
     is_rejected,
     place_text,
 )
+from twelvefold.core.answers import question_of
+from twelvefold.core.children import awaited_runs
+from twelvefold.engine.waiting_calls import WaitingCall
 from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
@@ -158,7 +163,8 @@ def wait_text(wait: WaitStarted) -> str:
     """Return what a call waits for, for a person."""
     if wait.question:
         return f"an answer to {wait.question!r}"
-    return f"the event {wait.event!r}" if wait.event else f"{time_text(wait.until_us)}"
+    limit = f", until {time_text(wait.until_us)}" if wait.until_us else ""
+    return f"the event {wait.event!r}{limit}" if wait.event else time_text(wait.until_us)
 
 
 def time_text(at_us: int) -> str:
@@ -183,10 +189,25 @@ def _end_of_wait(reason: WaitEnd, by: str) -> str:
             assert_never(reason)
 
 
-def waiting_text(thread: Thread, run: RunId) -> str:
-    """Return what a person has to do before the run can continue."""
-    call = thread.pending[0]
+def waiting_text(thread: Thread, run: RunId, below: Sequence[WaitingCall] = ()) -> str:
+    """Return what has to happen before the run can continue, first what a person has to do.
+
+    `below` are the calls that wait for a person in the runs below it.
+    """
+    calls = thread.next_calls if thread.waits else [*filter(question_of, thread.pending)]
+    if calls:
+        return _call_waiting_text(run, calls[0])
+    if below:
+        return _call_waiting_text(below[0].run, below[0].call)
+    waits = [wait_text(one.wait) for one in thread.pending if isinstance(one.wait, WaitStarted)]
+    waits += [f"run {child}" for child in awaited_runs(thread.parent_calls)]
+    return f"waiting for {' or '.join(waits)}"
+
+
+def _call_waiting_text(run: RunId, call: Call) -> str:
     target = f"{run} --call {call.id}"
+    if question := question_of(call):
+        return f"{question_text(question)}; answer with: twelvefold runs answer {target} VALUE"
     if call.state == "unknown":
         return (
             f"outcome of {call_text(call)} is unknown; check whether it happened, then: "
@@ -196,6 +217,12 @@ def waiting_text(thread: Thread, run: RunId) -> str:
         f"waiting for approval of {call_text(call)}; "
         f"answer with: twelvefold runs approve {target} [--deny]"
     )
+
+
+def question_text(question: WaitStarted) -> str:
+    """Return a question and the type of its answer, for a person."""
+    schema = json.dumps(question.schema, ensure_ascii=False)
+    return f"question: {escape(question.question)} (the answer: {escape(schema)})"
 
 
 def call_text(call: Call) -> str:

@@ -33,6 +33,7 @@ from twelvefold.core import (
     Workflow,
     models_of,
 )
+from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
@@ -124,7 +125,8 @@ class Services:
     `resources` are what tools take as `Resource`.
     `threads` caches the threads of runs that ended here.
     `profiles` has what the settings say about each model, by its name in MODELS or "default".
-    `models` are those of MODELS.
+    `models` are those of MODELS. `internal` are the names of workflows that only other workflows
+    may start.
     """
 
     store: Store
@@ -144,6 +146,14 @@ class Services:
     )
     models: Mapping[str, Model] = field(default_factory=dict, compare=False)
     profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
+    internal: frozenset[str] = frozenset()
+
+    @cached_property
+    def offered(self) -> Mapping[str, Workflow]:
+        """The workflows that callers may start, by name."""
+        if not self.internal:
+            return self.workflows
+        return {name: one for name, one in self.workflows.items() if name not in self.internal}
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""
@@ -182,6 +192,11 @@ class Services:
         """
         names = models_of(workflow.model, options)
         return tuple(self.profile(name).accepts for name in names)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Whether runs may write what an older release cannot read."""
+        return Gate(self.store.schema, self.monotonic)
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:

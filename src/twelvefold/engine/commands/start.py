@@ -68,7 +68,8 @@ async def start_run(services: Services, request: RunRequest) -> HeldRun:
 
     Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
-    run is not over or it is at another position, Repeated if the request was made before.
+    run is not over or it is at another position, Repeated if the request was made before, and
+    MigrationUnfinished if the workflow's entries need the gate and it is closed.
     """
     return await _again_if_stale(services, request, _start_run)
 
@@ -120,6 +121,7 @@ async def _prepare(
 ) -> tuple[NewRun, Thread, RunStarted]:
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
+    await services.gate.check_workflow(services.workflows[request.workflow])
     before = await _thread_before(services, request)
     workflow = services.workflows[request.workflow]
     check_inputs(services, workflow, request.options, before, started.items)
@@ -129,9 +131,9 @@ async def _prepare(
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
-    workflow = services.workflows.get(request.workflow)
+    workflow = services.offered.get(request.workflow)
     if workflow is None:
-        known = ", ".join(services.workflows)
+        known = ", ".join(services.offered)
         raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
     if (model := request.options.model) and model not in workflow.models:
         known = ", ".join(workflow.models) or "none"
