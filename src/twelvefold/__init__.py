@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
 __version__ = "0.1.0"
 __all__ = [
     "App",
+    "Ask",
     "CallKey",
     "DuplicateRow",
     "Principal",
@@ -46,6 +48,7 @@ __all__ = [
     "Tool",
     "ToolRefused",
     "Transaction",
+    "Wait",
     "Workflow",
     "open_services",
     "tool",
@@ -67,6 +70,7 @@ _MODULES = {
     ),
     "twelvefold.core.tools.signature": ("Resource",),
     "twelvefold.core.tools.tool": ("Tool", "tool"),
+    "twelvefold.core.waiting": ("Ask", "Wait"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
 }

@@ -4,6 +4,7 @@ TwelvefoldError
 ├── SettingsError          the operator: settings are invalid; nothing was started
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
+│   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -16,7 +17,8 @@ TwelvefoldError
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
-│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   ├── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   └── MigrationUnfinished … an older release may still work on the database
 │   ├── StoreRefused       … the database is unsuitable, or rejects a statement
 │   │   ├── DuplicateRow   … a row with this key exists
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
@@ -73,6 +75,14 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that does not exist or is not visible to the caller."""
+
+
+class InvalidAnswer(RequestError):
+    """The answer does not fit the question's JSON Schema; `problems` has a line for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("the answer does not fit: " + "; ".join(problems))
+        self.problems = problems
 
 
 class ConversationTooLarge(RequestError):
@@ -155,6 +165,13 @@ class StoreFailed(StoreUnavailable):
 
 class StepUnderWay(StoreUnavailable):
     """The transaction of a step holds the run and must end first; the message names the tool."""
+
+
+class MigrationUnfinished(StoreUnavailable):
+    """An older release may still work on the database, and could not read what would be written.
+
+    `twelvefold migrate --finish` states that none does.
+    """
 
 
 class StoreRefused(ServiceFault):

@@ -52,7 +52,7 @@ async def test_scopes_are_stored_once_and_in_order(store: Store) -> None:
 
 
 async def test_an_unknown_scope_is_an_error(store: Store) -> None:
-    with pytest.raises(RequestError, match="no scope 'root'; there are runs, approve"):
+    with pytest.raises(RequestError, match="no scope 'root'; there are runs, approve, signal"):
         await create_key(store, "shop", "ann", ["runs", "root"])
 
     assert await store.keys() == []

@@ -21,7 +21,7 @@ from twelvefold.boot import (
 )
 from twelvefold.config import Settings, misspelt
 from twelvefold.core import Schema, Workflow
-from twelvefold.engine import Services
+from twelvefold.engine import Services, serves_only_new
 from twelvefold.errors import (
     BrokerUnavailable,
     MailUnavailable,
@@ -170,6 +170,9 @@ def _check_schema(schema: Schema | None) -> Finding:
         return Finding("fail", "schema", problem or "missing")
     newer = schema.level != SCHEMA
     note = f", newer than this release's {SCHEMA}, but compatible" if newer else ""
+    if not serves_only_new(schema):
+        finish = "when the last process of the older release has ended, run `twelvefold migrate "
+        return Finding("warn", "schema", f"at {schema.level}{note}; {finish}--finish`")
     return Finding("ok", "schema", f"at {schema.level}{note}")
 
 

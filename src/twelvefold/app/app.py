@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
-from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
+from twelvefold.app.requests import LOCAL, UNSET, Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Output, Run
-from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
+from twelvefold.app.session import NO_EVENTS, Answer, Given, Session, Settled, Value
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import read_environment
@@ -212,18 +212,24 @@ class App:
         run: str,
         *,
         approve: bool | None = None,
+        answer: Any = UNSET,
         by: str = "",
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         principal: str = "",
     ) -> Run[Any]:
         """Continue a run until it is over or waits, and return it.
 
-        `approve` first answers the call that waits for approval, in the name of `by`, by default
-        the run's principal. Without it the run is continued if any process may do so, followed if
-        another process drives it, and returned as it is if it is over or waits. Raises NotFound,
-        TooLate if no call waits, RequestError if the app has no such workflow.
+        `approve` and `answer` first answer what waits, as the methods of these names do, in the
+        name of `by`. Without them the run is continued if any process may do so, followed if
+        another process drives it, and returned as it is if it is over or still waits. Raises
+        NotFound, TooLate if no call waits, RequestError if the app has no such workflow.
         """
-        given = None if approve is None else Answer(approve, by, reason)
+        given: Given | None = None
+        if approve is not None:
+            given = Answer(approve, by, reason, arguments=arguments)
+        elif answer is not UNSET:
+            given = Value(answer, by, principal)
         work = self.session.resume(run, principal, given, NO_EVENTS)
         return await self.session.operations.run(work)
 
@@ -234,16 +240,50 @@ class App:
         by: str = "",
         approved: bool = True,
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         call: str = "",
         principal: str = "",
     ) -> Run[Any]:
         """Approve or deny a call, and leave the rest of the run to any process.
 
-        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits, and
+        `by` is recorded, by default the run's principal. `arguments` replace those of the model.
+        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits,
+        RequestError for arguments that the tool does not take, and Conflict if another process
+        holds the run.
+        """
+        given = Answer(approved, by, reason, call, arguments)
+        return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def answer(
+        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
+    ) -> Run[Any]:
+        """Answer a question of a tool, and leave the rest of the run to any process.
+
+        `value` is a JSON value of the type that the question asks for. `principal` must be the
+        person whom the question names; without it the caller may answer for anyone. Raises
+        InvalidAnswer, and the run goes on waiting, NotFound, TooLate if no such question waits, and
         Conflict if another process holds the run.
         """
-        given = Answer(approved, by, reason, call)
+        given = Value(value, by, principal, call)
         return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def signal(
+        self,
+        key: str,
+        payload: Any = None,
+        *,
+        workflow: str | Workflow[Any],
+        principal: str = LOCAL,
+        by: str = "",
+    ) -> bool:
+        """Send an event, with a JSON value, to the runs of a workflow and a principal.
+
+        Runs that wait for it continue in any process; a run that waits for it later gets it at
+        once. Returns False, without a change, if the event was sent before: the first delivery
+        counts. `by` is recorded, by default the principal. Raises RequestError.
+        """
+        work = self.session.signal(key, payload, self._name(workflow), principal, by)
+        return await self.session.operations.run(work)
 
     async def settle(
         self,

@@ -78,9 +78,14 @@ class Drives:
                 return await read_run(self.services, run)
             current = next_held
 
-    async def follow(self, run: RunId, follower: Follower) -> Run[object]:
-        """Return a run once it is over or waits; drive it if no process does."""
-        held = await self._wait(run, follower)
+    async def follow(self, run: RunId, follower: Follower, *, wakes: bool = False) -> Run[object]:
+        """Return a run once it is over or waits; drive it if no process does.
+
+        `wakes`: drive it also if it waits, because what it waits for may have come.
+        """
+        held = await (self._claim(run) if wakes else self._wait(run, follower))
+        if held is None and wakes:
+            held = await self._wait(run, follower)
         if held is None:
             return await read_run(self.services, run)
         return await self.drive(held, follower)

@@ -25,6 +25,8 @@ Input = str | Sequence[Item]
 """A user message, or items in the format of the Responses API."""
 
 
+UNSET: Any = object()
+"""The value of an answer that was not given; None is an answer."""
 LOCAL = "local"
 """The principal of runs without another one, as in the commands and on the page."""
 

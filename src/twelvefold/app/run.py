@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar
@@ -12,6 +13,8 @@ from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
     BadOutput,
+    Call,
+    ChildrenStarted,
     Entry,
     ModelReplied,
     RunId,
@@ -20,32 +23,46 @@ from twelvefold.core import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    WaitStarted,
     call_id,
     failure_sentence,
     fold,
     incomplete_sentence,
     output_of,
 )
+from twelvefold.core.waits import time_of
 from twelvefold.engine import Outcome, Services
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
-WaitingKind = Literal["approval", "outcome"]
-_KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
+WaitingKind = Literal["approval", "outcome", "question", "event", "timer", "children"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A call that a run waits for.
+    """A call that a run waits for. `kind` tells what ends the wait:
 
-    `kind` is "approval": `App.approve` answers it; or "outcome": it is not known whether the call
-    took effect before its process died, and `App.settle` records what a person found out.
+    - "approval": a person, by `App.approve`; without an answer the call is denied at `until`
+    - "outcome": a person, by `App.settle`: its process died, and whether it took effect is unknown
+    - "question": a person, by `App.answer` with a value of the JSON Schema `schema`; `person` is
+      who may answer, "" for the run's principal
+    - "event": the `event`, by `App.signal`
+    - "timer": the time `until`
+    - "children": the runs `runs`
+
+    `until` is in UTC; a question or an event times out then.
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
+    question: str = ""
+    schema: Mapping[str, Any] | None = None
+    person: str = ""
+    event: str = ""
+    until: datetime | None = None
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +87,14 @@ class Run(Generic[Output]):
     `id` begins with `resp_`, `conversation` with `conv_`. `status` is one of
 
     - "completed", "incomplete" (a limit was reached), "failed" or "cancelled": the run is over
-    - "waiting": `waiting` has the calls that need an answer
+    - "waiting": `waiting` has the calls whose results are to come
     - "queued": any process may continue it; with an `error`, a service failed
     - "running": a process drives it
 
     `text` is the model's last answer. `output` is the value of a completed run whose workflow has
     an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
+    `children` are the runs that it has started.
 
     Example:
         from examples.shopping import workflow
@@ -148,6 +166,7 @@ def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         reason=thread.reason,
         waiting=tuple(_waiting(thread)),
         calls=tuple(calls_of(thread.latest)),
+        children=tuple(_children(thread.latest)),
     )
 
 
@@ -175,8 +194,42 @@ def _error_of(outcome: Outcome) -> str:
 
 def _waiting(thread: Thread) -> Iterator[Waiting]:
     for call in thread.pending:
-        if kind := _KINDS.get(call.state):
-            yield Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
+        match call.state:
+            case "asked":
+                yield replace(_waits_for("approval", call), until=_time_of(call.expires_us))
+            case "unknown":
+                yield _waits_for("outcome", call)
+            case _ if isinstance(call.wait, WaitStarted):
+                yield _wait(call, call.wait)
+            case _ if isinstance(call.wait, ChildrenStarted):
+                yield replace(_waits_for("children", call), runs=call.wait.runs)
+
+
+def _waits_for(kind: WaitingKind, call: Call) -> Waiting:
+    return Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
+
+
+def _wait(call: Call, wait: WaitStarted) -> Waiting:
+    kind: WaitingKind = "question" if wait.question else "event" if wait.event else "timer"
+    return replace(
+        _waits_for(kind, call),
+        question=wait.question,
+        schema=wait.schema,
+        person=wait.person,
+        event=wait.event,
+        until=_time_of(wait.until_us),
+    )
+
+
+def _time_of(at_us: int) -> datetime | None:
+    return time_of(at_us) if at_us else None
+
+
+def _children(entries: Sequence[Entry]) -> Iterator[str]:
+    """Return the runs that this run has started, in order."""
+    for entry in entries:
+        if isinstance(entry.event, ChildrenStarted):
+            yield from entry.event.runs
 
 
 def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:

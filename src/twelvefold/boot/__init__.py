@@ -2,6 +2,7 @@
 
 from twelvefold.boot.database import (
     SCHEMA,
+    SERVES,
     VERSION_TABLE,
     check_database,
     commit,
@@ -25,6 +26,7 @@ from twelvefold.boot.workflows import load_workflows
 
 __all__ = [
     "SCHEMA",
+    "SERVES",
     "VERSION_TABLE",
     "NoModel",
     "RandomIds",

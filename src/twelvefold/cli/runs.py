@@ -1,4 +1,4 @@
-"""`twelvefold runs`: list, show, export and fork runs; cancel, resume, approve and settle them."""
+"""`twelvefold runs`: list, show, export and fork runs; cancel, resume and answer them."""
 
 import asyncio
 import sys
@@ -32,7 +32,8 @@ from twelvefold.core import (
     fold,
     parse_thread_id,
 )
-from twelvefold.engine import Services, answer, cancel, settle, take
+from twelvefold.core.answers import parse_answer, question_of
+from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.escape import escape, escape_json
 
@@ -126,7 +127,7 @@ async def show(context: CommandContext, *, run_id: str) -> int:
     for entry in _entries_of(journal, run):
         transcript.recorded(entry)
     thread = fold(journal.entries)
-    if thread.waits and thread.run == run.ordinal:
+    if thread.rests and thread.run == run.ordinal:
         print_notice(waiting_text(thread, run))
     return DONE
 
@@ -225,6 +226,7 @@ async def approve(
     run_id: str,
     deny: bool,
     reason: str,
+    arguments: str,
     call: str,
     detach: bool,
     principal: str,
@@ -239,9 +241,25 @@ async def approve(
         approved=not deny,
         by=principal,
         reason=reason,
+        arguments=arguments,
         call=call_id,
         claims=not detach,
     )
+    return await _continue_run(context, run, detach=detach)
+
+
+@command(with_model=True)
+async def answer_call(
+    context: CommandContext, *, run_id: str, value: str, call: str, detach: bool, principal: str
+) -> int:
+    """Answer the question of a tool, and continue its run. An operator may answer for anyone."""
+    services, call_id = context.services, CallId(call)
+    run = await _find_run(services.store, run_id)
+    await _check_workflow(services, run, detach)
+    pending = fold((await services.store.load(run.thread)).entries).pending
+    asked = next(filter(None, (question_of(one) for one in pending if one.id == call)), None)
+    answered = parse_answer(asked.schema if asked else None, value)
+    await answer_question(services, run, answered, by=principal, call=call_id, claims=not detach)
     return await _continue_run(context, run, detach=detach)
 
 

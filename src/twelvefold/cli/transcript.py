@@ -1,9 +1,11 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
+import json
 from datetime import UTC, datetime
 from typing import assert_never
 
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
+from twelvefold.app.texts import messages_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -32,6 +34,7 @@ from twelvefold.core import (
     is_rejected,
     place_text,
 )
+from twelvefold.core.answers import question_of
 from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
@@ -153,7 +156,8 @@ def wait_text(wait: WaitStarted) -> str:
     """Return what a call waits for, for a person."""
     if wait.question:
         return f"an answer to {wait.question!r}"
-    return f"the event {wait.event!r}" if wait.event else f"{time_text(wait.until_us)}"
+    limit = f", until {time_text(wait.until_us)}" if wait.until_us else ""
+    return f"the event {wait.event!r}{limit}" if wait.event else time_text(wait.until_us)
 
 
 def time_text(at_us: int) -> str:
@@ -179,9 +183,15 @@ def _end_of_wait(reason: WaitEnd, by: str) -> str:
 
 
 def waiting_text(thread: Thread, run: RunId) -> str:
-    """Return what a person has to do before the run can continue."""
-    call = thread.pending[0]
+    """Return what has to happen before the run can continue, first what a person has to do."""
+    calls = thread.next_calls if thread.waits else [*filter(question_of, thread.pending)]
+    if not calls:
+        waits = (one.wait for one in thread.pending if isinstance(one.wait, WaitStarted))
+        return f"waiting for {' or '.join(map(wait_text, waits))}"
+    call = calls[0]
     target = f"{run} --call {call.id}"
+    if question := question_of(call):
+        return f"{question_text(question)}; answer with: twelvefold runs answer {target} VALUE"
     if call.state == "unknown":
         return (
             f"outcome of {call_text(call)} is unknown; check whether it happened, then: "
@@ -191,6 +201,12 @@ def waiting_text(thread: Thread, run: RunId) -> str:
         f"waiting for approval of {call_text(call)}; "
         f"answer with: twelvefold runs approve {target} [--deny]"
     )
+
+
+def question_text(question: WaitStarted) -> str:
+    """Return a question and the type of its answer, for a person."""
+    schema = json.dumps(question.schema, ensure_ascii=False)
+    return f"question: {escape(question.question)} (the answer: {escape(schema)})"
 
 
 def call_text(call: Call) -> str:

@@ -32,12 +32,14 @@ class ValidCall:
     """A call that may run, with its parsed arguments.
 
     `resources` are further arguments, which the engine hands in before the tool is called.
+    `began_us` is the database's time at the start of the call, 0 unless the tool may wait.
     """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
     resources: Mapping[str, object] = field(default_factory=dict)
+    began_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,26 @@ class RunTools:
 
 @dataclass(frozen=True, slots=True)
 class AskApproval:
-    """Record that a person must approve this call; the run then waits."""
+    """Record that a person must approve this call; the run then waits.
+
+    `timeout_s`: how long it waits; None: without a limit. `is_timed`: time, an event or another run
+    may continue the run, too.
+    """
 
     call: Call
+    timeout_s: float | None = None
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AskOutcome:
-    """Record that the outcome of this call is unknown; the run then waits."""
+    """Record that the outcome of this call is unknown; the run then waits.
+
+    `is_timed` as in AskApproval.
+    """
 
     call: Call
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +186,7 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
 
 def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     calls = thread.next_calls
-    rests = not calls or thread.waits or calls[0].state == "client"
+    rests = thread.rests or calls[0].state == "client"
     if rests and (timed := thread.timed_calls):
         return Await(timed)
     if thread.waits:
@@ -190,9 +202,11 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     if isinstance(call, ValidCall):
         # Checked first: a call without its approval cannot have begun.
         if first.state == "open" and needs_approval(call):
-            return AskApproval(first)
+            timeout_s = call.tool.approval_timeout_s
+            is_timed = timeout_s is not None or bool(thread.timed_calls)
+            return AskApproval(first, timeout_s, is_timed)
         if thread.interrupted and call.tool.effect == "unsafe":
-            return AskOutcome(first)
+            return AskOutcome(first, bool(thread.timed_calls))
     group = _group(thread, workflow, limits, call)
     return RunTools(group, calls[: len(group)], len(group) == len(thread.pending))
 
@@ -254,7 +268,7 @@ def _is_independent(call: ValidCall | RejectedCall) -> bool:
     return (
         tool.effect in CONCURRENT_EFFECTS
         and tool.max_calls is None
-        and not (tool.once or tool.approval)
+        and not (tool.once or tool.approval or tool.may_wait)
     )
 
 

@@ -141,6 +141,21 @@ class Thread(msgspec.Struct, frozen=True):
         return bool(self.next_calls) and self.next_calls[0].state in ("asked", "unknown")
 
     @property
+    def rests(self) -> bool:
+        """Whether the run continues only after a person, a time, an event or another run.
+
+        A question keeps later calls from running, as an approval does: persons are asked one by
+        one.
+        """
+        return bool(self.pending) and (self.waits or self.asks or not self.next_calls)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a call waits for a person's answer to its question."""
+        waits = (call.wait for call in self.pending)
+        return any(isinstance(wait, WaitStarted) and wait.question for wait in waits)
+
+    @property
     def next_calls(self) -> tuple[Call, ...]:
         """The pending calls without those whose result comes later."""
         if not any(call.state == "waiting" for call in self.pending):

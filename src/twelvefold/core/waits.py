@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from twelvefold.core.answers import schema_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     Event,
@@ -11,10 +12,13 @@ from twelvefold.core.events import (
     WaitEnded,
     WaitStarted,
 )
+from twelvefold.core.ids import CallId
 from twelvefold.core.ports import SignalKey, WaitState
 from twelvefold.core.thread import Call, Thread
+from twelvefold.core.waiting import Ask, Wait
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 def time_of(at_us: int) -> datetime:
@@ -25,6 +29,34 @@ def time_of(at_us: int) -> datetime:
 def us_of(at: datetime) -> int:
     """Return the microseconds since 1970 of a time with a zone."""
     return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def start_wait(call: CallId, tool: str, result: Wait | Ask, began_us: int) -> WaitStarted:
+    """Return the entry of a call that returned `result`.
+
+    `began_us` is the database's time at the start of the call, in microseconds since 1970. Raises
+    TypeError or ValueError if the type of an answer has no JSON Schema.
+    """
+    if isinstance(result, Ask):
+        until_us = _after_us(began_us, result.timeout)
+        schema = schema_of(result.schema)
+        return WaitStarted(call, tool, until_us, "", result.question, schema, result.person)
+    if result.event:
+        return WaitStarted(call, tool, _after_us(began_us, result.timeout), result.event)
+    return WaitStarted(call, tool, _until_us(began_us, result.until))
+
+
+def _until_us(began_us: int, until: datetime | timedelta | None) -> int:
+    if isinstance(until, datetime):
+        return max(us_of(until), 1)
+    return _after_us(began_us, until)
+
+
+def _after_us(began_us: int, delay: timedelta | None) -> int:
+    """Return when a delay is over, at least 1; 0 without one."""
+    if delay is None:
+        return 0
+    return min(max(began_us + delay // timedelta(microseconds=1), 1), _LATEST_US)
 
 
 def due_us(calls: Iterable[Call]) -> int | None:

@@ -83,9 +83,9 @@ class Workflow(Generic[Output]):
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
+    resources: OpenResources | None = None
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
-    resources: OpenResources | None = None
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
         init=False, repr=False, compare=False
@@ -124,4 +124,5 @@ class Workflow(Generic[Output]):
     @property
     def needs_gate(self) -> bool:
         """Whether its runs write entries that an older release does not know."""
-        return self.output is not None
+        may_wait = any(one.may_wait or one.approval_timeout_s for one in self.tools)
+        return self.output is not None or may_wait

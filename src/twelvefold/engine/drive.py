@@ -1,6 +1,6 @@
 """Drives a run, step by step, under a lease and a deadline.
 
-The drive ends when the run is idle: it is over, or it waits for a person.
+The drive ends when the run is idle: it is over, or it waits.
 
 A process that drains gives its runs back at the next step, or at once: see `DrainGuard`.
 """
@@ -20,6 +20,7 @@ from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
 from twelvefold.errors import (
     CancelAsked,
+    MigrationUnfinished,
     ModelRejected,
     ModelUnavailable,
     NotFound,
@@ -71,7 +72,8 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         return await driver.give_back(str(error), counts=error.usage is not None)
     except (StoreUnavailable, ResourceUnavailable) as error:
         log.warning("run_given_back", error=error)
-        return await driver.give_back(str(error), counts=True)
+        counts = not isinstance(error, MigrationUnfinished)
+        return await driver.give_back(str(error), counts=counts)
     except StaleRun as error:
         driver.services.threads.drop(driver.held.run.thread)
         if outcome := await driver.wait_until_idle():
@@ -108,6 +110,7 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
 
 async def _drive_until_idle(driver: RunDriver) -> Outcome:
     limits, held = driver.services.limits, driver.held
+    await driver.services.gate.check_workflow(driver.workflow)
     if held.attempts > limits.max_attempts:
         return await driver.end("failed", "attempts", await driver.error_of_attempts())
     try:

@@ -31,6 +31,7 @@ from twelvefold.core import (
     ToolSucceeded,
     Usage,
     WaitCondition,
+    WaitStarted,
     encode,
 )
 from twelvefold.core.ports.run_records import NO_CONDITION
@@ -42,8 +43,8 @@ from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 NO_USAGE = Usage()
-CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown
-"""The result of a call, as an event."""
+CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown | WaitStarted
+"""The result of a call, as an event; its result may come later."""
 Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 """The work of a step inside its transaction; it returns as many entries as were announced."""
 
@@ -286,6 +287,8 @@ async def _run_transaction(
         lease.step = None
     if tx.mails:
         services.wake_ups.mail_queued()
+    for workflow in tx.signalled:
+        services.wake_ups.run_queued(workflow)
     return entries
 
 

@@ -28,6 +28,7 @@ from twelvefold.core import (
     WakeUps,
     Workflow,
 )
+from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
@@ -152,6 +153,11 @@ class Services:
     ) -> Result:
         """Retry `work` while the database is unavailable, as `retry_unavailable` does."""
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Whether runs may write what an older release cannot read."""
+        return Gate(self.store.schema, self.monotonic)
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:

@@ -55,7 +55,7 @@ from twelvefold.engine.perform import (
 )
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.waiting import end_waits
+from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
 from twelvefold.observe.log import get_logger
 
@@ -83,7 +83,7 @@ async def step(
         case Idle():
             return await _rest(services, held)
         case _:
-            events, status = _closing_events(decision)
+            events, status = await _closing_events(services, held, decision)
             return await _close(services, held, listener, events, status)
 
 
@@ -119,7 +119,7 @@ async def _call_model(
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
-    events, status = _closing_events(decision)
+    events, status = await _closing_events(services, held, decision)
     return await _close(services, held, listener, (replied, *events), status)
 
 
@@ -181,13 +181,22 @@ def _to_event(held: HeldRun, reply: ModelReply) -> ModelReplied:
     return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
 
 
-def _closing_events(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
-    """Return the entries that a decision consists of, and the status that follows."""
+async def _closing_events(
+    services: Services, held: HeldRun, decision: Decision
+) -> tuple[tuple[Event, ...], RunStatus]:
+    """Return the entries that a decision consists of, and the status that follows.
+
+    A run that a person and something else may continue is still "running": the next step lets it
+    wait under a condition.
+    """
     match decision:
-        case AskApproval(call=call):
-            return (ApprovalAsked(call.id, call.tool),), "waiting"
-        case AskOutcome(call=call):
-            return (OutcomeUnknown(call.id, call.tool),), "waiting"
+        case AskApproval(call=call, timeout_s=timeout_s, is_timed=is_timed):
+            expires_us = await expiry_us(services, held.run, timeout_s)
+            asked = ApprovalAsked(call.id, call.tool, expires_us)
+            return (asked,), "running" if is_timed else "waiting"
+        case AskOutcome(call=call, is_timed=is_timed):
+            unknown = OutcomeUnknown(call.id, call.tool)
+            return (unknown,), "running" if is_timed else "waiting"
         case Finish():
             return (RunFinished("completed"),), "completed"
         case Stop(status=status, reason=reason, error=error):
@@ -230,6 +239,7 @@ async def _run_tools(
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
     ready = await services.resources.hand_in(workflow, decision.calls)
+    ready = await with_server_time(services, held.run, ready)
     first, principal = ready[0], held.thread.principal
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
@@ -240,7 +250,8 @@ async def _run_tools(
         return await _run_in_step(services, held, listener, first, replies)
     outcome = await run_call(services, held.held_lease, principal, first)
     held.unrecorded.outcome = outcome
-    status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
+    needs_person = isinstance(outcome, OutcomeUnknown) and not held.thread.timed_calls
+    status: RunStatus = "waiting" if needs_person else "running"
     return await write(services, held, listener, (*replies, outcome), status)
 
 

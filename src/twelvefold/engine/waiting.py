@@ -1,14 +1,17 @@
 """Ends the waits of a run that are over, or lets the run wait."""
 
 import math
+from dataclasses import replace
 
 from msgspec import structs
 
-from twelvefold.core import Await, Listener, WaitCondition
+from twelvefold.core import Await, Listener, RejectedCall, RunId, ValidCall, WaitCondition
 from twelvefold.core.waits import due_us, ended_waits, signals_of
 from twelvefold.engine.held_run import HeldRun, write
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
+
+AnyCall = ValidCall | RejectedCall
 
 
 async def end_waits(
@@ -31,6 +34,32 @@ async def end_waits(
         held = await _find_waiting(services, held)
     await _notify_if_queued(services, held)
     return held
+
+
+async def expiry_us(services: Services, run: RunId, timeout_s: float | None) -> int:
+    """Return when an approval that is asked for now expires, by the database's clock; 0: never."""
+    if timeout_s is None:
+        return 0
+    return await _server_time(services, run) + round(timeout_s * 1_000_000)
+
+
+async def with_server_time(
+    services: Services, run: RunId, calls: tuple[AnyCall, ...]
+) -> tuple[AnyCall, ...]:
+    """Return the calls; those of tools that may wait have the database's time.
+
+    It is read before a call: after one with an effect outside the database nothing may fail.
+    """
+    if not any(isinstance(one, ValidCall) and one.tool.may_wait for one in calls):
+        return calls
+    began_us = await _server_time(services, run)
+    return tuple(
+        replace(one, began_us=began_us) if isinstance(one, ValidCall) else one for one in calls
+    )
+
+
+async def _server_time(services: Services, run: RunId) -> int:
+    return (await services.retry(lambda: services.store.wait_state(run), math.inf)).now_us
 
 
 async def _find_waiting(services: Services, held: HeldRun) -> HeldRun:

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 SCALE = (DOCS / "scale.md").read_text()
 SCATTER = {
     "Find work": (
-        *("waiting_runs", "queued_part", "expired_part", "unfilled_runs"),
+        *("waiting_runs", "queued_part", "expired_part", "due_part", "unfilled_runs"),
         *("mail_is_due", "due_messages"),
     ),
     "Count the queue": ("queued_runs", "queued_runs_of", "unserved_runs"),
@@ -91,7 +91,7 @@ def test_the_vschema_has_the_keys_of_the_sharded_tables() -> None:
 def test_the_vschema_has_the_other_tables() -> None:
     _, unsharded = blocks()
 
-    tables = {name for name in UNSHARDED if name.startswith(("api_keys", "twelvefold"))}
+    tables = {name for name in UNSHARDED if name.startswith(("api_keys", "signal", "twelvefold"))}
     assert set(unsharded["tables"]) == tables | {"idempotency_lookup"}
 
 

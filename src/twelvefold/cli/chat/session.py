@@ -2,26 +2,37 @@
 
 import asyncio
 
+from twelvefold.app.texts import messages_text
 from twelvefold.cli.chat.screen import Screen
 from twelvefold.cli.command import DONE
-from twelvefold.cli.output import messages_text
 from twelvefold.cli.run import exit_status, user_message
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
-from twelvefold.cli.transcript import Transcript, call_text, waiting_text
-from twelvefold.core import Call, Principal, RunId, RunStarted, Settlement, ThreadId, fold
+from twelvefold.cli.transcript import Transcript, call_text, question_text, waiting_text
+from twelvefold.core import (
+    Call,
+    Principal,
+    RunId,
+    RunStarted,
+    Settlement,
+    ThreadId,
+    WaitStarted,
+    fold,
+)
+from twelvefold.core.answers import parse_answer, question_of
 from twelvefold.engine import (
     HeldRun,
     Outcome,
     RunRequest,
     Services,
     answer,
+    answer_question,
     cancel,
     settle,
     start_run,
     take,
 )
 from twelvefold.engine.drive import drive
-from twelvefold.errors import NotFound
+from twelvefold.errors import Conflict, InvalidAnswer, NotFound, RequestError
 from twelvefold.observe.escape import escape
 
 SETTLEMENTS: dict[str, Settlement] = {"done": "done", "retry": "retry", "failed": "failed"}
@@ -125,28 +136,69 @@ class ChatSession:
 
     async def _ask_person(self, outcome: Outcome) -> bool:
         """Ask for the answer that the run waits for. Return False if there is none."""
-        call = outcome.thread.pending[0]
+        thread = outcome.thread
         try:
-            ask = self._ask_approval if call.state == "asked" else self._ask_outcome
-            return await ask(outcome.run, call)
+            if thread.waits:
+                call = thread.next_calls[0]
+                ask = self._ask_approval if call.state == "asked" else self._ask_outcome
+                return await ask(outcome.run, call)
+            for call in thread.pending:
+                if question := question_of(call):
+                    return await self._ask_question(outcome.run, call, question)
         except KeyboardInterrupt:
-            return False
+            pass
+        return False
 
     async def _ask_approval(self, run: RunId, call: Call) -> bool:
         self._screen.write(f"approve {call_text(call)}?\n", "bold")
-        while (line := await self._screen.ask("y, or n and a reason: ")) is not None:
-            word, _, reason = line.strip().partition(" ")
-            if word.lower().rstrip(",:") in ("y", "yes", "n", "no"):
-                approved = word.lower().startswith("y")
-                await answer(
-                    self._services,
-                    run,
-                    approved=approved,
-                    by=self._principal.id,
-                    reason="" if approved else reason.strip(),
-                    call=call.id,
-                    claims=True,
+        prompt = "y, or n and a reason, or edit and other arguments: "
+        while (line := await self._screen.ask(prompt)) is not None:
+            word, _, rest = line.strip().partition(" ")
+            word = word.lower().rstrip(",:")
+            if word in ("y", "yes"):
+                return await self._answer_approval(run, call, approved=True)
+            if word in ("n", "no"):
+                return await self._answer_approval(run, call, approved=False, reason=rest.strip())
+            if word in ("e", "edit") and rest and await self._edit(run, call, rest.strip()):
+                return True
+        return False
+
+    async def _edit(self, run: RunId, call: Call, arguments: str) -> bool:
+        """Approve the call with other arguments. Return False if its tool does not take them."""
+        try:
+            return await self._answer_approval(run, call, approved=True, arguments=arguments)
+        except Conflict:
+            raise
+        except RequestError as error:
+            self._screen.write(f"({escape(str(error))})\n", "bad")
+            return False
+
+    async def _answer_approval(
+        self, run: RunId, call: Call, *, approved: bool, reason: str = "", arguments: str = ""
+    ) -> bool:
+        await answer(
+            self._services,
+            run,
+            approved=approved,
+            by=self._principal.id,
+            reason=reason,
+            call=call.id,
+            claims=True,
+            arguments=arguments,
+        )
+        return True
+
+    async def _ask_question(self, run: RunId, call: Call, question: WaitStarted) -> bool:
+        self._screen.write(f"{question_text(question)}\n", "bold")
+        while (line := await self._screen.ask("answer: ")) is not None:
+            value = parse_answer(question.schema, line.strip())
+            try:
+                await answer_question(
+                    self._services, run, value, by=self._principal.id, call=call.id, claims=True
                 )
+            except InvalidAnswer as error:
+                self._screen.write(f"({escape(str(error))})\n", "bad")
+            else:
                 return True
         return False
 

@@ -38,6 +38,8 @@ CORRECTION = (
     "This is no valid output:\n{problems}\n"
     "Send the whole output again, corrected: JSON alone, without any other text."
 )
+CHANGED = "A person changed the arguments of this call to {arguments}\nIts result: {result}"
+"""The model reads it as the result of a call that was approved with other arguments."""
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
@@ -204,12 +206,13 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
     """Return the results of the calls in these entries."""
     results = CallResults()
     client = _ClientCalls(results)
+    changed: dict[CallId, str] = {}
     for entry in entries:
         event = entry.event
         if type(event) is ToolSucceeded:
-            results.outputs[event.call] = event.result
+            results.outputs[event.call] = _result(event.result, changed.get(event.call))
         elif type(event) is ToolFailed:
-            results.outputs[event.call] = event.message
+            results.outputs[event.call] = _result(event.message, changed.get(event.call))
         elif type(event) is OutcomeUnknown:
             results.outputs[event.call] = UNKNOWN
         elif type(event) is ModelReplied:
@@ -217,9 +220,15 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
                 client.add_calls(entry.position, event)
         elif type(event) in _FROM_CALLER:
             client.add_items(entry.position, event)
+            if type(event) is ApprovalAnswered and event.arguments:
+                changed[event.call] = event.arguments
     if results.removed:
         _drop_removed(results)
     return results
+
+
+def _result(text: str, arguments: str | None) -> str:
+    return CHANGED.format(arguments=arguments, result=text) if arguments else text
 
 
 def calls_of(reply: ModelReplied) -> list[Item]:

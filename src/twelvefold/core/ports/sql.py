@@ -1,6 +1,6 @@
 """Transactions as tools and the engine see them; a tool's annotation declares which it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twelvefold.core.events import Entry, Event
@@ -64,6 +64,14 @@ class Transaction(ReadOnly, Protocol):
         """Add a mail to the outbox; it is sent after the commit, at least once."""
         ...
 
+    async def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        """Send an event with the commit to the runs of a workflow and principal; see `Wait`.
+
+        `payload` is a JSON value. Returns False if the event was sent before: a key names one
+        event. Raises RequestError if the key or the payload is too long.
+        """
+        ...
+
     async def orm_session(self) -> "AsyncSession":
         """Return a SQLAlchemy session within this transaction; it is flushed before the commit."""
         ...
@@ -121,6 +129,10 @@ class SyncTransaction(SyncReadOnly, Protocol):
         """Add a mail to the outbox; it is sent after the commit, at least once."""
         ...
 
+    def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        """Send an event with the commit, as `Transaction.signal` does."""
+        ...
+
 
 class MayBeLost(Protocol):
     """A transaction that the engine checks after the tool has ended."""
@@ -153,6 +165,11 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
     @property
     def mails(self) -> int:
         """How many mails the step has added to the outbox."""
+        ...
+
+    @property
+    def signalled(self) -> Collection[str]:
+        """The workflows whose runs an event of the step may have woken."""
         ...
 
     async def flush(self) -> None:

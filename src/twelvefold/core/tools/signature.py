@@ -23,6 +23,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     Transaction,
 )
+from twelvefold.core.waiting import declares_wait
 from twelvefold.errors import WorkflowError
 
 Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
@@ -80,12 +81,13 @@ class Signature(NamedTuple):
     """The parameters of a tool's function, by name.
 
     The engine fills `handed_in`, and `resources` with resources of these types. The model fills
-    `model_parameters`.
+    `model_parameters`. `may_wait`: the function may return a `Wait` or an `Ask`.
     """
 
     handed_in: dict[str, type]
     resources: dict[str, type]
     model_parameters: dict[str, inspect.Parameter]
+    may_wait: bool = False
 
 
 def read_signature(tool: str, function: Callable[..., object]) -> Signature:
@@ -95,7 +97,7 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
     """
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
-    signature = Signature({}, {}, {})
+    signature = Signature({}, {}, {}, declares_wait(hints.get("return")))
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
         kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)

@@ -173,14 +173,15 @@ async def fail_run(services: Services, run: RunId, error: str) -> None:
     drives the run, or it is over or waits, and CancelAsked if a cancel has been requested.
     """
     async with claimed(services, run) as held:
-        if held.thread.waits:
-            raise Conflict(f"run {run} waits for a person")
+        if held.thread.rests:
+            raise Conflict(f"run {run} waits")
         call = _doubtful_call(services, held.thread)
         if call is None:
             events = (RunFinished("failed", "unavailable", error),)
             await write_once(services, held, events, "failed", error=error)
         else:
-            await write_once(services, held, (OutcomeUnknown(call.id, call.tool),), "waiting")
+            status: RunStatus = "queued" if held.thread.timed_calls else "waiting"
+            await write_once(services, held, (OutcomeUnknown(call.id, call.tool),), status)
 
 
 @asynccontextmanager

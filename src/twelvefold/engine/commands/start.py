@@ -67,7 +67,8 @@ async def start_run(services: Services, request: RunRequest) -> HeldRun:
 
     Raises RequestError for an unknown workflow or items that cannot be stored,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
-    run is not over or it is at another position, Repeated if the request was made before.
+    run is not over or it is at another position, Repeated if the request was made before, and
+    MigrationUnfinished if the workflow's entries need the gate and it is closed.
     """
     return await _again_if_stale(services, request, _start_run)
 
@@ -119,6 +120,7 @@ async def _prepare(
 ) -> tuple[NewRun, Thread, RunStarted]:
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
+    await services.gate.check_workflow(services.workflows[request.workflow])
     before = await _thread_before(services, request)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     return _new_run(services, request, before, background=background), before, started

@@ -22,10 +22,13 @@ from twelvefold.core import (
     ToolSucceeded,
     Transaction,
     ValidCall,
+    WaitStarted,
     place_text,
     render_result,
     truncate,
 )
+from twelvefold.core.waiting import WAITS
+from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
@@ -98,8 +101,21 @@ async def run_call(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )
         else:
-            text = result_text(result, services, call)
-            return ToolSucceeded(call.call.id, call.tool.name, text)
+            return _outcome(services, call, result)
+
+
+def _outcome(services: Services, call: ValidCall, result: object) -> CallOutcome:
+    """Return the outcome of a call that returned `result`: now, or after a wait."""
+    if not isinstance(result, WAITS):
+        text = result_text(result, services, call)
+        return ToolSucceeded(call.call.id, call.tool.name, text)
+    try:
+        if not call.tool.may_wait:
+            kind = type(result).__name__
+            raise TypeError(f"it returned a {kind}; its return annotation must name {kind}")
+        return start_wait(call.call.id, call.tool.name, result, call.began_us)
+    except Exception as error:  # a type of the author's may raise anything
+        return failed_call(services, call, error)
 
 
 async def _raise_if_lost(lease: HeldLease, guard: LeaseGuard, call: ValidCall) -> None:
@@ -277,7 +293,7 @@ async def run_in_step(
 ) -> Event:
     """Call a transactional tool. Raises RollbackTool if it fails."""
     outcome = await run_call(services, lease, principal, call, tx, tx)
-    if not isinstance(outcome, ToolSucceeded):
+    if not isinstance(outcome, ToolSucceeded | WaitStarted):
         raise RollbackTool(outcome)
     return outcome
 

@@ -130,3 +130,6 @@ class SyncWriter(SyncReader):
 
     def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
         self.wait_for(partial(self._tx.send_mail, to, subject, text, html=html))
+
+    def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        return self.wait_for(partial(self._tx.signal, workflow, principal, key, payload))

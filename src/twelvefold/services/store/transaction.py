@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from twelvefold.core import Append, Entry, Event, Row, SignalKey, WaitStarted, encode, size_of
+from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
-from twelvefold.services.store.signals import reserve_values
+from twelvefold.services.store.signals import reserve_values, send_signal
 from twelvefold.services.store.sql_text import (
     convert_value,
     reject_commits,
@@ -89,6 +90,7 @@ class SQLTransaction(SQLReadOnly):
     ) -> None:
         super().__init__(connection, get_bridge)
         self._statements = statements
+        self.signalled: set[str] = set()
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
         if isinstance(statement, str):
@@ -100,6 +102,19 @@ class SQLTransaction(SQLReadOnly):
         body = _encode_json("mail", {"to": to, "subject": subject, "text": text, "html": html})
         values = {"id": self._new_mail_id(), "thread": self._thread(), "kind": "mail", "body": body}
         self._connection.defer(self._statements["insert_outbox"], values)
+
+    async def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        to = make_signal_key(workflow, principal, key)
+        text = encode_value(payload, "the payload")
+        is_first = await send_signal(
+            self._connection, self._statements, to, text, self._signal_sender()
+        )
+        if is_first:
+            self.signalled.add(workflow)
+        return is_first
+
+    def _signal_sender(self) -> str:
+        return ""
 
     def _new_mail_id(self) -> str:
         return secrets.token_hex(16)
@@ -147,6 +162,9 @@ class SQLStepTransaction(SQLTransaction):
 
     def _thread(self) -> str:
         return self._change.lease.run.thread
+
+    def _signal_sender(self) -> str:
+        return str(self._change.lease.run)
 
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
         await self.flush()

@@ -95,12 +95,13 @@ UPDATE runs SET lease_until = {now_us} + :lease_us
 
 -- release: 0 rows mean that another process holds the run. :requeue_last queues it after the runs that wait
 -- already. Unless :counts is 1 the attempt is not counted. :usage '' leaves the usage as it is. A run
--- with a cancel request is queued instead of waiting for a person, so that any worker ends it
+-- with a cancel request is queued instead of waiting for a person, so that any worker ends it. Time continues
+-- none of them: a run that waits for a time is settled
 UPDATE runs SET status = CASE WHEN cancel_asked = 1 THEN 'queued' ELSE :status END,
        lease_token = :new_token,
        attempts = CASE WHEN attempts > 0 AND :counts = 0 THEN attempts - 1 ELSE attempts END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END, error = :error,
-       lease_until = CASE WHEN :requeue_last THEN {now_us} ELSE 0 END
+       lease_until = CASE WHEN :requeue_last THEN {now_us} ELSE 0 END, wake_at = NULL
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token
 
 -- delete_recorded_deltas: the pieces of a reply that its entry now holds

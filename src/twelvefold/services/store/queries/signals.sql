@@ -1,5 +1,5 @@
--- Events that are sent to runs, and wake-ups. Sender and receiver of an event lock its row of `signals`
--- first: so a run that begins to wait sees an event that was sent, or its sender sees that the run waits.
+-- Events that are sent to runs, and wake-ups. Sender and receiver of an event lock its row of `signals`,
+-- so a run that begins to wait sees an event that was sent, or its sender sees that the run waits.
 -- `reserve_signal` and `add_signal_wait` are in mysql.sql and sqlite.sql.
 
 -- send_signal: 0 rows mean that the event was sent before
@@ -9,15 +9,11 @@ UPDATE signals SET payload = :payload, sender = :sender, sent_at = {now_us}
 -- signal_waits: the runs that wait for an event
 SELECT thread_id, ordinal FROM signal_waits WHERE signal_id = :signal
 
--- remove_signal_wait: the run has received the event, or waits for it no longer
-DELETE FROM signal_waits
- WHERE signal_id = :signal AND thread_id = :thread AND ordinal = :ordinal
-
 -- sent_signal: 0 rows mean that the event has not been sent
 SELECT payload, sender, sent_at FROM signals WHERE id = :signal AND payload IS NOT NULL
 
--- wake: makes a run look again at what it waits for. The counter also reaches a run that a process
--- holds: that one does not begin to wait then. 0 rows mean that the run is over
+-- wake: makes a run look again at what it waits for. The counter also reaches a run that a process holds,
+-- which then does not begin to wait. 0 rows mean that the run is over
 UPDATE runs SET wakes = COALESCE(wakes, 0) + 1,
        status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
