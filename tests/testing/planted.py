@@ -4,9 +4,11 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
-from twelvefold import ReadOnly, Resource, Transaction, Workflow, tool
+from twelvefold import Ask, ReadOnly, Resource, Transaction, Wait, Workflow, tool
 
 
 @tool
@@ -55,6 +57,25 @@ async def book_some(tx: Transaction) -> str:
     return "some rooms are booked"
 
 
+@tool(effect="pure")
+async def remind(days: int) -> Wait:
+    """Wait some days."""
+    return Wait(until=timedelta(days=days))
+
+
+@tool
+async def await_payment(tx: Transaction, room: int) -> Wait:
+    """Reserve a room and wait for its payment."""
+    await tx.execute("insert into bookings (room) values (:room)", room=room)
+    return Wait(event=f"payment:{room}", timeout=timedelta(hours=1))
+
+
+@tool(effect="pure")
+async def ask_colour() -> Ask:
+    """Ask for a colour."""
+    return Ask("Which colour?", schema=Literal["red", "blue"])
+
+
 class Bell:
     """A resource."""
 
@@ -77,6 +98,9 @@ reception = Workflow("reception", "You ring.", (ring_bell,), resources=open_bell
 hotel = Workflow(
     name="hotel",
     instructions="You book rooms.",
-    tools=(book, book_beside, book_some, ring, cancel, make_key),
+    tools=(
+        *(book, book_beside, book_some, ring, cancel, make_key),
+        *(remind, await_payment, ask_colour),
+    ),
     schema="create table if not exists bookings (room integer not null);",
 )

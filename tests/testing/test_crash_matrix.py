@@ -7,7 +7,8 @@ import pytest
 
 from tests.testing.planted import hotel, reception
 from twelvefold import Workflow
-from twelvefold.testing import call, crash_matrix
+from twelvefold.testing import TestApp, call, crash_matrix
+from twelvefold.testing.crash.rows import JOURNAL
 
 
 def test_rows_that_commit_with_the_journal_are_there_once() -> None:
@@ -100,3 +101,10 @@ def test_a_workflow_that_no_other_process_can_import_is_refused() -> None:
 def test_a_module_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="No module named 'no_such_module'"):
         crash_matrix("no_such_module:workflow", "Room 4")
+
+
+async def test_the_tables_of_the_journal_are_those_of_an_empty_database() -> None:
+    async with TestApp([]) as app:
+        rows = await app.fetch_all("select name from sqlite_master where type = 'table'")
+
+    assert {row["name"] for row in rows} == JOURNAL
