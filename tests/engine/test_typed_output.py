@@ -103,7 +103,10 @@ def outline(events: list[Event]) -> list[object]:
     ]
 
 
-async def test_an_invalid_output_goes_back_to_the_model(stage: Stage) -> None:
+async def test_an_invalid_output_goes_back_to_the_model(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     outcome = await driven(stage, says(BAD), says(GOOD))
 
     assert outline(await stage.journal(outcome.run)) == [(PROBLEM,), (), "RunFinished"]
@@ -112,6 +115,11 @@ async def test_an_invalid_output_goes_back_to_the_model(stage: Stage) -> None:
     assert first.options == second.options
     assert [item["role"] for item in second.items] == ["user", "assistant", "user"]
     assert PROBLEM in second.items[-1]["content"]
+    replies = [vars(line) for line in caplog.records if line.message == "model_replied"]
+    assert [("'problems': 1" in str(line), PROBLEM in str(line)) for line in replies] == [
+        (True, False),
+        (False, False),
+    ]
 
 
 async def test_the_next_run_does_not_see_the_invalid_output(stage: Stage) -> None:

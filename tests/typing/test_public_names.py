@@ -10,6 +10,7 @@ from typing import Any, assert_type
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from twelvefold import (
     CallKey,
@@ -208,6 +209,7 @@ def use_sync_transaction(tx: SyncTransaction) -> None:
     assert_type(tx.fetch_one("select 1"), dict[str, Any] | None)
     assert_type(tx.fetch_all(select(1)), list[dict[str, Any]])
     assert_type(tx.execute("delete from courses"), int)
+    assert_type(tx.orm_session(), Session)
     tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
 
 

@@ -145,7 +145,7 @@ def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
     """Return the status of a run whose row was read before its journal."""
     if thread.status in OVER:
         return thread.status
-    if thread.waits:
+    if thread.rests:
         return "waiting"
     return "queued" if status == "waiting" else status
 

@@ -25,6 +25,10 @@ class Wait:
     fails, and the model reads that. Raises ValueError for anything else.
 
     Example:
+        from datetime import timedelta
+
+        from twelvefold import Wait, tool
+
         @tool(effect="pure")
         async def remind_me(minutes: int) -> Wait:
             \"\"\"Wait some minutes.\"\"\"
@@ -56,6 +60,10 @@ class Ask:
     ValueError for a question that is empty or too long.
 
     Example:
+        from typing import Literal
+
+        from twelvefold import Ask, tool
+
         @tool(effect="pure")
         async def ask_colour() -> Ask:
             \"\"\"Ask the customer for a colour.\"\"\"

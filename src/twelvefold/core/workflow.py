@@ -75,6 +75,14 @@ class Workflow(Generic[Output]):
     it is entered once in a process, before the first call that needs it, and left at shutdown.
     Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
     a type without a JSON Schema.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     name: str
@@ -117,6 +125,8 @@ class Workflow(Generic[Output]):
             )
         if self.output is None:
             return None
+        if isinstance(self.output, str):
+            raise WorkflowError(f"workflow {self.name}: output is a type, not its name")
         output = OutputType(self.name, self.output)
         output.check()
         return output

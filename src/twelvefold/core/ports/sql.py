@@ -1,6 +1,6 @@
 """Transactions as tools and the engine see them; a tool's annotation declares which it needs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twelvefold.core.events import Entry, Event
@@ -8,8 +8,11 @@ from twelvefold.core.events import Entry, Event
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
 
 Row = dict[str, Any]
+BlockingWait = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+"""Runs a coroutine on the event loop for a thread, and returns its result in the thread."""
 
 
 @runtime_checkable
@@ -133,6 +136,14 @@ class SyncTransaction(SyncReadOnly, Protocol):
         """Send an event with the commit, as `Transaction.signal` does."""
         ...
 
+    def orm_session(self) -> "Session":
+        """Return a SQLAlchemy session within this transaction; it is flushed before the commit.
+
+        The thread of the tool alone may use it. Raises StoreRefused unless `sqlalchemy.orm` was
+        imported before the call.
+        """
+        ...
+
 
 class MayBeLost(Protocol):
     """A transaction that the engine checks after the tool has ended."""
@@ -174,6 +185,20 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
 
     async def flush(self) -> None:
         """Flush the ORM session. Raises the error of its statements."""
+        ...
+
+    def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:
+        """Call a function in a thread, and return its result.
+
+        The function may use the session of `blocking_session`, whose statements go through `wait`.
+        """
+        ...
+
+    async def blocking_session(self) -> "Session":
+        """Return the ORM session of the function that `call_blocking` calls. Raises StoreRefused.
+
+        It is flushed as that of `orm_session` is.
+        """
         ...
 
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
