@@ -46,3 +46,16 @@ def test_an_event_that_does_not_come_is_a_run_that_waits() -> None:
 
     assert report.ok, report
     assert report.status == "waiting"
+
+
+def test_a_question_is_answered_and_an_event_is_sent(twelvefold_app: SyncTestApp) -> None:
+    app = twelvefold_app
+    app.model.replies(call("ask_colour"), call("await_payment", room=4), "Paid.")
+
+    asked = app.run(hotel, "Room 4", principal="ann")
+    waiting = app.resume(asked.id, answer="red", by="ann")
+    app.signal("payment:4", {"paid": True}, workflow=hotel, principal="ann")
+    run = app.resume(asked.id)
+
+    assert (asked.status, waiting.status, run.status) == ("waiting", "waiting", "completed")
+    assert app.model.outputs == ['"red"', '{"paid":true}']
