@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.fan_out import FanOut
     from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
@@ -35,6 +36,7 @@ __all__ = [
     "Ask",
     "CallKey",
     "DuplicateRow",
+    "FanOut",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -60,6 +62,7 @@ _MODULES = {
     "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.fan_out": ("FanOut",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",

@@ -32,6 +32,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.waits import time_of
 from twelvefold.engine import Outcome, Services
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
@@ -48,15 +49,16 @@ class Waiting:
       who may answer, "" for the run's principal
     - "event": the `event`, by `App.signal`
     - "timer": the time `until`
-    - "children": the runs `runs`
+    - "children": the runs `runs`. Their own calls that wait for a person follow, with `run`
 
-    `until` is in UTC; a question or an event times out then.
+    `run` is the run that has the call. `until` is in UTC; a question or an event times out then.
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
+    run: str
     question: str = ""
     schema: Mapping[str, Any] | None = None
     person: str = ""
@@ -138,21 +140,28 @@ async def read_run(services: Services, run: RunId, principal: str = "") -> Run[A
     thread = fold(entry for entry in journal.entries if entry.run <= run.ordinal)
     status = _status_of(thread, record.status)
     fault = record.error if status == "queued" else ""
-    return make_run(services, Outcome(run, status, thread, fault))
+    return await make_run(services, Outcome(run, status, thread, fault))
 
 
 def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
     """Return the status of a run whose row was read before its journal."""
     if thread.status in OVER:
         return thread.status
-    if thread.rests:
-        return "waiting"
-    return "queued" if status == "waiting" else status
+    if status == "waiting":
+        return "waiting" if thread.waits or thread.timed_calls else "queued"
+    needs_person = thread.pending and thread.pending[0].state in ("asked", "unknown")
+    return "waiting" if needs_person else status
 
 
-def make_run(services: Services, outcome: Outcome) -> Run[Any]:
+async def make_run(services: Services, outcome: Outcome) -> Run[Any]:
     """Return the latest run of a thread."""
     thread = outcome.thread
+    waiting = [*_waiting(str(outcome.run), thread)]
+    if thread.parent_calls:
+        below = await waiting_calls(services, outcome.run, thread)
+        waiting += [
+            _waiting_call(str(one.run), one.call) for one in below if one.run != outcome.run
+        ]
     return Run(
         id=str(outcome.run),
         workflow=thread.workflow,
@@ -164,7 +173,7 @@ def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         usage=thread.usage,
         error=_error_of(outcome),
         reason=thread.reason,
-        waiting=tuple(_waiting(thread)),
+        waiting=tuple(waiting),
         calls=tuple(calls_of(thread.latest)),
         children=tuple(_children(thread.latest)),
     )
@@ -192,33 +201,37 @@ def _error_of(outcome: Outcome) -> str:
             return ""
 
 
-def _waiting(thread: Thread) -> Iterator[Waiting]:
+def _waiting(run: str, thread: Thread) -> Iterator[Waiting]:
     for call in thread.pending:
-        match call.state:
-            case "asked":
-                yield replace(_waits_for("approval", call), until=_time_of(call.expires_us))
-            case "unknown":
-                yield _waits_for("outcome", call)
-            case _ if isinstance(call.wait, WaitStarted):
-                yield _wait(call, call.wait)
-            case _ if isinstance(call.wait, ChildrenStarted):
-                yield replace(_waits_for("children", call), runs=call.wait.runs)
+        if call.state in ("asked", "unknown") or call.wait is not None:
+            yield _waiting_call(run, call)
 
 
-def _waits_for(kind: WaitingKind, call: Call) -> Waiting:
-    return Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
-
-
-def _wait(call: Call, wait: WaitStarted) -> Waiting:
-    kind: WaitingKind = "question" if wait.question else "event" if wait.event else "timer"
+def _waiting_call(run: str, call: Call) -> Waiting:
+    wait = call.wait
+    one = Waiting(call.id, call.tool, arguments_of(call.arguments), _kind_of(call), run)
+    if isinstance(wait, ChildrenStarted):
+        return replace(one, runs=wait.runs)
+    if wait is None:
+        return replace(one, until=_time_of(call.expires_us))
     return replace(
-        _waits_for(kind, call),
+        one,
         question=wait.question,
         schema=wait.schema,
         person=wait.person,
         event=wait.event,
         until=_time_of(wait.until_us),
     )
+
+
+def _kind_of(call: Call) -> WaitingKind:
+    match call.wait:
+        case ChildrenStarted():
+            return "children"
+        case WaitStarted(question=question, event=event):
+            return "question" if question else "event" if event else "timer"
+        case _:
+            return "approval" if call.state == "asked" else "outcome"
 
 
 def _time_of(at_us: int) -> datetime | None:

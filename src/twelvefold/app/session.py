@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twelvefold.app.drives import Drives, Follower
 from twelvefold.app.operations import Operations
 from twelvefold.app.requests import Turn, repeated_run, run_request
-from twelvefold.app.run import Run, read_run
+from twelvefold.app.run import Run, WaitingKind, read_run
 from twelvefold.app.stream import NoEvents
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import open_mailer
@@ -73,6 +73,7 @@ class Value:
 
 
 Given = Answer | Settled | Value
+_KINDS: dict[type, WaitingKind] = {Answer: "approval", Settled: "outcome", Value: "question"}
 
 
 @dataclass(frozen=True)
@@ -178,13 +179,14 @@ class Session:
         self, id: str, principal: str, given: Given | None, follower: Follower
     ) -> Run[Any]:
         """Answer what the run waits for, then drive it until it is over or waits again."""
-        record = await self._find_to_answer(id, principal, given)
+        record, wakes = await self._find_to_answer(id, principal, given), True
         if given is not None:
             self._check_served(record)
-            await self._write(record, given, claims=True)
+            # A run below is driven with this one, which waits for it.
+            wakes = await self._write(record, given, claims=True) != record.run
         elif record.status == "waiting" and not await self._may_go_on(record):
             return await read_run(self.services, record.run)
-        return await self.drives.follow(record.run, follower, wakes=given is None)
+        return await self.drives.follow(record.run, follower, wakes=wakes)
 
     async def _may_go_on(self, record: RunRecord) -> bool:
         """Return whether time or an event may have ended what a run waits for."""
@@ -201,9 +203,10 @@ class Session:
         """Return a run that is answered; a question may be for another principal than the run's."""
         return await self.find(id, "" if isinstance(given, Value) else principal)
 
-    async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> None:
+    async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> RunId:
+        """Write an answer; return the run that has the call."""
         by, call = given.by or record.principal, CallId(given.call) if given.call else None
-        services, run = self.services, record.run
+        services, run = self.services, await self._run_to_answer(record, given)
         match given:
             case Answer(approved, _, reason, _, arguments):
                 text = "" if arguments is None else encode_value(dict(arguments), "arguments")
@@ -226,6 +229,15 @@ class Session:
                 await answer_question(
                     services, run, value, by=by, principal=person, call=call, claims=claims
                 )
+        return run
+
+    async def _run_to_answer(self, record: RunRecord, given: Given) -> RunId:
+        """Return the run with the call that waits: this one, or one that it has started."""
+        kind = _KINDS[type(given)]
+        for one in (await read_run(self.services, record.run)).waiting:
+            if one.kind == kind and given.call in ("", one.call):
+                return RunId.parse(one.run)
+        return record.run  # it raises TooLate there
 
     async def signal(self, key: str, payload: Any, workflow: str, principal: str, by: str) -> bool:
         """Send an event to the runs of a workflow and principal."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
-from twelvefold.boot.workflows import load_workflows
+from twelvefold.boot.workflows import load_workflows, with_started
 from twelvefold.config import Settings
 from twelvefold.core import (
     Ids,
@@ -88,8 +88,8 @@ async def open_services(
 
         asyncio.run(main())
     """
-    if workflows is None:
-        workflows = load_workflows(settings.workflows)
+    named = load_workflows(settings.workflows) if workflows is None else workflows
+    workflows = with_started(named)
     handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
@@ -120,6 +120,7 @@ async def open_services(
             wake_ups=wake_ups,
             resources=handed_in,
             threads=threads,
+            internal=frozenset(workflows.keys() - named.keys()),
         )
 
 

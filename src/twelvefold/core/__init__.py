@@ -4,6 +4,8 @@ Other packages import these names from here.
 """
 
 from twelvefold.core.budget import Limits, Price
+from twelvefold.core.child_tool import ChildTool
+from twelvefold.core.children import ChildAnswer, limits_of, share_of
 from twelvefold.core.conversation.sendable import NO_RESULT
 from twelvefold.core.conversation.turns import calls_of, is_empty, is_rejected
 from twelvefold.core.decide import (
@@ -24,8 +26,10 @@ from twelvefold.core.decide import (
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     KINDS,
+    Ancestry,
     ApprovalAnswered,
     ApprovalAsked,
+    ChildLimits,
     ChildrenStarted,
     Entry,
     Event,
@@ -61,6 +65,7 @@ from twelvefold.core.failures import (
     incomplete_sentence,
     place_text,
 )
+from twelvefold.core.fan_out import FanOut, Task
 from twelvefold.core.ids import (
     THREAD_ID_LENGTH,
     CallId,
@@ -144,6 +149,7 @@ __all__ = [
     "OWNER",
     "SCOPES",
     "THREAD_ID_LENGTH",
+    "Ancestry",
     "ApiKey",
     "Append",
     "ApprovalAnswered",
@@ -158,12 +164,16 @@ __all__ = [
     "CallKey",
     "CallModel",
     "CallState",
+    "ChildAnswer",
+    "ChildLimits",
+    "ChildTool",
     "ChildrenStarted",
     "Claim",
     "Decision",
     "Delta",
     "Entry",
     "Event",
+    "FanOut",
     "FinalStatus",
     "Finish",
     "IdempotentRequest",
@@ -224,6 +234,7 @@ __all__ = [
     "Store",
     "SyncReadOnly",
     "SyncTransaction",
+    "Task",
     "Thread",
     "ThreadHead",
     "ThreadId",
@@ -264,11 +275,13 @@ __all__ = [
     "incomplete_sentence",
     "is_empty",
     "is_rejected",
+    "limits_of",
     "output_of",
     "parse_thread_id",
     "place_text",
     "position_of",
     "render_result",
+    "share_of",
     "size_of",
     "tool",
     "truncate",

@@ -117,7 +117,8 @@ class Services:
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
     `resources` are what tools take as `Resource`.
-    `threads` caches the threads of runs that ended here.
+    `threads` caches the threads of runs that ended here. `internal` are the names of workflows that
+    only other workflows may start.
     """
 
     store: Store
@@ -135,6 +136,14 @@ class Services:
     threads: ThreadCache = field(
         default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
     )
+    internal: frozenset[str] = frozenset()
+
+    @cached_property
+    def offered(self) -> Mapping[str, Workflow]:
+        """The workflows that callers may start, by name."""
+        if not self.internal:
+            return self.workflows
+        return {name: one for name, one in self.workflows.items() if name not in self.internal}
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""

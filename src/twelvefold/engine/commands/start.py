@@ -128,8 +128,8 @@ async def _prepare(
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
-    if request.workflow not in services.workflows:
-        known = ", ".join(services.workflows)
+    if request.workflow not in services.offered:
+        known = ", ".join(services.offered)
         raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
     return check_storable(
         RunStarted(

@@ -12,13 +12,13 @@ from twelvefold.web.state import web_of
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
     check_list_parameters(request.query_params)
-    names = web_of(request).services.workflows
+    names = web_of(request).services.offered
     return json_response({"object": "list", "data": [_model(name) for name in names]})
 
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
-    workflow = workflow_of(request.path_params["model"], web_of(request).services.workflows)
+    workflow = workflow_of(request.path_params["model"], web_of(request).services.offered)
     return json_response(_model(workflow.name))
 
 
