@@ -104,3 +104,14 @@ hotel = Workflow(
     ),
     schema="create table if not exists bookings (room integer not null);",
 )
+billing = Workflow(
+    name="billing",
+    instructions="You write bills.",
+    tools=(book,),
+)
+desk = Workflow(
+    name="desk",
+    instructions="You stand at the desk.",
+    tools=(book, billing.as_tool("Ask the billing department.")),
+    schema=hotel.schema,
+)

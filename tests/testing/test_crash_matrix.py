@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testing.planted import hotel, reception
+from tests.testing.planted import billing, desk, hotel, reception
 from twelvefold import Workflow
 from twelvefold.testing import TestApp, call, crash_matrix
 from twelvefold.testing.crash.rows import JOURNAL
@@ -108,3 +108,18 @@ async def test_the_tables_of_the_journal_are_those_of_an_empty_database() -> Non
         rows = await app.fetch_all("select name from sqlite_master where type = 'table'")
 
     assert {row["name"] for row in rows} == JOURNAL
+
+
+def test_a_run_and_its_child_are_killed_at_every_boundary_of_both() -> None:
+    report = crash_matrix(
+        [desk, billing],
+        "Book room 4 and bill it",
+        replies={
+            "desk": [call("book", room=4), call("billing", input="Bill room 4"), "Billed."],
+            "billing": [call("book", room=5), "The bill is written."],
+        },
+    )
+
+    assert report.ok, report
+    assert report.status == "completed"
+    assert any("WaitEnded, billing" in one.place for one in report.boundaries)
