@@ -28,6 +28,10 @@ class FanOut:
 
     Example:
 
+        from twelvefold import FanOut, Workflow, tool
+
+        lookup = Workflow("lookup", "Look a product up.")
+
         @tool(effect="pure")
         async def compare(products: list[str]) -> FanOut:
             \"""Look up several products at once.\"""
