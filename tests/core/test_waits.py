@@ -141,7 +141,7 @@ def test_a_payload_is_json() -> None:
 
 
 def test_calls_without_a_time_do_not_end() -> None:
-    children = ChildrenStarted(CALL, "fan", ("r",))
+    children = ChildrenStarted(CALL, "fan", (f"resp_{'0' * 44}1",))
     thread = thread_of(asked(), called("fan"), children)
 
     assert ended_waits(thread, thread.pending, WaitState(0, 1)) == ()
