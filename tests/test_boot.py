@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,11 +229,14 @@ async def test_the_settings_say_what_the_default_model_accepts(here: Path) -> No
 
     async with open_services(given) as services:
         (workflow,) = services.workflows.values()
-        assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image", "file"}
+        everything = {"image", "file", "anywhere", "file_url"}
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == everything
+    async with open_services(replace(given, openai_api="chat")) as services:
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == {"image", "file"}
     async with open_services(Settings(openai_api_key="k")) as services:
-        assert services.accepts(workflow, DEFAULT_OPTIONS) == set()
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == set()
     async with open_services(Settings()) as services:  # the demo model
-        assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image"}
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == everything
 
 
 async def test_an_unknown_model_has_the_default_context_window(here: Path) -> None:

@@ -12,6 +12,7 @@ from tests.services.model.streams import FakeReply, chat_events, responses_event
 from twelvefold import Settings, open_services
 from twelvefold.admin.doctor import examine
 from twelvefold.core.budget import Price
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import DEFAULT_OPTIONS
 from twelvefold.core.models import ModelProfile
 from twelvefold.core.ports import ModelRequest
@@ -148,7 +149,7 @@ async def test_each_model_has_its_window_price_and_kinds_of_input(here: Path) ->
     async with open_services(settings) as services:
         fast = services.profile("fast")
         assert fast.window_tokens == 272_000
-        assert fast.accepts == {"file"}
+        assert fast.accepts == {"file", "anywhere", "file_url"}
         own = Price(1_000_000, 1_000_000, 2_000_000)
         assert services.profile("own") == ModelProfile(9_000, own)
         assert services.profile("other").window_tokens == 128_000
@@ -156,12 +157,12 @@ async def test_each_model_has_its_window_price_and_kinds_of_input(here: Path) ->
         assert services.limits.prices["default"] == services.limits.price
         (workflow,) = services.workflows.values()
         chosen = replace(workflow, model="fast")
-        assert services.accepts(chosen, DEFAULT_OPTIONS) == {"file"}
+        assert services.inputs(chosen, DEFAULT_OPTIONS)[0] == {"file", "anywhere", "file_url"}
 
 
 async def test_a_named_model_without_any_server_is_the_demo_model(here: Path) -> None:
     async with open_services(settings_with({"fast": {"model": "m"}})) as services:
-        assert services.profile("fast").accepts == {"image"}
+        assert services.profile("fast").accepts == ALL_INPUTS
         assert services.profile("fast").price is None
 
 

@@ -4,6 +4,7 @@ TwelvefoldError
 ├── SettingsError          the operator: settings are invalid; nothing was started
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
+│   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -74,6 +75,18 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that does not exist or is not visible to the caller."""
+
+
+class InputRefused(RequestError):
+    """An image or file in the conversation is invalid, or no model of the run takes it.
+
+    `earlier`: it is in an earlier turn.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid_value", earlier: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.earlier = earlier
 
 
 class ConversationTooLarge(RequestError):

@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from tests.engine.stage import LIMITS, SHOP, Stage
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
@@ -89,7 +90,7 @@ def _numbered(items: Sequence[Item], number: int) -> list[Item]:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in content)
+    return "".join(part.get("text", "") for part in content)
 
 
 @dataclass
@@ -165,11 +166,12 @@ async def served(
     workflow: Workflow = SHOP,
     headers: dict[str, str] | None = None,
     waits: Waits = WAITS,
+    accepts: frozenset[str] = ALL_INPUTS,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A process of its own on the stage's database, until the body ends."""
     rules = model or Rules()
-    services = stage.process(model=rules, workflow=workflow, limits=limits)
+    services = stage.process(model=rules, workflow=workflow, limits=limits, accepts=accepts)
     services = replace(services, models=models or {})
     stop = asyncio.Event()
     async with (

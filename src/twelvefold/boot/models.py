@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from twelvefold.config import NamedModel, Settings
+from twelvefold.config.models import Api
 from twelvefold.core import (
+    ALL_INPUTS,
     DEFAULT_MODEL,
     DEFAULT_OPTIONS,
     DEFAULT_WINDOW_TOKENS,
@@ -12,6 +14,7 @@ from twelvefold.core import (
     ModelProfile,
     Price,
     Workflow,
+    inputs_of,
     models_of,
 )
 from twelvefold.core.models import unknown_model
@@ -23,8 +26,6 @@ from twelvefold.services.model.named import NamedModel as OpenNamedModel
 from twelvefold.services.model.prices import price_of, window_of
 
 log = get_logger(__name__)
-_DEMO_ACCEPTS = frozenset({"image"})
-"""The demo model ignores images."""
 _MAX_CONNECT_TIMEOUT_S = 10.0
 
 
@@ -88,7 +89,7 @@ class OpenModels(Mapping[str, Model]):
             base_url=endpoint.base_url,
             api_key=endpoint.api_key,
             model=named.model,
-            api=named.api or ("responses" if named.url else settings.openai_api),
+            api=api_of(self._settings, named),
             temperature=named.temperature,
             max_output_tokens=named.max_output_tokens,
             timeout_s=timeout_s,
@@ -128,6 +129,11 @@ def endpoint_of(settings: Settings, named: NamedModel) -> Endpoint:
     return _endpoint(settings, shared.base_url, shared.api_key, headers)
 
 
+def api_of(settings: Settings, named: NamedModel) -> Api:
+    """Return the API of a named model."""
+    return named.api or ("responses" if named.url else settings.openai_api)
+
+
 def _endpoint(
     settings: Settings, base_url: str, api_key: str, headers: Mapping[str, str]
 ) -> Endpoint:
@@ -140,7 +146,9 @@ def _endpoint(
 
 def profiles_of(settings: Settings, limits: Limits) -> dict[str, ModelProfile]:
     """Return what the settings say about each model; `limits` has that of the default model."""
-    accepts = frozenset(settings.openai_accepts) if settings.model_base_url else _DEMO_ACCEPTS
+    accepts = ALL_INPUTS
+    if settings.model_base_url:
+        accepts = inputs_of(settings.openai_accepts, settings.openai_api)
     default = ModelProfile(limits.context_tokens, limits.price, accepts)
     named = {model.name: _profile(settings, model) for model in settings.models}
     return {DEFAULT_MODEL: default, **named}
@@ -152,7 +160,8 @@ def _profile(settings: Settings, named: NamedModel) -> ModelProfile:
         named.window or window_of(named.model) or DEFAULT_WINDOW_TOKENS,
         # The demo model is free, whatever it is called.
         None if is_demo else named.price or price_of(named.model),
-        frozenset(named.accepts) or (_DEMO_ACCEPTS if is_demo else frozenset()),
+        # The demo model takes every image and file, and says that it cannot see them.
+        ALL_INPUTS if is_demo else inputs_of(named.accepts, api_of(settings, named)),
     )
 
 

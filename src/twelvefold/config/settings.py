@@ -41,6 +41,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+InputFiles = Literal["full", "summary", "none"]
 WebDrives = Literal["foreground", "background"]
 
 
@@ -236,6 +237,12 @@ class Settings:
     ] = "mcp_call"
     tool_outputs: Annotated[
         ToolOutputs, one_of(ToolOutputs), "tool results in responses: full, summary or none"
+    ] = "full"
+    input_files: Annotated[
+        InputFiles,
+        one_of(InputFiles),
+        "images and files of the input when they are read again: full, summary (name, type and "
+        "size) or none",
     ] = "full"
     smtp_url: Annotated[
         str, url("smtp", "smtps"), "the mail server; default: mail stays in the outbox", SECRET

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from twelvefold.core.events import Usage
 
+BYTES_PER_TOKEN = 3
+"""Low on purpose: Chinese has one token a character, which is three bytes of UTF-8; English has
+four bytes a token, JSON fewer."""
 _MILLION = 1_000_000
 
 

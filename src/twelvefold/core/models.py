@@ -86,7 +86,7 @@ class ModelProfile:
     """What the settings say about a model beside its address.
 
     `window_tokens` is its context window. `price` is None if it is unknown or not needed.
-    `accepts`: the kinds of input beside text that it takes, `image` and `file`.
+    `accepts`: the kinds of input beside text that it takes, as `inputs_of` returns them.
     """
 
     window_tokens: int = DEFAULT_WINDOW_TOKENS

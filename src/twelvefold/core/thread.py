@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.history import History
+from twelvefold.core.conversation.history import History, brings_attachments
 from twelvefold.core.conversation.turns import Turn, is_empty, is_rejected, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
@@ -135,6 +135,11 @@ class Thread(msgspec.Struct, frozen=True):
         results = results_of(self.latest)
         results.client_items |= self.history.results.client_items
         return turns_of(self.latest, results, with_rejected=True)
+
+    @property
+    def has_attachments(self) -> bool:
+        """Whether a caller has sent an image or a file, also one that was removed since."""
+        return self.history.has_attachments or any(map(brings_attachments, self.latest))
 
     @property
     def waits(self) -> bool:

@@ -26,6 +26,7 @@ from twelvefold.core import (
     models_of,
 )
 from twelvefold.engine.held_run import NO_USAGE, HeldRun
+from twelvefold.engine.inputs import models_for
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     ModelRejected,
@@ -68,14 +69,14 @@ async def request_reply(
     """Return the reply of the run's model, or of the first model of its chain that replies.
 
     The usage of failed attempts counts, whatever happens. Raises as `Model.reply` does; if no model
-    of a chain replies, the error names each. Raises RequestError if the part of the conversation
-    that must be sent exceeds the window, and LeaseLost.
+    of a chain replies, the error names each. A model that does not take the images and files of the
+    conversation is not asked. Raises RequestError if the part of the conversation that must be sent
+    exceeds the window, InputRefused if no model takes its images and files, and LeaseLost.
     """
-    options = held.thread.options
-    names = models_of(workflow.model, options)
+    names = models_for(services, workflow, held.thread)
     rule = workflow.model
     if len(names) > 1 and isinstance(rule, Fallback):
-        return await _Chain(services, held, rule, build, _ShownText(listener)).reply()
+        return await _Chain(services, held, rule, build, _ShownText(listener)).reply(names)
     (name,) = names
     request = _shortened(build(model_limits(services, name))).request
     try:
@@ -151,8 +152,8 @@ class _Chain:
     logged: list[str] = field(default_factory=list)
     has_outage: bool = False
 
-    async def reply(self) -> ModelReplied:
-        others: list[str] = [*self.rule.models]
+    async def reply(self, names: Sequence[str]) -> ModelReplied:
+        others: list[str] = [*names]
         while True:
             name, *others = others
             try:

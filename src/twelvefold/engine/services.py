@@ -121,9 +121,8 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `resources` are what tools take as `Resource`.
-    `threads` caches the threads of runs that ended here.
-    `profiles` has what the settings say about each model, by its name in MODELS or "default".
+    `resources` are what tools take as `Resource`. `threads` caches the threads of runs that ended
+    here. `profiles` has what the settings say about each model, by its name in MODELS or "default".
     `models` are those of MODELS.
     """
 
@@ -175,14 +174,13 @@ class Services:
         """Return what is known of a model; of one without settings, nothing but the defaults."""
         return self.profiles.get(model, _NO_PROFILE)
 
-    def accepts(self, workflow: Workflow, options: RequestOptions) -> frozenset[str]:
-        """Return the kinds of input beside text that a run may have: `image` and `file`.
+    def inputs(self, workflow: Workflow, options: RequestOptions) -> tuple[frozenset[str], ...]:
+        """Return the inputs beside text that each model of a run takes.
 
-        These are the kinds that every model takes that the run may ask: that of the workflow or the
-        one that the caller chose by `options.model`, and all models of a fallback chain.
+        Models of a fallback chain that do not take the images and files of a run are skipped.
         """
         names = models_of(workflow.model, options)
-        return frozenset.intersection(*(self.profile(name).accepts for name in names))
+        return tuple(self.profile(name).accepts for name in names)
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:

@@ -362,7 +362,7 @@ async def test_the_limits_of_a_run_are_those_of_the_process_without_named_models
     assert model_limits(services, "default") is services.limits
 
 
-async def test_a_run_accepts_what_every_model_of_its_chain_accepts(stage: Stage) -> None:
+async def test_a_run_knows_what_each_model_of_its_chain_accepts(stage: Stage) -> None:
     profiles = {
         "fast": ModelProfile(accepts=frozenset({"image"})),
         "careful": ModelProfile(accepts=frozenset({"image", "file"})),
@@ -370,6 +370,7 @@ async def test_a_run_accepts_what_every_model_of_its_chain_accepts(stage: Stage)
     services = process_with(stage, CHAIN, {}, profiles=profiles)
     (workflow,) = services.workflows.values()
 
-    assert services.accepts(workflow, DEFAULT_OPTIONS) == {"image"}
-    assert services.accepts(workflow, RequestOptions(model="careful")) == {"image", "file"}
-    assert services.accepts(workflow, RequestOptions(model="other")) == set()
+    images, both = frozenset({"image"}), frozenset({"image", "file"})
+    assert services.inputs(workflow, DEFAULT_OPTIONS) == (images, both)
+    assert services.inputs(workflow, RequestOptions(model="careful")) == (both,)
+    assert services.inputs(workflow, RequestOptions(model="other")) == (frozenset(),)

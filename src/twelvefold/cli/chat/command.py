@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.app.opening import open_checked_services
+from twelvefold.cli.attachments import file_part, image_part, part_label
 from twelvefold.cli.chat.screen import Screen, open_screen
 from twelvefold.cli.chat.session import ChatSession
 from twelvefold.cli.command import (
@@ -20,7 +21,7 @@ from twelvefold.cli.command import (
 from twelvefold.cli.output import abbreviate, print_notice
 from twelvefold.cli.run import default_workflow, options_for
 from twelvefold.config import Settings, masked
-from twelvefold.core import DEFAULT_MODEL, Principal, Workflow, models_of, parse_thread_id
+from twelvefold.core import DEFAULT_MODEL, Item, Principal, Workflow, models_of, parse_thread_id
 from twelvefold.engine import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
@@ -29,6 +30,7 @@ HELP = """\
 /new     start a new conversation
 /thread  show the id of this conversation
 /cancel  cancel an unfinished turn
+/image FILE_OR_URL, /file FILE_OR_URL  attach to the next message
 /quit    exit, as Ctrl-D does
 Ctrl-C cancels the current turn and keeps the conversation.
 """
@@ -103,6 +105,7 @@ class _Chat:
         self._screen = screen
         self.session = session
         self._status = DONE
+        self._attached: list[Item] = []
 
     async def read_lines(self) -> int:
         """Handle lines until the input ends. Return the exit status of the last turn of a pipe."""
@@ -138,12 +141,18 @@ class _Chat:
             hint = "(the last turn is not finished: Enter continues it, /cancel cancels it)\n"
             self._screen.write(hint, "bad")
         elif line:
-            self._status = await self.session.send(line)
+            # A refused message loses them: the reason may be one of them.
+            parts, self._attached = self._attached, []
+            self._status = await self.session.send(line, parts)
 
     async def _run_command(self, line: str) -> None:
-        match line.split():
+        match line.split(maxsplit=1):
+            case ["/image" | "/file" as word, source]:
+                self._attached.append((image_part if word == "/image" else file_part)(source))
+                label = part_label(self._attached[-1])
+                self._screen.write(f"({label} is sent with the next message)\n", "dim")
             case ["/new"]:
-                self.session = self.session.new_session()
+                self.session, self._attached = self.session.new_session(), []
                 self._screen.write("(new conversation)\n", "dim")
             case ["/thread"]:
                 thread = self.session.thread

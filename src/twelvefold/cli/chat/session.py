@@ -1,6 +1,7 @@
 """A conversation with a workflow, turn by turn. Asks for approvals and outcomes on the screen."""
 
 import asyncio
+from collections.abc import Sequence
 
 from twelvefold.app.texts import messages_text
 from twelvefold.cli.chat.screen import Screen
@@ -8,7 +9,7 @@ from twelvefold.cli.command import DONE
 from twelvefold.cli.run import exit_status, options_for, user_message
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import Transcript, call_text, waiting_text
-from twelvefold.core import Call, Principal, RunId, RunStarted, Settlement, ThreadId, fold
+from twelvefold.core import Call, Item, Principal, RunId, RunStarted, Settlement, ThreadId, fold
 from twelvefold.engine import (
     HeldRun,
     Outcome,
@@ -72,14 +73,14 @@ class ChatSession:
         if state.status == "active" and record.head > record.forked_at:
             self.unfinished = RunId(thread, state.run)
 
-    async def send(self, text: str) -> int:
-        """Send a user message, drive its run, and return the exit status."""
+    async def send(self, text: str, parts: Sequence[Item] = ()) -> int:
+        """Send a user message with images and files, drive its run, and return the exit status."""
         held = await start_run(
             self._services,
             RunRequest(
                 workflow=self.workflow,
                 principal=self._principal,
-                items=[user_message(text)],
+                items=[user_message(text, parts)],
                 thread=self.thread,
                 options=options_for(self._model),
             ),

@@ -32,6 +32,7 @@ from twelvefold.core import (
     size_of,
 )
 from twelvefold.engine.held_run import HeldRun, apply_entries
+from twelvefold.engine.inputs import check_attachments, check_inputs
 from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, RequestError, StoreRefused
@@ -65,7 +66,7 @@ class RunRequest:
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
     """Write a new run and hold its lease.
 
-    Raises RequestError for an unknown workflow or items that cannot be stored,
+    Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
     run is not over or it is at another position, Repeated if the request was made before.
     """
@@ -120,6 +121,8 @@ async def _prepare(
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
     before = await _thread_before(services, request)
+    workflow = services.workflows[request.workflow]
+    check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     return _new_run(services, request, before, background=background), before, started
 
@@ -135,7 +138,7 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
         raise RequestError(
             f"workflow {workflow.name!r} has no model {model!r} for callers; there are {known}"
         )
-    return check_storable(
+    event, size = check_storable(
         RunStarted(
             tuple(request.items),
             request.principal.id,
@@ -144,6 +147,8 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
             request.options,
         )
     )
+    check_attachments(event.items)
+    return event, size
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

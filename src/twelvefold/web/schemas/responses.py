@@ -4,7 +4,7 @@ Source: the request body of `POST /responses` of the OpenAI API. A parameter is 
 unknown: none that would change the result is ignored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
     tool_items_of,
 )
-from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, reject_images
+from twelvefold.web.schemas.items import ANSWER, Choices, FunctionTool, InputItem, reject_unaccepted
 from twelvefold.web.schemas.types import (
     PASSED,
     RETURNED,
@@ -173,28 +173,35 @@ class TurnRequest:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
+AcceptedInputs = Callable[[str, str], Choices]
+"""Returns the inputs that each model of a run takes, by workflow and the model that was chosen."""
+
+
+def text_alone(_workflow: str, _model: str) -> Choices:
+    """Return the inputs of one model that takes neither images nor files."""
+    return (frozenset(),)
+
+
 def parse_turn(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    *,
-    images: bool = False,
+    accepted: AcceptedInputs = text_alone,
 ) -> TurnRequest:
-    """Return the turn that a body requests; `images`: the model accepts images.
-
-    Raises ApiError for the first invalid parameter.
-    """
+    """Return the turn that a body requests. Raises ApiError for the first invalid parameter."""
     created = decode(body, CreateResponse)
     given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
-    if not images:
-        reject_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
+    chosen = chosen_model(created.model, workflows)
+    options = _options(given, items, workflow, headers, chosen)
+    choices = accepted(workflow.name, options.model)
+    reject_unaccepted(items, choices, [f"input[{n}]" for n in range(len(items))])
     return TurnRequest(
         workflow,
         items,
-        _options(given, items, workflow, headers, chosen_model(created.model, workflows)),
+        options,
         bool(created.stream),
         bool(created.background),
         created.previous_response_id or "",

@@ -184,15 +184,15 @@ function itemsOf(entry) {
   return block("Input", (entry.items ?? []).map(textOfItem).join("\n"));
 }
 
+function replyTitle(names, problems) {
+  if (names) return ["Model called ", h("code", {}, names)];
+  return problems.length ? "Model replied: no valid output" : "Model replied";
+}
+
 /** Return the tokens of a reply and of the models that were asked before it. */
 function tokensOf(entry) {
   const attempts = (entry.attempts ?? []).map(({ usage = {} }) => (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0));
   return attempts.reduce((sum, tokens) => sum + tokens, entry.usage?.total_tokens ?? 0);
-}
-
-function replyTitle(names, problems) {
-  if (names) return ["Model called ", h("code", {}, names)];
-  return problems.length ? "Model replied: no valid output" : "Model replied";
 }
 
 function describeReply(entry) {
