@@ -11,6 +11,7 @@ from twelvefold.web.schemas.conversations import (
     CreateConversation,
     CreateItems,
     ForkConversation,
+    SendSignal,
     UpdateConversation,
 )
 from twelvefold.web.schemas.responses import CreateResponse
@@ -171,6 +172,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     UpdateConversation: {"metadata": {"source": "newsletter"}},
     CreateItems: {"items": [_MESSAGE]},
     ForkConversation: {"position": 4},
+    SendSignal: {"workflow": "enrolment", "key": "payment:123", "payload": {"amount": 12}},
+    objects.SentSignal: {"object": "signal", "key": "payment:123", "first": True},
     objects.Response: _RESPONSE,
     objects.ChatCompletion: _COMPLETION,
     objects.Deleted: {"id": f"conv_{_ID}", "object": "conversation.deleted", "deleted": True},

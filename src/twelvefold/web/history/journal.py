@@ -36,7 +36,7 @@ from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.objects import content_of, shorten_result
-from twelvefold.web.projection.response import makes_wait
+from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.schemas import Json, ToolOutputs
 
 _SECOND_US = 1_000_000

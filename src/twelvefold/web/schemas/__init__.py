@@ -24,18 +24,23 @@ from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
 from twelvefold.web.schemas.items import (
     ANSWER,
     CALL_ITEMS,
+    QUESTION,
     REFERENCE,
     RESULT,
+    answered_id,
+    is_answer,
     plain_items,
     reject_images,
 )
 from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
+from twelvefold.web.schemas.signals import SendSignal
 from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
 
 __all__ = [
     "ANSWER",
     "CALL_ITEMS",
     "NO_CALLS",
+    "QUESTION",
     "REFERENCE",
     "RESULT",
     "Call",
@@ -47,13 +52,16 @@ __all__ = [
     "ItemStatus",
     "Json",
     "ResponseStatus",
+    "SendSignal",
     "ToolItems",
     "ToolOutputs",
     "TurnRequest",
     "UpdateConversation",
+    "answered_id",
     "brings_calls",
     "call_of",
     "changed_options",
+    "is_answer",
     "json_body",
     "merge_options",
     "message_digest",
