@@ -11,10 +11,10 @@ from twelvefold.web.schemas.conversations import (
     CreateConversation,
     CreateItems,
     ForkConversation,
-    SendSignal,
     UpdateConversation,
 )
 from twelvefold.web.schemas.responses import CreateResponse
+from twelvefold.web.schemas.signals import SendSignal
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _QUESTION = "Which courses on databases are there?"

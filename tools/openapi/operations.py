@@ -12,11 +12,11 @@ from twelvefold.web.schemas.conversations import (
     CreateConversation,
     CreateItems,
     ForkConversation,
-    SendSignal,
     UpdateConversation,
 )
 from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.responses import CreateResponse
+from twelvefold.web.schemas.signals import SendSignal
 
 Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."

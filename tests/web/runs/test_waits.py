@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
 
-from tests.engine.stage import Stage, refund
+from tests.engine.stage import LIMITS, Stage, refund
 from tests.web.asking import approval, error, said
 from tests.web.serving import Json, Serve, Served
 from twelvefold import Ask, Wait, Workflow, tool
@@ -161,6 +162,18 @@ async def test_a_response_stays_open_while_its_run_waits_for_a_time(api: Served)
 
     assert response["status"] == "completed"
     assert said(response).startswith("The tool says: 2")
+
+
+async def test_a_response_is_in_progress_after_the_deadline_of_a_run_that_waits(
+    serve: Serve,
+) -> None:
+    api = await serve(workflow=SHOP, limits=replace(LIMITS, deadline_s=1.0))
+
+    response = await api.ask("call await_payment")
+
+    assert response["status"] == "in_progress"
+    await api.post("/signals", {"workflow": "shop", "key": "paid Rome"})
+    assert said(await api.settled(response["id"])) == "The tool says: null"
 
 
 async def test_a_stream_stays_open_while_its_run_waits_for_a_time(api: Served) -> None:
