@@ -7,10 +7,15 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
+    from twelvefold.app.app import App
+    from twelvefold.app.run import Run
+    from twelvefold.app.stream import RunEvent
+    from twelvefold.app.sync import SyncApp
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core import (
         CallKey,
+        Fallback,
         Principal,
         ReadOnly,
         RejectedCall,
@@ -27,14 +32,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "App",
     "Ask",
     "CallKey",
     "DuplicateRow",
+    "Fallback",
     "Principal",
     "ReadOnly",
     "RejectedCall",
     "Resource",
+    "Run",
+    "RunEvent",
     "Settings",
+    "SyncApp",
     "SyncReadOnly",
     "SyncTransaction",
     "Tool",
@@ -46,8 +56,13 @@ __all__ = [
     "tool",
 ]
 _MODULES = {
+    "twelvefold.app.app": ("App",),
+    "twelvefold.app.run": ("Run",),
+    "twelvefold.app.stream": ("RunEvent",),
+    "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",

@@ -5,6 +5,7 @@ TwelvefoldError
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
 │   ├── InvalidAnswer      … the answer does not have the type that the question asks for
+│   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -13,6 +14,7 @@ TwelvefoldError
 ├── StaleRun               the engine: another process continued the run; nothing was written
 │   └── LeaseLost          … another process holds its lease
 ├── CancelAsked            the engine: cancellation of the run was requested
+├── AppClosed              the caller: the app is not open; runs that it drove are given back
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
@@ -23,6 +25,7 @@ TwelvefoldError
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never accept this request
+│   │   └── ModelTooLarge  … it exceeds the model's context window
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
 │   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
@@ -84,6 +87,18 @@ class InvalidAnswer(RequestError):
         self.problems = problems
 
 
+class InputRefused(RequestError):
+    """An image or file in the conversation is invalid, or no model of the run takes it.
+
+    `earlier`: it is in an earlier turn.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid_value", earlier: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.earlier = earlier
+
+
 class ConversationTooLarge(RequestError):
     """The conversation has reached its maximum size; the message names the setting."""
 
@@ -109,6 +124,16 @@ class ToolRefused(TwelvefoldError):
     """A tool refuses a call. The model reads the message, which should say what to try instead.
 
     A transactional tool that raises it is rolled back.
+
+    Example:
+        from twelvefold import ToolRefused, Transaction, tool
+
+        @tool
+        async def cancel_order(tx: Transaction, order: int) -> str:
+            \"""Cancel an order.\"""
+            if not await tx.execute("delete from orders where id = :id", id=order):
+                raise ToolRefused(f"no order {order}; find_orders gives the ids")
+            return "cancelled"
     """
 
 
@@ -122,6 +147,13 @@ class LeaseLost(StaleRun):
 
 class CancelAsked(TwelvefoldError):
     """Cancellation of the run was requested; nothing was written."""
+
+
+class AppClosed(TwelvefoldError):
+    """The app is not open, or was closed during the call.
+
+    A run that it drove is given back: any process may continue it.
+    """
 
 
 class ServiceFault(TwelvefoldError):
@@ -161,7 +193,20 @@ class StoreRefused(ServiceFault):
 
 
 class DuplicateRow(StoreRefused):
-    """A row with this key exists; the statement changed nothing."""
+    """A row with this key exists; the statement changed nothing.
+
+    Example:
+        from twelvefold import DuplicateRow, ToolRefused, Transaction, tool
+
+        @tool
+        async def add_item(tx: Transaction, item: str) -> str:
+            \"""Put one thing on the list.\"""
+            try:
+                await tx.execute("insert into list (item) values (:item)", item=item)
+            except DuplicateRow:
+                raise ToolRefused(f"{item} is on the list already; say so") from None
+            return f"{item} is on the list"
+    """
 
 
 class TooLarge(StoreRefused):
@@ -184,6 +229,10 @@ class ModelRejected(ServiceFault):
     """
 
     usage: "Usage | None" = None
+
+
+class ModelTooLarge(ModelRejected):
+    """The request exceeds the model's context window, or the size that its server accepts."""
 
 
 class MailUnavailable(ServiceFault):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+from twelvefold.app.texts import messages_text
 from twelvefold.core import Item
 from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
@@ -94,19 +95,15 @@ def format_time(at_us: int | None) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def item_text(item: Item) -> str:
-    """Return the text of a message item, refusals included.
+def input_text(items: Iterable[Item]) -> str:
+    """Return the text of all messages, with a line for each of their images and files."""
+    from twelvefold.cli.attachments import part_label
 
-    Source: the content parts of a message in the Responses API; content may be plain text.
-    """
-    content = item.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+    items = list(items)
+    parts = (part for item in items for part in _parts(item) if isinstance(part, dict))
+    return "\n".join(filter(None, (messages_text(items), *map(part_label, parts))))
 
 
-def messages_text(items: Iterable[Item]) -> str:
-    """Return the text of all messages among the items."""
-    messages = (item_text(item) for item in items if item.get("type", "message") == "message")
-    return "\n".join(text for text in messages if text)
+def _parts(item: Item) -> list[Item]:
+    parts = item.get("content")
+    return parts if isinstance(parts, list) else []

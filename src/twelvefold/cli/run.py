@@ -2,20 +2,24 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+from twelvefold.app.texts import last_answer
+from twelvefold.cli.attachments import file_part, image_part
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
-from twelvefold.cli.output import abbreviate, messages_text, print_json, print_notice
+from twelvefold.cli.output import abbreviate, print_json, print_notice
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (
+    DEFAULT_OPTIONS,
     OVER,
     Entry,
     Event,
     Item,
-    ModelReplied,
     NullListener,
     Principal,
+    RequestOptions,
     RunId,
     Thread,
     ThreadId,
@@ -36,12 +40,16 @@ async def run(
     *,
     text: str,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     as_json: bool,
+    image: Sequence[str] = (),
+    file: Sequence[str] = (),
 ) -> int:
     """Send a message to a workflow and print its answer."""
-    items = [user_message(_read_stdin() if text == "-" else text)]
+    parts = [*map(image_part, image), *map(file_part, file)]
+    items = [user_message(_read_stdin() if text == "-" else text, parts)]
     thread_id = parse_thread_id(thread) if thread else None
     held = await start_run(
         context.services,
@@ -50,9 +58,15 @@ async def run(
             principal=Principal(principal),
             items=items,
             thread=thread_id,
+            options=options_for(model),
         ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
+
+
+def options_for(model: str | None) -> RequestOptions:
+    """Return the options of a run with this model; None for that of the workflow."""
+    return RequestOptions(model=model) if model else DEFAULT_OPTIONS
 
 
 def _read_stdin() -> str:
@@ -62,11 +76,15 @@ def _read_stdin() -> str:
         raise RequestError(f"standard input is not UTF-8 at byte {error.start}") from error
 
 
-def user_message(text: str) -> Item:
-    """Return a user message in the format of the Responses API. Raises RequestError if empty."""
-    if not text.strip():
+def user_message(text: str, parts: Sequence[Item] = ()) -> Item:
+    """Return a user message in the format of the Responses API; `parts` are images and files.
+
+    Raises RequestError if it is empty.
+    """
+    if not (text.strip() or parts):
         raise RequestError("the message is empty; pass a text, or - to read standard input")
-    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    texts = [{"type": "input_text", "text": text}] if text.strip() else []
+    return {"type": "message", "role": "user", "content": [*texts, *parts]}
 
 
 async def _find_workflow(services: Services, thread: ThreadId | None) -> str:
@@ -108,7 +126,7 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json(_outcome_json(outcome))
-    elif outcome.status in OVER and (answer := last_answer(outcome.thread)):
+    elif outcome.status in OVER and (answer := last_answer(outcome.thread.latest)):
         print(escape_prose(answer))
     if notice := _outcome_notice(outcome):
         print_notice(notice)
@@ -138,19 +156,6 @@ class _FaultPrinter(NullListener):
             print_notice(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
-def last_answer(thread: Thread) -> str:
-    """Return the text of the model's last reply in the thread's latest run.
-
-    "" if the text is no valid output.
-    """
-    for entry in reversed(thread.entries):
-        if entry.run != thread.run:
-            break
-        if isinstance(entry.event, ModelReplied):
-            return "" if entry.event.problems else messages_text(entry.event.items)
-    return ""
-
-
 def _outcome_notice(outcome: Outcome) -> str:
     match outcome.status:
         case "completed":
@@ -177,7 +182,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "run": str(outcome.run),
         "thread": f"conv_{outcome.run.thread}",
         "status": outcome.status,
-        "answer": last_answer(outcome.thread),
+        "answer": last_answer(outcome.thread.latest),
         "error": outcome.error,
         "usage": {
             "input_tokens": usage.input_tokens,

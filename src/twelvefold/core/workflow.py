@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from twelvefold.core.events import Failure
 from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
+from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
@@ -30,6 +31,14 @@ class RejectedCall:
     """A call that did not reach its tool; `arguments` is the text that the model wrote.
 
     `problems` are the reasons. `offered` are the tools that the model could have called.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     failure: Failure
@@ -59,6 +68,9 @@ class Workflow(Generic[Output]):
     model and may also read the database. `output` is the type of the answer that ends a run: a
     Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
     does not fit goes back to the model `output_corrections` times at most; then the run fails.
+    `model` is the name of the model that replies, or a fallback chain of names; "" is the default
+    model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
+    may choose as well.
 
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
@@ -67,17 +79,27 @@ class Workflow(Generic[Output]):
     it is entered once in a process, before the first call that needs it, and left at shutdown.
     Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
     a type without a JSON Schema.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     name: str
     instructions: Instructions
     tools: tuple[Tool, ...] = ()
+    model: str | Fallback = ""
+    models: tuple[str, ...] = ()
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
-    resources: OpenResources | None = None
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
+    resources: OpenResources | None = None
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
         init=False, repr=False, compare=False
@@ -90,6 +112,7 @@ class Workflow(Generic[Output]):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
         check_opener(self.name, self.resources)
+        check_models(self.name, self.model, self.models)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)
@@ -109,6 +132,8 @@ class Workflow(Generic[Output]):
             )
         if self.output is None:
             return None
+        if isinstance(self.output, str):
+            raise WorkflowError(f"workflow {self.name}: output is a type, not its name")
         output = OutputType(self.name, self.output)
         output.check()
         return output

@@ -65,8 +65,12 @@ def _call(name: str, arguments: Mapping[str, Any] | str) -> Item:
 def in_turn(*replies: Scripted) -> Script:
     """Return a script with one reply per request. It rejects further requests."""
     remaining = iter(replies)
-    exhausted = ModelRejected(f"the script is over: it has {len(replies)} replies")
-    return lambda _: next(remaining, exhausted)
+    return lambda _: next(remaining, exhausted(len(replies)))
+
+
+def exhausted(count: int) -> ModelRejected:
+    """Return the error of a request after the last of `count` replies."""
+    return ModelRejected(f"the script is over: it has {count} replies")
 
 
 def show_text(reply: ModelReply, listener: Listener) -> None:
@@ -77,7 +81,9 @@ def show_text(reply: ModelReply, listener: Listener) -> None:
 
 
 def _build_reply(request: ModelRequest, items: Sequence[Item]) -> ModelReply:
-    body = msgspec.json.encode(request)
+    sent = msgspec.to_builtins(request)
+    del sent["attempts"]  # how often it may be sent is no part of it
+    body = msgspec.json.encode(sent)
     request_hash = sha256(body).hexdigest()
     named = tuple(_with_call_id(item, index, request_hash) for index, item in enumerate(items))
     written = msgspec.json.encode(named)

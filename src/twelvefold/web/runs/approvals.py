@@ -48,6 +48,7 @@ from twelvefold.web.ids import (
     parse_approval_id,
     question_id,
 )
+from twelvefold.web.projection.objects import label_of
 from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.projection.response import next_part
 from twelvefold.web.runs.create import (
@@ -165,6 +166,9 @@ async def _continue(
     index, waiting = await _find_waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
         raise_invalid(f"must be {waiting.workflow!r}, the workflow of the call", "model")
+    if request.options.model not in ("", waiting.options.model):
+        label = label_of(waiting.workflow, waiting.options)
+        raise_invalid(f"must be {label!r}, the model of the run that waits", "model")
     _check_no_message(request, index)
     await _check_target(web, principal, request, waiting)
     if request.background:

@@ -27,14 +27,28 @@ from twelvefold.web.schemas.items import (
     QUESTION,
     REFERENCE,
     RESULT,
+    Choices,
     answered_id,
     is_answer,
     plain_items,
-    reject_images,
+    reject_unaccepted,
 )
-from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
+from twelvefold.web.schemas.responses import (
+    TurnRequest,
+    chosen_model,
+    model_names,
+    parse_turn,
+    workflow_of,
+)
 from twelvefold.web.schemas.signals import SendSignal
-from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+from twelvefold.web.schemas.types import (
+    InputFiles,
+    ItemStatus,
+    Json,
+    ResponseStatus,
+    ToolItems,
+    ToolOutputs,
+)
 
 __all__ = [
     "ANSWER",
@@ -46,9 +60,11 @@ __all__ = [
     "Call",
     "CallHistory",
     "ChatRequest",
+    "Choices",
     "CreateConversation",
     "CreateItems",
     "ForkConversation",
+    "InputFiles",
     "ItemStatus",
     "Json",
     "ResponseStatus",
@@ -61,15 +77,17 @@ __all__ = [
     "brings_calls",
     "call_of",
     "changed_options",
+    "chosen_model",
     "is_answer",
     "json_body",
     "merge_options",
     "message_digest",
+    "model_names",
     "parse_chat",
     "parse_turn",
     "plain_items",
     "read_body",
-    "reject_images",
+    "reject_unaccepted",
     "tool_items_of",
     "without_repeats",
     "workflow_of",
