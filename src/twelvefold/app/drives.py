@@ -84,7 +84,7 @@ class Drives:
 
         `wakes`: drive it also if it waits, because what it waits for may have come.
         """
-        held = await (self._claim(run) if wakes else self._wait(run, follower))
+        held = await (self._claim(run, follower) if wakes else self._wait(run, follower))
         if held is None and wakes:
             held = await self._wait(run, follower)
         if held is None:

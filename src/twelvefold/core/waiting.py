@@ -33,6 +33,8 @@ class Wait:
         async def remind_me(minutes: int) -> Wait:
             \"\"\"Wait some minutes.\"\"\"
             return Wait(until=timedelta(minutes=minutes))
+
+        assert asyncio.run(remind_me(5)).until == timedelta(minutes=5)
     """
 
     until: datetime | timedelta | None = None
@@ -68,6 +70,8 @@ class Ask:
         async def ask_colour() -> Ask:
             \"\"\"Ask the customer for a colour.\"\"\"
             return Ask("Which colour?", schema=Literal["red", "blue"])
+
+        assert asyncio.run(ask_colour()).question == "Which colour?"
     """
 
     question: str
