@@ -36,7 +36,9 @@ from twelvefold.core.events import (
     size_of,
 )
 from twelvefold.core.ids import CallId
+from twelvefold.core.ports import Release
 from twelvefold.core.thread import Call, Thread, fold
+from twelvefold.engine.gate import LEVEL
 
 SPENT = Usage(input_tokens=100, output_tokens=10)
 HASH = "ab" * 32
@@ -159,3 +161,8 @@ def open_call(
     tool: str, *, id: str = "2.0", wire_id: str = "c1", arguments: str = "{}", number: int = 0
 ) -> Call:
     return Call(CallId(id), tool, arguments, wire_id, number=number)
+
+
+def finished_release() -> Release:
+    """Return the record of a release beside which no older one works: it opens the gate."""
+    return Release("test", "1.0", "", LEVEL, LEVEL)

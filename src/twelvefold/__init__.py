@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twelvefold.config import Settings
     from twelvefold.core import (
         CallKey,
+        Fallback,
         Principal,
         ReadOnly,
         RejectedCall,
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.fan_out import FanOut
+    from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
 __version__ = "0.1.0"
 __all__ = [
     "App",
+    "Ask",
     "CallKey",
     "DuplicateRow",
+    "Fallback",
+    "FanOut",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -46,6 +52,7 @@ __all__ = [
     "Tool",
     "ToolRefused",
     "Transaction",
+    "Wait",
     "Workflow",
     "open_services",
     "tool",
@@ -57,6 +64,8 @@ _MODULES = {
     "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.fan_out": ("FanOut",),
+    "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",
@@ -67,6 +76,7 @@ _MODULES = {
     ),
     "twelvefold.core.tools.signature": ("Resource",),
     "twelvefold.core.tools.tool": ("Tool", "tool"),
+    "twelvefold.core.waiting": ("Ask", "Wait"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
 }

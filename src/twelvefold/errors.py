@@ -4,6 +4,8 @@ TwelvefoldError
 ├── SettingsError          the operator: settings are invalid; nothing was started
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
+│   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
+│   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -16,12 +18,14 @@ TwelvefoldError
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
-│   │   └── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   ├── StepUnderWay   … a step's transaction holds the run and must end first
+│   │   └── MigrationUnfinished … an older release may still work on the database
 │   ├── StoreRefused       … the database is unsuitable, or rejects a statement
 │   │   ├── DuplicateRow   … a row with this key exists
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never accept this request
+│   │   └── ModelTooLarge  … it exceeds the model's context window
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
 │   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
@@ -73,6 +77,26 @@ class RequestError(TwelvefoldError):
 
 class NotFound(RequestError):
     """The request names something that does not exist or is not visible to the caller."""
+
+
+class InputRefused(RequestError):
+    """An image or file in the conversation is invalid, or no model of the run takes it.
+
+    `earlier`: it is in an earlier turn.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid_value", earlier: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.earlier = earlier
+
+
+class InvalidAnswer(RequestError):
+    """The answer does not fit the question's JSON Schema; `problems` has a line for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("the answer does not fit: " + "; ".join(problems))
+        self.problems = problems
 
 
 class ConversationTooLarge(RequestError):
@@ -157,6 +181,13 @@ class StepUnderWay(StoreUnavailable):
     """The transaction of a step holds the run and must end first; the message names the tool."""
 
 
+class MigrationUnfinished(StoreUnavailable):
+    """An older release may still work on the database, and could not read what would be written.
+
+    `twelvefold migrate --finish` states that none does.
+    """
+
+
 class StoreRefused(ServiceFault):
     """The database rejects the statement: the error is in the statement or in its values."""
 
@@ -198,6 +229,10 @@ class ModelRejected(ServiceFault):
     """
 
     usage: "Usage | None" = None
+
+
+class ModelTooLarge(ModelRejected):
+    """The request exceeds the model's context window, or the size that its server accepts."""
 
 
 class MailUnavailable(ServiceFault):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import finished_release
 from tests.engine.stage import LIMITS, SCHEMA, Stage, fast_directory, staged
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.sqlite.store import SQLiteStore
@@ -23,6 +24,7 @@ def template() -> Iterator[Path]:
 async def _made(path: Path) -> None:
     await migrate(f"sqlite:///{path}")
     store = SQLiteStore(str(path))
+    await store.add_release(finished_release())
     await store.run_script(SCHEMA)
     await store.close()
 

@@ -19,6 +19,7 @@ from typing import Any
 from tests.builders import user
 from twelvefold.backoff import Backoff
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     Entry,
@@ -27,8 +28,10 @@ from twelvefold.core.events import (
     RunStarted,
     ToolError,
     ToolFailed,
+    Usage,
 )
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId, family_of
+from twelvefold.core.models import DEFAULT_MODEL, ModelProfile
 from twelvefold.core.ports import (
     Append,
     CallKey,
@@ -272,6 +275,11 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("before a load")
         return await super().load(thread)
 
+    async def record_usage(self, lease: Lease, usage: Usage) -> None:
+        self._trouble.reach("before usage is recorded")
+        await super().record_usage(lease, usage)
+        self._trouble.reach("after usage is recorded")
+
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")
         cancel_asked = await super().release(lease, **how)
@@ -353,6 +361,7 @@ class Stage:
         trouble: Trouble | None = None,
         monotonic: Clock = time.monotonic,
         timings: Timings | None = None,
+        accepts: frozenset[str] = ALL_INPUTS,
     ) -> Services:
         """Return a process with its own connection, whose model gives these replies in order."""
         trouble = trouble or Trouble()
@@ -369,6 +378,7 @@ class Stage:
             "1.0",
             monotonic,
             timings=timings or self.timings,
+            profiles={DEFAULT_MODEL: ModelProfile(accepts=accepts)},
         )
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:
@@ -380,9 +390,16 @@ class Stage:
     async def record(self, run: RunId) -> RunRecord:
         return await self._store.run(run)
 
+    async def runs(self) -> list[RunId]:
+        return [record.run for record in await self._store.runs(limit=100)]
+
     async def bought(self) -> list[str]:
         async with self._store.read() as db:
             return [row["item"] for row in await db.fetch_all("select item from bought order by 1")]
+
+    async def forget_bought(self) -> None:
+        async with self._store.write() as tx:
+            await tx.execute("delete from bought")
 
     async def let_leases_run_out(self) -> None:
         async with self._store.write() as tx:

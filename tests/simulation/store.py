@@ -42,6 +42,7 @@ WORDS = {
     "straight_join": "CROSS JOIN",
     "by_queue": "INDEXED BY runs_queue",
     "by_lease": "INDEXED BY runs_leases",
+    "by_due": "INDEXED BY runs_due",
     "by_deleted": "INDEXED BY threads_deleted",
     "by_key": "",
     "by_origin": "",

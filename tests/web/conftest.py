@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import finished_release
 from tests.engine.stage import SCHEMA, Stage, fast_directory, staged
 from tests.web.serving import Serve, Served, served
 from twelvefold.services.store.migrate import migrate
@@ -24,6 +25,7 @@ def template() -> Iterator[Path]:
 async def _made(path: Path) -> None:
     await migrate(f"sqlite:///{path}")
     store = SQLiteStore(str(path))
+    await store.add_release(finished_release())
     await store.run_script(SCHEMA)
     await store.close()
 

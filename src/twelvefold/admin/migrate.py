@@ -14,13 +14,14 @@ from pathlib import Path
 from twelvefold.admin.threads import classify_all
 from twelvefold.boot import (
     SCHEMA,
+    SERVES,
     check_database,
     embedded_file,
     migrate_journal,
     this_release,
 )
 from twelvefold.config import Settings
-from twelvefold.core import Store, Workflow
+from twelvefold.core import Schema, Store, Workflow
 from twelvefold.engine import Services
 from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
@@ -33,26 +34,36 @@ IS_SEEDED = "SELECT workflow FROM twelvefold_seeded WHERE workflow = :name"
 MARK_SEEDED = "INSERT INTO twelvefold_seeded (workflow) VALUES (:name)"
 
 
-async def migrate(settings: Settings, services: Services) -> list[str]:
+async def migrate(settings: Settings, services: Services, *, finish: bool = False) -> list[str]:
     """Apply missing migrations and record this release.
 
     Returns the revisions and the workflows whose schema ran. If the schema is that of a newer
-    release that still serves this one, as after a rollback, no migration is applied.
+    release that still serves this one, as after a rollback, no migration is applied. `finish`
+    states that no older release works on the database; so does a new database, and a file.
     """
     store = services.store
-    newer = await store.schema()
-    if newer is None or newer.level <= SCHEMA or not newer.fits(SCHEMA):
-        newer = None
-    applied = [] if newer else await migrate_journal(settings.database_url)
+    before = await store.schema()
+    if before and before.level > SCHEMA and before.fits(SCHEMA):
+        applied, release = [], this_release(settings, before.level, before.serves)
+    else:
+        applied = await migrate_journal(settings.database_url)
+        is_finished = finish or before is None or embedded_file(settings) is not None
+        serves = SCHEMA if is_finished else _keep_serves(before)
+        release = this_release(settings, serves=serves)
     for revision in applied:
         log.info("schema_migrated", revision=revision)
-    if await store.add_release(release := this_release(settings, newer)):
+    if await store.add_release(release):
         log.info("release_put_in_place", version=release.version, commit=release.commit)
     await classify_all(store)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
         await _create_tables(services.store, workflow)
     return applied + [f"workflow {one.name}" for one in with_schema]
+
+
+def _keep_serves(before: Schema | None) -> str:
+    """Return the oldest level that the database still serves, which never becomes older."""
+    return max(SERVES, before.serves) if before and before.is_recorded else SERVES
 
 
 async def prepare(settings: Settings, services: Services) -> None:
@@ -72,10 +83,10 @@ async def _prepare_file(settings: Settings, services: Services, file: Path) -> N
     async with _lock_directory(file.parent):
         # Read with the lock held: another process may have been migrating, or have died meanwhile.
         schema = await services.store.schema()
-        if schema is None or schema.level < SCHEMA:
-            await migrate(settings, services)
-        elif schema.level > SCHEMA:
+        if schema is not None and schema.level > SCHEMA:
             return
+        if schema is None or schema.level < SCHEMA or not schema.is_recorded:
+            await migrate(settings, services)
         for workflow in services.workflows.values():
             await _prepare_workflow(services.store, workflow)
 

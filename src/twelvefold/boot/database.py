@@ -13,6 +13,7 @@ from twelvefold.services.store.migrations import VERSION_TABLE
 
 __all__ = [
     "SCHEMA",
+    "SERVES",
     "VERSION_TABLE",
     "check_database",
     "commit",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 SCHEMA = migrations.HEAD
 """The revision of the journal's tables that this release needs."""
+SERVES = migrations.SERVES
+"""The oldest revision whose releases may work on a database at `SCHEMA`."""
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -76,13 +79,17 @@ async def migrate_journal(database_url: str) -> list[str]:
     return await migrations.migrate(database_url)
 
 
-def journal_sql(settings: Settings, since: str = "base") -> str:
+def journal_sql(settings: Settings, since: str = "base", *, finish: bool = False) -> str:
     """Return SQL for a DBA: the migrations after a revision, and the record of this release.
 
-    `since="base"` means all migrations. Raises StoreRefused if there is no such revision.
+    `since="base"` means all migrations. `finish`: no older release is deployed. Raises StoreRefused
+    if there is no such revision.
     """
     script = migrations.offline_sql(settings.database_url, since=since)
-    return script + migrations.ledger_sql(settings.database_url, this_release(settings))
+    serves = SCHEMA if finish or since == "base" else SERVES
+    return script + migrations.ledger_sql(
+        settings.database_url, this_release(settings, serves=serves)
+    )
 
 
 def release_of(settings: Settings) -> str:
@@ -90,9 +97,8 @@ def release_of(settings: Settings) -> str:
     return settings.release_id or __version__
 
 
-def this_release(settings: Settings, newer: Schema | None = None) -> Release:
+def this_release(settings: Settings, level: str = SCHEMA, serves: str = SERVES) -> Release:
     """Return the record of this release, on its own schema or on a newer one."""
-    level, serves = (newer.level, newer.serves) if newer else (SCHEMA, migrations.SERVES)
     return Release(release_of(settings), __version__, commit(), level, serves)
 
 

@@ -22,14 +22,14 @@ LEVEL_COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
 @command(prepared=False)
-async def migrate(context: CommandContext, *, sql: bool, since: str) -> int:
+async def migrate(context: CommandContext, *, sql: bool, since: str, finish: bool) -> int:
     """Migrate the database to this release's schema, or print the SQL for it."""
     if sql:
-        print(journal_sql(context.settings, since).rstrip())
+        print(journal_sql(context.settings, since, finish=finish).rstrip())
         for workflow in context.services.workflows.values():
             print(f"\n-- workflow {workflow.name}\n{workflow.schema.strip()}")
         return DONE
-    for step in await migrate_database(context.settings, context.services):
+    for step in await migrate_database(context.settings, context.services, finish=finish):
         print(f"applied {step}")
     return DONE
 
@@ -95,7 +95,7 @@ async def doctor(context: CommandContext, *, as_json: bool) -> int:
 
 @command()
 async def prune(context: CommandContext, *, older_than_s: float) -> int:
-    """Remove conversations that ended, or began to wait for a person, long ago."""
+    """Remove conversations that ended long ago, and old events."""
     removed = await prune_threads(context.services.store, older_than_s)
     print(f"{removed} conversations removed")
     return DONE

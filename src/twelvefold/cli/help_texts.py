@@ -19,6 +19,7 @@ examples:
   twelvefold run "Which courses teach SQL?"
   echo "Enrol me in the first one" | twelvefold run --thread conv_… -
   twelvefold run --json "Which courses teach SQL?" | jq -r .answer
+  twelvefold run --image receipt.png --file order.pdf "Do these match?"
 
 exit status: 0 completed, 1 failed, or a tool raised an exception, 75 waiting for a person, or can
 be resumed
@@ -40,8 +41,8 @@ examples:
   twelvefold outbox retry --dead              retry all dead messages now
 """
 PRUNE_EPILOG = """\
-The age of a conversation is that of its last journal entry. A conversation that has waited for a
-person's answer for as long is removed too. One with forks is kept as long as the forks are.
+The age of a conversation is that of its last journal entry. A conversation whose run is not over is
+kept, however long it waits; cancel the run first. One with forks is kept as long as the forks are.
 """
 CHAT_EPILOG = """\
 Ctrl-C cancels the current turn and keeps the conversation; /help lists the commands. If standard
@@ -56,6 +57,17 @@ its outcome:
 """
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.
+"""
+ANSWER_EPILOG = """\
+`twelvefold runs show ID` prints the question, the type of its answer, and this command.
+examples:
+  twelvefold runs answer resp_… blue --call 4.0
+  twelvefold runs answer resp_… '{"seats": 2}' --call 4.0
+"""
+SIGNAL_EPILOG = """\
+Each workflow and principal has keys of its own. An event is kept for 30 days, so it may come before
+a run waits for it. The first delivery counts; exit status 1: the event was sent before.
+  twelvefold signal payment:123 '{"amount": 12}' --workflow shop --principal ann
 """
 KEYS_EPILOG = """\
 A key acts for one principal and can read only that principal's data. Its scopes allow more:

@@ -11,7 +11,7 @@ from twelvefold import __version__
 from twelvefold.cli import help_texts as texts
 from twelvefold.cli.subcommands import Commands, HelpFormatter, Parser
 
-SCOPES = ("runs", "approve")
+SCOPES = ("runs", "approve", "signal")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (
     ("done", "the call happened"),
@@ -56,6 +56,8 @@ def _add_admin_commands(commands: Commands) -> None:
     migrate = "migrate the database to the schema of this release"
     commands.add("migrate", f"{admin}:migrate", migrate, _add_migrate)
     commands.add("seed", f"{admin}:seed", "fill the tables of a workflow", _add_seed)
+    signal = "send an event to runs that wait for it"
+    commands.add("signal", "twelvefold.cli.events:signal", signal, _add_signal, texts.SIGNAL_EPILOG)
     settings = "list all settings and their values"
     commands.add("settings", f"{admin}:settings", settings, _add_json)
     doctor = "check the configuration and the services"
@@ -81,12 +83,25 @@ def _add_chat(chat: Parser) -> None:
 
 def _add_run(run: Parser) -> None:
     _add_turn(run)
+    _add_attachment(run, "image", "PNG, JPEG, WebP or GIF to send")
+    _add_attachment(run, "file", "PDF or text file to send")
     run.add_argument("text", metavar="TEXT", help="the user message; - reads standard input")
     _add_json(run, "print the outcome as JSON")
 
 
+def _add_attachment(run: Parser, kind: str, meaning: str) -> None:
+    run.add_argument(
+        f"--{kind}",
+        metavar="FILE_OR_URL",
+        action="append",
+        default=[],
+        help=f"{meaning}; may be repeated",
+    )
+
+
 def _add_turn(turn: Parser) -> None:
     _add_workflow(turn)
+    turn.add_argument("--model", metavar="M", help="one of the workflow's `models`")
     turn.add_argument("--thread", metavar="T", help="the conversation to continue")
     _add_principal(turn, "the principal to act for")
 
@@ -105,6 +120,8 @@ def _add_runs(parser: Parser) -> None:
     commands.add("resume", f"{runs}:resume", "continue a run that no process is driving", _add_id)
     approve = "approve or deny a call"
     commands.add("approve", f"{runs}:approve", approve, _add_approve, texts.APPROVE_EPILOG)
+    answer = "answer the question of a call"
+    commands.add("answer", f"{runs}:answer_call", answer, _add_answer_value, texts.ANSWER_EPILOG)
     settle = "record the outcome of a call"
     commands.add("settle", f"{runs}:settle_call", settle, _add_settle, texts.SETTLE_EPILOG)
 
@@ -161,6 +178,15 @@ def _add_approve(command: Parser) -> None:
     _add_id(command)
     command.add_argument("--deny", action="store_true", help="deny the call")
     command.add_argument("--reason", default="", metavar="TEXT", help="passed to the model")
+    command.add_argument(
+        "--arguments", default="", metavar="JSON", help="run the call with these arguments instead"
+    )
+    _add_answer(command)
+
+
+def _add_answer_value(command: Parser) -> None:
+    _add_id(command)
+    command.add_argument("value", metavar="VALUE", help="JSON; a text may be without quotes")
     _add_answer(command)
 
 
@@ -180,6 +206,19 @@ def _add_answer(command: Parser) -> None:
     command.add_argument("--call", required=True, metavar="C", help="the call's id, as in 12.0")
     command.add_argument("--detach", action="store_true", help="leave the run to a worker")
     _add_principal(command, "the person who answers")
+
+
+def _add_signal(command: Parser) -> None:
+    command.add_argument("key", metavar="KEY", help="the name of the event")
+    command.add_argument("payload", nargs="?", default="null", metavar="PAYLOAD", help="JSON")
+    command.add_argument("--workflow", metavar="NAME", help="default: the only one in WORKFLOWS")
+    command.add_argument(
+        "--principal",
+        default="you",
+        metavar="NAME",
+        type=_parse_name,
+        help="the principal whose runs wait; default: you",
+    )
 
 
 def _add_keys(parser: Parser) -> None:
@@ -219,6 +258,11 @@ def _add_migrate(command: Parser) -> None:
         default="base",
         metavar="REVISION",
         help="with --sql: the database's revision, from `doctor`; default: an empty database",
+    )
+    command.add_argument(
+        "--finish",
+        action="store_true",
+        help="no process of an older release works on the database any more",
     )
 
 

@@ -2,21 +2,24 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from twelvefold.app import texts
 from twelvefold.app.texts import last_answer
+from twelvefold.cli.attachments import file_part, image_part
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
 from twelvefold.cli.output import abbreviate, print_json, print_notice
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (
+    DEFAULT_OPTIONS,
     OVER,
     Entry,
     Event,
     Item,
     NullListener,
     Principal,
+    RequestOptions,
     RunId,
     Thread,
     ThreadId,
@@ -26,7 +29,8 @@ from twelvefold.core import (
     parse_thread_id,
 )
 from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, start_run
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
+from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 
@@ -37,12 +41,16 @@ async def run(
     *,
     text: str,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     as_json: bool,
+    image: Sequence[str] = (),
+    file: Sequence[str] = (),
 ) -> int:
     """Send a message to a workflow and print its answer."""
-    items = [user_message(_read_stdin() if text == "-" else text)]
+    parts = [*map(image_part, image), *map(file_part, file)]
+    items = [user_message(_read_stdin() if text == "-" else text, parts)]
     thread_id = parse_thread_id(thread) if thread else None
     held = await start_run(
         context.services,
@@ -51,9 +59,15 @@ async def run(
             principal=Principal(principal),
             items=items,
             thread=thread_id,
+            options=options_for(model),
         ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
+
+
+def options_for(model: str | None) -> RequestOptions:
+    """Return the options of a run with this model; None for that of the workflow."""
+    return RequestOptions(model=model) if model else DEFAULT_OPTIONS
 
 
 def _read_stdin() -> str:
@@ -63,11 +77,15 @@ def _read_stdin() -> str:
         raise RequestError(f"standard input is not UTF-8 at byte {error.start}") from error
 
 
-def user_message(text: str) -> Item:
-    """Return a user message. Raises RequestError if it is empty, with advice for the terminal."""
-    if not text.strip():
+def user_message(text: str, parts: Sequence[Item] = ()) -> Item:
+    """Return a user message in the format of the Responses API; `parts` are images and files.
+
+    Raises RequestError if it is empty.
+    """
+    if not (text.strip() or parts):
         raise RequestError("the message is empty; pass a text, or - to read standard input")
-    return texts.user_message(text)
+    texts = [{"type": "input_text", "text": text}] if text.strip() else []
+    return {"type": "message", "role": "user", "content": [*texts, *parts]}
 
 
 async def _find_workflow(services: Services, thread: ThreadId | None) -> str:
@@ -89,7 +107,7 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
     async with interruptible(lambda: print_notice(STOPPING_NOTICE)) as interrupted:
         outcome = None
         try:
-            outcome = await drive(services, held, _FaultPrinter())
+            outcome = await drive_family(services, held, _FaultPrinter())
         except asyncio.CancelledError:
             if not interrupted:
                 print_notice(f"stopped; {_resume_hint(held.run)}")
@@ -102,16 +120,17 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
     if outcome is None:
         print_notice(f"run {held.run} is {await cancel(services, held.run)}")
         return INTERRUPTED
-    _print_outcome(outcome, as_json=as_json)
+    below = await waiting_calls(services, outcome.run, outcome.thread)
+    _print_outcome(outcome, below, as_json=as_json)
     return exit_status(outcome)
 
 
-def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, waiting: Sequence[WaitingCall], *, as_json: bool) -> None:
     if as_json:
-        print_json(_outcome_json(outcome))
+        print_json(_outcome_json(outcome, waiting))
     elif outcome.status in OVER and (answer := last_answer(outcome.thread.latest)):
         print(escape_prose(answer))
-    if notice := _outcome_notice(outcome):
+    if notice := _outcome_notice(outcome, waiting):
         print_notice(notice)
 
 
@@ -139,12 +158,12 @@ class _FaultPrinter(NullListener):
             print_notice(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
-def _outcome_notice(outcome: Outcome) -> str:
+def _outcome_notice(outcome: Outcome, waiting: Sequence[WaitingCall]) -> str:
     match outcome.status:
         case "completed":
             return ""
         case "waiting":
-            return waiting_text(outcome.thread, outcome.run)
+            return outcome.fault or waiting_text(outcome.thread, outcome.run, waiting)
         case "queued":
             return f"{outcome.error}; {_resume_hint(outcome.run)}"
         case "failed":
@@ -159,7 +178,7 @@ def _resume_hint(run: RunId) -> str:
     return f"to continue the run without a worker: twelvefold runs resume {run}"
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(outcome: Outcome, waiting: Sequence[WaitingCall]) -> dict[str, Any]:
     usage = outcome.thread.usage
     return {
         "run": str(outcome.run),
@@ -173,8 +192,13 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
             "cached_tokens": usage.cached_tokens,
         },
         "waiting": [
-            {"call": call.id, "tool": call.tool, "arguments": call.arguments, "for": call.state}
-            for call in outcome.thread.pending
-            if call.state in ("asked", "unknown")
+            {
+                "run": str(run),
+                "call": call.id,
+                "tool": call.tool,
+                "arguments": call.arguments,
+                "for": "question" if call.state == "waiting" else call.state,
+            }
+            for run, _, call in waiting
         ],
     }

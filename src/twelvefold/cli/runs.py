@@ -1,4 +1,4 @@
-"""`twelvefold runs`: list, show, export and fork runs; cancel, resume, approve and settle them."""
+"""`twelvefold runs`: list, show, export and fork runs; cancel, resume and answer them."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from twelvefold.admin.threads import export_lines
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
+from twelvefold.cli.family import write_entry
 from twelvefold.cli.output import (
     abbreviate,
     format_time,
@@ -32,7 +33,9 @@ from twelvefold.core import (
     fold,
     parse_thread_id,
 )
-from twelvefold.engine import Services, answer, cancel, settle, take
+from twelvefold.core.answers import parse_answer, question_of
+from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.escape import escape, escape_json
 
@@ -122,12 +125,14 @@ async def show(context: CommandContext, *, run_id: str) -> int:
     run = await _find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
     _print_facts(record, context.services.workflows)
-    transcript = Transcript(stdout_writer(colour=has_colour(sys.stdout, context.environ)))
+    write = stdout_writer(colour=has_colour(sys.stdout, context.environ))
+    transcript = Transcript(write)
     for entry in _entries_of(journal, run):
-        transcript.recorded(entry)
+        await write_entry(store, entry, transcript, write)
     thread = fold(journal.entries)
-    if thread.waits and thread.run == run.ordinal:
-        print_notice(waiting_text(thread, run))
+    if thread.rests and thread.run == run.ordinal:
+        below = await waiting_calls(context.services, run, thread)
+        print_notice(waiting_text(thread, run, below))
     return DONE
 
 
@@ -225,6 +230,7 @@ async def approve(
     run_id: str,
     deny: bool,
     reason: str,
+    arguments: str,
     call: str,
     detach: bool,
     principal: str,
@@ -239,9 +245,25 @@ async def approve(
         approved=not deny,
         by=principal,
         reason=reason,
+        arguments=arguments,
         call=call_id,
         claims=not detach,
     )
+    return await _continue_run(context, run, detach=detach)
+
+
+@command(with_model=True)
+async def answer_call(
+    context: CommandContext, *, run_id: str, value: str, call: str, detach: bool, principal: str
+) -> int:
+    """Answer the question of a tool, and continue its run. An operator may answer for anyone."""
+    services, call_id = context.services, CallId(call)
+    run = await _find_run(services.store, run_id)
+    await _check_workflow(services, run, detach)
+    pending = fold((await services.store.load(run.thread)).entries).pending
+    asked = next(filter(None, (question_of(one) for one in pending if one.id == call)), None)
+    answered = parse_answer(asked.schema if asked else None, value)
+    await answer_question(services, run, answered, by=principal, call=call_id, claims=not detach)
     return await _continue_run(context, run, detach=detach)
 
 

@@ -1,10 +1,12 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
 from twelvefold.app.texts import messages_text
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, input_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -33,6 +35,9 @@ from twelvefold.core import (
     is_rejected,
     place_text,
 )
+from twelvefold.core.answers import question_of
+from twelvefold.core.children import awaited_runs
+from twelvefold.engine.waiting_calls import WaitingCall
 from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
@@ -77,7 +82,7 @@ class Transcript:
         event = entry.event
         match event:
             case RunStarted(items=items) | ItemsAdded(items=items):
-                self._write(f"\n> {messages_text(items)}\n", "bold")
+                self._write(f"\n> {input_text(items)}\n", "bold")
             case ItemRemoved(item=item):
                 self._write(f"(removed: {abbreviate(item)})\n", "dim")
             case ModelReplied():
@@ -105,6 +110,10 @@ class Transcript:
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
+        if not self._streamed:
+            for attempt in event.attempts:
+                error = abbreviate(attempt.error)
+                self._write(f"(no reply from {escape(attempt.model)}: {error})\n", "dim")
         if is_rejected(event):
             self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
         elif text and not self._streamed and not event.problems:
@@ -154,7 +163,8 @@ def wait_text(wait: WaitStarted) -> str:
     """Return what a call waits for, for a person."""
     if wait.question:
         return f"an answer to {wait.question!r}"
-    return f"the event {wait.event!r}" if wait.event else f"{time_text(wait.until_us)}"
+    limit = f", until {time_text(wait.until_us)}" if wait.until_us else ""
+    return f"the event {wait.event!r}{limit}" if wait.event else time_text(wait.until_us)
 
 
 def time_text(at_us: int) -> str:
@@ -179,10 +189,25 @@ def _end_of_wait(reason: WaitEnd, by: str) -> str:
             assert_never(reason)
 
 
-def waiting_text(thread: Thread, run: RunId) -> str:
-    """Return what a person has to do before the run can continue."""
-    call = thread.pending[0]
+def waiting_text(thread: Thread, run: RunId, below: Sequence[WaitingCall] = ()) -> str:
+    """Return what has to happen before the run can continue, first what a person has to do.
+
+    `below` are the calls that wait for a person in the runs below it.
+    """
+    calls = thread.next_calls if thread.waits else [*filter(question_of, thread.pending)]
+    if calls:
+        return _call_waiting_text(run, calls[0])
+    if below:
+        return _call_waiting_text(below[0].run, below[0].call)
+    waits = [wait_text(one.wait) for one in thread.pending if isinstance(one.wait, WaitStarted)]
+    waits += [f"run {child}" for child in awaited_runs(thread.parent_calls)]
+    return f"waiting for {' or '.join(waits)}"
+
+
+def _call_waiting_text(run: RunId, call: Call) -> str:
     target = f"{run} --call {call.id}"
+    if question := question_of(call):
+        return f"{question_text(question)}; answer with: twelvefold runs answer {target} VALUE"
     if call.state == "unknown":
         return (
             f"outcome of {call_text(call)} is unknown; check whether it happened, then: "
@@ -192,6 +217,12 @@ def waiting_text(thread: Thread, run: RunId) -> str:
         f"waiting for approval of {call_text(call)}; "
         f"answer with: twelvefold runs approve {target} [--deny]"
     )
+
+
+def question_text(question: WaitStarted) -> str:
+    """Return a question and the type of its answer, for a person."""
+    schema = json.dumps(question.schema, ensure_ascii=False)
+    return f"question: {escape(question.question)} (the answer: {escape(schema)})"
 
 
 def call_text(call: Call) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twelvefold.core.budget import Limits, cost_micro_usd
+from twelvefold.core.budget import Limits, run_cost_micro_usd
+from twelvefold.core.child_tool import ChildTool
+from twelvefold.core.children import limits_of
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
 from twelvefold.core.failures import faults_sentence, full_sentence, invalid_output_sentence
 from twelvefold.core.thread import Call, Thread
@@ -23,6 +25,7 @@ MAX_BYTES_PER_CHAR = 6
 """The longest form of a character in the journal: a control character as `\\u0001`."""
 MAX_REJECTION_BYTES = 512
 """About the longest entry of a call that is not run."""
+_NO_MODELS: Mapping[str, Usage] = {}
 MAX_EMPTY_REPLIES = 3
 """Empty replies in a row after which the model is called again; one more fails the run."""
 
@@ -32,12 +35,14 @@ class ValidCall:
     """A call that may run, with its parsed arguments.
 
     `resources` are further arguments, which the engine hands in before the tool is called.
+    `began_us` is the database's time at the start of the call, 0 unless the tool may wait.
     """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
     resources: Mapping[str, object] = field(default_factory=dict)
+    began_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +64,26 @@ class RunTools:
 
 @dataclass(frozen=True, slots=True)
 class AskApproval:
-    """Record that a person must approve this call; the run then waits."""
+    """Record that a person must approve this call; the run then waits.
+
+    `timeout_s`: how long it waits; None: without a limit. `is_timed`: time, an event or another run
+    may continue the run, too.
+    """
 
     call: Call
+    timeout_s: float | None = None
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AskOutcome:
-    """Record that the outcome of this call is unknown; the run then waits."""
+    """Record that the outcome of this call is unknown; the run then waits.
+
+    `is_timed` as in AskApproval.
+    """
 
     call: Call
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +132,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "invalid_output", invalid_output_sentence(thread.latest))
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
-    if reason := find_exhausted_budget(thread.usage, limits):
+    own = limits_of(thread, limits)
+    if reason := find_exhausted_budget(thread.usage, own, thread.usage_by_model):
         return Stop("incomplete", reason)
     return _stop_if_full(thread, limits) or CallModel()
 
@@ -133,13 +149,19 @@ def _stop_if_full(thread: Thread, limits: Limits) -> Stop | None:
     return Stop("incomplete", reason, full_sentence(reason, limits))
 
 
-def find_exhausted_budget(usage: Usage, limits: Limits) -> str | None:
-    """Return the exhausted budget, as the reason of a run's end; None if there is none."""
+def find_exhausted_budget(
+    usage: Usage, limits: Limits, by_model: Mapping[str, Usage] = _NO_MODELS
+) -> str | None:
+    """Return the exhausted budget, as the reason of a run's end; None if there is none.
+
+    `by_model` is the part of the usage that has a named model.
+    """
     if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
         return "token_budget"
-    if limits.run_micro_usd is None or limits.price is None:
+    if limits.run_micro_usd is None or (limits.price is None and not limits.prices):
         return None
-    return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None
+    cost = run_cost_micro_usd(usage, by_model, limits)
+    return "usd_budget" if cost >= limits.run_micro_usd else None
 
 
 def find_reached_limit(entries: int, size: int, limits: Limits) -> str | None:
@@ -174,7 +196,7 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
 
 def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     calls = thread.next_calls
-    rests = not calls or thread.waits or calls[0].state == "client"
+    rests = thread.rests or calls[0].state == "client"
     if rests and (timed := thread.timed_calls):
         return Await(timed)
     if thread.waits:
@@ -190,9 +212,11 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     if isinstance(call, ValidCall):
         # Checked first: a call without its approval cannot have begun.
         if first.state == "open" and needs_approval(call):
-            return AskApproval(first)
+            timeout_s = call.tool.approval_timeout_s
+            is_timed = timeout_s is not None or bool(thread.timed_calls)
+            return AskApproval(first, timeout_s, is_timed)
         if thread.interrupted and call.tool.effect == "unsafe":
-            return AskOutcome(first)
+            return AskOutcome(first, bool(thread.timed_calls))
     group = _group(thread, workflow, limits, call)
     return RunTools(group, calls[: len(group)], len(group) == len(thread.pending))
 
@@ -254,7 +278,7 @@ def _is_independent(call: ValidCall | RejectedCall) -> bool:
     return (
         tool.effect in CONCURRENT_EFFECTS
         and tool.max_calls is None
-        and not (tool.once or tool.approval)
+        and not (tool.once or tool.approval or tool.may_wait)
     )
 
 
@@ -302,10 +326,18 @@ def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall |
         return RejectedCall("repeated", call.tool, call.arguments, (problem,))
     if closed := why_closed(thread, tool, approved=call.state == "approved"):
         return RejectedCall("not_open", call.tool, call.arguments, (closed,))
+    if isinstance(tool, ChildTool) and tool.hand_off and not _is_alone(thread, call):
+        problem = f"{tool.name} hands the conversation over; call it without other calls"
+        return RejectedCall("not_open", call.tool, call.arguments, (problem,))
     try:
         return ValidCall(call, tool, tool.parameters.parse(call.arguments))
     except BadArguments as error:
         return RejectedCall("arguments", call.tool, call.arguments, error.problems)
+
+
+def _is_alone(thread: Thread, call: Call) -> bool:
+    """Return whether a pending call is the only one of its reply."""
+    return call.number == 0 and len(thread.pending) == 1
 
 
 def needs_approval(call: ValidCall) -> bool:

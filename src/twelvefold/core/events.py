@@ -32,10 +32,11 @@ Failure = Literal[
     "fault",
     "settled",
     "expired",
+    "child",
 ]
 Settlement = Literal["done", "retry", "failed"]
 WaitEnd = Literal["time", "event", "answer", "children", "timeout"]
-Join = Literal["all", "first", "quorum"]
+Join = Literal["", "all", "first", "quorum"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,6 +59,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.estimated or other.estimated,
+        )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.estimated,
         )
 
     @property
@@ -126,10 +136,35 @@ DEFAULT_OPTIONS = RequestOptions()
 """No options. The journal leaves out this object, by identity."""
 
 
+class ChildLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run that another one started may use: its part of what that one had left.
+
+    `deadline_s` bounds each drive of the run. None: as the settings say.
+    """
+
+    tokens: int | None = None
+    micro_usd: int | None = None
+    deadline_s: float | None = None
+
+
+class Ancestry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The runs above a run that another one started.
+
+    `root` is the id of the first of them, which a caller started, and `depth` counts the runs from
+    there: 1 for a child of the root. `workflow` is that of the parent.
+    """
+
+    root: str
+    depth: int
+    workflow: str
+    limits: ChildLimits = ChildLimits()
+
+
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller requested a turn with `items` as the input.
 
-    `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did.
+    `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
+    `ancestry` is None then.
     """
 
     items: tuple[Item, ...]
@@ -139,6 +174,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
     parent: str = ""
     parent_call: str = ""
+    ancestry: Ancestry | None = None
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,11 +188,14 @@ class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     """A complete reply; `request_hash` is the SHA-256, in hex, of the request's body.
 
+    `model` is the name that the server reports. `named` is the name of the model in MODELS, "" for
+    a run that has the default model alone.
+
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
-    the text is the last piece. `attempts` are the models that were requested before, in order.
-    `problems`: the text is no valid output of the workflow; callers do not see it. If the reply has
-    no calls, the model is called again.
+    the text is the last piece. `attempts` are the models that were requested before, in order;
+    their usage is no part of `usage`. `problems`: the text is no valid output of the workflow;
+    callers do not see it. If the reply has no calls, the model is called again.
     """
 
     items: tuple[Item, ...]
@@ -166,8 +205,17 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: ReplyEnd = "completed"
     first_delta: int = 0
     cuts: tuple[int, ...] = ()
+    named: str = ""
     attempts: tuple[ModelAttempt, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def total_usage(self) -> Usage:
+        """The usage of the reply and of the attempts before it."""
+        usage = self.usage
+        for attempt in self.attempts:
+            usage += attempt.usage
+        return usage
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -250,24 +298,31 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call started runs of other workflows, by id; the run waits for them.
 
-    `join`: for all of them, for the first that completes, or for `quorum` that complete.
-    `hand_off`: the child's answer is that of this run.
+    `join`: for all of them, for the first that completes, or for `quorum` that complete; "": the
+    call's result is the answer of its only run. `hand_off`: the child's answer is that of this run.
+    `limits` are those of each child.
     """
 
     call: CallId
     tool: str
     runs: tuple[str, ...]
-    join: Join = "all"
+    join: Join = ""
     quorum: int = 0
     hand_off: bool = False
+    limits: ChildLimits = ChildLimits()
 
 
 class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The wait of a call is over; the call's result follows. `by` sent the event or the answer."""
+    """The wait of a call is over; the call's result follows.
+
+    `by` sent the event or the answer. `usage` is that of the runs that the call started, which
+    counts as usage of this run.
+    """
 
     call: CallId
     reason: WaitEnd
     by: str = ""
+    usage: Usage = Usage()
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,10 +11,11 @@ from typing import Any, Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.history import History
+from twelvefold.core.conversation.history import History, brings_attachments
 from twelvefold.core.conversation.turns import Turn, is_empty, is_rejected, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
+    Ancestry,
     ApprovalAnswered,
     ApprovalAsked,
     ChildrenStarted,
@@ -39,7 +40,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, call_id
 
 CallState = Literal["open", "asked", "approved", "unknown", "client", "waiting"]
-_AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
+_AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled", "child")
 """Failures of calls that reached their tool."""
 _AfterStart = (
     ModelReplied
@@ -88,7 +89,7 @@ class Thread(msgspec.Struct, frozen=True):
     counts the latest replies without text and calls, `invalid_outputs` the replies of the latest
     run that were no valid output. `interrupted`: the run was taken from a
     process that did not give it back, and no entry has followed; what that process did outside the
-    database is unknown.
+    database is unknown. `usage_by_model` is the part of `usage` whose named model the entries have.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -101,6 +102,8 @@ class Thread(msgspec.Struct, frozen=True):
     principal: str = ""
     workflow: str = ""
     parent: str = ""
+    parent_call: str = ""
+    ancestry: Ancestry | None = None
     options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
@@ -109,6 +112,7 @@ class Thread(msgspec.Struct, frozen=True):
     empty_replies: int = 0
     invalid_outputs: int = 0
     usage: Usage = Usage()
+    usage_by_model: Mapping[str, Usage] = {}
     succeeded: Mapping[str, int] = {}
     refused: Mapping[str, int] = {}
     called: Mapping[str, int] = {}
@@ -136,9 +140,29 @@ class Thread(msgspec.Struct, frozen=True):
         return turns_of(self.latest, results, with_rejected=True)
 
     @property
+    def has_attachments(self) -> bool:
+        """Whether a caller has sent an image or a file, also one that was removed since."""
+        return self.history.has_attachments or any(map(brings_attachments, self.latest))
+
+    @property
     def waits(self) -> bool:
         """Whether a person has to answer before the run can continue."""
         return bool(self.next_calls) and self.next_calls[0].state in ("asked", "unknown")
+
+    @property
+    def rests(self) -> bool:
+        """Whether the run continues only after a person, a time, an event or another run.
+
+        A question keeps later calls from running, as an approval does: persons are asked one by
+        one.
+        """
+        return bool(self.pending) and (self.waits or self.asks or not self.next_calls)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a call waits for a person's answer to its question."""
+        waits = (call.wait for call in self.pending)
+        return any(isinstance(wait, WaitStarted) and wait.question for wait in waits)
 
     @property
     def next_calls(self) -> tuple[Call, ...]:
@@ -146,6 +170,11 @@ class Thread(msgspec.Struct, frozen=True):
         if not any(call.state == "waiting" for call in self.pending):
             return self.pending
         return tuple(call for call in self.pending if call.state != "waiting")
+
+    @property
+    def parent_calls(self) -> tuple[Call, ...]:
+        """The pending calls that wait for runs which they started."""
+        return tuple(call for call in self.pending if isinstance(call.wait, ChildrenStarted))
 
     @property
     def timed_calls(self) -> tuple[Call, ...]:
@@ -204,6 +233,8 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         principal=event.principal,
         workflow=event.workflow,
         parent=event.parent,
+        parent_call=event.parent_call,
+        ancestry=event.ancestry,
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
@@ -227,8 +258,10 @@ def _apply_event(thread: Thread, position: int, event: _AfterStart) -> Thread:
             return replace(
                 thread, status=event.status, reason=event.reason, error=event.error, pending=()
             )
-        case ItemsAdded() | ItemRemoved() | WaitEnded():
-            return thread  # a WaitEnded is followed by the call's result
+        case WaitEnded():  # the call's result follows
+            return replace(thread, usage=thread.usage + event.usage)
+        case ItemsAdded() | ItemRemoved():
+            return thread
         case _:
             return _apply_wait(thread, event)
 
@@ -269,8 +302,19 @@ def _apply_reply(thread: Thread, position: int, event: ModelReplied) -> Thread:
         invalid_outputs=thread.invalid_outputs + rejected,
         empty_replies=thread.empty_replies + 1 if is_empty(event) else 0,
         steps=thread.steps + 1,
-        usage=thread.usage + event.usage,
+        usage=thread.usage + event.total_usage,
+        usage_by_model=_usage_by_model(thread.usage_by_model, event),
     )
+
+
+def _usage_by_model(before: Mapping[str, Usage], event: ModelReplied) -> Mapping[str, Usage]:
+    if not event.named:
+        return before
+    used = [*((one.model, one.usage) for one in event.attempts), (event.named, event.usage)]
+    after = dict(before)
+    for model, usage in used:
+        after[model] = after.get(model, Usage()) + usage
+    return after
 
 
 def _calls_of(thread: Thread, position: int, event: ModelReplied) -> tuple[Call, ...]:

@@ -8,17 +8,20 @@ from twelvefold.engine.commands import (
     RUN_ENTRIES,
     RunRequest,
     answer,
+    answer_question,
     cancel,
     check_room,
     delete_thread,
     enqueue_run,
     fail_run,
     fork_at,
+    send_signal,
     settle,
     start_run,
     take,
 )
 from twelvefold.engine.drive import DrainGuard, Outcome
+from twelvefold.engine.gate import Gate, serves_only_new
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import (
     RENEWALS_PER_LEASE,
@@ -54,6 +57,7 @@ __all__ = [
     "Clock",
     "DrainGuard",
     "ExitLimit",
+    "Gate",
     "GrowingListener",
     "HeldRun",
     "LeaseGuard",
@@ -71,6 +75,7 @@ __all__ = [
     "Services",
     "ThreadCache",
     "answer",
+    "answer_question",
     "cancel",
     "check_room",
     "delete_thread",
@@ -79,6 +84,8 @@ __all__ = [
     "fork_at",
     "retry_unavailable",
     "run_uninterrupted",
+    "send_signal",
+    "serves_only_new",
     "settle",
     "start_run",
     "take",

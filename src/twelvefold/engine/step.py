@@ -6,7 +6,9 @@ together or not at all.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from msgspec import structs
 
@@ -17,15 +19,14 @@ from twelvefold.core import (
     AskOutcome,
     Await,
     CallModel,
+    ChildTool,
     Decision,
-    Entry,
     Event,
     Finish,
     Idle,
+    Limits,
     Listener,
     ModelReplied,
-    ModelReply,
-    ModelRequest,
     OutcomeUnknown,
     RejectedCall,
     RunFinished,
@@ -33,18 +34,28 @@ from twelvefold.core import (
     RunTools,
     StepTransaction,
     Stop,
-    Usage,
+    ToolFailed,
     ValidCall,
     Workflow,
     build_request,
-    encode,
     find_problems,
-    size_of,
 )
 from twelvefold.core.decide import decide
+from twelvefold.engine.children import Planner, may_start_children, open_planner
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
-from twelvefold.engine.held_run import HeldRun, append, write
+from twelvefold.engine.fallback import Build, request_reply, run_limits
+from twelvefold.engine.held_run import (
+    CallOutcome,
+    HeldRun,
+    NewChild,
+    append,
+    entry_of,
+    notify_started,
+    start_children,
+    write,
+)
 from twelvefold.engine.perform import (
+    FanOutCall,
     InstructionsFailed,
     RollbackTool,
     failed_call,
@@ -55,12 +66,10 @@ from twelvefold.engine.perform import (
 )
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.waiting import end_waits
-from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
-from twelvefold.observe.log import get_logger
+from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
+from twelvefold.errors import StoreRefused, TooLarge
 
-log = get_logger(__name__)
-REPEATABLE = ("transactional", *CONCURRENT_EFFECTS)
+REPEATABLE = ("transactional", "workflow", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
 
@@ -72,10 +81,11 @@ async def step(
     Raises StaleRun or LeaseLost if another process has continued the run, CancelAsked, and the
     errors of the model and the store that retries did not resolve. Nothing is written then.
     """
-    decision = decide(held.thread, workflow, services.limits)
+    limits = run_limits(services, workflow, held.thread.options)
+    decision = decide(held.thread, workflow, limits)
     match decision:
         case CallModel():
-            return await _call_model(services, held, workflow, listener)
+            return await _call_model(services, held, workflow, listener, limits)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
         case Await():
@@ -83,7 +93,7 @@ async def step(
         case Idle():
             return await _rest(services, held)
         case _:
-            events, status = _closing_events(decision)
+            events, status = await _closing_events(services, held, decision)
             return await _close(services, held, listener, events, status)
 
 
@@ -97,53 +107,36 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 
 
 async def _call_model(
-    services: Services, held: HeldRun, workflow: Workflow, listener: Listener
+    services: Services, held: HeldRun, workflow: Workflow, listener: Listener, limits: Limits
 ) -> HeldRun:
     try:
         instructions = await resolve_instructions(services, workflow, held.thread.principal)
     except InstructionsFailed as error:
         finished = RunFinished("failed", "instructions", error.sentence)
         return await _close(services, held, listener, (finished,), "failed")
-    compacted = build_request(held.thread, workflow, services.limits, instructions)
-    if compacted.results_left_out or compacted.turns_left_out:
-        log.warning(
-            "context_compacted",
-            results_left_out=compacted.results_left_out,
-            turns_left_out=compacted.turns_left_out,
-        )
-    replied = await _request_reply(services, held, workflow, compacted.request, listener)
-    replied = _checked(workflow, replied)
+    build = partial(build_request, held.thread, workflow, instructions=instructions)
+    replied = _checked(workflow, await _request_reply(services, held, workflow, build, listener))
     # The decision that follows from the reply is made before it is written: both are one commit.
-    expected = held.thread.after(_entry_of(held, replied))
-    decision = decide(expected, workflow, services.limits)
+    expected = held.thread.after(entry_of(held, replied))
+    decision = decide(expected, workflow, limits)
     if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
     # the calls that may have been made.
-    events, status = _closing_events(decision)
+    events, status = await _closing_events(services, held, decision)
     return await _close(services, held, listener, (replied, *events), status)
 
 
-def _entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
-    """Return the reply as the journal will have it, but for its time."""
-    _, _, body = encode(replied)
-    return Entry(held.thread.head + 1, held.run.ordinal, replied, size_of(body))
-
-
 async def _request_reply(
-    services: Services,
-    held: HeldRun,
-    workflow: Workflow,
-    request: ModelRequest,
-    listener: Listener,
+    services: Services, held: HeldRun, workflow: Workflow, build: Build, listener: Listener
 ) -> ModelReplied:
     if not held.thread.options.stream:
-        reply = await _reply(services, held, request, _reader(workflow, listener))
-        return _to_event(held, reply)
+        reader = _reader(workflow, listener)
+        return await request_reply(services, held, workflow, build, reader)
     async with DeltaWriter(services, held, listener) as deltas:
-        reply = await _reply(services, held, request, _reader(workflow, deltas))
-        replied = _to_event(held, reply)
-        first, cuts = await deltas.finish(reply)
+        reader = _reader(workflow, deltas)
+        replied = await request_reply(services, held, workflow, build, reader)
+        first, cuts = await deltas.finish(replied.items)
         return structs.replace(replied, first_delta=first, cuts=cuts)
 
 
@@ -160,30 +153,22 @@ def _checked(workflow: Workflow, replied: ModelReplied) -> ModelReplied:
     return structs.replace(replied, problems=problems)
 
 
-async def _reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
-) -> ModelReply:
-    """Return the model's reply. The usage of failed attempts counts, too."""
-    try:
-        return await services.model.reply(request, listener)
-    except (ModelUnavailable, ModelRejected) as error:
-        held.unrecorded.usage += error.usage or Usage()
-        raise
+async def _closing_events(
+    services: Services, held: HeldRun, decision: Decision
+) -> tuple[tuple[Event, ...], RunStatus]:
+    """Return the entries that a decision consists of, and the status that follows.
 
-
-def _to_event(held: HeldRun, reply: ModelReply) -> ModelReplied:
-    """Return the reply as an event. Its usage counts even if the event cannot be written."""
-    held.unrecorded.usage += reply.usage
-    return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
-
-
-def _closing_events(decision: Decision) -> tuple[tuple[Event, ...], RunStatus]:
-    """Return the entries that a decision consists of, and the status that follows."""
+    A run that a person and something else may continue is still "running": the next step lets it
+    wait under a condition.
+    """
     match decision:
-        case AskApproval(call=call):
-            return (ApprovalAsked(call.id, call.tool),), "waiting"
-        case AskOutcome(call=call):
-            return (OutcomeUnknown(call.id, call.tool),), "waiting"
+        case AskApproval(call=call, timeout_s=timeout_s, is_timed=is_timed):
+            expires_us = await expiry_us(services, held.run, timeout_s)
+            asked = ApprovalAsked(call.id, call.tool, expires_us)
+            return (asked,), "running" if is_timed else "waiting"
+        case AskOutcome(call=call, is_timed=is_timed):
+            unknown = OutcomeUnknown(call.id, call.tool)
+            return (unknown,), "running" if is_timed else "waiting"
         case Finish():
             return (RunFinished("completed"),), "completed"
         case Stop(status=status, reason=reason, error=error):
@@ -226,18 +211,39 @@ async def _run_tools(
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
     ready = await services.resources.hand_in(workflow, decision.calls)
+    ready = await with_server_time(services, held.run, ready)
     first, principal = ready[0], held.thread.principal
+    planner = None
+    if may_start_children(ready):
+        planner = await open_planner(services, held, workflow, replies)
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
         calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
-        return await write(services, held, listener, (*replies, *outcomes))
+        events = [_started(planner, outcome) for outcome in outcomes]
+        children = planner.children if planner else ()
+        return await write(services, held, listener, (*replies, *events), children=children)
+    if planner and isinstance(first.tool, ChildTool):
+        started = planner.call_workflow(first, first.tool)
+        return await write(services, held, listener, (*replies, started), children=planner.children)
     if first.tool.effect == "transactional":
-        return await _run_in_step(services, held, listener, first, replies)
+        return await _run_in_step(services, held, listener, first, replies, planner)
     outcome = await run_call(services, held.held_lease, principal, first)
-    held.unrecorded.outcome = outcome
-    status: RunStatus = "waiting" if isinstance(outcome, OutcomeUnknown) else "running"
+    # A tool with such an effect is not declared to return a FanOut.
+    held.unrecorded.outcome = outcome = cast("CallOutcome", outcome)
+    needs_person = isinstance(outcome, OutcomeUnknown) and not held.thread.timed_calls
+    status: RunStatus = "waiting" if needs_person else "running"
     return await write(services, held, listener, (*replies, outcome), status)
+
+
+def _started(planner: Planner | None, outcome: CallOutcome | FanOutCall) -> Event:
+    """Return the entry of a call; the runs that it starts are added to the planner.
+
+    There is a planner if a tool may start runs.
+    """
+    if planner is None or not isinstance(outcome, FanOutCall):
+        return cast("CallOutcome", outcome)
+    return planner.fan_out(outcome)
 
 
 async def _run_in_step(
@@ -246,14 +252,25 @@ async def _run_in_step(
     listener: Listener,
     call: ValidCall,
     replies: tuple[ModelReplied, ...],
+    planner: Planner | None,
 ) -> HeldRun:
     principal = held.thread.principal
+    children: list[NewChild] = []
 
     async def body(tx: StepTransaction) -> Sequence[Event]:
-        return (*replies, await run_in_step(services, held.held_lease, principal, call, tx))
+        outcome = await run_in_step(services, held.held_lease, principal, call, tx)
+        fresh = planner and replace(planner, children=[])  # the transaction may be repeated
+        event = _started(fresh, outcome)
+        if isinstance(event, ToolFailed):
+            raise RollbackTool(event)
+        children[:] = fresh.children if fresh else ()
+        start_children(tx, children)
+        return (*replies, event)
 
     try:
-        return await append(services, held, listener, len(replies) + 1, body, replies)
+        held = await append(services, held, listener, len(replies) + 1, body, replies)
+        notify_started(services, children)
+        return held
     except RollbackTool as rollback:
         outcome = rollback.outcome
     except TooLarge:

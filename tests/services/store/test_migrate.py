@@ -24,8 +24,11 @@ from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
 from twelvefold.services.store.mysql import migration_lock
 from twelvefold.services.store.sql_text import split_script
 
-TABLES = ["api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "threads"]
-ALL = ["0001", "0002", "0003", "0004", HEAD]
+TABLES = [
+    *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "signal_waits"),
+    *("signals", "threads"),
+]
+ALL = ["0001", "0002", "0003", "0004", "0005", HEAD]
 
 
 @pytest.fixture(

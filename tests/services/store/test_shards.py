@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 SCALE = (DOCS / "scale.md").read_text()
 SCATTER = {
     "Find work": (
-        *("waiting_runs", "queued_part", "expired_part", "unfilled_runs"),
+        *("waiting_runs", "queued_part", "expired_part", "due_part", "unfilled_runs"),
         *("mail_is_due", "due_messages"),
     ),
     "Count the queue": ("queued_runs", "queued_runs_of", "unserved_runs"),
@@ -28,16 +28,24 @@ SCATTER = {
     ),
     "Follow the streams of a process": ("marks",),
     "Clear the titles of forks": ("forks",),
+    "The runs below a run": ("descendants", "children", "children_of_run"),
     "Upgrade": ("unclassified", "lock_unclassified"),
     "Prune": (
-        *("aged_threads", "deleted_threads", "old_threads", "kept_threads", "lock_threads"),
+        *(
+            "aged_threads",
+            "deleted_threads",
+            "old_threads",
+            "old_children",
+            "kept_threads",
+            "lock_threads",
+        ),
         *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
         *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
         *("delete_threads", "still_in_use"),
     ),
 }
 """Statements that may run on several shards, by the reason."""
-OF_ONE_FAMILY = {"deleted_runs", "removed_items", "forget_titles"}
+OF_ONE_FAMILY = {"child_states", "deleted_runs", "removed_items", "forget_titles"}
 """Statements with a list of threads of one family, except for forks that an older release made."""
 
 
@@ -91,7 +99,7 @@ def test_the_vschema_has_the_keys_of_the_sharded_tables() -> None:
 def test_the_vschema_has_the_other_tables() -> None:
     _, unsharded = blocks()
 
-    tables = {name for name in UNSHARDED if name.startswith(("api_keys", "twelvefold"))}
+    tables = {name for name in UNSHARDED if name.startswith(("api_keys", "signal", "twelvefold"))}
     assert set(unsharded["tables"]) == tables | {"idempotency_lookup"}
 
 

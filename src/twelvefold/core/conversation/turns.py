@@ -10,8 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.sendable import (
     NOT_RUN,
     RESULT,
@@ -38,6 +37,8 @@ CORRECTION = (
     "This is no valid output:\n{problems}\n"
     "Send the whole output again, corrected: JSON alone, without any other text."
 )
+CHANGED = "A person changed the arguments of this call to {arguments}\nIts result: {result}"
+"""The model reads it as the result of a call that was approved with other arguments."""
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
@@ -67,8 +68,8 @@ class CallResults:
 class Turn:
     """The items of one run, or of one addition between runs.
 
-    `size` is their length in bytes of JSON. `unread` are the indexes of results that no reply has
-    followed yet.
+    `size` is their length in bytes of JSON, as `size_in_window` counts it. `unread` are the indexes
+    of results that no reply has followed yet.
     """
 
     items: tuple[Item, ...]
@@ -145,7 +146,7 @@ class _Draft:
             self.items.append(item)
 
     def build(self) -> Turn:
-        size = len(msgspec.json.encode(self.items)) if self.items else 0
+        size = size_in_window(self.items) if self.items else 0
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 
@@ -204,12 +205,13 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
     """Return the results of the calls in these entries."""
     results = CallResults()
     client = _ClientCalls(results)
+    changed: dict[CallId, str] = {}
     for entry in entries:
         event = entry.event
         if type(event) is ToolSucceeded:
-            results.outputs[event.call] = event.result
+            results.outputs[event.call] = _result(event.result, changed.get(event.call))
         elif type(event) is ToolFailed:
-            results.outputs[event.call] = event.message
+            results.outputs[event.call] = _result(event.message, changed.get(event.call))
         elif type(event) is OutcomeUnknown:
             results.outputs[event.call] = UNKNOWN
         elif type(event) is ModelReplied:
@@ -217,9 +219,15 @@ def results_of(entries: Iterable[Entry]) -> CallResults:
                 client.add_calls(entry.position, event)
         elif type(event) in _FROM_CALLER:
             client.add_items(entry.position, event)
+            if type(event) is ApprovalAnswered and event.arguments:
+                changed[event.call] = event.arguments
     if results.removed:
         _drop_removed(results)
     return results
+
+
+def _result(text: str, arguments: str | None) -> str:
+    return CHANGED.format(arguments=arguments, result=text) if arguments else text
 
 
 def calls_of(reply: ModelReplied) -> list[Item]:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-SCOPES = ("runs", "approve")
+SCOPES = ("runs", "approve", "signal")
 """The permissions of a key, beside reading the data of its principal.
 
-"runs": start, continue, cancel and delete runs. "approve": answer a call that waits for approval.
+"runs": start, continue, cancel and delete runs. "approve": answer a call that waits for approval or
+for an answer. "signal": send events to the runs of its principal.
 """
 
 

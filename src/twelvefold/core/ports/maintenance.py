@@ -1,6 +1,6 @@
 """The port of maintenance: the schema, releases, retention and checks of the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -8,11 +8,13 @@ from typing import Protocol
 class Schema:
     """The state of a database's schema: `level` names the last migration that was applied.
 
-    Releases from the level `serves` on can work on it.
+    Releases from the level `serves` on can work on it. `is_recorded`: the ledger has a release of
+    this level; without one `serves` is the level.
     """
 
     level: str
     serves: str
+    is_recorded: bool = field(default=True, compare=False)
 
     def fits(self, level: str) -> bool:
         """Return whether a release made for this level can work with the schema."""
@@ -41,10 +43,10 @@ class MaintenanceStore(Protocol):
     async def prune(self, *, before_us: int) -> int:
         """Delete threads whose last run and entry are older, and hidden threads of any age.
 
-        Returns how many threads it deleted. A run that waits for a person does not keep its
-        thread. A thread stays while a fork of it exists, a process holds or may claim one of its
-        runs, or mail of it waits. Deletes idempotency keys after a day, and mail without a thread
-        a day after it was sent or died. Makes claimable those runs of earlier releases that have
+        Returns how many threads it deleted. A thread stays while a run of it is not over, a fork of
+        it exists, a process holds one of its runs, or mail of it waits. Deletes idempotency keys
+        after a day, events after 30 days unless a run waits for them, and mail without a thread a
+        day after it was sent or died. Makes claimable those runs of earlier releases that have
         a cancel request and wait for a person.
         """
         ...

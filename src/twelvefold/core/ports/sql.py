@@ -1,9 +1,10 @@
 """Transactions as tools and the engine see them; a tool's annotation declares which it needs."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from twelvefold.core.events import Entry, Event
+from twelvefold.core.events import Entry, Event, RunStarted
+from twelvefold.core.ports.run_records import NewRun
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -67,6 +68,14 @@ class Transaction(ReadOnly, Protocol):
         """Add a mail to the outbox; it is sent after the commit, at least once."""
         ...
 
+    async def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        """Send an event with the commit to the runs of a workflow and principal; see `Wait`.
+
+        `payload` is a JSON value. Returns False if the event was sent before: a key names one
+        event. Raises RequestError if the key or the payload is too long.
+        """
+        ...
+
     async def orm_session(self) -> "AsyncSession":
         """Return a SQLAlchemy session within this transaction; it is flushed before the commit."""
         ...
@@ -124,6 +133,10 @@ class SyncTransaction(SyncReadOnly, Protocol):
         """Add a mail to the outbox; it is sent after the commit, at least once."""
         ...
 
+    def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        """Send an event with the commit, as `Transaction.signal` does."""
+        ...
+
     def orm_session(self) -> "Session":
         """Return a SQLAlchemy session within this transaction; it is flushed before the commit.
 
@@ -166,8 +179,20 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
         """How many mails the step has added to the outbox."""
         ...
 
+    @property
+    def signalled(self) -> Collection[str]:
+        """The workflows whose runs an event of the step may have woken."""
+        ...
+
     async def flush(self) -> None:
         """Flush the ORM session. Raises the error of its statements."""
+        ...
+
+    def start_child(self, new: NewRun, started: RunStarted) -> None:
+        """Start a queued run on a new thread of the run's family, hidden from lists.
+
+        Its rows commit with the step. Raises StoreRefused if its first entry is no text.
+        """
         ...
 
     def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:

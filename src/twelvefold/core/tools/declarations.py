@@ -1,6 +1,7 @@
 """Check how tools and workflows are declared, on import."""
 
 import inspect
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,8 +47,13 @@ def check_limits(tool: str, max_calls: object, timeout_s: object) -> None:
         raise WorkflowError(f"tool {tool}: timeout_s is seconds, more than 0, not {timeout_s!r}")
 
 
-def check_approval(tool: str, approval: object) -> None:
-    """Raise WorkflowError unless it is a bool or a function of one argument, the arguments."""
+def check_approval(tool: str, approval: object, timeout_s: object = None) -> None:
+    """Raise WorkflowError unless it is a bool or a function of one argument, the arguments.
+
+    `timeout_s` is None, or positive if there is an approval.
+    """
+    if timeout_s is not None:
+        _check_approval_timeout(tool, approval, timeout_s)
     if isinstance(approval, bool):
         return
     if not callable(approval):
@@ -63,6 +69,17 @@ def check_approval(tool: str, approval: object) -> None:
         ) from None
     except ValueError:  # a builtin without a signature
         return
+
+
+def _check_approval_timeout(tool: str, approval: object, timeout_s: object) -> None:
+    if not approval:
+        raise WorkflowError(f"tool {tool}: approval_timeout_s needs approval=")
+    if isinstance(timeout_s, bool) or not (
+        isinstance(timeout_s, int | float) and 0 < timeout_s < math.inf
+    ):
+        raise WorkflowError(
+            f"tool {tool}: approval_timeout_s is seconds, more than 0, not {timeout_s!r}"
+        )
 
 
 def _name_of(function: Any) -> str:

@@ -27,7 +27,13 @@ from twelvefold.core.tools.declarations import (
     parse_tool_names,
 )
 from twelvefold.core.tools.schema import Parameters
-from twelvefold.core.tools.signature import Effect, find_effect, location_of, read_signature
+from twelvefold.core.tools.signature import (
+    Effect,
+    find_effect,
+    location_of,
+    read_signature,
+)
+from twelvefold.errors import WorkflowError
 
 Approval = bool | Callable[[dict[str, Any]], bool]
 P = ParamSpec("P", default=...)
@@ -40,8 +46,9 @@ class Tool(Generic[P, R]):
 
     P are the parameters of the function and R is its result; a bare `Tool` is any tool. `handed_in`
     are the parameters that the engine fills, by name, and `resources` those that it fills with
-    resources of the workflow. The gates are described at `tool`. `is_async`: the function is
-    awaited; otherwise it is called in a thread.
+    resources of the workflow. `may_wait`: it may return a `Wait` or an `Ask`; `fans_out`: a
+    `FanOut`. The gates are described at `tool`. `is_async`: the function is awaited; otherwise it
+    is called in a thread.
 
     Example:
         import asyncio
@@ -71,6 +78,9 @@ class Tool(Generic[P, R]):
     approval: Approval = False
     timeout_s: float = 60.0
     resources: Mapping[str, type] = field(default_factory=dict)
+    fans_out: bool = False
+    may_wait: bool = False
+    approval_timeout_s: float | None = None
     is_async: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +130,7 @@ def tool(
     once: bool = False,
     max_calls: int | None = None,
     approval: Approval = False,
+    approval_timeout_s: float | None = None,
     timeout_s: float = 60.0,
 ) -> ToolDecorator: ...
 def tool(
@@ -133,6 +144,7 @@ def tool(
     once: bool = False,
     max_calls: int | None = None,
     approval: Approval = False,
+    approval_timeout_s: float | None = None,
     timeout_s: float = 60.0,
 ) -> Tool | ToolDecorator:
     """Declare a function as a tool; the model reads its docstring as the description.
@@ -143,7 +155,9 @@ def tool(
     `requires`: the tool is offered, and calls are accepted, only after each of these tools
     succeeded in the thread. `after_refusal`: only after one of these refused. `once`: not again
     after it succeeded in the thread. `max_calls`: the maximum in one run. `approval`: a person must
-    approve the call; a function of the arguments returns whether. `timeout_s` bounds one call.
+    approve the call; a function of the arguments returns whether. Without an answer within
+    `approval_timeout_s` the call is denied. `timeout_s` bounds one call. A function whose return
+    annotation names `Wait` or `Ask` may let the run wait.
     Raises WorkflowError if the declaration is wrong, for example if it declares no effect.
 
     Example:
@@ -165,15 +179,24 @@ def tool(
     def declare(function: Callable[..., object]) -> Tool:
         tool_name = check_name(name or getattr(function, "__name__", ""))
         check_limits(tool_name, max_calls, timeout_s)
-        check_approval(tool_name, approval)
+        check_approval(tool_name, approval, approval_timeout_s)
         signature = read_signature(tool_name, function)
+        found_effect = find_effect(tool_name, signature.handed_in, effect)
+        if signature.fans_out and found_effect in ("unsafe", "idempotent"):
+            raise WorkflowError(
+                f"tool {tool_name}: returns FanOut, so its effect is not {found_effect}; let a "
+                "tool with a Transaction or without an effect start the runs"
+            )
         return Tool(
             name=tool_name,
             description=inspect.getdoc(function) or "",
-            effect=find_effect(tool_name, signature.handed_in, effect),
+            effect=found_effect,
+            fans_out=signature.fans_out,
             function=function,
             handed_in=signature.handed_in,
             resources=signature.resources,
+            may_wait=signature.may_wait,
+            approval_timeout_s=approval_timeout_s,
             model_parameters=signature.model_parameters,
             requires=parse_tool_names(tool_name, "requires", requires),
             after_refusal=parse_tool_names(tool_name, "after_refusal", after_refusal),

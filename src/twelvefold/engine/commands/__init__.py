@@ -1,7 +1,8 @@
 """The commands of entry points: start, claim, answer, settle, cancel, fork and delete."""
 
-from twelvefold.engine.commands.answers import answer, settle
-from twelvefold.engine.commands.claim import cancel, fail_run, give_back, take
+from twelvefold.engine.commands.answers import answer, answer_question, settle
+from twelvefold.engine.commands.claim import cancel, cancel_children, fail_run, give_back, take
+from twelvefold.engine.commands.signals import send_signal
 from twelvefold.engine.commands.start import (
     INPUT_BYTES,
     RUN_ENTRIES,
@@ -17,13 +18,16 @@ __all__ = [
     "RUN_ENTRIES",
     "RunRequest",
     "answer",
+    "answer_question",
     "cancel",
+    "cancel_children",
     "check_room",
     "delete_thread",
     "enqueue_run",
     "fail_run",
     "fork_at",
     "give_back",
+    "send_signal",
     "settle",
     "start_run",
     "take",

@@ -1,6 +1,6 @@
 """Claim a run, give a claim back, and end a run that no process drives."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import chain, repeat
@@ -142,8 +142,20 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
         if await _request_cancel(services, run):
             async with claimed(services, run) as held:
                 events = _cancel_events(services, held.thread)
-                return (await write_once(services, held, events, "cancelled")).status
+                held = await write_once(services, held, events, "cancelled")
+            await cancel_children(services, held.cancelled)
+            return held.status
     return (await services.retry(lambda: services.store.run(run))).status
+
+
+async def cancel_children(services: Services, runs: Iterable[RunId]) -> None:
+    """End runs that have a cancel request since the end of the run that started them.
+
+    Where that fails, the process that holds the run ends it, or any worker does.
+    """
+    for run in runs:
+        with suppress(ServiceFault, RequestError, StaleRun):
+            await cancel(services, run)
 
 
 async def _request_cancel(services: Services, run: RunId) -> bool:
@@ -173,14 +185,15 @@ async def fail_run(services: Services, run: RunId, error: str) -> None:
     drives the run, or it is over or waits, and CancelAsked if a cancel has been requested.
     """
     async with claimed(services, run) as held:
-        if held.thread.waits:
-            raise Conflict(f"run {run} waits for a person")
+        if held.thread.rests:
+            raise Conflict(f"run {run} waits")
         call = _doubtful_call(services, held.thread)
         if call is None:
             events = (RunFinished("failed", "unavailable", error),)
             await write_once(services, held, events, "failed", error=error)
         else:
-            await write_once(services, held, (OutcomeUnknown(call.id, call.tool),), "waiting")
+            status: RunStatus = "queued" if held.thread.timed_calls else "waiting"
+            await write_once(services, held, (OutcomeUnknown(call.id, call.tool),), status)
 
 
 @asynccontextmanager

@@ -4,13 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from twelvefold.core import (
     CallId,
     CallKey,
-    Event,
+    FanOut,
     OutcomeUnknown,
     Principal,
     ReadOnly,
@@ -22,10 +23,13 @@ from twelvefold.core import (
     ToolSucceeded,
     Transaction,
     ValidCall,
+    WaitStarted,
     place_text,
     render_result,
     truncate,
 )
+from twelvefold.core.waiting import WAITS
+from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.own_task import run_in_own_task
@@ -48,6 +52,14 @@ KEYED_ATTEMPTS = 3
 one call."""
 
 
+@dataclass(frozen=True, slots=True)
+class FanOutCall:
+    """A call whose tool ran and returned the runs to start."""
+
+    call: ValidCall
+    returned: FanOut
+
+
 class RollbackTool(Exception):
     """Rolls back the step's transaction, because the tool in it failed with `outcome`."""
 
@@ -64,8 +76,8 @@ async def run_call(
     db: ToolReadOnly | None = None,
     tx: StepTransaction | None = None,
     attempts: int = KEYED_ATTEMPTS,
-) -> CallOutcome:
-    """Call one tool and return the outcome.
+) -> CallOutcome | FanOutCall:
+    """Call one tool and return the outcome, or the runs that it starts.
 
     An exception of the tool becomes a ToolFailed, and so does one of a statement that `tx` still
     had to flush. A failure of the connection `db` raises StoreUnavailable, even if the tool caught
@@ -99,8 +111,23 @@ async def run_call(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )
         else:
-            text = result_text(result, services, call)
-            return ToolSucceeded(call.call.id, call.tool.name, text)
+            return _outcome(services, call, result)
+
+
+def _outcome(services: Services, call: ValidCall, result: object) -> CallOutcome | FanOutCall:
+    """Return the outcome of a call that returned `result`: now, or after a wait."""
+    if not isinstance(result, (*WAITS, FanOut)):
+        text = result_text(result, services, call)
+        return ToolSucceeded(call.call.id, call.tool.name, text)
+    try:
+        if isinstance(result, FanOut) and call.tool.fans_out:
+            return FanOutCall(call, result)
+        if isinstance(result, FanOut) or not call.tool.may_wait:
+            kind = type(result).__name__
+            raise TypeError(f"it returned a {kind}; its return annotation must name {kind}")
+        return start_wait(call.call.id, call.tool.name, result, call.began_us)
+    except Exception as error:  # a type of the author's may raise anything
+        return failed_call(services, call, error)
 
 
 async def _raise_if_lost(lease: HeldLease, guard: LeaseGuard, call: ValidCall) -> None:
@@ -249,10 +276,10 @@ def failed_call(
 
 async def run_in_step(
     services: Services, lease: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
-) -> Event:
+) -> ToolSucceeded | WaitStarted | FanOutCall:
     """Call a transactional tool. Raises RollbackTool if it fails."""
     outcome = await run_call(services, lease, principal, call, tx, tx)
-    if not isinstance(outcome, ToolSucceeded):
+    if not isinstance(outcome, ToolSucceeded | WaitStarted | FanOutCall):
         raise RollbackTool(outcome)
     return outcome
 

@@ -132,6 +132,9 @@ class SyncWriter(SyncReader):
     def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
         self.wait_for(partial(self._tx.send_mail, to, subject, text, html=html))
 
+    def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        return self.wait_for(partial(self._tx.signal, workflow, principal, key, payload))
+
     def orm_session(self) -> "Session":
         return self.wait_for(self._tx.blocking_session)
 

@@ -13,15 +13,18 @@ from twelvefold.core import (
     BlockingWait,
     Entry,
     Event,
+    NewRun,
     Row,
+    RunStarted,
     SignalKey,
     WaitStarted,
-    encode,
     size_of,
 )
+from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
-from twelvefold.services.store.signals import reserve_values
+from twelvefold.services.store.new_runs import encode_event, start_child
+from twelvefold.services.store.signals import reserve_values, send_signal
 from twelvefold.services.store.sql_text import (
     convert_value,
     reject_commits,
@@ -102,6 +105,7 @@ class SQLTransaction(SQLReadOnly):
     ) -> None:
         super().__init__(connection, get_bridge)
         self._statements = statements
+        self.signalled: set[str] = set()
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
         if isinstance(statement, str):
@@ -113,6 +117,19 @@ class SQLTransaction(SQLReadOnly):
         body = _encode_json("mail", {"to": to, "subject": subject, "text": text, "html": html})
         values = {"id": self._new_mail_id(), "thread": self._thread(), "kind": "mail", "body": body}
         self._connection.defer(self._statements["insert_outbox"], values)
+
+    async def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
+        to = make_signal_key(workflow, principal, key)
+        text = encode_value(payload, "the payload")
+        is_first = await send_signal(
+            self._connection, self._statements, to, text, self._signal_sender()
+        )
+        if is_first:
+            self.signalled.add(workflow)
+        return is_first
+
+    def _signal_sender(self) -> str:
+        return ""
 
     def _new_mail_id(self) -> str:
         return secrets.token_hex(16)
@@ -161,6 +178,13 @@ class SQLStepTransaction(SQLTransaction):
 
     def _thread(self) -> str:
         return self._change.lease.run.thread
+
+    def start_child(self, new: NewRun, started: RunStarted) -> None:
+        parent, at_us = self._change.lease.run, self._now_us()
+        start_child(self._connection, self._statements, parent, new, started, at_us)
+
+    def _signal_sender(self) -> str:
+        return str(self._change.lease.run)
 
     def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:
         # Only functions that use SQLAlchemy pay for it.
@@ -213,16 +237,6 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _raise_gap(self._missing, 0)
-
-
-def encode_event(event: Event) -> tuple[str, int, str]:
-    """Return the event as (type, version, body). Raises StoreRefused if its text is not Unicode."""
-    try:
-        return encode(event)
-    except UnicodeEncodeError:
-        raise StoreRefused(
-            f"a {type(event).__name__} holds half of a surrogate pair, which is no text"
-        ) from None
 
 
 def _raise_gap(announced: int, written: int) -> NoReturn:

@@ -23,9 +23,11 @@ async def list_entries(request: Request) -> Response:
         parse_integer(query, "limit", MAX_ENTRIES, 1),
     )
     web, head = web_of(request), await load_path_head(request)
-    services, outputs = web.services, web.settings.tool_outputs
+    services, settings = web.services, web.settings
     reader = await open_thread_reader(services.store, head)
-    entries = Journal(reader, services.store, services.workflows.get(head.workflow), outputs)
+    workflow = services.workflows.get(head.workflow)
+    outputs, files = settings.tool_outputs, settings.input_files
+    entries = Journal(reader, services.store, workflow, outputs, files)
     return json_response(await entries.page(after, min(limit, MAX_ENTRIES)))
 
 

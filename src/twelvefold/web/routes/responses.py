@@ -29,9 +29,9 @@ from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
 from twelvefold.web.schemas import (
-    ANSWER,
     Json,
     changed_options,
+    is_answer,
     json_body,
     parse_turn,
     tool_items_of,
@@ -44,9 +44,9 @@ from twelvefold.web.streaming.reader import ResponseReader
 async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web, client = web_of(request), ClientWatch(request)
-    body, workflows = await json_body(request), web.services.workflows
-    turn = parse_turn(body, request.headers, workflows, images=web.takes_images)
-    if any(item["type"] == ANSWER for item in turn.items):
+    body, workflows = await json_body(request), web.services.offered
+    turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
+    if any(map(is_answer, turn.items)):
         if changed_options(turn):
             require_scope(request, "runs")
         started = await answer_approval(web, principal_of(request, "approve"), turn)
@@ -110,7 +110,8 @@ async def list_input(request: Request) -> Response:
     """`GET /v1/responses/{response_id}/input_items`: its own input, no earlier items."""
     page = parse_page(request.query_params)
     reader, _ = await _open(request)
-    return json_response(paginate(input_items(reader.id.run.thread, reader.opening), page))
+    files = web_of(request).settings.input_files
+    return json_response(paginate(input_items(reader.id.run.thread, reader.opening, files), page))
 
 
 async def _open(request: Request) -> tuple[ResponseReader, RunRecord]:

@@ -23,10 +23,11 @@ from twelvefold.core import (
     ThreadId,
     fold,
 )
+from twelvefold.core.answers import question_of
 from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
-from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
+from twelvefold.errors import Conflict, ConversationTooLarge, InputRefused, NotFound, Repeated
 from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError
-from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
+from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id, question_id
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
     NEW_THREAD,
@@ -73,7 +74,11 @@ async def start_turn(
             try:
                 return await turn.start()
             except ConversationTooLarge as error:
-                raise _too_large(error, request) from error
+                at = _place_of_conversation(request)
+                raise ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at) from error
+            except InputRefused as error:
+                at = _place_of_conversation(request) if error.earlier else request.items_at
+                raise ApiError(400, str(error), code=error.code, param=at) from error
             except Conflict as error:
                 if not request.conversation:
                     raise
@@ -91,11 +96,11 @@ async def _wait_for_previous_turn(
     return await wait_until_thread_free(web.services.store, thread, client, end, on_waiting)
 
 
-def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
-    at = request.items_at
+def _place_of_conversation(request: TurnRequest) -> str:
+    """Return the parameter that names the conversation; that of the items if none does."""
     if request.previous or request.conversation:
-        at = "previous_response_id" if request.previous else "conversation"
-    return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
+        return "previous_response_id" if request.previous else "conversation"
+    return request.items_at
 
 
 class _Turn:
@@ -146,7 +151,8 @@ class _Turn:
         """Return the request with its references replaced, and its target. Raises ApiError."""
         web, principal, request, target = self._web, self._principal, self._request, NEW_THREAD
         if any(item["type"] == REFERENCE for item in request.items):
-            items = await resolve_references(web, principal, request.items)
+            choices = web.accepted_inputs(request.workflow.name, request.options.model)
+            items = await resolve_references(web, principal, request.items, choices)
             request = replace(request, items=items)
         if request.previous or request.conversation:
             target = await resolve_target(web.services, principal, request, self._memory)
@@ -204,9 +210,11 @@ async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
     """Raise ApiError that names the missing answer, if the run still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
     folded = fold(record.entries)
-    if folded.status == "active" and folded.waits:
-        call = folded.pending[0]
-        do = f"answer {approval_id(thread, call.id)}"
+    if folded.status == "active" and (folded.waits or folded.asks):
+        calls = folded.next_calls if folded.waits else filter(question_of, folded.pending)
+        call = next(iter(calls))
+        id = question_id if question_of(call) else approval_id
+        do = f"answer {id(thread, call.id)}"
         if call.state == "unknown":
             do = "settle the unknown outcome of its last call (`runs settle`)"
         message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"

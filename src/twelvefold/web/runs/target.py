@@ -11,7 +11,6 @@ import msgspec
 from msgspec import structs
 
 from twelvefold.core import (
-    ApprovalAsked,
     Entry,
     Event,
     Item,
@@ -34,15 +33,16 @@ from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pag
 from twelvefold.web.history.thread_reader import ThreadReader, open_thread_reader
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
-from twelvefold.web.projection.response import makes_wait
+from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.schemas import (
     NO_CALLS,
     REFERENCE,
     CallHistory,
+    Choices,
     TurnRequest,
     brings_calls,
-    reject_images,
+    reject_unaccepted,
 )
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.lookup import load_run
@@ -182,7 +182,7 @@ def _check_ended(last: Event) -> None:
         raise_invalid(
             "the outcome of its last call is unknown; an operator must settle it first", at, code
         )
-    if not isinstance(last, RunFinished | ApprovalAsked):
+    if not (isinstance(last, RunFinished) or makes_wait(last)):
         raise_invalid("the previous response is not over", at, code)
 
 
@@ -190,9 +190,16 @@ def _check_ended(last: Event) -> None:
 
 
 async def resolve_references(
-    web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
+    web: Web,
+    principal: Principal,
+    items: Sequence[Item],
+    choices: Choices,
+    at: str = "input",
 ) -> tuple[Item, ...]:
-    """Return the items with each reference replaced by the item that it names. Raises ApiError."""
+    """Return the items with each reference replaced by the item that it names.
+
+    Raises ApiError, also for images and files that none of the models in `choices` takes.
+    """
     pages: dict[ThreadId, ItemPages] = {}
     found: list[Item] = []
     size = 0
@@ -205,8 +212,8 @@ async def resolve_references(
                 message = f"the referenced items exceed {INPUT_BYTES} bytes"
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
-    if not web.takes_images:
-        reject_images(found, [f"{at}[{index}]" for index in range(len(found))])
+    places = [f"{at}[{index}]" for index in range(len(found))]
+    reject_unaccepted(found, choices, places)
     return tuple(found)
 
 
@@ -231,5 +238,6 @@ async def _open_pages(web: Web, principal: Principal, thread: ThreadId) -> ItemP
     """Return the stored items of a thread. Raises NotFound."""
     store, settings = web.services.store, web.settings
     head = await load_visible_head(store, principal, thread)
-    view = ItemView(settings.tool_items, settings.tool_outputs, only_stored=True)
+    # The model gets images and files, also those that callers are not shown again.
+    view = ItemView(settings.tool_items, settings.tool_outputs, "full", only_stored=True)
     return await open_item_pages(store, head, view)

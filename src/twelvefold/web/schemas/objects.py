@@ -4,9 +4,9 @@ Source: the OpenAI API. Summaries of conversations, the journal and the probes a
 own.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twelvefold.core import RunStatus
 from twelvefold.web.schemas.items import Refusal
@@ -172,6 +172,14 @@ class Deleted(Answer):
     deleted: bool
 
 
+class SentSignal(Answer):
+    """`first`: this delivery of the event counts; an earlier one has been sent otherwise."""
+
+    object: Literal["signal"]
+    key: str
+    first: bool
+
+
 class ServerSentEvent(Answer):
     """Of a response: `event` is the `type` in `data`, whose `sequence_number` counts from 0."""
 
@@ -286,6 +294,9 @@ class Model(Answer):
     object: Literal["model"]
     created: int
     owned_by: str
+    accepts: Annotated[
+        list[Literal["image", "file"]], Meta(description="The inputs beside text that it takes.")
+    ]
 
 
 class ModelList(Answer):

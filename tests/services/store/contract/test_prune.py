@@ -17,8 +17,9 @@ from tests.services.store.builders import (
     new_thread,
     rows,
 )
-from twelvefold.core.ids import RunId, ThreadId, family_of
-from twelvefold.core.ports import Append, Store
+from twelvefold.core.events import WaitStarted
+from twelvefold.core.ids import CallId, RunId, ThreadId, family_of
+from twelvefold.core.ports import Append, SignalKey, Store
 from twelvefold.errors import Conflict, NotFound, StoreUnavailable
 from twelvefold.services.store.sql.retention import MAX_BYTES, MAX_ENTRIES
 from twelvefold.services.store.sql.store import SQLStore
@@ -29,12 +30,12 @@ ORPHANS = (
 )
 
 
-async def waiting(store: Store) -> RunId:
-    """A run that waits for a person; its thread has a message that could not be sent."""
+async def ended(store: Store) -> RunId:
+    """A run that is over; its thread has a message that could not be sent."""
     lease = await leased(store)
-    async with store.append(Append(lease, 1, 1, "waiting")) as tx:
+    async with store.append(Append(lease, 1, 1, "completed")) as tx:
         await tx.send_mail("ann@example.org", "You are in", "Welcome.")
-        await tx.record([said()])
+        await tx.record([finished()])
     async with store.write() as tx:
         await tx.execute(
             "UPDATE outbox SET dead_at = 1 WHERE thread_id = :thread", thread=lease.run.thread
@@ -49,10 +50,6 @@ async def goes_on(store: Store, run: RunId) -> None:
 
 async def is_claimed(store: Store, run: RunId) -> None:
     assert await store.claim(run, LONG_S) is not None
-
-
-async def is_cancelled(store: Store, run: RunId) -> None:
-    assert await store.ask_cancel(run)
 
 
 async def is_forked(store: Store, run: RunId) -> None:
@@ -79,7 +76,7 @@ def just_before_removal(
 
 @pytest.mark.parametrize(
     ("act", "pruned"),
-    [(goes_on, 2), (is_claimed, 2), (is_cancelled, 2), (is_forked, 2), (sends_again, 0)],
+    [(goes_on, 2), (is_forked, 2), (sends_again, 0)],
 )
 async def test_a_thread_that_is_used_after_it_was_read_is_kept_whole(
     store: Store,
@@ -89,13 +86,13 @@ async def test_a_thread_that_is_used_after_it_was_read_is_kept_whole(
     pruned: int,
 ) -> None:
     assert isinstance(store, SQLStore)
-    _, used, _ = [await waiting(store) for _ in range(3)]
+    _, used, _ = [await ended(store) for _ in range(3)]
     just_before_removal(store, monkeypatch, lambda: act(rival, used))
 
     assert await store.prune(before_us=FAR_US - 1) == pruned
 
     record = await store.load(used.thread)
-    assert [entry.event for entry in record.entries][:2] == [asked(), said()]
+    assert [entry.event for entry in record.entries][:2] == [asked(), finished()]
     mails = await rows(store, "SELECT 1 AS one FROM outbox WHERE thread_id = :t", t=used.thread)
     assert len(mails) == 1
     for table in ("runs", "events", "outbox"):
@@ -107,18 +104,18 @@ async def test_threads_are_kept_that_are_used_again_and_again(
 ) -> None:
     """A page that is interrupted twice is left to the next prune."""
     assert isinstance(store, SQLStore)
-    runs = [await waiting(store) for _ in range(3)]
+    runs = [await ended(store) for _ in range(3)]
     remove = store._remove_at_once
 
-    async def cancelled(*args: Any) -> Any:
-        await rival.ask_cancel(runs.pop())
+    async def used(*args: Any) -> Any:
+        await is_forked(rival, runs.pop())
         return await remove(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_remove_at_once", cancelled)
+        patch.setattr(store, "_remove_at_once", used)
         assert await store.prune(before_us=FAR_US - 1) == 0
 
-    assert await store.prune(before_us=FAR_US - 1) == 1
+    assert await store.prune(before_us=FAR_US - 1) == 5  # with the two forks
 
 
 async def test_a_thread_that_an_item_was_added_to_after_it_was_read_is_kept(
@@ -232,3 +229,51 @@ async def test_of_a_start_and_a_prune_of_a_thread_one_wins(store: Store, rival: 
     for table, number in (("runs", 2), ("events", 3)):
         found = await rows(store, f"SELECT thread_id FROM {table}")
         assert len(found) == number * len(kept)
+
+
+async def test_a_run_that_waits_is_kept_with_its_events(store: Store) -> None:
+    lease = await leased(store)
+    wait = WaitStarted(CallId("2.0"), "pay", event="paid")
+    to = SignalKey("academy", "ann", "paid")
+    change = Append(lease, 1, 1, "waiting", workflow=to.workflow, principal=to.principal)
+    async with store.append(change) as tx:
+        await tx.record([wait])
+    await _age_signals(store)
+
+    assert await store.prune(before_us=FAR_US) == 0
+    assert await store.signal(to, "1", "the bank")
+    await _age_signals(store)
+    assert await store.prune(before_us=FAR_US) == 0
+
+    assert not await store.signal(to, "2", "the bank")
+
+
+async def test_events_are_kept_for_thirty_days(store: Store) -> None:
+    old, new = SignalKey("academy", "ann", "old"), SignalKey("academy", "ann", "new")
+    await store.signal(old, "1", "the bank")
+    await _age_signals(store)
+    await store.signal(new, "1", "the bank")
+
+    await store.prune(before_us=0)
+
+    assert await store.signal(old, "2", "the bank")
+    assert not await store.signal(new, "2", "the bank")
+
+
+async def test_what_a_run_waited_for_is_removed_with_its_thread(store: Store) -> None:
+    lease = await leased(store)
+    change = Append(lease, 1, 1, "running", workflow="academy", principal="ann")
+    async with store.append(change) as tx:
+        await tx.record([WaitStarted(CallId("2.0"), "pay", event="paid")])
+    await append(store, lease, 2, finished(), status="completed")
+
+    assert await store.prune(before_us=FAR_US - 1) == 1
+
+    assert await rows(store, "SELECT 1 AS one FROM signal_waits") == []
+
+
+async def _age_signals(store: Store) -> None:
+    """Let all events be sent at the beginning of 1970."""
+    async with store.write() as tx:
+        await tx.execute("UPDATE signals SET created_at = 1")
+        await tx.execute("UPDATE signals SET sent_at = 1 WHERE sent_at IS NOT NULL")

@@ -19,9 +19,10 @@ class Releases(Database):
                 return None
             level = str(rows[0]["version_num"])
             if level < LEDGER_REVISION:
-                return Schema(level, level)
+                return Schema(level, level, is_recorded=False)
             recorded = await db.fetch(self._sql["serves"], {"level": level})
-        return Schema(level, recorded[0]["serves"] or level)
+        serves = recorded[0]["serves"]
+        return Schema(level, serves or level, is_recorded=serves is not None)
 
     async def add_release(self, release: Release) -> bool:
         last = await self._fetch("releases", limit=1)
@@ -46,11 +47,12 @@ class Releases(Database):
 
 
 def _is_same(one: Release, other: Release) -> bool:
-    return (one.id, one.version, one.commit, one.level) == (
+    return (one.id, one.version, one.commit, one.level, one.serves) == (
         other.id,
         other.version,
         other.commit,
         other.level,
+        other.serves,
     )
 
 

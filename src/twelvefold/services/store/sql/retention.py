@@ -25,8 +25,8 @@ holds all of them, and a Galera cluster limits the size of a transaction."""
 CLOCK_SKEW_US = 3_600 * SECOND_US
 """How far the clock of a process that made a thread's id may be ahead of the database's."""
 _MAX_MS = 0xFFFF_FFFF_FFFF
-_WITHOUT_THREAD = ("delete_old_requests", "delete_old_messages")
-_RARE = ("delete_deltas", "delete_requests", "delete_outbox")
+_WITHOUT_THREAD = ("delete_old_requests", "delete_old_messages", "delete_old_signals")
+_RARE = ("delete_deltas", "delete_requests", "delete_signal_waits", "delete_outbox")
 """Statements that delete rows which most old threads do not have."""
 _Rows = Mapping[str, Row]
 """Rows of threads by id, with `head`, `entries`, `size` and `forked_from`."""
@@ -135,15 +135,16 @@ class Retention(Database):
             yield _Page(_by_id(rows))
 
     async def _prune_old(self, page: _Page, before_us: int) -> int:
-        """Remove the old threads of a page, then the threads that they were forked from."""
+        """Remove the old threads of a page, then their children and their origins."""
         pruned, pages = 0, [page]
         while pages:
             removed = await self._remove(pages.pop(), before_us)
             pruned += len(removed)
             origins = {row["forked_from"] for row in removed.values() if row["forked_from"]}
-            for batch in in_batches(sorted(origins)):
-                rows = await self._fetch_in("old_threads", "threads", batch, before_us=before_us)
-                pages.append(_Page(_by_id(rows)))
+            for statement, ids in (("old_threads", origins), ("old_children", removed)):
+                for batch in in_batches(sorted(ids)):
+                    rows = await self._fetch_in(statement, "threads", batch, before_us=before_us)
+                    pages.append(_Page(_by_id(rows)))
         return pruned
 
     async def _remove(self, page: _Page, before_us: int) -> _Rows:

@@ -1,0 +1,58 @@
+"""The gate: entries that an older release cannot read are written only when none is deployed.
+
+`twelvefold migrate --finish` opens it: from then on the ledger of releases says that no older
+release may work on the database. It is never closed again.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from twelvefold.core import Schema, Workflow
+from twelvefold.engine.lease import Clock
+from twelvefold.errors import MigrationUnfinished
+
+LEVEL = "0006"
+"""The first schema level whose releases read the entries of waits, children and typed output."""
+RECHECK_S = 3.0
+"""How long a closed gate is not looked at again."""
+
+
+class Gate:
+    """Whether runs may write entries that releases before `LEVEL` cannot read.
+
+    `read_schema` returns the state of the database. An open gate is remembered for ever.
+    """
+
+    def __init__(
+        self, read_schema: Callable[[], Awaitable[Schema | None]], monotonic: Clock
+    ) -> None:
+        self._read_schema = read_schema
+        self._monotonic = monotonic
+        self._is_open = False
+        self._checked_at: float | None = None
+
+    async def is_open(self) -> bool:
+        """Return whether it is open. Raises StoreUnavailable."""
+        now = self._monotonic()
+        is_fresh = self._checked_at is not None and now - self._checked_at < RECHECK_S
+        if not self._is_open and not is_fresh:
+            self._is_open = serves_only_new(await self._read_schema())
+            self._checked_at = now
+        return self._is_open
+
+    async def check(self, subject: str) -> None:
+        """Raise MigrationUnfinished, which names what needs the gate, unless it is open."""
+        if not await self.is_open():
+            raise MigrationUnfinished(
+                f"{subject} needs a database on which no older release works: when the last "
+                "process of the older release has ended, run `twelvefold migrate --finish`"
+            ).loggable()
+
+    async def check_workflow(self, workflow: Workflow) -> None:
+        """Raise MigrationUnfinished if runs of the workflow need the gate and it is closed."""
+        if workflow.needs_gate:
+            await self.check(f"workflow {workflow.name}")
+
+
+def serves_only_new(schema: Schema | None) -> bool:
+    """Return whether the ledger of releases says that no release before `LEVEL` is deployed."""
+    return schema is not None and schema.is_recorded and schema.serves >= LEVEL
