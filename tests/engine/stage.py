@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.builders import user
 from twelvefold.backoff import Backoff
+from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
@@ -359,7 +360,7 @@ class Stage:
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
         troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
-        workflows = {workflow.name: workflow}
+        workflows = with_started({workflow.name: workflow})
         return Services(
             store,
             troubled,
@@ -369,6 +370,7 @@ class Stage:
             "1.0",
             monotonic,
             timings=timings or self.timings,
+            internal=frozenset(workflows) - {workflow.name},
         )
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:
