@@ -123,9 +123,7 @@ class Planner:
 
     def _share(self, call: Call, runs: int) -> ChildLimits:
         held = self.held
-        left_s = None
-        if held.drive_until is not None:
-            left_s = max(held.drive_until - self.services.monotonic(), 0.001)
+        left_s = max(held.drive_until - self.services.monotonic(), 0.001)
         share = share_of(self.thread, self.services.limits, runs, self._waiting(call), left_s)
         if 0 in (share.tokens, share.micro_usd):
             raise ChildrenRefused("the budget of this run is used up; answer with what there is")
